@@ -1,0 +1,452 @@
+//! Cluster: one downstream cluster, or the management cluster itself.
+
+#![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::{
+    api::resource::Quantity,
+    apis::meta::v1::{Condition, Time},
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ApiDuration, DeletionPolicy, NamespaceSelection,
+    condition::{UNOBSERVED, unobserved},
+    names::ALWAYS_PROTECTED,
+    pattern_matches,
+    schema::{self, is_default},
+};
+
+/// Time between two probes of a cluster that does not set one.
+pub const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+/// Longest wait for the answer to a probe where the cluster does not set one.
+pub const DEFAULT_HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Failed probes in a row after which a cluster counts as unreachable.
+pub const DEFAULT_FAILURE_THRESHOLD: i32 = 3;
+/// Successful probes in a row after which a cluster counts as reachable again.
+pub const DEFAULT_SUCCESS_THRESHOLD: i32 = 2;
+/// Time before the end of a certificate from which on Drover warns.
+pub const DEFAULT_CERTIFICATE_WARNING: Duration = Duration::from_hours(720);
+/// Time after which the deletion of an unreachable cluster no longer waits for it.
+pub const DEFAULT_DELETION_TIMEOUT: Duration = Duration::from_mins(10);
+/// Key of the Secret under which a kubeconfig is looked for.
+pub const DEFAULT_KUBECONFIG_KEY: &str = "kubeconfig";
+/// Most certificates that a status lists; those that end first are kept.
+pub const MAX_CERTIFICATES: usize = 20;
+
+/// The wanted state of a cluster: how to reach it, and who may use it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "drover.dev",
+    version = "v1alpha1",
+    kind = "Cluster",
+    plural = "clusters",
+    shortname = "dcl",
+    category = "drover",
+    status = "ClusterStatus",
+    derive = "PartialEq",
+    doc = "A cluster of the fleet: how Drover reaches it, who may use it, and how it is.",
+    validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
+        .message("the name must be a DNS label: at most 63 characters, no dots"),
+    validation = Rule::new("(self.metadata.name == 'local') == has(self.spec.connection.local)")
+        .message("the management cluster itself is the Cluster named 'local' with connection.local; \
+            every other Cluster needs connection.kubeconfig"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion"),
+    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = "1"
+    ),
+    printcolumn(name = "Distribution", type_ = "string", json_path = ".status.distribution", priority = "1"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSpec {
+    /// Name for people. Default: the name of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub display_name: Option<String>,
+    /// What the cluster is for, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<2048>")]
+    pub description: Option<String>,
+    /// How Drover reaches the cluster: exactly one of kubeconfig and local.
+    pub connection: Connection,
+    /// UID of the namespace kube-system that the cluster must have. A cluster with another UID is not touched. Unset:
+    /// the UID of the first contact is trusted.
+    #[serde(rename = "expectedUID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::uid")]
+    pub expected_uid: Option<String>,
+    /// Takes the cluster over from another installation of Drover. Unset: a cluster claimed elsewhere is not touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimSpec>,
+    /// Who may use this cluster, and for which of its namespaces. Default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub tenants: Vec<Tenant>,
+    /// Namespaces of this cluster that no tenant may hold: names, in which * stands for any run of characters. The
+    /// namespaces default, kube-* and drover-system are always protected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::name_patterns::<100>")]
+    pub protected_namespaces: Vec<String>,
+    /// How users and groups are spelled in this cluster, where it differs from the management cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityMapping>,
+    /// How reachability is judged. Default: a probe every 30 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthPolicy>,
+    /// When to warn of certificates that end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<CertificatePolicy>,
+    /// Keeps the connection and the probes but writes nothing to the cluster, not even revocations. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
+    /// What happens downstream when this object is deleted. Orphan leaves everything as it is and only releases the
+    /// claim; Delete removes all that is Drover's, except namespaces of Projects. Default: Orphan.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deletion_policy: DeletionPolicy,
+    /// How long the deletion waits for an unreachable cluster before it lets go, such as 10m. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timeout: Option<ApiDuration>,
+}
+
+/// How Drover reaches a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline, extend("x-kubernetes-validations" = [{
+    "rule": "has(self.kubeconfig) != has(self.local)",
+    "message": "give exactly one of kubeconfig and local"
+}]))]
+pub enum Connection {
+    /// By a kubeconfig in a Secret of Drover's namespace.
+    Kubeconfig(KubeconfigConnection),
+    /// The management cluster itself, with Drover's own rights: write {}.
+    Local(LocalConnection),
+}
+
+/// A connection by kubeconfig.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigConnection {
+    /// The Secret with the kubeconfig, in Drover's namespace.
+    pub secret_ref: SecretKeyReference,
+    /// Context of the kubeconfig to use. Default: its current context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub context: Option<String>,
+}
+
+/// A key of a Secret.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyReference {
+    /// Name of the Secret.
+    #[schemars(schema_with = "schema::dns_subdomain")]
+    pub name: String,
+    /// Key within the Secret. Default: kubeconfig.
+    #[serde(default = "default_kubeconfig_key", skip_serializing_if = "is_default_kubeconfig_key")]
+    #[schemars(schema_with = "schema::data_key")]
+    pub key: String,
+}
+
+fn default_kubeconfig_key() -> String {
+    DEFAULT_KUBECONFIG_KEY.to_owned()
+}
+
+fn is_default_kubeconfig_key(key: &str) -> bool {
+    key == DEFAULT_KUBECONFIG_KEY
+}
+
+/// The connection to the management cluster itself. It has nothing to set yet.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalConnection {}
+
+/// Which installation of Drover a cluster belongs to.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimSpec {
+    /// Identifier of the installation that holds the claim now, as the condition Accepted reports it. Unset: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub take_from: Option<String>,
+}
+
+/// Consent of a cluster to be used.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    /// Name of this entry, unique within the list.
+    #[schemars(schema_with = "schema::dns_label")]
+    pub name: String,
+    /// Namespaces of the management cluster whose Projects and apps may use this cluster: exactly one of names,
+    /// selector and all.
+    pub from: NamespaceSelection,
+    /// Namespaces of this cluster that they may hold: names, in which * stands for any run of characters, such as
+    /// team-a-*. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::name_patterns::<50>")]
+    pub namespace_patterns: Vec<String>,
+    /// Whether they may take over namespaces that exist already: Never or Allowed. Default: Never.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: AdoptPolicy,
+    /// Whether their apps may hold objects outside of namespaces, such as custom resource definitions. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cluster_wide: bool,
+}
+
+/// Whether tenants may take over existing namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptPolicy {
+    /// They may not.
+    #[default]
+    Never,
+    /// They may, where their object asks for it.
+    Allowed,
+}
+
+/// How subjects of the management cluster are spelled in a downstream cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityMapping {
+    /// Put before the name of every user. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub username_prefix: Option<String>,
+    /// Put before the name of every group. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub groups_prefix: Option<String>,
+}
+
+/// How reachability is judged.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthPolicy {
+    /// Time between two probes, 1s to 1h. Default: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+        "must be between 1s and 1h"))]
+    pub interval: Option<ApiDuration>,
+    /// Longest wait for the answer to a probe, 1s to 5m. Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1s') && duration(self) <= duration('5m')",
+        "must be between 1s and 5m"))]
+    pub timeout: Option<ApiDuration>,
+    /// Failed probes in a row after which the cluster counts as unreachable. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: Option<i32>,
+    /// Successful probes in a row after which an unreachable cluster counts as reachable. Default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub success_threshold: Option<i32>,
+}
+
+/// When to warn of certificates that end.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatePolicy {
+    /// How long before its end a certificate is reported, such as 720h. Default: 720h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn_before: Option<ApiDuration>,
+}
+
+/// The observed state of a cluster.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// The metadata.generation that this status judges; -1 before the first pass.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// UID of the cluster's namespace kube-system.
+    #[serde(rename = "clusterUID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::uid")]
+    pub cluster_uid: Option<String>,
+    /// Version of the API server, such as v1.37.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub kubernetes_version: Option<String>,
+    /// What the cluster was made with: k3s, rke2, kubeadm, EKS, GKE, AKS, OpenShift, kind or unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub distribution: Option<String>,
+    /// Operating system and architecture of the API server, such as linux/amd64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub platform: Option<String>,
+    /// URL at which Drover reaches the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<2048>")]
+    pub endpoint: Option<String>,
+    /// How many nodes there are and how they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeSummary>,
+    /// What all nodes offer together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ClusterResources>,
+    /// Certificates seen, those that end first; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub certificates: Vec<CertificateStatus>,
+    /// State of the credential that Drover uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialStatus>,
+    /// Ready, and what it is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Counts of nodes.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSummary {
+    /// All nodes.
+    #[schemars(range(min = 0))]
+    pub total: i64,
+    /// Nodes that are ready.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// Nodes that take no new pods.
+    #[schemars(range(min = 0))]
+    pub unschedulable: i64,
+    /// Ready of all, such as 3/3.
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub summary: String,
+}
+
+/// Sums over all nodes.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterResources {
+    /// What the nodes have, by resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::reported_quantities")]
+    pub capacity: BTreeMap<String, Quantity>,
+    /// What the nodes leave to pods, by resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::reported_quantities")]
+    pub allocatable: BTreeMap<String, Quantity>,
+}
+
+/// A certificate of the cluster.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// What the certificate is for, unique within the list.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub name: String,
+    /// Where it was seen.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub source: String,
+    /// When it ends.
+    pub not_after: Time,
+}
+
+/// The credential that Drover uses.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// When it ends. Unset: never, or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+}
+
+impl ClusterSpec {
+    /// Time between two probes.
+    #[must_use]
+    pub fn health_interval(&self) -> Duration {
+        self.health.as_ref().and_then(|h| h.interval.as_ref()).map_or(DEFAULT_HEALTH_INTERVAL, ApiDuration::as_std)
+    }
+
+    /// Longest wait for the answer to a probe.
+    #[must_use]
+    pub fn health_timeout(&self) -> Duration {
+        self.health.as_ref().and_then(|h| h.timeout.as_ref()).map_or(DEFAULT_HEALTH_TIMEOUT, ApiDuration::as_std)
+    }
+
+    /// Failed probes in a row after which the cluster counts as unreachable.
+    #[must_use]
+    pub fn failure_threshold(&self) -> i32 {
+        self.health.as_ref().and_then(|h| h.failure_threshold).unwrap_or(DEFAULT_FAILURE_THRESHOLD)
+    }
+
+    /// Successful probes in a row after which the cluster counts as reachable again.
+    #[must_use]
+    pub fn success_threshold(&self) -> i32 {
+        self.health.as_ref().and_then(|h| h.success_threshold).unwrap_or(DEFAULT_SUCCESS_THRESHOLD)
+    }
+
+    /// Time before the end of a certificate from which on it is reported.
+    #[must_use]
+    pub fn certificate_warning(&self) -> Duration {
+        self.certificates
+            .as_ref()
+            .and_then(|c| c.warn_before.as_ref())
+            .map_or(DEFAULT_CERTIFICATE_WARNING, ApiDuration::as_std)
+    }
+
+    /// Time after which the deletion no longer waits for an unreachable cluster.
+    #[must_use]
+    pub fn deletion_timeout(&self) -> Duration {
+        self.deletion_timeout.as_ref().map_or(DEFAULT_DELETION_TIMEOUT, ApiDuration::as_std)
+    }
+
+    /// Whether no tenant may hold the namespace of this name.
+    #[must_use]
+    pub fn protects(&self, namespace: &str) -> bool {
+        let own = self.protected_namespaces.iter().map(String::as_str);
+        ALWAYS_PROTECTED.into_iter().chain(own).any(|pattern| pattern_matches(pattern, namespace))
+    }
+
+    /// Paths of the fields that are set but that this version does not act on.
+    #[must_use]
+    pub fn unimplemented(&self) -> Vec<&'static str> {
+        let take_from = self.claim.as_ref().is_some_and(|c| c.take_from.is_some());
+        [
+            ("spec.claim.takeFrom", take_from),
+            ("spec.identity", self.identity.is_some()),
+            ("spec.certificates", self.certificates.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(path, set)| set.then_some(path))
+        .collect()
+    }
+}
+
+impl Tenant {
+    /// Whether this entry lets its tenants hold the namespace of this name, protection aside.
+    #[must_use]
+    pub fn allows_namespace(&self, namespace: &str) -> bool {
+        self.namespace_patterns.iter().any(|pattern| pattern_matches(pattern, namespace))
+    }
+}
+
+impl Default for ClusterStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            cluster_uid: None,
+            kubernetes_version: None,
+            distribution: None,
+            platform: None,
+            endpoint: None,
+            nodes: None,
+            resources: None,
+            certificates: Vec::new(),
+            credential: None,
+            conditions: Vec::new(),
+        }
+    }
+}

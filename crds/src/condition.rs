@@ -1,0 +1,87 @@
+//! Conditions: their types, and one way to reach them in every status.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// The object is as its spec wants it. Always present once the object was evaluated.
+pub const READY: &str = "Ready";
+/// Drover is still working towards the spec. Present only while true.
+pub const RECONCILING: &str = "Reconciling";
+/// No further progress without a change by a person. Present only while true.
+pub const STALLED: &str = "Stalled";
+
+/// Cluster: the connection is allowed and this installation holds the claim.
+pub const ACCEPTED: &str = "Accepted";
+/// Cluster: Drover reaches the API server.
+pub const CONNECTED: &str = "Connected";
+/// Cluster: the API server answers that it is ready.
+pub const API_AVAILABLE: &str = "APIAvailable";
+/// Cluster: every node is ready.
+pub const NODES_HEALTHY: &str = "NodesHealthy";
+/// Cluster: no certificate ends within `certificates.warnBefore`.
+pub const CERTIFICATES_VALID: &str = "CertificatesValid";
+/// Cluster: the credential in the Secret is accepted and does not end soon.
+pub const CREDENTIAL_VALID: &str = "CredentialValid";
+/// Cluster: the admission policies that guard Drover's objects are in place.
+pub const ADMISSION_INSTALLED: &str = "AdmissionInstalled";
+/// Cluster: deletion is under way; the message says what it waits for.
+pub const DELETING: &str = "Deleting";
+
+/// Project: every cluster it names has consented.
+pub const CLUSTERS_ALLOWED: &str = "ClustersAllowed";
+/// Project: every selected cluster can be reached.
+pub const CLUSTERS_REACHABLE: &str = "ClustersReachable";
+/// Project: every namespace exists and belongs to it.
+pub const NAMESPACES_READY: &str = "NamespacesReady";
+/// Project: every quota is granted as requested.
+pub const QUOTA_READY: &str = "QuotaReady";
+/// Project: every binding is in place and every withdrawn one is gone.
+pub const RBAC_READY: &str = "RBACReady";
+/// Project: every namespace carries the wanted pod security levels.
+pub const POD_SECURITY_READY: &str = "PodSecurityReady";
+/// Project: every namespace carries the network policies of the isolation.
+pub const ISOLATION_READY: &str = "IsolationReady";
+
+/// `observedGeneration` of an object that no operator has looked at.
+pub const UNOBSERVED: i64 = -1;
+
+pub(crate) fn unobserved() -> i64 {
+    UNOBSERVED
+}
+
+/// A status with conditions, so that one piece of code can write them for every kind.
+pub trait StatusConditions {
+    /// All conditions.
+    fn conditions(&self) -> &[Condition];
+    /// All conditions, to be changed.
+    fn conditions_mut(&mut self) -> &mut Vec<Condition>;
+    /// The generation that this status judges; [`UNOBSERVED`] before the first pass.
+    fn observed_generation(&self) -> i64;
+    /// Notes which generation this status judges.
+    fn set_observed_generation(&mut self, generation: i64);
+}
+
+macro_rules! status_conditions {
+    ($($status:ty),+) => {$(
+        impl $crate::condition::StatusConditions for $status {
+            fn conditions(&self) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition] {
+                &self.conditions
+            }
+
+            fn conditions_mut(
+                &mut self,
+            ) -> &mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+                &mut self.conditions
+            }
+
+            fn observed_generation(&self) -> i64 {
+                self.observed_generation
+            }
+
+            fn set_observed_generation(&mut self, generation: i64) {
+                self.observed_generation = generation;
+            }
+        }
+    )+};
+}
+
+status_conditions!(crate::ClusterStatus, crate::ProjectStatus);

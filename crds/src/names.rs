@@ -1,0 +1,34 @@
+//! Names of labels, annotations and finalizers that Drover writes, and the namespaces no tenant may hold.
+
+/// Says which tool wrote an object; Kubernetes' recommended label.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`LABEL_MANAGED_BY`] on every object that Drover owns.
+pub const MANAGED_BY: &str = "drover";
+/// Kind of the management object for which a downstream object exists.
+pub const LABEL_OWNER_KIND: &str = "drover.dev/owner-kind";
+/// Namespace of the management object for which a downstream object exists; absent for cluster-scoped owners.
+pub const LABEL_OWNER_NAMESPACE: &str = "drover.dev/owner-namespace";
+/// Name of the management object for which a downstream object exists.
+pub const LABEL_OWNER_NAME: &str = "drover.dev/owner-name";
+/// UID of the management object, so that a recreated owner of the same name is told apart.
+pub const ANNOTATION_OWNER_UID: &str = "drover.dev/owner-uid";
+/// Present on an object that existed before Drover took it over; such an object is never deleted.
+pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";
+/// Hash of what was last applied to the object.
+pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
+/// On an object that was let go: namespace and name of who held it, so that the same holder may take it up again.
+pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
+
+/// Holds a Cluster until its claim is released or its `deletionTimeout` has passed.
+pub const FINALIZER_CLUSTER: &str = "drover.dev/cluster";
+/// Holds a Project until its bindings are revoked and its `deletionPolicy` is carried out.
+pub const FINALIZER_PROJECT: &str = "drover.dev/project";
+
+/// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
+pub const PREFIX: &str = "drover.dev/";
+/// Drover's own namespace in a downstream cluster.
+pub const DROVER_NAMESPACE: &str = "drover-system";
+/// Name of the one Cluster that is the management cluster itself.
+pub const LOCAL_CLUSTER: &str = "local";
+/// Patterns of the namespaces that are protected in every cluster, whatever its `protectedNamespaces` say.
+pub const ALWAYS_PROTECTED: [&str; 3] = ["default", "kube-*", DROVER_NAMESPACE];

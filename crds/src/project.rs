@@ -1,0 +1,397 @@
+//! Project: namespaces that belong together, in every selected cluster.
+
+#![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::{
+    api::resource::Quantity,
+    apis::meta::v1::{Condition, LabelSelector},
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ClusterSelection, DeletionPolicy,
+    condition::{UNOBSERVED, unobserved},
+    schema::{self, is_default},
+};
+
+/// Most problems that a status lists.
+pub const MAX_PROBLEMS: usize = 20;
+/// Most characters of a problem's message; longer ones must be cut, or the API server refuses the status.
+pub const MAX_PROBLEM_MESSAGE: usize = 512;
+/// Most clusters whose quota a status lists.
+pub const MAX_QUOTA_ROWS: usize = 20;
+
+/// The wanted state of a project: which namespaces, in which clusters, with what limits.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "drover.dev",
+    version = "v1alpha1",
+    kind = "Project",
+    plural = "projects",
+    shortname = "dproj",
+    category = "drover",
+    namespaced,
+    status = "ProjectStatus",
+    derive = "PartialEq",
+    doc = "Namespaces that belong together, the same in every selected cluster, with their quota, limits and isolation.",
+    validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
+        .message("the name must be a DNS label: at most 63 characters, no dots"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Clusters", type_ = "string", json_path = ".status.clusters.summary"),
+    printcolumn(name = "Namespaces", type_ = "string", json_path = ".status.namespaces.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = "1"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectSpec {
+    /// Name for people. Default: the name of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub display_name: Option<String>,
+    /// What the project is for, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<2048>")]
+    pub description: Option<String>,
+    /// Writes nothing to any cluster for this project, not even revocations. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
+    /// The clusters of the project: exactly one of names, selector and all. Each must name this object's namespace as
+    /// a tenant.
+    pub clusters: ClusterSelection,
+    /// The namespaces of the project, in every selected cluster. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub namespaces: Vec<ProjectNamespace>,
+    /// Lets members create namespaces themselves, except in the management cluster. Unset: they may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_service: Option<SelfService>,
+    /// Labels and annotations for every namespace of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_metadata: Option<NamespaceMetadata>,
+    /// Limits of what the project may use in a cluster. Unset: no limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ProjectQuota>,
+    /// Requests and limits of containers that state none, and the range of those that do (a LimitRange).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_defaults: Option<ContainerDefaults>,
+    /// Pod security levels of every namespace of the project. Unset: those of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security: Option<PodSecurity>,
+    /// Closes the namespaces of the project against traffic from elsewhere. Unset: open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_isolation: Option<NetworkIsolation>,
+    /// What happens to the namespaces when this object is deleted. Orphan keeps them with quota, limits and isolation;
+    /// Delete deletes them, except adopted ones. Bindings always go. Default: Orphan.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// A namespace of a project.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectNamespace {
+    /// Name of the namespace, the same in every cluster.
+    #[schemars(schema_with = "schema::dns_label")]
+    #[x_kube(validation = ("self != 'default' && self != 'drover-system' && !self.startsWith('kube-')",
+        "the namespaces default, drover-system and kube-* are protected"))]
+    pub name: String,
+    /// Labels of the namespace. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::namespace_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the namespace. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::namespace_annotations")]
+    pub annotations: BTreeMap<String, String>,
+    /// What the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default:
+    /// spec.quota.namespaceDefault.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub quota: BTreeMap<String, Quantity>,
+    /// What to do where the namespace exists already and is nobody's: Refuse reports it and leaves it alone; Adopt
+    /// takes it over, if the cluster allows it. Default: Refuse.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_existing: OnExisting,
+}
+
+/// What to do with a namespace that exists already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnExisting {
+    /// Report it and leave it alone.
+    #[default]
+    Refuse,
+    /// Take it over, if the cluster allows it.
+    Adopt,
+}
+
+/// Namespaces that members create themselves.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfService {
+    /// What the names of such namespaces must begin with, such as team-a-.
+    #[schemars(schema_with = "schema::name_prefix")]
+    #[x_kube(validation = ("!self.startsWith('kube-') && !self.startsWith('drover-system')",
+        "the namespaces kube-* and drover-system are protected"))]
+    pub name_prefix: String,
+    /// Most such namespaces per cluster.
+    #[schemars(range(min = 1, max = 500))]
+    pub max_namespaces: i32,
+}
+
+/// Labels and annotations for namespaces.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceMetadata {
+    /// Labels; those of a single namespace win. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::namespace_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations; those of a single namespace win. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::namespace_annotations")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Limits of what a project may use in a cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectQuota {
+    /// What all namespaces of the project may use together in one cluster, by resource, such as limits.cpu: "40".
+    /// Default: no limits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub per_cluster: BTreeMap<String, Quantity>,
+    /// What a namespace requests that states no quota, by resource. Default: nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub namespace_default: BTreeMap<String, Quantity>,
+    /// What a namespace gets whose request no longer fits: Remaining grants what is left, Zero grants nothing.
+    /// Default: Remaining.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overflow: QuotaOverflow,
+}
+
+/// What a namespace gets whose request no longer fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum QuotaOverflow {
+    /// What is left.
+    #[default]
+    Remaining,
+    /// Nothing.
+    Zero,
+}
+
+/// A LimitRange for containers.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerDefaults {
+    /// Requests of a container that states none, by resource, such as cpu: 100m. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// Limits of a container that states none, by resource, such as memory: 256Mi. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub limits: BTreeMap<String, Quantity>,
+    /// Least that a container may request, by resource. Default: no bound.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub min: BTreeMap<String, Quantity>,
+    /// Most that a container may have as limit, by resource. Default: no bound.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub max: BTreeMap<String, Quantity>,
+}
+
+/// Pod security levels.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = ("!has(self.enforceVersion) || has(self.enforce)", "enforceVersion needs enforce"))]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurity {
+    /// Level that pods must keep: privileged, baseline or restricted. Default: that of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce: Option<PodSecurityLevel>,
+    /// Kubernetes version whose rules are enforced: latest, or such as v1.37. Default: latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::pod_security_version")]
+    pub enforce_version: Option<String>,
+    /// Level whose violations go to the audit log: privileged, baseline or restricted. Default: that of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<PodSecurityLevel>,
+    /// Level whose violations are shown to the user: privileged, baseline or restricted. Default: that of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn: Option<PodSecurityLevel>,
+}
+
+/// A pod security standard of Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PodSecurityLevel {
+    /// Everything is allowed.
+    Privileged,
+    /// Known ways to gain privileges are closed.
+    Baseline,
+    /// Hardened.
+    Restricted,
+}
+
+/// Network policies of a project.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkIsolation {
+    /// Who may send traffic to the namespaces: Project means the namespaces of the same project, and allowFrom.
+    pub mode: IsolationMode,
+    /// Further namespaces that may send traffic, each selector by labels of namespaces. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::label_selectors")]
+    pub allow_from: Vec<LabelSelector>,
+}
+
+/// Who may send traffic to the namespaces of a project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IsolationMode {
+    /// The namespaces of the same project.
+    #[default]
+    Project,
+}
+
+/// The observed state of a project.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectStatus {
+    /// The metadata.generation that this status judges; -1 before the first pass.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// How many clusters are selected and how they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<TargetSummary>,
+    /// How many namespaces there should be, over all clusters, and how many are as they should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceCount>,
+    /// Granted quota by cluster; at most 20 clusters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["cluster".into()]))]
+    pub quota: Vec<ClusterQuotaStatus>,
+    /// What is wrong and where; at most 20 entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub problems: Vec<Problem>,
+    /// Ready, and what it is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Counts of clusters.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSummary {
+    /// Clusters that are selected and have consented.
+    #[schemars(range(min = 0))]
+    pub total: i64,
+    /// Clusters in which everything is as it should be.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// Clusters that cannot be reached.
+    #[schemars(range(min = 0))]
+    pub unreachable: i64,
+    /// Ready of all, such as 48/50.
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub summary: String,
+}
+
+/// Counts of namespaces, over all clusters.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceCount {
+    /// Namespaces that there should be.
+    #[schemars(range(min = 0))]
+    pub total: i64,
+    /// Namespaces that are as they should be.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// Ready of all, such as 96/100.
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub summary: String,
+}
+
+/// Granted quota in a cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterQuotaStatus {
+    /// Name of the Cluster.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub cluster: String,
+    /// What the namespaces have been granted together, by resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::reported_quantities")]
+    pub allocated: BTreeMap<String, Quantity>,
+    /// What is left to grant, by resource; negative where more was granted than perCluster allows now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::reported_quantities")]
+    pub available: BTreeMap<String, Quantity>,
+}
+
+/// Something that is wrong.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Name of the Cluster.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub cluster: String,
+    /// The namespace in that cluster, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub namespace: Option<String>,
+    /// Why, as one CamelCase word for programs.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub reason: String,
+    /// Why, for people, with the remedy.
+    #[schemars(schema_with = "schema::text::<512>")]
+    pub message: String,
+}
+
+impl ProjectSpec {
+    /// Paths of the fields that are set but that this version does not act on.
+    #[must_use]
+    pub fn unimplemented(&self) -> Vec<&'static str> {
+        [
+            ("spec.selfService", self.self_service.is_some()),
+            ("spec.quota", self.quota.is_some()),
+            ("spec.namespaces[].quota", self.namespaces.iter().any(|n| !n.quota.is_empty())),
+            ("spec.containerDefaults", self.container_defaults.is_some()),
+            ("spec.podSecurity", self.pod_security.is_some()),
+            ("spec.networkIsolation", self.network_isolation.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(path, set)| set.then_some(path))
+        .collect()
+    }
+}
+
+impl Default for ProjectStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            clusters: None,
+            namespaces: None,
+            quota: Vec::new(),
+            problems: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+}

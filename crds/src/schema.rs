@@ -1,0 +1,246 @@
+//! Bounded schema nodes. Every bound keeps the estimated cost of CEL rules, and the size of objects, finite.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+/// Kubernetes' own grammar of quantities, which the status copies from downstream.
+const SIGNED_QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+const QUANTITY: &str = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const NAME_PATTERN: &str = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$";
+const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+pub(crate) fn text<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": MAX })
+}
+
+pub(crate) fn dns_label(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 63, "pattern": DNS_LABEL })
+}
+
+pub(crate) fn dns_subdomain(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 253, "pattern": DNS_SUBDOMAIN })
+}
+
+pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" })
+}
+
+pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 64, "pattern": "^[-0-9A-Za-z]+$" })
+}
+
+pub(crate) fn name_prefix(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 40, "pattern": "^[a-z0-9][-a-z0-9]*$" })
+}
+
+pub(crate) fn pod_security_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 16, "pattern": r"^(latest|v1\.[0-9]{1,3})$" })
+}
+
+pub(crate) fn names<const MAX: u32>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": MAX, "items": dns_label(generator), "x-kubernetes-list-type": "set",
+    })
+}
+
+pub(crate) fn name_patterns<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX,
+        "items": { "type": "string", "maxLength": 63, "pattern": NAME_PATTERN },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true, "maxLength": 32, "minimum": 0, "pattern": QUANTITY,
+        },
+    })
+}
+
+/// For the status: negative amounts and every resource a cluster may report are accepted.
+pub(crate) fn reported_quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 128,
+        "additionalProperties": { "x-kubernetes-int-or-string": true, "maxLength": 64, "pattern": SIGNED_QUANTITY },
+    })
+}
+
+/// Keys that Drover or Kubernetes itself sets on a namespace.
+const RESERVED_KEYS: &str = "self.all(k, !k.startsWith('drover.dev/') && k != 'app.kubernetes.io/managed-by' \
+     && !k.startsWith('pod-security.kubernetes.io/') && k != 'kubernetes.io/metadata.name')";
+const RESERVED_KEYS_MESSAGE: &str = "drover.dev/*, app.kubernetes.io/managed-by, pod-security.kubernetes.io/* and \
+     kubernetes.io/metadata.name are set by Drover or Kubernetes; use spec.podSecurity for pod security";
+
+pub(crate) fn namespace_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
+        "x-kubernetes-validations": [{ "rule": RESERVED_KEYS, "message": RESERVED_KEYS_MESSAGE }],
+    })
+}
+
+pub(crate) fn namespace_annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+        "x-kubernetes-validations": [{ "rule": RESERVED_KEYS, "message": RESERVED_KEYS_MESSAGE }],
+    })
+}
+
+/// A `metav1.LabelSelector` with bounds, its own consistency rules, and at least one requirement.
+pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Selects by labels. All requirements must hold; there must be at least one.",
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that must be present with exactly these values.",
+                "type": "object",
+                "maxProperties": 32,
+                "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
+            },
+            "matchExpressions": {
+                "description": "Requirements on single labels.",
+                "type": "array",
+                "maxItems": 32,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "description": "A requirement on one label.",
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "Key of the label.",
+                            "type": "string", "maxLength": 317, "pattern": LABEL_KEY,
+                        },
+                        "operator": {
+                            "description": "In and NotIn compare with values; Exists and DoesNotExist take none.",
+                            "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "Values to compare with; only for In and NotIn.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "message": "In and NotIn need at least one value; Exists and DoesNotExist take none",
+                    }],
+                },
+            },
+        },
+        "x-kubernetes-validations": [{
+            "rule": "(has(self.matchLabels) && self.matchLabels.size() > 0) \
+                || (has(self.matchExpressions) && self.matchExpressions.size() > 0)",
+            "message": "a selector needs at least one requirement in matchLabels or matchExpressions",
+        }],
+    })
+}
+
+pub(crate) fn label_selectors(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": label_selector(generator),
+        "x-kubernetes-list-type": "atomic",
+    })
+}
+
+/// A list of `metav1.Condition`, keyed by type, with the bounds of upstream's own markers.
+pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "description": "One aspect of the object's state.",
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": {
+                    "description": "Which aspect, such as Ready.",
+                    "type": "string", "maxLength": 316,
+                },
+                "status": {
+                    "description": "True, False or Unknown.",
+                    "type": "string", "enum": ["True", "False", "Unknown"],
+                },
+                "reason": {
+                    "description": "Why, as one CamelCase word for programs.",
+                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                },
+                "message": {
+                    "description": "Why, for people.",
+                    "type": "string", "maxLength": 32768,
+                },
+                "lastTransitionTime": {
+                    "description": "When the status last changed.",
+                    "type": "string", "format": "date-time",
+                },
+                "observedGeneration": {
+                    "description": "The metadata.generation that was judged.",
+                    "type": "integer", "format": "int64", "minimum": 0,
+                },
+            },
+        },
+    })
+}
+
+/// What the derive cannot say: the status a fresh object starts with, descriptions as flowing text, no `nullable`
+/// (a stored null would count as present in CEL), and unions judged by their CEL rule alone, because the API server's
+/// message for `oneOf` asks for an arbitrary member and keeps the rules from being evaluated.
+pub(crate) fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        root.title = None;
+        tidy(root);
+        if let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) {
+            status.default = Some(JSON(json!({ "observedGeneration": crate::condition::UNOBSERVED })));
+        }
+    }
+    crd
+}
+
+fn tidy(node: &mut JSONSchemaProps) {
+    node.nullable = None;
+    if node.x_kubernetes_validations.is_some() {
+        node.one_of = None;
+    }
+    if let Some(description) = &mut node.description {
+        let paragraphs: Vec<_> = description.split("\n\n").map(|p| p.trim().replace('\n', " ")).collect();
+        *description = paragraphs.join("\n\n");
+    }
+    node.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(tidy);
+    match &mut node.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => tidy(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(tidy),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut node.additional_properties {
+        tidy(values);
+    }
+}

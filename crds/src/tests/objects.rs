@@ -1,0 +1,261 @@
+use serde_json::{Value, json};
+
+use super::{checker::problems, merge, schema};
+
+fn yaml(text: &str) -> Value {
+    serde_yaml::from_str(text).unwrap()
+}
+
+fn cluster() -> Value {
+    yaml(include_str!("cluster.yaml"))
+}
+
+fn project() -> Value {
+    yaml(include_str!("project.yaml"))
+}
+
+/// `kind`, patch to the good object, part of the one expected complaint.
+fn refused(kind: &str, good: &Value, cases: &[(Value, &str)]) {
+    let schema = schema(kind);
+    for (patch, complaint) in cases {
+        let mut object = good.clone();
+        merge(&mut object, patch);
+        let found = problems(&schema, &object);
+        assert!(found.iter().any(|f| f.contains(complaint)), "{patch}: {complaint}: {found:?}");
+    }
+}
+
+fn accepted(kind: &str, good: &Value, patches: &[Value]) {
+    let schema = schema(kind);
+    for patch in patches {
+        let mut object = good.clone();
+        merge(&mut object, patch);
+        assert_eq!(problems(&schema, &object), Vec::<String>::new(), "{patch}");
+    }
+}
+
+#[test]
+fn good_clusters_are_accepted() {
+    accepted(
+        "Cluster",
+        &cluster(),
+        &[
+            json!({}),
+            json!({ "spec": { "tenants": null, "health": {}, "claim": {}, "certificates": null } }),
+            json!({ "metadata": { "name": "local" }, "spec": { "connection": { "kubeconfig": null, "local": {} } } }),
+            json!({ "metadata": { "name": "a".repeat(63) } }),
+            json!({ "spec": { "deletionTimeout": "1h30m" } }),
+            json!({ "spec": { "tenants": [{ "name": "a", "from": { "selector": { "matchExpressions": [
+            { "key": "example.com/team", "operator": "Exists" },
+            { "key": "stage", "operator": "NotIn", "values": ["dev", ""] },
+        ] } } }] } }),
+        ],
+    );
+}
+
+#[test]
+fn bad_clusters_are_refused() {
+    let local = "the management cluster itself is the Cluster named 'local'";
+    let requirement = "a selector needs at least one requirement";
+    let from = |from: Value| json!({ "spec": { "tenants": [{ "name": "a", "from": from }] } });
+    let expression = |e: Value| from(json!({ "selector": { "matchExpressions": [e] } }));
+    refused(
+        "Cluster",
+        &cluster(),
+        &[
+            (json!({ "metadata": { "name": "local" } }), local),
+            (json!({ "spec": { "connection": { "kubeconfig": null, "local": {} } } }), local),
+            (json!({ "spec": { "connection": { "local": {} } } }), "give exactly one of kubeconfig and local"),
+            (json!({ "spec": { "connection": { "kubeconfig": null } } }), "give exactly one of kubeconfig and local"),
+            (json!({ "metadata": { "name": "eu.west" } }), "the name must be a DNS label"),
+            (json!({ "metadata": { "name": "a".repeat(64) } }), "the name must be a DNS label"),
+            (json!({ "spec": { "connection": null } }), ".spec: lacks a required field"),
+            (
+                json!({ "spec": { "connection": { "kubeconfig": { "secretRef": { "name": "A" } } } } }),
+                "name: does not match",
+            ),
+            (json!({ "spec": { "expectedUID": "a b" } }), "expectedUID: does not match"),
+            (json!({ "spec": { "expectedUID": "a".repeat(65) } }), "expectedUID: more than maxLength"),
+            (json!({ "spec": { "health": { "interval": "10ms" } } }), "must be between 1s and 1h"),
+            (json!({ "spec": { "health": { "timeout": "6m" } } }), "must be between 1s and 5m"),
+            (json!({ "spec": { "health": { "interval": "soon" } } }), "interval: does not match"),
+            (json!({ "spec": { "health": { "failureThreshold": 0 } } }), "failureThreshold: less than minimum"),
+            (json!({ "spec": { "deletionTimeout": "1d" } }), "deletionTimeout: does not match"),
+            (json!({ "spec": { "deletionPolicy": "Retain" } }), "deletionPolicy: not in enum"),
+            (json!({ "spec": { "protectedNamespaces": ["a?"] } }), "protectedNamespaces[0]: does not match"),
+            (json!({ "spec": { "protectedNamespaces": ["a", "a"] } }), "protectedNamespaces: duplicate"),
+            (
+                json!({ "spec": { "tenants": [
+            { "name": "a", "from": { "all": {} } }, { "name": "a", "from": { "all": {} } },
+        ] } }),
+                "tenants: duplicate",
+            ),
+            (json!({ "spec": { "tenants": [{ "name": "a" }] } }), "tenants[0]: lacks a required field"),
+            (json!({ "spec": { "tennants": [] } }), "tennants: unknown field"),
+            (from(json!({})), "give exactly one of names, selector and all"),
+            (from(json!({ "names": ["a"], "all": {} })), "give exactly one of names, selector and all"),
+            (from(json!({ "names": ["A"] })), "names[0]: does not match"),
+            (from(json!({ "selector": {} })), requirement),
+            (from(json!({ "selector": { "matchLabels": {} } })), requirement),
+            (from(json!({ "selector": { "matchLabels": {}, "matchExpressions": [] } })), requirement),
+            (expression(json!({ "key": "a", "operator": "In" })), "In and NotIn need at least one value"),
+            (
+                expression(json!({ "key": "a", "operator": "Exists", "values": ["b"] })),
+                "In and NotIn need at least one value",
+            ),
+            (expression(json!({ "key": "a", "operator": "Gt" })), "operator: not in enum"),
+            (expression(json!({ "key": "a b", "operator": "Exists" })), "key: does not match"),
+        ],
+    );
+}
+
+#[test]
+fn good_projects_are_accepted() {
+    accepted(
+        "Project",
+        &project(),
+        &[
+            json!({}),
+            json!({ "spec": { "clusters": { "names": null, "all": {} }, "namespaces": null } }),
+            json!({ "spec": { "quota": { "perCluster": { "pods": 50, "limits.cpu": "1.5", "limits.memory": "1e3" } } } }),
+            json!({ "spec": { "namespaces": [{ "name": "defaults" }, { "name": "my-kube-x" }] } }),
+            json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
+        ],
+    );
+}
+
+#[test]
+fn bad_projects_are_refused() {
+    let reserved = "are set by Drover or Kubernetes";
+    let namespace = |fields: Value| {
+        let mut entry = json!({ "name": "a" });
+        merge(&mut entry, &fields);
+        json!({ "spec": { "namespaces": [entry] } })
+    };
+    let isolation = |from: Value| json!({ "spec": { "networkIsolation": { "mode": "Project", "allowFrom": [from] } } });
+    refused(
+        "Project",
+        &project(),
+        &[
+            (json!({ "metadata": { "name": "team.a" } }), "the name must be a DNS label"),
+            (namespace(json!({ "name": "default" })), "are protected"),
+            (namespace(json!({ "name": "kube-system" })), "are protected"),
+            (namespace(json!({ "name": "drover-system" })), "are protected"),
+            (namespace(json!({ "name": "a.b" })), "name: does not match"),
+            (namespace(json!({ "labels": { "drover.dev/project": "x" } })), reserved),
+            (namespace(json!({ "labels": { "app.kubernetes.io/managed-by": "x" } })), reserved),
+            (namespace(json!({ "labels": { "pod-security.kubernetes.io/enforce": "privileged" } })), reserved),
+            (namespace(json!({ "labels": { "kubernetes.io/metadata.name": "x" } })), reserved),
+            (namespace(json!({ "annotations": { "drover.dev/adopted": "true" } })), reserved),
+            (namespace(json!({ "labels": { "a": "b c" } })), "labels.a: does not match"),
+            (namespace(json!({ "quota": { "limits.cpu": "4x0" } })), "limits.cpu: does not match"),
+            (namespace(json!({ "quota": { "limits.cpu": "-1" } })), "limits.cpu: does not match"),
+            (namespace(json!({ "quota": { "pods": -1 } })), "pods: less than minimum"),
+            (namespace(json!({ "onExisting": "Steal" })), "onExisting: not in enum"),
+            (json!({ "spec": { "namespaceMetadata": { "labels": { "drover.dev/a": "b" } } } }), reserved),
+            (
+                json!({ "spec": { "namespaceMetadata": { "annotations": { "app.kubernetes.io/managed-by": "b" } } } }),
+                reserved,
+            ),
+            (json!({ "spec": { "namespaces": [{ "name": "a" }, { "name": "a" }] } }), "namespaces: duplicate"),
+            (json!({ "spec": { "clusters": null } }), ".spec: lacks a required field"),
+            (json!({ "spec": { "clusters": { "all": {} } } }), "give exactly one of names, selector and all"),
+            (
+                json!({ "spec": { "clusters": { "names": null, "selector": { "matchLabels": {} } } } }),
+                "at least one requirement",
+            ),
+            (json!({ "spec": { "clusters": { "names": ["a", "a"] } } }), "names: duplicate"),
+            (json!({ "spec": { "selfService": { "namePrefix": "kube-x" } } }), "are protected"),
+            (json!({ "spec": { "selfService": { "maxNamespaces": 0 } } }), "maxNamespaces: less than minimum"),
+            (json!({ "spec": { "podSecurity": { "enforce": null } } }), "enforceVersion needs enforce"),
+            (json!({ "spec": { "podSecurity": { "enforce": "Baseline" } } }), "enforce: not in enum"),
+            (json!({ "spec": { "podSecurity": { "enforceVersion": "1.37" } } }), "enforceVersion: does not match"),
+            (json!({ "spec": { "networkIsolation": { "mode": null } } }), "networkIsolation: lacks a required field"),
+            (isolation(json!({})), "at least one requirement"),
+        ],
+    );
+}
+
+/// Else a comparison with Git would never settle: reading an object and writing it again adds nothing, drops nothing and respells nothing.
+#[test]
+fn what_people_write_survives_unchanged() {
+    for object in [cluster(), project()] {
+        assert_eq!(round_trip(&object), object);
+    }
+    let minimal = json!({
+        "apiVersion": "drover.dev/v1alpha1",
+        "kind": "Cluster",
+        "metadata": { "name": "local" },
+        "spec": { "connection": { "local": {} } },
+    });
+    assert_eq!(round_trip(&minimal), minimal);
+    let minimal = json!({
+        "apiVersion": "drover.dev/v1alpha1",
+        "kind": "Project",
+        "metadata": { "name": "a", "namespace": "b" },
+        "spec": { "clusters": { "all": {} }, "namespaces": [{ "name": "c" }] },
+    });
+    assert_eq!(round_trip(&minimal), minimal);
+}
+
+fn round_trip(object: &Value) -> Value {
+    if object["kind"] == "Cluster" {
+        serde_json::to_value(serde_json::from_value::<crate::Cluster>(object.clone()).unwrap()).unwrap()
+    } else {
+        serde_json::to_value(serde_json::from_value::<crate::Project>(object.clone()).unwrap()).unwrap()
+    }
+}
+
+/// The status as an operator would write it passes the schema, and reads back.
+#[test]
+fn written_status_is_accepted() {
+    let mut object = cluster();
+    let status = json!({
+        "observedGeneration": 3,
+        "clusterUID": "5c9d6c3e-0000-4000-8000-000000000000",
+        "nodes": { "total": 3, "ready": 2, "unschedulable": 1, "summary": "2/3" },
+        "resources": { "capacity": { "cpu": "12", "memory": "49152Ki" }, "allocatable": { "cpu": "11500m" } },
+        "certificates": [{ "name": "serving", "source": "10.0.0.1:6443", "notAfter": "2027-01-01T00:00:00Z" }],
+        "credential": { "notAfter": "2027-01-01T00:00:00Z" },
+        "conditions": [{
+            "type": "Ready", "status": "False", "reason": "ConnectionLost", "message": "",
+            "lastTransitionTime": "2026-11-21T10:00:00Z", "observedGeneration": 3,
+        }],
+    });
+    merge(&mut object, &json!({ "status": status }));
+    assert_eq!(problems(&schema("Cluster"), &object), Vec::<String>::new());
+    assert_eq!(round_trip(&object), object);
+    refused(
+        "Cluster",
+        &object,
+        &[
+            (json!({ "status": { "conditions": [{ "type": "Ready" }] } }), "lacks a required field"),
+            (json!({ "status": { "nodes": { "ready": -1 } } }), "ready: less than minimum"),
+        ],
+    );
+
+    let mut object = project();
+    let problem = json!({ "cluster": "eu-1", "namespace": "a", "reason": "Taken", "message": "it is of another" });
+    merge(
+        &mut object,
+        &json!({ "status": {
+        "observedGeneration": -1,
+        "clusters": { "total": 50, "ready": 48, "unreachable": 2, "summary": "48/50" },
+        "namespaces": { "total": 1, "ready": 0, "summary": "0/1" },
+        "quota": [{ "cluster": "eu-1", "allocated": { "pods": "50" }, "available": { "pods": "-10" } }],
+        "problems": [problem],
+    } }),
+    );
+    assert_eq!(problems(&schema("Project"), &object), Vec::<String>::new());
+    assert_eq!(round_trip(&object), object);
+    let many = vec![problem; crate::MAX_PROBLEMS + 1];
+    let long = json!({ "cluster": "c", "reason": "R", "message": "m".repeat(crate::MAX_PROBLEM_MESSAGE + 1) });
+    refused(
+        "Project",
+        &object,
+        &[
+            (json!({ "status": { "problems": many } }), "problems: more than maxItems"),
+            (json!({ "status": { "problems": [long] } }), "message: more than maxLength"),
+        ],
+    );
+}

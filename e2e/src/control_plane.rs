@@ -1,0 +1,172 @@
+//! One control plane: real processes, real data, on loopback ports.
+
+mod arguments;
+mod audited;
+mod backup;
+mod component;
+mod detached;
+mod faults;
+mod nodes;
+mod ports;
+mod start;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::certificates::{self, Authority};
+use crate::error::{Error, Result};
+use crate::process::Process;
+use crate::run_directory::RunDirectory;
+use crate::tools::{Program, Tools};
+use arguments::Layout;
+pub use backup::Revisions;
+pub use component::{Component, Components};
+pub use detached::{DetachedControlPlane, down};
+pub use nodes::NODE_SELECTOR;
+use ports::Ports;
+
+/// Where a control plane keeps its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DataDirectory {
+    /// A new directory in the cache, removed at the end.
+    #[default]
+    Temporary,
+    /// This directory, kept at the end; a later start from it finds the same data and the same authority.
+    Given(PathBuf),
+}
+
+/// What control plane to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name in messages, in the kubeconfig and of the data directory.
+    pub name: String,
+    /// Which processes.
+    pub components: Components,
+    /// Whether to write an audit log, so that tests can count requests.
+    pub audit: bool,
+    /// More flags for the API server, such as `--watch-cache=false`.
+    pub apiserver_arguments: Vec<String>,
+    /// More controllers, such as `node-lifecycle-controller`.
+    pub additional_controllers: Vec<String>,
+    /// Where the data is.
+    pub data_directory: DataDirectory,
+    /// How long each component may take to become ready.
+    pub start_timeout: Duration,
+}
+
+impl Options {
+    /// etcd and an API server without audit, in a temporary directory.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            components: Components::ApiserverOnly,
+            audit: false,
+            apiserver_arguments: Vec::new(),
+            additional_controllers: Vec::new(),
+            data_directory: DataDirectory::Temporary,
+            start_timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+/// A running control plane. Dropping it kills its processes and removes its temporary data.
+pub struct ControlPlane {
+    options: Options,
+    tools: Tools,
+    ports: Ports,
+    authority: Authority,
+    kubeconfig: String,
+    client: kube::Client,
+    // Dropped before the directory, in which the processes write.
+    processes: BTreeMap<Component, Process>,
+    layout: Layout,
+    directory: RunDirectory,
+}
+
+impl ControlPlane {
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// The URL of the API server.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports.apiserver)
+    }
+
+    /// The kubeconfig of a cluster administrator, with everything inline.
+    #[must_use]
+    pub fn kubeconfig(&self) -> String {
+        self.kubeconfig.clone()
+    }
+
+    /// A file with the same kubeconfig.
+    #[must_use]
+    pub fn kubeconfig_path(&self) -> PathBuf {
+        self.layout.kubeconfig("admin")
+    }
+
+    /// The kubeconfig of any user, in at most two groups, without any right until a role is bound.
+    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<String> {
+        let identity = self.authority.client(user, groups)?;
+        Ok(certificates::kubeconfig(self.name(), &self.endpoint(), self.authority.certificate(), user, &identity))
+    }
+
+    /// A client that acts as any user.
+    pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<kube::Client> {
+        client_from(&self.kubeconfig_for(user, groups)?).await
+    }
+
+    /// A client of a cluster administrator.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// The certificate of the authority, as PEM.
+    #[must_use]
+    pub fn authority_certificate(&self) -> &str {
+        self.authority.certificate()
+    }
+
+    /// A `kubectl` that is a cluster administrator and keeps its cache with this control plane.
+    pub fn kubectl(&self) -> Result<Command> {
+        let mut command = Command::new(self.tools.path(Program::Kubectl)?);
+        command.env("KUBECONFIG", self.kubeconfig_path());
+        command.env("KUBECACHEDIR", self.layout.0.join("kubectl-cache"));
+        Ok(command)
+    }
+
+    /// The directory with its data and logs.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.layout.0.clone()
+    }
+
+    /// The process ids of the programs that were started and not stopped.
+    #[must_use]
+    pub fn pids(&self) -> BTreeMap<Component, i32> {
+        self.processes.iter().map(|(component, process)| (*component, process.pid())).collect()
+    }
+
+    fn process(&mut self, component: Component) -> Result<&mut Process> {
+        let control_plane = self.options.name.clone();
+        self.processes.get_mut(&component).ok_or(Error::NotRunning { control_plane, name: component.name() })
+    }
+}
+
+/// A client from the text of a kubeconfig.
+pub async fn client_from(kubeconfig: &str) -> Result<kube::Client> {
+    // Several TLS libraries in one build leave no default; that one is there already is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = Kubeconfig::from_yaml(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}

@@ -1,0 +1,19 @@
+//! Real Kubernetes control planes for tests and for the demo.
+//!
+//! A [`ControlPlane`] is a real `etcd` and `kube-apiserver`, and on request a controller manager, a scheduler and kwok,
+//! as plain processes on loopback ports. They end with the process that started them, however that one ends.
+//! The programs come from the environment, from a cache, or are built from pinned Go modules: see [`tools`].
+
+pub mod audit;
+pub mod certificates;
+pub mod control_plane;
+mod error;
+pub mod existing;
+pub mod process;
+mod run_directory;
+pub mod tools;
+
+pub use control_plane::{Components, ControlPlane, Options};
+pub use error::{Error, Result};
+pub use existing::{ExistingCluster, TestCluster, require_or_skip};
+pub use tools::{Program, Tools};

@@ -1,0 +1,119 @@
+//! Builds the programs of control planes, and runs one for a developer.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use drover_e2e::tools::Origin;
+use drover_e2e::{Components, ControlPlane, Error, Options, Program, Result, Tools};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or build every program, and say where each is.
+    Tools,
+    /// Run a control plane until standard input closes or SIGTERM comes.
+    ControlPlane {
+        /// Its name.
+        #[arg(long, default_value = "local")]
+        name: String,
+        /// Which components to run.
+        #[arg(long, value_enum, default_value = "scheduler")]
+        up_to: UpTo,
+        /// Start kwok with this many fake nodes.
+        #[arg(long, default_value_t = 0)]
+        nodes: usize,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum UpTo {
+    Apiserver,
+    ControllerManager,
+    Scheduler,
+}
+
+impl From<UpTo> for Components {
+    fn from(up_to: UpTo) -> Self {
+        match up_to {
+            UpTo::Apiserver => Self::ApiserverOnly,
+            UpTo::ControllerManager => Self::WithControllerManager,
+            UpTo::Scheduler => Self::WithScheduler,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Tools => tools().await,
+        Command::ControlPlane { name, up_to, nodes } => control_plane(&name, up_to.into(), nodes).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "drover-e2e: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn tools() -> Result<()> {
+    let tools = Tools::from_environment()?;
+    for program in Program::ALL {
+        for found in tools.ensure_all(&[program]).await? {
+            let origin = match found.origin {
+                Origin::Provided => "provided".to_owned(),
+                Origin::Cached => "cached".to_owned(),
+                Origin::Built(duration) => format!("built in {} s", duration.as_secs()),
+            };
+            print(&format!("{:<24} {origin:<14} {}", found.program.name(), found.path.display()));
+        }
+    }
+    tools.kwok_stages().map(drop)
+}
+
+async fn control_plane(name: &str, components: Components, nodes: usize) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|source| start_error(name, source))?;
+    let mut plane = ControlPlane::start(Options { components, ..Options::new(name) }).await?;
+    if nodes > 0 {
+        plane.start_kwok(nodes).await?;
+    }
+    for (component, pid) in plane.pids() {
+        print(&format!("pid {} {pid}", component.name()));
+    }
+    print(&format!("endpoint {}", plane.endpoint()));
+    print(&format!("kubeconfig {}", plane.kubeconfig_path().display()));
+    print("ready");
+    tokio::select! {
+        () = end_of_input() => {}
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
+}
+
+/// Reads on a thread of its own: the runtime would wait at its end for a read that it started.
+async fn end_of_input() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        sender.send(())
+    });
+    let _ = receiver.await;
+}
+
+fn start_error(name: &str, source: std::io::Error) -> Error {
+    Error::Start { name: name.to_owned(), source }
+}
+
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,282 @@
+//! Child processes that end with us, even when we are killed with SIGKILL.
+//!
+//! Each child has a small `sh` as supervisor that waits for a line or the end of a pipe which only we hold. When we end,
+//! however that happens, the system closes the pipe and the supervisor kills the child. A line lets the child go.
+
+mod detached;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+pub use detached::DetachedProcess;
+
+/// How long a process may take to end on SIGTERM before it gets SIGKILL.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+const LOG_LINES: usize = 20;
+
+/// `$1` is the log, the rest is the command. The process group of its own keeps Ctrl-C away from the supervisor.
+const SUPERVISOR: &str = r#"
+log=$1; shift
+trap '' HUP
+exec 3<&0 2>>"$log"
+"$@" >>"$log" 2>&1 </dev/null 3<&- &
+child=$!
+echo "$child"
+exec >&-
+(if read -r detach <&3; then kill -9 $$; else kill -9 "$child"; fi) &
+watcher=$!
+wait "$child"
+code=$?
+kill -9 "$watcher"
+exit "$code"
+"#;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Specification {
+    /// The name in messages.
+    pub name: String,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Where its output is appended.
+    pub log: PathBuf,
+}
+
+/// A running child process. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    program: PathBuf,
+    log: PathBuf,
+    pid: Pid,
+    supervisor: Child,
+    hold: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts the process.
+    pub fn start(specification: &Specification) -> Result<Self> {
+        let failed = |source| Error::Start { name: specification.name.clone(), source };
+        let mut command = Command::new("sh");
+        command.args(["-c", SUPERVISOR, "drover-e2e-supervisor"]);
+        command.arg(&specification.log).arg(&specification.program).args(&specification.arguments);
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut supervisor = command.spawn().map_err(failed)?;
+        let hold = supervisor.stdin.take();
+        let Some(pid) = read_pid(&mut supervisor).map_err(failed)? else {
+            let _ = supervisor.wait();
+            return Err(ended(&specification.name, &specification.log));
+        };
+        let Specification { name, program, log, .. } = specification.clone();
+        Ok(Self { name, program, log, pid: Pid::from_raw(pid), supervisor, hold })
+    }
+
+    /// The process id of the program itself, not of its supervisor.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// The name in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that has its output.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// The last lines of its output.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        tail_of(&self.log, LOG_LINES)
+    }
+
+    /// Whether it still runs; a paused process runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.supervisor.try_wait(), Ok(None))
+    }
+
+    /// An error with the end of the log when the process has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        if self.is_running() { Ok(()) } else { Err(ended(&self.name, &self.log)) }
+    }
+
+    /// Asks it to end, and kills it when it has not after [`PATIENCE`].
+    pub async fn terminate(&mut self) -> Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        self.signal(Signal::SIGCONT)?;
+        if !self.ended_within(PATIENCE).await {
+            self.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        if self.ended_within(KILL_PATIENCE).await {
+            Ok(())
+        } else {
+            Err(Error::WillNotDie { name: self.name.clone(), pid: self.pid() })
+        }
+    }
+
+    /// Stops it in its tracks: connections stay open and nobody answers.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Lets it outlive us.
+    pub fn detach(mut self) -> Result<DetachedProcess> {
+        self.check()?;
+        let detached = DetachedProcess::observe(&self.name, self.pid(), &self.program)?;
+        if let Some(mut hold) = self.hold.take() {
+            hold.write_all(b"detach\n").map_err(|source| Error::Start { name: self.name.clone(), source })?;
+        }
+        let _ = self.supervisor.wait();
+        Ok(detached)
+    }
+
+    /// The supervisor ends right after its child, so while it runs the child's id has not been given to another process.
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        if !self.is_running() {
+            return Ok(());
+        }
+        match kill(self.pid, signal) {
+            Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
+            Err(source) => Err(Error::Signal { name: self.name.clone(), pid: self.pid(), source }),
+        }
+    }
+
+    async fn ended_within(&mut self, patience: Duration) -> bool {
+        let started = Instant::now();
+        while self.is_running() {
+            if started.elapsed() >= patience {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.signal(Signal::SIGKILL);
+        drop(self.hold.take());
+        let started = Instant::now();
+        while self.is_running() && started.elapsed() < KILL_PATIENCE {
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+fn read_pid(supervisor: &mut Child) -> std::io::Result<Option<i32>> {
+    let mut line = String::new();
+    if let Some(output) = supervisor.stdout.take() {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    Ok(line.trim().parse().ok())
+}
+
+fn ended(name: &str, log: &Path) -> Error {
+    Error::Ended { name: name.to_owned(), log: log.to_owned(), tail: tail_of(log, LOG_LINES) }
+}
+
+/// The last lines of a file, or why it cannot be read.
+pub(crate) fn tail_of(path: &Path, lines: usize) -> String {
+    match read_end(path) {
+        Ok(text) => {
+            let all: Vec<&str> = text.lines().collect();
+            all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+        }
+        Err(error) => format!("(cannot read {}: {error})", path.display()),
+    }
+}
+
+fn read_end(path: &Path) -> std::io::Result<String> {
+    const MOST: u64 = 32 * 1024;
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(directory: &Path, script: &str) -> Result<Process> {
+        Process::start(&Specification {
+            name: "test".to_owned(),
+            program: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            log: directory.join("log"),
+        })
+    }
+
+    #[tokio::test]
+    async fn terminate_and_kill_end_even_a_paused_process() {
+        let directory = tempfile::tempdir().unwrap();
+        for kill in [false, true] {
+            let mut process = start(directory.path(), "exec sleep 60").unwrap();
+            process.pause().unwrap();
+            assert!(process.is_running());
+            if kill {
+                process.kill().await.unwrap();
+            } else {
+                process.terminate().await.unwrap();
+            }
+            assert!(!process.is_running());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_early_end_is_told_with_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = start(directory.path(), "echo the reason >&2; exit 3").unwrap();
+        assert!(process.ended_within(KILL_PATIENCE).await);
+        let error = process.check().unwrap_err().to_string();
+        assert!(error.contains("the reason"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_detached_process_lives_on_until_terminated() {
+        let directory = tempfile::tempdir().unwrap();
+        let detached = start(directory.path(), "while true; do sleep 0.1; done").unwrap().detach().unwrap();
+        assert!(detached.is_running());
+        detached.terminate().await.unwrap();
+        assert!(!detached.is_running());
+    }
+
+    #[test]
+    fn only_the_end_of_a_log_is_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        fs::write(&log, "one\ntwo\nthree\n").unwrap();
+        assert_eq!(tail_of(&log, 2), "two\nthree");
+    }
+}

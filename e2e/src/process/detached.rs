@@ -1,0 +1,122 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::{KILL_PATIENCE, PATIENCE, POLL};
+use crate::error::{Error, FileContext, Result};
+
+/// A process that outlives the one that started it, as written to a state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachedProcess {
+    name: String,
+    pid: i32,
+    program: PathBuf,
+    /// When it started, in clock ticks since boot: tells it from a later process with the same id.
+    started: u64,
+}
+
+impl DetachedProcess {
+    pub(super) fn observe(name: &str, pid: i32, program: &Path) -> Result<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let stat = fs::read_to_string(&path).on("read", &path)?;
+        let started = parse_stat(&stat).map(|(_, started)| started).unwrap_or_default();
+        Ok(Self { name: name.to_owned(), pid, program: program.to_owned(), started })
+    }
+
+    /// The name in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether this very process runs, and not another one that got its id.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
+        let Some((state, started)) = stat.as_deref().and_then(parse_stat) else { return false };
+        state != 'Z' && state != 'X' && started == self.started && self.command_matches()
+    }
+
+    /// Asks it to end, and kills it when it does not.
+    pub async fn terminate(&self) -> Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        self.signal(Signal::SIGCONT)?;
+        if self.ended_within(PATIENCE).await {
+            return Ok(());
+        }
+        self.signal(Signal::SIGKILL)?;
+        if self.ended_within(KILL_PATIENCE).await {
+            Ok(())
+        } else {
+            Err(Error::WillNotDie { name: self.name.clone(), pid: self.pid })
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if !self.is_running() {
+            return Ok(());
+        }
+        match kill(Pid::from_raw(self.pid), signal) {
+            Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
+            Err(source) => Err(Error::Signal { name: self.name.clone(), pid: self.pid, source }),
+        }
+    }
+
+    fn command_matches(&self) -> bool {
+        let command = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        program == self.program.as_os_str().as_encoded_bytes()
+    }
+
+    async fn ended_within(&self, patience: std::time::Duration) -> bool {
+        let started = Instant::now();
+        while self.is_running() {
+            if started.elapsed() >= patience {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
+    }
+}
+
+/// State and start time of `/proc/PID/stat`. The command name before them is in parentheses and can contain anything.
+fn parse_stat(stat: &str) -> Option<(char, u64)> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    Some((state, started))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_spaces_and_parentheses_does_not_confuse() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 2000";
+        assert_eq!(parse_stat(stat), Some(('S', 987_654)));
+    }
+
+    #[test]
+    fn another_process_with_the_same_id_is_not_ours() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let mut process = DetachedProcess::observe("test", pid, Path::new("not-this-program")).unwrap();
+        assert!(!process.is_running());
+        process.program = PathBuf::from(std::env::args().next().unwrap());
+        assert!(process.is_running());
+        process.started += 1;
+        assert!(!process.is_running());
+    }
+}

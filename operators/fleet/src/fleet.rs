@@ -1,0 +1,198 @@
+//! Which clusters exist and how they stand: one [`Remote`] per `Cluster` object, and one snapshot of them all.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use drover_crds::Cluster;
+use drover_runtime::{Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::ResourceExt;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::AbortHandle,
+};
+
+use crate::remote::{Remote, Report, Target, source};
+
+/// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
+const DIALS_AT_A_TIME: usize = 64;
+
+/// The fleet. Cheap to clone; all clones are the same fleet.
+#[derive(Clone)]
+pub struct Fleet(Arc<Inner>);
+
+struct Inner {
+    management: Arc<Cache>,
+    clusters: View<Cluster>,
+    secrets: View<Secret>,
+    namespace: String,
+    namespaces: View<Namespace>,
+    members: Mutex<HashMap<ClusterName, Member>>,
+    dial_slots: Arc<Semaphore>,
+    changed: Notify,
+    view: watch::Sender<FleetView>,
+}
+
+struct Member {
+    uid: Option<String>,
+    report: Report,
+    /// How many different reports there were.
+    reports: u64,
+    target: watch::Sender<Target>,
+    task: AbortHandle,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fleet").field("members", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// The fleet that `management` describes. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only.
+    #[must_use]
+    pub fn new(management: Arc<Cache>, namespace: &str) -> Self {
+        Self(Arc::new(Inner {
+            clusters: management.view(&LabelQuery::everything()),
+            secrets: management.view_in(namespace, &LabelQuery::everything()),
+            namespaces: management.view(&LabelQuery::everything()),
+            namespace: namespace.to_owned(),
+            management,
+            members: Mutex::default(),
+            dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
+            changed: Notify::new(),
+            view: watch::Sender::new(FleetView::default()),
+        }))
+    }
+
+    /// Snapshots of the fleet, as it changes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<FleetView> {
+        self.0.view.subscribe()
+    }
+
+    /// What is known of one cluster's connection.
+    #[must_use]
+    pub fn report(&self, name: &ClusterName) -> Option<Report> {
+        self.lock().get(name).map(|member| member.report.clone())
+    }
+
+    /// Follows Clusters and Secrets until the future is dropped.
+    pub async fn run(self) {
+        self.notify_on_changes();
+        self.0.clusters.live().await;
+        self.0.secrets.live().await;
+        self.0.namespaces.live().await;
+        loop {
+            self.converge();
+            self.publish();
+            self.0.changed.notified().await;
+        }
+    }
+
+    fn notify_on_changes(&self) {
+        let notify = || {
+            let inner = Arc::downgrade(&self.0);
+            move || {
+                if let Some(inner) = inner.upgrade() {
+                    inner.changed.notify_one();
+                }
+            }
+        };
+        let (on_cluster, on_secret, on_namespace) = (notify(), notify(), notify());
+        self.0.clusters.subscribe(move |_| on_cluster());
+        self.0.secrets.subscribe(move |_| on_secret());
+        self.0.namespaces.subscribe(move |_| on_namespace());
+    }
+
+    /// Starts, redirects and ends remotes so that there is one per Cluster.
+    fn converge(&self) {
+        let clusters: BTreeMap<ClusterName, Arc<Cluster>> =
+            self.0.clusters.all().into_iter().map(|cluster| (ClusterName::from(&*cluster), cluster)).collect();
+        let mut members = self.lock();
+        members.retain(|name, member| clusters.get(name).is_some_and(|cluster| cluster.uid() == member.uid));
+        for (name, cluster) in clusters {
+            let target = Target { source: source(&cluster, |secret, key| self.secret(secret, key)), cluster };
+            match members.get(&name) {
+                Some(member) => {
+                    let _ = member.target.send_if_modified(|old| redirect(old, &target));
+                }
+                None => {
+                    let member = self.start(name.clone(), target);
+                    members.insert(name, member);
+                }
+            }
+        }
+    }
+
+    fn start(&self, name: ClusterName, target: Target) -> Member {
+        let uid = target.cluster.uid();
+        let (sender, receiver) = watch::channel(target);
+        let remote = Remote::new(receiver, self.0.management.client(), Arc::clone(&self.0.dial_slots));
+        let fleet = Arc::downgrade(&self.0);
+        let run = remote.run(move |report| {
+            if let Some(inner) = fleet.upgrade() {
+                Self(inner).reported(&name, report);
+            }
+        });
+        Member { uid, report: Report::default(), reports: 0, target: sender, task: tokio::spawn(run).abort_handle() }
+    }
+
+    fn reported(&self, name: &ClusterName, report: Report) {
+        let changed = self.lock().get_mut(name).is_some_and(|member| {
+            let changed = !same(&member.report, &report);
+            member.report = report;
+            member.reports += u64::from(changed);
+            changed
+        });
+        if changed {
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn publish(&self) {
+        let members = self.lock();
+        let view = |cluster: Arc<Cluster>| {
+            let name = ClusterName::from(&*cluster);
+            let (link, reports) = match members.get(&name) {
+                Some(member) => (member.report.link.clone(), member.reports),
+                None => (Link::Connecting, 0),
+            };
+            (name, ClusterView { object: cluster, link, reports })
+        };
+        let clusters = self.0.clusters.all().into_iter().map(view).collect();
+        let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
+        let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
+        self.0.view.send_replace(FleetView::new(clusters, namespaces, true));
+    }
+
+    fn secret(&self, name: &str, key: &str) -> Option<Arc<str>> {
+        let secret = self.0.secrets.get(&ObjectKey::namespaced(&self.0.namespace, name))?;
+        let bytes = &secret.data.as_ref()?.get(key)?.0;
+        std::str::from_utf8(bytes).ok().map(Arc::from)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Member>> {
+        self.0.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a remote its new target, and says whether that is worth waking it: a status change is not.
+fn redirect(old: &mut Target, new: &Target) -> bool {
+    let wake = old.source != new.source || old.cluster.metadata.generation != new.cluster.metadata.generation;
+    *old = new.clone();
+    wake
+}
+
+fn same(one: &Report, two: &Report) -> bool {
+    one.link.same(&two.link) && one.facts == two.facts && one.endpoint == two.endpoint && one.rejected == two.rejected
+}

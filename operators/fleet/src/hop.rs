@@ -1,0 +1,137 @@
+//! Which hop of a connection failed.
+
+use std::{error::Error, io};
+
+use drover_runtime::{Class, Classify};
+
+use crate::dial::HandshakeTimeout;
+
+/// The hop that failed, named after what a person has to look at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Hop {
+    /// The name of the server does not resolve.
+    #[error("the host name of the API server cannot be resolved; check `server` in the kubeconfig and DNS")]
+    Dns,
+    /// No TCP connection.
+    #[error("no connection to the API server: {0}; check `server` in the kubeconfig, firewalls, and whether it runs")]
+    Dial(&'static str),
+    /// No trusted TLS session.
+    #[error("no trusted TLS session with the API server: {0}")]
+    Tls(&'static str),
+    /// The credential is not accepted.
+    #[error("the API server does not accept the credential (401); put a valid kubeconfig into the Secret")]
+    Unauthorized,
+    /// The credential is accepted and may not do what is needed.
+    #[error("the credential may not {0} (403); grant it the rights that Drover needs, or import the cluster again")]
+    Forbidden(&'static str),
+    /// The server answers, but is not ready.
+    #[error("the API server answers {0} to {1}")]
+    ApiServer(u16, &'static str),
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// Another cluster answers than the one that was imported.
+    #[error(
+        "the cluster with UID {found} answers, but {expected} was imported under this name; fix the kubeconfig, or delete and import anew"
+    )]
+    IdentityMismatch {
+        /// The pinned UID.
+        expected: String,
+        /// The UID that answers.
+        found: String,
+    },
+    /// The server is too old.
+    #[error("Kubernetes {0} is not supported; 1.30 or newer is needed")]
+    UnsupportedVersion(String),
+}
+
+impl Hop {
+    /// Whether one failure is enough for a verdict. The others may be a blip and must repeat.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::Tls("the certificate is not trusted")
+            | Self::IdentityMismatch { .. }
+            | Self::UnsupportedVersion(_) => true,
+            Self::Dns | Self::Dial(_) | Self::Tls(_) | Self::ApiServer(..) | Self::Timeout => false,
+        }
+    }
+
+    /// The hop at which the request `what` failed.
+    pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden(what),
+                code => Self::ApiServer(code, what),
+            },
+            other => Self::of_connection(other),
+        }
+    }
+
+    fn of_connection(error: &(dyn Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |cause| deeper(*cause));
+        causes.find_map(Self::of_cause).unwrap_or(Self::Dial("the connection broke"))
+    }
+
+    fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
+        if cause.is::<HandshakeTimeout>() {
+            return Some(Self::Tls("the handshake did not end in time"));
+        }
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return Some(Self::Tls(match tls {
+                rustls::Error::InvalidCertificate(_) => "the certificate is not trusted",
+                _ => "the handshake failed",
+            }));
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return of_io(io);
+        }
+        // hyper-util names the resolver step in its text only.
+        (cause.to_string() == "dns error").then_some(Self::Dns)
+    }
+}
+
+fn of_io(error: &io::Error) -> Option<Hop> {
+    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return None; // The next cause says more.
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(Hop::Dial("connection refused")),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(Hop::Dial("connection reset")),
+        io::ErrorKind::TimedOut => Some(Hop::Dial("no answer in time")),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(Hop::Dial("no route")),
+        io::ErrorKind::UnexpectedEof => Some(Hop::Tls("the connection was closed during the handshake")),
+        _ => None,
+    }
+}
+
+/// `io::Error::source` skips the error that it wraps.
+fn deeper<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => cause.source(),
+    }
+}
+
+impl Classify for Hop {
+    fn class(&self) -> Class {
+        Class::Unreachable
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Dns => "DNSFailed",
+            Self::Dial(_) => "DialFailed",
+            Self::Tls(_) => "TLSFailed",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden(_) => "Forbidden",
+            Self::ApiServer(..) => "APIServerNotReady",
+            Self::Timeout => "Timeout",
+            Self::IdentityMismatch { .. } => "IdentityMismatch",
+            Self::UnsupportedVersion(_) => "UnsupportedVersion",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The fleet: which clusters exist, how they are reached, and who answers.
+//!
+//! One [`Remote`](remote) per `Cluster` object owns one HTTP/2 connection, a probe and a cache, and reports to the
+//! [`Fleet`], which gives the shell a snapshot of all of them. Not connected is a normal value.
+
+mod dial;
+mod fleet;
+pub mod hop;
+pub mod kubeconfig;
+mod probe;
+mod remote;
+mod verdict;
+
+pub use dial::connect;
+pub use fleet::Fleet;
+pub use probe::Facts;
+pub use remote::Report;

@@ -1,0 +1,80 @@
+//! Asks a cluster who and how it is, end to end, through the same client as everything else.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+
+use crate::hop::Hop;
+
+/// What a cluster says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// UID of its `kube-system` namespace: the cluster's identity.
+    pub uid: String,
+    /// For example `v1.37.1`.
+    pub version: String,
+    /// Operating system and architecture of its API server, for example `linux/amd64`.
+    pub platform: String,
+}
+
+/// The oldest Kubernetes minor version of 1.x that is supported: `ValidatingAdmissionPolicy` is GA since 1.30.
+const OLDEST_MINOR: u32 = 30;
+
+/// Whether the API server is ready.
+pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), Hop> {
+    const WHAT: &str = "GET /readyz";
+    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|_| Hop::ApiServer(0, WHAT))?;
+    within(limit, WHAT, client.request_text(request)).await.map(|_| ())
+}
+
+/// Who answers. `expected` pins the identity.
+pub(crate) async fn identify(client: &Client, limit: Duration, expected: Option<&str>) -> Result<Facts, Hop> {
+    let version = within(limit, "GET /version", client.apiserver_version()).await?;
+    check_version(&version.major, &version.minor, &version.git_version)?;
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let system = within(limit, "get the namespace kube-system", namespaces.get_metadata("kube-system")).await?;
+    let uid = system.metadata.uid.unwrap_or_default();
+    match expected {
+        Some(expected) if expected != uid => Err(Hop::IdentityMismatch { expected: expected.to_owned(), found: uid }),
+        _ => Ok(Facts { uid, version: version.git_version, platform: version.platform }),
+    }
+}
+
+fn check_version(major: &str, minor: &str, full: &str) -> Result<(), Hop> {
+    // Hosted clusters append a plus sign to the minor version.
+    let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
+    match (number(major), number(minor)) {
+        (Some(1), Some(minor)) if minor < OLDEST_MINOR => Err(Hop::UnsupportedVersion(full.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+async fn within<T>(limit: Duration, what: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Hop> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map_err(|error| {
+            tracing::debug!(what, %error, cause = ?error, "probe failed");
+            Hop::of(what, &error)
+        }),
+        Err(_) => Err(Hop::Timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_versions_before_1_30_are_refused() {
+        for (major, minor, supported) in [
+            ("1", "29", false),
+            ("1", "29+", false),
+            ("1", "30", true),
+            ("1", "37+", true),
+            ("2", "0", true),
+            ("", "", true),
+        ] {
+            assert_eq!(check_version(major, minor, "v").is_ok(), supported, "{major}.{minor}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The life of one connection: dial, identify, probe, replace, let go.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use drover_crds::{Cluster, Connection};
+use drover_runtime::{Cache, Class, Classify, Failure, Link};
+use kube::Client;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    dial::dialled,
+    hop::Hop,
+    kubeconfig::{self, KubeconfigError},
+    probe::{self, Facts},
+    verdict::{Fault, Hysteresis, Thresholds, Verdict},
+};
+
+/// How a cluster is to be reached, as its `Cluster` and the Secret say now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    /// The management cluster itself.
+    Local,
+    /// A kubeconfig and the context in it.
+    Kubeconfig { text: Arc<str>, context: Option<String> },
+    /// The Secret or its key is not there (yet).
+    Missing { secret: String, key: String },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) source: Source,
+}
+
+/// What is known of one cluster's connection.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whether it can be worked on.
+    pub link: Link,
+    /// What the cluster said of itself when it was last reached.
+    pub facts: Option<Facts>,
+    /// The URL of its API server.
+    pub endpoint: Option<String>,
+    /// Why a changed credential was not taken, while the old connection goes on.
+    pub rejected: Option<Failure>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { link: Link::Connecting, facts: None, endpoint: None, rejected: None }
+    }
+}
+
+/// A connection that cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error("the Secret {secret} with key {key} does not exist in Drover's namespace; create it, and Drover connects")]
+    SecretMissing { secret: String, key: String },
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+    #[error(transparent)]
+    Hop(#[from] Hop),
+    #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
+    Unusable,
+}
+
+impl Classify for ConnectError {
+    fn class(&self) -> Class {
+        match self {
+            Self::SecretMissing { .. } => Class::Blocked,
+            Self::Kubeconfig(error) => error.class(),
+            Self::Hop(hop) => hop.class(),
+            Self::Unusable => Class::Invalid,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::Kubeconfig(error) => error.reason(),
+            Self::Hop(hop) => hop.reason(),
+            Self::Unusable => "InvalidKubeconfig",
+        }
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let certain = match &error {
+            ConnectError::Hop(hop) => hop.is_certain(),
+            ConnectError::SecretMissing { .. } | ConnectError::Kubeconfig(_) | ConnectError::Unusable => true,
+        };
+        Self { failure: Failure::of(&error), certain }
+    }
+}
+
+/// Keeps one cluster connected. Dropping its task ends the connection and everything that reads through it.
+pub(crate) struct Remote {
+    target: watch::Receiver<Target>,
+    management: Client,
+    dial_slots: Arc<Semaphore>,
+    serving: Option<Serving>,
+    hysteresis: Hysteresis,
+    rejected: Option<Failure>,
+}
+
+/// A connection that passed.
+struct Serving {
+    source: Source,
+    cache: Arc<Cache>,
+    gate: watch::Sender<bool>,
+    facts: Facts,
+    endpoint: Option<String>,
+    dials: Arc<AtomicUsize>,
+    dials_seen: usize,
+    probes_since_identified: u32,
+}
+
+/// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
+const IDENTIFY_EVERY: u32 = 20;
+
+impl Remote {
+    pub(crate) fn new(target: watch::Receiver<Target>, management: Client, dial_slots: Arc<Semaphore>) -> Self {
+        Self { target, management, dial_slots, serving: None, hysteresis: Hysteresis::default(), rejected: None }
+    }
+
+    /// Runs until the target's sender is dropped.
+    pub(crate) async fn run(mut self, publish: impl Fn(Report)) {
+        loop {
+            let target = self.target.borrow_and_update().clone();
+            self.step(&target).await;
+            publish(self.report());
+            let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
+            tokio::select! {
+                changed = self.target.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn step(&mut self, target: &Target) {
+        let thresholds = thresholds(&target.cluster);
+        let current = self.serving.as_ref().is_some_and(|serving| serving.source == target.source);
+        if !current {
+            match self.connect(target).await {
+                Ok(serving) => {
+                    self.serving = Some(serving);
+                    self.rejected = None;
+                    self.hysteresis.replaced();
+                    return;
+                }
+                Err(error) => self.refused(error, thresholds),
+            }
+        }
+        if self.serving.is_some() {
+            self.probe(target, thresholds).await;
+        }
+    }
+
+    /// A bad new credential does not cost a working connection; a withdrawn one does.
+    fn refused(&mut self, error: ConnectError, thresholds: Thresholds) {
+        let withdrawn = matches!(error, ConnectError::SecretMissing { .. });
+        let fault = Fault::from(error);
+        if withdrawn {
+            self.serving = None;
+        }
+        if self.serving.is_some() {
+            self.rejected = Some(fault.failure);
+        } else {
+            self.hysteresis.failed(fault, thresholds);
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
+        let limit = target.cluster.spec.health_timeout();
+        let (client, dials, endpoint) = self.client(&target.source).await?;
+        let slot = self.dial_slots.acquire().await;
+        probe::ready(&client, limit).await?;
+        let facts = probe::identify(&client, limit, pinned(&target.cluster)).await?;
+        drop(slot);
+        let (gate, up) = watch::channel(true);
+        let cache = Arc::new(Cache::new(client, up));
+        let dials_seen = dials.load(Ordering::Relaxed);
+        let source = target.source.clone();
+        Ok(Serving { source, cache, gate, facts, endpoint, dials, dials_seen, probes_since_identified: 0 })
+    }
+
+    async fn client(&self, source: &Source) -> Result<(Client, Arc<AtomicUsize>, Option<String>), ConnectError> {
+        match source {
+            Source::Local => Ok((self.management.clone(), Arc::default(), None)),
+            Source::Missing { secret, key } => {
+                Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
+            }
+            Source::Kubeconfig { text, context } => {
+                let config = kubeconfig::parse(text, context.as_deref()).await?;
+                let endpoint = Some(config.cluster_url.to_string());
+                let dialled = dialled(&config).map_err(|_| ConnectError::Unusable)?;
+                Ok((dialled.client, dialled.dials, endpoint))
+            }
+        }
+    }
+
+    async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
+        let Some(serving) = &mut self.serving else { return };
+        match serving.probe(&target.cluster).await {
+            Ok(()) => self.hysteresis.succeeded(thresholds),
+            Err(hop) => self.hysteresis.failed(ConnectError::Hop(hop).into(), thresholds),
+        }
+        let up = *self.hysteresis.verdict() == Verdict::Connected;
+        serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
+    }
+
+    fn report(&self) -> Report {
+        let link = match (self.hysteresis.verdict(), &self.serving) {
+            (Verdict::Connected, Some(serving)) => Link::Connected(Arc::clone(&serving.cache)),
+            (Verdict::Disconnected(failure), _) => Link::Disconnected(failure.clone()),
+            (Verdict::Connecting | Verdict::Connected, _) => Link::Connecting,
+        };
+        let serving = self.serving.as_ref();
+        Report {
+            link,
+            facts: serving.map(|serving| serving.facts.clone()),
+            endpoint: serving.and_then(|serving| serving.endpoint.clone()),
+            rejected: self.rejected.clone(),
+        }
+    }
+}
+
+impl Serving {
+    async fn probe(&mut self, cluster: &Cluster) -> Result<(), Hop> {
+        let (client, limit) = (self.cache.client(), cluster.spec.health_timeout());
+        probe::ready(&client, limit).await?;
+        self.probes_since_identified += 1;
+        // After a new dial another server may answer under the same address.
+        let dials = self.dials.load(Ordering::Relaxed);
+        if dials != self.dials_seen || self.probes_since_identified >= IDENTIFY_EVERY {
+            self.facts = probe::identify(&client, limit, Some(&self.facts.uid)).await?;
+            self.dials_seen = dials;
+            self.probes_since_identified = 0;
+        }
+        Ok(())
+    }
+}
+
+/// The identity that a cluster has to show: the one in the spec, else the one seen first.
+fn pinned(cluster: &Cluster) -> Option<&str> {
+    let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
+    cluster.spec.expected_uid.as_deref().or(seen)
+}
+
+fn thresholds(cluster: &Cluster) -> Thresholds {
+    let count = |value: i32| u32::try_from(value).unwrap_or(1).max(1);
+    Thresholds { failures: count(cluster.spec.failure_threshold()), successes: count(cluster.spec.success_threshold()) }
+}
+
+/// How `cluster` is to be reached; `secret` finds the content of a key of a Secret in Drover's namespace.
+pub(crate) fn source(cluster: &Cluster, secret: impl Fn(&str, &str) -> Option<Arc<str>>) -> Source {
+    match &cluster.spec.connection {
+        Connection::Local(_) => Source::Local,
+        Connection::Kubeconfig(kubeconfig) => {
+            let (name, key) = (&kubeconfig.secret_ref.name, &kubeconfig.secret_ref.key);
+            match secret(name, key) {
+                Some(text) => Source::Kubeconfig { text, context: kubeconfig.context.clone() },
+                None => Source::Missing { secret: name.clone(), key: key.clone() },
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! From single probes to a verdict that does not flap. Pure.
+
+use std::time::Duration;
+
+use drover_runtime::Failure;
+
+/// How many probes in a row make a verdict.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thresholds {
+    pub(crate) failures: u32,
+    pub(crate) successes: u32,
+}
+
+/// What is held of a cluster's connection.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Connecting,
+    Connected,
+    Disconnected(Failure),
+}
+
+/// One failed attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) failure: Failure,
+    /// One is enough: it cannot be a blip.
+    pub(crate) certain: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Hysteresis {
+    verdict: Verdict,
+    failures: u32,
+    successes: u32,
+}
+
+/// While a verdict is in the balance, the next probe comes sooner.
+const DOUBT_PAUSE: Duration = Duration::from_secs(2);
+
+impl Default for Hysteresis {
+    fn default() -> Self {
+        Self { verdict: Verdict::Connecting, failures: 0, successes: 0 }
+    }
+}
+
+impl Hysteresis {
+    pub(crate) fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    pub(crate) fn succeeded(&mut self, thresholds: Thresholds) {
+        self.failures = 0;
+        self.successes = self.successes.saturating_add(1);
+        // First contact needs one success; only who was lost has to prove that it is back.
+        if self.verdict == Verdict::Connecting || self.successes >= thresholds.successes {
+            self.verdict = Verdict::Connected;
+        }
+    }
+
+    pub(crate) fn failed(&mut self, fault: Fault, thresholds: Thresholds) {
+        self.successes = 0;
+        self.failures = self.failures.saturating_add(1);
+        let known_bad = matches!(self.verdict, Verdict::Disconnected(_));
+        if fault.certain || known_bad || self.failures >= thresholds.failures {
+            self.verdict = Verdict::Disconnected(fault.failure);
+        }
+    }
+
+    /// A new connection passed: what was held of the old one is void.
+    pub(crate) fn replaced(&mut self) {
+        *self = Self { verdict: Verdict::Connected, failures: 0, successes: 0 };
+    }
+
+    /// How long until the next probe.
+    pub(crate) fn pause(&self, interval: Duration) -> Duration {
+        let in_balance = match self.verdict {
+            Verdict::Connecting => true,
+            Verdict::Connected => self.failures > 0,
+            Verdict::Disconnected(_) => self.successes > 0,
+        };
+        if in_balance { interval.min(DOUBT_PAUSE) } else { interval }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_runtime::Class;
+
+    use super::*;
+
+    const THRESHOLDS: Thresholds = Thresholds { failures: 3, successes: 2 };
+
+    fn fault(certain: bool) -> Fault {
+        let failure = Failure { class: Class::Unreachable, reason: "Timeout", message: String::new() };
+        Fault { failure, certain }
+    }
+
+    /// `+` is a success, `-` a doubtful failure, `!` a certain one; the verdict after each as C(onnected), D, or ? .
+    fn story(probes: &str) -> String {
+        let mut hysteresis = Hysteresis::default();
+        let step = |probe| {
+            match probe {
+                '+' => hysteresis.succeeded(THRESHOLDS),
+                '-' => hysteresis.failed(fault(false), THRESHOLDS),
+                _ => hysteresis.failed(fault(true), THRESHOLDS),
+            }
+            match hysteresis.verdict() {
+                Verdict::Connecting => '?',
+                Verdict::Connected => 'C',
+                Verdict::Disconnected(_) => 'D',
+            }
+        };
+        probes.chars().map(step).collect()
+    }
+
+    #[test]
+    fn doubtful_failures_must_repeat_and_certain_ones_need_not() {
+        for (probes, verdicts) in [
+            ("+", "C"),
+            ("---", "??D"),
+            ("!", "D"),
+            ("+--+--+", "CCCCCCC"),
+            ("+---+-++", "CCCDDDDC"),
+            ("+!++", "CDDC"),
+            ("!+-++", "DDDDC"),
+        ] {
+            assert_eq!(story(probes), verdicts, "{probes}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_balance_is_probed_sooner() {
+        let interval = Duration::from_secs(30);
+        let mut hysteresis = Hysteresis::default();
+        hysteresis.succeeded(THRESHOLDS);
+        assert_eq!(hysteresis.pause(interval), interval);
+        hysteresis.failed(fault(false), THRESHOLDS);
+        assert_eq!(hysteresis.pause(interval), DOUBT_PAUSE);
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line. Every setting is a flag with an environment variable beside it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs a fleet of Kubernetes clusters from one management cluster.
+#[derive(Debug, Parser)]
+#[command(name = "drover", version)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the operators against the management cluster.
+    Run(RunArguments),
+    /// Print the custom resource definitions, or write them to a folder.
+    Crds(OutputArguments),
+    /// Write the references of the API and of this command line.
+    Docs(OutputArguments),
+    /// Print the version.
+    Version,
+}
+
+/// An operator that this binary can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OperatorName {
+    /// Tells how every cluster stands.
+    Cluster,
+    /// Gives teams namespaces on many clusters.
+    Project,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Kubeconfig of the management cluster. Default: in-cluster, or what kubectl would use.
+    #[arg(long, env = "DROVER_KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Drover's own namespace: the leader Lease and the kubeconfig Secrets of all clusters are there.
+    #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Operators to run. Several Deployments may each run a part.
+    #[arg(long, env = "DROVER_OPERATORS", value_enum, value_delimiter = ',', default_values = ["cluster", "project"])]
+    pub(crate) operators: Vec<OperatorName>,
+    /// Address of the admin port: /livez, /readyz, /metrics.
+    #[arg(long, env = "DROVER_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub(crate) admin_address: SocketAddr,
+    /// Name of this replica in the leader Lease. Default: host name and process id.
+    #[arg(long, env = "DROVER_IDENTITY")]
+    pub(crate) identity: Option<String>,
+    /// What to log, for example `info` or `info,drover_fleet=debug`.
+    #[arg(long, env = "DROVER_LOG", default_value = "info")]
+    pub(crate) log: String,
+    /// How log lines look.
+    #[arg(long, env = "DROVER_LOG_FORMAT", value_enum, default_value = "auto")]
+    pub(crate) log_format: LogFormat,
+    /// Passes at a time, in total.
+    #[arg(long, env = "DROVER_WORKERS", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: u16,
+    /// Passes at a time at one cluster.
+    #[arg(long, env = "DROVER_WORKERS_PER_CLUSTER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers_per_cluster: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Folder to write to. Default: print.
+    #[arg(long)]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,30 @@
+//! `drover`: the only binary. Wiring and command line, nothing else.
+
+mod command_line;
+mod generate;
+mod reference;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use command_line::{Command, CommandLine};
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Crds(arguments) => generate::crds(&arguments),
+        Command::Docs(arguments) => generate::docs(&arguments),
+        Command::Version => {
+            println!("drover {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("drover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

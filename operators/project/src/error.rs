@@ -1,0 +1,35 @@
+//! What may go wrong in a pass of a Project.
+
+use drover_runtime::{ApiError, Class, Classify, WriteError};
+
+/// An error of the Project operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// A namespace could not be looked up.
+    #[error(transparent)]
+    Read(#[from] ApiError),
+    /// A namespace could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A Project was placed on the management cluster itself, which is only reached as the Cluster `local`.
+    #[error("a Project cannot be converged outside of a Cluster; this is a defect of Drover")]
+    NotACluster,
+}
+
+impl Classify for ProjectError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) => error.class(),
+            Self::Write(error) => error.class(),
+            Self::NotACluster => Class::Bug,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.reason(),
+            Self::Write(error) => error.reason(),
+            Self::NotACluster => "InternalError",
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The Project operator: a team's namespaces, the same on every cluster that the Project selects.
+//!
+//! One pass converges one Project on one cluster:
+//!
+//! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or somebody else's.
+//! 2. [`plan`] asks the cluster's owner for [`consent`], then decides per namespace: create, restore, adopt, release, delete,
+//!    or leave alone and say why.
+//! 3. [`act`] does it, one request or two per action.
+//! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
+//!
+//! A pass runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
+//! or changes its tenants.
+
+pub mod act;
+pub mod consent;
+pub mod error;
+pub mod observe;
+pub mod plan;
+pub mod summary;
+
+use std::collections::BTreeSet;
+
+use drover_crds::{Project, ProjectStatus};
+use drover_runtime::{FleetView, Operator, Parts, Place, Site, Watches, operator::Plan};
+use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+
+/// The operator of the kind [`Project`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProjectOperator;
+
+impl Operator for ProjectOperator {
+    const NAME: &'static str = "project";
+    const FINALIZER: bool = true;
+
+    type Kind = Project;
+    type World = observe::World;
+    type Action = plan::Action;
+    type Part = plan::Part;
+    type Error = error::ProjectError;
+
+    fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
+        consent::places(project, fleet)
+    }
+
+    fn watches(watches: &mut Watches<'_, Self>) {
+        watches.owned::<Namespace>();
+    }
+
+    async fn observe(&self, project: &Project, site: &Site) -> Result<observe::World, error::ProjectError> {
+        observe::observe(project, site).await
+    }
+
+    fn plan(project: &Project, world: &observe::World, now: Timestamp) -> Plan<Self> {
+        plan::plan(project, world, now)
+    }
+
+    async fn act(&self, project: &Project, site: &Site, action: plan::Action) -> Result<(), error::ProjectError> {
+        act::act(&site.writer::<Self>(project), action).await
+    }
+
+    fn summarise(project: &Project, parts: &Parts<plan::Part>, _now: Timestamp) -> ProjectStatus {
+        summary::summarise(project, parts)
+    }
+}

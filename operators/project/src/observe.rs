@@ -1,0 +1,85 @@
+//! What there is at one cluster. Decides nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use drover_crds::{Cluster, Project};
+use drover_runtime::{Cache, ObjectKey, Owner, Site, operator::owner_of, request::request};
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, ResourceExt};
+
+use crate::{ProjectOperator, error::ProjectError};
+
+/// What a pass knows of one cluster.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The cluster, with its tenants and protected namespaces.
+    pub cluster: Arc<Cluster>,
+    /// Labels of the management namespace in which the Project lies; none if it is unknown.
+    pub tenant_labels: Option<BTreeMap<String, String>>,
+    /// Every namespace that the Project lists or holds.
+    pub namespaces: BTreeMap<String, Seen>,
+}
+
+/// What a namespace name stands for at one cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// There is none.
+    Absent,
+    /// It carries our owner labels.
+    Ours {
+        /// As it is.
+        live: Arc<Namespace>,
+        /// Somebody keeps reverting what we restore.
+        contested: bool,
+    },
+    /// It exists and is not ours.
+    Foreign {
+        /// Its metadata.
+        meta: Box<ObjectMeta>,
+        /// The Project that its labels record, if any.
+        holder: Option<ObjectKey>,
+    },
+}
+
+pub(crate) async fn observe(project: &Project, site: &Site) -> Result<World, ProjectError> {
+    let owner = owner_of::<ProjectOperator>(project);
+    let held = site.cache.view::<Namespace>(&Owner::query(owner.kind));
+    let mut namespaces: BTreeMap<String, Seen> = held
+        .filter(|namespace| owner.owns(&namespace.metadata))
+        .into_iter()
+        .map(|live| (live.name_any(), ours(&site.cache, live)))
+        .collect();
+    let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
+    // What is being deleted takes up nothing new, so only what it holds matters.
+    if project.metadata.deletion_timestamp.is_none() {
+        for name in wanted {
+            if !namespaces.contains_key(name) {
+                namespaces.insert(name.clone(), look_up(&site.cache, name, owner.kind).await?);
+            }
+        }
+    }
+    let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
+    let tenant_labels = site.fleet.namespace_labels(&owner.key.namespace).cloned();
+    Ok(World { cluster, tenant_labels, namespaces })
+}
+
+fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
+    let contested = live.uid().is_some_and(|uid| cache.reverts().contested(&uid));
+    Seen::Ours { live, contested }
+}
+
+/// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
+async fn look_up(cache: &Cache, name: &str, kind: &str) -> Result<Seen, ProjectError> {
+    let api = Api::<Namespace>::all(cache.client());
+    let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
+    Ok(match found {
+        None => Seen::Absent,
+        Some(found) => {
+            let holder = Owner::recorded(&found.metadata, kind);
+            Seen::Foreign { meta: Box::new(found.metadata), holder }
+        }
+    })
+}

@@ -1,0 +1,298 @@
+//! What to do at one cluster. Pure.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use drover_crds::{
+    AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
+    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY},
+};
+use drover_runtime::{Next, ObjectKey, Step, operator::Plan};
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+use crate::{
+    ProjectOperator,
+    consent::tenancies,
+    observe::{Seen, World},
+};
+
+/// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// One change of one namespace.
+#[derive(Clone, PartialEq)]
+pub enum Action {
+    /// It does not exist.
+    Create(Box<Namespace>),
+    /// It is ours and differs.
+    Apply {
+        /// As wanted.
+        desired: Box<Namespace>,
+        /// As it is.
+        live: Box<ObjectMeta>,
+        /// The fields that somebody changed back.
+        reverted: Vec<String>,
+    },
+    /// It exists, and both sides agreed that we take it over.
+    Adopt {
+        /// As wanted.
+        desired: Box<Namespace>,
+        /// As it is.
+        live: Box<ObjectMeta>,
+    },
+    /// It stays, and is not ours any more.
+    Release(Box<ObjectMeta>),
+    /// It goes, with everything in it.
+    Delete(Box<ObjectMeta>),
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, name) = match self {
+            Self::Create(desired) => ("create", desired.metadata.name.as_ref()),
+            Self::Apply { live, .. } => ("apply", live.name.as_ref()),
+            Self::Adopt { live, .. } => ("adopt", live.name.as_ref()),
+            Self::Release(live) => ("release", live.name.as_ref()),
+            Self::Delete(live) => ("delete", live.name.as_ref()),
+        };
+        write!(formatter, "{verb} Namespace {}", name.map_or("", String::as_str))
+    }
+}
+
+/// What one cluster contributes to the status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// Namespaces that should be there.
+    pub wanted: i64,
+    /// Those that are as they should be.
+    pub ready: i64,
+    /// What is in the way, and what to do about it.
+    pub problems: Vec<Obstacle>,
+}
+
+/// Something that does not pass by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Obstacle {
+    /// The namespace it is about; none if it is about the cluster.
+    pub namespace: Option<String>,
+    /// Condition reason.
+    pub reason: &'static str,
+    /// What happened and what to do next.
+    pub message: String,
+}
+
+/// Decides for one cluster.
+#[must_use]
+pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
+    let tenancies = tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref());
+    if project.metadata.deletion_timestamp.is_some() {
+        return tear_down(project, world, !tenancies.is_empty());
+    }
+    let mut part = Part { wanted: count(project.spec.namespaces.len()), ..Part::default() };
+    if tenancies.is_empty() {
+        part.problems.push(no_tenant(project, world));
+        return Plan { part, actions: Vec::new(), next: Next::Watch };
+    }
+    let mut actions = release_unlisted(project, world);
+    let mut look_again = false;
+    for wanted in &project.spec.namespaces {
+        match verdict(project, world, &tenancies, wanted) {
+            Verdict::Ready => part.ready += 1,
+            Verdict::Waiting => {}
+            Verdict::Act(action) => actions.push(action),
+            Verdict::Blocked(obstacle) => {
+                look_again = true;
+                part.problems.push(obstacle);
+            }
+        }
+    }
+    if project.spec.suspend {
+        actions.clear();
+    }
+    // An adopted namespace may meet a conflict, and the first error ends the pass: what is only ours goes first.
+    actions.sort_by_key(|action| matches!(action, Action::Adopt { .. }) || is_adopted_apply(action));
+    let next = if look_again { Next::At(now + LOOK_AGAIN) } else { Next::Watch };
+    Plan { part, actions, next }
+}
+
+enum Verdict {
+    Ready,
+    /// Something is under way that a watch will tell of.
+    Waiting,
+    Act(Action),
+    Blocked(Obstacle),
+}
+
+fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &ProjectNamespace) -> Verdict {
+    let name = &wanted.name;
+    if world.cluster.spec.protects(name) {
+        return blocked(name, "NamespaceProtected", protected(world, name));
+    }
+    let allowing: Vec<_> = tenancies.iter().filter(|tenant| tenant.allows_namespace(name)).collect();
+    if allowing.is_empty() {
+        return blocked(name, "NamespaceNotAllowed", not_allowed(project, world, name));
+    }
+    let desired = desired(project, wanted);
+    match world.namespaces.get(name).unwrap_or(&Seen::Absent) {
+        Seen::Absent => Verdict::Act(Action::Create(Box::new(desired))),
+        Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => Verdict::Waiting,
+        Seen::Ours { live, contested } => restore(desired, live, *contested),
+        Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
+            blocked(name, "Terminating", terminating(name))
+        }
+        Seen::Foreign { holder: Some(holder), .. } => blocked(name, "NamespaceTaken", taken(world, name, holder)),
+        Seen::Foreign { meta, holder: None } => {
+            let consent = wanted.on_existing == OnExisting::Adopt
+                && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
+            if consent || was_released_by(meta, project) {
+                Verdict::Act(Action::Adopt { desired: Box::new(desired), live: meta.clone() })
+            } else {
+                blocked(name, "NamespaceExists", exists(world, name))
+            }
+        }
+    }
+}
+
+fn restore(desired: Namespace, live: &Arc<Namespace>, contested: bool) -> Verdict {
+    match Step::between(&desired, Some(live)) {
+        Step::Keep => Verdict::Ready,
+        Step::Apply { reverted } if contested && !reverted.is_empty() => {
+            let name = live.name_any();
+            let message = format!(
+                "somebody keeps changing {} of namespace {name} back; it is left alone for now: settle who owns it",
+                reverted.join(", ")
+            );
+            blocked(&name, "FieldContested", message)
+        }
+        Step::Create => Verdict::Act(Action::Create(Box::new(desired))),
+        Step::Apply { reverted } => {
+            Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.metadata.clone()), reverted })
+        }
+    }
+}
+
+/// The namespace as this Project wants it. Labels of one namespace win over those for all.
+fn desired(project: &Project, wanted: &ProjectNamespace) -> Namespace {
+    let common = project.spec.namespace_metadata.clone().unwrap_or_default();
+    let join = |mut common: BTreeMap<String, String>, own: &BTreeMap<String, String>| {
+        common.extend(own.clone());
+        (!common.is_empty()).then_some(common)
+    };
+    Namespace {
+        metadata: ObjectMeta {
+            name: Some(wanted.name.clone()),
+            labels: join(common.labels, &wanted.labels),
+            annotations: join(common.annotations, &wanted.annotations),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }
+}
+
+/// What is ours and not listed any more is let go. It stays: a namespace is deleted only with its Project, on request.
+fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
+    let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
+    let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
+    unlisted.filter_map(|(_, seen)| held(seen)).map(|live| Action::Release(Box::new(live.clone()))).collect()
+}
+
+fn tear_down(project: &Project, world: &World, consent: bool) -> Plan<ProjectOperator> {
+    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
+    let actions = held.iter().filter_map(|live| {
+        let adopted = live.annotations().contains_key(ANNOTATION_ADOPTED);
+        // Without consent of the cluster's owner nothing of theirs is deleted any more.
+        if project.spec.deletion_policy == DeletionPolicy::Delete && !adopted && consent {
+            let going = live.deletion_timestamp.is_some();
+            (!going).then(|| Action::Delete(Box::new((*live).clone())))
+        } else {
+            Some(Action::Release(Box::new((*live).clone())))
+        }
+    });
+    let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
+    let next = if held.is_empty() { Next::Released } else { Next::Watch };
+    Plan { part: Part { wanted: count(held.len()), ..Part::default() }, actions, next }
+}
+
+fn held(seen: &Seen) -> Option<&ObjectMeta> {
+    match seen {
+        Seen::Ours { live, .. } => Some(&live.metadata),
+        Seen::Absent | Seen::Foreign { .. } => None,
+    }
+}
+
+fn is_adopted_apply(action: &Action) -> bool {
+    matches!(action, Action::Apply { live, .. } if live.annotations().contains_key(ANNOTATION_ADOPTED))
+}
+
+/// Whether this very Project let the namespace go: it may take it up again without being asked, for example after a folder
+/// was renamed in Git and everything was deleted and created again.
+fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
+    let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
+    released_by.is_some_and(|by| *by == ObjectKey::of(&project.metadata).to_string())
+}
+
+fn blocked(namespace: &str, reason: &'static str, message: String) -> Verdict {
+    Verdict::Blocked(Obstacle { namespace: Some(namespace.to_owned()), reason, message })
+}
+
+fn no_tenant(project: &Project, world: &World) -> Obstacle {
+    let (cluster, namespace) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    Obstacle {
+        namespace: None,
+        reason: "NotATenant",
+        message: format!(
+            "cluster {cluster} does not let namespace {namespace} in; its owner has to add it to spec.tenants of Cluster {cluster}"
+        ),
+    }
+}
+
+fn protected(world: &World, name: &str) -> String {
+    let cluster = world.cluster.name_any();
+    format!(
+        "namespace {name} is protected on cluster {cluster}; choose another name, or change spec.protectedNamespaces of Cluster {cluster}"
+    )
+}
+
+fn not_allowed(project: &Project, world: &World, name: &str) -> String {
+    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    format!(
+        "no tenant entry of cluster {cluster} lets {from} hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add one"
+    )
+}
+
+fn terminating(name: &str) -> String {
+    format!("namespace {name} is being deleted; it is created again once it is gone")
+}
+
+fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
+    format!(
+        "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two",
+        world.cluster.name_any()
+    )
+}
+
+fn exists(world: &World, name: &str) -> String {
+    let cluster = world.cluster.name_any();
+    format!(
+        "namespace {name} exists on cluster {cluster} and is not managed by Drover; choose another name, or set onExisting: Adopt here and adopt: Allowed in the tenant entry of Cluster {cluster}"
+    )
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+trait Annotated {
+    fn annotations(&self) -> &BTreeMap<String, String>;
+}
+
+impl Annotated for ObjectMeta {
+    fn annotations(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.annotations.as_ref().unwrap_or(&NONE)
+    }
+}

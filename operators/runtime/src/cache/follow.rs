@@ -1,0 +1,168 @@
+//! Keeps one view in step with the server.
+//!
+//! List once, then watch from there. A watch that the server ends in good order is resumed. After any other end the view is
+//! listed again and only the differences are told: a resume would be cheaper, but a server that was restored from an older
+//! backup and has since moved past our revision accepts it and never mentions what the restore undid.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
+    core::DeserializeGuard,
+};
+use rand::RngExt as _;
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    CacheMeters, Kept, LabelQuery,
+    view::{Entry, Health, ObjectKey, Objects, Shared, revision},
+};
+use crate::{
+    error::{ApiError, Failure},
+    request::request,
+};
+
+/// The server ends a watch after this time; kube allows up to 295 s by default.
+const WATCH_SECONDS: u32 = 290;
+/// A watch that is silent for longer than the server allows lost its server.
+const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+/// Objects per page of a list, as kubectl asks for.
+const PAGE: u32 = 500;
+/// First pause after a broken watch, doubled up to the longest one. The gate, not the pause, waits for a dead server.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(super) struct Follower<K: Kept> {
+    api: Api<DeserializeGuard<K>>,
+    query: LabelQuery,
+    view: Arc<Shared<K>>,
+    gate: watch::Receiver<bool>,
+    meters: Arc<CacheMeters>,
+    /// Where to resume; none asks for a list.
+    from: Option<String>,
+    /// The newest revision ever seen, to notice a server that went back in time.
+    newest: u64,
+    failures: u32,
+}
+
+impl<K: Kept> Follower<K> {
+    pub(super) fn new(
+        api: Api<DeserializeGuard<K>>,
+        query: LabelQuery,
+        view: Arc<Shared<K>>,
+        gate: watch::Receiver<bool>,
+        meters: Arc<CacheMeters>,
+    ) -> Self {
+        Self { api, query, view, gate, meters, from: None, newest: 0, failures: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            if self.gate.wait_for(|up| *up).await.is_err() {
+                return; // The owner of the gate is gone, and with it the cluster.
+            }
+            if let Err(error) = self.list_and_watch().await {
+                self.from = None;
+                self.meters.broken_watches.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(kind = K::kind(&()).as_ref(), error = %error, cause = ?error, "watch broken");
+                self.view.set_health(Health::Broken(Failure::of(&error)));
+                self.pause().await;
+            }
+        }
+    }
+
+    async fn list_and_watch(&mut self) -> Result<(), ApiError> {
+        // The futures of the one-off requests are boxed: unboxed, every idle view would carry the largest of them.
+        let from = match self.from.clone() {
+            Some(from) => from,
+            None => Box::pin(self.list()).await?,
+        };
+        let params = WatchParams {
+            label_selector: Some(self.query.as_str().to_owned()),
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let what = format!("watch {}", K::plural(&()));
+        let mut events = Box::pin(request(&*what, self.api.watch(&params, &from))).await?.boxed();
+        self.from = Some(from);
+        self.failures = 0;
+        self.view.set_health(Health::Live);
+        loop {
+            let next = timeout(SILENCE_LIMIT, events.try_next()).await;
+            let event = next.map_err(|_| ApiError::Timeout { what: what.clone() })?;
+            let Some(event) = event.map_err(|error| ApiError::new(&*what, error))? else { return Ok(()) };
+            self.apply(event, &what)?;
+        }
+    }
+
+    fn apply(&mut self, event: WatchEvent<DeserializeGuard<K>>, what: &str) -> Result<(), ApiError> {
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let entry = Entry::from_guard(object);
+                self.saw(entry.meta().resource_version.clone());
+                self.view.put(entry);
+            }
+            WatchEvent::Deleted(object) => {
+                let entry = Entry::from_guard(object);
+                self.saw(entry.meta().resource_version.clone());
+                self.view.remove(entry.meta());
+            }
+            WatchEvent::Bookmark(bookmark) => self.saw(Some(bookmark.metadata.resource_version)),
+            WatchEvent::Error(status) => return Err(ApiError::Refused { what: what.to_owned(), status }),
+        }
+        Ok(())
+    }
+
+    fn saw(&mut self, resource_version: Option<String>) {
+        self.newest = self.newest.max(revision(resource_version.as_deref()));
+        self.from = resource_version;
+    }
+
+    async fn list(&mut self) -> Result<String, ApiError> {
+        self.meters.lists.fetch_add(1, Ordering::Relaxed);
+        let what = format!("list {}", K::plural(&()));
+        let mut listed = Objects::new();
+        let mut params = ListParams::default().labels(self.query.as_str()).limit(PAGE);
+        loop {
+            let page = request(&*what, self.api.list(&params)).await?;
+            for object in page.items {
+                let entry = Entry::from_guard(object);
+                listed.insert(ObjectKey::of(entry.meta()), entry);
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                let version = page.metadata.resource_version.unwrap_or_default();
+                self.check_rollback(&version);
+                self.view.replace(listed);
+                return Ok(version);
+            }
+        }
+    }
+
+    fn check_rollback(&mut self, version: &str) {
+        let listed = revision(Some(version));
+        if listed < self.newest {
+            self.meters.rollbacks.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                kind = K::kind(&()).as_ref(),
+                seen = self.newest,
+                listed,
+                "the API server is older than what it showed before: it was restored from a backup; starting over from its state"
+            );
+        }
+        self.newest = listed;
+    }
+
+    async fn pause(&mut self) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,191 @@
+//! The only way to read an API server, the management one and every downstream one alike.
+//!
+//! A [`Cache`] holds at most one [`View`] per kind and label selector. A view starts on first use, follows the server by
+//! list and watch, keeps pruned objects, and tells its subscribers every change, deletes included, exactly once. Reading it
+//! costs no request, so a pass at rest costs none.
+
+mod expectations;
+mod follow;
+mod view;
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+};
+
+use kube::{
+    Api, Client, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use expectations::Owner;
+pub(crate) use view::revision;
+pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
+
+use crate::reverts::Reverts;
+use expectations::Expectations;
+
+/// A kind that can be cached: any typed kind can.
+pub trait Kept: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
+
+impl<K> Kept for K where K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
+
+/// A label selector in the text form of the Kubernetes API; empty selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LabelQuery(String);
+
+impl LabelQuery {
+    /// Every object.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// The objects that carry `label` with `value`.
+    #[must_use]
+    pub fn equals(label: &str, value: &str) -> Self {
+        Self(format!("{label}={value}"))
+    }
+
+    /// The selector as the API takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Counters of one cache, for metrics and tests.
+#[derive(Debug, Default)]
+pub struct CacheMeters {
+    /// Full lists.
+    pub lists: AtomicU64,
+    /// Watches that ended otherwise than in good order.
+    pub broken_watches: AtomicU64,
+    /// Lists that showed a server older than what was seen before: it was restored from a backup.
+    pub rollbacks: AtomicU64,
+}
+
+type Views = HashMap<(TypeId, String, LabelQuery), Arc<dyn Any + Send + Sync>>;
+type HealthListener = Arc<dyn Fn() + Send + Sync>;
+
+/// The cache of one API server. Dropping it ends all its watches.
+pub struct Cache {
+    client: Client,
+    gate: watch::Receiver<bool>,
+    views: Mutex<Views>,
+    listeners: Arc<Mutex<Vec<HealthListener>>>,
+    expectations: Expectations,
+    reverts: Reverts,
+    meters: Arc<CacheMeters>,
+    stop: CancellationToken,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cache").field("views", &lock(&self.views).len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Cache {
+    /// A cache of the server behind `client`. While `gate` is false its watches are parked: the probe of a dead cluster
+    /// opens it, so a dead cluster costs no retries and all views come back together.
+    #[must_use]
+    pub fn new(client: Client, gate: watch::Receiver<bool>) -> Self {
+        Self {
+            client,
+            gate,
+            views: Mutex::default(),
+            listeners: Arc::default(),
+            expectations: Expectations::default(),
+            reverts: Reverts::default(),
+            meters: Arc::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// A cache whose server is taken to be up.
+    #[must_use]
+    pub fn ungated(client: Client) -> Self {
+        Self::new(client, watch::channel(true).1)
+    }
+
+    /// The client, to write with.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn meters(&self) -> &CacheMeters {
+        &self.meters
+    }
+
+    /// The view of all `K` that `query` selects, started now if this is its first use.
+    pub fn view<K: Kept>(&self, query: &LabelQuery) -> View<K> {
+        self.view_of(Api::all(self.client.clone()), "", query)
+    }
+
+    /// The view of the `K` in one namespace that `query` selects: it needs rights in that namespace only.
+    pub fn view_in<K>(&self, namespace: &str, query: &LabelQuery) -> View<K>
+    where
+        K: Kept + Resource<Scope = NamespaceResourceScope>,
+    {
+        self.view_of(Api::namespaced(self.client.clone(), namespace), namespace, query)
+    }
+
+    fn view_of<K: Kept>(&self, api: Api<DeserializeGuard<K>>, namespace: &str, query: &LabelQuery) -> View<K> {
+        let key = (TypeId::of::<K>(), namespace.to_owned(), query.clone());
+        let mut views = lock(&self.views);
+        if let Some(view) = views.get(&key).and_then(|view| Arc::clone(view).downcast().ok()) {
+            return View::from_shared(view);
+        }
+        let (view, shared) = View::<K>::new(Arc::clone(&self.listeners));
+        let (gate, meters) = (self.gate.clone(), Arc::clone(&self.meters));
+        let follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters);
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(follower.run()).await });
+        views.insert(key, shared);
+        view
+    }
+
+    /// Calls `listener` whenever a view becomes live or stops being so. It must not block.
+    pub fn on_health(&self, listener: impl Fn() + Send + Sync + 'static) {
+        lock(&self.listeners).push(Arc::new(listener));
+    }
+
+    /// Remembers that `owner` wrote something that is visible once `seen` says so. See [`Cache::settled`].
+    pub fn expect(&self, owner: Owner, seen: impl Fn() -> bool + Send + 'static) {
+        self.expectations.add(owner, Box::new(seen));
+    }
+
+    /// Whether everything that `owner` wrote through this cache is visible in it. A pass waits for that: a decision on a
+    /// state from before the last write would be made twice.
+    #[must_use]
+    pub fn settled(&self, owner: &Owner) -> bool {
+        self.expectations.settled(owner)
+    }
+}
+
+impl Cache {
+    /// What others reverted on this server lately.
+    #[must_use]
+    pub fn reverts(&self) -> &Reverts {
+        &self.reverts
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

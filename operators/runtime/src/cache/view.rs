@@ -1,0 +1,354 @@
+//! One kind under one selector: the objects, who wants to hear of changes, and how fresh it is.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DeserializeGuard;
+use tokio::sync::watch;
+
+use super::{HealthListener, Kept, lock};
+use crate::error::Failure;
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Namespace, empty for a cluster-scoped object.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of a namespaced object.
+    #[must_use]
+    pub fn namespaced(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The key of a cluster-scoped object.
+    #[must_use]
+    pub fn cluster_scoped(name: &str) -> Self {
+        Self::namespaced("", name)
+    }
+
+    /// The key of the object that `meta` belongs to.
+    #[must_use]
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(formatter, "{}", self.name)
+        } else {
+            write!(formatter, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// What happened to one object. Both sides are given, so that a label that moved from one owner to another wakes both.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// Before; none if it is new.
+    pub old: Option<Arc<K>>,
+    /// After; none if it is gone or cannot be decoded any more.
+    pub new: Option<Arc<K>>,
+    /// Which object.
+    pub key: ObjectKey,
+}
+
+impl<K> Change<K> {
+    /// The sides that are there, the older one first.
+    pub fn sides(&self) -> impl Iterator<Item = &K> {
+        self.old.as_deref().into_iter().chain(self.new.as_deref())
+    }
+}
+
+/// An object that is there but does not decode: unknown, not gone.
+#[derive(Debug)]
+pub struct Undecodable {
+    /// Its metadata.
+    pub meta: ObjectMeta,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// What a view knows of a key.
+#[derive(Debug)]
+pub enum Lookup<K> {
+    /// The object.
+    Found(Arc<K>),
+    /// It exists and cannot be decoded.
+    Undecodable(Arc<Undecodable>),
+    /// It does not exist.
+    Absent,
+}
+
+#[derive(Debug)]
+pub(super) enum Entry<K> {
+    Good(Arc<K>),
+    Bad(Arc<Undecodable>),
+}
+
+impl<K: Kept> Entry<K> {
+    pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
+        match guard.0 {
+            Ok(mut object) => {
+                // Half of an object's size, and nobody reads it.
+                object.meta_mut().managed_fields = None;
+                Self::Good(Arc::new(object))
+            }
+            Err(invalid) => Self::Bad(Arc::new(Undecodable { meta: invalid.metadata, error: invalid.error })),
+        }
+    }
+
+    pub(super) fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Good(object) => object.meta(),
+            Self::Bad(undecodable) => &undecodable.meta,
+        }
+    }
+
+    fn good(self) -> Option<Arc<K>> {
+        match self {
+            Self::Good(object) => Some(object),
+            Self::Bad(_) => None,
+        }
+    }
+
+    fn clone_good(&self) -> Option<Arc<K>> {
+        match self {
+            Self::Good(object) => Some(Arc::clone(object)),
+            Self::Bad(_) => None,
+        }
+    }
+
+    fn version(&self) -> (Option<&str>, Option<&str>) {
+        (self.meta().uid.as_deref(), self.meta().resource_version.as_deref())
+    }
+}
+
+pub(super) type Objects<K> = HashMap<ObjectKey, Entry<K>>;
+type Sink<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+
+/// Whether a view is being followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Never listed completely.
+    Syncing,
+    /// Listed, and a watch is open.
+    Live,
+    /// Listed once, but not followed at the moment: what it holds is stale. Or it cannot be listed at all.
+    Broken(Failure),
+}
+
+pub(super) struct Shared<K> {
+    objects: RwLock<Objects<K>>,
+    sinks: Mutex<Vec<Sink<K>>>,
+    health: watch::Sender<Health>,
+    listeners: Arc<Mutex<Vec<HealthListener>>>,
+}
+
+/// A handle on a view. Cheap to clone; it never makes a request.
+pub struct View<K>(Arc<Shared<K>>);
+
+impl<K> Clone for View<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> fmt::Debug for View<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+impl<K: Kept> View<K> {
+    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>) -> (Self, Arc<Shared<K>>) {
+        let shared = Arc::new(Shared {
+            objects: RwLock::default(),
+            sinks: Mutex::default(),
+            health: watch::Sender::new(Health::Syncing),
+            listeners,
+        });
+        (Self(Arc::clone(&shared)), shared)
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared<K>>) -> Self {
+        Self(shared)
+    }
+
+    /// The object with this key, if it exists and decodes.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
+        self.0.read().get(key).and_then(Entry::clone_good)
+    }
+
+    /// What is known of this key.
+    #[must_use]
+    pub fn lookup(&self, key: &ObjectKey) -> Lookup<K> {
+        match self.0.read().get(key) {
+            Some(Entry::Good(object)) => Lookup::Found(Arc::clone(object)),
+            Some(Entry::Bad(undecodable)) => Lookup::Undecodable(Arc::clone(undecodable)),
+            None => Lookup::Absent,
+        }
+    }
+
+    /// All objects that decode, in no particular order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.0.read().values().filter_map(Entry::clone_good).collect()
+    }
+
+    /// All objects that decode and that `wanted` picks.
+    #[must_use]
+    pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.0.read().values().filter_map(Entry::clone_good).filter(|object| wanted(object)).collect()
+    }
+
+    /// How many objects there are, undecodable ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is being followed.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.health.borrow().clone()
+    }
+
+    /// Waits until the view is listed and followed.
+    pub async fn live(&self) {
+        // The sender lives in the same allocation as this handle, so waiting cannot fail.
+        let _ = self.0.health.subscribe().wait_for(|health| *health == Health::Live).await;
+    }
+
+    /// Whether the cache has seen version `resource_version` of the object with this `uid`, or something later. A deleted
+    /// object has been seen.
+    #[must_use]
+    pub fn has_seen(&self, key: &ObjectKey, uid: Option<&str>, resource_version: Option<&str>) -> bool {
+        let objects = self.0.read();
+        let Some(entry) = objects.get(key) else { return false };
+        let (live_uid, live_version) = entry.version();
+        live_uid != uid || revision(live_version) >= revision(resource_version)
+    }
+
+    /// Whether the object with this `uid` is gone, or on its way out.
+    #[must_use]
+    pub fn has_lost(&self, key: &ObjectKey, uid: Option<&str>) -> bool {
+        let objects = self.0.read();
+        objects
+            .get(key)
+            .is_none_or(|entry| entry.meta().uid.as_deref() != uid || entry.meta().deletion_timestamp.is_some())
+    }
+
+    /// Tells `sink` every change from now on, after a replay of what is known. It is called under the view's lock: it must
+    /// not block nor read the view, only map the change to keys and push them into a queue.
+    pub fn subscribe(&self, sink: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        let mut sinks = lock(&self.0.sinks);
+        for (key, entry) in self.0.read().iter() {
+            sink(&Change { old: None, new: entry.clone_good(), key: key.clone() });
+        }
+        sinks.push(Box::new(sink));
+    }
+}
+
+impl<K: Kept> Shared<K> {
+    fn read(&self) -> RwLockReadGuard<'_, Objects<K>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Objects<K>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, new: Entry<K>) {
+        let key = ObjectKey::of(new.meta());
+        self.tell(|objects| {
+            let good = new.clone_good();
+            let old = objects.insert(key.clone(), new);
+            // A list may be newer than the watch that follows it: what is known already is not told again.
+            let same =
+                old.as_ref().is_some_and(|old| objects.get(&key).is_some_and(|new| new.version() == old.version()));
+            if same { Vec::new() } else { vec![Change { old: old.and_then(Entry::good), new: good, key }] }
+        });
+    }
+
+    pub(super) fn remove(&self, meta: &ObjectMeta) {
+        let key = ObjectKey::of(meta);
+        self.tell(|objects| match objects.remove(&key) {
+            Some(old) => vec![Change { old: old.good(), new: None, key }],
+            None => Vec::new(),
+        });
+    }
+
+    /// After a list: only real differences are told, and what vanished while nobody looked is told as deleted.
+    pub(super) fn replace(&self, listed: Objects<K>) {
+        self.tell(|objects| {
+            let mut before = std::mem::replace(objects, listed);
+            let mut told = Vec::new();
+            for (key, entry) in objects.iter() {
+                let old = before.remove(key);
+                if old.as_ref().map(Entry::version) != Some(entry.version()) {
+                    told.push(Change { old: old.and_then(Entry::good), new: entry.clone_good(), key: key.clone() });
+                }
+            }
+            told.extend(before.into_iter().map(|(key, old)| Change { old: old.good(), new: None, key }));
+            told
+        });
+    }
+
+    /// The sinks' lock is held over storing and telling: order stays exact, and a late subscriber's replay misses nothing.
+    fn tell(&self, change: impl FnOnce(&mut Objects<K>) -> Vec<Change<K>>) {
+        let sinks = lock(&self.sinks);
+        let told = change(&mut self.write());
+        for change in &told {
+            for sink in sinks.iter() {
+                sink(change);
+            }
+        }
+    }
+
+    pub(super) fn set_health(&self, health: Health) {
+        let changed = self.health.send_if_modified(|current| {
+            let changed = *current != health;
+            *current = health;
+            changed
+        });
+        if changed {
+            let listeners = lock(&self.listeners).clone();
+            listeners.iter().for_each(|listener| listener());
+        }
+    }
+}
+
+/// A view whatever its kind, for those who only ask how fresh it is.
+pub trait Followed: Send + Sync {
+    /// Whether it is being followed.
+    fn health(&self) -> Health;
+}
+
+impl<K: Kept> Followed for View<K> {
+    fn health(&self) -> Health {
+        View::health(self)
+    }
+}
+
+/// Resource versions are comparable numbers (Kubernetes API concepts, since 1.35 officially); anything else counts as old.
+pub(crate) fn revision(resource_version: Option<&str>) -> u64 {
+    resource_version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}

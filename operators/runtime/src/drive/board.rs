@@ -1,0 +1,117 @@
+//! What the driver remembers of every object while it runs. All of it can be found out again after a restart.
+
+use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use tokio::time::Instant;
+
+use crate::{
+    cache::ObjectKey,
+    operator::Operator,
+    parts::{PartEntry, Parts, Standing},
+    place::Place,
+};
+
+/// All objects of one operator.
+pub(super) struct Board<O: Operator>(HashMap<ObjectKey, Tracked<O>>);
+
+impl<O: Operator> Default for Board<O> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// One object.
+pub(super) struct Tracked<O: Operator> {
+    identity: Identity,
+    pub(super) parts: Parts<O::Part>,
+    /// Since when some place has no verdict.
+    pub(super) pending_since: Instant,
+    /// The last status write: when, and the resource version that it made.
+    pub(super) written: Option<(Instant, Option<String>)>,
+}
+
+/// What makes an object another one for its places. A status change is none.
+#[derive(Debug, Default, PartialEq)]
+struct Identity {
+    uid: Option<String>,
+    generation: Option<i64>,
+    labels: Option<std::collections::BTreeMap<String, String>>,
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+    finalizers: Option<Vec<String>>,
+    deleting: bool,
+}
+
+impl Identity {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            labels: meta.labels.clone(),
+            annotations: meta.annotations.clone(),
+            finalizers: meta.finalizers.clone(),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl<O: Operator> Board<O> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.0.keys().cloned()
+    }
+
+    pub(super) fn forget(&mut self, key: &ObjectKey) {
+        self.0.remove(key);
+    }
+
+    pub(super) fn get(&mut self, key: &ObjectKey) -> Option<&mut Tracked<O>> {
+        self.0.get_mut(key)
+    }
+
+    /// The objects that have work at `place`.
+    pub(super) fn at(&self, place: &Place) -> Vec<ObjectKey> {
+        let here = self.0.iter().filter(|(_, tracked)| tracked.parts.get(place).is_some());
+        here.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Every object at every place.
+    pub(super) fn places(&self) -> Vec<(ObjectKey, Place)> {
+        let pairs = |(key, tracked): (&ObjectKey, &Tracked<O>)| {
+            tracked.parts.places().map(|place| (key.clone(), place.clone())).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(pairs).collect()
+    }
+
+    /// Notes the object as it is now, and says whether its places have to be looked at anew.
+    pub(super) fn note(&mut self, key: &ObjectKey, object: &O::Kind) -> (&mut Tracked<O>, bool) {
+        let identity = Identity::of(object.meta());
+        let tracked = self.0.entry(key.clone()).or_insert_with(|| Tracked::new(Identity::default()));
+        if tracked.identity.uid != identity.uid {
+            *tracked = Tracked::new(Identity::default());
+        }
+        let changed = tracked.identity != identity;
+        if changed {
+            tracked.identity = identity;
+            tracked.parts.outdate();
+            tracked.pending_since = Instant::now();
+        }
+        (tracked, changed)
+    }
+}
+
+impl<O: Operator> Tracked<O> {
+    fn new(identity: Identity) -> Self {
+        Self { identity, parts: Parts::default(), pending_since: Instant::now(), written: None }
+    }
+
+    /// Records how a place stands, and says whether that differs from before.
+    pub(super) fn record(&mut self, place: &Place, known: Option<O::Part>, standing: Standing) -> bool {
+        let entry = self.parts.ensure(place);
+        let known = known.or_else(|| entry.known.clone());
+        let fresh = PartEntry { known, standing };
+        let changed = *entry != fresh;
+        *entry = fresh;
+        changed
+    }
+}

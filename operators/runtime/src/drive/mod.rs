@@ -1,0 +1,216 @@
+//! Drives one operator: takes due keys off the queue and runs their passes, each in a task of its own.
+//!
+//! Two kinds of pass share the queue. [`Task::Object`] looks after an object as a whole: finalizer, places, status.
+//! [`Task::Part`] converges one object at one place. A pass that panics or hangs ends alone.
+
+mod board;
+mod object;
+mod part;
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    cache::{Cache, Followed, ObjectKey, View},
+    error::{Class, Failure, Retry},
+    events::EventSink,
+    metrics::Meters,
+    operator::Operator,
+    place::{FleetView, Place},
+    queue::{After, Queue},
+    task::Task,
+};
+use board::Board;
+
+/// Bounds of one operator's work.
+#[derive(Clone, Debug)]
+pub struct DriveSettings {
+    /// Passes at a time, in total.
+    pub workers: usize,
+    /// Passes at a time at one place.
+    pub workers_per_place: usize,
+    /// After a start, how long a status waits for the first verdict of every place.
+    pub warm_up: Duration,
+}
+
+impl Default for DriveSettings {
+    fn default() -> Self {
+        Self { workers: 64, workers_per_place: 8, warm_up: Duration::from_secs(60) }
+    }
+}
+
+/// A pass that takes longer has lost its way: every single request in it has a limit of its own.
+const PASS_LIMIT: Duration = Duration::from_secs(120);
+
+/// What the driver needs from outside.
+pub struct Context {
+    /// The cache of the management cluster.
+    pub management: Arc<Cache>,
+    /// The fleet, as it changes.
+    pub fleet: watch::Receiver<FleetView>,
+    /// Where transitions are told.
+    pub events: EventSink,
+    /// Where passes are counted.
+    pub meters: Meters,
+    /// Bounds.
+    pub settings: DriveSettings,
+}
+
+/// Drives one operator.
+pub struct Driver<O: Operator> {
+    operator: O,
+    objects: View<O::Kind>,
+    queue: Arc<Queue<Task>>,
+    board: Mutex<Board<O>>,
+    attached: Mutex<HashMap<Place, Attached>>,
+    started: Instant,
+    context: Context,
+}
+
+/// The watches of one connection to a place.
+struct Attached {
+    cache: Arc<Cache>,
+    followed: Arc<Vec<Box<dyn Followed>>>,
+    stale_since: Option<Instant>,
+}
+
+impl<O: Operator> Driver<O> {
+    /// A driver that does nothing yet.
+    #[must_use]
+    pub fn new(operator: O, objects: View<O::Kind>, context: Context) -> Arc<Self> {
+        let queue = Arc::new(Queue::new(context.settings.workers_per_place));
+        Arc::new(Self {
+            operator,
+            objects,
+            queue,
+            board: Mutex::default(),
+            attached: Mutex::default(),
+            started: Instant::now(),
+            context,
+        })
+    }
+
+    /// Runs until the process ends or the future is dropped, which ends all its passes.
+    pub async fn run(self: Arc<Self>) {
+        self.follow_objects();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&self).follow_fleet());
+        let workers = Arc::new(Semaphore::new(self.context.settings.workers));
+        loop {
+            let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return };
+            let task = self.queue.next().await;
+            while tasks.try_join_next().is_some() {}
+            let this = Arc::clone(&self);
+            tasks.spawn(async move {
+                this.run_task(task).await;
+                drop(worker);
+            });
+        }
+    }
+
+    async fn run_task(self: &Arc<Self>, task: Task) {
+        let started = Instant::now();
+        let pass = async {
+            match &task {
+                Task::Object(key) => self.pass_object(key).await,
+                Task::Part(key, place) => self.pass_part(key, place).await,
+            }
+        };
+        let caught = AssertUnwindSafe(timeout(PASS_LIMIT, pass)).catch_unwind().await;
+        let (after, outcome) = match caught {
+            Ok(Ok(after)) => (after, if after == After::Retry { "error" } else { "ok" }),
+            Ok(Err(_)) => (self.failed(&task, "PassTimeout", "a pass took too long"), "timeout"),
+            Err(_) => {
+                self.context.meters.panicked(O::NAME);
+                (self.failed(&task, "InternalError", "a defect in Drover ended this pass; see its log"), "panic")
+            }
+        };
+        self.context.meters.passed(O::NAME, outcome, started.elapsed());
+        self.context.meters.queue(O::NAME, self.queue.len(), self.queue.backing_off());
+        self.queue.done(task, after);
+    }
+
+    fn failed(&self, task: &Task, reason: &'static str, message: &str) -> After {
+        tracing::error!(operator = O::NAME, ?task, reason, message);
+        if let Task::Part(key, place) = task {
+            self.record_failure(key, place, Failure { class: Class::Bug, reason, message: message.to_owned() });
+        }
+        After::Retry
+    }
+
+    /// Any change of an object wakes its object pass, which finds out what it means for the places.
+    fn follow_objects(self: &Arc<Self>) {
+        let queue = Arc::downgrade(&self.queue);
+        self.objects.subscribe(move |change| {
+            if let Some(queue) = queue.upgrade() {
+                queue.push(Task::Object(change.key.clone()));
+            }
+        });
+        let this = Arc::downgrade(self);
+        self.context.management.on_health(move || {
+            if let Some(driver) = this.upgrade() {
+                driver.wake_place(&Place::Management);
+            }
+        });
+    }
+
+    /// A cluster that came, went or changed wakes what is placed there; a changed choice wakes every object.
+    async fn follow_fleet(self: Arc<Self>) {
+        let mut fleet = self.context.fleet.clone();
+        let mut before = FleetView::default();
+        loop {
+            let now = fleet.borrow_and_update().clone();
+            let change = before.change(&now);
+            if change.choice {
+                self.lock_board().keys().for_each(|key| self.queue.push(Task::Object(key)));
+                for object in self.objects.all() {
+                    self.queue.push(Task::Object(ObjectKey::of(object.meta())));
+                }
+                let places = self.lock_board().places();
+                places.into_iter().for_each(|(key, place)| self.queue.push(Task::Part(key, place)));
+            }
+            for cluster in change.links {
+                self.wake_place(&Place::Cluster(cluster));
+            }
+            before = now;
+            if fleet.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn wake_place(&self, place: &Place) {
+        let keys = self.lock_board().at(place);
+        for key in keys {
+            self.queue.push(Task::Part(key, place.clone()));
+        }
+    }
+
+    fn after(failure: &Failure) -> After {
+        match failure.class.retry() {
+            Retry::BackOff => After::Retry,
+            Retry::After(pause) => After::At(Instant::now() + pause),
+        }
+    }
+
+    fn lock_board(&self) -> MutexGuard<'_, Board<O>> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reference(object: &O::Kind) -> ObjectReference {
+        object.object_ref(&())
+    }
+}

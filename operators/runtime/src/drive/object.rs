@@ -1,0 +1,246 @@
+//! The pass of one object as a whole: finalizer, places, status.
+
+use std::{sync::Arc, time::Duration};
+
+use drover_crds::condition::{READY, STALLED, StatusConditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::{
+    cache::{Lookup, ObjectKey, Undecodable, revision},
+    clock,
+    error::{ApiError, Failure, MESSAGE_LIMIT, truncate},
+    operator::{Operator, StatusOf, field_manager},
+    queue::After,
+    request::request,
+    status::{condition, finish, transitions},
+    task::Task,
+};
+
+/// At most one status write per object in this time.
+const STATUS_PACE: Duration = Duration::from_secs(1);
+/// How long a status waits for verdicts after a change, so that it need not be written twice.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl<O: Operator> Driver<O> {
+    pub(super) async fn pass_object(&self, key: &ObjectKey) -> After {
+        let object = match self.objects.lookup(key) {
+            Lookup::Found(object) => object,
+            Lookup::Undecodable(undecodable) => return self.report_undecodable(key, &undecodable).await,
+            Lookup::Absent => {
+                self.lock_board().forget(key);
+                return After::Forget;
+            }
+        };
+        if !self.context.fleet.borrow().synced() {
+            return After::Forget; // The fleet wakes every object once it is known.
+        }
+        match self.look_after(key, &object).await {
+            Ok(after) => after,
+            Err(error) => {
+                tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
+                Self::after(&Failure::of(&error))
+            }
+        }
+    }
+
+    async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {
+        let meta = object.meta();
+        let (deleting, held) = (meta.deletion_timestamp.is_some(), self.holds_finalizer(meta));
+        if O::FINALIZER && !deleting && !held {
+            // Its watch shows the finalizer and wakes us.
+            self.set_finalizers(key, meta, |names| names.push(self.finalizer())).await?;
+            return Ok(After::Forget);
+        }
+        if deleting && !held {
+            self.lock_board().forget(key);
+            return Ok(After::Forget); // It only waits for finalizers of others.
+        }
+        if self.place(key, object) && deleting {
+            self.set_finalizers(key, meta, |names| names.retain(|name| *name != self.finalizer())).await?;
+            return Ok(After::Forget);
+        }
+        self.write_status(key, object).await
+    }
+
+    /// Wakes the places of the object that are new or outdated, forgets those that are none any more, and says whether all
+    /// are released.
+    fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
+        let places = O::places(object, &self.context.fleet.borrow());
+        let mut board = self.lock_board();
+        let (tracked, changed) = board.note(key, object);
+        tracked.parts.retain(|place| places.contains(place));
+        for place in places {
+            if changed || tracked.parts.get(&place).is_none() {
+                tracked.parts.ensure(&place);
+                self.queue.push(Task::Part(key.clone(), place));
+            }
+        }
+        tracked.parts.all_released()
+    }
+
+    async fn write_status(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {
+        let now = Instant::now();
+        let parts = {
+            let mut board = self.lock_board();
+            let Some(tracked) = board.get(key) else { return Ok(After::Forget) };
+            if let Some((at, version)) = &tracked.written {
+                // A status from before our own last write would be written twice; the watch shows it and wakes us.
+                if revision(object.meta().resource_version.as_deref()) < revision(version.as_deref()) {
+                    return Ok(After::Forget);
+                }
+                if now < *at + STATUS_PACE {
+                    return Ok(After::At(*at + STATUS_PACE));
+                }
+            }
+            let patient_until = (tracked.pending_since + PATIENCE).max(self.started + self.context.settings.warm_up);
+            if tracked.parts.any_pending() && now < patient_until {
+                return Ok(After::At(patient_until));
+            }
+            tracked.parts.clone()
+        };
+        let wall_clock = clock::now();
+        let previous = kube::core::object::HasStatus::status(object.as_ref());
+        let generation = object.meta().generation.unwrap_or_default();
+        let fresh = finish(previous, O::summarise(object, &parts, wall_clock), generation, wall_clock);
+        if previous == Some(&fresh) {
+            return Ok(After::Forget);
+        }
+        let written = self.patch_status(key, object.meta(), &to_json(&fresh)).await?;
+        if let Some(tracked) = self.lock_board().get(key) {
+            tracked.written = Some((now, written.resource_version));
+        }
+        self.tell_transitions(object, previous, &fresh);
+        Ok(After::Forget)
+    }
+
+    fn tell_transitions(&self, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {
+        let reference = Self::reference(object);
+        let before = previous.map(StatusConditions::conditions).unwrap_or_default();
+        for condition in transitions(before, fresh.conditions()) {
+            self.context.events.transition(&reference, condition);
+        }
+    }
+
+    /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
+    async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> After {
+        let message = truncate(&undecodable.error, MESSAGE_LIMIT);
+        let conditions = ["Ready", STALLED].map(|kind| condition(kind, kind != READY, "InvalidObject", &*message));
+        match self.report_conditions(key, &undecodable.meta, conditions.to_vec()).await {
+            Ok(()) => After::Forget,
+            Err(error) => Self::after(&Failure::of(&error)),
+        }
+    }
+
+    async fn report_conditions(
+        &self,
+        key: &ObjectKey,
+        meta: &ObjectMeta,
+        conditions: Vec<Condition>,
+    ) -> Result<(), ApiError> {
+        let what = format!("get {} {key}", O::Kind::kind(&()));
+        let Some(live) = request(what, self.api(key).get_opt(&key.name)).await? else { return Ok(()) };
+        let before: Vec<Condition> = live
+            .data
+            .pointer("/status/conditions")
+            .cloned()
+            .and_then(|list| serde_json::from_value(list).ok())
+            .unwrap_or_default();
+        let fresh = finish(
+            Some(&BareStatus { conditions: before.clone() }),
+            BareStatus { conditions },
+            meta.generation.unwrap_or_default(),
+            clock::now(),
+        );
+        if fresh.conditions == before {
+            return Ok(());
+        }
+        let status = json!({"observedGeneration": meta.generation, "conditions": fresh.conditions});
+        self.patch_status(key, meta, &status).await.map(|_| ())
+    }
+
+    async fn patch_status(&self, key: &ObjectKey, meta: &ObjectMeta, status: &Value) -> Result<ObjectMeta, ApiError> {
+        let kind = O::Kind::kind(&());
+        let patch = Patch::Apply(json!({
+            "apiVersion": O::Kind::api_version(&()), "kind": kind,
+            "metadata": {"name": key.name, "uid": meta.uid}, "status": status,
+        }));
+        let params = PatchParams::apply(&field_manager::<O>()).force();
+        let api = self.api(key);
+        let call = api.patch_status(&key.name, &params, &patch);
+        let written = request(format!("write the status of {kind} {key}"), call).await?;
+        self.context.meters.status_written(O::NAME);
+        Ok(written.metadata)
+    }
+
+    async fn set_finalizers(
+        &self,
+        key: &ObjectKey,
+        meta: &ObjectMeta,
+        change: impl FnOnce(&mut Vec<String>),
+    ) -> Result<(), ApiError> {
+        let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+        change(&mut finalizers);
+        // The resource version makes this a compare-and-swap: finalizers of others are neither lost nor brought back.
+        let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}});
+        let params = PatchParams { field_manager: Some(field_manager::<O>()), ..PatchParams::default() };
+        let what = format!("set the finalizers of {} {key}", O::Kind::kind(&()));
+        let api = self.api(key);
+        match request(what, api.patch(&key.name, &params, &Patch::Merge(&patch))).await {
+            Err(error) if error.code() == Some(404) => Ok(()),
+            answer => answer.map(|_| ()),
+        }
+    }
+
+    pub(super) fn finalizer(&self) -> String {
+        format!("{}/{}", drover_crds::GROUP, O::NAME)
+    }
+
+    pub(super) fn holds_finalizer(&self, meta: &ObjectMeta) -> bool {
+        meta.finalizers.as_ref().is_some_and(|names| names.contains(&self.finalizer()))
+    }
+
+    fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<O::Kind>(&());
+        let client = self.context.management.client();
+        if key.namespace.is_empty() {
+            Api::all_with(client, &resource)
+        } else {
+            Api::namespaced_with(client, &key.namespace, &resource)
+        }
+    }
+}
+
+/// The part of any status that the shell itself understands.
+#[derive(Clone, Debug, Default)]
+struct BareStatus {
+    conditions: Vec<Condition>,
+}
+
+impl StatusConditions for BareStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn observed_generation(&self) -> i64 {
+        0
+    }
+
+    fn set_observed_generation(&mut self, _: i64) {}
+}
+
+fn to_json(status: &impl serde::Serialize) -> Value {
+    serde_json::to_value(status).unwrap_or_default()
+}

@@ -1,0 +1,193 @@
+//! The pass of one object at one place: observe, plan, act.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use tokio::time::Instant;
+
+use super::{Attached, Driver};
+use crate::{
+    cache::{Health, ObjectKey},
+    clock,
+    error::{Class, Failure},
+    operator::{Next, Operator, Plan, Wake, Watches, owner_of},
+    parts::Standing,
+    place::{Link, Place, Site},
+    queue::After,
+    task::Task,
+};
+
+/// A view that is not followed for longer than this is worth a word in the status.
+const STALE_LIMIT: Duration = Duration::from_secs(10);
+/// Our own writes show up in the cache within this time; if not, look again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// Verdicts of many places within this time cost one object pass.
+const GATHER: Duration = Duration::from_millis(20);
+
+impl<O: Operator> Driver<O> {
+    #[tracing::instrument(level = "debug", name = "pass", skip_all, fields(operator = O::NAME, object = %key, place = %place))]
+    pub(super) async fn pass_part(self: &Arc<Self>, key: &ObjectKey, place: &Place) -> After {
+        let Some(object) = self.objects.get(key) else { return After::Forget };
+        if O::FINALIZER && !self.holds_finalizer(object.meta()) {
+            return After::Forget; // The object pass sets it first, or the object is only waiting for others.
+        }
+        let site = match self.site(&object, place) {
+            Ok(site) => site,
+            Err(Absence::Elsewhere) => {
+                self.forget_part(key, place);
+                return After::Forget;
+            }
+            Err(Absence::NotNow(standing)) => {
+                self.record(key, place, None, standing);
+                return After::Forget; // The fleet wakes us when the link changes.
+            }
+        };
+        if let Err(after) = self.attach(key, &site) {
+            return after;
+        }
+        if !site.cache.settled(&owner_of::<O>(&object)) {
+            return After::At(Instant::now() + SETTLE_PAUSE);
+        }
+        self.converge(key, &object, &site).await
+    }
+
+    async fn converge(&self, key: &ObjectKey, object: &Arc<O::Kind>, site: &Site) -> After {
+        let world = match self.operator.observe(object, site).await {
+            Ok(world) => world,
+            Err(error) => return self.record_failure(key, &site.place, Failure::of(&error)),
+        };
+        let Plan { part, actions, next } = O::plan(object, &world, clock::now());
+        if site.suspended() && !actions.is_empty() {
+            self.record(key, &site.place, Some(part), Standing::Suspended);
+            return After::Forget;
+        }
+        let standing =
+            if next == Next::Released && actions.is_empty() { Standing::Released } else { Standing::Current };
+        self.record(key, &site.place, Some(part), standing);
+        let acted = !actions.is_empty();
+        for action in actions {
+            tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
+            if let Err(error) = self.operator.act(object, site, action).await {
+                return self.record_failure(key, &site.place, Failure::of(&error));
+            }
+        }
+        match next {
+            // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
+            _ if acted => After::At(Instant::now() + SETTLE_PAUSE),
+            Next::Watch | Next::Released => After::Forget,
+            Next::At(at) => After::At(Instant::now() + until(at)),
+        }
+    }
+
+    fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
+        let fleet = self.context.fleet.borrow().clone();
+        if !O::places(object, &fleet).contains(place) {
+            return Err(Absence::Elsewhere);
+        }
+        let Place::Cluster(name) = place else {
+            let cache = Arc::clone(&self.context.management);
+            return Ok(Site { place: place.clone(), cluster: None, fleet, cache });
+        };
+        let Some(view) = fleet.get(name) else { return Err(Absence::Elsewhere) };
+        match &view.link {
+            Link::Connecting => Err(Absence::NotNow(Standing::Pending)),
+            Link::Disconnected(failure) => Err(Absence::NotNow(Standing::Unreachable(failure.clone()))),
+            Link::Connected(cache) => {
+                let (cluster, cache) = (Some(Arc::clone(&view.object)), Arc::clone(cache));
+                Ok(Site { place: place.clone(), cluster, fleet: fleet.clone(), cache })
+            }
+        }
+    }
+
+    /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
+    fn attach(self: &Arc<Self>, key: &ObjectKey, site: &Site) -> Result<(), After> {
+        let followed = {
+            let mut attached = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match attached.get(&site.place) {
+                Some(known) if Arc::ptr_eq(&known.cache, &site.cache) => Arc::clone(&known.followed),
+                _ => {
+                    let fresh = self.watch(site);
+                    let followed = Arc::clone(&fresh.followed);
+                    attached.insert(site.place.clone(), fresh);
+                    followed
+                }
+            }
+        };
+        let unhealthy = followed.iter().map(|view| view.health()).find(|health| *health != Health::Live);
+        let mut attached = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(known) = attached.get_mut(&site.place) else { return Ok(()) };
+        let Some(health) = unhealthy else {
+            known.stale_since = None;
+            return Ok(());
+        };
+        let since = *known.stale_since.get_or_insert_with(Instant::now);
+        drop(attached);
+        if let (Health::Broken(failure), true) = (health, since.elapsed() >= STALE_LIMIT) {
+            self.record_failure(key, &site.place, failure);
+        }
+        Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
+    }
+
+    fn watch(self: &Arc<Self>, site: &Site) -> Attached {
+        let (queue, place) = (Arc::downgrade(&self.queue), site.place.clone());
+        let mut watches = Watches::<O>::new(site, Wake::new(queue, place.clone()));
+        O::watches(&mut watches);
+        let followed = Arc::new(watches.into_followed());
+        if place != Place::Management {
+            let this = Arc::downgrade(self);
+            site.cache.on_health(move || {
+                if let Some(driver) = this.upgrade() {
+                    driver.wake_place(&place);
+                }
+            });
+        }
+        Attached { cache: Arc::clone(&site.cache), followed, stale_since: None }
+    }
+
+    pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
+        let after = Self::after(&failure);
+        match failure.class {
+            // Looked at again at once; the verdict of before stands until then.
+            Class::Conflict => {}
+            Class::Unreachable => self.record(key, place, None, Standing::Unreachable(failure)),
+            Class::Transient | Class::Blocked | Class::Invalid | Class::Bug => {
+                tracing::warn!(operator = O::NAME, object = %key, %place, reason = failure.reason, message = %failure);
+                self.record(key, place, None, Standing::Failed(failure));
+            }
+        }
+        after
+    }
+
+    fn record(&self, key: &ObjectKey, place: &Place, known: Option<O::Part>, standing: Standing) {
+        let changed = self.lock_board().get(key).is_some_and(|tracked| tracked.record(place, known, standing));
+        if changed {
+            self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
+        }
+    }
+
+    fn forget_part(&self, key: &ObjectKey, place: &Place) {
+        if let Some(tracked) = self.lock_board().get(key) {
+            tracked.parts.remove(place);
+        }
+        self.queue.push(Task::Object(key.clone()));
+    }
+}
+
+/// Why there is no site to work at.
+enum Absence {
+    /// The object has nothing to do with this place (any more).
+    Elsewhere,
+    /// Not at the moment.
+    NotNow(Standing),
+}
+
+impl Site {
+    fn suspended(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.spec.suspend)
+    }
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(clock::now())).unwrap_or_default()
+}

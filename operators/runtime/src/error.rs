@@ -1,0 +1,260 @@
+//! Error classes: one table decides retry, condition and event for every operator.
+
+use std::{fmt, time::Duration};
+
+use kube::core::Status;
+
+/// What kind of failure it was. The class decides what the shell does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Passes by itself: 5xx, 429, a timeout. Retried with back-off.
+    Transient,
+    /// Somebody wrote at the same time. Looked at again at once, and not counted as a failure.
+    Conflict,
+    /// Something else has to change first. Its watch wakes the key.
+    Blocked,
+    /// The cluster cannot be reached. Its reconnect wakes the key.
+    Unreachable,
+    /// The object asks for something that cannot be. It waits for a change of the object.
+    Invalid,
+    /// A defect of Drover: a panic or a broken invariant. Retried with back-off, counted for the alarm.
+    Bug,
+}
+
+/// When a key runs again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// With exponential back-off.
+    BackOff,
+    /// After a fixed time, without counting a failure.
+    After(Duration),
+}
+
+/// A conflict is looked at again after this time: the watch needs a moment to show what the other one wrote.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+/// What waits for a change is looked at again after this time all the same, in case nothing tells of the change
+/// (a right that was granted, for example).
+const SAFETY_NET: Duration = Duration::from_secs(600);
+
+impl Class {
+    /// When to run again.
+    #[must_use]
+    pub fn retry(self) -> Retry {
+        match self {
+            Self::Transient | Self::Bug => Retry::BackOff,
+            Self::Conflict => Retry::After(CONFLICT_PAUSE),
+            Self::Blocked | Self::Unreachable | Self::Invalid => Retry::After(SAFETY_NET),
+        }
+    }
+
+    /// The value of the metric label `class`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Conflict => "conflict",
+            Self::Blocked => "blocked",
+            Self::Unreachable => "unreachable",
+            Self::Invalid => "invalid",
+            Self::Bug => "bug",
+        }
+    }
+}
+
+/// An operator's error says what class it is of and under which condition reason people find it.
+///
+/// The text (`Display`) is a function of the reason and of stable names: no ports, times or attempt counts, so that equal
+/// states give equal status.
+pub trait Classify: fmt::Display + Send + 'static {
+    /// The class.
+    fn class(&self) -> Class;
+    /// The condition reason, in `CamelCase`.
+    fn reason(&self) -> &'static str;
+}
+
+/// An error reduced to what a status may show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub class: Class,
+    /// Condition reason.
+    pub reason: &'static str,
+    /// What happened, where, and what to do next.
+    pub message: String,
+}
+
+impl Failure {
+    /// The failure that `error` describes.
+    pub fn of(error: &impl Classify) -> Self {
+        Self { class: error.class(), reason: error.reason(), message: error.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+/// A request to an API server that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The server answered with an error status.
+    #[error("cannot {what}: {}", explain(.status))]
+    Refused {
+        /// The request, for example `apply Namespace team-a`.
+        what: String,
+        /// The answer.
+        status: Box<Status>,
+    },
+    /// No answer within the limit, queueing included.
+    #[error("cannot {what}: the API server did not answer in time")]
+    Timeout {
+        /// The request.
+        what: String,
+    },
+    /// The connection failed, or the answer could not be read.
+    #[error("cannot {what}: the connection to the API server failed")]
+    Broken {
+        /// The request.
+        what: String,
+        /// Why; for logs only, it may hold addresses and ports.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// Wraps an error of kube with what was asked for.
+impl ApiError {
+    /// The error of the request `what`.
+    pub fn new(what: impl Into<String>, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused { what: what.into(), status },
+            other => Self::Broken { what: what.into(), source: Box::new(other) },
+        }
+    }
+
+    /// The HTTP status code, when the server answered.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(status.code),
+            Self::Timeout { .. } | Self::Broken { .. } => None,
+        }
+    }
+}
+
+impl Classify for ApiError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Refused { status, .. } => class_of(status),
+            Self::Timeout { .. } | Self::Broken { .. } => Class::Transient,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "Timeout",
+            Self::Broken { .. } => "ConnectionFailed",
+            Self::Refused { status, .. } => match class_of(status) {
+                Class::Conflict => "Conflict",
+                Class::Invalid => "Rejected",
+                Class::Unreachable => "Unauthorized",
+                Class::Blocked if status.code == 403 => "Forbidden",
+                Class::Blocked => "NotFound",
+                Class::Transient | Class::Bug => "APIServerError",
+            },
+        }
+    }
+}
+
+/// A server that fails to read a malformed apply answers 500, not 422; retried, it would be retried for ever.
+const MALFORMED_APPLY: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
+
+fn class_of(status: &Status) -> Class {
+    match status.code {
+        401 => Class::Unreachable,
+        403 | 404 => Class::Blocked,
+        409 => Class::Conflict,
+        // An apply that names the UID of an object that was deleted and created again.
+        422 if status.message.contains("field is immutable") && status.message.contains("metadata.uid") => {
+            Class::Conflict
+        }
+        400 | 405 | 413 | 415 | 422 => Class::Invalid,
+        500 if MALFORMED_APPLY.iter().any(|text| status.message.contains(text)) => Class::Invalid,
+        _ => Class::Transient,
+    }
+}
+
+/// The server's own words where they are about the request; where they are about the server's state they may change with
+/// every attempt, and a fixed text stands for them.
+fn explain(status: &Status) -> String {
+    match class_of(status) {
+        Class::Invalid | Class::Blocked => truncate(&status.message, MESSAGE_LIMIT),
+        Class::Conflict => "somebody else changed it at the same time".into(),
+        Class::Unreachable => "the credential was not accepted".into(),
+        Class::Transient | Class::Bug => format!("the API server answered {}", status.code),
+    }
+}
+
+/// Longest server message that goes into a status, in bytes: 20 problems of this size stay well below 16 KiB.
+pub const MESSAGE_LIMIT: usize = 300;
+
+/// The longest prefix of `text` with at most `limit` bytes that ends at a character, with an ellipsis if anything is cut.
+#[must_use]
+pub fn truncate(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let mut cut: String = text
+        .char_indices()
+        .take_while(|(at, character)| at + character.len_utf8() + '…'.len_utf8() <= limit)
+        .map(|(_, character)| character)
+        .collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, message: &str) -> ApiError {
+        let status = Status { code, message: message.into(), ..Status::default() };
+        ApiError::new("apply Namespace team-a", kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn every_answer_has_the_class_that_heals_it() {
+        for (code, message, class, reason) in [
+            (401, "Unauthorized", Class::Unreachable, "Unauthorized"),
+            (403, "forbidden", Class::Blocked, "Forbidden"),
+            (404, "not found", Class::Blocked, "NotFound"),
+            (409, "conflict", Class::Conflict, "Conflict"),
+            (422, "metadata.uid: Invalid value: field is immutable", Class::Conflict, "Conflict"),
+            (422, "spec.x: Invalid value", Class::Invalid, "Rejected"),
+            (429, "slow down", Class::Transient, "APIServerError"),
+            (500, "failed to create typed patch object (…)", Class::Invalid, "Rejected"),
+            (500, "etcdserver: request timed out", Class::Transient, "APIServerError"),
+            (503, "", Class::Transient, "APIServerError"),
+        ] {
+            let error = refused(code, message);
+            assert_eq!((error.class(), error.reason()), (class, reason), "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_passing_fault_does_not_change_with_the_attempt() {
+        let one = refused(500, "rpc error after 3.1s").to_string();
+        let two = refused(500, "rpc error after 9.7s").to_string();
+        assert_eq!(one, two);
+        assert_eq!(one, "cannot apply Namespace team-a: the API server answered 500");
+    }
+
+    #[test]
+    fn a_cut_text_stays_within_its_limit_and_whole_characters() {
+        assert_eq!(truncate("short", 10), "short");
+        assert_eq!(truncate("ääääää", 8), "ää…");
+        assert!(truncate(&"x".repeat(1000), MESSAGE_LIMIT).len() <= MESSAGE_LIMIT);
+    }
+}

@@ -1,0 +1,31 @@
+//! The shell that drives every Drover operator.
+//!
+//! An [`Operator`] says what its kind needs in four steps: `observe` gathers, `plan` decides, `act` does, `summarise` tells.
+//! Everything that is not domain is here, once: how servers are read ([`cache`]), in which order keys run ([`queue`]), how
+//! passes are driven ([`drive`]), how things are written ([`write`](mod@write)), how status and errors look.
+
+pub mod cache;
+mod clock;
+pub mod difference;
+pub mod drive;
+pub mod error;
+pub mod events;
+pub mod metrics;
+pub mod operator;
+mod owner;
+pub mod parts;
+pub mod place;
+pub mod queue;
+pub mod request;
+pub mod reverts;
+pub mod status;
+pub mod task;
+pub mod write;
+
+pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, Owner, View};
+pub use drive::{Context, DriveSettings, Driver};
+pub use error::{ApiError, Class, Classify, Failure};
+pub use operator::{Next, Operator, Plan, StatusOf, Watches};
+pub use parts::{Outcome, Parts, Standing, Tally};
+pub use place::{ClusterName, ClusterView, FleetView, Link, Place, Site};
+pub use write::{Step, WriteError, Writer};

@@ -1,0 +1,210 @@
+//! What every place says of one object, and the count that all kinds that fan out share.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    error::Failure,
+    place::Place,
+    status::{Activity, State},
+};
+
+/// How one place stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No verdict yet, neither since the start nor since the object changed.
+    Pending,
+    /// Looked at and decided. What is known is current.
+    Current,
+    /// The last pass ended with an error.
+    Failed(Failure),
+    /// The cluster cannot be reached. What is known is stale, not gone.
+    Unreachable(Failure),
+    /// The cluster is suspended: it is looked at, nothing is written.
+    Suspended,
+    /// The object is being deleted, and nothing is left to do here.
+    Released,
+}
+
+/// One place of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartEntry<P> {
+    /// What the last successful decision said, if there was one since the start.
+    pub known: Option<P>,
+    /// How it stands now.
+    pub standing: Standing,
+}
+
+/// All places of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts<P>(BTreeMap<Place, PartEntry<P>>);
+
+impl<P> Default for Parts<P> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<P> FromIterator<(Place, PartEntry<P>)> for Parts<P> {
+    fn from_iter<I: IntoIterator<Item = (Place, PartEntry<P>)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl<P> Parts<P> {
+    /// The places in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Place, &PartEntry<P>)> {
+        self.0.iter()
+    }
+
+    /// One place.
+    #[must_use]
+    pub fn get(&self, place: &Place) -> Option<&PartEntry<P>> {
+        self.0.get(place)
+    }
+
+    /// Whether any place has no verdict yet.
+    #[must_use]
+    pub fn any_pending(&self) -> bool {
+        self.0.values().any(|entry| entry.standing == Standing::Pending)
+    }
+
+    /// Whether every place is released.
+    #[must_use]
+    pub fn all_released(&self) -> bool {
+        self.0.values().all(|entry| entry.standing == Standing::Released)
+    }
+
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.keys()
+    }
+
+    pub(crate) fn ensure(&mut self, place: &Place) -> &mut PartEntry<P> {
+        self.0.entry(place.clone()).or_insert(PartEntry { known: None, standing: Standing::Pending })
+    }
+
+    pub(crate) fn remove(&mut self, place: &Place) {
+        self.0.remove(place);
+    }
+
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Place) -> bool) {
+        self.0.retain(|place, _| wanted(place));
+    }
+
+    pub(crate) fn outdate(&mut self) {
+        self.0.values_mut().for_each(|entry| entry.standing = Standing::Pending);
+    }
+}
+
+/// How many places stand how, for a kind that fans out over clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All targets.
+    pub total: i64,
+    /// Reachable and as wanted.
+    pub ready: i64,
+    /// Not reachable.
+    pub unreachable: i64,
+    /// Without a verdict, or still being converged.
+    pub progressing: i64,
+    /// Reachable and not as wanted.
+    pub failed: i64,
+    /// Whether any place was ever looked at since the start.
+    pub ever_reached: bool,
+}
+
+impl Tally {
+    /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last pass went well.
+    pub fn of<P>(parts: &Parts<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
+        let mut tally = Self::default();
+        for (_, entry) in parts.iter() {
+            tally.total += 1;
+            tally.ever_reached |= entry.known.is_some();
+            match (&entry.standing, entry.known.as_ref().map(&is_ready)) {
+                (Standing::Unreachable(_), _) => tally.unreachable += 1,
+                (Standing::Failed(_) | Standing::Suspended, _) | (Standing::Current, Some(Outcome::Failed)) => {
+                    tally.failed += 1;
+                }
+                (Standing::Current, Some(Outcome::Ready)) => tally.ready += 1,
+                (Standing::Pending | Standing::Current | Standing::Released, _) => tally.progressing += 1,
+            }
+        }
+        tally
+    }
+
+    /// `ready/total`, as print columns show it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!("{}/{}", self.ready, self.total)
+    }
+}
+
+/// `Ready` before it becomes a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Value.
+    pub state: State,
+    /// Reason.
+    pub reason: String,
+    /// Message.
+    pub message: String,
+    /// Whether it is still moving.
+    pub activity: Activity,
+}
+
+impl Readiness {
+    /// Ready.
+    #[must_use]
+    pub fn yes(reason: &str, message: String) -> Self {
+        Self { state: State::True, reason: reason.to_owned(), message, activity: Activity::Settled }
+    }
+
+    /// Not ready.
+    #[must_use]
+    pub fn no(reason: &str, message: String, activity: Activity) -> Self {
+        Self { state: State::False, reason: reason.to_owned(), message, activity }
+    }
+}
+
+impl Tally {
+    /// What the count says of the whole, as long as no place has a problem of its own to tell.
+    ///
+    /// A fleet in which one cluster is always away must still be able to be Ready: unreachable clusters are said in the
+    /// reason. `was_ready` says whether the same spec was Ready before, which a restart must not forget.
+    #[must_use]
+    pub fn readiness(&self, was_ready: bool) -> Readiness {
+        let summary = self.summary();
+        if self.total == 0 {
+            let message =
+                "no cluster is selected; check spec.clusters, the labels of the Clusters, and their spec.tenants";
+            Readiness::no("NoTargets", message.into(), Activity::Reconciling)
+        } else if self.failed > 0 {
+            Readiness::no(
+                "Failed",
+                format!("{summary} clusters are as wanted, {} failed", self.failed),
+                Activity::Reconciling,
+            )
+        } else if self.progressing > 0 {
+            Readiness::no("Progressing", format!("{summary} clusters are as wanted"), Activity::Reconciling)
+        } else if self.unreachable == 0 {
+            Readiness::yes("Ready", format!("{summary} clusters are as wanted"))
+        } else if self.ready > 0 || self.ever_reached || was_ready {
+            Readiness::yes(
+                "ReadyExceptUnreachable",
+                format!("{summary} clusters are as wanted, the others cannot be reached"),
+            )
+        } else {
+            Readiness::no("Unreachable", "no selected cluster was ever reached".into(), Activity::Reconciling)
+        }
+    }
+}
+
+/// What one reachable place amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As wanted.
+    Ready,
+    /// On its way.
+    Progressing,
+    /// Something is in the way.
+    Failed,
+}

@@ -1,0 +1,148 @@
+//! Conditions: made by operators, finished by the shell in one place.
+
+use drover_crds::condition::{READY, RECONCILING, STALLED, StatusConditions};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+/// The value of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It cannot be told at the moment.
+    Unknown,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for State {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// A condition. Its transition time and observed generation are filled in by [`finish`].
+#[must_use]
+pub fn condition(kind: &str, state: impl Into<State>, reason: &str, message: impl Into<String>) -> Condition {
+    Condition {
+        type_: kind.to_owned(),
+        status: state.into().as_str().to_owned(),
+        reason: reason.to_owned(),
+        message: message.into(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
+/// `Ready` together with the two conditions that kstatus readers look at, which exist only while they are true.
+#[must_use]
+pub fn ready_conditions(state: State, reason: &str, message: &str, activity: Activity) -> Vec<Condition> {
+    let mut conditions = vec![condition(READY, state, reason, message)];
+    match activity {
+        Activity::Settled => {}
+        Activity::Reconciling => conditions.push(condition(RECONCILING, true, reason, message)),
+        Activity::Stalled => conditions.push(condition(STALLED, true, reason, message)),
+    }
+    conditions
+}
+
+/// Whether an object is still moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// At rest.
+    Settled,
+    /// On its way, or waiting for something that may come by itself.
+    Reconciling,
+    /// It does not get any further without a change by a person.
+    Stalled,
+}
+
+/// Completes a fresh status: transition times move only when a condition's status flips, and the generation it speaks of
+/// is recorded.
+pub fn finish<S: StatusConditions>(previous: Option<&S>, mut fresh: S, generation: i64, now: Timestamp) -> S {
+    fresh.set_observed_generation(generation);
+    let before = previous.map(S::conditions).unwrap_or_default();
+    for condition in fresh.conditions_mut() {
+        condition.observed_generation = Some(generation);
+        let unchanged = before.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        condition.last_transition_time = unchanged.map_or(Time(now), |old| old.last_transition_time.clone());
+    }
+    fresh
+}
+
+/// The conditions whose status or reason differs between two statuses: what is worth an event.
+pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+    let same = |old: &&Condition, new: &Condition| {
+        old.type_ == new.type_ && old.status == new.status && old.reason == new.reason
+    };
+    after.iter().filter(|new| !before.iter().any(|old| same(&old, new))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Status {
+        generation: i64,
+        conditions: Vec<Condition>,
+    }
+
+    impl StatusConditions for Status {
+        fn conditions(&self) -> &[Condition] {
+            &self.conditions
+        }
+        fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+            &mut self.conditions
+        }
+        fn observed_generation(&self) -> i64 {
+            self.generation
+        }
+        fn set_observed_generation(&mut self, generation: i64) {
+            self.generation = generation;
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn status(state: State, reason: &str) -> Status {
+        Status { generation: 0, conditions: vec![condition(READY, state, reason, "")] }
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_when_the_status_flips() {
+        let first = finish(None, status(State::False, "Progressing"), 1, at(10));
+        let second = finish(Some(&first), status(State::False, "Failed"), 2, at(20));
+        let third = finish(Some(&second), status(State::True, "Ready"), 2, at(30));
+        let times: Vec<_> = [&first, &second, &third].map(|status| status.conditions[0].last_transition_time.0).into();
+        assert_eq!(times, [at(10), at(10), at(30)]);
+        assert_eq!(second.conditions[0].observed_generation, Some(2));
+    }
+
+    #[test]
+    fn an_equal_status_stays_equal_whatever_the_time() {
+        let first = finish(None, status(State::True, "Ready"), 1, at(10));
+        assert_eq!(finish(Some(&first), status(State::True, "Ready"), 1, at(99)), first);
+    }
+
+    #[test]
+    fn only_changes_of_status_or_reason_are_transitions() {
+        let before = [condition(READY, true, "Ready", "2/2")];
+        assert!(transitions(&before, &[condition(READY, true, "Ready", "3/3")]).is_empty());
+        assert_eq!(transitions(&before, &[condition(READY, false, "Failed", "")]).len(), 1);
+    }
+}

@@ -1,0 +1,292 @@
+//! How Drover writes: create first, then server-side apply with the UID; only on difference; never capture, never resurrect.
+
+use std::{fmt, sync::Arc};
+
+use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{DynamicObject, TypeMeta},
+    discovery::ApiResource,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    cache::{Cache, Kept, ObjectKey, Owner},
+    difference::lacks,
+    error::{ApiError, Class, Classify},
+    request::request,
+};
+
+/// What has to be done so that a live object shows what is wanted. Pure: decided before any request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It does not exist.
+    Create,
+    /// It lacks something of what is wanted, or carries something that we wanted before and want no longer.
+    Apply {
+        /// The fields that somebody changed back; empty when it is we who want something new.
+        reverted: Vec<String>,
+    },
+    /// Nothing to do.
+    Keep,
+}
+
+impl Step {
+    /// The step from `live` (ours, or none) to `desired`.
+    pub fn between<K: Kept + Serialize>(desired: &K, live: Option<&K>) -> Self {
+        let Some(live) = live else { return Self::Create };
+        let wanted = to_json(desired);
+        if annotation(live.meta(), ANNOTATION_APPLIED) != Some(&fingerprint(&wanted)) {
+            return Self::Apply { reverted: Vec::new() };
+        }
+        let reverted = lacks(&wanted, &to_json(live));
+        if reverted.is_empty() { Self::Keep } else { Self::Apply { reverted } }
+    }
+}
+
+/// A write that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// An object of that name exists and is somebody else's.
+    #[error("{what} exists already and does not belong to this object; it was left untouched")]
+    Taken {
+        /// Kind and name.
+        what: String,
+    },
+    /// Somebody else manages a field that we want otherwise, on an object that we only adopted.
+    #[error("{what}: {conflict}; remove the field from one of the two sides")]
+    FieldConflict {
+        /// Kind and name.
+        what: String,
+        /// The server's words: which field, which manager.
+        conflict: String,
+    },
+    /// The request failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl Classify for WriteError {
+    fn class(&self) -> Class {
+        match self {
+            // The next look finds whose it is.
+            Self::Taken { .. } => Class::Conflict,
+            Self::FieldConflict { .. } => Class::Blocked,
+            Self::Api(error) => error.class(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "AlreadyExists",
+            Self::FieldConflict { .. } => "FieldConflict",
+            Self::Api(error) => error.reason(),
+        }
+    }
+}
+
+/// Writes to one API server on behalf of one object, with one field manager per operator.
+#[derive(Clone)]
+pub struct Writer {
+    cache: Arc<Cache>,
+    manager: String,
+    owner: Owner,
+    owner_uid: String,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Writer")
+            .field("manager", &self.manager)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// A writer for `owner`, whose UID goes into an annotation for diagnosis.
+    #[must_use]
+    pub fn new(cache: Arc<Cache>, manager: String, owner: Owner, owner_uid: &str) -> Self {
+        Self { cache, manager, owner, owner_uid: owner_uid.to_owned() }
+    }
+
+    /// Creates `desired` with its name and owner labels only, then applies the rest. A crash in between leaves an object
+    /// that is recognisably ours. An object of that name that exists already is reported, never captured.
+    pub async fn create<K: Kept + Serialize>(&self, desired: &K) -> Result<(), WriteError> {
+        let key = ObjectKey::of(desired.meta());
+        let what = format!("{} {key}", K::kind(&()));
+        let mut bare = DynamicObject { types: Some(types::<K>()), metadata: ObjectMeta::default(), data: json!({}) };
+        bare.metadata.name.clone_from(&desired.meta().name);
+        bare.metadata.namespace.clone_from(&desired.meta().namespace);
+        bare.metadata.labels = Some(self.owner.labels());
+        let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
+        let api = self.api::<K>(&key);
+        let created = match request(format!("create {what}"), api.create(&params, &bare)).await {
+            Err(error) if error.code() == Some(409) => return Err(WriteError::Taken { what }),
+            answer => answer?,
+        };
+        self.apply(desired, &created.metadata, &[]).await
+    }
+
+    /// Applies `desired` to the live object described by `live`. `reverted` are the fields that somebody changed back.
+    ///
+    /// The UID goes along, so an object that was deleted meanwhile is not resurrected. What we created we own: conflicts are
+    /// forced. On what we adopted they are reported.
+    pub async fn apply<K: Kept + Serialize>(
+        &self,
+        desired: &K,
+        live: &ObjectMeta,
+        reverted: &[String],
+    ) -> Result<(), WriteError> {
+        let key = ObjectKey::of(desired.meta());
+        let what = format!("{} {key}", K::kind(&()));
+        let adopted = annotation(live, ANNOTATION_ADOPTED).is_some();
+        let body = self.body(desired, live, adopted);
+        let params = PatchParams { force: !adopted, ..PatchParams::apply(&self.manager) };
+        let api = self.api::<K>(&key);
+        let name = key.name.clone();
+        match request(format!("apply {what}"), api.patch(&name, &params, &Patch::Apply(&body))).await {
+            Ok(applied) => {
+                if let (false, Some(uid)) = (reverted.is_empty(), &live.uid) {
+                    self.cache.reverts().record(uid);
+                }
+                self.expect_seen::<K>(key, &applied.metadata);
+                Ok(())
+            }
+            Err(error) if adopted && error.code() == Some(409) => {
+                Err(WriteError::FieldConflict { what, conflict: field_conflict(&error) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes over an existing object of somebody else: our labels go on it, and the mark that it was there before us. The
+    /// consent for that was checked by the plan.
+    pub async fn adopt<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta) -> Result<(), WriteError> {
+        let mut marked = live.clone();
+        marked.annotations.get_or_insert_default().insert(ANNOTATION_ADOPTED.to_owned(), "true".to_owned());
+        self.apply(desired, &marked, &[]).await
+    }
+
+    /// Lets an object go: it stays, without our labels, and the next holder may take it up.
+    pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
+        let key = ObjectKey::of(live);
+        let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
+        let mut patch = json!({"metadata": {
+            "uid": live.uid, "resourceVersion": live.resource_version,
+            "labels": gone(&Owner::LABELS),
+            "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]),
+        }});
+        merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: self.owner.key.to_string()}}}));
+        let (api, name) = (self.api::<K>(&key), key.name.clone());
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        match request(format!("release {} {key}", K::kind(&())), api.patch(&name, &params, &patch)).await {
+            Err(error) if error.code() == Some(404) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                self.expect_lost::<K>(key, live);
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes exactly the object that was seen: another one of the same name stays.
+    pub async fn delete<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
+        let key = ObjectKey::of(live);
+        let preconditions = Preconditions { uid: live.uid.clone(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let (api, name) = (self.api::<K>(&key), key.name.clone());
+        match request(format!("delete {} {key}", K::kind(&())), api.delete(&name, &params)).await {
+            Err(error) if error.code() == Some(404) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => {
+                self.expect_lost::<K>(key, live);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is sent: the wanted fields, whose they are, and the fingerprint by which a later pass knows that it was sent.
+    fn body<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, adopted: bool) -> Value {
+        let mut body = to_json(desired);
+        let fingerprint = fingerprint(&body);
+        merge(
+            &mut body,
+            json!({
+                "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+                "metadata": {
+                    "uid": live.uid,
+                    "labels": self.owner.labels(),
+                    "annotations": {ANNOTATION_OWNER_UID: self.owner_uid, ANNOTATION_APPLIED: fingerprint},
+                },
+            }),
+        );
+        if adopted {
+            merge(&mut body, json!({"metadata": {"annotations": {ANNOTATION_ADOPTED: "true"}}}));
+        }
+        body
+    }
+
+    fn api<K: Kept>(&self, key: &ObjectKey) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<K>(&());
+        if key.namespace.is_empty() {
+            Api::all_with(self.cache.client(), &resource)
+        } else {
+            Api::namespaced_with(self.cache.client(), &key.namespace, &resource)
+        }
+    }
+
+    fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
+        let view = self.cache.view::<K>(&Owner::query(self.owner.kind));
+        let (uid, version) = (written.uid.clone(), written.resource_version.clone());
+        self.cache.expect(self.owner.clone(), move || view.has_seen(&key, uid.as_deref(), version.as_deref()));
+    }
+
+    fn expect_lost<K: Kept>(&self, key: ObjectKey, live: &ObjectMeta) {
+        let view = self.cache.view::<K>(&Owner::query(self.owner.kind));
+        let uid = live.uid.clone();
+        self.cache.expect(self.owner.clone(), move || view.has_lost(&key, uid.as_deref()));
+    }
+}
+
+fn types<K: Kept>() -> TypeMeta {
+    TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
+}
+
+fn to_json<K: Serialize>(object: &K) -> Value {
+    // Our own types have string keys only, so this cannot fail; null would show as a difference, not as an agreement.
+    serde_json::to_value(object).unwrap_or(Value::Null)
+}
+
+fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+    meta.annotations.as_ref()?.get(name)
+}
+
+/// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the wish differs.
+fn fingerprint(desired: &Value) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn field_conflict(error: &ApiError) -> String {
+    match error {
+        ApiError::Refused { status, .. } => crate::error::truncate(&status.message, crate::error::MESSAGE_LIMIT),
+        ApiError::Timeout { .. } | ApiError::Broken { .. } => error.to_string(),
+    }
+}
