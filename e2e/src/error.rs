@@ -1,10 +1,11 @@
+use std::fmt;
 use std::path::PathBuf;
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong, in words that say what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A file or directory could not be used.
     #[error("cannot {action} {path}: {source}")]
@@ -180,6 +181,13 @@ pub enum Error {
     /// A blocking task was cancelled or panicked.
     #[error("a background task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// A test that returns an error shows it this way, and the log lines in it should stay readable.
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 /// Adds the path and the attempted action to an I/O error.

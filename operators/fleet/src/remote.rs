@@ -8,14 +8,17 @@ use std::sync::{
 use drover_crds::{Cluster, Connection};
 use drover_runtime::{Cache, Class, Classify, Failure, Link};
 use kube::Client;
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::Instant,
+};
 
 use crate::{
     dial::dialled,
     hop::Hop,
     kubeconfig::{self, KubeconfigError},
     probe::{self, Facts},
-    verdict::{Fault, Hysteresis, Thresholds, Verdict},
+    verdict::{DOUBT_PAUSE, Fault, Hysteresis, Thresholds, Verdict},
 };
 
 /// How a cluster is to be reached, as its `Cluster` and the Secret say now.
@@ -105,6 +108,8 @@ pub(crate) struct Remote {
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
+    /// A view of the cache changed its health.
+    hint: Arc<Notify>,
 }
 
 /// A connection that passed.
@@ -124,7 +129,15 @@ const IDENTIFY_EVERY: u32 = 20;
 
 impl Remote {
     pub(crate) fn new(target: watch::Receiver<Target>, management: Client, dial_slots: Arc<Semaphore>) -> Self {
-        Self { target, management, dial_slots, serving: None, hysteresis: Hysteresis::default(), rejected: None }
+        Self {
+            target,
+            management,
+            dial_slots,
+            serving: None,
+            hysteresis: Hysteresis::default(),
+            rejected: None,
+            hint: Arc::default(),
+        }
     }
 
     /// Runs until the target's sender is dropped.
@@ -133,9 +146,12 @@ impl Remote {
             let target = self.target.borrow_and_update().clone();
             self.step(&target).await;
             publish(self.report());
+            let probed = Instant::now();
             let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
             tokio::select! {
                 changed = self.target.changed() => if changed.is_err() { return },
+                // A broken watch is a hint, not a verdict: it brings the next probe forward, and many bring one.
+                () = self.hint.notified() => tokio::time::sleep_until(probed + pause.min(DOUBT_PAUSE)).await,
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -183,6 +199,8 @@ impl Remote {
         drop(slot);
         let (gate, up) = watch::channel(true);
         let cache = Arc::new(Cache::new(client, up));
+        let hint = Arc::clone(&self.hint);
+        cache.on_health(move || hint.notify_one());
         let dials_seen = dials.load(Ordering::Relaxed);
         let source = target.source.clone();
         Ok(Serving { source, cache, gate, facts, endpoint, dials, dials_seen, probes_since_identified: 0 })

@@ -35,7 +35,7 @@ pub(crate) struct Hysteresis {
 }
 
 /// While a verdict is in the balance, the next probe comes sooner.
-const DOUBT_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const DOUBT_PAUSE: Duration = Duration::from_secs(2);
 
 impl Default for Hysteresis {
     fn default() -> Self {

@@ -33,7 +33,7 @@ pub(crate) enum OperatorName {
     Project,
 }
 
-/// How log lines look.
+/// How log lines look, as a choice on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// Text on a terminal, JSON otherwise.
@@ -67,6 +67,9 @@ pub(crate) struct RunArguments {
     /// How log lines look.
     #[arg(long, env = "DROVER_LOG_FORMAT", value_enum, default_value = "auto")]
     pub(crate) log_format: LogFormat,
+    /// Base URL of an OTLP/HTTP collector for traces, for example `http://collector:4318`. Default: no traces leave.
+    #[arg(long, env = "DROVER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
     /// Passes at a time, in total.
     #[arg(long, env = "DROVER_WORKERS", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: u16,

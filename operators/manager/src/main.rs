@@ -5,14 +5,14 @@ mod generate;
 mod reference;
 mod run;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use command_line::{Command, CommandLine};
 
 fn main() -> ExitCode {
-    let outcome = match CommandLine::parse().command {
-        Command::Run(arguments) => run::run(arguments),
+    let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
+        Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Docs(arguments) => generate::docs(&arguments),
         Command::Version => {

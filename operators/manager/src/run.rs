@@ -1,45 +1,144 @@
 //! Puts everything together and runs it.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    process,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use drover_cluster::ClusterOperator;
 use drover_fleet::Fleet;
 use drover_project::ProjectOperator;
-use drover_runtime::{Cache, Context, DriveSettings, Driver, LabelQuery, Operator, events::EventSink, metrics::Meters};
+use drover_runtime::{
+    Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
+    admin::{AdminServer, AdminState, Readiness},
+    events::EventSink,
+    lease::{LeaderLease, LeaseError, LeaseSettings},
+    metrics::Meters,
+    telemetry::{self, TelemetryError, TelemetrySettings},
+};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
-use tokio::task::JoinSet;
+use prometheus_client::registry::Registry;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::command_line::{OperatorName, RunArguments};
+use crate::command_line::{LogFormat, OperatorName, RunArguments};
 
-/// What keeps `drover` from doing what it was asked.
+/// What keeps `drover run` from doing its work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error("the kubeconfig of the management cluster cannot be used: {0}")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
+    Kubeconfig(#[from] KubeconfigError),
     #[error("the management cluster is not known: {0}; set --kubeconfig, or run in a cluster")]
-    NoCluster(#[from] kube::config::InferConfigError),
+    NoCluster(#[from] InferConfigError),
     #[error("the connection to the management cluster cannot be prepared: {0}")]
     Client(#[from] kube::Error),
+    #[error("the admin port {0} cannot be used: {1}; choose another with --admin-address")]
+    Admin(std::net::SocketAddr, io::Error),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("leadership was lost; another replica takes over, and a restart makes this one a standby")]
+    LeadershipLost,
+    #[error("a part of Drover ended by itself, which is a defect; see the log")]
+    TaskEnded,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-pub(crate) fn run(arguments: RunArguments) -> Result<(), Box<dyn std::error::Error>> {
+/// The Lease that the replicas compete for.
+const LEASE: &str = "drover";
+/// How long the rest of the process may take to end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs until a signal asks to stop.
+pub(crate) fn run(arguments: &RunArguments) -> Result<(), RunError> {
+    let _telemetry = telemetry::init(&telemetry_settings(arguments))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(arguments))?;
+    let outcome = runtime.block_on(serve(arguments));
     // What still runs holds no state that matters: every action may be cut off anywhere.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    outcome
 }
 
-async fn serve(arguments: RunArguments) -> Result<(), RunError> {
-    let client = management_client(arguments.kubeconfig.as_deref()).await?;
+async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
+    let stop = stop_on_signal()?;
+    let registry = Arc::new(Mutex::new(Registry::default()));
+    let readiness = Readiness::default();
+    let contact = readiness.wait_for("the management API server");
     let mut tasks = JoinSet::new();
-    start(&client, &arguments, &mut tasks);
-    tokio::signal::ctrl_c().await?;
+    serve_admin(arguments, &registry, &readiness, &stop, &mut tasks)?;
+
+    let client = management_client(arguments.kubeconfig.as_deref()).await?;
+    if stop.run_until_cancelled(first_contact(&client)).await.is_none() {
+        return Ok(());
+    }
+    contact.open();
+    let settings = LeaseSettings::new(&arguments.namespace, LEASE, identity(arguments));
+    let Some(mut leadership) = LeaderLease::acquire(client.clone(), settings, stop.clone()).await? else {
+        return Ok(());
+    };
+
+    start(&client, arguments, &registry, &readiness, &mut tasks);
+    tracing::info!(operators = ?arguments.operators, namespace = arguments.namespace, "leading");
+    let outcome = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = leadership.lost() => Err(RunError::LeadershipLost),
+        _ = tasks.join_next() => Err(RunError::TaskEnded),
+    };
+    // Nobody may act any more when the next leader begins.
+    tasks.shutdown().await;
+    leadership.release().await;
+    outcome
+}
+
+fn telemetry_settings(arguments: &RunArguments) -> TelemetrySettings {
+    let format = match arguments.log_format {
+        LogFormat::Auto => telemetry::LogFormat::Auto,
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    TelemetrySettings { filter: arguments.log.clone(), format, otlp_endpoint: arguments.otlp_endpoint.clone() }
+}
+
+/// Cancelled by SIGTERM, as Kubernetes sends it, and by SIGINT, as a terminal does.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+fn serve_admin(
+    arguments: &RunArguments,
+    registry: &Arc<Mutex<Registry>>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    let failed = |error| RunError::Admin(arguments.admin_address, error);
+    let server = AdminServer::bind(arguments.admin_address).map_err(failed)?;
+    tracing::info!(address = %server.local_addr()?, "admin port");
+    let state = AdminState { readiness: readiness.clone(), registry: Arc::clone(registry) };
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = server.serve(state, stop).await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    });
     Ok(())
 }
 
@@ -55,16 +154,37 @@ async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError
     Ok(drover_fleet::connect(&config)?)
 }
 
+/// Waits for the management API server: a replica that cannot reach it is not ready, and says so.
+async fn first_contact(client: &Client) {
+    const PAUSE: Duration = Duration::from_secs(2);
+    while let Err(error) = client.apiserver_version().await {
+        tracing::warn!(%error, "the management API server does not answer");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The host name is the pod's name; the process id tells replicas on one host apart.
+fn identity(arguments: &RunArguments) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", host().trim(), process::id()))
+}
+
 /// Starts the fleet and the chosen operators.
-fn start(client: &Client, arguments: &RunArguments, tasks: &mut JoinSet<()>) {
+fn start(
+    client: &Client,
+    arguments: &RunArguments,
+    registry: &Mutex<Registry>,
+    readiness: &Readiness,
+    tasks: &mut JoinSet<()>,
+) {
     let management = Arc::new(Cache::ungated(client.clone()));
     let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace);
-    let mut registry = prometheus_client::registry::Registry::default();
-    let meters = Meters::register(&mut registry);
+    let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let events = EventSink::start(client.clone(), "drover");
     let context = || Context {
         management: Arc::clone(&management),
         fleet: fleet.view(),
-        events: EventSink::start(client.clone(), "drover"),
+        events: events.clone(),
         meters: meters.clone(),
         settings: DriveSettings {
             workers: arguments.workers.into(),
@@ -74,14 +194,23 @@ fn start(client: &Client, arguments: &RunArguments, tasks: &mut JoinSet<()>) {
     };
     for operator in &arguments.operators {
         match operator {
-            OperatorName::Cluster => drive(ClusterOperator::new(fleet.clone()), context(), tasks),
-            OperatorName::Project => drive(ProjectOperator, context(), tasks),
+            OperatorName::Cluster => drive(ClusterOperator::new(fleet.clone()), context(), readiness, tasks),
+            OperatorName::Project => drive(ProjectOperator, context(), readiness, tasks),
         }
     }
     tasks.spawn(fleet.run());
 }
 
-fn drive<O: Operator>(operator: O, context: Context, tasks: &mut JoinSet<()>) {
+fn drive<O: Operator>(operator: O, context: Context, readiness: &Readiness, tasks: &mut JoinSet<()>) {
     let objects = context.management.view::<O::Kind>(&LabelQuery::everything());
-    tasks.spawn(Driver::new(operator, objects, context).run());
+    let listed = readiness.wait_for(format!("the list of {}s", O::NAME));
+    let driver = Driver::new(operator, objects.clone(), context);
+    tasks.spawn(async move {
+        let open_when_listed = async {
+            objects.live().await;
+            listed.open();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = open_when_listed => {}, () = driver.run() => {} }
+    });
 }

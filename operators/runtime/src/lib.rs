@@ -4,12 +4,14 @@
 //! Everything that is not domain is here, once: how servers are read ([`cache`]), in which order keys run ([`queue`]), how
 //! passes are driven ([`drive`]), how things are written ([`write`](mod@write)), how status and errors look.
 
+pub mod admin;
 pub mod cache;
 mod clock;
 pub mod difference;
 pub mod drive;
 pub mod error;
 pub mod events;
+pub mod lease;
 pub mod metrics;
 pub mod operator;
 mod owner;
@@ -20,6 +22,7 @@ pub mod request;
 pub mod reverts;
 pub mod status;
 pub mod task;
+pub mod telemetry;
 pub mod write;
 
 pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, Owner, View};

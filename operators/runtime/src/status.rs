@@ -82,12 +82,13 @@ pub fn finish<S: StatusConditions>(previous: Option<&S>, mut fresh: S, generatio
     fresh
 }
 
-/// The conditions whose status or reason differs between two statuses: what is worth an event.
+/// The conditions whose status or reason differs between two statuses: what is worth an event. `Reconciling` is not: it
+/// says what `Ready` says.
 pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
     let same = |old: &&Condition, new: &Condition| {
         old.type_ == new.type_ && old.status == new.status && old.reason == new.reason
     };
-    after.iter().filter(|new| !before.iter().any(|old| same(&old, new))).collect()
+    after.iter().filter(|new| new.type_ != RECONCILING && !before.iter().any(|old| same(&old, new))).collect()
 }
 
 #[cfg(test)]

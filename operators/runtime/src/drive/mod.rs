@@ -10,7 +10,7 @@ mod part;
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -82,8 +82,9 @@ pub struct Driver<O: Operator> {
 
 /// The watches of one connection to a place.
 struct Attached {
-    cache: Arc<Cache>,
-    followed: Arc<Vec<Box<dyn Followed>>>,
+    /// Weak: a cluster that the fleet let go must not be kept connected by those who watched it.
+    cache: Weak<Cache>,
+    followed: Vec<Box<dyn Followed>>,
     stale_since: Option<Instant>,
 }
 
@@ -186,6 +187,7 @@ impl<O: Operator> Driver<O> {
                 self.wake_place(&Place::Cluster(cluster));
             }
             before = now;
+            self.lock_attached().retain(|_, attached| attached.cache.strong_count() > 0);
             if fleet.changed().await.is_err() {
                 return;
             }
@@ -208,6 +210,10 @@ impl<O: Operator> Driver<O> {
 
     fn lock_board(&self) -> MutexGuard<'_, Board<O>> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_attached(&self) -> MutexGuard<'_, HashMap<Place, Attached>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reference(object: &O::Kind) -> ObjectReference {

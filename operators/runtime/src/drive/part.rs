@@ -1,6 +1,6 @@
 //! The pass of one object at one place: observe, plan, act.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
@@ -102,28 +102,25 @@ impl<O: Operator> Driver<O> {
 
     /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
     fn attach(self: &Arc<Self>, key: &ObjectKey, site: &Site) -> Result<(), After> {
-        let followed = {
-            let mut attached = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match attached.get(&site.place) {
-                Some(known) if Arc::ptr_eq(&known.cache, &site.cache) => Arc::clone(&known.followed),
-                _ => {
-                    let fresh = self.watch(site);
-                    let followed = Arc::clone(&fresh.followed);
-                    attached.insert(site.place.clone(), fresh);
-                    followed
+        let (health, stale_for) = {
+            let mut attached = self.lock_attached();
+            let known = match attached.entry(site.place.clone()) {
+                Entry::Occupied(known) if std::ptr::eq(known.get().cache.as_ptr(), Arc::as_ptr(&site.cache)) => {
+                    known.into_mut()
                 }
-            }
+                Entry::Occupied(mut outdated) => {
+                    outdated.insert(self.watch(site));
+                    outdated.into_mut()
+                }
+                Entry::Vacant(vacant) => vacant.insert(self.watch(site)),
+            };
+            let Some(health) = known.worst_health() else {
+                known.stale_since = None;
+                return Ok(());
+            };
+            (health, known.stale_since.get_or_insert_with(Instant::now).elapsed())
         };
-        let unhealthy = followed.iter().map(|view| view.health()).find(|health| *health != Health::Live);
-        let mut attached = self.attached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(known) = attached.get_mut(&site.place) else { return Ok(()) };
-        let Some(health) = unhealthy else {
-            known.stale_since = None;
-            return Ok(());
-        };
-        let since = *known.stale_since.get_or_insert_with(Instant::now);
-        drop(attached);
-        if let (Health::Broken(failure), true) = (health, since.elapsed() >= STALE_LIMIT) {
+        if let (Health::Broken(failure), true) = (health, stale_for >= STALE_LIMIT) {
             self.record_failure(key, &site.place, failure);
         }
         Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
@@ -133,7 +130,7 @@ impl<O: Operator> Driver<O> {
         let (queue, place) = (Arc::downgrade(&self.queue), site.place.clone());
         let mut watches = Watches::<O>::new(site, Wake::new(queue, place.clone()));
         O::watches(&mut watches);
-        let followed = Arc::new(watches.into_followed());
+        let followed = watches.into_followed();
         if place != Place::Management {
             let this = Arc::downgrade(self);
             site.cache.on_health(move || {
@@ -142,7 +139,7 @@ impl<O: Operator> Driver<O> {
                 }
             });
         }
-        Attached { cache: Arc::clone(&site.cache), followed, stale_since: None }
+        Attached { cache: Arc::downgrade(&site.cache), followed, stale_since: None }
     }
 
     pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
@@ -171,6 +168,13 @@ impl<O: Operator> Driver<O> {
             tracked.parts.remove(place);
         }
         self.queue.push(Task::Object(key.clone()));
+    }
+}
+
+impl Attached {
+    /// The health of the first view that is not live; none if all are.
+    fn worst_health(&self) -> Option<Health> {
+        self.followed.iter().map(|view| view.health()).find(|health| *health != Health::Live)
     }
 }
 
