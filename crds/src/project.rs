@@ -277,7 +277,7 @@ pub struct ProjectStatus {
     /// How many clusters are selected and how they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<TargetSummary>,
-    /// How many namespaces there should be, over all clusters, and how many are as they should be.
+    /// How many namespaces there should be on the clusters that can be reached, and how many are as they should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceCount>,
     /// Granted quota by cluster; at most 20 clusters.

@@ -49,6 +49,29 @@ pub enum Error {
     /// The home directory, and so the cache, is unknown.
     #[error("no place for the cache: set DROVER_E2E_CACHE to a directory (neither XDG_CACHE_HOME nor HOME is set)")]
     NoCache,
+    /// The program under test was not built.
+    #[error("the drover binary is not there: run `cargo build -p drover-manager`, or set DROVER_BINARY")]
+    NoDrover,
+    /// A cluster or process that was not started.
+    #[error("nothing was started under the name {name}")]
+    NoSuchCluster {
+        /// The name.
+        name: String,
+    },
+    /// A second demo would only confuse.
+    #[error("a demo is running already: end it with `make demo-down`")]
+    DemoRuns,
+    /// A background task panicked.
+    #[error("a background task ended before its time")]
+    TaskEnded,
+    /// Something that was waited for.
+    #[error("still not after {seconds} s: {what}")]
+    NeverHappened {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
     /// A program could not be started at all.
     #[error("cannot start {name}: {source}")]
     Start {

@@ -7,9 +7,12 @@
 pub mod audit;
 pub mod certificates;
 pub mod control_plane;
+pub mod demo;
 mod error;
 pub mod existing;
+pub mod installation;
 pub mod process;
+pub mod proxy;
 mod run_directory;
 pub mod tools;
 

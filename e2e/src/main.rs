@@ -1,9 +1,11 @@
 //! Builds the programs of control planes, and runs one for a developer.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use drover_e2e::demo;
 use drover_e2e::tools::Origin;
 use drover_e2e::{Components, ControlPlane, Error, Options, Program, Result, Tools};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +33,21 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         nodes: usize,
     },
+    /// Run the demo: a management cluster, two downstream ones, and Drover.
+    Demo {
+        /// Leave it running.
+        #[arg(long)]
+        keep: bool,
+        /// Where to remember what runs.
+        #[arg(long, default_value = ".demo")]
+        folder: PathBuf,
+    },
+    /// End a demo that was left running.
+    DemoDown {
+        /// Where it was remembered.
+        #[arg(long, default_value = ".demo")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,6 +72,8 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tools => tools().await,
         Command::ControlPlane { name, up_to, nodes } => control_plane(&name, up_to.into(), nodes).await,
+        Command::Demo { keep, folder } => demo::run(&folder, keep).await,
+        Command::DemoDown { folder } => demo::stop(&folder).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn cluster(spec: serde_json::Value) -> Cluster {
+    fn cluster(spec: &serde_json::Value) -> Cluster {
         let mut spec_with_connection = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
         spec_with_connection.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         serde_json::from_value(json!({
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_standing_has_its_conditions() {
-        let plain = cluster(json!({}));
+        let plain = cluster(&json!({}));
         let refused = failure(Class::Unreachable, "DialFailed");
         for (standing, expected) in [
             (
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_stays_while_a_cluster_is_away_also_over_a_restart() {
-        let mut seen = cluster(json!({}));
+        let mut seen = cluster(&json!({}));
         seen.status = Some(status(&seen, Some(part()), Standing::Current));
         let away = status(&seen, None, Standing::Unreachable(failure(Class::Unreachable, "Timeout")));
         assert_eq!(away.kubernetes_version.as_deref(), Some("v1.37.1+k3s1"));
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn a_rejected_new_credential_leaves_the_cluster_connected() {
         let rejected = Part { rejected: Some(failure(Class::Invalid, "UnsafeKubeconfig")), ..part() };
-        let status = status(&cluster(json!({})), Some(rejected), Standing::Current);
+        let status = status(&cluster(&json!({})), Some(rejected), Standing::Current);
         assert!(shown(&status).contains("Ready=True/Connected"), "{}", shown(&status));
         assert!(shown(&status).contains("CredentialValid=False/NewCredentialRejected"));
     }
 
     #[test]
     fn a_field_that_is_not_acted_on_is_never_silent() {
-        let status = status(&cluster(json!({"claim": {"takeFrom": "other"}})), Some(part()), Standing::Current);
+        let status = status(&cluster(&json!({"claim": {"takeFrom": "other"}})), Some(part()), Standing::Current);
         assert!(shown(&status).starts_with("Ready=False/NotYetImplemented Stalled=True/NotYetImplemented"));
     }
 }

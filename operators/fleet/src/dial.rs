@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{HeaderValue, Uri, header::USER_AGENT};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -42,6 +42,8 @@ pub(crate) struct Dialled {
 
 /// Prepares a client for `config`; nothing is dialled yet.
 pub(crate) fn dialled(config: &Config) -> Result<Dialled, kube::Error> {
+    let mut config = config.clone();
+    config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("drover/", env!("CARGO_PKG_VERSION")))));
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -122,14 +122,11 @@ impl Fleet {
         members.retain(|name, member| clusters.get(name).is_some_and(|cluster| cluster.uid() == member.uid));
         for (name, cluster) in clusters {
             let target = Target { source: source(&cluster, |secret, key| self.secret(secret, key)), cluster };
-            match members.get(&name) {
-                Some(member) => {
-                    let _ = member.target.send_if_modified(|old| redirect(old, &target));
-                }
-                None => {
-                    let member = self.start(name.clone(), target);
-                    members.insert(name, member);
-                }
+            if let Some(member) = members.get(&name) {
+                member.target.send_if_modified(|old| redirect(old, &target));
+            } else {
+                let member = self.start(name.clone(), target);
+                members.insert(name, member);
             }
         }
     }

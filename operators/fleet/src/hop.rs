@@ -72,7 +72,7 @@ impl Hop {
     }
 
     fn of_connection(error: &(dyn Error + 'static)) -> Self {
-        let mut causes = std::iter::successors(Some(error), |cause| deeper(*cause));
+        let mut causes = std::iter::successors(Some(error), |&cause| deeper(cause));
         causes.find_map(Self::of_cause).unwrap_or(Self::Dial("the connection broke"))
     }
 
@@ -95,7 +95,9 @@ impl Hop {
 }
 
 fn of_io(error: &io::Error) -> Option<Hop> {
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if let Some(inner) = error.get_ref()
+        && inner.is::<rustls::Error>()
+    {
         return None; // The next cause says more.
     }
     match error.kind() {

@@ -29,13 +29,11 @@ pub(crate) fn docs(arguments: &OutputArguments) -> Outcome {
 }
 
 fn emit(arguments: &OutputArguments, name: &str, text: &str) -> Outcome {
-    match &arguments.output {
-        Some(folder) => write(folder, name, text),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
+    if let Some(folder) = &arguments.output {
+        return write(folder, name, text);
     }
+    print!("{text}");
+    Ok(())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Outcome {

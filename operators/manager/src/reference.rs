@@ -83,7 +83,9 @@ pub(crate) fn command_line(mut command: Command) -> String {
         let flags: Vec<&Arg> = sub.get_arguments().filter(|flag| flag.get_id() != "help").collect();
         if !flags.is_empty() {
             text.push_str("\n| flag | environment | default | |\n|---|---|---|---|\n");
-            flags.iter().for_each(|flag| row(&mut text, flag));
+            for flag in flags {
+                row(&mut text, flag);
+            }
         }
     }
     text

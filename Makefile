@@ -1,0 +1,49 @@
+# Drover. `make` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-down test unit e2e lint format generate verify tools clean
+
+CARGO ?= cargo
+E2E   := target/debug/drover-e2e
+# Two control planes' worth of stories at a time keeps two cores busy and the waits short.
+E2E_THREADS ?= 2
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## Build drover and the test harness
+	$(CARGO) build --locked -p drover-manager -p drover-e2e
+
+demo: build ## Run the demo; DEMO=keep leaves it running
+	$(E2E) demo $(if $(filter keep,$(DEMO)),--keep)
+
+demo-down: build ## End a demo that was left running
+	$(E2E) demo-down
+
+test: unit e2e ## Run all tests
+
+unit: ## Run the tests that need no control plane
+	$(CARGO) test --locked --workspace --exclude drover-e2e
+
+e2e: build tools ## Run the tests on real control planes
+	$(CARGO) test --locked -p drover-e2e -- --test-threads=$(E2E_THREADS)
+
+tools: build ## Find or build the programs of the control planes
+	$(E2E) tools
+
+lint: ## Check formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+format: ## Format the code
+	$(CARGO) fmt --all
+
+generate: build ## Generate everything under config/
+	target/debug/drover crds --output config/crd
+	target/debug/drover docs --output config
+
+verify: generate ## Check that what is generated is what is committed
+	@test -z "$$(git status --porcelain -- config)" || { git status --short -- config; git --no-pager diff -- config; \
+	  echo "config/ is out of date: run 'make generate' and commit the result" >&2; exit 1; }
+
+clean: ## Remove what was built here (not the cached control planes)
+	$(CARGO) clean

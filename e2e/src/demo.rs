@@ -1,0 +1,217 @@
+//! `make demo`: a management cluster, two downstream ones, and Drover, on this machine.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use drover_crds::names::DROVER_NAMESPACE;
+use serde_json::Value;
+
+use crate::control_plane::{DetachedControlPlane, down};
+use crate::error::{Error, FileContext, Result};
+use crate::installation::{Installation, Plan, eventually, example, kubectl_on};
+use crate::process::DetachedProcess;
+use crate::{Components, Program, Tools};
+
+const CLUSTERS: [&str; 2] = ["eu-1", "us-1"];
+const NODES: usize = 3;
+/// Everything is Ready long before that.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+const REFRESH: Duration = Duration::from_millis(500);
+const DROVER_STATE: &str = "drover.json";
+
+/// Runs the demo. With `keep` it goes on after this process ended, until [`stop`]; `folder` remembers what runs.
+pub async fn run(folder: &Path, keep: bool) -> Result<()> {
+    if running(folder) {
+        return Err(Error::DemoRuns);
+    }
+    say("Looking for the programs of the control planes; what is missing is built once, in a few minutes.");
+    Tools::from_environment()?.ensure_all(&Program::ALL).await?;
+    let started = Instant::now();
+    say("Starting three control planes: management, eu-1, us-1 (real API servers; the nodes are fakes by kwok).");
+    let clusters = CLUSTERS.map(str::to_owned).to_vec();
+    let plan = Plan { clusters, components: Components::WithScheduler, nodes: NODES, audit: false };
+    let mut installation = Installation::start(&plan).await?;
+    say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
+    installation.start_drover()?;
+    CLUSTERS.iter().try_for_each(|name| installation.store_kubeconfig(name))?;
+    for file in ["demo/clusters.yaml", "demo/project.yaml"] {
+        installation.apply(&example(file)?)?;
+    }
+    show_until_ready(&installation).await?;
+    say(&format!("\nEverything was Ready {:.0} s after the start.\n", started.elapsed().as_secs_f64()));
+    link_files(&installation, folder)?;
+    say(&what_to_try(folder));
+    if keep {
+        leave_running(installation, folder)?;
+        say("The demo goes on. `make demo-down` ends it.");
+    } else if std::io::stdin().is_terminal() {
+        say("Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running.");
+        wait_for_person().await;
+        fs::remove_dir_all(folder).on("remove", folder)?;
+    } else {
+        fs::remove_dir_all(folder).on("remove", folder)?;
+    }
+    Ok(())
+}
+
+/// Ends a demo that was left running.
+pub async fn stop(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        say("No demo is running.");
+        return Ok(());
+    }
+    let drover = folder.join(DROVER_STATE);
+    for process in read_processes(&drover)? {
+        process.terminate().await?;
+    }
+    for name in planes() {
+        let state = state_file(folder, name);
+        if state.is_file() {
+            down(&state).await?;
+        }
+    }
+    fs::remove_dir_all(folder).on("remove", folder)?;
+    say("The demo has ended.");
+    Ok(())
+}
+
+fn planes() -> impl Iterator<Item = &'static str> {
+    std::iter::once("management").chain(CLUSTERS)
+}
+
+fn state_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.json"))
+}
+
+fn running(folder: &Path) -> bool {
+    planes().any(|name| DetachedControlPlane::load(&state_file(folder, name)).is_ok_and(|plane| plane.is_running()))
+}
+
+fn leave_running(installation: Installation, folder: &Path) -> Result<()> {
+    let (planes, replicas) = installation.into_parts();
+    for plane in planes {
+        let file = state_file(folder, plane.name());
+        plane.detach(&file)?;
+    }
+    let processes = replicas.into_iter().map(crate::process::Process::detach).collect::<Result<Vec<_>>>()?;
+    let file = folder.join(DROVER_STATE);
+    let json = |source| Error::Json { what: file.display().to_string(), source };
+    fs::write(&file, serde_json::to_string_pretty(&processes).map_err(json)?).on("write", &file)
+}
+
+fn read_processes(file: &Path) -> Result<Vec<DetachedProcess>> {
+    if !file.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(file).on("read", file)?;
+    serde_json::from_str(&text).map_err(|source| Error::Json { what: file.display().to_string(), source })
+}
+
+/// Shows the fleet until everything is Ready: on a terminal the table stays in place.
+async fn show_until_ready(installation: &Installation) -> Result<()> {
+    let mut shown = 0;
+    let mut last = String::new();
+    let outcome = eventually("everything is Ready", READY_LIMIT, async || {
+        let table = table(installation)?;
+        if table.text != last {
+            if std::io::stdout().is_terminal() && shown > 0 {
+                print(&format!("\x1b[{shown}A\x1b[J"));
+            }
+            shown = table.text.lines().count();
+            print(&table.text);
+            last = table.text;
+        }
+        if !table.ready {
+            tokio::time::sleep(REFRESH).await;
+        }
+        Ok(table.ready.then_some(()))
+    });
+    outcome.await.inspect_err(|_| say(&installation.drover_log()))
+}
+
+struct Table {
+    text: String,
+    ready: bool,
+}
+
+/// What converged where: the fleet as `kubectl get drover -A` shows it, and the namespaces as each cluster has them.
+fn table(installation: &Installation) -> Result<Table> {
+    let mut text = installation.kubectl(&["get", "drover", "--all-namespaces"])?;
+    let all: Value =
+        serde_json::from_str(&installation.kubectl(&["get", "drover", "--all-namespaces", "--output=json"])?)
+            .map_err(|source| Error::Json { what: "the output of kubectl get drover".to_owned(), source })?;
+    let objects = all.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ready = objects.len() > CLUSTERS.len() && objects.iter().all(is_ready);
+    text.push('\n');
+    for name in CLUSTERS {
+        let selector = "--selector=drover.dev/owner-kind=Project";
+        let namespaces = kubectl_on(installation.cluster(name)?, &["get", "namespaces", selector, "--output=name"])?;
+        let names: Vec<_> = namespaces.lines().map(|line| line.trim_start_matches("namespace/")).collect();
+        let names = if names.is_empty() { "nothing yet".to_owned() } else { names.join(", ") };
+        text.extend([name, " has ", &names, "\n"]);
+    }
+    Ok(Table { text, ready })
+}
+
+fn is_ready(object: &Value) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let generation = object.pointer("/metadata/generation");
+    conditions.into_iter().flatten().any(|condition| {
+        condition.get("type") == Some(&"Ready".into()) && condition.get("status") == Some(&"True".into())
+    }) && object.pointer("/status/observedGeneration") == generation
+}
+
+/// Puts kubectl and the kubeconfigs at short paths.
+fn link_files(installation: &Installation, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).on("create", folder)?;
+    let mut links = vec![("kubectl".to_owned(), Tools::from_environment()?.path(Program::Kubectl)?)];
+    let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
+    links.extend(planes.map(|plane| (format!("{}.kubeconfig", plane.name()), plane.kubeconfig_path())));
+    for (name, target) in links {
+        let link = folder.join(name);
+        let _ = fs::remove_file(&link);
+        symlink(&target, &link).on("link", &link)?;
+    }
+    Ok(())
+}
+
+fn what_to_try(folder: &Path) -> String {
+    let folder = folder.display();
+    let kubectl = |name: &str| format!("{folder}/kubectl --kubeconfig {folder}/{name}.kubeconfig");
+    let (management, eu) = (kubectl("management"), kubectl("eu-1"));
+    format!(
+        "Kubeconfigs: {folder}/management.kubeconfig, {folder}/eu-1.kubeconfig, {folder}/us-1.kubeconfig\n\n\
+         Three things to try:\n\
+         1. Delete a namespace downstream, and see it come back:\n     \
+            {eu} delete namespace shop-cart\n     \
+            {eu} get namespaces --show-labels\n\
+         2. Take a cluster out of the selection: its namespaces stay, the Project goes on with the other:\n     \
+            {management} label cluster.drover.dev us-1 env=test --overwrite\n     \
+            {management} get drover --all-namespaces\n\
+         3. Give Drover a broken kubeconfig. The old connection goes on, and CredentialValid says why:\n     \
+            {management} -n {DROVER_NAMESPACE} patch secret eu-1 -p '{{\"stringData\":{{\"kubeconfig\":\"nonsense\"}}}}'\n     \
+            {management} describe cluster.drover.dev eu-1\n"
+    )
+}
+
+async fn wait_for_person() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // On a thread of its own: the runtime would wait at its end for a read that it started.
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        sender.send(())
+    });
+    tokio::select! { _ = receiver => {}, _ = tokio::signal::ctrl_c() => {} }
+}
+
+fn say(line: &str) {
+    print(&format!("{line}\n"));
+}
+
+fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

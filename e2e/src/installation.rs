@@ -1,0 +1,237 @@
+//! Drover itself, running against a management control plane and a few downstream ones.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use drover_crds::names::DROVER_NAMESPACE;
+use serde_json::json;
+
+use crate::error::{Error, FileContext, Result};
+use crate::process::{Process, Specification};
+use crate::tools::variable;
+use crate::{Components, ControlPlane, Options};
+
+/// The user that `drover` is in audit logs, on the management cluster and downstream.
+pub const DROVER_USER: &str = "drover";
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Names of the downstream clusters.
+    pub clusters: Vec<String>,
+    /// Processes of every control plane.
+    pub components: Components,
+    /// Fake nodes in every downstream cluster.
+    pub nodes: usize,
+    /// Whether requests are counted.
+    pub audit: bool,
+}
+
+/// One management cluster, downstream clusters by name, and `drover` processes.
+pub struct Installation {
+    /// The management cluster.
+    pub management: ControlPlane,
+    /// The downstream clusters.
+    pub downstream: BTreeMap<String, ControlPlane>,
+    replicas: Vec<Process>,
+    started: usize,
+}
+
+impl Installation {
+    /// Starts all control planes at once, and installs the definitions and Drover's namespace.
+    pub async fn start(plan: &Plan) -> Result<Self> {
+        let options = |name: &str| Options { components: plan.components, audit: plan.audit, ..Options::new(name) };
+        let management = tokio::spawn(ControlPlane::start(options("management")));
+        let starting: Vec<_> =
+            plan.clusters.iter().map(|name| tokio::spawn(start_downstream(options(name), plan.nodes))).collect();
+        let management = management.await.map_err(|_| Error::TaskEnded)??;
+        let mut downstream = BTreeMap::new();
+        for task in starting {
+            let plane = task.await.map_err(|_| Error::TaskEnded)??;
+            downstream.insert(plane.name().to_owned(), plane);
+        }
+        let installation = Self { management, downstream, replicas: Vec::new(), started: 0 };
+        installation.install()?;
+        Ok(installation)
+    }
+
+    fn install(&self) -> Result<()> {
+        let definitions: Vec<_> = drover_crds::all().into_iter().map(|crd| json!(crd)).collect();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DROVER_NAMESPACE}});
+        for object in definitions.into_iter().chain([namespace]) {
+            self.apply(&object.to_string())?;
+        }
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
+    }
+
+    /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name.
+    pub fn store_kubeconfig(&self, name: &str) -> Result<()> {
+        let plane = self.cluster(name)?;
+        self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &["system:masters"])?)
+    }
+
+    /// Puts any text into the Secret `name`, as a kubeconfig.
+    pub fn store_secret(&self, name: &str, kubeconfig: &str) -> Result<()> {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": DROVER_NAMESPACE},
+            "stringData": {"kubeconfig": kubeconfig},
+        });
+        self.apply(&secret.to_string())
+    }
+
+    /// The downstream cluster `name`.
+    pub fn cluster(&self, name: &str) -> Result<&ControlPlane> {
+        self.downstream.get(name).ok_or_else(|| Error::NoSuchCluster { name: name.to_owned() })
+    }
+
+    /// The downstream cluster `name`, to do harm to it.
+    pub fn cluster_mut(&mut self, name: &str) -> Result<&mut ControlPlane> {
+        self.downstream.get_mut(name).ok_or_else(|| Error::NoSuchCluster { name: name.to_owned() })
+    }
+
+    /// Applies YAML or JSON to the management cluster, as a person would.
+    pub fn apply(&self, text: &str) -> Result<()> {
+        apply_to(&self.management, text)
+    }
+
+    /// Runs kubectl on the management cluster and returns what it prints.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        kubectl_on(&self.management, arguments)
+    }
+
+    /// Starts one more `drover`, which is [`Installation::replica`] with the next number.
+    pub fn start_drover(&mut self) -> Result<()> {
+        self.start_drover_as(&format!("drover-{}", self.started + 1))
+    }
+
+    /// Starts one more `drover` with this name in the leader Lease.
+    pub fn start_drover_as(&mut self, identity: &str) -> Result<()> {
+        let directory = self.management.directory();
+        let kubeconfig = directory.join("drover.kubeconfig");
+        let text = self.management.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+        std::fs::write(&kubeconfig, text).on("write", &kubeconfig)?;
+        self.started += 1;
+        let specification = Specification {
+            name: "drover".to_owned(),
+            program: drover_binary()?,
+            arguments: [
+                "run",
+                "--kubeconfig",
+                &kubeconfig.to_string_lossy(),
+                "--admin-address=127.0.0.1:0",
+                "--log-format=text",
+                &format!("--identity={identity}"),
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            log: directory.join(format!("drover-{}.log", self.started)),
+        };
+        self.replicas.push(Process::start(&specification)?);
+        Ok(())
+    }
+
+    /// A `drover` process that was started.
+    pub fn replica(&mut self, number: usize) -> Result<&mut Process> {
+        self.replicas.get_mut(number).ok_or_else(|| Error::NoSuchCluster { name: format!("drover {number}") })
+    }
+
+    /// Ends the newest `drover` as Kubernetes does, or kills it.
+    pub async fn stop_drover(&mut self, how: End) -> Result<()> {
+        let Some(mut process) = self.replicas.pop() else { return Ok(()) };
+        match how {
+            End::Terminate => process.terminate().await,
+            End::Kill => process.kill().await,
+        }
+    }
+
+    /// Splits it up, for those who leave it running.
+    pub(crate) fn into_parts(self) -> (Vec<ControlPlane>, Vec<Process>) {
+        let planes = std::iter::once(self.management).chain(self.downstream.into_values());
+        (planes.collect(), self.replicas)
+    }
+
+    /// The log of the newest `drover`, for messages of failed tests.
+    #[must_use]
+    pub fn drover_log(&self) -> String {
+        self.replicas.last().map(Process::log_tail).unwrap_or_default()
+    }
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+async fn start_downstream(options: Options, nodes: usize) -> Result<ControlPlane> {
+    let mut plane = ControlPlane::start(options).await?;
+    if nodes > 0 {
+        plane.start_kwok(nodes).await?;
+    }
+    Ok(plane)
+}
+
+/// Applies YAML or JSON to a control plane.
+pub fn apply_to(plane: &ControlPlane, text: &str) -> Result<()> {
+    let mut command = plane.kubectl()?;
+    command.args(["apply", "--server-side", "--filename=-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let failed = |source| Error::Start { name: "kubectl apply".to_owned(), source };
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(text.as_bytes()).map_err(failed)?;
+    }
+    finished("kubectl apply", &child.wait_with_output().map_err(failed)?).map(drop)
+}
+
+/// Runs kubectl on a control plane and returns what it prints.
+pub fn kubectl_on(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
+    let what = || format!("kubectl {}", arguments.join(" "));
+    let output = plane.kubectl()?.args(arguments).output().map_err(|source| Error::Start { name: what(), source })?;
+    finished(&what(), &output)
+}
+
+fn finished(what: &str, output: &std::process::Output) -> Result<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Command { command: what.to_owned(), status: output.status.to_string(), output: text })
+}
+
+/// The file `name` of the folder `examples`.
+pub fn example(name: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+    std::fs::read_to_string(&path).on("read", &path)
+}
+
+/// `DROVER_BINARY`, or what this very build made.
+fn drover_binary() -> Result<PathBuf> {
+    if let Some(path) = variable("DROVER_BINARY") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().map_err(|source| Error::Start { name: "drover".to_owned(), source })?;
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("drover"));
+    beside.into_iter().find(|path| path.is_file()).ok_or(Error::NoDrover)
+}
+
+/// Asks again until there is an answer, for at most `limit`.
+pub async fn eventually<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let started = Instant::now();
+    loop {
+        let answer = ask().await;
+        match answer {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) | Err(_) if started.elapsed() < limit => tokio::time::sleep(PAUSE).await,
+            Ok(None) => return Err(Error::NeverHappened { what: what.to_owned(), seconds: limit.as_secs() }),
+            Err(error) => return Err(error),
+        }
+    }
+}

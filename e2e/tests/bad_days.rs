@@ -1,0 +1,213 @@
+//! What goes wrong at three in the morning, on real API servers: afterwards everything is as without it, and meanwhile
+//! nobody else is slowed down.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use drover_e2e::control_plane::{Component, Revisions};
+use drover_e2e::installation::{End, Installation, eventually, kubectl_on};
+use serde_json::json;
+
+const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
+
+async fn running_shop(test: &str) -> Option<Installation> {
+    let installation = story(test, &["eu", "us"]).await?;
+    installation.apply(&project("shop", &NAMESPACES).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    Some(installation)
+}
+
+/// Deletes a namespace on a healthy cluster and returns how long drover takes to bring it back.
+async fn time_to_heal(installation: &Installation, cluster: &str) -> Duration {
+    let plane = installation.cluster(cluster).unwrap();
+    let uid = |namespace: &serde_json::Value| namespace["metadata"]["uid"].clone();
+    let old = uid(&downstream_namespace(installation, cluster, "team-web").unwrap().unwrap());
+    kubectl_on(plane, &["delete", "namespace", "team-web"]).unwrap();
+    let gone = Instant::now();
+    namespace_becomes(installation, cluster, "team-web", "the namespace is back", |namespace| {
+        namespace.is_some_and(|namespace| uid(namespace) != old)
+    })
+    .await;
+    gone.elapsed()
+}
+
+#[tokio::test]
+async fn a_stopped_cluster_is_said_hurts_nobody_and_returns_alone() {
+    let Some(mut installation) = running_shop("a stopped cluster").await else { return };
+    installation.cluster_mut("us").unwrap().stop(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "us", "Ready", "False/DialFailed").await;
+    reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
+    reads(&installation, "project", "shop", "ClustersReachable", "False/Unreachable").await;
+    let shown = get(&installation, "cluster", "us").unwrap();
+    assert!(shown["status"]["kubernetesVersion"].is_string(), "what was known is stale, not gone");
+
+    let alone = time_to_heal(&installation, "eu").await;
+    assert!(alone < Duration::from_secs(10), "eu was held up: {alone:?}");
+
+    // A restart of drover while the cluster is away forgets nothing, and writes nothing.
+    let before = marks(&installation);
+    restart_drover(&mut installation, End::Terminate).await;
+    rest().await;
+    assert_eq!(writes_since(&installation, &before), Vec::<String>::new());
+    reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
+
+    let wider = project("shop", &["team-web", "team-db", "team-late"]);
+    installation.apply(&wider.to_string()).unwrap();
+    installation.cluster_mut("us").unwrap().start_again(Component::Apiserver).await.unwrap();
+    converged(&installation, "shop").await;
+    assert!(downstream_namespace(&installation, "us", "team-late").unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_cluster_that_hangs_is_said_hurts_nobody_and_returns_alone() {
+    let Some(mut installation) = running_shop("a hanging cluster").await else { return };
+    let quick = time_to_heal(&installation, "eu").await;
+    installation.cluster_mut("us").unwrap().pause(Component::Apiserver).unwrap();
+    let hung = time_to_heal(&installation, "eu").await;
+    assert!(
+        hung < quick + Duration::from_secs(5),
+        "eu was held up: {quick:?} without, {hung:?} with a hanging cluster"
+    );
+    reads(&installation, "cluster", "us", "Ready", "False/Timeout").await;
+    installation.cluster_mut("us").unwrap().resume(Component::Apiserver).unwrap();
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    converged(&installation, "shop").await;
+    time_to_heal(&installation, "us").await;
+}
+
+#[tokio::test]
+async fn a_cluster_restored_from_an_older_backup_is_converged_anew() {
+    let Some(mut installation) = story("an older backup", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let backup = installation.cluster("eu").unwrap().backup_etcd().await.unwrap();
+    installation.apply(&project("shop", &NAMESPACES).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    installation.cluster_mut("eu").unwrap().restore_etcd(&backup, Revisions::GoBack).await.unwrap();
+    namespace_becomes(&installation, "eu", "team-db", "what the restore undid is done again", |namespace| {
+        namespace.is_some()
+    })
+    .await;
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_lost_its_watch_history_misses_no_delete() {
+    let Some(mut installation) = running_shop("lost watch history").await else { return };
+    installation.cluster_mut("eu").unwrap().expire_watches().await.unwrap();
+    converged(&installation, "shop").await;
+    time_to_heal(&installation, "eu").await;
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn killed_anywhere_it_ends_in_the_same_state() {
+    let Some(mut installation) = prepared("kill -9", &["eu", "us"]).await else { return };
+    installation.start_drover().unwrap();
+    installation.apply(&project("still", &["team-still"]).to_string()).unwrap();
+    converged(&installation, "still").await;
+    let many: Vec<String> = (0..12).map(|number| format!("team-{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for round in 0_u64..6 {
+        let mut shop = project("shop", &many);
+        shop["spec"]["namespaceMetadata"] = json!({"labels": {"round": round.to_string()}});
+        installation.apply(&shop.to_string()).unwrap();
+        // The same identity comes back, as a pod's container does, and need not wait for its own Lease.
+        tokio::time::sleep(Duration::from_millis(30 + 70 * round)).await;
+        restart_drover_as_itself(&mut installation, End::Kill).await;
+    }
+    converged(&installation, "shop").await;
+    converged(&installation, "still").await;
+    let (eu, us) = (picture(&installation, "eu"), picture(&installation, "us"));
+    assert_eq!(eu, us);
+    for namespace in many {
+        let found = downstream_namespace(&installation, "eu", namespace).unwrap().unwrap();
+        assert_eq!(found["metadata"]["labels"]["round"], "5", "{found}");
+        assert!(found["metadata"]["annotations"]["drover.dev/applied"].is_string(), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_works_and_the_other_takes_over() {
+    let Some(mut installation) = story("two replicas", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    // The newest is stopped first, so the standby is the one that was started before it.
+    installation.stop_drover(End::Terminate).await.unwrap();
+    installation.start_drover().unwrap();
+    let holder = lease_holder(&installation, |holder| !holder.is_empty()).await;
+    installation.start_drover().unwrap();
+    rest().await;
+    assert_eq!(lease_holder(&installation, |_| true).await, holder, "the standby does not disturb the leader");
+    installation.replica(0).unwrap().kill().await.unwrap();
+    let second = lease_holder(&installation, |now| !now.is_empty() && now != holder).await;
+    assert_ne!(second, holder);
+    time_to_heal(&installation, "eu").await;
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn an_object_that_does_not_decode_stalls_alone() {
+    let Some(installation) = running_shop("an undecodable object").await else { return };
+    // An older Drover's definition, or one that somebody edited: it lets through what this version cannot read.
+    let loose = json!([
+        {"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+         "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+    ]);
+    installation
+        .kubectl(&["patch", "crd", "projects.drover.dev", "--type=json", "--patch", &loose.to_string()])
+        .unwrap();
+    let mut broken = project("broken", &[]);
+    broken["spec"]["namespaces"] = "not a list".into();
+    eventually("the loose definition is served", SOON, async || Ok(installation.apply(&broken.to_string()).ok()))
+        .await
+        .unwrap();
+    reads(&installation, "project", "broken", "Stalled", "True/InvalidObject").await;
+    // One that was good and becomes unreadable keeps what it has.
+    installation
+        .kubectl(&[
+            "patch",
+            "project",
+            "shop",
+            "--namespace=team",
+            "--type=merge",
+            "--patch",
+            r#"{"spec":{"suspend":"no"}}"#,
+        ])
+        .unwrap();
+    reads(&installation, "project", "shop", "Stalled", "True/InvalidObject").await;
+    assert!(downstream_namespace(&installation, "eu", "team-web").unwrap().is_some(), "unknown is not gone");
+    installation.apply(&project("fine", &["team-fine"]).to_string()).unwrap();
+    converged(&installation, "fine").await;
+    installation
+        .kubectl(&[
+            "patch",
+            "project",
+            "shop",
+            "--namespace=team",
+            "--type=merge",
+            "--patch",
+            r#"{"spec":{"suspend":false}}"#,
+        ])
+        .unwrap();
+    converged(&installation, "shop").await;
+}
+
+async fn restart_drover_as_itself(installation: &mut Installation, how: End) {
+    installation.stop_drover(how).await.unwrap();
+    installation.start_drover_as("drover-again").unwrap();
+}
+
+async fn lease_holder(installation: &Installation, wanted: impl Fn(&str) -> bool) -> String {
+    eventually("a leader", SOON, async || {
+        let path = "--output=jsonpath={.spec.holderIdentity}";
+        let holder = installation.kubectl(&["get", "lease", "drover", "--namespace=drover-system", path])?;
+        Ok(wanted(&holder).then_some(holder))
+    })
+    .await
+    .unwrap()
+}

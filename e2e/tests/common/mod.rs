@@ -1,0 +1,172 @@
+//! What the stories share: one installation each, and ways to ask what a person would ask.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+use std::time::Duration;
+
+use drover_e2e::installation::{DROVER_USER, End, Installation, Plan, eventually, kubectl_on};
+use drover_e2e::{Components, Program, Result, require_or_skip};
+use serde_json::{Value, json};
+
+/// Bound of everything that should happen soon; a loaded machine needs more than the second that it takes.
+pub const SOON: Duration = Duration::from_secs(40);
+
+/// Starts an installation with the downstream `clusters`, imported and open to the namespace `team`, and runs drover.
+/// None when the programs are missing and may be.
+pub async fn story(test: &str, clusters: &[&str]) -> Option<Installation> {
+    let installation = prepared(test, clusters).await?;
+    let mut installation = installation;
+    installation.start_drover().unwrap();
+    Some(installation)
+}
+
+/// The same, before drover runs.
+pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
+    let components = Components::WithControllerManager;
+    let mut programs = components.programs();
+    programs.push(Program::Kubectl);
+    if !require_or_skip(test, &programs).await.unwrap() {
+        return None;
+    }
+    let clusters = clusters.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let plan = Plan { clusters: clusters.clone(), components, nodes: 0, audit: true };
+    let installation = Installation::start(&plan).await.unwrap();
+    installation.apply(&namespace("team").to_string()).unwrap();
+    for name in &clusters {
+        installation.store_kubeconfig(name).unwrap();
+        installation.apply(&cluster(name).to_string()).unwrap();
+    }
+    Some(installation)
+}
+
+pub fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
+pub fn cluster(name: &str) -> Value {
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": {"env": "prod"}},
+        "spec": {
+            "connection": {"kubeconfig": {"secretRef": {"name": name}}},
+            "health": {"interval": "2s", "timeout": "3s"},
+            "tenants": [{"name": "team", "from": {"names": ["team"]}, "namespacePatterns": ["team-*"]}],
+        },
+    })
+}
+
+/// A Project in `team` with these namespaces on every cluster labelled `env=prod`.
+pub fn project(name: &str, namespaces: &[&str]) -> Value {
+    let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": "team"},
+        "spec": {"clusters": {"selector": {"matchLabels": {"env": "prod"}}}, "namespaces": namespaces},
+    })
+}
+
+/// One of our objects as it is.
+pub fn get(installation: &Installation, kind: &str, name: &str) -> Result<Value> {
+    let text = installation.kubectl(&["get", kind, name, "--namespace=team", "--output=json"])?;
+    Ok(serde_json::from_str(&text).unwrap())
+}
+
+/// `status/reason` of a condition, once it speaks of the current spec.
+pub fn condition(object: &Value, kind: &str) -> Option<String> {
+    if object.pointer("/status/observedGeneration") != object.pointer("/metadata/generation") {
+        return None;
+    }
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+    Some(format!("{}/{}", found["status"].as_str()?, found["reason"].as_str()?))
+}
+
+/// Waits until a condition of one of our objects reads `status/reason`.
+pub async fn reads(installation: &Installation, kind: &str, name: &str, condition_type: &str, expected: &str) {
+    let mut last = None;
+    let outcome = eventually("", SOON, async || {
+        let object = get(installation, kind, name)?;
+        let found = condition(&object, condition_type);
+        let reached = found.as_deref() == Some(expected);
+        last = Some(object);
+        Ok(reached.then_some(()))
+    })
+    .await;
+    assert!(
+        outcome.is_ok(),
+        "{kind} {name}: {condition_type} never read {expected}; status: {:#}\ndrover:\n{}",
+        last.and_then(|object| object.get("status").cloned()).unwrap_or_default(),
+        installation.drover_log()
+    );
+}
+
+/// Waits until the Project is Ready everywhere.
+pub async fn converged(installation: &Installation, project: &str) {
+    reads(installation, "project", project, "Ready", "True/Ready").await;
+}
+
+/// A namespace of a downstream cluster; none if there is none.
+pub fn downstream_namespace(installation: &Installation, cluster: &str, name: &str) -> Result<Option<Value>> {
+    let plane = installation.cluster(cluster)?;
+    let text = kubectl_on(plane, &["get", "namespace", name, "--ignore-not-found", "--output=json"])?;
+    Ok((!text.trim().is_empty()).then(|| serde_json::from_str(&text).unwrap()))
+}
+
+/// Waits until a downstream namespace is as `wanted` says.
+pub async fn namespace_becomes(
+    installation: &Installation,
+    cluster: &str,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(Option<&Value>) -> bool,
+) {
+    let outcome = eventually(what, SOON, async || {
+        let namespace = downstream_namespace(installation, cluster, name)?;
+        Ok(wanted(namespace.as_ref()).then_some(()))
+    })
+    .await;
+    assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
+}
+
+/// How many requests that change something drover made on any cluster since `marks`, the leader Lease left out.
+pub fn writes_since(installation: &Installation, marks: &Marks) -> Vec<String> {
+    const READS: [&str; 3] = ["get", "list", "watch"];
+    let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
+    let mut writes = Vec::new();
+    for (plane, mark) in planes.zip(marks) {
+        for event in plane.audit_events_since(*mark).unwrap() {
+            let counts = event.user == DROVER_USER && event.resource != "leases";
+            if counts && !READS.contains(&event.verb.as_str()) {
+                writes.push(format!("{}: {} {} {}", plane.name(), event.verb, event.resource, event.name));
+            }
+        }
+    }
+    writes
+}
+
+pub type Marks = Vec<drover_e2e::audit::AuditMark>;
+
+/// Where the audit logs end now.
+pub fn marks(installation: &Installation) -> Marks {
+    let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
+    planes.map(|plane| plane.audit_mark().unwrap()).collect()
+}
+
+/// Nothing happens for a while: the one place where a test has to wait for nothing.
+pub async fn rest() {
+    tokio::time::sleep(Duration::from_secs(8)).await;
+}
+
+pub async fn restart_drover(installation: &mut Installation, how: End) {
+    installation.stop_drover(how).await.unwrap();
+    installation.start_drover().unwrap();
+}
+
+/// All namespaces of a downstream cluster with labels and annotations, without what the server counts.
+pub fn picture(installation: &Installation, cluster: &str) -> Value {
+    let plane = installation.cluster(cluster).unwrap();
+    let all: Value =
+        serde_json::from_str(&kubectl_on(plane, &["get", "namespaces", "--output=json"]).unwrap()).unwrap();
+    let items = all["items"].as_array().unwrap().iter();
+    items
+        .map(|item| json!([item["metadata"]["name"], item["metadata"]["labels"], item["metadata"]["annotations"]]))
+        .collect()
+}

@@ -1,0 +1,195 @@
+//! What people do with clusters and projects, on real API servers.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use common::*;
+use drover_e2e::installation::{End, apply_to, kubectl_on};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_cluster_joins_a_project_converges_and_then_it_is_quiet() {
+    let Some(mut installation) = story("a cluster joins", &["eu", "us"]).await else { return };
+    let before = marks(&installation);
+    installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    assert!(writes_since(&installation, &before).len() >= 8, "the count of writes sees none");
+    for cluster in ["eu", "us"] {
+        for namespace in ["team-web", "team-db"] {
+            let found = downstream_namespace(&installation, cluster, namespace).unwrap().unwrap();
+            assert_eq!(found["metadata"]["labels"]["drover.dev/owner-name"], "shop", "{found}");
+        }
+        reads(&installation, "cluster", cluster, "Ready", "True/Connected").await;
+    }
+    let shown = installation.kubectl(&["get", "drover", "--all-namespaces"]).unwrap();
+    assert!(shown.contains("2/2") && shown.contains("4/4"), "{shown}");
+
+    // Quiet at rest, whether it ran on, was restarted, was killed, or the same YAML was applied again.
+    rest().await;
+    let before = marks(&installation);
+    rest().await;
+    assert_eq!(writes_since(&installation, &before), Vec::<String>::new(), "at rest");
+    for how in [End::Terminate, End::Kill] {
+        let before = marks(&installation);
+        restart_drover(&mut installation, how).await;
+        installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).unwrap();
+        // Long enough for a killed leader's Lease to run out, and for the next one to look at everything.
+        tokio::time::sleep(std::time::Duration::from_secs(24)).await;
+        assert_eq!(writes_since(&installation, &before), Vec::<String>::new(), "after a restart by {how:?}");
+        converged(&installation, "shop").await;
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left_alone() {
+    let Some(installation) = story("drift", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    apply_to(
+        eu,
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-theirs", "labels": {"a": "b"}}})
+            .to_string(),
+    )
+    .unwrap();
+    let theirs = downstream_namespace(&installation, "eu", "team-theirs").unwrap();
+
+    let mut shop = project("shop", &["team-web", "team-theirs"]);
+    shop["spec"]["namespaceMetadata"] = json!({"labels": {"tier": "gold"}});
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/NamespaceExists").await;
+    assert_eq!(downstream_namespace(&installation, "eu", "team-theirs").unwrap(), theirs, "somebody else's object");
+
+    kubectl_on(eu, &["label", "namespace", "team-web", "tier=lead", "extra=mine", "--overwrite"]).unwrap();
+    namespace_becomes(&installation, "eu", "team-web", "the label is restored, the other one kept", |namespace| {
+        namespace
+            .is_some_and(|it| it["metadata"]["labels"]["tier"] == "gold" && it["metadata"]["labels"]["extra"] == "mine")
+    })
+    .await;
+    let old = downstream_namespace(&installation, "eu", "team-web").unwrap().unwrap()["metadata"]["uid"].clone();
+    kubectl_on(eu, &["delete", "namespace", "team-web"]).unwrap();
+    namespace_becomes(&installation, "eu", "team-web", "the namespace is created again", |namespace| {
+        namespace.is_some_and(|it| it["metadata"]["uid"] != old && it["metadata"]["labels"]["tier"] == "gold")
+    })
+    .await;
+
+    // Consent of both sides: the Project asks, the cluster's owner allows.
+    shop["spec"]["namespaces"][1]["onExisting"] = "Adopt".into();
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/NamespaceExists").await;
+    let mut open = cluster("eu");
+    open["spec"]["tenants"][0]["adopt"] = "Allowed".into();
+    installation.apply(&open.to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let adopted = downstream_namespace(&installation, "eu", "team-theirs").unwrap().unwrap();
+    assert_eq!(adopted["metadata"]["labels"]["a"], "b");
+    assert_eq!(adopted["metadata"]["labels"]["tier"], "gold");
+}
+
+#[tokio::test]
+async fn deleting_a_project_keeps_its_namespaces_unless_asked_and_the_same_yaml_takes_them_up_again() {
+    let Some(installation) = story("deletion", &["eu"]).await else { return };
+    let mut shop = project("shop", &["team-web"]);
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=30s"]).unwrap();
+    let kept = downstream_namespace(&installation, "eu", "team-web").unwrap().unwrap();
+    assert_eq!(kept["metadata"]["labels"].get("drover.dev/owner-name"), None, "{kept}");
+
+    // A folder renamed in Git: everything was deleted, everything comes back.
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let same = downstream_namespace(&installation, "eu", "team-web").unwrap().unwrap();
+    assert_eq!(same["metadata"]["uid"], kept["metadata"]["uid"]);
+
+    // Another Project of the same name elsewhere has no claim on it.
+    shop["spec"]["namespaces"] = json!([{"name": "team-new"}, {"name": "team-web"}]);
+    shop["metadata"]["name"] = "rival".into();
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "rival", "Ready", "False/NamespaceTaken").await;
+    let message = get(&installation, "project", "rival").unwrap()["status"]["problems"][0]["message"].to_string();
+    assert!(message.contains("team/shop"), "{message}");
+
+    installation
+        .kubectl(&[
+            "patch",
+            "project",
+            "rival",
+            "--namespace=team",
+            "--type=merge",
+            "--patch",
+            r#"{"spec":{"deletionPolicy":"Delete"}}"#,
+        ])
+        .unwrap();
+    installation.kubectl(&["delete", "project", "rival", "--namespace=team", "--timeout=40s"]).unwrap();
+    assert_eq!(downstream_namespace(&installation, "eu", "team-new").unwrap(), None);
+    assert!(downstream_namespace(&installation, "eu", "team-web").unwrap().is_some(), "it was never the rival's");
+}
+
+#[tokio::test]
+async fn files_may_come_in_any_order_and_the_status_says_what_is_missing() {
+    let Some(mut installation) = prepared("any order", &["eu"]).await else { return };
+    installation.kubectl(&["delete", "cluster", "eu"]).unwrap();
+    installation.kubectl(&["delete", "secret", "eu", "--namespace=drover-system"]).unwrap();
+    installation.start_drover().unwrap();
+    let mut shop = project("shop", &["team-web"]);
+    shop["spec"]["clusters"] = json!({"names": ["eu"]});
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/ClusterNotFound").await;
+    installation.apply(&cluster("eu").to_string()).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;
+    installation.store_kubeconfig("eu").unwrap();
+    converged(&installation, "shop").await;
+
+    // A cluster that loses its label, and one whose owner withdraws consent: nothing is deleted.
+    let mut closed = cluster("eu");
+    closed["spec"]["tenants"] = json!([]);
+    installation.apply(&closed.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/NotATenant").await;
+    assert!(downstream_namespace(&installation, "eu", "team-web").unwrap().is_some());
+    installation.apply(&cluster("eu").to_string()).unwrap();
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heals_it() {
+    let Some(mut installation) = prepared("kubeconfigs", &["eu"]).await else { return };
+    let marker = installation.management.directory().join("was-run");
+    let good = installation.cluster("eu").unwrap().kubeconfig();
+    let plugin = format!(
+        "    exec: {{apiVersion: client.authentication.k8s.io/v1, command: touch, args: ['{}']}}",
+        marker.display()
+    );
+    let is_credential = |line: &str| line.trim_start().starts_with("client-certificate-data");
+    let exec = good.lines().map(|line| if is_credential(line) { plugin.as_str() } else { line });
+    let exec = exec.collect::<Vec<_>>().join("\n");
+    installation.store_secret("eu", &exec).unwrap();
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/UnsafeKubeconfig").await;
+    installation.store_secret("eu", "}{ not a kubeconfig").unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/InvalidKubeconfig").await;
+    installation.store_kubeconfig("eu").unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+
+    // A bad new credential does not cost the working connection.
+    installation.store_secret("eu", &exec).unwrap();
+    reads(&installation, "cluster", "eu", "CredentialValid", "False/NewCredentialRejected").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.store_kubeconfig("eu").unwrap();
+    reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
+    // A withdrawn one does.
+    installation.kubectl(&["delete", "secret", "eu", "--namespace=drover-system"]).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;
+    assert!(!marker.exists(), "the exec plugin was run");
+}
+
+#[tokio::test]
+async fn a_field_that_this_version_does_not_act_on_is_said() {
+    let Some(installation) = story("not yet implemented", &["eu"]).await else { return };
+    let mut shop = project("shop", &["team-web"]);
+    shop["spec"]["quota"] = json!({"perCluster": {"limits.cpu": "4"}});
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/NotYetImplemented").await;
+    reads(&installation, "project", "shop", "Stalled", "True/NotYetImplemented").await;
+    namespace_becomes(&installation, "eu", "team-web", "the rest is acted on", |namespace| namespace.is_some()).await;
+}
