@@ -418,6 +418,7 @@ impl ClusterSpec {
             ("spec.claim.takeFrom", take_from),
             ("spec.identity", self.identity.is_some()),
             ("spec.certificates", self.certificates.is_some()),
+            ("spec.deletionPolicy: Delete", self.deletion_policy == DeletionPolicy::Delete),
         ]
         .into_iter()
         .filter_map(|(path, set)| set.then_some(path))

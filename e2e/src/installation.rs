@@ -38,6 +38,8 @@ pub struct Installation {
     pub downstream: BTreeMap<String, ControlPlane>,
     replicas: Vec<Process>,
     started: usize,
+    components: Components,
+    audit: bool,
 }
 
 impl Installation {
@@ -53,7 +55,8 @@ impl Installation {
             let plane = task.await.map_err(|_| Error::TaskEnded)??;
             downstream.insert(plane.name().to_owned(), plane);
         }
-        let installation = Self { management, downstream, replicas: Vec::new(), started: 0 };
+        let Plan { components, audit, .. } = *plan;
+        let installation = Self { management, downstream, replicas: Vec::new(), started: 0, components, audit };
         installation.install()?;
         Ok(installation)
     }
@@ -65,6 +68,14 @@ impl Installation {
             self.apply(&object.to_string())?;
         }
         self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
+    }
+
+    /// Throws the management cluster away and starts an empty one. Drover has to be stopped before.
+    pub async fn rebuild_management(&mut self) -> Result<()> {
+        let components = self.components;
+        let audit = self.audit;
+        self.management = ControlPlane::start(Options { components, audit, ..Options::new("management") }).await?;
+        self.install()
     }
 
     /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name.

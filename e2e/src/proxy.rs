@@ -106,7 +106,7 @@ async fn connect(mut client: TcpStream, target: SocketAddr, mut mode: watch::Rec
         _ = passing => return,
         cut = mode.wait_for(|mode| matches!(mode, Mode::Refuse | Mode::Reset)) => cut.map(|mode| *mode),
     };
-    if cut == Ok(Mode::Reset) {
+    if cut.is_ok_and(|mode| mode == Mode::Reset) {
         // Closing without lingering sends a reset.
         let _ = client.set_zero_linger();
     }
@@ -164,7 +164,8 @@ mod tests {
         for fault in [Mode::Refuse, Mode::Hang, Mode::Reset] {
             proxy.set(fault);
             proxy.set(Mode::Pass);
-            let passed = timeout(Duration::from_secs(5), async { while new_round_trip(&proxy).await.is_err() {} }).await;
+            let passed =
+                timeout(Duration::from_secs(5), async { while new_round_trip(&proxy).await.is_err() {} }).await;
             assert!(passed.is_ok(), "{fault:?}");
         }
     }

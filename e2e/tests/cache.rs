@@ -146,7 +146,7 @@ async fn a_late_subscriber_gets_a_replay_and_misses_nothing_and_a_lost_label_is_
                 maps.delete(&format!("map-{number}"), &DeleteParams::default()).await?;
             }
         }
-        kube::Result::Ok(())
+        Ok::<_, kube::Error>(())
     });
     let mut late = Vec::new();
     while !writer.is_finished() {

@@ -22,7 +22,9 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, filter,
+    fmt::{self, time::ChronoUtc},
+    layer::SubscriberExt as _, util::SubscriberInitExt as _,
     util::TryInitError,
 };
 
@@ -123,7 +125,7 @@ pub fn init(settings: &TelemetrySettings) -> Result<TelemetryGuard, TelemetryErr
 
 fn log_lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     let terminal = stderr().is_terminal();
-    let lines = fmt::layer().with_writer(stderr).with_ansi(terminal);
+    let lines = fmt::layer().with_timer(ChronoUtc::rfc_3339()).with_writer(stderr).with_ansi(terminal);
     match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Auto if terminal => lines.boxed(),
