@@ -197,6 +197,22 @@ async fn an_object_that_does_not_decode_stalls_alone() {
     converged(&installation, "shop").await;
 }
 
+#[tokio::test]
+async fn a_cluster_object_that_does_not_decode_stays_connected_as_it_was_read_last() {
+    let Some(installation) = running_shop("an undecodable Cluster").await else { return };
+    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
+    let loose = json!([{"op": "replace", "path": suspend, "value": {"x-kubernetes-preserve-unknown-fields": true}}]);
+    installation
+        .kubectl(&["patch", "crd", "clusters.drover.dev", "--type=json", "--patch", &loose.to_string()])
+        .unwrap();
+    let broken = ["patch", "cluster", "us", "--type=merge", "--patch", r#"{"spec":{"suspend":"perhaps"}}"#];
+    eventually("the loose definition is served", SOON, async || Ok(installation.kubectl(&broken).ok())).await.unwrap();
+    reads(&installation, "cluster", "us", "Stalled", "True/InvalidObject").await;
+    installation.apply(&project("shop", &["team-web", "team-db", "team-late"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    assert!(downstream_namespace(&installation, "us", "team-late").unwrap().is_some());
+}
+
 async fn restart_drover_as_itself(installation: &mut Installation, how: End) {
     installation.stop_drover(how).await.unwrap();
     installation.start_drover_as("drover-again").unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use drover_e2e::control_plane::{Component, Revisions, client_from};
 use drover_e2e::proxy::{Mode, Proxy};
 use drover_e2e::{ControlPlane, Options, Program, require_or_skip};
+use drover_runtime::cache::Health;
 use drover_runtime::{Cache, LabelQuery, View};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -243,7 +244,7 @@ impl Rig {
     async fn close(&self) {
         self.gate.send_replace(false);
         self.proxy.set(Mode::Refuse);
-        while self.view.health() == drover_runtime::cache::Health::Live {
+        while self.view.health() == Health::Live {
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -193,3 +193,43 @@ async fn a_field_that_this_version_does_not_act_on_is_said() {
     reads(&installation, "project", "shop", "Stalled", "True/NotYetImplemented").await;
     namespace_becomes(&installation, "eu", "team-web", "the rest is acted on", |namespace| namespace.is_some()).await;
 }
+
+#[tokio::test]
+async fn a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone() {
+    let Some(installation) = story("a contested field", &["eu"]).await else { return };
+    let mut shop = project("shop", &["team-web", "team-db"]);
+    shop["spec"]["namespaceMetadata"] = json!({"labels": {"tier": "gold"}});
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let eu = installation.cluster("eu").unwrap();
+    let restored = |namespace: Option<&serde_json::Value>| {
+        namespace.is_some_and(|namespace| namespace["metadata"]["labels"]["tier"] == "gold")
+    };
+    for _ in 0..3 {
+        kubectl_on(eu, &["label", "namespace", "team-web", "tier=lead", "--overwrite"]).unwrap();
+        namespace_becomes(&installation, "eu", "team-web", "the label is restored", restored).await;
+    }
+    kubectl_on(eu, &["label", "namespace", "team-web", "tier=lead", "--overwrite"]).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/FieldContested").await;
+    let message = get(&installation, "project", "shop").unwrap()["status"]["problems"][0]["message"].to_string();
+    assert!(message.contains("metadata.labels.tier"), "{message}");
+    let left = downstream_namespace(&installation, "eu", "team-web").unwrap().unwrap();
+    assert_eq!(left["metadata"]["labels"]["tier"], "lead");
+    // A new wish is no fight.
+    shop["spec"]["namespaceMetadata"] = json!({"labels": {"tier": "platinum"}});
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn the_management_cluster_itself_may_be_a_cluster_of_the_fleet() {
+    let Some(installation) = story("local", &[]).await else { return };
+    let mut local = cluster("local");
+    local["spec"]["connection"] = json!({"local": {}});
+    installation.apply(&local.to_string()).unwrap();
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let found =
+        installation.kubectl(&["get", "namespace", "team-web", "--output=jsonpath={.metadata.labels}"]).unwrap();
+    assert!(found.contains("drover.dev/owner-name"), "{found}");
+}

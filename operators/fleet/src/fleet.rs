@@ -7,7 +7,7 @@ use std::{
 };
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View};
+use drover_runtime::{Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View, cache::Lookup};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
 use tokio::{
@@ -116,8 +116,7 @@ impl Fleet {
 
     /// Starts, redirects and ends remotes so that there is one per Cluster.
     fn converge(&self) {
-        let clusters: BTreeMap<ClusterName, Arc<Cluster>> =
-            self.0.clusters.all().into_iter().map(|cluster| (ClusterName::from(&*cluster), cluster)).collect();
+        let clusters = self.clusters();
         let mut members = self.lock();
         members.retain(|name, member| clusters.get(name).is_some_and(|cluster| cluster.uid() == member.uid));
         for (name, cluster) in clusters {
@@ -129,6 +128,19 @@ impl Fleet {
                 members.insert(name, member);
             }
         }
+    }
+
+    /// Every Cluster. One that cannot be decoded any more is unknown, not gone: it stays as it was read last.
+    fn clusters(&self) -> BTreeMap<ClusterName, Arc<Cluster>> {
+        let known = self.0.clusters.all().into_iter().map(|cluster| (ClusterName::from(&*cluster), cluster));
+        let mut clusters: BTreeMap<_, _> = known.collect();
+        for (name, member) in self.lock().iter() {
+            let key = ObjectKey::cluster_scoped(name.as_str());
+            if matches!(self.0.clusters.lookup(&key), Lookup::Undecodable(_)) {
+                clusters.insert(name.clone(), Arc::clone(&member.target.borrow().cluster));
+            }
+        }
+        clusters
     }
 
     fn start(&self, name: ClusterName, target: Target) -> Member {
@@ -157,16 +169,16 @@ impl Fleet {
     }
 
     fn publish(&self) {
+        let clusters = self.clusters();
         let members = self.lock();
-        let view = |cluster: Arc<Cluster>| {
-            let name = ClusterName::from(&*cluster);
+        let view = |(name, cluster): (ClusterName, Arc<Cluster>)| {
             let (link, reports) = match members.get(&name) {
                 Some(member) => (member.report.link.clone(), member.reports),
                 None => (Link::Connecting, 0),
             };
             (name, ClusterView { object: cluster, link, reports })
         };
-        let clusters = self.0.clusters.all().into_iter().map(view).collect();
+        let clusters = clusters.into_iter().map(view).collect();
         let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
         let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
         self.0.view.send_replace(FleetView::new(clusters, namespaces, true));
