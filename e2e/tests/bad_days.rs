@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use drover_e2e::control_plane::{Component, Revisions};
-use drover_e2e::installation::{End, Installation, eventually, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, End, Installation, eventually, kubectl_on};
+use drover_e2e::proxy::{Mode, Proxy};
 use serde_json::json;
 
 const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
@@ -77,6 +78,45 @@ async fn a_cluster_that_hangs_is_said_hurts_nobody_and_returns_alone() {
     reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
     converged(&installation, "shop").await;
     time_to_heal(&installation, "us").await;
+}
+
+#[tokio::test]
+async fn every_way_in_which_a_connection_fails_has_its_reason_and_heals() {
+    let Some(installation) = prepared("a failing connection", &["eu", "us"]).await else { return };
+    let mut installation = installation;
+    let us = installation.cluster("us").unwrap();
+    let port = us.endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+    let proxy = Proxy::start(port).await.unwrap();
+    let kubeconfig = us.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let through_proxy = kubeconfig.replace(&port.to_string(), &proxy.address().port().to_string());
+    installation.store_secret("us", &through_proxy).unwrap();
+    installation.start_drover().unwrap();
+    installation.apply(&project("shop", &NAMESPACES).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    for (mode, reason) in [(Mode::Refuse, "DialFailed"), (Mode::Hang, "Timeout"), (Mode::Reset, "DialFailed")] {
+        proxy.set(mode);
+        reads(&installation, "cluster", "us", "Ready", &format!("False/{reason}")).await;
+        let alone = time_to_heal(&installation, "eu").await;
+        assert!(alone < Duration::from_secs(10), "eu was held up: {alone:?} while us was {mode:?}");
+        proxy.set(Mode::Pass);
+        reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+        converged(&installation, "shop").await;
+        time_to_heal(&installation, "us").await;
+    }
+    // Nobody whom we trust answers: certain at once.
+    let stranger = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let eu_port = installation.cluster("eu").unwrap().endpoint().rsplit_once(':').unwrap().1.to_owned();
+    installation.store_secret("us", &stranger.replace(&eu_port, &port.to_string())).unwrap();
+    reads(&installation, "cluster", "us", "CredentialValid", "False/NewCredentialRejected").await;
+    // Another cluster under the same name: refused, and the old connection goes on.
+    installation.store_secret("us", &stranger).unwrap();
+    eventually("the other cluster is refused", SOON, async || {
+        let us = get(&installation, "cluster", "us")?;
+        Ok(us["status"]["conditions"].to_string().contains("was imported under this name").then_some(()))
+    })
+    .await
+    .unwrap();
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
 }
 
 #[tokio::test]
