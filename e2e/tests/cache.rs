@@ -336,15 +336,15 @@ impl Told {
         let notes = told.clone();
         view.subscribe(move |change| {
             let uid = |map: &Option<Arc<ConfigMap>>| map.as_ref().and_then(|map| map.uid());
-            notes.note(&change.key.name, uid(&change.old), uid(&change.new));
+            notes.note(&change.key.name, uid(&change.old).as_deref(), uid(&change.new));
         });
         told
     }
 
-    fn note(&self, name: &str, old: Option<String>, new: Option<String>) {
+    fn note(&self, name: &str, old: Option<&str>, new: Option<String>) {
         let mut notes = self.lock();
-        let sign = match (&old, &new) {
-            _ if notes.mirror.get(name) != old.as_ref() => '?',
+        let sign = match (old, new.as_deref()) {
+            _ if notes.mirror.get(name).map(String::as_str) != old => '?',
             (None, _) => '+',
             (_, None) => '-',
             (old, new) if old == new => '~',

@@ -19,7 +19,7 @@ use kube::discovery::ApiResource;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{sleep, timeout};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -149,6 +149,10 @@ async fn on_an_adopted_object_a_field_of_somebody_else_is_a_conflict_that_names_
     assert!(live.annotations().contains_key(ANNOTATION_ADOPTED) && rig.owner("ours").owns(live.meta()));
     let refused = writer.apply(&rig.map(&[("mode", "ours")]), live.meta(), &[]).await;
     assert!(matches!(refused, Err(WriteError::FieldConflict { .. })), "it stays adopted: {refused:?}");
+
+    rig.maps.delete(NAME, &DeleteParams::default()).await?;
+    let refused = writer.apply(&rig.map(&[]), live.meta(), &[]).await.err().ok_or("it was applied")?;
+    assert_eq!(refused.class(), Class::Conflict, "its end is no field conflict: {refused}");
     Ok(())
 }
 
@@ -213,6 +217,20 @@ async fn an_apply_that_the_server_cannot_read_is_invalid_and_not_retried() -> Ou
 }
 
 #[tokio::test]
+async fn after_a_create_that_was_cut_short_the_next_look_waits_for_what_was_created() -> Outcome {
+    let Some(rig) = Rig::start("after-a-create-that-was-cut-short").await? else { return Ok(()) };
+    let closed = watch::Sender::new(false);
+    let blind = Arc::new(Cache::new(rig.client.clone(), closed.subscribe()));
+    let owner = rig.owner("ours");
+    let writer = Writer::new(Arc::clone(&blind), "drover-test".to_owned(), owner.clone(), "uid");
+    assert!(blind.settled(&owner));
+    let malformed = Malformed { metadata: rig.map(&[]).metadata, data: 7 };
+    assert!(writer.create(&malformed).await.is_err());
+    assert!(!blind.settled(&owner), "the cache does not show it yet, and a second create would be refused");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_written_counts_as_settled_only_when_the_cache_shows_it() -> Outcome {
     let Some(rig) = Rig::start("what-was-written").await? else { return Ok(()) };
     let view = rig.cache.view::<ConfigMap>(&Owner::query(KIND));
@@ -236,13 +254,6 @@ async fn what_was_written_counts_as_settled_only_when_the_cache_shows_it() -> Ou
     writer.release::<ConfigMap>(seen.meta()).await?;
     settled().await?;
     assert!(view.get(&key).is_none(), "it is ours no longer");
-
-    let unreadable =
-        Malformed { metadata: ObjectMeta { name: Some("cut-short".into()), ..rig.map(&[]).metadata }, data: 7 };
-    assert!(writer.create(&unreadable).await.is_err());
-    settled().await?;
-    let key = ObjectKey::namespaced(&rig.namespace, "cut-short");
-    assert!(view.get(&key).is_some(), "what was created is seen although the apply failed");
     Ok(())
 }
 

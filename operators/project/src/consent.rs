@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    fn cluster(name: &str, tenants: serde_json::Value) -> Cluster {
+    fn cluster(name: &str, tenants: &serde_json::Value) -> Cluster {
         let spec = json!({"connection": {"kubeconfig": {"secretRef": {"name": name}}}, "tenants": tenants});
         let labels = json!({"env": "prod"});
         serde_json::from_value(json!({
@@ -53,7 +53,7 @@ mod tests {
         .unwrap()
     }
 
-    fn project(clusters: serde_json::Value) -> Project {
+    fn project(clusters: &serde_json::Value) -> Project {
         serde_json::from_value(json!({
             "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
             "metadata": {"name": "shop", "namespace": "team-a"}, "spec": {"clusters": clusters},
@@ -65,7 +65,7 @@ mod tests {
         let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
         let by_label =
             json!([{"name": "a", "from": {"selector": {"matchLabels": {"tier": "gold"}}}, "namespacePatterns": ["*"]}]);
-        let clusters = [cluster("eu", to_team_a), cluster("us", by_label), cluster("closed", json!([]))];
+        let clusters = [cluster("eu", &to_team_a), cluster("us", &by_label), cluster("closed", &json!([]))];
         let views = clusters.into_iter().map(|cluster| {
             let link = Link::Connecting;
             (ClusterName::from(&cluster), ClusterView { object: cluster.into(), link, reports: 0 })
@@ -80,15 +80,15 @@ mod tests {
 
     #[test]
     fn a_selected_cluster_without_consent_is_no_target_and_a_named_one_is() {
-        let selected = places(&project(json!({"selector": {"matchLabels": {"env": "prod"}}})), &fleet());
+        let selected = places(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}})), &fleet());
         assert_eq!(names(&selected), ["cluster eu", "cluster us"]);
-        assert_eq!(names(&places(&project(json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
-        let named = places(&project(json!({"names": ["closed", "eu", "absent"]})), &fleet());
+        assert_eq!(names(&places(&project(&json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
+        let named = places(&project(&json!({"names": ["closed", "eu", "absent"]})), &fleet());
         assert_eq!(names(&named), ["cluster closed", "cluster eu"]);
     }
 
     #[test]
     fn an_unset_tenant_list_lets_nobody_in() {
-        assert!(tenancies(&cluster("c", json!([])), "team-a", None).is_empty());
+        assert!(tenancies(&cluster("c", &json!([])), "team-a", None).is_empty());
     }
 }

@@ -18,6 +18,9 @@ pub mod observe;
 pub mod plan;
 pub mod summary;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use drover_crds::{Project, ProjectStatus};

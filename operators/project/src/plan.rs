@@ -23,6 +23,9 @@ use crate::{
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
+/// The reason of the one obstacle that passes by itself.
+pub(crate) const TERMINATING: &str = "Terminating";
+
 /// One change of one namespace.
 #[derive(Clone, PartialEq)]
 pub enum Action {
@@ -90,7 +93,7 @@ pub struct Obstacle {
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
     let tenancies = tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref());
     if project.metadata.deletion_timestamp.is_some() {
-        return tear_down(project, world, !tenancies.is_empty());
+        return tear_down(project, world, &tenancies);
     }
     let mut part = Part { wanted: count(project.spec.namespaces.len()), ..Part::default() };
     if tenancies.is_empty() {
@@ -142,7 +145,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => Verdict::Waiting,
         Seen::Ours { live, contested } => restore(desired, live, *contested),
         Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
-            blocked(name, "Terminating", terminating(name))
+            blocked(name, TERMINATING, terminating(name))
         }
         Seen::Foreign { holder: Some(holder), .. } => blocked(name, "NamespaceTaken", taken(world, name, holder)),
         Seen::Foreign { meta, holder: None } => {
@@ -200,12 +203,13 @@ fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
     unlisted.filter_map(|(_, seen)| held(seen)).map(|live| Action::Release(Box::new(live.clone()))).collect()
 }
 
-fn tear_down(project: &Project, world: &World, consent: bool) -> Plan<ProjectOperator> {
+fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
     let actions = held.iter().filter_map(|live| {
         let adopted = live.annotations().contains_key(ANNOTATION_ADOPTED);
-        // Without consent of the cluster's owner nothing of theirs is deleted any more.
-        if project.spec.deletion_policy == DeletionPolicy::Delete && !adopted && consent {
+        // Consent may have been withdrawn, and labels can be forged: what it may not hold is let go, never deleted.
+        let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
+        if project.spec.deletion_policy == DeletionPolicy::Delete && !adopted && may_hold {
             let going = live.deletion_timestamp.is_some();
             (!going).then(|| Action::Delete(Box::new((*live).clone())))
         } else {
@@ -215,6 +219,11 @@ fn tear_down(project: &Project, world: &World, consent: bool) -> Plan<ProjectOpe
     let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
     let next = if held.is_empty() { Next::Released } else { Next::Watch };
     Plan { part: Part { wanted: count(held.len()), ..Part::default() }, actions, next }
+}
+
+/// Whether the cluster's owner lets the Project hold the namespace of this name.
+fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
+    !world.cluster.spec.protects(name) && tenancies.iter().any(|tenant| tenant.allows_namespace(name))
 }
 
 fn held(seen: &Seen) -> Option<&ObjectMeta> {

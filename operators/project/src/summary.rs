@@ -6,21 +6,29 @@ use drover_crds::{
 };
 use drover_runtime::{
     Outcome, Parts, Place, Standing, Tally,
-    parts::Readiness,
-    status::{Activity, condition, ready_conditions},
+    error::truncate,
+    parts::{PartEntry, Readiness},
+    status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::Part;
+use crate::plan::{Part, TERMINATING};
+
+/// Longest message, in bytes: enough for every message of ours with names of 63 characters, and less than
+/// `MAX_PROBLEM_MESSAGE`, beyond which the API server refuses the whole status.
+const MESSAGE_LIMIT: usize = 400;
+/// Most that all problems may weigh together as JSON. The conditions repeat the first one up to four times; all of it stays
+/// within 16 KiB.
+const PROBLEMS_LIMIT: usize = 10 * 1024;
 
 pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus {
     let tally = Tally::of(parts, outcome);
     let problems = problems(project, parts);
     let namespaces = namespaces(parts);
-    let mut conditions = ready(project, &tally, &problems);
+    let mut conditions = ready(project, parts, &tally, &problems);
     conditions.push(allowed(&problems));
     conditions.push(reachable(parts, &tally));
-    conditions.push(namespaces_ready(&namespaces, &tally, &problems));
+    conditions.push(namespaces_ready(parts, &namespaces, &tally, &problems));
     ProjectStatus {
         clusters: Some(TargetSummary {
             total: tally.total,
@@ -29,7 +37,7 @@ pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus
             summary: tally.summary(),
         }),
         namespaces: Some(namespaces),
-        problems: problems.into_iter().take(MAX_PROBLEMS).collect(),
+        problems: as_many_as_fit(problems),
         conditions,
         ..ProjectStatus::default()
     }
@@ -45,25 +53,46 @@ fn outcome(part: &Part) -> Outcome {
     }
 }
 
-fn ready(project: &Project, tally: &Tally, problems: &[Problem]) -> Vec<Condition> {
+fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, problems: &[Problem]) -> Vec<Condition> {
     let unimplemented = project.spec.unimplemented();
-    let readiness = if project.metadata.deletion_timestamp.is_some() {
-        let message = format!("letting go of {} clusters", tally.total);
-        Readiness::no("Deleting", message, Activity::Reconciling)
+    let deleting = project.metadata.deletion_timestamp.is_some();
+    let readiness = if project.spec.suspend {
+        let waits = if deleting { ", so its deletion waits; set it to false" } else { "" };
+        Readiness::no("Suspended", format!("spec.suspend is set and nothing is written{waits}"), Activity::Settled)
+    } else if deleting {
+        Readiness::no("Deleting", letting_go(parts, tally), Activity::Reconciling)
     } else if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
         Readiness::no("NotYetImplemented", message, Activity::Stalled)
-    } else if project.spec.suspend {
-        Readiness::no("Suspended", "spec.suspend is set; nothing is written".into(), Activity::Settled)
     } else if let Some(first) = problems.first() {
         let rest = problems.len() - 1;
         let more = if rest == 0 { String::new() } else { format!(" (and {rest} more, see status.problems)") };
-        Readiness::no(&first.reason, format!("{}{more}", first.message), Activity::Stalled)
+        // The one problem that passes by itself.
+        let activity = if first.reason == TERMINATING { Activity::Reconciling } else { Activity::Stalled };
+        Readiness::no(&first.reason, format!("{}{more}", first.message), activity)
     } else {
         tally.readiness(was_ready(project))
     };
     ready_conditions(readiness.state, &readiness.reason, &readiness.message, readiness.activity)
+}
+
+/// What a deletion waits for, and what to do when that does not come back.
+fn letting_go(parts: &Parts<Part>, tally: &Tally) -> String {
+    let away = away(parts);
+    if away.is_empty() {
+        return format!("letting go of {} clusters", tally.total);
+    }
+    format!(
+        "waiting for {} of {} clusters that cannot be reached, among them {away}; a Cluster that will not come back has to be deleted",
+        tally.unreachable, tally.total
+    )
+}
+
+/// The first few places that cannot be reached.
+fn away(parts: &Parts<Part>) -> String {
+    let away = parts.iter().filter(|(_, entry)| matches!(entry.standing, Standing::Unreachable(_)));
+    away.take(5).map(|(place, _)| place.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether this very spec was Ready before: after a restart with all clusters away it still is.
@@ -73,10 +102,17 @@ fn was_ready(project: &Project) -> bool {
     ready && Some(status.observed_generation) == project.metadata.generation
 }
 
+/// Counted where it can be told: what an unreachable cluster said last is forgotten by a restart, and a restart must not
+/// change a status.
 fn namespaces(parts: &Parts<Part>) -> NamespaceCount {
-    let known = || parts.iter().filter_map(|(_, entry)| entry.known.as_ref());
+    let known = || parts.iter().filter_map(|(_, entry)| told(entry));
     let (total, ready) = (known().map(|part| part.wanted).sum(), known().map(|part| part.ready).sum());
     NamespaceCount { total, ready, summary: format!("{ready}/{total}") }
+}
+
+fn told(entry: &PartEntry<Part>) -> Option<&Part> {
+    let reachable = !matches!(entry.standing, Standing::Unreachable(_));
+    entry.known.as_ref().filter(|_| reachable)
 }
 
 /// Everything that needs a person, in a fixed order: named clusters that do not exist, then by cluster and namespace.
@@ -85,12 +121,12 @@ fn problems(project: &Project, parts: &Parts<Part>) -> Vec<Problem> {
     for (place, entry) in parts.iter() {
         let Place::Cluster(cluster) = place else { continue };
         let cluster = cluster.to_string();
-        let obstacles = entry.known.as_ref().map(|part| part.problems.as_slice()).unwrap_or_default();
+        let obstacles = told(entry).map(|part| part.problems.as_slice()).unwrap_or_default();
         problems.extend(obstacles.iter().map(|obstacle| Problem {
             cluster: cluster.clone(),
             namespace: obstacle.namespace.clone(),
             reason: obstacle.reason.to_owned(),
-            message: obstacle.message.clone(),
+            message: brief(&obstacle.message),
         }));
         let own = match &entry.standing {
             Standing::Failed(failure) => Some((failure.reason, failure.message.clone())),
@@ -103,7 +139,7 @@ fn problems(project: &Project, parts: &Parts<Part>) -> Vec<Problem> {
             cluster: cluster.clone(),
             namespace: None,
             reason: reason.to_owned(),
-            message: format!("cluster {cluster}: {message}"),
+            message: brief(&format!("cluster {cluster}: {message}")),
         }));
     }
     problems
@@ -124,6 +160,23 @@ fn unknown_clusters(project: &Project, parts: &Parts<Part>) -> Vec<Problem> {
     unknown.map(problem).collect()
 }
 
+/// A message may hold a server's own words: it is cut, and spaces stand for control characters, which grow sixfold as JSON.
+fn brief(message: &str) -> String {
+    let readable: String =
+        message.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    truncate(&readable, MESSAGE_LIMIT)
+}
+
+/// The first ones; where names are long or full of quotes, fewer of them.
+fn as_many_as_fit(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut size = 0;
+    let fits = |problem: &Problem| {
+        size += serde_json::to_string(problem).map_or(PROBLEMS_LIMIT, |json| json.len());
+        size <= PROBLEMS_LIMIT
+    };
+    problems.into_iter().take(MAX_PROBLEMS).take_while(fits).collect()
+}
+
 fn allowed(problems: &[Problem]) -> Condition {
     let denied = problems.iter().find(|problem| problem.reason == "NotATenant" || problem.reason == "ClusterNotFound");
     match denied {
@@ -133,23 +186,29 @@ fn allowed(problems: &[Problem]) -> Condition {
 }
 
 fn reachable(parts: &Parts<Part>, tally: &Tally) -> Condition {
-    let away = parts.iter().filter(|(_, entry)| matches!(entry.standing, Standing::Unreachable(_)));
-    let names: Vec<String> = away.take(5).map(|(place, _)| place.to_string()).collect();
-    if names.is_empty() {
+    let away = away(parts);
+    if away.is_empty() {
         return condition(CLUSTERS_REACHABLE, true, "Reachable", "every selected cluster is reachable");
     }
-    let message =
-        format!("{} of {} cannot be reached, among them {}", tally.unreachable, tally.total, names.join(", "));
+    let message = format!("{} of {} cannot be reached, among them {away}", tally.unreachable, tally.total);
     condition(CLUSTERS_REACHABLE, false, "Unreachable", message)
 }
 
-fn namespaces_ready(namespaces: &NamespaceCount, tally: &Tally, problems: &[Problem]) -> Condition {
+fn namespaces_ready(
+    parts: &Parts<Part>,
+    namespaces: &NamespaceCount,
+    tally: &Tally,
+    problems: &[Problem],
+) -> Condition {
     let about_one = problems.iter().find(|problem| problem.namespace.is_some());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
     match about_one {
         Some(problem) => condition(NAMESPACES_READY, false, &problem.reason, &*problem.message),
         None if namespaces.ready < namespaces.total || tally.progressing > 0 => {
             condition(NAMESPACES_READY, false, "Progressing", summary)
+        }
+        None if tally.total > 0 && !parts.iter().any(|(_, entry)| told(entry).is_some()) => {
+            condition(NAMESPACES_READY, State::Unknown, "NotObserved", "no selected cluster could be looked at")
         }
         None => condition(NAMESPACES_READY, true, "Ready", summary),
     }

@@ -34,7 +34,7 @@ pub enum Retry {
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 /// What waits for a change is looked at again after this time all the same, in case nothing tells of the change
 /// (a right that was granted, for example).
-const SAFETY_NET: Duration = Duration::from_secs(600);
+const SAFETY_NET: Duration = Duration::from_mins(10);
 
 impl Class {
     /// When to run again.

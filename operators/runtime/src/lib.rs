@@ -13,6 +13,8 @@ pub mod error;
 pub mod events;
 pub mod lease;
 pub mod metrics;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod operator;
 mod owner;
 pub mod parts;
@@ -23,6 +25,8 @@ pub mod reverts;
 pub mod status;
 pub mod task;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod write;
 
 pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, Owner, View};

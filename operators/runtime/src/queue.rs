@@ -36,7 +36,7 @@ pub enum After {
 /// First back-off: doubled with every failure in a row.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// Longest back-off.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+const LONGEST_BACK_OFF: Duration = Duration::from_mins(5);
 
 /// The queue. All methods are cheap and may be called from any thread.
 pub struct Queue<K: Laned> {

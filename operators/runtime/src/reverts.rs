@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// So many times within [`WINDOW`], then we stop.
 const LIMIT: usize = 3;
 /// How long a revert counts.
-pub const WINDOW: Duration = Duration::from_secs(600);
+pub const WINDOW: Duration = Duration::from_mins(10);
 
 /// Counts how often the same object had to be restored lately. In memory: after a restart the count begins again.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ mod tests {
         for _ in 0..LIMIT {
             assert!(!reverts.contested("uid"));
             reverts.record("uid");
-            tokio::time::advance(Duration::from_secs(60)).await;
+            tokio::time::advance(Duration::from_mins(1)).await;
         }
         assert!(reverts.contested("uid"));
         assert!(!reverts.contested("another"));

@@ -84,6 +84,7 @@ pub fn finish<S: StatusConditions>(previous: Option<&S>, mut fresh: S, generatio
 
 /// The conditions whose status or reason differs between two statuses: what is worth an event. `Reconciling` is not: it
 /// says what `Ready` says.
+#[must_use]
 pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
     let same = |old: &&Condition, new: &Condition| {
         old.type_ == new.type_ && old.status == new.status && old.reason == new.reason

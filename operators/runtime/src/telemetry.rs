@@ -24,7 +24,8 @@ use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter,
     fmt::{self, time::ChronoUtc},
-    layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
     util::TryInitError,
 };
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     cache::{Cache, Kept, ObjectKey, Owner},
     difference::lacks,
-    error::{ApiError, Class, Classify},
+    error::{ApiError, Class, Classify, MESSAGE_LIMIT, truncate},
     request::request,
 };
 
@@ -72,8 +72,8 @@ pub enum WriteError {
 impl Classify for WriteError {
     fn class(&self) -> Class {
         match self {
-            // The next look finds whose it is.
-            Self::Taken { .. } => Class::Conflict,
+            // The next look may find whose it is. It may also never do so, as our views show only what is ours.
+            Self::Taken { .. } => Class::Transient,
             Self::FieldConflict { .. } => Class::Blocked,
             Self::Api(error) => error.class(),
         }
@@ -129,6 +129,8 @@ impl Writer {
             Err(error) if error.code() == Some(409) => return Err(WriteError::Taken { what }),
             answer => answer?,
         };
+        // Should the apply fail, the next look must still find what was created, and not create it again.
+        self.expect_seen::<K>(key, &created.metadata);
         self.apply(desired, &created.metadata, &[]).await
     }
 
@@ -157,10 +159,10 @@ impl Writer {
                 self.expect_seen::<K>(key, &applied.metadata);
                 Ok(())
             }
-            Err(error) if adopted && error.code() == Some(409) => {
-                Err(WriteError::FieldConflict { what, conflict: field_conflict(&error) })
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => match field_conflict(&error) {
+                Some(conflict) => Err(WriteError::FieldConflict { what, conflict }),
+                None => Err(error.into()),
+            },
         }
     }
 
@@ -258,7 +260,7 @@ fn types<K: Kept>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }
 
-fn to_json<K: Serialize>(object: &K) -> Value {
+pub(crate) fn to_json<K: Serialize>(object: &K) -> Value {
     // Our own types have string keys only, so this cannot fail; null would show as a difference, not as an agreement.
     serde_json::to_value(object).unwrap_or(Value::Null)
 }
@@ -268,9 +270,10 @@ fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
 }
 
 /// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the wish differs.
-fn fingerprint(desired: &Value) -> String {
+pub(crate) fn fingerprint(desired: &Value) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let (head, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
+    format!("{:016x}", u64::from_be_bytes(*head))
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -284,9 +287,11 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-fn field_conflict(error: &ApiError) -> String {
-    match error {
-        ApiError::Refused { status, .. } => crate::error::truncate(&status.message, crate::error::MESSAGE_LIMIT),
-        ApiError::Timeout { .. } | ApiError::Broken { .. } => error.to_string(),
-    }
+/// What the server says of a field that somebody else manages. It refuses an apply to an object that is gone with the same
+/// code, hence the look at the causes.
+fn field_conflict(error: &ApiError) -> Option<String> {
+    let ApiError::Refused { status, .. } = error else { return None };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    let found = causes.any(|cause| cause.reason == "FieldManagerConflict");
+    found.then(|| truncate(&status.message, MESSAGE_LIMIT))
 }

@@ -21,9 +21,9 @@ pub struct Owner {
 
 type Seen = Box<dyn Fn() -> bool + Send>;
 
-/// A write that stays invisible for longer is given up: it left the view's selection, or the view is broken, which the
-/// cache's health says.
-const GIVE_UP: Duration = Duration::from_secs(15);
+/// A write that stays invisible for longer is given up: the view is broken, which the cache's health says, or the server
+/// was restored from a backup.
+pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub(super) struct Expectations(Mutex<HashMap<Owner, Vec<(Instant, Seen)>>>);
@@ -37,7 +37,7 @@ impl Expectations {
     pub(super) fn settled(&self, owner: &Owner) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = all.get_mut(owner) else { return true };
-        waiting.retain(|(since, seen)| since.elapsed() < GIVE_UP && !seen());
+        waiting.retain(|(since, seen)| since.elapsed() < SHOWN_WITHIN && !seen());
         if waiting.is_empty() {
             all.remove(owner);
             return true;

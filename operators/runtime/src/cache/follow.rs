@@ -1,10 +1,12 @@
 //! Keeps one view in step with the server.
 //!
-//! List once, then watch from there. A watch that the server ends in good order is resumed. After any other end the view is
-//! listed again and only the differences are told: a resume would be cheaper, but a server that was restored from an older
-//! backup and has since moved past our revision accepts it and never mentions what the restore undid.
+//! List once, then watch from there. A watch that ends in good order after its full time is resumed at once. After any other
+//! end, that of a server that shuts down included, the view is listed again and only the differences are told: a resume
+//! would be cheaper, but a server that was restored from an older backup and has since moved past our revision accepts it
+//! and never mentions what the restore undid.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,7 +18,10 @@ use kube::{
     core::DeserializeGuard,
 };
 use rand::RngExt as _;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     CacheMeters, Kept, LabelQuery,
@@ -29,6 +34,8 @@ use crate::{
 
 /// The server ends a watch after this time; kube allows up to 295 s by default.
 const WATCH_SECONDS: u32 = 290;
+/// A watch that ends earlier was not ended by its time limit.
+const FULL_TIME: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 5);
 /// A watch that is silent for longer than the server allows lost its server.
 const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// Objects per page of a list, as kubectl asks for.
@@ -45,8 +52,9 @@ pub(super) struct Follower<K: Kept> {
     meters: Arc<CacheMeters>,
     /// Where to resume; none asks for a list.
     from: Option<String>,
-    /// The newest revision ever seen, to notice a server that went back in time.
-    newest: u64,
+    /// When the open watch was opened.
+    opened: Option<Instant>,
+    /// Watches in a row that did not last.
     failures: u32,
 }
 
@@ -58,18 +66,29 @@ impl<K: Kept> Follower<K> {
         gate: watch::Receiver<bool>,
         meters: Arc<CacheMeters>,
     ) -> Self {
-        Self { api, query, view, gate, meters, from: None, newest: 0, failures: 0 }
+        Self { api, query, view, gate, meters, from: None, opened: None, failures: 0 }
     }
 
     pub(super) async fn run(mut self) {
         loop {
+            if !*self.gate.borrow() {
+                // Anything may happen to a server while nobody looks.
+                self.from = None;
+                self.failures = 0;
+                self.view.set_health(Health::Syncing);
+            }
             if self.gate.wait_for(|up| *up).await.is_err() {
                 return; // The owner of the gate is gone, and with it the cluster.
             }
-            if let Err(error) = self.list_and_watch().await {
+            let ended = self.list_and_watch().await;
+            let lasted = self.opened.take().map_or(Duration::ZERO, |opened| opened.elapsed());
+            if lasted >= LONGEST_PAUSE {
+                self.failures = 0;
+            }
+            if let Err(error) = ended {
                 self.from = None;
                 self.meters.broken_watches.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(kind = K::kind(&()).as_ref(), error = %error, cause = ?error, "watch broken");
+                tracing::debug!(kind = K::kind(&()).as_ref(), %error, cause = ?error, "watch broken");
                 self.view.set_health(Health::Broken(Failure::of(&error)));
                 self.pause().await;
             }
@@ -91,27 +110,34 @@ impl<K: Kept> Follower<K> {
         let what = format!("watch {}", K::plural(&()));
         let mut events = Box::pin(request(&*what, self.api.watch(&params, &from))).await?.boxed();
         self.from = Some(from);
-        self.failures = 0;
+        let opened = Instant::now();
+        self.opened = Some(opened);
         self.view.set_health(Health::Live);
         loop {
             let next = timeout(SILENCE_LIMIT, events.try_next()).await;
             let event = next.map_err(|_| ApiError::Timeout { what: what.clone() })?;
-            let Some(event) = event.map_err(|error| ApiError::new(&*what, error))? else { return Ok(()) };
+            let Some(event) = event.map_err(|error| ApiError::new(&*what, error))? else { break };
             self.apply(event, &what)?;
         }
+        if opened.elapsed() >= FULL_TIME {
+            return Ok(());
+        }
+        // kube tells a connection that was cut as an end in good order.
+        Err(ApiError::new(what, kube::Error::ReadEvents(io::ErrorKind::UnexpectedEof.into())))
     }
 
     fn apply(&mut self, event: WatchEvent<DeserializeGuard<K>>, what: &str) -> Result<(), ApiError> {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let entry = Entry::from_guard(object);
-                self.saw(entry.meta().resource_version.clone());
+                let version = entry.meta().resource_version.clone();
                 self.view.put(entry);
+                self.saw(version);
             }
             WatchEvent::Deleted(object) => {
                 let entry = Entry::from_guard(object);
-                self.saw(entry.meta().resource_version.clone());
                 self.view.remove(entry.meta());
+                self.saw(entry.meta().resource_version.clone());
             }
             WatchEvent::Bookmark(bookmark) => self.saw(Some(bookmark.metadata.resource_version)),
             WatchEvent::Error(status) => return Err(ApiError::Refused { what: what.to_owned(), status }),
@@ -120,7 +146,7 @@ impl<K: Kept> Follower<K> {
     }
 
     fn saw(&mut self, resource_version: Option<String>) {
-        self.newest = self.newest.max(revision(resource_version.as_deref()));
+        self.view.reached(revision(resource_version.as_deref()));
         self.from = resource_version;
     }
 
@@ -138,31 +164,33 @@ impl<K: Kept> Follower<K> {
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.unwrap_or_default();
-                self.check_rollback(&version);
                 self.view.replace(listed);
+                self.check_rollback(self.view.reached(revision(Some(&version))), &version);
                 return Ok(version);
             }
         }
     }
 
-    fn check_rollback(&mut self, version: &str) {
-        let listed = revision(Some(version));
-        if listed < self.newest {
+    fn check_rollback(&self, seen: u64, listed: &str) {
+        if revision(Some(listed)) < seen {
             self.meters.rollbacks.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 kind = K::kind(&()).as_ref(),
-                seen = self.newest,
+                seen,
                 listed,
                 "the API server is older than what it showed before: it was restored from a backup; starting over from its state"
             );
         }
-        self.newest = listed;
     }
 
     async fn pause(&mut self) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         let pause = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // The probe knows more than we do. Without one, the sender is gone and tells nothing.
+            Ok(()) = self.gate.changed() => {}
+        }
     }
 }

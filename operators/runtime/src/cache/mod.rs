@@ -6,6 +6,8 @@
 
 mod expectations;
 mod follow;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use expectations::Owner;
+pub(crate) use expectations::SHOWN_WITHIN;
 pub(crate) use view::revision;
 pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
 

@@ -3,7 +3,11 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -140,7 +144,7 @@ type Sink<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 /// Whether a view is being followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Never listed completely.
+    /// Not listed completely, since the start or since nobody looked.
     Syncing,
     /// Listed, and a watch is open.
     Live,
@@ -150,6 +154,8 @@ pub enum Health {
 
 pub(super) struct Shared<K> {
     objects: RwLock<Objects<K>>,
+    /// The revision of the server that the objects show.
+    reached: AtomicU64,
     sinks: Mutex<Vec<Sink<K>>>,
     health: watch::Sender<Health>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
@@ -174,6 +180,7 @@ impl<K: Kept> View<K> {
     pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>) -> (Self, Arc<Shared<K>>) {
         let shared = Arc::new(Shared {
             objects: RwLock::default(),
+            reached: AtomicU64::new(0),
             sinks: Mutex::default(),
             health: watch::Sender::new(Health::Syncing),
             listeners,
@@ -237,12 +244,14 @@ impl<K: Kept> View<K> {
         let _ = self.0.health.subscribe().wait_for(|health| *health == Health::Live).await;
     }
 
-    /// Whether the cache has seen version `resource_version` of the object with this `uid`, or something later. A deleted
-    /// object has been seen.
+    /// Whether the cache has seen version `resource_version` of the object with this `uid`, or something later, its end
+    /// included.
     #[must_use]
     pub fn has_seen(&self, key: &ObjectKey, uid: Option<&str>, resource_version: Option<&str>) -> bool {
         let objects = self.0.read();
-        let Some(entry) = objects.get(key) else { return false };
+        let Some(entry) = objects.get(key) else {
+            return self.0.reached.load(Ordering::Acquire) >= revision(resource_version);
+        };
         let (live_uid, live_version) = entry.version();
         live_uid != uid || revision(live_version) >= revision(resource_version)
     }
@@ -318,9 +327,17 @@ impl<K: Kept> Shared<K> {
         let told = change(&mut self.write());
         for change in &told {
             for sink in sinks.iter() {
-                sink(change);
+                // A defect in one subscriber must neither end the view nor keep the change from the others.
+                if catch_unwind(AssertUnwindSafe(|| sink(change))).is_err() {
+                    tracing::error!(kind = K::kind(&()).as_ref(), object = %change.key, "a subscriber panicked");
+                }
             }
         }
+    }
+
+    /// Notes what the server has told up to, and answers what it was before: a server can go back in time.
+    pub(super) fn reached(&self, revision: u64) -> u64 {
+        self.reached.swap(revision, Ordering::AcqRel)
     }
 
     pub(super) fn set_health(&self, health: Health) {
@@ -331,7 +348,9 @@ impl<K: Kept> Shared<K> {
         });
         if changed {
             let listeners = lock(&self.listeners).clone();
-            listeners.iter().for_each(|listener| listener());
+            for listener in listeners {
+                listener();
+            }
         }
     }
 }

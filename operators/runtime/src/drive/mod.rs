@@ -6,10 +6,13 @@
 mod board;
 mod object;
 mod part;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -48,12 +51,15 @@ pub struct DriveSettings {
 
 impl Default for DriveSettings {
     fn default() -> Self {
-        Self { workers: 64, workers_per_place: 8, warm_up: Duration::from_secs(60) }
+        Self { workers: 64, workers_per_place: 8, warm_up: Duration::from_mins(1) }
     }
 }
 
 /// A pass that takes longer has lost its way: every single request in it has a limit of its own.
-const PASS_LIMIT: Duration = Duration::from_secs(120);
+const PASS_LIMIT: Duration = Duration::from_mins(2);
+/// A pass that takes longer waits for a slow place: it still counts there, but no longer as one of the workers, or a few
+/// slow places would hold up all others.
+const WORKER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the driver needs from outside.
 pub struct Context {
@@ -116,8 +122,11 @@ impl<O: Operator> Driver<O> {
             while tasks.try_join_next().is_some() {}
             let this = Arc::clone(&self);
             tasks.spawn(async move {
-                this.run_task(task).await;
-                drop(worker);
+                let mut pass = pin!(this.run_task(task));
+                if timeout(WORKER_LIMIT, &mut pass).await.is_err() {
+                    drop(worker);
+                    pass.await;
+                }
             });
         }
     }
@@ -133,10 +142,10 @@ impl<O: Operator> Driver<O> {
         let caught = AssertUnwindSafe(timeout(PASS_LIMIT, pass)).catch_unwind().await;
         let (after, outcome) = match caught {
             Ok(Ok(after)) => (after, if after == After::Retry { "error" } else { "ok" }),
-            Ok(Err(_)) => (self.failed(&task, "PassTimeout", "a pass took too long"), "timeout"),
+            Ok(Err(_)) => (self.failed(&task, "PassTimeout", "a pass took too long").await, "timeout"),
             Err(_) => {
                 self.context.meters.panicked(O::NAME);
-                (self.failed(&task, "InternalError", "a defect in Drover ended this pass; see its log"), "panic")
+                (self.failed(&task, "InternalError", "a defect in Drover ended this pass; see its log").await, "panic")
             }
         };
         self.context.meters.passed(O::NAME, outcome, started.elapsed());
@@ -144,12 +153,13 @@ impl<O: Operator> Driver<O> {
         self.queue.done(task, after);
     }
 
-    fn failed(&self, task: &Task, reason: &'static str, message: &str) -> After {
+    async fn failed(&self, task: &Task, reason: &'static str, message: &str) -> After {
         tracing::error!(operator = O::NAME, ?task, reason, message);
-        if let Task::Part(key, place) = task {
-            self.record_failure(key, place, Failure { class: Class::Bug, reason, message: message.to_owned() });
+        let failure = Failure { class: Class::Bug, reason, message: message.to_owned() };
+        match task {
+            Task::Object(key) => self.report_failure(key, &failure).await,
+            Task::Part(key, place) => self.record_failure(key, place, failure),
         }
-        After::Retry
     }
 
     /// Any change of an object wakes its object pass, which finds out what it means for the places.
@@ -181,7 +191,9 @@ impl<O: Operator> Driver<O> {
                     self.queue.push(Task::Object(ObjectKey::of(object.meta())));
                 }
                 let places = self.lock_board().places();
-                places.into_iter().for_each(|(key, place)| self.queue.push(Task::Part(key, place)));
+                for (key, place) in places {
+                    self.queue.push(Task::Part(key, place));
+                }
             }
             for cluster in change.links {
                 self.wake_place(&Place::Cluster(cluster));

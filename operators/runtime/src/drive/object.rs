@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drover_crds::condition::{READY, STALLED, StatusConditions};
+use drover_crds::condition::StatusConditions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource,
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use super::Driver;
 use crate::{
-    cache::{Lookup, ObjectKey, Undecodable, revision},
+    cache::{Lookup, ObjectKey, SHOWN_WITHIN, Undecodable, revision},
     clock,
     error::{ApiError, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
     queue::After,
     request::request,
-    status::{condition, finish, transitions},
+    status::{Activity, State, finish, ready_conditions, transitions},
     task::Task,
 };
 
@@ -54,10 +54,10 @@ impl<O: Operator> Driver<O> {
 
     async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {
         let meta = object.meta();
-        let (deleting, held) = (meta.deletion_timestamp.is_some(), self.holds_finalizer(meta));
+        let (deleting, held) = (meta.deletion_timestamp.is_some(), Self::holds_finalizer(meta));
         if O::FINALIZER && !deleting && !held {
             // Its watch shows the finalizer and wakes us.
-            self.set_finalizers(key, meta, |names| names.push(self.finalizer())).await?;
+            self.set_finalizers(key, meta, |names| names.push(Self::finalizer())).await?;
             return Ok(After::Forget);
         }
         if deleting && !held {
@@ -65,7 +65,7 @@ impl<O: Operator> Driver<O> {
             return Ok(After::Forget); // It only waits for finalizers of others.
         }
         if self.place(key, object) && deleting {
-            self.set_finalizers(key, meta, |names| names.retain(|name| *name != self.finalizer())).await?;
+            self.set_finalizers(key, meta, |names| names.retain(|name| *name != Self::finalizer())).await?;
             return Ok(After::Forget);
         }
         self.write_status(key, object).await
@@ -93,9 +93,11 @@ impl<O: Operator> Driver<O> {
             let mut board = self.lock_board();
             let Some(tracked) = board.get(key) else { return Ok(After::Forget) };
             if let Some((at, version)) = &tracked.written {
-                // A status from before our own last write would be written twice; the watch shows it and wakes us.
-                if revision(object.meta().resource_version.as_deref()) < revision(version.as_deref()) {
-                    return Ok(After::Forget);
+                // A status from before our own last write would be written twice; the watch shows it and wakes us, unless
+                // the server was restored from a backup that knows nothing of it.
+                let stale = revision(object.meta().resource_version.as_deref()) < revision(version.as_deref());
+                if stale && now < *at + SHOWN_WITHIN {
+                    return Ok(After::At(*at + SHOWN_WITHIN));
                 }
                 if now < *at + STATUS_PACE {
                     return Ok(After::At(*at + STATUS_PACE));
@@ -133,11 +135,21 @@ impl<O: Operator> Driver<O> {
     /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
     async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> After {
         let message = truncate(&undecodable.error, MESSAGE_LIMIT);
-        let conditions = ["Ready", STALLED].map(|kind| condition(kind, kind != READY, "InvalidObject", &*message));
-        match self.report_conditions(key, &undecodable.meta, conditions.to_vec()).await {
+        let conditions = ready_conditions(State::False, "InvalidObject", &message, Activity::Stalled);
+        match self.report_conditions(key, &undecodable.meta, conditions).await {
             Ok(()) => After::Forget,
             Err(error) => Self::after(&Failure::of(&error)),
         }
+    }
+
+    /// The pass of the object as a whole failed, so there is nobody else to say so.
+    pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> After {
+        let Some(object) = self.objects.get(key) else { return After::Forget };
+        let conditions = ready_conditions(State::False, failure.reason, &failure.message, Activity::Reconciling);
+        if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
+            tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "a failure could not be reported");
+        }
+        Self::after(failure)
     }
 
     async fn report_conditions(
@@ -200,12 +212,12 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    pub(super) fn finalizer(&self) -> String {
+    pub(super) fn finalizer() -> String {
         format!("{}/{}", drover_crds::GROUP, O::NAME)
     }
 
-    pub(super) fn holds_finalizer(&self, meta: &ObjectMeta) -> bool {
-        meta.finalizers.as_ref().is_some_and(|names| names.contains(&self.finalizer()))
+    pub(super) fn holds_finalizer(meta: &ObjectMeta) -> bool {
+        meta.finalizers.as_ref().is_some_and(|names| names.contains(&Self::finalizer()))
     }
 
     fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {

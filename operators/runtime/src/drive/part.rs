@@ -29,7 +29,7 @@ impl<O: Operator> Driver<O> {
     #[tracing::instrument(level = "debug", name = "pass", skip_all, fields(operator = O::NAME, object = %key, place = %place))]
     pub(super) async fn pass_part(self: &Arc<Self>, key: &ObjectKey, place: &Place) -> After {
         let Some(object) = self.objects.get(key) else { return After::Forget };
-        if O::FINALIZER && !self.holds_finalizer(object.meta()) {
+        if O::FINALIZER && !Self::holds_finalizer(object.meta()) {
             return After::Forget; // The object pass sets it first, or the object is only waiting for others.
         }
         let site = match self.site(&object, place) {
@@ -62,22 +62,27 @@ impl<O: Operator> Driver<O> {
             self.record(key, &site.place, Some(part), Standing::Suspended);
             return After::Forget;
         }
-        let standing =
-            if next == Next::Released && actions.is_empty() { Standing::Released } else { Standing::Current };
-        self.record(key, &site.place, Some(part), standing);
-        let acted = !actions.is_empty();
+        if actions.is_empty() {
+            let standing = if next == Next::Released { Standing::Released } else { Standing::Current };
+            self.record(key, &site.place, Some(part), standing);
+            return match next {
+                Next::Watch | Next::Released => After::Forget,
+                Next::At(at) => After::At(Instant::now() + until(at)),
+            };
+        }
+        // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
+        if !self.has_failed(key, &site.place) {
+            self.record(key, &site.place, Some(part.clone()), Standing::Current);
+        }
         for action in actions {
             tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
             if let Err(error) = self.operator.act(object, site, action).await {
                 return self.record_failure(key, &site.place, Failure::of(&error));
             }
         }
-        match next {
-            // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
-            _ if acted => After::At(Instant::now() + SETTLE_PAUSE),
-            Next::Watch | Next::Released => After::Forget,
-            Next::At(at) => After::At(Instant::now() + until(at)),
-        }
+        self.record(key, &site.place, Some(part), Standing::Current);
+        // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
+        After::At(Instant::now() + SETTLE_PAUSE)
     }
 
     fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
@@ -89,7 +94,8 @@ impl<O: Operator> Driver<O> {
             let cache = Arc::clone(&self.context.management);
             return Ok(Site { place: place.clone(), cluster: None, fleet, cache });
         };
-        let Some(view) = fleet.get(name) else { return Err(Absence::Elsewhere) };
+        // Named without a look at the fleet, which does not know it yet.
+        let Some(view) = fleet.get(name) else { return Err(Absence::NotNow(Standing::Pending)) };
         match &view.link {
             Link::Connecting => Err(Absence::NotNow(Standing::Pending)),
             Link::Disconnected(failure) => Err(Absence::NotNow(Standing::Unreachable(failure.clone()))),
@@ -161,6 +167,12 @@ impl<O: Operator> Driver<O> {
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
         }
+    }
+
+    fn has_failed(&self, key: &ObjectKey, place: &Place) -> bool {
+        let failed = |standing: &Standing| matches!(standing, Standing::Failed(_) | Standing::Unreachable(_));
+        let mut board = self.lock_board();
+        board.get(key).and_then(|tracked| tracked.parts.get(place)).is_some_and(|entry| failed(&entry.standing))
     }
 
     fn forget_part(&self, key: &ObjectKey, place: &Place) {

@@ -1,0 +1,10 @@
+//! Promises of the Project operator, kept to without an API server: what is decided, what is told, and what comes of it in
+//! a model world.
+
+mod advisories;
+mod decisions;
+mod properties;
+mod safety;
+mod status;
+mod strategies;
+mod world;

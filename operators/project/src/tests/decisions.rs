@@ -1,0 +1,294 @@
+//! What `plan` decides, one rule per test: a cluster, a Project and what is there go in as YAML; actions and obstacles come
+//! out as lines.
+
+use std::collections::BTreeMap;
+
+use drover_crds::{Cluster, Project};
+use drover_runtime::{Next, model::decide, operator::Plan};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    strategies::{deleted, project},
+    world::{Held, ModelCluster, Somebody},
+};
+use crate::{ProjectOperator, plan::Action};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+/// A cluster that lets team-a hold what begins with its name.
+pub(super) const OPEN: &str = "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*']}]";
+/// A cluster that lets team-a take over what exists, too.
+pub(super) const ADOPTING: &str =
+    "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*'], adopt: Allowed}]";
+const WANT_WEB: &str = "namespaces: [{name: team-a-web, labels: {tier: front}}]";
+
+/// What is there before: held by a Project, or somebody's.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum There {
+    Held(Held),
+    Somebodys(Somebody),
+}
+
+/// By way of JSON, in which "exactly one of" is a member, as the API server takes it; YAML alone would want a tag.
+fn yaml<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(serde_yaml::from_str(text).unwrap()).unwrap()
+}
+
+pub(super) fn cluster_of(cluster: &str, there: &str) -> ModelCluster {
+    let connection = "connection: {kubeconfig: {secretRef: {name: eu}}}";
+    let spec = yaml(&format!("{connection}\n{cluster}"));
+    let mut model = ModelCluster::new(Cluster::new("eu", spec), None);
+    let there: BTreeMap<String, There> = yaml(there);
+    for (name, there) in there {
+        match there {
+            There::Held(held) => model.add_held(&name, held),
+            There::Somebodys(somebody) => model.add_somebodys(&name, somebody),
+        }
+    }
+    model
+}
+
+pub(super) fn shop(spec: &str) -> Project {
+    project("team-a", "shop", yaml(&format!("clusters: {{all: {{}}}}\n{spec}")))
+}
+
+fn plan(project: &Project, model: &ModelCluster) -> Plan<ProjectOperator> {
+    decide::<ProjectOperator>(project, model, NOW)
+}
+
+pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
+    let Plan { part, actions, .. } = plan(project, model);
+    let action = |action: &Action| match action {
+        Action::Apply { reverted, .. } if !reverted.is_empty() => {
+            format!("{action:?}: restores {}", reverted.join(", "))
+        }
+        _ => format!("{action:?}"),
+    };
+    let ready = (part.ready > 0).then(|| format!("{} ready", part.ready));
+    actions.iter().map(action).chain(part.problems.iter().map(|o| format!("! {}", o.reason))).chain(ready).collect()
+}
+
+/// The lines for a Project that lives.
+fn decided(cluster: &str, spec: &str, there: &str) -> Vec<String> {
+    lines(&shop(spec), &cluster_of(cluster, there))
+}
+
+/// The lines for a Project that is being deleted.
+fn torn_down(cluster: &str, spec: &str, there: &str) -> Vec<String> {
+    lines(&deleted(shop(spec)), &cluster_of(cluster, there))
+}
+
+/// The only obstacle's message.
+fn message(cluster: &str, spec: &str, there: &str) -> String {
+    let [obstacle] = plan(&shop(spec), &cluster_of(cluster, there)).part.problems.try_into().unwrap();
+    obstacle.message
+}
+
+#[test]
+fn what_is_absent_is_created() {
+    assert_eq!(decided(OPEN, WANT_WEB, "{}"), ["create Namespace team-a-web"]);
+}
+
+#[test]
+fn what_is_ours_and_as_wanted_is_left_alone() {
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {theirs: stays}}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["1 ready"]);
+}
+
+#[test]
+fn what_was_created_and_not_applied_before_a_crash_is_applied() {
+    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {heldBy: team-a/shop}"), ["apply Namespace team-a-web"]);
+}
+
+#[test]
+fn a_new_wish_is_applied_and_reverts_nobody() {
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: back, old: label}}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["apply Namespace team-a-web"]);
+}
+
+#[test]
+fn what_somebody_changed_is_restored_and_named() {
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}}";
+    let expected = "apply Namespace team-a-web: restores metadata.labels.tier";
+    assert_eq!(decided(OPEN, WANT_WEB, there), [expected]);
+}
+
+#[test]
+fn what_somebody_keeps_changing_back_is_left_alone_and_reported() {
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}, reverts: 3}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["! FieldContested"]);
+    assert!(message(OPEN, WANT_WEB, there).contains("metadata.labels.tier of namespace team-a-web"));
+}
+
+#[test]
+fn a_new_wish_for_a_contested_namespace_is_applied_all_the_same() {
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: old}, changed: {tier: back}, reverts: 3}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["apply Namespace team-a-web"]);
+}
+
+#[test]
+fn what_is_ours_and_terminating_is_waited_for() {
+    let there = "team-a-web: {heldBy: team-a/shop, terminating: true}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), [""; 0]);
+    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).next, Next::Watch);
+}
+
+#[test]
+fn what_is_somebodys_and_terminating_is_reported_and_looked_at_again() {
+    let there = "team-a-web: {terminating: true}";
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["! Terminating"]);
+    let again = Next::At(NOW + SignedDuration::from_secs(60));
+    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).next, again);
+}
+
+#[test]
+fn what_exists_is_refused_with_the_remedy() {
+    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {}"), ["! NamespaceExists"]);
+    let message = message(OPEN, WANT_WEB, "team-a-web: {}");
+    for remedy in ["choose another name", "onExisting: Adopt", "adopt: Allowed in the tenant entry of Cluster eu"] {
+        assert!(message.contains(remedy), "{message}");
+    }
+}
+
+#[test]
+fn what_another_project_holds_is_refused_and_the_holder_named() {
+    let adopt = "namespaces: [{name: team-a-web, onExisting: Adopt}]";
+    let there = "team-a-web: {heldBy: team-b/shop}";
+    assert_eq!(decided(ADOPTING, adopt, there), ["! NamespaceTaken"]);
+    assert!(message(ADOPTING, adopt, there).contains("held by Project team-b/shop"));
+}
+
+#[test]
+fn adopting_needs_both_sides() {
+    let (asks, refuses) = ("namespaces: [{name: team-a-web, onExisting: Adopt}]", "namespaces: [{name: team-a-web}]");
+    for (cluster, spec, expected) in [
+        (OPEN, refuses, "! NamespaceExists"),
+        (OPEN, asks, "! NamespaceExists"),
+        (ADOPTING, refuses, "! NamespaceExists"),
+        (ADOPTING, asks, "adopt Namespace team-a-web"),
+    ] {
+        assert_eq!(decided(cluster, spec, "team-a-web: {}"), [expected], "{cluster} {spec}");
+    }
+}
+
+#[test]
+fn the_consent_to_adopt_counts_only_for_the_names_it_was_given_for() {
+    let cluster = "tenants:
+    - {name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*']}
+    - {name: b, from: {names: [team-a]}, namespacePatterns: [shared], adopt: Allowed}";
+    let spec = "namespaces: [{name: team-a-web, onExisting: Adopt}, {name: shared, onExisting: Adopt}]";
+    let there = "{team-a-web: {}, shared: {}}";
+    assert_eq!(decided(cluster, spec, there), ["adopt Namespace shared", "! NamespaceExists"]);
+}
+
+#[test]
+fn what_this_project_let_go_is_taken_up_again_without_being_asked() {
+    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-a/shop}"), ["adopt Namespace team-a-web"]);
+    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-b/shop}"), ["! NamespaceExists"]);
+}
+
+#[test]
+fn what_is_adopted_comes_last_as_it_may_meet_a_conflict() {
+    let spec = "namespaces: [{name: team-a-db, onExisting: Adopt}, {name: team-a-log}, {name: team-a-web}]";
+    let there = "{team-a-db: {}, team-a-log: {heldBy: team-a/shop, adopted: true, applied: {old: label}}}";
+    let expected = ["create Namespace team-a-web", "adopt Namespace team-a-db", "apply Namespace team-a-log"];
+    assert_eq!(decided(ADOPTING, spec, there), expected);
+}
+
+#[test]
+fn what_is_not_listed_any_more_is_let_go_and_stays() {
+    let there = "{team-a-old: {heldBy: team-a/shop}, team-a-theirs: {}, team-a-other: {heldBy: team-a/other}}";
+    for policy in ["Orphan", "Delete"] {
+        let spec = format!("deletionPolicy: {policy}");
+        assert_eq!(decided(OPEN, &spec, there), ["release Namespace team-a-old"], "{policy}");
+    }
+}
+
+#[test]
+fn who_is_no_tenant_writes_nothing_not_even_releases() {
+    let there = "team-a-old: {heldBy: team-a/shop}";
+    for cluster in ["tenants: []", "tenants: [{name: b, from: {names: [team-b]}, namespacePatterns: ['*']}]"] {
+        assert_eq!(decided(cluster, WANT_WEB, there), ["! NotATenant"], "{cluster}");
+    }
+    assert!(message("tenants: []", WANT_WEB, there).contains("spec.tenants of Cluster eu"));
+}
+
+#[test]
+fn what_no_pattern_allows_is_refused_and_left_as_it_is() {
+    let spec = "namespaces: [{name: payments}]";
+    for there in ["{}", "payments: {heldBy: team-a/shop}", "payments: {releasedBy: team-a/shop}"] {
+        assert_eq!(decided(OPEN, spec, there), ["! NamespaceNotAllowed"], "{there}");
+    }
+    assert!(message(OPEN, spec, "{}").contains("namespacePatterns"));
+}
+
+#[test]
+fn what_is_protected_is_refused_whatever_the_patterns_say() {
+    let cluster = "protectedNamespaces: [vault-*]
+tenants: [{name: a, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
+    for name in ["kube-system", "default", "drover-system", "vault-1"] {
+        let spec = format!("namespaces: [{{name: {name}, onExisting: Adopt}}]");
+        assert_eq!(decided(cluster, &spec, &format!("{name}: {{}}")), ["! NamespaceProtected"]);
+    }
+}
+
+#[test]
+fn one_refusal_does_not_keep_the_others_waiting() {
+    let spec = "namespaces: [{name: payments}, {name: team-a-web}, {name: team-a-db}]";
+    let expected = ["create Namespace team-a-db", "! NamespaceNotAllowed", "1 ready"];
+    let there = "team-a-web: {heldBy: team-a/shop, applied: {}}";
+    assert_eq!(decided(OPEN, spec, there), expected);
+}
+
+#[test]
+fn a_suspended_project_writes_nothing_and_still_tells() {
+    let there = "{team-a-old: {heldBy: team-a/shop}, team-a-db: {}}";
+    let spec = "suspend: true\nnamespaces: [{name: team-a-web}, {name: team-a-db}]";
+    assert_eq!(decided(OPEN, spec, there), ["! NamespaceExists"]);
+    assert_eq!(torn_down(OPEN, "suspend: true\ndeletionPolicy: Delete", there), [""; 0]);
+}
+
+#[test]
+fn labels_of_one_namespace_win_over_those_for_all() {
+    let spec = "namespaceMetadata: {labels: {team: all, common: yes-please}, annotations: {note: all}}
+namespaces: [{name: team-a-web, labels: {team: own}}]";
+    let actions = plan(&shop(spec), &cluster_of(OPEN, "{}")).actions;
+    let [Action::Create(desired)] = &actions[..] else { panic!("{actions:?}") };
+    let labels = desired.metadata.labels.as_ref().unwrap();
+    assert_eq!((labels["team"].as_str(), labels["common"].as_str()), ("own", "yes-please"));
+    assert_eq!(desired.metadata.annotations.as_ref().unwrap()["note"], "all");
+}
+
+#[test]
+fn deletion_with_orphan_lets_everything_go() {
+    let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {heldBy: team-a/shop, adopted: true}, team-a-x: {}}";
+    let expected = ["release Namespace team-a-db", "release Namespace team-a-web"];
+    assert_eq!(torn_down(OPEN, WANT_WEB, there), expected);
+}
+
+#[test]
+fn deletion_with_delete_deletes_what_was_created_and_lets_go_what_was_adopted() {
+    let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {heldBy: team-a/shop, adopted: true}, team-a-x: {}}";
+    let expected = ["release Namespace team-a-db", "delete Namespace team-a-web"];
+    assert_eq!(torn_down(OPEN, "deletionPolicy: Delete", there), expected);
+}
+
+#[test]
+fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
+    let (spec, going) = ("deletionPolicy: Delete", "team-a-web: {heldBy: team-a/shop, terminating: true}");
+    let waiting = plan(&deleted(shop(spec)), &cluster_of(OPEN, going));
+    assert_eq!((waiting.actions.len(), waiting.next), (0, Next::Watch));
+    let done = plan(&deleted(shop(spec)), &cluster_of(OPEN, "team-a-theirs: {}"));
+    assert_eq!((done.actions.len(), done.next), (0, Next::Released));
+}
+
+#[test]
+fn without_the_consent_of_the_cluster_deletion_deletes_nothing() {
+    let there = "team-a-web: {heldBy: team-a/shop}";
+    for withdrawn in ["tenants: []", "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: [other]}]"] {
+        assert_eq!(torn_down(withdrawn, "deletionPolicy: Delete", there), ["release Namespace team-a-web"]);
+    }
+    let protected = format!("{OPEN}\nprotectedNamespaces: [team-a-web]");
+    assert_eq!(torn_down(&protected, "deletionPolicy: Delete", there), ["release Namespace team-a-web"]);
+}

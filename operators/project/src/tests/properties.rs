@@ -1,0 +1,143 @@
+//! What holds for every Project in every cluster.
+
+use drover_crds::{DeletionPolicy, Project};
+use drover_runtime::{
+    Next, Place, Standing,
+    model::{End, Restless, decide, every_crash, until_quiet},
+    parts::PartEntry,
+};
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{
+    safety::{held_by, key, violations},
+    strategies::{any_cluster, any_project, any_project_alive_or_not, deleted},
+    world::ModelCluster,
+};
+use crate::{ProjectOperator, summary::summarise};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn rest(project: &Project, world: &mut ModelCluster) -> Result<End, Restless> {
+    until_quiet::<ProjectOperator>(project, world, NOW)
+}
+
+fn crashes(project: &Project, world: &ModelCluster) -> Result<Vec<ModelCluster>, Restless> {
+    every_crash::<ProjectOperator, _>(project, world, NOW)
+}
+
+proptest! {
+    #[test]
+    fn it_comes_to_rest_and_then_plans_nothing(project in any_project_alive_or_not(), mut world in any_cluster()) {
+        let end = rest(&project, &mut world)?;
+        let plan = decide::<ProjectOperator>(&project, &world, NOW);
+        prop_assert_eq!(plan.actions.is_empty(), !matches!(end, End::Blocked(_)), "{:?} after {:?}", plan, end);
+    }
+
+    #[test]
+    fn a_crash_at_any_request_changes_nothing_in_the_end(project in any_project_alive_or_not(), world in any_cluster()) {
+        let mut straight = world.clone();
+        let end = rest(&project, &mut straight)?;
+        for (requests, mut interrupted) in crashes(&project, &world)?.into_iter().enumerate() {
+            prop_assert_eq!(&rest(&project, &mut interrupted)?, &end, "after {} requests", requests);
+            prop_assert_eq!(interrupted.shape(), straight.shape(), "after {} requests", requests);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_list_does_not_matter(
+        (one, other) in any_project().prop_flat_map(|project| {
+            let shuffled = Just(project.spec.namespaces.clone()).prop_shuffle();
+            (Just(project), shuffled).prop_map(|(project, namespaces)| {
+                let mut other = project.clone();
+                other.spec.namespaces = namespaces;
+                (project, other)
+            })
+        }),
+        world in any_cluster(),
+    ) {
+        let (mut world_of_one, mut world_of_other) = (world.clone(), world);
+        let ends = [rest(&one, &mut world_of_one)?, rest(&other, &mut world_of_other)?];
+        // A conflict over an adopted namespace ends the pass, so what comes after it in the list waits with it.
+        if !ends.iter().any(|end| matches!(end, End::Blocked(_))) {
+            prop_assert_eq!(world_of_one.shape(), world_of_other.shape());
+        }
+    }
+
+    #[test]
+    fn nothing_unsafe_happens_on_the_way(project in any_project_alive_or_not(), world in any_cluster()) {
+        let way = crashes(&project, &world)?;
+        for step in way.windows(2) {
+            prop_assert_eq!(violations(&project, &step[0], &step[1]), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_suspended_project_plans_nothing(mut project in any_project_alive_or_not(), world in any_cluster()) {
+        project.spec.suspend = true;
+        prop_assert!(decide::<ProjectOperator>(&project, &world, NOW).actions.is_empty());
+    }
+
+    #[test]
+    fn deletion_reaches_the_end_and_leaves_nothing_that_carries_our_labels(
+        project in any_project(),
+        mut world in any_cluster(),
+        lived in any::<bool>(),
+    ) {
+        let mut project = project;
+        project.spec.suspend = false;
+        if lived {
+            rest(&project, &mut world)?;
+        }
+        let before = world.clone();
+        let project = deleted(project);
+        prop_assert_eq!(rest(&project, &mut world)?, End::Released);
+        prop_assert_eq!(decide::<ProjectOperator>(&project, &world, NOW).next, Next::Released);
+        prop_assert!(world.namespaces.values().all(|namespace| held_by(namespace) != Some(key(&project))));
+        if project.spec.deletion_policy == DeletionPolicy::Orphan {
+            let stays = before.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
+            let gone: Vec<_> = stays.map(|(name, _)| name).filter(|name| !world.namespaces.contains_key(*name)).collect();
+            prop_assert!(gone.is_empty(), "{:?} are gone", gone);
+        }
+    }
+
+    /// Equal states give equal text, or a status would be written for nothing.
+    #[test]
+    fn what_is_told_depends_on_no_time_and_no_id(project in any_project_alive_or_not(), world in any_cluster()) {
+        let mut other = project.clone();
+        other.metadata.uid = Some("another".to_owned());
+        let later = Timestamp::from_second(1_000_000).unwrap();
+        let parts = [
+            decide::<ProjectOperator>(&project, &world, NOW).part,
+            decide::<ProjectOperator>(&other, &world.with_other_ids(), later).part,
+        ];
+        prop_assert_eq!(&parts[0], &parts[1]);
+        let [one, two] = parts.map(|part| {
+            let entry = PartEntry { known: Some(part), standing: Standing::Current };
+            summarise(&project, &[(Place::cluster("eu"), entry)].into_iter().collect())
+        });
+        prop_assert_eq!(one, two);
+    }
+
+    /// What was let go is taken up again by the same Project: names are identities.
+    #[test]
+    fn a_project_that_is_deleted_and_created_again_takes_up_what_it_held(
+        mut project in any_project(),
+        mut world in any_cluster(),
+    ) {
+        (project.spec.suspend, project.spec.deletion_policy) = (false, DeletionPolicy::Orphan);
+        let end = rest(&project, &mut world)?;
+        let held = |world: &ModelCluster| -> Vec<String> {
+            let listed = project.spec.namespaces.iter().map(|wanted| &wanted.name);
+            let ours = |name: &&String| world.namespaces.get(*name).and_then(held_by) == Some(key(&project));
+            listed.filter(ours).cloned().collect()
+        };
+        let (before, part) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).part);
+        rest(&deleted(project.clone()), &mut world)?;
+        rest(&project, &mut world)?;
+        // Only where all was well: what the Project may not hold any more is let go for good.
+        if end == End::Quiet && part.ready == part.wanted {
+            prop_assert_eq!(held(&world), before);
+        }
+    }
+}

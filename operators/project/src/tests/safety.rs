@@ -1,0 +1,142 @@
+//! What must never happen, judged from outside: the rules of consent once more, in other words than those of `plan`.
+
+use std::collections::BTreeSet;
+
+use drover_crds::{
+    AdoptPolicy, DeletionPolicy, NamespaceSelection, OnExisting, Project, ProjectNamespace, Tenant,
+    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY, LABEL_MANAGED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE},
+};
+
+use super::world::{Fields, Manager, ModelCluster, ModelNamespace};
+
+/// What is wrong with getting from `before` to `after`; they are one request, and perhaps one moment of rest, apart.
+pub(super) fn violations(project: &Project, before: &ModelCluster, after: &ModelCluster) -> Vec<String> {
+    let names: BTreeSet<_> = before.namespaces.keys().chain(after.namespaces.keys()).collect();
+    let judge = |name: &String| {
+        let broken = match (before.namespaces.get(name), after.namespaces.get(name)) {
+            (None, Some(_)) => created(project, before, name),
+            (Some(was), None) if !was.terminating => Some("it vanished"),
+            (Some(was), Some(is)) if was.terminating && was.uid != is.uid => created(project, before, name),
+            (Some(was), Some(is)) if !same(was, is) => changed(project, before, name, was, is),
+            _ => None,
+        };
+        broken.map(|rule| format!("{name}: {rule}"))
+    };
+    names.into_iter().filter_map(judge).collect()
+}
+
+fn created(project: &Project, world: &ModelCluster, name: &str) -> Option<&'static str> {
+    [
+        (project.spec.suspend, "created although the Project is suspended"),
+        (deleting(project), "created although the Project is being deleted"),
+        (listed(project, name).is_none(), "created although nobody listed it"),
+        (allowing(world, name).is_empty(), "created although no tenant entry allows it"),
+        (protected(world, name), "created although it is protected"),
+    ]
+    .into_iter()
+    .find_map(|(broken, rule)| broken.then_some(rule))
+}
+
+fn changed(
+    project: &Project,
+    world: &ModelCluster,
+    name: &str,
+    was: &ModelNamespace,
+    is: &ModelNamespace,
+) -> Option<&'static str> {
+    let (wanted, allowing) = (listed(project, name), allowing(world, name));
+    let may_hold = !allowing.is_empty() && !protected(world, name);
+    let ours_before = held_by(was) == Some(key(project));
+    let ours_after = held_by(is) == Some(key(project));
+    let marked_for_deletion = !was.terminating && is.terminating;
+    let may_delete = deleting(project)
+        && project.spec.deletion_policy == DeletionPolicy::Delete
+        && !was.annotations.contains_key(ANNOTATION_ADOPTED);
+    let agreed = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt)
+        && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
+    let came_from_us = was.annotations.get(ANNOTATION_RELEASED_BY).is_some_and(|by| by.value == "team-a/shop");
+    let let_go = ours_before && !ours_after;
+    [
+        (project.spec.suspend, "changed although the Project is suspended"),
+        (tenancies(world).is_empty() && !deleting(project), "changed although the Project is no tenant"),
+        (!ours_before && held_by(was).is_some(), "changed although another Project holds it"),
+        (!(ours_before || agreed || came_from_us), "taken although not both sides agreed"),
+        (!let_go && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
+        (!let_go && !marked_for_deletion && wanted.is_none(), "changed although nobody listed it"),
+        (let_go && wanted.is_some() && !deleting(project), "let go although it is listed"),
+        (marked_for_deletion && !ours_before, "deleted although it is not ours"),
+        (marked_for_deletion && !may_delete, "deleted although nobody asked for that"),
+        (marked_for_deletion && !may_hold, "deleted although the Project may not hold it"),
+        (
+            !keeps(&was.labels, &is.labels, &keys(project, wanted))
+                || !keeps(&was.annotations, &is.annotations, &keys(project, wanted)),
+            "somebody's label or annotation was lost",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(broken, rule)| broken.then_some(rule))
+}
+
+/// Equal but for what somebody else keeps setting.
+fn same(was: &ModelNamespace, is: &ModelNamespace) -> bool {
+    let (mut was, mut is) = (was.clone(), is.clone());
+    if let (Some((key, _)), true) = (was.fought.clone(), held_by(&was) == held_by(&is)) {
+        was.labels.remove(&key);
+        is.labels.remove(&key);
+    }
+    (was.labels, was.annotations, was.terminating) == (is.labels, is.annotations, is.terminating)
+}
+
+/// Whether every field that somebody set and that the Project does not want otherwise is still as it was.
+fn keeps(was: &Fields, is: &Fields, wanted: &BTreeSet<String>) -> bool {
+    let theirs =
+        was.iter().filter(|(key, field)| field.managers.contains(&Manager::Somebody) && !wanted.contains(*key));
+    theirs.into_iter().all(|(key, field)| is.get(key).is_some_and(|now| now.value == field.value))
+}
+
+fn keys(project: &Project, wanted: Option<&ProjectNamespace>) -> BTreeSet<String> {
+    let common = project.spec.namespace_metadata.iter().flat_map(|all| all.labels.keys().chain(all.annotations.keys()));
+    let own = wanted.into_iter().flat_map(|wanted| wanted.labels.keys().chain(wanted.annotations.keys()));
+    common.chain(own).cloned().collect()
+}
+
+/// Namespace and name of the Project that holds a namespace.
+pub(super) fn held_by(namespace: &ModelNamespace) -> Option<(String, String)> {
+    let label = |key: &str| namespace.labels.get(key).map(|field| field.value.clone());
+    label(LABEL_MANAGED_BY).and(label(LABEL_OWNER_NAMESPACE)).zip(label(LABEL_OWNER_NAME))
+}
+
+pub(super) fn key(project: &Project) -> (String, String) {
+    let meta = &project.metadata;
+    (meta.namespace.clone().unwrap(), meta.name.clone().unwrap())
+}
+
+fn deleting(project: &Project) -> bool {
+    project.metadata.deletion_timestamp.is_some()
+}
+
+fn listed<'a>(project: &'a Project, name: &str) -> Option<&'a ProjectNamespace> {
+    project.spec.namespaces.iter().find(|wanted| wanted.name == name)
+}
+
+fn protected(world: &ModelCluster, name: &str) -> bool {
+    name == "kube-system" || world.cluster.spec.protected_namespaces.iter().any(|protected| protected == name)
+}
+
+fn tenancies(world: &ModelCluster) -> Vec<&Tenant> {
+    let gold = world.tenant_labels.as_ref().is_some_and(|labels| labels.get("grade").is_some_and(|v| v == "gold"));
+    let lets_in = |tenant: &&Tenant| match &tenant.from {
+        NamespaceSelection::Names(names) => names.iter().any(|name| name == "team-a"),
+        NamespaceSelection::Selector(_) => gold,
+        NamespaceSelection::All(_) => true,
+    };
+    world.cluster.spec.tenants.iter().filter(lets_in).collect()
+}
+
+fn allowing<'a>(world: &'a ModelCluster, name: &str) -> Vec<&'a Tenant> {
+    let matches = |pattern: &String| match pattern.split_once('*') {
+        Some((head, _)) => name.starts_with(head),
+        None => pattern == name,
+    };
+    tenancies(world).into_iter().filter(|tenant| tenant.namespace_patterns.iter().any(matches)).collect()
+}

@@ -1,0 +1,273 @@
+//! What `summarise` tells: a table of fleets, and what holds for every fleet.
+
+use std::iter::repeat_n;
+
+use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
+use drover_runtime::{
+    Class, Failure, Parts, Place, Standing,
+    parts::PartEntry,
+    status::{condition, finish},
+};
+use k8s_openapi::jiff::Timestamp;
+use proptest::{collection::vec, prelude::*};
+
+use super::decisions::shop;
+use crate::{
+    plan::{Obstacle, Part},
+    summary::summarise,
+};
+
+/// What a status may weigh, whatever the fleet's size.
+const MAX_STATUS: usize = 16 * 1024;
+
+fn failure() -> Failure {
+    let message = "cannot apply Namespace team-a-web: admission webhook says no".to_owned();
+    Failure { class: Class::Blocked, reason: "Forbidden", message }
+}
+
+fn away() -> Standing {
+    Standing::Unreachable(Failure { class: Class::Unreachable, reason: "Dial", message: "no route".to_owned() })
+}
+
+fn entry(known: Option<Part>, standing: Standing) -> PartEntry<Part> {
+    PartEntry { known, standing }
+}
+
+/// A cluster with one wanted namespace that is there.
+fn good() -> PartEntry<Part> {
+    entry(Some(part(1, 1)), Standing::Current)
+}
+
+fn part(wanted: i64, ready: i64) -> Part {
+    Part { wanted, ready, problems: Vec::new() }
+}
+
+fn fleet(entries: impl IntoIterator<Item = PartEntry<Part>>) -> Parts<Part> {
+    let named = |(number, entry)| (Place::cluster(&format!("c{number}")), entry);
+    entries.into_iter().enumerate().map(named).collect()
+}
+
+fn wants_web() -> Project {
+    shop("namespaces: [{name: team-a-web}]")
+}
+
+/// `Ready`, its reason, and which of `Reconciling` and `Stalled` goes with it.
+fn ready(project: &Project, parts: &Parts<Part>) -> String {
+    let status = summarise(project, parts);
+    let [ready] = &status.conditions.iter().filter(|c| c.type_ == READY).collect::<Vec<_>>()[..] else {
+        panic!("not exactly one Ready: {status:?}")
+    };
+    let activity = status.conditions.iter().find(|c| ["Reconciling", "Stalled"].contains(&c.type_.as_str()));
+    let activity = activity.map(|condition| format!(", {}", condition.type_)).unwrap_or_default();
+    format!("{} {}{activity}", ready.status, ready.reason)
+}
+
+fn other(status: &ProjectStatus, kind: &str) -> String {
+    let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+    format!("{} {}: {}", found.status, found.reason, found.message)
+}
+
+/// The Project as it was left when it was Ready for its present spec.
+fn after_a_restart() -> Project {
+    let mut project = wants_web();
+    let was = ProjectStatus { conditions: vec![condition(READY, true, "Ready", "")], ..ProjectStatus::default() };
+    project.status = Some(finish(None, was, 1, Timestamp::UNIX_EPOCH));
+    project
+}
+
+#[test]
+fn ready_at_fleet_size() {
+    let obstacle = Obstacle { namespace: Some("team-a-web".into()), reason: "NamespaceExists", message: "m".into() };
+    let blocked = Part { wanted: 1, ready: 0, problems: vec![obstacle] };
+    for (what, entries, expected) in [
+        ("no target", vec![], "False NoTargets, Reconciling"),
+        ("all as wanted", vec![good(), good()], "True Ready"),
+        ("one without a verdict", vec![good(), entry(None, Standing::Pending)], "False Progressing, Reconciling"),
+        ("one on its way", vec![good(), entry(Some(part(2, 1)), Standing::Current)], "False Progressing, Reconciling"),
+        ("one away, known", vec![good(), entry(Some(part(1, 1)), away())], "True ReadyExceptUnreachable"),
+        ("one away, never seen", vec![good(), entry(None, away())], "True ReadyExceptUnreachable"),
+        ("all away, seen before", vec![entry(Some(part(1, 1)), away())], "True ReadyExceptUnreachable"),
+        ("none ever reached", vec![entry(None, away()), entry(None, away())], "False Unreachable, Reconciling"),
+        ("one in the way", vec![good(), entry(Some(blocked), Standing::Current)], "False NamespaceExists, Stalled"),
+        ("one failed", vec![good(), entry(None, Standing::Failed(failure()))], "False Forbidden, Stalled"),
+        (
+            "one suspended",
+            vec![good(), entry(Some(part(1, 0)), Standing::Suspended)],
+            "False ClusterSuspended, Stalled",
+        ),
+    ] {
+        assert_eq!(ready(&wants_web(), &fleet(entries)), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_was_ready_before_a_restart_stays_ready_while_all_clusters_are_away() {
+    let unreached = fleet([entry(None, away())]);
+    assert_eq!(ready(&after_a_restart(), &unreached), "True ReadyExceptUnreachable");
+    let mut changed = after_a_restart();
+    changed.metadata.generation = Some(2);
+    assert_eq!(ready(&changed, &unreached), "False Unreachable, Reconciling", "another spec");
+}
+
+/// A leader that takes over knows nothing of clusters that are away, and must not write that down.
+#[test]
+fn a_restart_changes_nothing_that_is_said() {
+    let before = summarise(&after_a_restart(), &fleet([good(), entry(Some(part(1, 1)), away())]));
+    let after = summarise(&after_a_restart(), &fleet([good(), entry(None, away())]));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_project_tells_first_what_concerns_all_of_it() {
+    let failed = fleet([entry(None, Standing::Failed(failure()))]);
+    let quota = shop("quota: {perCluster: {limits.cpu: '4'}}");
+    assert_eq!(ready(&quota, &failed), "False NotYetImplemented, Stalled");
+    assert!(other(&summarise(&quota, &failed), READY).contains("does not act on spec.quota yet"));
+    assert_eq!(ready(&shop("suspend: true"), &failed), "False Suspended");
+    let deleting = super::strategies::deleted(shop("suspend: true\nquota: {}"));
+    assert_eq!(ready(&deleting, &failed), "False Suspended");
+    let deleting = super::strategies::deleted(shop("quota: {}"));
+    assert_eq!(ready(&deleting, &failed), "False Deleting, Reconciling");
+}
+
+#[test]
+fn a_named_cluster_that_does_not_exist_is_told_with_the_remedy() {
+    let mut project = wants_web();
+    project.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "typo"]})).unwrap();
+    let parts = fleet([good()]);
+    assert_eq!(ready(&project, &parts), "False ClusterNotFound, Stalled");
+    let expected = "False ClusterNotFound: there is no Cluster typo; create it, or remove it from spec.clusters.names";
+    assert_eq!(other(&summarise(&project, &parts), "ClustersAllowed"), expected);
+}
+
+#[test]
+fn namespaces_are_counted_where_they_can_be_seen() {
+    let entries = [good(), entry(Some(part(3, 2)), Standing::Current), entry(Some(part(1, 1)), away())];
+    let status = summarise(&wants_web(), &fleet(entries));
+    let clusters = status.clusters.unwrap();
+    assert_eq!((clusters.total, clusters.ready, clusters.unreachable, &*clusters.summary), (3, 1, 1, "1/3"));
+    assert_eq!(status.namespaces.unwrap().summary, "3/4");
+}
+
+#[test]
+fn clusters_that_are_away_are_named_up_to_five() {
+    let status = summarise(&wants_web(), &fleet(repeat_n(entry(None, away()), 7)));
+    let expected = "False Unreachable: 7 of 7 cannot be reached, among them cluster c0, cluster c1, cluster c2, \
+        cluster c3, cluster c4";
+    assert_eq!(other(&status, "ClustersReachable"), expected);
+}
+
+#[test]
+fn no_namespace_is_called_ready_that_nobody_ever_saw() {
+    let status = summarise(&wants_web(), &fleet([entry(None, away())]));
+    assert_eq!(other(&status, "NamespacesReady"), "Unknown NotObserved: no selected cluster could be looked at");
+}
+
+fn long_name(number: usize) -> String {
+    format!("{number:05}{}", "x".repeat(58))
+}
+
+/// 2,000 clusters with the longest names, in each of which everything is wrong, in words that JSON has to escape.
+fn worst_fleet(text: &str) -> Parts<Part> {
+    let message = text.repeat(1000 / text.len());
+    let obstacle =
+        |number| Obstacle { namespace: Some(long_name(number)), reason: "NamespaceExists", message: message.clone() };
+    let part = Part { wanted: 500, ready: 0, problems: (0..2).map(obstacle).collect() };
+    let failure = Failure { message: message.clone(), ..failure() };
+    let standing = |number: usize| match number % 2 {
+        0 => Standing::Failed(failure.clone()),
+        _ => Standing::Unreachable(failure.clone()),
+    };
+    let entry = |number| (Place::cluster(&long_name(number)), entry(Some(part.clone()), standing(number)));
+    (0..2000).map(entry).collect()
+}
+
+#[test]
+fn a_status_stays_small_whatever_the_fleet() {
+    let mut project = wants_web();
+    let names: Vec<String> = (0..500).map(|number| format!("absent-{}", &long_name(number)[..56])).collect();
+    for text in ["plain ", "\"quoted\" ", "\u{1}\u{2}", "ä", "\\"] {
+        let parts = worst_fleet(text);
+        for clusters in [serde_json::json!({"all": {}}), serde_json::json!({"names": names})] {
+            project.spec.clusters = serde_json::from_value(clusters).unwrap();
+            let status = finish(None, summarise(&project, &parts), 1, Timestamp::UNIX_EPOCH);
+            let size = serde_json::to_string(&status).unwrap().len();
+            assert!(size <= MAX_STATUS, "{size} bytes for {text:?}");
+            assert!(!status.problems.is_empty());
+            sound(&status).unwrap();
+        }
+    }
+}
+
+/// What holds for every status.
+fn sound(status: &ProjectStatus) -> Result<(), TestCaseError> {
+    let count = |kind: &str| status.conditions.iter().filter(|condition| condition.type_ == kind).count();
+    prop_assert_eq!(count("Ready"), 1);
+    prop_assert!(count("Reconciling") + count("Stalled") <= 1);
+    prop_assert!(status.problems.len() <= MAX_PROBLEMS);
+    let is_ready = status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True");
+    prop_assert!(!is_ready || count("Reconciling") + count("Stalled") == 0, "Ready, and yet not at rest");
+    for problem in &status.problems {
+        prop_assert!(problem.message.chars().count() <= MAX_PROBLEM_MESSAGE);
+        prop_assert!(problem.namespace.iter().all(|name| name.len() <= 63) && problem.cluster.len() <= 253);
+    }
+    for condition in &status.conditions {
+        prop_assert!(!condition.reason.is_empty() && !condition.message.is_empty(), "{:?}", condition);
+    }
+    Ok(())
+}
+
+fn any_standing() -> impl Strategy<Value = Standing> {
+    prop_oneof![
+        1 => Just(Standing::Pending),
+        4 => Just(Standing::Current),
+        1 => Just(Standing::Failed(failure())),
+        2 => Just(away()),
+        1 => Just(Standing::Suspended),
+        1 => Just(Standing::Released),
+    ]
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    let obstacle = prop::option::of("[a-z]{1,63}").prop_map(|namespace| Obstacle {
+        namespace,
+        reason: "NamespaceExists",
+        message: "exists".into(),
+    });
+    (0..5i64, 0..5i64, prop_oneof![3 => Just(vec![]), 1 => vec(obstacle, 0..5)])
+        .prop_map(|(wanted, missing, problems)| Part { wanted, ready: (wanted - missing).max(0), problems })
+}
+
+fn any_fleet() -> impl Strategy<Value = Parts<Part>> {
+    vec((prop::option::of(any_part()), any_standing()).prop_map(|(known, standing)| entry(known, standing)), 0..30)
+        .prop_map(fleet)
+}
+
+proptest! {
+    #[test]
+    fn every_status_is_sound(
+        parts in any_fleet(),
+        suspend in any::<bool>(),
+        deleting in any::<bool>(),
+        names in prop::option::of(vec("c[0-9]{1,2}", 0..5)),
+    ) {
+        let mut project = if suspend { shop("suspend: true") } else { wants_web() };
+        if deleting {
+            project = super::strategies::deleted(project);
+        }
+        if let Some(names) = names {
+            project.spec.clusters = serde_json::from_value(serde_json::json!({"names": names})).unwrap();
+        }
+        sound(&summarise(&project, &parts))?;
+    }
+
+    #[test]
+    fn a_status_of_before_changes_nothing_but_what_was_ready(parts in any_fleet()) {
+        let first = finish(None, summarise(&wants_web(), &parts), 1, Timestamp::UNIX_EPOCH);
+        let mut told = wants_web();
+        told.status = Some(first.clone());
+        let later = Timestamp::from_second(1_000_000).unwrap();
+        let second = finish(Some(&first), summarise(&told, &parts), 1, later);
+        prop_assert_eq!(second, first);
+    }
+}

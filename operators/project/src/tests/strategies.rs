@@ -1,0 +1,156 @@
+//! Random Projects and clusters. Names come from a small pool, so that everything meets everything.
+
+use drover_crds::{
+    AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, Project, ProjectNamespace,
+    ProjectSpec, Tenant,
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::json;
+
+use super::world::{Held, ModelCluster, Somebody, Texts};
+
+/// Names of namespaces: the team's own, a shared one, one that a cluster may protect, and one that is always protected.
+pub(super) const NAMES: [&str; 6] = ["team-a-web", "team-a-db", "team-a-log", "shared", "vault", "kube-system"];
+/// Keys of labels and annotations.
+const KEYS: [&str; 3] = ["team", "tier", "note"];
+const VALUES: [&str; 2] = ["blue", "red"];
+
+/// The Project that all tests are about is `team-a/shop`.
+pub(super) fn project(namespace: &str, name: &str, spec: ProjectSpec) -> Project {
+    let mut project = Project::new(name, spec);
+    project.metadata.namespace = Some(namespace.to_owned());
+    project.metadata.uid = Some(format!("uid-of-{namespace}-{name}"));
+    project.metadata.generation = Some(1);
+    project
+}
+
+/// The same Project after `kubectl delete`.
+pub(super) fn deleted(mut project: Project) -> Project {
+    project.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    project
+}
+
+fn texts() -> impl Strategy<Value = Texts> {
+    let text = |pool: &'static [&'static str]| select(pool).prop_map(ToOwned::to_owned);
+    prop::collection::btree_map(text(&KEYS), text(&VALUES), 0..3)
+}
+
+fn wanted(name: &'static str) -> impl Strategy<Value = ProjectNamespace> {
+    (texts(), texts(), any::<bool>()).prop_map(move |(labels, annotations, adopt)| ProjectNamespace {
+        name: name.to_owned(),
+        labels,
+        annotations,
+        on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
+        ..ProjectNamespace::default()
+    })
+}
+
+/// A Project that is not being deleted.
+pub(super) fn any_project() -> impl Strategy<Value = Project> {
+    let namespaces = prop::sample::subsequence(NAMES.to_vec(), 0..=NAMES.len()).prop_shuffle();
+    let namespaces = namespaces.prop_flat_map(|names| names.into_iter().map(wanted).collect::<Vec<_>>());
+    let common = proptest::option::of((texts(), texts()));
+    (namespaces, common, prop::bool::weighted(0.1), any::<bool>()).prop_map(|(namespaces, common, suspend, delete)| {
+        let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
+        let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
+        spec.namespaces = namespaces;
+        spec.namespace_metadata = common.map(|(labels, annotations)| NamespaceMetadata { labels, annotations });
+        spec.deletion_policy = if delete { DeletionPolicy::Delete } else { DeletionPolicy::Orphan };
+        project("team-a", "shop", spec)
+    })
+}
+
+/// A Project that may be being deleted.
+pub(super) fn any_project_alive_or_not() -> impl Strategy<Value = Project> {
+    (any_project(), prop::bool::weighted(0.3))
+        .prop_map(|(project, deleting)| if deleting { deleted(project) } else { project })
+}
+
+fn tenant() -> impl Strategy<Value = Tenant> {
+    let from = prop_oneof![
+        4 => Just(json!({"names": ["team-a"]})),
+        1 => Just(json!({"names": ["team-b"]})),
+        2 => Just(json!({"selector": {"matchLabels": {"grade": "gold"}}})),
+    ];
+    let patterns = prop::sample::subsequence(vec!["team-a-*", "shared", "*"], 0..=3);
+    (from, patterns, any::<bool>()).prop_map(|(from, patterns, adopt)| Tenant {
+        name: "entry".into(),
+        from: serde_json::from_value::<NamespaceSelection>(from).unwrap(),
+        namespace_patterns: patterns.into_iter().map(ToOwned::to_owned).collect(),
+        adopt: if adopt { AdoptPolicy::Allowed } else { AdoptPolicy::Never },
+        cluster_wide: false,
+    })
+}
+
+pub(super) fn cluster(tenants: Vec<Tenant>, protected: &[&str]) -> Cluster {
+    let spec = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "protectedNamespaces": protected});
+    let mut cluster = Cluster::new("eu", serde_json::from_value(spec).unwrap());
+    cluster.spec.tenants = tenants;
+    cluster
+}
+
+fn holder() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("team-a/shop"), 1 => Just("team-b/shop"), 1 => Just("team-a/other")]
+}
+
+fn somebody() -> impl Strategy<Value = Somebody> {
+    let released_by = prop::option::of(holder().prop_map(ToOwned::to_owned));
+    (texts(), texts(), released_by, prop::bool::weighted(0.1)).prop_map(
+        |(labels, annotations, released_by, terminating)| Somebody { labels, annotations, released_by, terminating },
+    )
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    let applied = prop::option::weighted(0.8, texts());
+    (holder(), applied, any::<bool>(), texts(), prop::bool::weighted(0.1)).prop_map(
+        |(holder, applied, adopted, changed, terminating)| Held {
+            holder: holder.to_owned(),
+            applied,
+            adopted,
+            changed,
+            reverts: 0,
+            terminating,
+        },
+    )
+}
+
+/// What stands behind a name before the Project is looked at.
+#[derive(Clone, Debug)]
+enum Before {
+    Nothing,
+    Somebodys(Somebody),
+    Held(Held),
+}
+
+fn before() -> impl Strategy<Value = Before> {
+    prop_oneof![
+        2 => Just(Before::Nothing),
+        3 => somebody().prop_map(Before::Somebodys),
+        4 => held().prop_map(Before::Held),
+    ]
+}
+
+/// A cluster with random tenants, protected names and namespaces.
+pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
+    let gold = Just(Some(Texts::from([("grade".to_owned(), "gold".to_owned())])));
+    let tenant_labels = prop_oneof![Just(None), gold];
+    let protected = prop_oneof![Just(&[][..]), Just(&["vault"][..])];
+    let namespaces = vec((before(), prop::bool::weighted(0.1)), NAMES.len());
+    (vec(tenant(), 0..3), protected, tenant_labels, namespaces).prop_map(
+        |(tenants, protected, tenant_labels, namespaces)| {
+            let mut model = ModelCluster::new(cluster(tenants, protected), tenant_labels);
+            for (name, (before, fought)) in NAMES.into_iter().zip(namespaces) {
+                match before {
+                    Before::Nothing => continue,
+                    Before::Somebodys(somebody) => model.add_somebodys(name, somebody),
+                    Before::Held(held) => model.add_held(name, held),
+                }
+                if fought {
+                    model.fight_over(name, "team", "green");
+                }
+            }
+            model
+        },
+    )
+}

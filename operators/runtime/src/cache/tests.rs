@@ -1,0 +1,176 @@
+//! One view on a server in memory, on a paused clock. What real servers do is in `e2e/tests/cache.rs`.
+
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use serde_json::json;
+use tokio::{sync::watch, time::sleep};
+
+use super::{Cache, Health, LabelQuery, ObjectKey, View};
+use crate::testing::MockServer;
+
+type Told = Arc<Mutex<Vec<String>>>;
+
+struct Rig {
+    server: MockServer,
+    gate: watch::Sender<bool>,
+    cache: Cache,
+    view: View<Namespace>,
+    told: Told,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let server = MockServer::of::<Namespace>();
+        server.create("old", &json!({}));
+        let gate = watch::Sender::new(true);
+        let cache = Cache::new(server.client(), gate.subscribe());
+        let view = cache.view::<Namespace>(&LabelQuery::everything());
+        view.live().await;
+        let told = record(&view);
+        assert_eq!(take(&told), ["+old"]);
+        Self { server, gate, cache, view, told }
+    }
+
+    fn lists(&self) -> u64 {
+        self.cache.meters().lists.load(Ordering::Relaxed)
+    }
+
+    async fn told_next(&self) -> Vec<String> {
+        while self.told.lock().unwrap().is_empty() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        take(&self.told)
+    }
+}
+
+/// Notes every change as `+name`, `-name` or `~name`.
+fn record(view: &View<Namespace>) -> Told {
+    let told = Told::default();
+    let notes = Arc::clone(&told);
+    view.subscribe(move |change| {
+        let sign = match (&change.old, &change.new) {
+            (None, Some(_)) => '+',
+            (_, None) => '-',
+            (Some(_), Some(_)) => '~',
+        };
+        notes.lock().unwrap().push(format!("{sign}{}", change.key));
+    });
+    told
+}
+
+fn take(told: &Told) -> Vec<String> {
+    let mut told = std::mem::take(&mut *told.lock().unwrap());
+    told.sort();
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_in_time_is_resumed_without_a_list() {
+    let rig = Rig::start().await;
+    sleep(Duration::from_hours(1)).await;
+    rig.server.create("new", &json!({}));
+    assert_eq!(rig.told_next().await, ["+new"]);
+    assert_eq!(rig.lists(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_while_the_gate_is_closed_is_told_even_if_the_server_has_overtaken_us() {
+    let rig = Rig::start().await;
+    rig.server.create("ghost", &json!({}));
+    assert_eq!(rig.told_next().await, ["+ghost"]);
+
+    rig.gate.send_replace(false);
+    sleep(Duration::from_secs(280)).await;
+    rig.server.forget("ghost");
+    rig.server.create("after", &json!({}));
+    sleep(Duration::from_mins(1)).await;
+    assert!(take(&rig.told).is_empty(), "the watch ended in time, and the gate is closed");
+    rig.gate.send_replace(true);
+    assert_eq!(rig.told_next().await, ["+after", "-ghost"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_a_dying_server_ends_in_good_order_is_not_trusted() {
+    let rig = Rig::start().await;
+    rig.server.create("ghost", &json!({}));
+    assert_eq!(rig.told_next().await, ["+ghost"]);
+    rig.server.go_back(1);
+    rig.server.forget("ghost");
+    rig.server.edit("old", |old| old["metadata"]["labels"] = json!({"a": "b"}));
+    assert_eq!(rig.told_next().await, ["-ghost", "~old"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_every_watch_at_once_is_asked_ever_less_often() {
+    let rig = Rig::start().await;
+    rig.server.end_watches_at_once(true);
+    sleep(Duration::from_mins(10)).await;
+    assert!(rig.lists() < 60, "{} lists in ten minutes", rig.lists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_opens_ends_every_pause() {
+    let rig = Rig::start().await;
+    rig.server.end_watches_at_once(true);
+    sleep(Duration::from_mins(10)).await;
+    rig.gate.send_replace(false);
+    sleep(Duration::from_mins(1)).await;
+    let lists = rig.lists();
+    sleep(Duration::from_mins(10)).await;
+    assert_eq!(rig.lists(), lists, "a closed gate costs nothing");
+
+    rig.server.end_watches_at_once(false);
+    rig.server.create("new", &json!({}));
+    rig.gate.send_replace(true);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(take(&rig.told), ["+new"]);
+    assert_eq!(rig.view.health(), Health::Live);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_gate_opens_nobody_takes_the_past_for_the_present() {
+    let rig = Rig::start().await;
+    rig.gate.send_replace(false);
+    sleep(Duration::from_mins(5)).await;
+    assert_eq!(rig.view.health(), Health::Syncing, "the watch ended in time, and nobody looks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_harms_neither_the_view_nor_the_others() {
+    let rig = Rig::start().await;
+    rig.view.subscribe(|change| assert_ne!(change.key.name, "bad", "as asked for"));
+    let later = record(&rig.view);
+    take(&later);
+    rig.server.create("bad", &json!({}));
+    rig.server.create("good", &json!({}));
+    assert_eq!(rig.told_next().await, ["+bad", "+good"]);
+    assert_eq!(take(&later), ["+bad", "+good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_seen_when_the_view_shows_it_or_what_came_after_it() {
+    let rig = Rig::start().await;
+    rig.server.hold_watches(true);
+    rig.server.create("new", &json!({}));
+    let written: Namespace = serde_json::from_value(rig.server.get("new").unwrap()).unwrap();
+    let (key, uid, version) = (ObjectKey::cluster_scoped("new"), written.uid(), written.resource_version());
+    let seen = || rig.view.has_seen(&key, uid.as_deref(), version.as_deref());
+    sleep(Duration::from_secs(5)).await;
+    assert!(!seen(), "it is not there yet");
+    rig.server.hold_watches(false);
+    rig.told_next().await;
+    assert!(seen());
+
+    rig.server.delete("new");
+    rig.told_next().await;
+    assert!(seen(), "it has come and gone");
+    rig.server.create("new", &json!({}));
+    rig.told_next().await;
+    assert!(seen(), "another one has taken its place");
+}

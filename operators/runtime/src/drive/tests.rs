@@ -1,0 +1,157 @@
+//! The driver on a paused clock and a server in memory. Time passes only while everybody waits, so minutes cost nothing.
+
+mod errors;
+mod finalizer;
+mod fleet;
+mod isolation;
+mod status;
+mod toy;
+mod undecodable;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use drover_crds::{Cluster, condition::READY};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Context, DriveSettings, Driver};
+use crate::{
+    Cache, Class, ClusterName, ClusterView, Failure, FleetView, LabelQuery, Link, ObjectKey, Place, events::EventSink,
+    metrics::Meters, task::Task, testing::MockServer,
+};
+use toy::{Stage, Toy, ToyOperator, ToyStatus};
+
+/// A driver at work.
+struct Rig {
+    server: MockServer,
+    stage: Arc<Stage>,
+    fleet: watch::Sender<FleetView>,
+    driver: Arc<Driver<ToyOperator>>,
+    registry: Registry,
+    _running: AbortOnDropHandle<()>,
+}
+
+impl Rig {
+    /// A driver of no toys and no clusters yet, long after its start: the warm-up is over.
+    async fn warm() -> Self {
+        let rig = Self::start(MockServer::of::<Toy>(), clusters([]));
+        sleep(DriveSettings::default().warm_up).await;
+        rig
+    }
+
+    /// A driver that starts with these toys and clusters.
+    fn start(server: MockServer, fleet: FleetView) -> Self {
+        let stage = Stage::new(server.clone());
+        let management = Arc::new(Cache::ungated(server.client()));
+        let objects = management.view::<Toy>(&LabelQuery::everything());
+        let fleet = watch::Sender::new(fleet);
+        let mut registry = Registry::default();
+        let context = Context {
+            management,
+            fleet: fleet.subscribe(),
+            events: EventSink::start(server.client(), "drover-toy"),
+            meters: Meters::register(&mut registry),
+            settings: DriveSettings::default(),
+        };
+        let driver = Driver::new(ToyOperator(Arc::clone(&stage)), objects, context);
+        let running = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&driver).run()));
+        Self { server, stage, fleet, driver, registry, _running: running }
+    }
+
+    /// Wakes `toy` and its part in the management cluster.
+    fn wake(&self, toy: &str) {
+        let key = ObjectKey::cluster_scoped(toy);
+        self.driver.queue.push(Task::Object(key.clone()));
+        self.driver.queue.push(Task::Part(key, Place::Management));
+    }
+
+    /// How many passes there were, as the metrics say.
+    fn passes_of_any_kind(&self) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let counts = text.lines().filter(|line| line.starts_with("drover_passes_total"));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    fn status(&self, toy: &str) -> Option<ToyStatus> {
+        serde_json::from_value(self.server.get(toy)?["status"].clone()).ok()
+    }
+
+    /// The reason of the condition `Ready`.
+    fn reason(&self, toy: &str) -> Option<String> {
+        let conditions = self.status(toy)?.conditions;
+        conditions.into_iter().find(|condition| condition.type_ == READY).map(|ready| ready.reason)
+    }
+
+    /// What the status says of a place.
+    fn says(&self, toy: &str, place: &str) -> Option<String> {
+        self.status(toy)?.places.get(place).cloned()
+    }
+
+    fn is_ready(&self, toy: &str) -> bool {
+        self.reason(toy).as_deref() == Some("Ready")
+    }
+
+    /// Waits at most ten minutes, which cost nothing.
+    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..60_000 {
+            if holds() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not after ten minutes: {what}");
+    }
+
+    async fn until_ready(&self, toy: &str) {
+        self.until(&format!("{toy} is ready"), || self.is_ready(toy)).await;
+    }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// A toy for the management cluster.
+fn plain() -> Value {
+    json!({})
+}
+
+/// A toy for these clusters.
+fn on(clusters: &[&str]) -> Value {
+    json!({"clusters": clusters})
+}
+
+fn clusters<const COUNT: usize>(views: [ClusterView; COUNT]) -> FleetView {
+    let views: BTreeMap<ClusterName, ClusterView> =
+        views.into_iter().map(|view| (ClusterName::from(&*view.object), view)).collect();
+    FleetView::new(views, BTreeMap::new(), true)
+}
+
+fn cluster(name: &str, link: Link) -> ClusterView {
+    ClusterView { object: Arc::new(cluster_object(name, false)), link, reports: 0 }
+}
+
+fn suspended(name: &str, link: Link) -> ClusterView {
+    ClusterView { object: Arc::new(cluster_object(name, true)), link, reports: 0 }
+}
+
+fn cluster_object(name: &str, suspend: bool) -> Cluster {
+    let object = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster",
+        "metadata": {"name": name, "uid": name, "generation": if suspend { 2 } else { 1 }},
+        "spec": {"connection": {"local": {}}, "suspend": suspend},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// A link to a server of its own, on which there is nothing.
+fn connected() -> Link {
+    Link::Connected(Arc::new(Cache::ungated(MockServer::of::<Toy>().client())))
+}
+
+fn disconnected() -> Link {
+    Link::Disconnected(Failure { class: Class::Unreachable, reason: "Dial", message: "refused".into() })
+}

@@ -1,0 +1,93 @@
+//! Nothing is made before the finalizer is set, and it stays until everything is gone again.
+
+use super::{toy::Action, *};
+
+const OURS: &str = "drover.dev/toy";
+const THEIRS: &str = "example.com/theirs";
+
+#[tokio::test(start_paused = true)]
+async fn the_finalizer_is_set_before_the_first_act_and_kept_until_every_place_is_released() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &on(&["eu-1", "us-1"]));
+    rig.until_ready("toy").await;
+    assert_eq!(rig.stage.acted("toy").len(), 2);
+    assert!(rig.stage.acted("toy").iter().all(|acted| acted.finalizers == [OURS]));
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", disconnected())]));
+    rig.server.delete("toy");
+    rig.until("the reachable place is empty", || !rig.stage.has_thing("toy", &Place::cluster("eu-1"))).await;
+    sleep(seconds(300)).await;
+    assert_eq!(rig.server.finalizers("toy"), [OURS], "one place is not released yet");
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.until("the toy is gone", || rig.server.get("toy").is_none()).await;
+    assert!(!rig.stage.has_thing("toy", &Place::cluster("us-1")));
+    let removed = rig.stage.acted("toy").iter().filter(|acted| acted.action == Action::Remove).count();
+    assert_eq!(removed, 2, "each place is cleaned once");
+    assert!(rig.stage.acted("toy").iter().all(|acted| acted.finalizers == [OURS]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn finalizers_of_others_stay_and_what_only_waits_for_them_is_left_alone() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &plain());
+    rig.server.edit("toy", |toy| toy["metadata"]["finalizers"] = json!([THEIRS]));
+    rig.until_ready("toy").await;
+    assert_eq!(rig.server.finalizers("toy"), [THEIRS, OURS]);
+
+    rig.server.delete("toy");
+    rig.until("ours is gone", || rig.server.finalizers("toy") == [THEIRS]).await;
+    let (writes, passes) = (rig.server.write_count(), rig.stage.passes("toy").len());
+    sleep(seconds(1200)).await;
+    assert_eq!(rig.server.finalizers("toy"), [THEIRS]);
+    assert_eq!((rig.server.write_count(), rig.stage.passes("toy").len()), (writes, passes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_is_added_at_the_same_time_is_not_lost() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &plain());
+    rig.until_ready("toy").await;
+    rig.server.hold_watches(true);
+    rig.server.edit("toy", |toy| toy["metadata"]["finalizers"] = json!([]));
+    rig.server.hold_watches(false);
+    rig.server.hold_watches(true);
+    rig.server.edit("toy", |toy| toy["metadata"]["finalizers"] = json!([THEIRS]));
+    sleep(seconds(10)).await;
+    assert_eq!(rig.server.finalizers("toy"), [THEIRS], "we do not know of it yet");
+    rig.server.hold_watches(false);
+    rig.until("both are there", || rig.server.finalizers("toy") == [THEIRS, OURS]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_toy_that_is_deleted_before_anything_was_made_gets_no_finalizer_and_no_act() {
+    let rig = Rig::warm().await;
+    rig.server.hold_watches(true);
+    rig.server.create("toy", &plain());
+    rig.server.edit("toy", |toy| toy["metadata"]["finalizers"] = json!([THEIRS]));
+    rig.server.delete("toy");
+    rig.server.hold_watches(false);
+    sleep(seconds(300)).await;
+    assert_eq!(rig.server.finalizers("toy"), [THEIRS]);
+    assert!(rig.stage.passes("toy").is_empty());
+    assert_eq!(rig.server.write_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_toy_that_was_deleted_and_created_again_starts_afresh() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &plain());
+    rig.stage.fail("toy", Class::Invalid);
+    rig.until("the failure is told", || rig.reason("toy").as_deref() == Some("invalid")).await;
+
+    rig.stage.heal("toy");
+    rig.server.hold_watches(true);
+    rig.server.edit("toy", |toy| toy["metadata"]["finalizers"] = json!([]));
+    rig.server.delete("toy");
+    rig.server.create("toy", &plain());
+    rig.server.hold_watches(false);
+    let again = tokio::time::timeout(seconds(5), rig.until_ready("toy")).await;
+    assert!(again.is_ok(), "the failure of the one of before is no reason to wait");
+    assert_eq!(rig.server.finalizers("toy"), [OURS]);
+}

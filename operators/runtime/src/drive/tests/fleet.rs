@@ -1,0 +1,81 @@
+//! Clusters come, go, and come back.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_cluster_is_told_and_its_return_wakes_what_is_placed_there() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &on(&["eu-1", "us-1"]));
+    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("unreachable: Dial")).await;
+    rig.until("the other is told", || rig.says("toy", "cluster us-1").as_deref() == Some("made 0")).await;
+    sleep(seconds(1200)).await;
+    assert_eq!(rig.stage.passes("toy").len(), 2, "a dead cluster costs nothing, a converged one neither");
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    let back = tokio::time::timeout(seconds(5), rig.until_ready("toy")).await;
+    assert!(back.is_ok(), "its reconnect wakes it");
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
+    rig.until("it is told again", || !rig.is_ready("toy")).await;
+    assert!(rig.stage.has_thing("toy", &Place::cluster("eu-1")), "unknown is not gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_leaves_the_fleet_lets_its_parts_go() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &on(&["eu-1", "us-1"]));
+    rig.until("both are told", || rig.status("toy").is_some_and(|status| status.places.len() == 2)).await;
+    rig.server.delete("toy");
+    sleep(seconds(300)).await;
+    assert!(rig.server.get("toy").is_some(), "eu-1 is only unreachable");
+
+    rig.fleet.send_replace(clusters([cluster("us-1", connected())]));
+    rig.until("the toy is gone", || rig.server.get("toy").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_joins_or_leaves_the_choice_of_a_toy_is_in_its_status_or_not() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("us-1", connected())]));
+    rig.server.create("toy", &on(&["eu-1", "us-1"]));
+    rig.until_ready("toy").await;
+    assert_eq!(rig.says("toy", "cluster eu-1"), None);
+    assert!(rig.stage.acted("toy").iter().all(|acted| acted.place == Place::cluster("us-1")));
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.until("the new one has it", || rig.says("toy", "cluster eu-1").as_deref() == Some("made 0")).await;
+    rig.server.edit_spec("toy", &on(&["us-1"]));
+    rig.until("it is not a target any more", || rig.says("toy", "cluster eu-1").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_cluster_gets_no_act_and_says_so_until_it_goes_on() {
+    let rig = Rig::warm().await;
+    let link = connected();
+    rig.fleet.send_replace(clusters([suspended("eu-1", link.clone())]));
+    rig.server.create("toy", &on(&["eu-1"]));
+    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("suspended")).await;
+    rig.server.delete("toy");
+    sleep(seconds(300)).await;
+    assert!(rig.stage.acted("toy").is_empty());
+
+    rig.server.create("other", &on(&["eu-1"]));
+    sleep(seconds(300)).await;
+    assert!(rig.stage.acted("other").is_empty());
+    rig.fleet.send_replace(clusters([cluster("eu-1", link)]));
+    rig.until_ready("other").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_the_fleet_does_not_know_yet_is_waited_for_at_no_cost() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &json!({"clusters": ["eu-1"], "insists": true}));
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(rig.passes_of_any_kind() < 20, "{} passes in no time", rig.passes_of_any_kind());
+    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
+    rig.until_ready("toy").await;
+}

@@ -1,0 +1,277 @@
+//! A toy operator: every place of a toy needs one thing to be made. What goes wrong is said by the toy or by the stage.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use drover_crds::condition::{READY, StatusConditions};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::{CustomResource, ResourceExt as _};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{
+    Class, Classify, FleetView, Next, Operator, Parts, Place, Plan, Site, Standing, Watches, operator::owner_of,
+    status::condition, testing::MockServer,
+};
+
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(group = "test.drover.dev", version = "v1", kind = "Toy", status = "ToyStatus", schema = "disabled")]
+pub(super) struct ToySpec {
+    /// Its clusters; none means the management cluster.
+    #[serde(default)]
+    pub(super) clusters: Vec<String>,
+    /// Names its clusters whether the fleet knows them or not.
+    #[serde(default)]
+    insists: bool,
+    #[serde(default)]
+    pub(super) panics_in: Option<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Step {
+    Plan,
+    Act,
+    Summarise,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ToyStatus {
+    pub(super) observed_generation: i64,
+    pub(super) conditions: Vec<Condition>,
+    /// How every place stands.
+    pub(super) places: BTreeMap<String, String>,
+}
+
+impl StatusConditions for ToyStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+    fn observed_generation(&self) -> i64 {
+        self.observed_generation
+    }
+    fn set_observed_generation(&mut self, generation: i64) {
+        self.observed_generation = generation;
+    }
+}
+
+/// An act that was done.
+#[derive(Clone, Debug)]
+pub(super) struct Acted {
+    pub(super) toy: String,
+    pub(super) place: Place,
+    pub(super) action: Action,
+    /// The finalizers that the toy had on the server at that time.
+    pub(super) finalizers: Vec<String>,
+}
+
+/// The world outside, as tests set it up and look at it.
+pub(super) struct Stage {
+    server: MockServer,
+    state: Mutex<StageState>,
+}
+
+#[derive(Default)]
+struct StageState {
+    things: BTreeSet<(String, Place)>,
+    /// Made, and not to be seen yet.
+    hidden: bool,
+    reading: u64,
+    act_takes: Duration,
+    faults: HashMap<String, Class>,
+    hanging: BTreeSet<Place>,
+    passes: Vec<(Instant, String, Place)>,
+    acted: Vec<Acted>,
+}
+
+impl Stage {
+    pub(super) fn new(server: MockServer) -> Arc<Self> {
+        Arc::new(Self { server, state: Mutex::default() })
+    }
+
+    /// From now on acts for this toy fail in this way.
+    pub(super) fn fail(&self, toy: &str, class: Class) {
+        self.lock().faults.insert(toy.to_owned(), class);
+    }
+
+    pub(super) fn heal(&self, toy: &str) {
+        self.lock().faults.remove(toy);
+    }
+
+    /// From now on nobody who looks at this place comes back.
+    pub(super) fn hang(&self, place: Place) {
+        self.lock().hanging.insert(place);
+    }
+
+    /// What is made now cannot be seen until it is revealed.
+    pub(super) fn hide(&self, hidden: bool) {
+        self.lock().hidden = hidden;
+    }
+
+    /// What every place reads and tells.
+    pub(super) fn read(&self, reading: u64) {
+        self.lock().reading = reading;
+    }
+
+    pub(super) fn act_takes(&self, time: Duration) {
+        self.lock().act_takes = time;
+    }
+
+    /// When this toy was looked at.
+    pub(super) fn passes(&self, toy: &str) -> Vec<Instant> {
+        self.lock().passes.iter().filter(|(_, name, _)| name == toy).map(|(at, ..)| *at).collect()
+    }
+
+    /// Which toys were looked at since `then`.
+    pub(super) fn looked_at_since(&self, then: Instant) -> BTreeSet<String> {
+        self.lock().passes.iter().filter(|(at, ..)| *at > then).map(|(_, toy, _)| toy.clone()).collect()
+    }
+
+    pub(super) fn acted(&self, toy: &str) -> Vec<Acted> {
+        self.lock().acted.iter().filter(|acted| acted.toy == toy).cloned().collect()
+    }
+
+    pub(super) fn has_thing(&self, toy: &str, place: &Place) -> bool {
+        self.lock().things.contains(&(toy.to_owned(), place.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StageState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct ToyOperator(pub(super) Arc<Stage>);
+
+pub(super) struct World {
+    made: bool,
+    reading: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Action {
+    Make,
+    Remove,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Part {
+    made: bool,
+    reading: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Fault(Class);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.as_str())
+    }
+}
+
+impl Classify for Fault {
+    fn class(&self) -> Class {
+        self.0
+    }
+    fn reason(&self) -> &'static str {
+        self.0.as_str()
+    }
+}
+
+impl Operator for ToyOperator {
+    const NAME: &'static str = "toy";
+    const FINALIZER: bool = true;
+    type Kind = Toy;
+    type World = World;
+    type Action = Action;
+    type Part = Part;
+    type Error = Fault;
+
+    fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
+        if toy.spec.clusters.is_empty() {
+            return BTreeSet::from([Place::Management]);
+        }
+        if toy.spec.insists {
+            return toy.spec.clusters.iter().map(|name| Place::cluster(name)).collect();
+        }
+        let wanted = |name: &&str| toy.spec.clusters.iter().any(|wanted| wanted == name);
+        fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).collect()
+    }
+
+    fn watches(_: &mut Watches<'_, Self>) {}
+
+    async fn observe(&self, toy: &Toy, site: &Site) -> Result<World, Fault> {
+        let hangs = {
+            let mut state = self.0.lock();
+            state.passes.push((Instant::now(), toy.name_any(), site.place.clone()));
+            state.hanging.contains(&site.place)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        let state = self.0.lock();
+        let made = !state.hidden && state.things.contains(&(toy.name_any(), site.place.clone()));
+        Ok(World { made, reading: state.reading })
+    }
+
+    fn plan(toy: &Toy, world: &World, _: Timestamp) -> Plan<Self> {
+        assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
+        let part = Part { made: world.made, reading: world.reading };
+        let deleting = toy.metadata.deletion_timestamp.is_some();
+        let actions = match (deleting, world.made) {
+            (false, false) => vec![Action::Make],
+            (true, true) => vec![Action::Remove],
+            _ => Vec::new(),
+        };
+        Plan { part, actions, next: if deleting { Next::Released } else { Next::Watch } }
+    }
+
+    async fn act(&self, toy: &Toy, site: &Site, action: Action) -> Result<(), Fault> {
+        assert!(toy.spec.panics_in != Some(Step::Act), "as asked for");
+        let takes = self.0.lock().act_takes;
+        tokio::time::sleep(takes).await;
+        let name = toy.name_any();
+        let finalizers = self.0.server.finalizers(&name);
+        let mut state = self.0.lock();
+        if let Some(class) = state.faults.get(&name) {
+            return Err(Fault(*class));
+        }
+        let thing = (name.clone(), site.place.clone());
+        match action {
+            Action::Make => state.things.insert(thing),
+            Action::Remove => state.things.remove(&thing),
+        };
+        state.acted.push(Acted { toy: name, place: site.place.clone(), action, finalizers });
+        let outside = Arc::clone(&self.0);
+        site.cache.expect(owner_of::<Self>(toy), move || !outside.lock().hidden);
+        Ok(())
+    }
+
+    fn summarise(toy: &Toy, parts: &Parts<Part>, _: Timestamp) -> ToyStatus {
+        assert!(toy.spec.panics_in != Some(Step::Summarise), "as asked for");
+        let places =
+            parts.iter().map(|(place, entry)| (place.to_string(), describe(&entry.standing, entry.known.as_ref())));
+        let places: BTreeMap<String, String> = places.collect();
+        let unwell = places.values().find(|text| !text.starts_with("made")).cloned();
+        let ready = condition(READY, unwell.is_none(), unwell.as_deref().unwrap_or("Ready"), "");
+        ToyStatus { conditions: vec![ready], places, ..ToyStatus::default() }
+    }
+}
+
+fn describe(standing: &Standing, known: Option<&Part>) -> String {
+    match (standing, known) {
+        (Standing::Current, Some(part)) if part.made => format!("made {}", part.reading),
+        (Standing::Current, _) => "making".to_owned(),
+        (Standing::Pending, _) => "pending".to_owned(),
+        (Standing::Failed(failure), _) => failure.reason.to_owned(),
+        (Standing::Unreachable(failure), _) => format!("unreachable: {}", failure.reason),
+        (Standing::Suspended, _) => "suspended".to_owned(),
+        (Standing::Released, _) => "released".to_owned(),
+    }
+}

@@ -1,0 +1,172 @@
+//! The model world: an operator's actions interpreted in memory, for property tests of its decisions.
+//!
+//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the shell drives a real one: a pass
+//! observes, plans and does the actions in order until one fails, and the environment moves between passes. On top of
+//! that stand the questions that every operator has to answer: does it come to rest ([`until_quiet`]), and does it end the
+//! same after a crash between any two requests ([`every_crash`])?
+
+use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    error::{Class, Failure},
+    operator::{Next, Operator, Plan},
+    write,
+};
+
+/// More passes than this, and an operator does not come to rest: it fights with itself.
+const MAX_PASSES: usize = 50;
+
+/// One place in memory, with everything in it that an operator sees or changes.
+///
+/// Equality decides whether a pass changed anything, so nothing in here may count passes.
+pub trait ModelWorld<O: Operator>: Clone + PartialEq {
+    /// What the operator's `observe` would gather.
+    fn observe(&self, object: &O::Kind) -> O::World;
+
+    /// Does what the operator's `act` would do. [`Requests::send`] comes before each change that a real server would get as
+    /// a request of its own: there, the process may die.
+    fn apply(&mut self, object: &O::Kind, action: O::Action, requests: &mut Requests) -> Result<(), Stop<O::Error>>;
+
+    /// What the environment does by itself between two passes: what is terminating vanishes, people undo things.
+    fn settle(&mut self);
+}
+
+/// Why an action did not come to its end.
+#[derive(Debug)]
+pub enum Stop<E> {
+    /// The process died.
+    Crash,
+    /// The server, or the rules of how we write, refused.
+    Refused(E),
+}
+
+impl<E> From<E> for Stop<E> {
+    fn from(error: E) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Requests on their way to the world, and how many of them get through before the process dies.
+#[derive(Clone, Copy, Debug)]
+pub struct Requests {
+    left: Option<usize>,
+}
+
+impl Requests {
+    /// The process does not die.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self { left: None }
+    }
+
+    /// The process dies after `count` requests.
+    #[must_use]
+    pub fn only(count: usize) -> Self {
+        Self { left: Some(count) }
+    }
+
+    fn are_spent(self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Sends one more request, or dies.
+    pub fn send<E>(&mut self) -> Result<(), Stop<E>> {
+        match &mut self.left {
+            None => Ok(()),
+            Some(0) => Err(Stop::Crash),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is left to do until something changes.
+    Quiet,
+    /// Nothing is left to do ever: the shell takes the finalizer away.
+    Released,
+    /// An action fails the same way in every pass, and nothing else changes: it waits for somebody.
+    Blocked(Failure),
+    /// The process died, as it was told to.
+    Crashed,
+}
+
+/// The operator did not come to rest: what it still wanted to do in the last pass.
+#[derive(Debug, thiserror::Error)]
+#[error("still not at rest after {MAX_PASSES} passes; the last one wanted {0}")]
+pub struct Restless(String);
+
+/// What the operator decides when it looks at `world` now.
+pub fn decide<O: Operator>(object: &O::Kind, world: &impl ModelWorld<O>, now: Timestamp) -> Plan<O> {
+    O::plan(object, &world.observe(object), now)
+}
+
+/// Runs passes until nothing changes any more.
+pub fn until_quiet<O: Operator>(
+    object: &O::Kind,
+    world: &mut impl ModelWorld<O>,
+    now: Timestamp,
+) -> Result<End, Restless> {
+    run(object, world, now, Requests::unlimited())
+}
+
+/// The worlds that a process leaves behind that dies before its first request, before its second, and so on: every world
+/// that others may ever see while the operator works. The last one is that of a process that came to rest.
+pub fn every_crash<O: Operator, W: ModelWorld<O>>(
+    object: &O::Kind,
+    world: &W,
+    now: Timestamp,
+) -> Result<Vec<W>, Restless> {
+    let mut left_behind = Vec::new();
+    loop {
+        let mut world = world.clone();
+        let end = run(object, &mut world, now, Requests::only(left_behind.len()))?;
+        left_behind.push(world);
+        if end != End::Crashed {
+            return Ok(left_behind);
+        }
+    }
+}
+
+fn run<O: Operator, W: ModelWorld<O>>(
+    object: &O::Kind,
+    world: &mut W,
+    now: Timestamp,
+    mut requests: Requests,
+) -> Result<End, Restless> {
+    let mut wanted = String::new();
+    for _ in 0..MAX_PASSES {
+        let before = world.clone();
+        let Plan { actions, next, .. } = decide(object, world, now);
+        wanted = format!("{actions:?}");
+        let idle = actions.is_empty();
+        let stop = actions.into_iter().find_map(|action| world.apply(object, action, &mut requests).err());
+        let refused = match stop {
+            Some(Stop::Crash) => return Ok(End::Crashed),
+            Some(Stop::Refused(error)) => Some(Failure::of(&error)),
+            None if requests.are_spent() => return Ok(End::Crashed),
+            None => None,
+        };
+        world.settle();
+        match refused {
+            _ if idle && next == Next::Released => return Ok(End::Released),
+            _ if *world != before => {}
+            // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
+            Some(failure) if failure.class != Class::Conflict => return Ok(End::Blocked(failure)),
+            None if idle => return Ok(End::Quiet),
+            Some(_) | None => {}
+        }
+    }
+    Err(Restless(wanted))
+}
+
+/// The value of the annotation `drover.dev/applied` once `desired` was applied, so that [`Step::between`](write::Step::between)
+/// sees in a model world what it sees in a real one.
+pub fn fingerprint(desired: &impl Serialize) -> String {
+    write::fingerprint(&write::to_json(desired))
+}
