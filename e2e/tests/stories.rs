@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, apply_to, kubectl_on};
 use serde_json::json;
 
@@ -177,6 +178,15 @@ async fn a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heal
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     installation.store_kubeconfig("eu").unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
+    // While it does not work anyway, what is wrong with the new credential is what people have to know.
+    installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
+    installation.store_secret("eu", &exec).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/UnsafeKubeconfig").await;
+    installation.store_kubeconfig("eu").unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
+    installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     // A withdrawn one does.
     installation.kubectl(&["delete", "secret", "eu", "--namespace=drover-system"]).unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;

@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{KILL_PATIENCE, PATIENCE, POLL};
 use crate::error::{Error, FileContext, Result};
+
+/// How long a process may take from fork to exec.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process that outlives the one that started it, as written to a state file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,13 @@ impl DetachedProcess {
         let path = format!("/proc/{pid}/stat");
         let stat = fs::read_to_string(&path).on("read", &path)?;
         let started = parse_stat(&stat).map(|(_, started)| started).unwrap_or_default();
-        Ok(Self { name: name.to_owned(), pid, program: program.to_owned(), started })
+        let process = Self { name: name.to_owned(), pid, program: program.to_owned(), started };
+        // Between fork and exec it still shows the command of its supervisor.
+        let asked = Instant::now();
+        while !process.command_matches() && asked.elapsed() < EXEC_PATIENCE {
+            std::thread::sleep(POLL);
+        }
+        Ok(process)
     }
 
     /// The name in messages.
@@ -78,7 +87,7 @@ impl DetachedProcess {
         program == self.program.as_os_str().as_encoded_bytes()
     }
 
-    async fn ended_within(&self, patience: std::time::Duration) -> bool {
+    async fn ended_within(&self, patience: Duration) -> bool {
         let started = Instant::now();
         while self.is_running() {
             if started.elapsed() >= patience {

@@ -25,9 +25,10 @@ use kube::{
 use tower::{BoxError, Service, ServiceBuilder};
 
 /// TCP only; what is left of [`DIAL_LIMIT`] is for TLS.
-const TCP_LIMIT: Duration = Duration::from_secs(5);
-/// The whole dial: DNS, TCP and TLS. The connector's own limit does not cover TLS.
-const DIAL_LIMIT: Duration = Duration::from_secs(10);
+const TCP_LIMIT: Duration = Duration::from_secs(4);
+/// The whole dial: DNS, TCP and TLS. The connector's own limit does not cover TLS. Below the default timeout of a probe,
+/// 10 s, so that the hop that hangs is named and not always the probe's own timeout.
+const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
 const PING_AFTER: Duration = Duration::from_secs(15);
 /// … and given up when the answer takes longer than this.

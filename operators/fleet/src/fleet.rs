@@ -15,7 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::remote::{Remote, Report, Target, source};
+use crate::remote::{Remote, Report, Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
 const DIALS_AT_A_TIME: usize = 64;
@@ -86,12 +86,17 @@ impl Fleet {
         self.lock().get(name).map(|member| member.report.clone())
     }
 
-    /// Follows Clusters and Secrets until the future is dropped.
-    pub async fn run(self) {
-        self.notify_on_changes();
+    /// Waits until Clusters, Secrets and namespaces are listed. Before that nothing is decided.
+    pub async fn listed(&self) {
         self.0.clusters.live().await;
         self.0.secrets.live().await;
         self.0.namespaces.live().await;
+    }
+
+    /// Follows Clusters, Secrets and namespaces until the future is dropped.
+    pub async fn run(self) {
+        self.notify_on_changes();
+        self.listed().await;
         loop {
             self.converge();
             self.publish();
@@ -120,7 +125,7 @@ impl Fleet {
         let mut members = self.lock();
         members.retain(|name, member| clusters.get(name).is_some_and(|cluster| cluster.uid() == member.uid));
         for (name, cluster) in clusters {
-            let target = Target { source: source(&cluster, |secret, key| self.secret(secret, key)), cluster };
+            let target = self.target(cluster);
             if let Some(member) = members.get(&name) {
                 member.target.send_if_modified(|old| redirect(old, &target));
             } else {
@@ -159,6 +164,9 @@ impl Fleet {
     fn reported(&self, name: &ClusterName, report: Report) {
         let changed = self.lock().get_mut(name).is_some_and(|member| {
             let changed = !same(&member.report, &report);
+            if !member.report.link.same(&report.link) {
+                log_link(name, &report.link);
+            }
             member.report = report;
             member.reports += u64::from(changed);
             changed
@@ -184,10 +192,10 @@ impl Fleet {
         self.0.view.send_replace(FleetView::new(clusters, namespaces, true));
     }
 
-    fn secret(&self, name: &str, key: &str) -> Option<Arc<str>> {
-        let secret = self.0.secrets.get(&ObjectKey::namespaced(&self.0.namespace, name))?;
-        let bytes = &secret.data.as_ref()?.get(key)?.0;
-        std::str::from_utf8(bytes).ok().map(Arc::from)
+    fn target(&self, cluster: Arc<Cluster>) -> Target {
+        let key = secret_name(&cluster).map(|name| ObjectKey::namespaced(&self.0.namespace, name));
+        let secret = key.and_then(|key| self.0.secrets.get(&key));
+        Target { source: source(&cluster, secret.as_deref()), cluster }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Member>> {
@@ -200,6 +208,16 @@ fn redirect(old: &mut Target, new: &Target) -> bool {
     let wake = old.source != new.source || old.cluster.metadata.generation != new.cluster.metadata.generation;
     *old = new.clone();
     wake
+}
+
+fn log_link(name: &ClusterName, link: &Link) {
+    match link {
+        Link::Connecting => tracing::info!(cluster = %name, "connecting"),
+        Link::Connected(_) => tracing::info!(cluster = %name, "connected"),
+        Link::Disconnected(failure) => {
+            tracing::warn!(cluster = %name, reason = failure.reason, message = %failure, "disconnected");
+        }
+    }
 }
 
 fn same(one: &Report, two: &Report) -> bool {

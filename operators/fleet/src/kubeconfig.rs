@@ -5,6 +5,7 @@ use kube::config::{
 };
 
 use drover_runtime::{Class, Classify};
+use secrecy::ExposeSecret as _;
 
 /// Why a kubeconfig is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum KubeconfigError {
     /// It lacks something without which no connection can be trusted or made.
     #[error("the kubeconfig lacks `{0}`; it must be inline")]
     Missing(&'static str),
+    /// The token cannot be sent.
+    #[error("the token in the kubeconfig is empty, or holds spaces or line breaks; put it on one line, without any")]
+    Token,
     /// It uses something that this version does not support.
     #[error("the kubeconfig uses `{0}`, which this version does not support yet")]
     NotYetImplemented(&'static str),
@@ -42,7 +46,7 @@ impl Classify for KubeconfigError {
         match self {
             Self::Unsafe { .. } => "UnsafeKubeconfig",
             Self::NotYetImplemented(_) => "NotYetImplemented",
-            Self::Malformed | Self::NoContext(_) | Self::Missing(_) => "InvalidKubeconfig",
+            Self::Malformed | Self::NoContext(_) | Self::Missing(_) | Self::Token => "InvalidKubeconfig",
         }
     }
 }
@@ -105,8 +109,9 @@ fn check_user(user: &AuthInfo) -> Result<(), KubeconfigError> {
         "as",
         "use a credential that has the rights itself",
     )?;
-    if user.token.is_some() {
-        return Ok(());
+    if let Some(token) = &user.token {
+        let usable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        return if usable(token.expose_secret()) { Ok(()) } else { Err(KubeconfigError::Token) };
     }
     present(user.client_certificate_data.as_deref(), "token or client-certificate-data")?;
     if user.client_key_data.is_none() {
@@ -211,6 +216,8 @@ mod tests {
             (kubeconfig("server: 'http://plain'", "token: s3cr3t"), "InvalidKubeconfig"),
             (kubeconfig("server: 'https://x'", "token: s3cr3t"), "InvalidKubeconfig"),
             (kubeconfig(&good_cluster(), ""), "InvalidKubeconfig"),
+            (kubeconfig(&good_cluster(), r#"token: "s3cr3t\n""#), "InvalidKubeconfig"),
+            (kubeconfig(&good_cluster(), "token: ''"), "InvalidKubeconfig"),
             (kubeconfig(&format!("{}, proxy-url: 'http://p'", good_cluster()), "token: s3cr3t"), "NotYetImplemented"),
         ] {
             let error = parse(&text, None).await.unwrap_err();

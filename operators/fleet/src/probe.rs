@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
 use crate::hop::Hop;
+use drover_runtime::error::truncate;
 
 /// What a cluster says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,12 @@ pub struct Facts {
 /// The oldest Kubernetes minor version of 1.x that is supported: `ValidatingAdmissionPolicy` is GA since 1.30.
 const OLDEST_MINOR: u32 = 30;
 
+/// What a cluster says of itself is cut to what its status can hold, in bytes: one that talks too much must not make the
+/// whole status unwritable.
+const UID_LIMIT: usize = 36;
+const VERSION_LIMIT: usize = 64;
+const PLATFORM_LIMIT: usize = 64;
+
 /// Whether the API server is ready.
 pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), Hop> {
     const WHAT: &str = "GET /readyz";
@@ -34,10 +41,17 @@ pub(crate) async fn identify(client: &Client, limit: Duration, expected: Option<
     check_version(&version.major, &version.minor, &version.git_version)?;
     let namespaces = Api::<Namespace>::all(client.clone());
     let system = within(limit, "get the namespace kube-system", namespaces.get_metadata("kube-system")).await?;
-    let uid = system.metadata.uid.unwrap_or_default();
+    let uid = truncate(&system.metadata.uid.unwrap_or_default(), UID_LIMIT);
+    if uid.is_empty() {
+        return Err(Hop::ApiServer(200, "get the namespace kube-system"));
+    }
     match expected {
         Some(expected) if expected != uid => Err(Hop::IdentityMismatch { expected: expected.to_owned(), found: uid }),
-        _ => Ok(Facts { uid, version: version.git_version, platform: version.platform }),
+        _ => Ok(Facts {
+            uid,
+            version: truncate(&version.git_version, VERSION_LIMIT),
+            platform: truncate(&version.platform, PLATFORM_LIMIT),
+        }),
     }
 }
 
@@ -45,7 +59,7 @@ fn check_version(major: &str, minor: &str, full: &str) -> Result<(), Hop> {
     // Hosted clusters append a plus sign to the minor version.
     let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
     match (number(major), number(minor)) {
-        (Some(1), Some(minor)) if minor < OLDEST_MINOR => Err(Hop::UnsupportedVersion(full.to_owned())),
+        (Some(1), Some(minor)) if minor < OLDEST_MINOR => Err(Hop::UnsupportedVersion(truncate(full, VERSION_LIMIT))),
         _ => Ok(()),
     }
 }

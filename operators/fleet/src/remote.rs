@@ -1,12 +1,17 @@
 //! The life of one connection: dial, identify, probe, replace, let go.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use drover_crds::{Cluster, Connection};
+use drover_crds::{Cluster, Connection, SecretKeyReference};
 use drover_runtime::{Cache, Class, Classify, Failure, Link};
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -22,7 +27,7 @@ use crate::{
 };
 
 /// How a cluster is to be reached, as its `Cluster` and the Secret say now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Source {
     /// The management cluster itself.
     Local,
@@ -30,9 +35,11 @@ pub(crate) enum Source {
     Kubeconfig { text: Arc<str>, context: Option<String> },
     /// The Secret or its key is not there (yet).
     Missing { secret: String, key: String },
+    /// What the Secret holds is no text.
+    Unreadable,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) source: Source,
@@ -68,6 +75,8 @@ enum ConnectError {
     Hop(#[from] Hop),
     #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
     Unusable,
+    #[error("a defect in Drover ended the last attempt to reach the cluster; see its log")]
+    Defect,
 }
 
 impl Classify for ConnectError {
@@ -77,6 +86,7 @@ impl Classify for ConnectError {
             Self::Kubeconfig(error) => error.class(),
             Self::Hop(hop) => hop.class(),
             Self::Unusable => Class::Invalid,
+            Self::Defect => Class::Bug,
         }
     }
 
@@ -86,6 +96,7 @@ impl Classify for ConnectError {
             Self::Kubeconfig(error) => error.reason(),
             Self::Hop(hop) => hop.reason(),
             Self::Unusable => "InvalidKubeconfig",
+            Self::Defect => "InternalError",
         }
     }
 }
@@ -94,7 +105,10 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let certain = match &error {
             ConnectError::Hop(hop) => hop.is_certain(),
-            ConnectError::SecretMissing { .. } | ConnectError::Kubeconfig(_) | ConnectError::Unusable => true,
+            ConnectError::SecretMissing { .. }
+            | ConnectError::Kubeconfig(_)
+            | ConnectError::Unusable
+            | ConnectError::Defect => true,
         };
         Self { failure: Failure::of(&error), certain }
     }
@@ -144,7 +158,7 @@ impl Remote {
     pub(crate) async fn run(mut self, publish: impl Fn(Report)) {
         loop {
             let target = self.target.borrow_and_update().clone();
-            self.step(&target).await;
+            self.guarded_step(&target).await;
             publish(self.report());
             let probed = Instant::now();
             let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
@@ -157,10 +171,20 @@ impl Remote {
         }
     }
 
+    /// A defect in one step must not end the task: nobody would tell how the cluster stands any more.
+    async fn guarded_step(&mut self, target: &Target) {
+        if AssertUnwindSafe(self.step(target)).catch_unwind().await.is_err() {
+            self.serving = None;
+            self.hysteresis.failed(ConnectError::Defect.into(), thresholds(&target.cluster));
+        }
+    }
+
     async fn step(&mut self, target: &Target) {
         let thresholds = thresholds(&target.cluster);
         let current = self.serving.as_ref().is_some_and(|serving| serving.source == target.source);
-        if !current {
+        if current {
+            self.rejected = None;
+        } else {
             match self.connect(target).await {
                 Ok(serving) => {
                     self.serving = Some(serving);
@@ -176,16 +200,15 @@ impl Remote {
         }
     }
 
-    /// A bad new credential does not cost a working connection; a withdrawn one does.
+    /// A bad new credential does not cost a working connection; a withdrawn one does. Where the old connection does not
+    /// work either, what is wrong with the new credential is what a person has to know.
     fn refused(&mut self, error: ConnectError, thresholds: Thresholds) {
         let withdrawn = matches!(error, ConnectError::SecretMissing { .. });
         let fault = Fault::from(error);
-        if withdrawn {
-            self.serving = None;
-        }
-        if self.serving.is_some() {
+        if *self.hysteresis.verdict() == Verdict::Connected && self.serving.is_some() && !withdrawn {
             self.rejected = Some(fault.failure);
         } else {
+            (self.serving, self.rejected) = (None, None);
             self.hysteresis.failed(fault, thresholds);
         }
     }
@@ -195,7 +218,7 @@ impl Remote {
         let (client, dials, endpoint) = self.client(&target.source).await?;
         let slot = self.dial_slots.acquire().await;
         probe::ready(&client, limit).await?;
-        let facts = probe::identify(&client, limit, pinned(&target.cluster)).await?;
+        let facts = probe::identify(&client, limit, self.pinned(&target.cluster)).await?;
         drop(slot);
         let (gate, up) = watch::channel(true);
         let cache = Arc::new(Cache::new(client, up));
@@ -209,16 +232,24 @@ impl Remote {
     async fn client(&self, source: &Source) -> Result<(Client, Arc<AtomicUsize>, Option<String>), ConnectError> {
         match source {
             Source::Local => Ok((self.management.clone(), Arc::default(), None)),
+            Source::Unreadable => Err(KubeconfigError::Malformed.into()),
             Source::Missing { secret, key } => {
                 Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
             }
             Source::Kubeconfig { text, context } => {
                 let config = kubeconfig::parse(text, context.as_deref()).await?;
-                let endpoint = Some(config.cluster_url.to_string());
+                let endpoint = Some(endpoint(&config.cluster_url));
                 let dialled = dialled(&config).map_err(|_| ConnectError::Unusable)?;
                 Ok((dialled.client, dialled.dials, endpoint))
             }
         }
+    }
+
+    /// The identity that a cluster has to show: the one in the spec, else the one seen first.
+    fn pinned<'a>(&'a self, cluster: &'a Cluster) -> Option<&'a str> {
+        let serving = self.serving.as_ref().map(|serving| serving.facts.uid.as_str());
+        let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
+        cluster.spec.expected_uid.as_deref().or(serving).or(seen)
     }
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
@@ -250,6 +281,9 @@ impl Remote {
 impl Serving {
     async fn probe(&mut self, cluster: &Cluster) -> Result<(), Hop> {
         let (client, limit) = (self.cache.client(), cluster.spec.health_timeout());
+        if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
+            return Err(Hop::IdentityMismatch { expected: expected.clone(), found: self.facts.uid.clone() });
+        }
         probe::ready(&client, limit).await?;
         self.probes_since_identified += 1;
         // After a new dial another server may answer under the same address.
@@ -263,10 +297,10 @@ impl Serving {
     }
 }
 
-/// The identity that a cluster has to show: the one in the spec, else the one seen first.
-fn pinned(cluster: &Cluster) -> Option<&str> {
-    let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
-    cluster.spec.expected_uid.as_deref().or(seen)
+/// The server without what may be a secret in its URL.
+fn endpoint(url: &http::Uri) -> String {
+    let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'))
 }
 
 fn thresholds(cluster: &Cluster) -> Thresholds {
@@ -274,16 +308,67 @@ fn thresholds(cluster: &Cluster) -> Thresholds {
     Thresholds { failures: count(cluster.spec.failure_threshold()), successes: count(cluster.spec.success_threshold()) }
 }
 
-/// How `cluster` is to be reached; `secret` finds the content of a key of a Secret in Drover's namespace.
-pub(crate) fn source(cluster: &Cluster, secret: impl Fn(&str, &str) -> Option<Arc<str>>) -> Source {
+/// The Secret that says how `cluster` is to be reached, by name.
+pub(crate) fn secret_name(cluster: &Cluster) -> Option<&str> {
     match &cluster.spec.connection {
-        Connection::Local(_) => Source::Local,
-        Connection::Kubeconfig(kubeconfig) => {
-            let (name, key) = (&kubeconfig.secret_ref.name, &kubeconfig.secret_ref.key);
-            match secret(name, key) {
-                Some(text) => Source::Kubeconfig { text, context: kubeconfig.context.clone() },
-                None => Source::Missing { secret: name.clone(), key: key.clone() },
-            }
+        Connection::Local(_) => None,
+        Connection::Kubeconfig(kubeconfig) => Some(&kubeconfig.secret_ref.name),
+    }
+}
+
+/// How `cluster` is to be reached, given that Secret.
+pub(crate) fn source(cluster: &Cluster, secret: Option<&Secret>) -> Source {
+    let Connection::Kubeconfig(kubeconfig) = &cluster.spec.connection else { return Source::Local };
+    let SecretKeyReference { name, key } = &kubeconfig.secret_ref;
+    let content = secret.and_then(|secret| secret.data.as_ref()?.get(key));
+    match content.map(|bytes| std::str::from_utf8(&bytes.0)) {
+        Some(Ok(text)) => Source::Kubeconfig { text: text.into(), context: kubeconfig.context.clone() },
+        Some(Err(_)) => Source::Unreadable,
+        None => Source::Missing { secret: name.clone(), key: key.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(connection: &serde_json::Value) -> Cluster {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+            "spec": {"connection": connection},
+        }))
+        .unwrap()
+    }
+
+    fn secret(key: &str, content: &[u8]) -> Secret {
+        let data = [(key.to_owned(), ByteString(content.to_vec()))].into();
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn the_secret_says_how_a_cluster_is_reached_or_why_not() {
+        let eu = cluster(&json!({"kubeconfig": {"secretRef": {"name": "eu"}, "context": "c"}}));
+        let missing = Source::Missing { secret: "eu".into(), key: "kubeconfig".into() };
+        let found = Source::Kubeconfig { text: "text".into(), context: Some("c".into()) };
+        assert!(source(&eu, None) == missing);
+        assert!(source(&eu, Some(&secret("other", b"text"))) == missing);
+        assert!(source(&eu, Some(&secret("kubeconfig", b"text"))) == found);
+        // As Windows PowerShell writes a file: not missing, and no reason to drop a connection that works.
+        assert!(source(&eu, Some(&secret("kubeconfig", b"\xff\xfea\0"))) == Source::Unreadable);
+        assert!(source(&cluster(&json!({"local": {}})), None) == Source::Local);
+        assert_eq!(secret_name(&eu), Some("eu"));
+    }
+
+    #[test]
+    fn the_endpoint_shows_nothing_that_may_be_a_secret() {
+        for (url, shown) in [
+            ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
+            ("https://user:s3cr3t@host/k8s/c1/?token=s3cr3t", "https://host/k8s/c1"),
+        ] {
+            assert_eq!(endpoint(&url.parse().unwrap()), shown);
         }
     }
 }

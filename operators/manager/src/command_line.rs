@@ -1,6 +1,6 @@
 //! The command line. Every setting is a flag with an environment variable beside it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -25,7 +25,7 @@ pub(crate) enum Command {
 }
 
 /// An operator that this binary can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum OperatorName {
     /// Tells how every cluster stands.
     Cluster,
@@ -83,4 +83,13 @@ pub(crate) struct OutputArguments {
     /// Folder to write to. Default: print.
     #[arg(long)]
     pub(crate) output: Option<PathBuf>,
+}
+
+impl fmt::Display for OperatorName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cluster => "cluster",
+            Self::Project => "project",
+        })
+    }
 }

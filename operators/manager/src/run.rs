@@ -1,6 +1,7 @@
 //! Puts everything together and runs it.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     process,
@@ -8,15 +9,17 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum as _;
 use drover_cluster::ClusterOperator;
 use drover_fleet::Fleet;
 use drover_project::ProjectOperator;
 use drover_runtime::{
     Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
-    admin::{AdminServer, AdminState, Readiness},
+    admin::{AdminServer, AdminState, Gate, Readiness},
     events::EventSink,
     lease::{LeaderLease, LeaseError, LeaseSettings},
     metrics::Meters,
+    request::request,
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
 use kube::{
@@ -55,8 +58,6 @@ pub(crate) enum RunError {
     Io(#[from] io::Error),
 }
 
-/// The Lease that the replicas compete for.
-const LEASE: &str = "drover";
 /// How long the rest of the process may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -83,7 +84,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
         return Ok(());
     }
     contact.open();
-    let settings = LeaseSettings::new(&arguments.namespace, LEASE, identity(arguments));
+    let settings = LeaseSettings::new(&arguments.namespace, lease_name(&arguments.operators), identity(arguments));
     let Some(mut leadership) = LeaderLease::acquire(client.clone(), settings, stop.clone()).await? else {
         return Ok(());
     };
@@ -91,6 +92,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     start(&client, arguments, &registry, &readiness, &mut tasks);
     tracing::info!(operators = ?arguments.operators, namespace = arguments.namespace, "leading");
     let outcome = tokio::select! {
+        biased;
         () = stop.cancelled() => Ok(()),
         () = leadership.lost() => Err(RunError::LeadershipLost),
         _ = tasks.join_next() => Err(RunError::TaskEnded),
@@ -157,9 +159,21 @@ async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError
 /// Waits for the management API server: a replica that cannot reach it is not ready, and says so.
 async fn first_contact(client: &Client) {
     const PAUSE: Duration = Duration::from_secs(2);
-    while let Err(error) = client.apiserver_version().await {
-        tracing::warn!(%error, "the management API server does not answer");
+    while let Err(error) = request("ask the management API server for its version", client.apiserver_version()).await {
+        tracing::warn!(%error, cause = ?error, "the management API server does not answer");
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Replicas that run the same operators compete for one Lease; Deployments that run a part each do not.
+fn lease_name(operators: &[OperatorName]) -> String {
+    let all: BTreeSet<OperatorName> = OperatorName::value_variants().iter().copied().collect();
+    let chosen: BTreeSet<OperatorName> = operators.iter().copied().collect();
+    let names = chosen.iter().map(ToString::to_string);
+    if chosen == all {
+        "drover".to_owned()
+    } else {
+        std::iter::once("drover".to_owned()).chain(names).collect::<Vec<_>>().join("-")
     }
 }
 
@@ -192,25 +206,49 @@ fn start(
             ..DriveSettings::default()
         },
     };
-    for operator in &arguments.operators {
+    let operators: BTreeSet<OperatorName> = arguments.operators.iter().copied().collect();
+    for operator in operators {
         match operator {
             OperatorName::Cluster => drive(ClusterOperator::new(fleet.clone()), context(), readiness, tasks),
             OperatorName::Project => drive(ProjectOperator, context(), readiness, tasks),
         }
     }
-    tasks.spawn(fleet.run());
+    let gate = readiness.wait_for("the lists of Clusters, Secrets and namespaces");
+    let listed = fleet.clone();
+    tasks.spawn(open_once(gate, async move { listed.listed().await }, fleet.run()));
 }
 
 fn drive<O: Operator>(operator: O, context: Context, readiness: &Readiness, tasks: &mut JoinSet<()>) {
     let objects = context.management.view::<O::Kind>(&LabelQuery::everything());
-    let listed = readiness.wait_for(format!("the list of {}s", O::NAME));
+    let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let driver = Driver::new(operator, objects.clone(), context);
-    tasks.spawn(async move {
-        let open_when_listed = async {
-            objects.live().await;
-            listed.open();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! { () = open_when_listed => {}, () = driver.run() => {} }
-    });
+    tasks.spawn(open_once(gate, async move { objects.live().await }, driver.run()));
+}
+
+/// Does `work`, and opens `gate` once `ready` says so.
+async fn open_once(gate: Gate, ready: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    let open = async {
+        ready.await;
+        gate.open();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = open => {}, () = work => {} }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_compete_for_a_lease_only_when_they_run_the_same_operators() {
+        use OperatorName::{Cluster, Project};
+        for (operators, lease) in [
+            (vec![Cluster, Project], "drover"),
+            (vec![Project, Cluster, Project], "drover"),
+            (vec![Project], "drover-project"),
+            (vec![Cluster, Cluster], "drover-cluster"),
+        ] {
+            assert_eq!(lease_name(&operators), lease, "{operators:?}");
+        }
+    }
 }

@@ -62,3 +62,21 @@ fn the_binary_has_at_most_350_packages() {
     let packages: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     assert!((50..=350).contains(&packages.len()), "{} packages", packages.len());
 }
+
+/// Decisions and summaries are handed everything: a client, a clock or an await in them would be a way around that.
+#[test]
+fn what_decides_has_neither_client_nor_clock() {
+    let operators = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut checked = 0;
+    for kind in ["cluster", "project"] {
+        for file in ["plan.rs", "summary.rs", "consent.rs"] {
+            let path = operators.join(kind).join("src").join(file);
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            for banned in ["async ", ".await", "Client", "Cache", "Api<", "Instant", "Timestamp::now"] {
+                assert!(!text.contains(banned), "{} holds {banned:?}", path.display());
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 5);
+}

@@ -21,8 +21,8 @@ pub fn tenancies<'a>(
 /// The clusters on which `project` is converged.
 ///
 /// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
-/// without consent is no target. While the Project is being deleted, every connected cluster is looked at as well, since one
-/// that left the selection may still hold something.
+/// without consent is no target. While the Project is being deleted, every cluster that is not known to be away is looked at
+/// as well, since one that left the selection may still hold something.
 #[must_use]
 pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     let deleting = project.metadata.deletion_timestamp.is_some();
@@ -32,7 +32,7 @@ pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
         let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
         let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
         let consents = || !tenancies(&view.object, &namespace, labels).is_empty();
-        (selected && (named || consents())) || (deleting && matches!(view.link, Link::Connected(_)))
+        (selected && (named || consents())) || (deleting && !matches!(view.link, Link::Disconnected(_)))
     };
     let targets = fleet.iter().filter(|(name, view)| is_target(name, view));
     targets.map(|(name, _)| Place::Cluster(name.clone())).collect()

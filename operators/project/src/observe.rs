@@ -32,8 +32,8 @@ pub enum Seen {
     Ours {
         /// As it is.
         live: Arc<Namespace>,
-        /// Somebody keeps reverting what we restore.
-        contested: bool,
+        /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
+        contested: Option<String>,
     },
     /// It exists and is not ours.
     Foreign {
@@ -67,7 +67,7 @@ pub(crate) async fn observe(project: &Project, site: &Site) -> Result<World, Pro
 }
 
 fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
-    let contested = live.uid().is_some_and(|uid| cache.reverts().contested(&uid));
+    let contested = live.uid().and_then(|uid| cache.reverts().contested(&uid));
     Seen::Ours { live, contested }
 }
 

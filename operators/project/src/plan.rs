@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use drover_crds::{
     AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY},
+    names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_RELEASED_BY},
 };
-use drover_runtime::{Next, ObjectKey, Step, operator::Plan};
+use drover_runtime::{Next, ObjectKey, Step, operator::Plan, write::fingerprint_of};
 use k8s_openapi::{
     api::core::v1::Namespace,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -143,7 +143,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     match world.namespaces.get(name).unwrap_or(&Seen::Absent) {
         Seen::Absent => Verdict::Act(Action::Create(Box::new(desired))),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => Verdict::Waiting,
-        Seen::Ours { live, contested } => restore(desired, live, *contested),
+        Seen::Ours { live, contested } => restore(desired, live, contested.as_deref()),
         Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, TERMINATING, terminating(name))
         }
@@ -160,18 +160,15 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     }
 }
 
-fn restore(desired: Namespace, live: &Arc<Namespace>, contested: bool) -> Verdict {
+fn restore(desired: Namespace, live: &Arc<Namespace>, contested: Option<&str>) -> Verdict {
     match Step::between(&desired, Some(live)) {
         Step::Keep => Verdict::Ready,
-        Step::Apply { reverted } if contested && !reverted.is_empty() => {
-            let name = live.name_any();
-            let message = format!(
-                "somebody keeps changing {} of namespace {name} back; it is left alone for now: settle who owns it",
-                reverted.join(", ")
-            );
-            blocked(&name, "FieldContested", message)
-        }
         Step::Create => Verdict::Act(Action::Create(Box::new(desired))),
+        // A new wish is no fight, even over the same field.
+        Step::Apply { reverted } if contested == Some(&fingerprint_of(&desired)) => {
+            let name = live.name_any();
+            blocked(&name, "FieldContested", fought_over(&name, &reverted))
+        }
         Step::Apply { reverted } => {
             Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.metadata.clone()), reverted })
         }
@@ -271,6 +268,11 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
     format!(
         "no tenant entry of cluster {cluster} lets {from} hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add one"
     )
+}
+
+fn fought_over(name: &str, reverted: &[String]) -> String {
+    let fields = if reverted.is_empty() { ANNOTATION_APPLIED.to_owned() } else { reverted.join(", ") };
+    format!("somebody keeps changing {fields} of namespace {name} back; it is left alone for now: settle who owns it")
 }
 
 fn terminating(name: &str) -> String {

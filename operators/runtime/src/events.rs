@@ -7,6 +7,8 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
+use crate::request::request;
+
 /// Events that wait to be published; more are dropped, as events are a courtesy.
 const BACKLOG: usize = 256;
 /// What a condition change did, as `action` of the event.
@@ -24,7 +26,7 @@ impl EventSink {
         let recorder = Recorder::new(client, Reporter { controller: controller.to_owned(), instance: None });
         tokio::spawn(async move {
             while let Some((object, event)) = receiver.recv().await {
-                if let Err(error) = recorder.publish(&event, &object).await {
+                if let Err(error) = request("publish an event", recorder.publish(&event, &object)).await {
                     tracing::debug!(%error, "an event could not be published");
                 }
             }

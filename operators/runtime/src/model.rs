@@ -6,12 +6,10 @@
 //! same after a crash between any two requests ([`every_crash`])?
 
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
 
 use crate::{
     error::{Class, Failure},
     operator::{Next, Operator, Plan},
-    write,
 };
 
 /// More passes than this, and an operator does not come to rest: it fights with itself.
@@ -163,10 +161,4 @@ fn run<O: Operator, W: ModelWorld<O>>(
         }
     }
     Err(Restless(wanted))
-}
-
-/// The value of the annotation `drover.dev/applied` once `desired` was applied, so that [`Step::between`](write::Step::between)
-/// sees in a model world what it sees in a real one.
-pub fn fingerprint(desired: &impl Serialize) -> String {
-    write::fingerprint(&write::to_json(desired))
 }

@@ -121,8 +121,10 @@ pub struct FleetView {
 pub struct FleetChange {
     /// Clusters of whose connection something new is known.
     pub links: Vec<ClusterName>,
-    /// Whether the answer to "which clusters does this object select" may have changed.
+    /// Whether the answer to "which clusters does this object select" may have changed for every object.
     pub choice: bool,
+    /// Namespaces of the management cluster that came, went or changed their labels: it may have changed for what is there.
+    pub namespaces: Vec<String>,
 }
 
 impl FleetView {
@@ -160,12 +162,19 @@ impl FleetView {
         self.namespaces.get(namespace)
     }
 
+    fn changed_namespaces(&self, next: &Self) -> Vec<String> {
+        let gone = self.namespaces.keys().filter(|name| !next.namespaces.contains_key(*name));
+        let differs = |(name, labels): &(&String, _)| self.namespaces.get(*name) != Some(*labels);
+        gone.chain(next.namespaces.iter().filter(differs).map(|(name, _)| name)).cloned().collect()
+    }
+
     /// What changed from `self` to `next`.
     #[must_use]
     pub fn change(&self, next: &Self) -> FleetChange {
         let same_keys = self.clusters.len() == next.clusters.len() && self.clusters.keys().eq(next.clusters.keys());
         let mut change = FleetChange {
-            choice: !same_keys || self.synced != next.synced || self.namespaces != next.namespaces,
+            choice: !same_keys || self.synced != next.synced,
+            namespaces: self.changed_namespaces(next),
             ..FleetChange::default()
         };
         for (name, new) in next.clusters.iter() {
@@ -194,4 +203,48 @@ pub struct Site {
     pub fleet: FleetView,
     /// How to read it, and the client to write with.
     pub cache: Arc<Cache>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(label: &str, reports: u64) -> ClusterView {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster",
+            "metadata": {"name": "eu", "uid": "1", "generation": 1, "labels": {"env": label}},
+            "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}},
+        }));
+        ClusterView { object: Arc::new(object.unwrap()), link: Link::Connecting, reports }
+    }
+
+    fn fleet(clusters: &[(&str, ClusterView)], namespaces: &[(&str, &str)]) -> FleetView {
+        let clusters = clusters.iter().map(|(name, view)| (ClusterName::from(*name), view.clone())).collect();
+        let labels = |label: &str| BTreeMap::from([("tier".to_owned(), label.to_owned())]);
+        let namespaces = namespaces.iter().map(|(name, label)| ((*name).to_owned(), labels(label))).collect();
+        FleetView::new(clusters, namespaces, true)
+    }
+
+    #[test]
+    fn a_change_wakes_whom_it_concerns_and_nobody_else() {
+        let before = fleet(&[("eu", view("prod", 1))], &[("a", "x"), ("b", "x")]);
+        assert_eq!(before.change(&before), FleetChange::default());
+
+        let reported = before.change(&fleet(&[("eu", view("prod", 2))], &[("a", "x"), ("b", "x")]));
+        assert_eq!((reported.choice, reported.links), (false, vec![ClusterName::from("eu")]));
+
+        let relabelled = before.change(&fleet(&[("eu", view("test", 1))], &[("a", "x"), ("b", "x")]));
+        assert_eq!((relabelled.choice, relabelled.links), (true, vec![]));
+
+        let gone = before.change(&fleet(&[], &[("a", "x"), ("b", "x")]));
+        assert_eq!((gone.choice, gone.links), (true, vec![ClusterName::from("eu")]));
+
+        let namespaces = before.change(&fleet(&[("eu", view("prod", 1))], &[("a", "y"), ("c", "x")]));
+        assert!(!namespaces.choice);
+        assert_eq!(BTreeSet::from_iter(namespaces.namespaces), ["a", "b", "c"].map(str::to_owned).into());
+    }
 }

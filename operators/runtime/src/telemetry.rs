@@ -113,7 +113,8 @@ impl Drop for TelemetryGuard {
 
 /// Sets up logs, traces and the logging of panics for the whole process. Call it once, first thing in `main`.
 pub fn init(settings: &TelemetrySettings) -> Result<TelemetryGuard, TelemetryError> {
-    let filter = EnvFilter::builder().parse(&settings.filter)?;
+    // kube prints whole responses that it cannot read, and a response may be a list of Secrets.
+    let filter = EnvFilter::builder().parse(&settings.filter)?.add_directive("kube_client::client=error".parse()?);
     let guard = TelemetryGuard { spans: settings.otlp_endpoint.as_deref().map(export_to).transpose()? };
     let spans = guard.spans.as_ref().map(|spans| {
         // Thread names and numbers say nothing about tasks that move between threads.

@@ -136,8 +136,9 @@ impl Writer {
 
     /// Applies `desired` to the live object described by `live`. `reverted` are the fields that somebody changed back.
     ///
-    /// The UID goes along, so an object that was deleted meanwhile is not resurrected. What we created we own: conflicts are
-    /// forced. On what we adopted they are reported.
+    /// The UID goes along, so an object that was deleted meanwhile is not resurrected, and so does the version, so that
+    /// nothing is captured that changed hands meanwhile. What we created we own: conflicts are forced. On what we adopted
+    /// they are reported.
     pub async fn apply<K: Kept + Serialize>(
         &self,
         desired: &K,
@@ -153,8 +154,8 @@ impl Writer {
         let name = key.name.clone();
         match request(format!("apply {what}"), api.patch(&name, &params, &Patch::Apply(&body))).await {
             Ok(applied) => {
-                if let (false, Some(uid)) = (reverted.is_empty(), &live.uid) {
-                    self.cache.reverts().record(uid);
+                if let Some(uid) = &live.uid {
+                    self.cache.reverts().record(uid, &fingerprint_of(desired), !reverted.is_empty());
                 }
                 self.expect_seen::<K>(key, &applied.metadata);
                 Ok(())
@@ -223,6 +224,7 @@ impl Writer {
                 "apiVersion": K::api_version(&()), "kind": K::kind(&()),
                 "metadata": {
                     "uid": live.uid,
+                    "resourceVersion": live.resource_version,
                     "labels": self.owner.labels(),
                     "annotations": {ANNOTATION_OWNER_UID: self.owner_uid, ANNOTATION_APPLIED: fingerprint},
                 },
@@ -260,7 +262,7 @@ fn types<K: Kept>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }
 
-pub(crate) fn to_json<K: Serialize>(object: &K) -> Value {
+fn to_json<K: Serialize>(object: &K) -> Value {
     // Our own types have string keys only, so this cannot fail; null would show as a difference, not as an agreement.
     serde_json::to_value(object).unwrap_or(Value::Null)
 }
@@ -269,8 +271,13 @@ fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     meta.annotations.as_ref()?.get(name)
 }
 
+/// Tells one wish from another: the value of the annotation `drover.dev/applied` once `desired` was applied.
+pub fn fingerprint_of(desired: &impl Serialize) -> String {
+    fingerprint(&to_json(desired))
+}
+
 /// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the wish differs.
-pub(crate) fn fingerprint(desired: &Value) -> String {
+fn fingerprint(desired: &Value) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
     let (head, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
     format!("{:016x}", u64::from_be_bytes(*head))

@@ -11,8 +11,9 @@ use drover_crds::{
 };
 use drover_runtime::{
     ApiError, Owner, WriteError,
-    model::{ModelWorld, Requests, Stop, fingerprint},
+    model::{ModelWorld, Requests, Stop},
     operator::owner_of,
+    write::fingerprint_of,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -178,13 +179,16 @@ impl ModelCluster {
         let what = format!("Namespace {name}");
         let marked = |meta: &ObjectMeta| meta.annotations.iter().flatten().any(|(key, _)| key == ANNOTATION_ADOPTED);
         let adopted = adopt || marked(live);
-        let found = self.namespaces.get_mut(&name).filter(|found| Some(&found.uid) == live.uid.as_ref());
+        let found = self.namespaces.get_mut(&name).filter(|found| {
+            let seen = found.meta(&name);
+            (&seen.uid, &seen.resource_version) == (&live.uid, &live.resource_version)
+        });
         let Some(found) = found else { return Err(refused(409, &format!("apply {what}"))) };
         let mut labels = desired.metadata.labels.clone().unwrap_or_default();
         labels.extend(owner_of::<ProjectOperator>(project).labels());
         let mut annotations = desired.metadata.annotations.clone().unwrap_or_default();
         annotations.insert(ANNOTATION_OWNER_UID.into(), project.metadata.uid.clone().unwrap_or_default());
-        annotations.insert(ANNOTATION_APPLIED.into(), fingerprint(desired));
+        annotations.insert(ANNOTATION_APPLIED.into(), fingerprint_of(desired));
         if adopted {
             annotations.insert(ANNOTATION_ADOPTED.into(), "true".into());
         }
@@ -287,7 +291,8 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         for (name, namespace) in &self.namespaces {
             let meta = namespace.meta(name);
             if owner.owns(&meta) {
-                let contested = namespace.reverts >= REVERTS_UNTIL_CONTESTED;
+                let applied = namespace.annotations.get(ANNOTATION_APPLIED).map(|field| field.value.clone());
+                let contested = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
                 namespaces.insert(name.clone(), Seen::Ours { live, contested });
             } else if listed(name) && !deleting {

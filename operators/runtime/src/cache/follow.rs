@@ -88,8 +88,10 @@ impl<K: Kept> Follower<K> {
             if let Err(error) = ended {
                 self.from = None;
                 self.meters.broken_watches.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(kind = K::kind(&()).as_ref(), %error, cause = ?error, "watch broken");
-                self.view.set_health(Health::Broken(Failure::of(&error)));
+                if self.view.set_health(Health::Broken(Failure::of(&error))) {
+                    tracing::warn!(kind = K::kind(&()).as_ref(), %error, "a watch broke; what it showed is stale until it is back");
+                }
+                tracing::debug!(kind = K::kind(&()).as_ref(), cause = ?error, "a watch broke");
                 self.pause().await;
             }
         }

@@ -208,6 +208,12 @@ impl<K: Kept> View<K> {
         }
     }
 
+    /// The keys of all objects, undecodable ones included.
+    #[must_use]
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.0.read().keys().cloned().collect()
+    }
+
     /// All objects that decode, in no particular order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
@@ -340,7 +346,8 @@ impl<K: Kept> Shared<K> {
         self.reached.swap(revision, Ordering::AcqRel)
     }
 
-    pub(super) fn set_health(&self, health: Health) {
+    /// Notes how fresh the view is, and says whether that is new.
+    pub(super) fn set_health(&self, health: Health) -> bool {
         let changed = self.health.send_if_modified(|current| {
             let changed = *current != health;
             *current = health;
@@ -352,6 +359,7 @@ impl<K: Kept> Shared<K> {
                 listener();
             }
         }
+        changed
     }
 }
 

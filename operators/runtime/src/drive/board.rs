@@ -57,10 +57,6 @@ impl Identity {
 }
 
 impl<O: Operator> Board<O> {
-    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
-        self.0.keys().cloned()
-    }
-
     pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.0.remove(key);
     }

@@ -10,7 +10,7 @@ mod part;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -185,16 +185,8 @@ impl<O: Operator> Driver<O> {
         loop {
             let now = fleet.borrow_and_update().clone();
             let change = before.change(&now);
-            if change.choice {
-                self.lock_board().keys().for_each(|key| self.queue.push(Task::Object(key)));
-                for object in self.objects.all() {
-                    self.queue.push(Task::Object(ObjectKey::of(object.meta())));
-                }
-                let places = self.lock_board().places();
-                for (key, place) in places {
-                    self.queue.push(Task::Part(key, place));
-                }
-            }
+            let namespaces: BTreeSet<String> = change.namespaces.into_iter().collect();
+            self.wake_all(|key| change.choice || namespaces.contains(&key.namespace));
             for cluster in change.links {
                 self.wake_place(&Place::Cluster(cluster));
             }
@@ -203,6 +195,17 @@ impl<O: Operator> Driver<O> {
             if fleet.changed().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Looks anew at every object that `chosen` picks, as a whole and at each of its places.
+    fn wake_all(&self, chosen: impl Fn(&ObjectKey) -> bool) {
+        let known = self.lock_board().places();
+        for (key, place) in known.into_iter().filter(|(key, _)| chosen(key)) {
+            self.queue.push(Task::Part(key, place));
+        }
+        for key in self.objects.keys().into_iter().filter(chosen) {
+            self.queue.push(Task::Object(key));
         }
     }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams},
-    core::DynamicObject,
+    core::{DynamicObject, object::HasStatus},
     discovery::ApiResource,
 };
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ use crate::{
 
 /// At most one status write per object in this time.
 const STATUS_PACE: Duration = Duration::from_secs(1);
+/// So many times longer the warm-up is for an object whose status already speaks of its spec.
+const KNOWN_FACTOR: u32 = 5;
 /// How long a status waits for verdicts after a change, so that it need not be written twice.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -103,14 +105,18 @@ impl<O: Operator> Driver<O> {
                     return Ok(After::At(*at + STATUS_PACE));
                 }
             }
-            let patient_until = (tracked.pending_since + PATIENCE).max(self.started + self.context.settings.warm_up);
+            // A restart must not replace what is known by "no verdict yet" because verdicts take long.
+            let observed =
+                object.status().is_some_and(|status| Some(status.observed_generation()) == object.meta().generation);
+            let warm_up = self.context.settings.warm_up * if observed { KNOWN_FACTOR } else { 1 };
+            let patient_until = (tracked.pending_since + PATIENCE).max(self.started + warm_up);
             if tracked.parts.any_pending() && now < patient_until {
                 return Ok(After::At(patient_until));
             }
             tracked.parts.clone()
         };
         let wall_clock = clock::now();
-        let previous = kube::core::object::HasStatus::status(object.as_ref());
+        let previous = object.status();
         let generation = object.meta().generation.unwrap_or_default();
         let fresh = finish(previous, O::summarise(object, &parts, wall_clock), generation, wall_clock);
         if previous == Some(&fresh) {
@@ -175,7 +181,12 @@ impl<O: Operator> Driver<O> {
         if fresh.conditions == before {
             return Ok(());
         }
-        let status = json!({"observedGeneration": meta.generation, "conditions": fresh.conditions});
+        // With the rest of the status as it is: an apply takes away what the same manager leaves out.
+        let mut status = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
+        if let Some(fields) = status.as_object_mut() {
+            fields.insert("observedGeneration".to_owned(), json!(meta.generation));
+            fields.insert("conditions".to_owned(), json!(fresh.conditions));
+        }
         self.patch_status(key, meta, &status).await.map(|_| ())
     }
 

@@ -18,8 +18,11 @@ use crate::{
     task::Task,
 };
 
-/// A view that is not followed for longer than this is worth a word in the status.
+/// A view that the server refuses for longer than this is worth a word in the status.
 const STALE_LIMIT: Duration = Duration::from_secs(10);
+/// Whether a cluster can be reached is for its probe to say, which takes its time; only a view that stays broken although
+/// the cluster counts as connected is worth a word then.
+const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// Verdicts of many places within this time cost one object pass.
@@ -126,7 +129,9 @@ impl<O: Operator> Driver<O> {
             };
             (health, known.stale_since.get_or_insert_with(Instant::now).elapsed())
         };
-        if let (Health::Broken(failure), true) = (health, stale_for >= STALE_LIMIT) {
+        if let Health::Broken(failure) = health
+            && stale_for >= stale_limit(&failure)
+        {
             self.record_failure(key, &site.place, failure);
         }
         Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
@@ -187,6 +192,13 @@ impl Attached {
     /// The health of the first view that is not live; none if all are.
     fn worst_health(&self) -> Option<Health> {
         self.followed.iter().map(|view| view.health()).find(|health| *health != Health::Live)
+    }
+}
+
+fn stale_limit(failure: &Failure) -> Duration {
+    match failure.class {
+        Class::Transient | Class::Unreachable => UNREACHED_LIMIT,
+        Class::Conflict | Class::Blocked | Class::Invalid | Class::Bug => STALE_LIMIT,
     }
 }
 

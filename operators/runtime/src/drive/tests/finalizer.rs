@@ -29,6 +29,19 @@ async fn the_finalizer_is_set_before_the_first_act_and_kept_until_every_place_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_is_woken_before_the_finalizer_is_seen_waits_for_it() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &plain());
+    rig.server.hold_watches(true);
+    rig.until("it is set", || rig.server.finalizers("toy") == [OURS]).await;
+    rig.wake("toy");
+    sleep(seconds(10)).await;
+    assert!(rig.stage.passes("toy").is_empty());
+    rig.server.hold_watches(false);
+    rig.until_ready("toy").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn finalizers_of_others_stay_and_what_only_waits_for_them_is_left_alone() {
     let rig = Rig::warm().await;
     rig.server.create("toy", &plain());
