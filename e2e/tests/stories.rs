@@ -243,3 +243,32 @@ async fn the_management_cluster_itself_may_be_a_cluster_of_the_fleet() {
         installation.kubectl(&["get", "namespace", "team-web", "--output=jsonpath={.metadata.labels}"]).unwrap();
     assert!(found.contains("drover.dev/owner-name"), "{found}");
 }
+
+#[tokio::test]
+async fn a_namespace_in_conflict_is_named_and_holds_up_no_other() {
+    let Some(installation) = story("a field conflict", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    for (name, labels) in [("team-a", json!({"tier": "silver"})), ("team-b", json!({}))] {
+        let mut theirs = namespace(name);
+        theirs["metadata"]["labels"] = labels;
+        apply_to(eu, &theirs.to_string()).unwrap();
+    }
+    let mut open = cluster("eu");
+    open["spec"]["tenants"][0]["adopt"] = "Allowed".into();
+    installation.apply(&open.to_string()).unwrap();
+    let mut shop = project("shop", &["team-a", "team-b", "team-c"]);
+    shop["spec"]["namespaceMetadata"] = json!({"labels": {"tier": "gold"}});
+    for number in 0..2 {
+        shop["spec"]["namespaces"][number]["onExisting"] = "Adopt".into();
+    }
+    installation.apply(&shop.to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/FieldConflict").await;
+    let message = get(&installation, "project", "shop").unwrap()["status"]["problems"][0]["message"].to_string();
+    assert!(message.contains("tier") && message.contains("kubectl"), "{message}");
+    for (name, tier) in [("team-a", "silver"), ("team-b", "gold"), ("team-c", "gold")] {
+        namespace_becomes(&installation, "eu", name, "the tier is as expected", |namespace| {
+            namespace.is_some_and(|namespace| namespace["metadata"]["labels"]["tier"] == tier)
+        })
+        .await;
+    }
+}

@@ -61,6 +61,11 @@ impl Operator for ProjectOperator {
         act::act(&site.writer::<Self>(project), action).await
     }
 
+    /// Every action is about another namespace.
+    fn holds_up(_: &plan::Action) -> bool {
+        false
+    }
+
     fn summarise(project: &Project, parts: &Parts<plan::Part>, _now: Timestamp) -> ProjectStatus {
         summary::summarise(project, parts)
     }

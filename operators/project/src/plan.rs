@@ -116,8 +116,6 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     if project.spec.suspend {
         actions.clear();
     }
-    // An adopted namespace may meet a conflict, and the first error ends the pass: what is only ours goes first.
-    actions.sort_by_key(|action| matches!(action, Action::Adopt { .. }) || is_adopted_apply(action));
     let next = if look_again { Next::At(now + LOOK_AGAIN) } else { Next::Watch };
     Plan { part, actions, next }
 }
@@ -228,10 +226,6 @@ fn held(seen: &Seen) -> Option<&ObjectMeta> {
         Seen::Ours { live, .. } => Some(&live.metadata),
         Seen::Absent | Seen::Foreign { .. } => None,
     }
-}
-
-fn is_adopted_apply(action: &Action) -> bool {
-    matches!(action, Action::Apply { live, .. } if live.annotations().contains_key(ANNOTATION_ADOPTED))
 }
 
 /// Whether this very Project let the namespace go: it may take it up again without being asked, for example after a folder

@@ -47,6 +47,16 @@ impl Class {
         }
     }
 
+    /// Whether the failure is about one thing that was asked for, and not about the whole server: then something
+    /// independent of it may succeed all the same.
+    #[must_use]
+    pub fn is_about_one_thing(self) -> bool {
+        match self {
+            Self::Conflict | Self::Blocked | Self::Invalid => true,
+            Self::Transient | Self::Unreachable | Self::Bug => false,
+        }
+    }
+
     /// The value of the metric label `class`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

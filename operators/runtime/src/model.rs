@@ -143,12 +143,10 @@ fn run<O: Operator, W: ModelWorld<O>>(
         let Plan { actions, next, .. } = decide(object, world, now);
         wanted = format!("{actions:?}");
         let idle = actions.is_empty();
-        let stop = actions.into_iter().find_map(|action| world.apply(object, action, &mut requests).err());
-        let refused = match stop {
-            Some(Stop::Crash) => return Ok(End::Crashed),
-            Some(Stop::Refused(error)) => Some(Failure::of(&error)),
-            None if requests.are_spent() => return Ok(End::Crashed),
-            None => None,
+        let refused = match act::<O, W>(object, world, actions, &mut requests) {
+            Err(Crashed) => return Ok(End::Crashed),
+            Ok(None) if requests.are_spent() => return Ok(End::Crashed),
+            Ok(refused) => refused,
         };
         world.settle();
         match refused {
@@ -161,4 +159,33 @@ fn run<O: Operator, W: ModelWorld<O>>(
         }
     }
     Err(Restless(wanted))
+}
+
+/// The process died.
+struct Crashed;
+
+/// Does the actions as the shell does, and returns the first refusal.
+fn act<O: Operator, W: ModelWorld<O>>(
+    object: &O::Kind,
+    world: &mut W,
+    actions: Vec<O::Action>,
+    requests: &mut Requests,
+) -> Result<Option<Failure>, Crashed> {
+    let mut refused = None;
+    for action in actions {
+        let holds_up = O::holds_up(&action);
+        match world.apply(object, action, requests) {
+            Ok(()) => {}
+            Err(Stop::Crash) => return Err(Crashed),
+            Err(Stop::Refused(error)) => {
+                let failure = Failure::of(&error);
+                let goes_on = !holds_up && failure.class.is_about_one_thing();
+                refused.get_or_insert(failure);
+                if !goes_on {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(refused)
 }

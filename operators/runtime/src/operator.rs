@@ -65,6 +65,12 @@ pub trait Operator: Send + Sync + Sized + 'static {
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Whether a failure of `action` holds up what comes after it in the plan. Unless the actions of a plan are independent
+    /// of one another it does: a grant must not follow a guard that failed.
+    fn holds_up(_action: &Self::Action) -> bool {
+        true
+    }
+
     /// Joins what all places say to one status. Pure. Transition times and `observedGeneration` are the shell's.
     fn summarise(object: &Self::Kind, parts: &Parts<Self::Part>, now: Timestamp) -> StatusOf<Self>;
 }
@@ -73,7 +79,7 @@ pub trait Operator: Send + Sync + Sized + 'static {
 pub struct Plan<O: Operator> {
     /// What this place contributes to the status.
     pub part: O::Part,
-    /// What to do, in this order. The first failure ends the pass.
+    /// What to do, in this order. The first failure ends the pass, see [`Operator::holds_up`].
     pub actions: Vec<O::Action>,
     /// What comes after the actions.
     pub next: Next,

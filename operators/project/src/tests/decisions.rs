@@ -189,14 +189,6 @@ fn what_this_project_let_go_is_taken_up_again_without_being_asked() {
 }
 
 #[test]
-fn what_is_adopted_comes_last_as_it_may_meet_a_conflict() {
-    let spec = "namespaces: [{name: team-a-db, onExisting: Adopt}, {name: team-a-log}, {name: team-a-web}]";
-    let there = "{team-a-db: {}, team-a-log: {heldBy: team-a/shop, adopted: true, applied: {old: label}}}";
-    let expected = ["create Namespace team-a-web", "adopt Namespace team-a-db", "apply Namespace team-a-log"];
-    assert_eq!(decided(ADOPTING, spec, there), expected);
-}
-
-#[test]
 fn what_is_not_listed_any_more_is_let_go_and_stays() {
     let there = "{team-a-old: {heldBy: team-a/shop}, team-a-theirs: {}, team-a-other: {heldBy: team-a/other}}";
     for policy in ["Orphan", "Delete"] {

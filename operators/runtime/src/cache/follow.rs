@@ -153,7 +153,6 @@ impl<K: Kept> Follower<K> {
     }
 
     async fn list(&mut self) -> Result<String, ApiError> {
-        self.meters.lists.fetch_add(1, Ordering::Relaxed);
         let what = format!("list {}", K::plural(&()));
         let mut listed = Objects::new();
         let mut params = ListParams::default().labels(self.query.as_str()).limit(PAGE);
@@ -167,6 +166,7 @@ impl<K: Kept> Follower<K> {
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.unwrap_or_default();
                 self.view.replace(listed);
+                self.meters.lists.fetch_add(1, Ordering::Relaxed);
                 self.check_rollback(self.view.reached(revision(Some(&version))), &version);
                 return Ok(version);
             }

@@ -65,7 +65,7 @@ impl LabelQuery {
 /// Counters of one cache, for metrics and tests.
 #[derive(Debug, Default)]
 pub struct CacheMeters {
-    /// Full lists.
+    /// Full lists that were answered.
     pub lists: AtomicU64,
     /// Watches that ended otherwise than in good order.
     pub broken_watches: AtomicU64,

@@ -77,15 +77,35 @@ impl<O: Operator> Driver<O> {
         if !self.has_failed(key, &site.place) {
             self.record(key, &site.place, Some(part.clone()), Standing::Current);
         }
-        for action in actions {
-            tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
-            if let Err(error) = self.operator.act(object, site, action).await {
-                return self.record_failure(key, &site.place, Failure::of(&error));
-            }
+        if let Err(failure) = self.act(key, object, site, actions).await {
+            return self.record_failure(key, &site.place, failure);
         }
         self.record(key, &site.place, Some(part), Standing::Current);
         // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
         After::At(Instant::now() + SETTLE_PAUSE)
+    }
+
+    /// Does the actions in their order, up to the first failure that holds up the rest. Returns the first one.
+    async fn act(
+        &self,
+        key: &ObjectKey,
+        object: &O::Kind,
+        site: &Site,
+        actions: Vec<O::Action>,
+    ) -> Result<(), Failure> {
+        let mut outcome = Ok(());
+        for action in actions {
+            let holds_up = O::holds_up(&action);
+            tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
+            if let Err(error) = self.operator.act(object, site, action).await {
+                let failure = Failure::of(&error);
+                if holds_up || !failure.class.is_about_one_thing() {
+                    return Err(failure);
+                }
+                outcome = outcome.and(Err(failure));
+            }
+        }
+        outcome
     }
 
     fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
