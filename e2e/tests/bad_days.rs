@@ -208,32 +208,12 @@ async fn an_object_that_does_not_decode_stalls_alone() {
         .unwrap();
     reads(&installation, "project", "broken", "Stalled", "True/InvalidObject").await;
     // One that was good and becomes unreadable keeps what it has.
-    installation
-        .kubectl(&[
-            "patch",
-            "project",
-            "shop",
-            "--namespace=team",
-            "--type=merge",
-            "--patch",
-            r#"{"spec":{"suspend":"no"}}"#,
-        ])
-        .unwrap();
+    patch_shop(&installation, r#"{"spec":{"suspend":"no"}}"#);
     reads(&installation, "project", "shop", "Stalled", "True/InvalidObject").await;
     assert!(downstream_namespace(&installation, "eu", "team-web").unwrap().is_some(), "unknown is not gone");
     installation.apply(&project("fine", &["team-fine"]).to_string()).unwrap();
     converged(&installation, "fine").await;
-    installation
-        .kubectl(&[
-            "patch",
-            "project",
-            "shop",
-            "--namespace=team",
-            "--type=merge",
-            "--patch",
-            r#"{"spec":{"suspend":false}}"#,
-        ])
-        .unwrap();
+    patch_shop(&installation, r#"{"spec":{"suspend":false}}"#);
     converged(&installation, "shop").await;
 }
 
@@ -251,6 +231,11 @@ async fn a_cluster_object_that_does_not_decode_stays_connected_as_it_was_read_la
     installation.apply(&project("shop", &["team-web", "team-db", "team-late"]).to_string()).unwrap();
     converged(&installation, "shop").await;
     assert!(downstream_namespace(&installation, "us", "team-late").unwrap().is_some());
+}
+
+fn patch_shop(installation: &Installation, patch: &str) {
+    let arguments = ["patch", "project", "shop", "--namespace=team", "--type=merge", "--patch", patch];
+    installation.kubectl(&arguments).unwrap();
 }
 
 async fn restart_drover_as_itself(installation: &mut Installation, how: End) {

@@ -1,5 +1,6 @@
 //! Events on condition transitions: best effort, off the hot path.
 
+use drover_crds::condition::STALLED;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client,
@@ -36,9 +37,8 @@ impl EventSink {
 
     /// Publishes that `condition` of `object` changed.
     pub fn transition(&self, object: &ObjectReference, condition: &Condition) {
-        let good = (condition.status == "True") != is_negative(&condition.type_);
         let event = Event {
-            type_: if good { EventType::Normal } else { EventType::Warning },
+            type_: severity(condition),
             reason: condition.reason.clone(),
             note: Some(format!("{} is {}: {}", condition.type_, condition.status, condition.message)),
             action: ACTION.to_owned(),
@@ -49,6 +49,32 @@ impl EventSink {
     }
 }
 
-fn is_negative(condition: &str) -> bool {
-    condition == drover_crds::condition::STALLED
+/// What is only on its way is nothing to warn of.
+const ON_THE_WAY: [&str; 3] = ["Progressing", "Connecting", "Deleting"];
+
+fn severity(condition: &Condition) -> EventType {
+    let good = (condition.status == "True") != (condition.type_ == STALLED);
+    if good || ON_THE_WAY.contains(&condition.reason.as_str()) { EventType::Normal } else { EventType::Warning }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_crds::condition::READY;
+
+    use super::*;
+    use crate::status::condition;
+
+    #[test]
+    fn only_what_needs_a_look_is_a_warning() {
+        for (kind, holds, reason, warns) in [
+            (READY, true, "Ready", false),
+            (READY, false, "Progressing", false),
+            (READY, false, "Connecting", false),
+            (READY, false, "DialFailed", true),
+            (STALLED, true, "InvalidObject", true),
+        ] {
+            let warned = matches!(severity(&condition(kind, holds, reason, "")), EventType::Warning);
+            assert_eq!(warned, warns, "{kind} {holds} {reason}");
+        }
+    }
 }
