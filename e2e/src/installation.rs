@@ -17,6 +17,9 @@ use crate::{Components, ControlPlane, Options};
 /// The user that `drover` is in audit logs, on the management cluster and downstream.
 pub const DROVER_USER: &str = "drover";
 
+/// The name of an installation that was given none.
+const DEFAULT_NAME: &str = "e2e";
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -40,6 +43,8 @@ pub struct Installation {
     started: usize,
     components: Components,
     audit: bool,
+    /// Under which clusters are claimed. It outlives the management cluster.
+    pub name: String,
 }
 
 impl Installation {
@@ -56,7 +61,8 @@ impl Installation {
             downstream.insert(plane.name().to_owned(), plane);
         }
         let Plan { components, audit, .. } = *plan;
-        let installation = Self { management, downstream, replicas: Vec::new(), started: 0, components, audit };
+        let name = DEFAULT_NAME.to_owned();
+        let installation = Self { management, downstream, replicas: Vec::new(), started: 0, components, audit, name };
         installation.install()?;
         Ok(installation)
     }
@@ -135,6 +141,7 @@ impl Installation {
                 "--admin-address=127.0.0.1:0",
                 "--log-format=text",
                 &format!("--identity={identity}"),
+                &format!("--installation={}", self.name),
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -50,6 +50,7 @@ async fn a_stopped_cluster_is_said_hurts_nobody_and_returns_alone() {
     assert!(alone < Duration::from_secs(10), "eu was held up: {alone:?}");
 
     // A restart of drover while the cluster is away forgets nothing, and writes nothing.
+    rest().await;
     let before = marks(&installation);
     restart_drover(&mut installation, End::Terminate).await;
     rest().await;

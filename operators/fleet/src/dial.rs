@@ -5,77 +5,127 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{HeaderValue, Uri, header::USER_AGENT};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    client::legacy::{
+        Client as HttpClient,
+        connect::{HttpConnector, proxy::Tunnel},
+    },
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
 };
-use tower::{BoxError, Service, ServiceBuilder};
+use tokio::net::TcpStream;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
+
+use crate::{
+    expiry::life_of_certificate,
+    kubeconfig::Access,
+    line::{Line, Rules, may_dial},
+    proxy::Proxy,
+};
 
 /// TCP only; what is left of [`DIAL_LIMIT`] is for TLS.
 const TCP_LIMIT: Duration = Duration::from_secs(4);
-/// The whole dial: DNS, TCP and TLS. The connector's own limit does not cover TLS. Below the default timeout of a probe,
-/// 10 s, so that the hop that hangs is named and not always the probe's own timeout.
+/// The whole dial: DNS, TCP, the proxy and TLS. The connector's own limit does not cover TLS. Below the default timeout of a
+/// probe, 10 s, so that the hop that hangs is named and not always the probe's own timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
 const PING_AFTER: Duration = Duration::from_secs(15);
 /// … and given up when the answer takes longer than this.
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// A client and a count of its dials. A new dial means that another server may answer.
-#[derive(Clone)]
-pub(crate) struct Dialled {
-    pub(crate) client: Client,
-    pub(crate) dials: Arc<AtomicUsize>,
+/// The way to a proxy or to an API server, with TLS on it or not.
+type Road = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Roads = BoxCloneSyncService<Uri, Road, BoxError>;
+type Secured = MaybeHttpsStream<Road>;
+
+/// Prepares a client for a downstream cluster, on which the rules of `line` hold; nothing is dialled yet.
+pub(crate) fn dialled(access: &Access, line: &Arc<Line>) -> Result<Client, kube::Error> {
+    let config = with_agent(&access.config);
+    let proxy = Proxy::to(&config.cluster_url, access.proxy_url.as_deref());
+    let http = http(&config, proxy, Some(Arc::clone(line)))?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .layer(Rules(Arc::clone(line)))
+        .service(http);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-/// Prepares a client for `config`; nothing is dialled yet.
-pub(crate) fn dialled(config: &Config) -> Result<Dialled, kube::Error> {
-    let mut config = config.clone();
-    config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("drover/", env!("CARGO_PKG_VERSION")))));
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(TCP_LIMIT));
-    let tls = config.rustls_client_config()?;
-    let mut https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
-    if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
-        https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
-    }
-    let dials = Arc::new(AtomicUsize::new(0));
-    let connector = Bounded { inner: https.enable_http2().wrap_connector(tcp), dials: Arc::clone(&dials) };
-    let http = HttpClient::builder(TokioExecutor::new())
-        .http2_only(true)
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .http2_keep_alive_interval(PING_AFTER)
-        .http2_keep_alive_timeout(PING_LIMIT)
-        .http2_keep_alive_while_idle(true)
-        .build::<_, Body>(connector);
+/// A client for the management cluster, over one HTTP/2 connection as for every other cluster.
+pub fn connect(config: &Config) -> Result<Client, kube::Error> {
+    let config = with_agent(config);
+    let proxy = Proxy::to(&config.cluster_url, None);
+    let http = http(&config, proxy, None)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);
-    Ok(Dialled { client: Client::new(service, config.default_namespace.clone()), dials })
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-/// A client for the management cluster, over one HTTP/2 connection as for every other cluster.
-pub fn connect(config: &Config) -> Result<Client, kube::Error> {
-    dialled(config).map(|dialled| dialled.client)
+fn with_agent(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("drover/", env!("CARGO_PKG_VERSION")))));
+    config
+}
+
+fn http(
+    config: &Config,
+    proxy: Option<Proxy>,
+    line: Option<Arc<Line>>,
+) -> Result<HttpClient<Dialler, Body>, kube::Error> {
+    let tls = config.rustls_client_config()?;
+    let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
+    if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
+        https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
+    }
+    let inner = https.enable_http2().wrap_connector(roads(proxy).map_err(kube::Error::Service)?);
+    Ok(HttpClient::builder(TokioExecutor::new())
+        .http2_only(true)
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(PING_AFTER)
+        .http2_keep_alive_timeout(PING_LIMIT)
+        .http2_keep_alive_while_idle(true)
+        .build(Dialler { inner, line }))
+}
+
+/// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.
+fn roads(proxy: Option<Proxy>) -> Result<Roads, BoxError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(TCP_LIMIT));
+    let Some(Proxy { uri, authorization }) = proxy else {
+        return Ok(BoxCloneSyncService::new(tcp.map_response(MaybeHttpsStream::Http).map_err(BoxError::from)));
+    };
+    // A proxy with TLS of its own is trusted as everything else on this machine: by the system's authorities.
+    let to_proxy = if uri.scheme_str() == Some("https") {
+        let https = HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_http1();
+        BoxCloneSyncService::new(https.wrap_connector(tcp))
+    } else {
+        BoxCloneSyncService::new(tcp.map_response(MaybeHttpsStream::Http).map_err(BoxError::from))
+    };
+    let tunnel = Tunnel::new(uri, to_proxy);
+    let tunnel = match authorization {
+        Some(authorization) => tunnel.with_auth(authorization),
+        None => tunnel,
+    };
+    Ok(BoxCloneSyncService::new(tunnel.map_err(|error| ProxyFailed(error.into()).into())))
 }
 
 /// The dial did not end in time. By then TCP was up, so TLS hangs.
@@ -83,31 +133,48 @@ pub fn connect(config: &Config) -> Result<Client, kube::Error> {
 #[error("the TLS handshake did not end in time")]
 pub(crate) struct HandshakeTimeout;
 
-/// Counts dials and bounds the whole of each.
+/// There is no way through the proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy cannot be reached, or does not connect to the API server")]
+pub(crate) struct ProxyFailed(#[source] BoxError);
+
+/// Bounds the whole of each dial, and keeps a line's record of them.
 #[derive(Clone)]
-struct Bounded<S> {
-    inner: S,
-    dials: Arc<AtomicUsize>,
+struct Dialler {
+    inner: HttpsConnector<Roads>,
+    line: Option<Arc<Line>>,
 }
 
-impl<S> Service<Uri> for Bounded<S>
-where
-    S: Service<Uri> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Response: Send + 'static,
-{
-    type Response = S::Response;
+impl Service<Uri> for Dialler {
+    type Response = Secured;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Secured, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        self.dials.fetch_add(1, Ordering::Relaxed);
+        let line = self.line.clone();
+        if line.is_some()
+            && let Err(refused) = may_dial()
+        {
+            return Box::pin(async { Err(refused.into()) });
+        }
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
-        Box::pin(async move { dial.await.map_err(|_| HandshakeTimeout)?.map_err(Into::into) })
+        Box::pin(async move {
+            let stream = dial.await.map_err(|_| HandshakeTimeout)??;
+            if let Some(line) = line {
+                line.dialled(presented(&stream).and_then(life_of_certificate));
+            }
+            Ok(stream)
+        })
     }
+}
+
+/// The certificate that the server showed, as DER.
+fn presented(stream: &Secured) -> Option<&[u8]> {
+    let MaybeHttpsStream::Https(stream) = stream else { return None };
+    let (_, session) = stream.inner().get_ref();
+    session.peer_certificates()?.first().map(AsRef::as_ref)
 }

@@ -15,6 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+use crate::hold::Claimant;
 use crate::remote::{Remote, Report, Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
@@ -29,6 +30,7 @@ struct Inner {
     clusters: View<Cluster>,
     secrets: View<Secret>,
     namespace: String,
+    installation: Arc<str>,
     namespaces: View<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
     dial_slots: Arc<Semaphore>,
@@ -60,18 +62,25 @@ impl fmt::Debug for Fleet {
 impl Fleet {
     /// The fleet that `management` describes. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only.
     #[must_use]
-    pub fn new(management: Arc<Cache>, namespace: &str) -> Self {
+    pub fn new(management: Arc<Cache>, namespace: &str, installation: &str) -> Self {
         Self(Arc::new(Inner {
             clusters: management.view(&LabelQuery::everything()),
             secrets: management.view_in(namespace, &LabelQuery::everything()),
             namespaces: management.view(&LabelQuery::everything()),
             namespace: namespace.to_owned(),
+            installation: installation.into(),
             management,
             members: Mutex::default(),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
             changed: Notify::new(),
             view: watch::Sender::new(FleetView::default()),
         }))
+    }
+
+    /// The name of this installation of Drover, under which it claims clusters.
+    #[must_use]
+    pub fn installation(&self) -> &str {
+        &self.0.installation
     }
 
     /// Snapshots of the fleet, as it changes.
@@ -151,7 +160,8 @@ impl Fleet {
     fn start(&self, name: ClusterName, target: Target) -> Member {
         let uid = target.cluster.uid();
         let (sender, receiver) = watch::channel(target);
-        let remote = Remote::new(receiver, self.0.management.client(), Arc::clone(&self.0.dial_slots));
+        let slots = Arc::clone(&self.0.dial_slots);
+        let remote = Remote::new(receiver, self.0.management.client(), self.claimant(), slots);
         let fleet = Arc::downgrade(&self.0);
         let run = remote.run(move |report| {
             if let Some(inner) = fleet.upgrade() {
@@ -159,6 +169,39 @@ impl Fleet {
             }
         });
         Member { uid, report: Report::default(), reports: 0, target: sender, task: tokio::spawn(run).abort_handle() }
+    }
+
+    fn claimant(&self) -> Claimant {
+        let (rivals, own) = (Arc::downgrade(&self.0), self.0.namespaces.clone());
+        Claimant {
+            installation: Arc::clone(&self.0.installation),
+            rivals: Arc::new(move |uid, named| {
+                rivals.upgrade().map(|inner| Self(inner).rivals(uid, named)).unwrap_or_default()
+            }),
+            own_uid: Arc::new(move || own.get(&ObjectKey::cluster_scoped("kube-system"))?.uid()),
+        }
+    }
+
+    /// The Clusters that may stand for the cluster with this `uid`, older ones first, then by name.
+    fn rivals(&self, uid: &str, named: Option<&str>) -> Vec<String> {
+        let clusters = self.clusters();
+        let members = self.lock();
+        let known_uid = |name: &ClusterName, cluster: &Cluster| {
+            let seen = members.get(name).and_then(|member| Some(member.report.facts.as_ref()?.uid.clone()));
+            let before = cluster.status.as_ref().and_then(|status| status.cluster_uid.clone());
+            seen.or(before).or_else(|| cluster.spec.expected_uid.clone())
+        };
+        let may_be_it = |(name, cluster): &(&ClusterName, &Arc<Cluster>)| match known_uid(name, cluster) {
+            Some(known) => known == uid,
+            None => named == Some(name.as_str()),
+        };
+        let mut rivals: Vec<_> = clusters
+            .iter()
+            .filter(may_be_it)
+            .map(|(name, cluster)| (cluster.creation_timestamp(), name.to_string()))
+            .collect();
+        rivals.sort();
+        rivals.into_iter().map(|(_, name)| name).collect()
     }
 
     fn reported(&self, name: &ClusterName, report: Report) {
@@ -221,5 +264,9 @@ fn log_link(name: &ClusterName, link: &Link) {
 }
 
 fn same(one: &Report, two: &Report) -> bool {
-    one.link.same(&two.link) && one.facts == two.facts && one.endpoint == two.endpoint && one.rejected == two.rejected
+    let said = |report: &Report| {
+        let Report { link: _, facts, endpoint, rejected, certificates, credential } = report.clone();
+        (facts, endpoint, rejected, certificates, credential)
+    };
+    one.link.same(&two.link) && said(one) == said(two)
 }

@@ -4,7 +4,10 @@ use std::{error::Error, io};
 
 use drover_runtime::{Class, Classify};
 
-use crate::dial::HandshakeTimeout;
+use crate::{
+    dial::{HandshakeTimeout, ProxyFailed},
+    line::TooLarge,
+};
 
 /// The hop that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,21 @@ pub enum Hop {
         /// The UID that answers.
         found: String,
     },
+    /// Another Cluster of this installation stands for the same cluster.
+    #[error(
+        "the Cluster {0} stands for this cluster already, so nothing is written to it in the name of this one; delete one of the two"
+    )]
+    DuplicateOf(String),
+    /// Another installation of Drover holds the cluster.
+    #[error(
+        "the installation {0} of Drover holds this cluster, so nothing is written to it; to take it over, set spec.claim.takeFrom: {0}"
+    )]
+    ClaimedByOther(String),
+    /// It sends more than is accepted.
+    #[error(
+        "the cluster sends more than Drover accepts, so it was disconnected; it is tried again in ten minutes, or when its Cluster or Secret changes"
+    )]
+    TooLarge,
     /// The server is too old.
     #[error("Kubernetes {0} is not supported; 1.30 or newer is needed")]
     UnsupportedVersion(String),
@@ -54,6 +72,9 @@ impl Hop {
             | Self::Forbidden(_)
             | Self::Tls("the certificate is not trusted")
             | Self::IdentityMismatch { .. }
+            | Self::DuplicateOf(_)
+            | Self::ClaimedByOther(_)
+            | Self::TooLarge
             | Self::UnsupportedVersion(_) => true,
             Self::Dns | Self::Dial(_) | Self::Tls(_) | Self::ApiServer(..) | Self::Timeout => false,
         }
@@ -62,12 +83,17 @@ impl Hop {
     /// The hop at which the request `what` failed.
     pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => match status.code {
-                401 => Self::Unauthorized,
-                403 => Self::Forbidden(what),
-                code => Self::ApiServer(code, what),
-            },
+            kube::Error::Api(status) => Self::of_status(what, status.code),
             other => Self::of_connection(other),
+        }
+    }
+
+    /// The hop at which the request `what` failed that was answered with `code`.
+    pub(crate) fn of_status(what: &'static str, code: u16) -> Self {
+        match code {
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden(what),
+            code => Self::ApiServer(code, what),
         }
     }
 
@@ -79,6 +105,12 @@ impl Hop {
     fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
         if cause.is::<HandshakeTimeout>() {
             return Some(Self::Tls("the handshake did not end in time"));
+        }
+        if cause.is::<TooLarge>() {
+            return Some(Self::TooLarge);
+        }
+        if cause.is::<ProxyFailed>() {
+            return Some(Self::Dial("the proxy cannot be reached, or does not connect to it"));
         }
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return Some(Self::Tls(match tls {
@@ -133,6 +165,9 @@ impl Classify for Hop {
             Self::ApiServer(..) => "APIServerNotReady",
             Self::Timeout => "Timeout",
             Self::IdentityMismatch { .. } => "IdentityMismatch",
+            Self::DuplicateOf(_) => "DuplicateOf",
+            Self::ClaimedByOther(_) => "ClaimedByOther",
+            Self::TooLarge => "TooLarge",
             Self::UnsupportedVersion(_) => "UnsupportedVersion",
         }
     }

@@ -1,9 +1,15 @@
 //! A kubeconfig is code: only inline data is accepted, nothing of it is run, and no file is read.
 
+use std::fmt;
+
 use kube::config::{
     AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
 
+use crate::{
+    expiry::{self, CredentialLife, SeenCertificate},
+    proxy,
+};
 use drover_runtime::{Class, Classify};
 use secrecy::ExposeSecret as _;
 
@@ -51,12 +57,30 @@ impl Classify for KubeconfigError {
     }
 }
 
+/// What a kubeconfig says, as far as it is used.
+pub struct Access {
+    /// Server, authority and credential.
+    pub config: Config,
+    /// The proxy that it names; its password may be in it.
+    pub(crate) proxy_url: Option<String>,
+    /// How long its credential is good for.
+    pub(crate) life: Option<CredentialLife>,
+    /// Its client certificate.
+    pub(crate) certificate: Option<SeenCertificate>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Access").finish_non_exhaustive()
+    }
+}
+
 const INLINE_CREDENTIAL: &str =
     "import the cluster with a service-account token or an inline client certificate instead";
 const INLINE_FILES: &str = "use the matching *-data field (`kubectl config view --flatten --raw` makes it)";
 
 /// Reads the one context of `text` that is wanted, or the current one, and refuses everything but inline data.
-pub async fn parse(text: &str, context: Option<&str>) -> Result<Config, KubeconfigError> {
+pub async fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigError> {
     let all = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?;
     let wanted = context.map(str::to_owned).or_else(|| all.current_context.clone()).unwrap_or_default();
     let no_context = || KubeconfigError::NoContext(wanted.clone());
@@ -69,7 +93,9 @@ pub async fn parse(text: &str, context: Option<&str>) -> Result<Config, Kubeconf
         named(&all.auth_infos, |item| &item.name, |item| item.auth_info.as_ref(), &user_name).ok_or_else(no_context)?;
     check_cluster(cluster)?;
     check_user(user)?;
-    load(minimal(context, cluster, user)).await
+    let (life, certificate) = expiry::of_credential(user);
+    let config = load(minimal(context, cluster, user)).await?;
+    Ok(Access { config, proxy_url: cluster.proxy_url.clone(), life, certificate })
 }
 
 fn named<'a, T, V>(
@@ -88,8 +114,8 @@ fn check_cluster(cluster: &Cluster) -> Result<(), KubeconfigError> {
         "give the CA as certificate-authority-data",
     )?;
     refuse(cluster.certificate_authority.is_some(), "certificate-authority", INLINE_FILES)?;
-    if cluster.proxy_url.is_some() {
-        return Err(KubeconfigError::NotYetImplemented("proxy-url"));
+    if cluster.proxy_url.as_deref().is_some_and(|url| !proxy::is_usable(url)) {
+        return Err(KubeconfigError::NotYetImplemented("proxy-url with another scheme than http and https"));
     }
     if !cluster.server.as_deref().is_some_and(|server| server.starts_with("https://")) {
         return Err(KubeconfigError::Missing("server (an https:// URL)"));
@@ -182,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn inline_data_is_accepted() {
-        let config = parse(&kubeconfig(&good_cluster(), "token: secret"), None).await.unwrap();
+        let config = parse(&kubeconfig(&good_cluster(), "token: secret"), None).await.unwrap().config;
         assert_eq!(config.cluster_url.host(), Some("127.0.0.1"));
         assert!(!config.default_retry);
     }
@@ -218,7 +244,7 @@ mod tests {
             (kubeconfig(&good_cluster(), ""), "InvalidKubeconfig"),
             (kubeconfig(&good_cluster(), r#"token: "s3cr3t\n""#), "InvalidKubeconfig"),
             (kubeconfig(&good_cluster(), "token: ''"), "InvalidKubeconfig"),
-            (kubeconfig(&format!("{}, proxy-url: 'http://p'", good_cluster()), "token: s3cr3t"), "NotYetImplemented"),
+            (kubeconfig(&format!("{}, proxy-url: 'socks5://p'", good_cluster()), "token: s3cr3t"), "NotYetImplemented"),
         ] {
             let error = parse(&text, None).await.unwrap_err();
             assert_eq!(error.reason(), reason, "{text}");

@@ -1,12 +1,6 @@
 //! The life of one connection: dial, identify, probe, replace, let go.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::{Cluster, Connection, SecretKeyReference};
 use drover_runtime::{Cache, Class, Classify, Failure, Link};
@@ -20,8 +14,11 @@ use tokio::{
 
 use crate::{
     dial::dialled,
+    expiry::{CredentialLife, SeenCertificate},
+    hold::Claimant,
     hop::Hop,
     kubeconfig::{self, KubeconfigError},
+    line::{self, Line},
     probe::{self, Facts},
     verdict::{DOUBT_PAUSE, Fault, Hysteresis, Thresholds, Verdict},
 };
@@ -56,11 +53,22 @@ pub struct Report {
     pub endpoint: Option<String>,
     /// Why a changed credential was not taken, while the old connection goes on.
     pub rejected: Option<Failure>,
+    /// Certificates that were seen while the connection was made.
+    pub certificates: Vec<SeenCertificate>,
+    /// How long the credential is good for; none if it does not say so.
+    pub credential: Option<CredentialLife>,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { link: Link::Connecting, facts: None, endpoint: None, rejected: None }
+        Self {
+            link: Link::Connecting,
+            facts: None,
+            endpoint: None,
+            rejected: None,
+            certificates: Vec::new(),
+            credential: None,
+        }
     }
 }
 
@@ -118,12 +126,15 @@ impl From<ConnectError> for Fault {
 pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Client,
+    claimant: Claimant,
     dial_slots: Arc<Semaphore>,
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
     /// A view of the cache changed its health.
     hint: Arc<Notify>,
+    /// What was too large is left alone until then, unless its Cluster or Secret changes.
+    avoided: Option<(Instant, Target)>,
 }
 
 /// A connection that passed.
@@ -132,25 +143,42 @@ struct Serving {
     cache: Arc<Cache>,
     gate: watch::Sender<bool>,
     facts: Facts,
-    endpoint: Option<String>,
-    dials: Arc<AtomicUsize>,
-    dials_seen: usize,
+    contact: Contact,
     probes_since_identified: u32,
+}
+
+/// What there is before anybody answered.
+struct Contact {
+    client: Client,
+    /// None for the management cluster, whose client is not ours to watch over.
+    line: Option<Arc<Line>>,
+    endpoint: Option<String>,
+    credential: Option<CredentialLife>,
+    certificate: Option<SeenCertificate>,
 }
 
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
 const IDENTIFY_EVERY: u32 = 20;
+/// A cluster that sent too much would do so again: it is left alone for this time.
+const AVOIDED_FOR: Duration = Duration::from_mins(10);
 
 impl Remote {
-    pub(crate) fn new(target: watch::Receiver<Target>, management: Client, dial_slots: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(
+        target: watch::Receiver<Target>,
+        management: Client,
+        claimant: Claimant,
+        dial_slots: Arc<Semaphore>,
+    ) -> Self {
         Self {
             target,
             management,
+            claimant,
             dial_slots,
             serving: None,
             hysteresis: Hysteresis::default(),
             rejected: None,
             hint: Arc::default(),
+            avoided: None,
         }
     }
 
@@ -181,7 +209,12 @@ impl Remote {
 
     async fn step(&mut self, target: &Target) {
         let thresholds = thresholds(&target.cluster);
-        let current = self.serving.as_ref().is_some_and(|serving| serving.source == target.source);
+        if self.avoids(target) {
+            return;
+        }
+        // A cluster that is being let go needs its connection to the end, whatever became of its Secret.
+        let leaving = target.cluster.metadata.deletion_timestamp.is_some();
+        let current = self.serving.as_ref().is_some_and(|serving| leaving || serving.source == target.source);
         if current {
             self.rejected = None;
         } else {
@@ -200,6 +233,18 @@ impl Remote {
         }
     }
 
+    /// Whether the cluster is left alone for now because it sent too much.
+    fn avoids(&mut self, target: &Target) -> bool {
+        let same = |at: &Target| {
+            at.source == target.source && at.cluster.metadata.generation == target.cluster.metadata.generation
+        };
+        let avoids = self.avoided.as_ref().is_some_and(|(until, at)| Instant::now() < *until && same(at));
+        if !avoids {
+            self.avoided = None;
+        }
+        avoids
+    }
+
     /// A bad new credential does not cost a working connection; a withdrawn one does. Where the old connection does not
     /// work either, what is wrong with the new credential is what a person has to know.
     fn refused(&mut self, error: ConnectError, thresholds: Thresholds) {
@@ -214,33 +259,48 @@ impl Remote {
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let limit = target.cluster.spec.health_timeout();
-        let (client, dials, endpoint) = self.client(&target.source).await?;
+        let contact = self.contact(&target.source).await?;
         let slot = self.dial_slots.acquire().await;
-        probe::ready(&client, limit).await?;
-        let facts = probe::identify(&client, limit, self.pinned(&target.cluster)).await?;
+        let facts = line::probing(self.introduce(&contact, target)).await?;
         drop(slot);
         let (gate, up) = watch::channel(true);
-        let cache = Arc::new(Cache::new(client, up));
+        let cache = Arc::new(Cache::new(contact.client.clone(), up));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
-        let dials_seen = dials.load(Ordering::Relaxed);
-        let source = target.source.clone();
-        Ok(Serving { source, cache, gate, facts, endpoint, dials, dials_seen, probes_since_identified: 0 })
+        Ok(Serving { source: target.source.clone(), cache, gate, facts, contact, probes_since_identified: 0 })
     }
 
-    async fn client(&self, source: &Source) -> Result<(Client, Arc<AtomicUsize>, Option<String>), ConnectError> {
+    /// The first words with a server: ready, the right one, and ours.
+    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<Facts, Hop> {
+        let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
+        probe::ready(&contact.client, limit).await?;
+        let dial = contact.dials();
+        let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
+        self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
+        contact.identified(dial);
+        Ok(facts)
+    }
+
+    async fn contact(&self, source: &Source) -> Result<Contact, ConnectError> {
         match source {
-            Source::Local => Ok((self.management.clone(), Arc::default(), None)),
+            Source::Local => Ok(Contact {
+                client: self.management.clone(),
+                line: None,
+                endpoint: None,
+                credential: None,
+                certificate: None,
+            }),
             Source::Unreadable => Err(KubeconfigError::Malformed.into()),
             Source::Missing { secret, key } => {
                 Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
             }
             Source::Kubeconfig { text, context } => {
-                let config = kubeconfig::parse(text, context.as_deref()).await?;
-                let endpoint = Some(endpoint(&config.cluster_url));
-                let dialled = dialled(&config).map_err(|_| ConnectError::Unusable)?;
-                Ok((dialled.client, dialled.dials, endpoint))
+                let access = kubeconfig::parse(text, context.as_deref()).await?;
+                let line = Arc::new(Line::new());
+                let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
+                let endpoint = Some(endpoint(&access.config.cluster_url));
+                let (credential, certificate) = (access.life, access.certificate);
+                Ok(Contact { client, line: Some(line), endpoint, credential, certificate })
             }
         }
     }
@@ -253,13 +313,21 @@ impl Remote {
     }
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
-        let Some(serving) = &mut self.serving else { return };
-        match serving.probe(&target.cluster).await {
+        let (Some(serving), claimant) = (&mut self.serving, &self.claimant) else { return };
+        let outcome = line::probing(serving.probe(&target.cluster, claimant)).await;
+        // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
+        let outcome = if serving.is_too_large() { Err(Hop::TooLarge) } else { outcome };
+        let too_large = outcome == Err(Hop::TooLarge);
+        match outcome {
             Ok(()) => self.hysteresis.succeeded(thresholds),
             Err(hop) => self.hysteresis.failed(ConnectError::Hop(hop).into(), thresholds),
         }
         let up = *self.hysteresis.verdict() == Verdict::Connected;
         serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
+        if too_large {
+            self.serving = None;
+            self.avoided = Some((Instant::now() + AVOIDED_FOR, target.clone()));
+        }
     }
 
     fn report(&self) -> Report {
@@ -272,28 +340,59 @@ impl Remote {
         Report {
             link,
             facts: serving.map(|serving| serving.facts.clone()),
-            endpoint: serving.and_then(|serving| serving.endpoint.clone()),
+            endpoint: serving.and_then(|serving| serving.contact.endpoint.clone()),
             rejected: self.rejected.clone(),
+            certificates: serving.map(|serving| serving.contact.certificates()).unwrap_or_default(),
+            credential: serving.and_then(|serving| serving.contact.credential),
         }
     }
 }
 
 impl Serving {
-    async fn probe(&mut self, cluster: &Cluster) -> Result<(), Hop> {
-        let (client, limit) = (self.cache.client(), cluster.spec.health_timeout());
+    async fn probe(&mut self, cluster: &Cluster, claimant: &Claimant) -> Result<(), Hop> {
+        let (client, limit) = (&self.contact.client, cluster.spec.health_timeout());
         if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
             return Err(Hop::IdentityMismatch { expected: expected.clone(), found: self.facts.uid.clone() });
         }
-        probe::ready(&client, limit).await?;
+        probe::ready(client, limit).await?;
         self.probes_since_identified += 1;
-        // After a new dial another server may answer under the same address.
-        let dials = self.dials.load(Ordering::Relaxed);
-        if dials != self.dials_seen || self.probes_since_identified >= IDENTIFY_EVERY {
-            self.facts = probe::identify(&client, limit, Some(&self.facts.uid)).await?;
-            self.dials_seen = dials;
+        let dial = self.contact.dials();
+        if !self.contact.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY {
+            self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
             self.probes_since_identified = 0;
         }
+        claimant.hold(client, cluster, &self.facts.uid).await?;
+        self.contact.identified(dial);
         Ok(())
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.contact.line.as_ref().is_some_and(|line| line.is_too_large()) || self.cache.is_too_large()
+    }
+}
+
+impl Contact {
+    fn dials(&self) -> u64 {
+        self.line.as_ref().map_or(0, |line| line.dials())
+    }
+
+    fn is_identified(&self) -> bool {
+        self.line.as_ref().is_none_or(|line| line.is_identified())
+    }
+
+    fn identified(&self, dial: u64) {
+        if let Some(line) = &self.line {
+            line.identified(dial);
+        }
+    }
+
+    fn certificates(&self) -> Vec<SeenCertificate> {
+        let presented = self.line.as_ref().and_then(|line| line.presented()).map(|life| SeenCertificate {
+            name: "api-server",
+            source: "presented by the API server",
+            not_after: life.not_after,
+        });
+        presented.into_iter().chain(self.certificate.clone()).collect()
     }
 }
 

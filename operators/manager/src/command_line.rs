@@ -52,6 +52,10 @@ pub(crate) struct RunArguments {
     /// Drover's own namespace: the leader Lease and the kubeconfig Secrets of all clusters are there.
     #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
     pub(crate) namespace: String,
+    /// Name of this installation, under which it claims clusters. A set name survives a rebuild of the management cluster.
+    /// Default: the UID of the management cluster's namespace kube-system.
+    #[arg(long, env = "DROVER_INSTALLATION")]
+    pub(crate) installation: Option<String>,
     /// Operators to run. Several Deployments may each run a part.
     #[arg(long, env = "DROVER_OPERATORS", value_enum, value_delimiter = ',', default_values = ["cluster", "project"])]
     pub(crate) operators: Vec<OperatorName>,

@@ -22,8 +22,9 @@ use drover_runtime::{
     request::request,
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Client, Config,
+    Api, Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use prometheus_client::registry::Registry;
@@ -58,6 +59,8 @@ pub(crate) enum RunError {
     Io(#[from] io::Error),
 }
 
+/// Between two attempts to reach the management API server at the start.
+const CONTACT_PAUSE: Duration = Duration::from_secs(2);
 /// How long the rest of the process may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -84,12 +87,15 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
         return Ok(());
     }
     contact.open();
+    let Some(installation) = stop.run_until_cancelled(installation(arguments, &client)).await else {
+        return Ok(());
+    };
     let settings = LeaseSettings::new(&arguments.namespace, lease_name(&arguments.operators), identity(arguments));
     let Some(mut leadership) = LeaderLease::acquire(client.clone(), settings, stop.clone()).await? else {
         return Ok(());
     };
 
-    start(&client, arguments, &registry, &readiness, &mut tasks);
+    start(&client, arguments, &installation, &registry, &readiness, &mut tasks);
     tracing::info!(operators = ?arguments.operators, namespace = arguments.namespace, "leading");
     let outcome = tokio::select! {
         biased;
@@ -156,12 +162,28 @@ async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError
     Ok(drover_fleet::connect(&config)?)
 }
 
+/// The name under which clusters are claimed: the one that was given, else the identity of the management cluster.
+async fn installation(arguments: &RunArguments, client: &Client) -> String {
+    if let Some(name) = arguments.installation.clone().filter(|name| !name.is_empty()) {
+        return name;
+    }
+    let namespaces = Api::<Namespace>::all(client.clone());
+    loop {
+        match request("get the namespace kube-system", namespaces.get_metadata("kube-system")).await {
+            Ok(found) => return found.metadata.uid.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, cause = ?error, "the name of this installation is not known yet");
+                tokio::time::sleep(CONTACT_PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Waits for the management API server: a replica that cannot reach it is not ready, and says so.
 async fn first_contact(client: &Client) {
-    const PAUSE: Duration = Duration::from_secs(2);
     while let Err(error) = request("ask the management API server for its version", client.apiserver_version()).await {
         tracing::warn!(%error, cause = ?error, "the management API server does not answer");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(CONTACT_PAUSE).await;
     }
 }
 
@@ -187,12 +209,13 @@ fn identity(arguments: &RunArguments) -> String {
 fn start(
     client: &Client,
     arguments: &RunArguments,
+    installation: &str,
     registry: &Mutex<Registry>,
     readiness: &Readiness,
     tasks: &mut JoinSet<()>,
 ) {
     let management = Arc::new(Cache::ungated(client.clone()));
-    let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace);
+    let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace, installation);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let events = EventSink::start(client.clone(), "drover");
     let context = || Context {

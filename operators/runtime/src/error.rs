@@ -123,6 +123,12 @@ pub enum ApiError {
         /// The request.
         what: String,
     },
+    /// More came than a cache may hold.
+    #[error("cannot {what}: there is more of it than Drover accepts from one cluster")]
+    TooLarge {
+        /// The request.
+        what: String,
+    },
     /// The connection failed, or the answer could not be read.
     #[error("cannot {what}: the connection to the API server failed")]
     Broken {
@@ -149,7 +155,7 @@ impl ApiError {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(status.code),
-            Self::Timeout { .. } | Self::Broken { .. } => None,
+            Self::Timeout { .. } | Self::TooLarge { .. } | Self::Broken { .. } => None,
         }
     }
 }
@@ -158,13 +164,14 @@ impl Classify for ApiError {
     fn class(&self) -> Class {
         match self {
             Self::Refused { status, .. } => class_of(status),
-            Self::Timeout { .. } | Self::Broken { .. } => Class::Transient,
+            Self::Timeout { .. } | Self::TooLarge { .. } | Self::Broken { .. } => Class::Transient,
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "Timeout",
+            Self::TooLarge { .. } => "TooLarge",
             Self::Broken { .. } => "ConnectionFailed",
             Self::Refused { status, .. } => match class_of(status) {
                 Class::Conflict => "Conflict",

@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     CacheMeters, Kept, LabelQuery,
+    load::weight,
     view::{Entry, Health, ObjectKey, Objects, Shared, revision},
 };
 use crate::{
@@ -133,7 +134,9 @@ impl<K: Kept> Follower<K> {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let entry = Entry::from_guard(object);
                 let version = entry.meta().resource_version.clone();
-                self.view.put(entry);
+                if !self.view.put(entry) {
+                    return Err(ApiError::TooLarge { what: what.to_owned() });
+                }
                 self.saw(version);
             }
             WatchEvent::Deleted(object) => {
@@ -155,12 +158,17 @@ impl<K: Kept> Follower<K> {
     async fn list(&mut self) -> Result<String, ApiError> {
         let what = format!("list {}", K::plural(&()));
         let mut listed = Objects::new();
+        let mut listed_weight = 0;
         let mut params = ListParams::default().labels(self.query.as_str()).limit(PAGE);
         loop {
             let page = request(&*what, self.api.list(&params)).await?;
             for object in page.items {
                 let entry = Entry::from_guard(object);
+                listed_weight += weight(entry.meta());
                 listed.insert(ObjectKey::of(entry.meta()), entry);
+            }
+            if !self.view.fits(listed_weight) {
+                return Err(ApiError::TooLarge { what });
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {

@@ -6,6 +6,7 @@
 
 mod expectations;
 mod follow;
+mod load;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -32,6 +33,7 @@ pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
 
 use crate::reverts::Reverts;
 use expectations::Expectations;
+use load::Load;
 
 /// A kind that can be cached: any typed kind can.
 pub trait Kept: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
@@ -85,6 +87,7 @@ pub struct Cache {
     expectations: Expectations,
     reverts: Reverts,
     meters: Arc<CacheMeters>,
+    load: Arc<Load>,
     stop: CancellationToken,
 }
 
@@ -113,6 +116,7 @@ impl Cache {
             expectations: Expectations::default(),
             reverts: Reverts::default(),
             meters: Arc::default(),
+            load: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -135,6 +139,12 @@ impl Cache {
         &self.meters
     }
 
+    /// Whether the server has sent more than a cache may hold. What is held then is given up by dropping the cache.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.load.is_exceeded()
+    }
+
     /// The view of all `K` that `query` selects, started now if this is its first use.
     pub fn view<K: Kept>(&self, query: &LabelQuery) -> View<K> {
         self.view_of(Api::all(self.client.clone()), "", query)
@@ -154,7 +164,7 @@ impl Cache {
         if let Some(view) = views.get(&key).and_then(|view| Arc::clone(view).downcast().ok()) {
             return View::from_shared(view);
         }
-        let (view, shared) = View::<K>::new(Arc::clone(&self.listeners));
+        let (view, shared) = View::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
         let (gate, meters) = (self.gate.clone(), Arc::clone(&self.meters));
         let follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters);
         let stop = self.stop.clone();

@@ -14,7 +14,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use tokio::sync::watch;
 
-use super::{HealthListener, Kept, lock};
+use super::{
+    HealthListener, Kept,
+    load::{Load, weight},
+    lock,
+};
 use crate::error::Failure;
 
 /// Namespace (empty for cluster-scoped kinds) and name.
@@ -159,6 +163,7 @@ pub(super) struct Shared<K> {
     sinks: Mutex<Vec<Sink<K>>>,
     health: watch::Sender<Health>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
+    load: Arc<Load>,
 }
 
 /// A handle on a view. Cheap to clone; it never makes a request.
@@ -177,13 +182,14 @@ impl<K> fmt::Debug for View<K> {
 }
 
 impl<K: Kept> View<K> {
-    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>) -> (Self, Arc<Shared<K>>) {
+    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, load: Arc<Load>) -> (Self, Arc<Shared<K>>) {
         let shared = Arc::new(Shared {
             objects: RwLock::default(),
             reached: AtomicU64::new(0),
             sinks: Mutex::default(),
             health: watch::Sender::new(Health::Syncing),
             listeners,
+            load,
         });
         (Self(Arc::clone(&shared)), shared)
     }
@@ -291,22 +297,29 @@ impl<K: Kept> Shared<K> {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, new: Entry<K>) {
+    /// Stores what is new of one object, and says whether the cache can hold it.
+    pub(super) fn put(&self, new: Entry<K>) -> bool {
         let key = ObjectKey::of(new.meta());
+        let mut fits = true;
         self.tell(|objects| {
-            let good = new.clone_good();
+            let (good, added) = (new.clone_good(), weight(new.meta()));
             let old = objects.insert(key.clone(), new);
+            fits = self.load.change(added, old.as_ref().map_or(0, |old| weight(old.meta())));
             // A list may be newer than the watch that follows it: what is known already is not told again.
             let same =
                 old.as_ref().is_some_and(|old| objects.get(&key).is_some_and(|new| new.version() == old.version()));
             if same { Vec::new() } else { vec![Change { old: old.and_then(Entry::good), new: good, key }] }
         });
+        fits
     }
 
     pub(super) fn remove(&self, meta: &ObjectMeta) {
         let key = ObjectKey::of(meta);
         self.tell(|objects| match objects.remove(&key) {
-            Some(old) => vec![Change { old: old.good(), new: None, key }],
+            Some(old) => {
+                self.load.change(0, weight(old.meta()));
+                vec![Change { old: old.good(), new: None, key }]
+            }
             None => Vec::new(),
         });
     }
@@ -315,6 +328,8 @@ impl<K: Kept> Shared<K> {
     pub(super) fn replace(&self, listed: Objects<K>) {
         self.tell(|objects| {
             let mut before = std::mem::replace(objects, listed);
+            let sum = |objects: &Objects<K>| objects.values().map(|entry| weight(entry.meta())).sum();
+            self.load.change(sum(objects), sum(&before));
             let mut told = Vec::new();
             for (key, entry) in objects.iter() {
                 let old = before.remove(key);
@@ -339,6 +354,11 @@ impl<K: Kept> Shared<K> {
                 }
             }
         }
+    }
+
+    /// Whether the cache can hold this much besides what it holds.
+    pub(super) fn fits(&self, weight: usize) -> bool {
+        self.load.fits(weight)
     }
 
     /// Notes what the server has told up to, and answers what it was before: a server can go back in time.

@@ -1,0 +1,219 @@
+//! Which installation of Drover, and which of its Clusters, a cluster belongs to.
+//!
+//! The record is the `ConfigMap` `drover-system/drover-claim` in the cluster itself. It is made by create, before anything
+//! else is written there, and moved only by `spec.claim.takeFrom`.
+
+use std::collections::BTreeMap;
+
+use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY};
+use drover_runtime::{ApiError, request::request};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+
+/// Name of the `ConfigMap` in Drover's namespace of the cluster.
+pub const CLAIM_NAME: &str = "drover-claim";
+const INSTALLATION: &str = "installation";
+const CLUSTER_NAME: &str = "clusterName";
+const FIELD_MANAGER: &str = "drover-fleet";
+
+/// Who holds a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The installation of Drover.
+    pub installation: String,
+    /// The name of its `Cluster`.
+    pub cluster_name: String,
+    /// UID and version of the record, for changes that must not overwrite another one's.
+    meta: (Option<String>, Option<String>),
+}
+
+impl Claim {
+    fn of(found: ConfigMap) -> Self {
+        let field = |name: &str| found.data.as_ref().and_then(|data| data.get(name)).cloned().unwrap_or_default();
+        Self {
+            installation: field(INSTALLATION),
+            cluster_name: field(CLUSTER_NAME),
+            meta: (found.metadata.uid, found.metadata.resource_version),
+        }
+    }
+
+    /// Whether this very Cluster of this installation holds it.
+    #[must_use]
+    pub fn is_held_by(&self, installation: &str, cluster_name: &str) -> bool {
+        self.installation == installation && self.cluster_name == cluster_name
+    }
+}
+
+/// What is to be done about a claim. Pure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is ours.
+    Held,
+    /// Nobody holds the cluster.
+    Make,
+    /// It may be rewritten: its Cluster is gone, or a person said to take it over.
+    Move(Claim),
+    /// Another Cluster of ours stands for the same cluster.
+    DuplicateOf(String),
+    /// Another installation holds it.
+    ClaimedByOther(String),
+}
+
+/// What the decision is about.
+pub(crate) struct Question<'a> {
+    pub(crate) installation: &'a str,
+    pub(crate) cluster_name: &'a str,
+    /// `spec.claim.takeFrom`.
+    pub(crate) take_from: Option<&'a str>,
+    /// The record as it is.
+    pub(crate) claim: Option<&'a Claim>,
+    /// The Clusters of this installation that may stand for the same cluster, the one that wins first: the older one, then
+    /// by name.
+    pub(crate) rivals: &'a [String],
+}
+
+pub(crate) fn decide(question: &Question<'_>) -> Decision {
+    let Question { installation, cluster_name, take_from, claim, rivals } = question;
+    let first_rival = || rivals.iter().take_while(|rival| *rival != cluster_name).next().cloned();
+    match claim {
+        None => first_rival().map_or(Decision::Make, Decision::DuplicateOf),
+        Some(claim) if claim.is_held_by(installation, cluster_name) => Decision::Held,
+        Some(claim) if claim.installation == *installation => {
+            // The one that the claim names wins, as long as it may be this cluster.
+            if rivals.contains(&claim.cluster_name) {
+                return Decision::DuplicateOf(claim.cluster_name.clone());
+            }
+            first_rival().map_or_else(|| Decision::Move((*claim).clone()), Decision::DuplicateOf)
+        }
+        Some(claim) if *take_from == Some(claim.installation.as_str()) => {
+            first_rival().map_or_else(|| Decision::Move((*claim).clone()), Decision::DuplicateOf)
+        }
+        Some(claim) => Decision::ClaimedByOther(claim.installation.clone()),
+    }
+}
+
+/// The claim of the cluster behind `client`; none if nobody holds it.
+pub async fn read(client: &Client) -> Result<Option<Claim>, ApiError> {
+    let found = request("get the ConfigMap drover-system/drover-claim", api(client).get_opt(CLAIM_NAME)).await?;
+    Ok(found.map(Claim::of))
+}
+
+/// Claims a cluster that nobody holds. Says false if somebody else was faster.
+pub(crate) async fn make(client: &Client, installation: &str, cluster_name: &str) -> Result<bool, ApiError> {
+    let namespace = Namespace { metadata: metadata(DROVER_NAMESPACE, None, None), ..Namespace::default() };
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let what = "create the Namespace drover-system";
+    unless_conflict(request(what, namespaces.create(&parameters(), &namespace)).await)?;
+    let record = record(installation, cluster_name, &(None, None));
+    let what = "create the ConfigMap drover-system/drover-claim";
+    unless_conflict(request(what, api(client).create(&parameters(), &record)).await)
+}
+
+/// Rewrites exactly the claim that was read. Says false if somebody else was faster.
+pub(crate) async fn take(
+    client: &Client,
+    claim: &Claim,
+    installation: &str,
+    cluster_name: &str,
+) -> Result<bool, ApiError> {
+    let record = record(installation, cluster_name, &claim.meta);
+    let what = "replace the ConfigMap drover-system/drover-claim";
+    unless_conflict(request(what, api(client).replace(CLAIM_NAME, &parameters(), &record)).await)
+}
+
+/// Gives the cluster behind `client` back, if this very Cluster of this installation holds it. Done twice it ends the same.
+pub async fn release(client: &Client, installation: &str, cluster_name: &str) -> Result<(), ApiError> {
+    let Some(claim) = read(client).await?.filter(|claim| claim.is_held_by(installation, cluster_name)) else {
+        return Ok(());
+    };
+    let (uid, resource_version) = claim.meta;
+    let preconditions = Some(Preconditions { uid, resource_version });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    let what = "delete the ConfigMap drover-system/drover-claim";
+    match request(what, api(client).delete(CLAIM_NAME, &params)).await {
+        Err(error) if matches!(error.code(), Some(404)) => Ok(()),
+        answer => answer.map(|_| ()),
+    }
+}
+
+fn api(client: &Client) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), DROVER_NAMESPACE)
+}
+
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn metadata(name: &str, uid: Option<String>, resource_version: Option<String>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(BTreeMap::from([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())])),
+        uid,
+        resource_version,
+        ..ObjectMeta::default()
+    }
+}
+
+fn record(installation: &str, cluster_name: &str, meta: &(Option<String>, Option<String>)) -> ConfigMap {
+    let data = [(INSTALLATION, installation), (CLUSTER_NAME, cluster_name)];
+    let data = data.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let (uid, resource_version) = meta.clone();
+    ConfigMap {
+        metadata: metadata(CLAIM_NAME, uid, resource_version),
+        data: Some(BTreeMap::from(data)),
+        ..ConfigMap::default()
+    }
+}
+
+fn unless_conflict<T>(answer: Result<T, ApiError>) -> Result<bool, ApiError> {
+    match answer {
+        Err(error) if error.code() == Some(409) => Ok(false),
+        answer => answer.map(|_| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(installation: &str, cluster_name: &str) -> Claim {
+        Claim { installation: installation.into(), cluster_name: cluster_name.into(), meta: (None, None) }
+    }
+
+    fn decided(claim: Option<&Claim>, take_from: Option<&str>, rivals: &[&str]) -> Decision {
+        let rivals: Vec<String> = rivals.iter().map(|name| (*name).to_owned()).collect();
+        decide(&Question { installation: "ours", cluster_name: "eu", take_from, claim, rivals: &rivals })
+    }
+
+    #[test]
+    fn a_cluster_that_nobody_holds_goes_to_the_first_that_stands_for_it() {
+        assert_eq!(decided(None, None, &[]), Decision::Make);
+        assert_eq!(decided(None, None, &["eu", "younger"]), Decision::Make);
+        assert_eq!(decided(None, None, &["older", "eu"]), Decision::DuplicateOf("older".into()));
+    }
+
+    #[test]
+    fn the_one_that_the_claim_names_wins_while_it_is_there() {
+        assert_eq!(decided(Some(&claim("ours", "eu")), None, &["older", "eu"]), Decision::Held);
+        let younger = claim("ours", "younger");
+        assert_eq!(decided(Some(&younger), None, &["eu", "younger"]), Decision::DuplicateOf("younger".into()));
+        let gone = claim("ours", "gone");
+        assert_eq!(decided(Some(&gone), None, &["eu"]), Decision::Move(gone.clone()));
+        assert_eq!(decided(Some(&gone), None, &["older", "eu"]), Decision::DuplicateOf("older".into()));
+    }
+
+    #[test]
+    fn another_installation_keeps_its_claim_until_a_person_takes_it_over() {
+        let theirs = claim("theirs", "eu");
+        for take_from in [None, Some("somebody"), Some("ours")] {
+            assert_eq!(decided(Some(&theirs), take_from, &["eu"]), Decision::ClaimedByOther("theirs".into()));
+        }
+        assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::Move(theirs.clone()));
+    }
+}

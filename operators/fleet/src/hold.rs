@@ -1,0 +1,94 @@
+//! Makes sure that a cluster is ours before anything is written to it.
+
+use std::{fmt, sync::Arc};
+
+use drover_crds::{Cluster, names::LOCAL_CLUSTER};
+use drover_runtime::ApiError;
+use kube::{Client, ResourceExt as _};
+
+use crate::{
+    claim::{self, Claim, Decision, Question, decide},
+    hop::Hop,
+};
+
+/// Which Clusters of this installation may stand for the cluster with a UID, the one that wins first. The second argument
+/// is the one that the claim names: it counts unless it is known to be another cluster.
+type Rivals = dyn Fn(&str, Option<&str>) -> Vec<String> + Send + Sync;
+
+/// Who claims clusters.
+#[derive(Clone)]
+pub(crate) struct Claimant {
+    pub(crate) installation: Arc<str>,
+    pub(crate) rivals: Arc<Rivals>,
+    /// UID of the management cluster, which is reached as the Cluster `local` only.
+    pub(crate) own_uid: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+impl fmt::Debug for Claimant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Claimant").field("installation", &self.installation).finish_non_exhaustive()
+    }
+}
+
+/// Somebody else may write the claim between our look and our write; then we look again, so many times.
+const ATTEMPTS: usize = 3;
+const WHAT: &str = "read and write the ConfigMap drover-system/drover-claim";
+
+impl Claimant {
+    /// Claims the cluster with this `uid` for `cluster`, or says who has it.
+    pub(crate) async fn hold(&self, client: &Client, cluster: &Cluster, uid: &str) -> Result<(), Hop> {
+        let name = cluster.name_any();
+        if name != LOCAL_CLUSTER && (self.own_uid)().as_deref() == Some(uid) {
+            return Err(Hop::DuplicateOf(LOCAL_CLUSTER.to_owned()));
+        }
+        for _ in 0..ATTEMPTS {
+            let claim = claim::read(client).await.map_err(|error| hop(&error))?;
+            let done = match self.decide(cluster, uid, claim.as_ref()) {
+                Decision::Held => true,
+                Decision::DuplicateOf(other) => return Err(Hop::DuplicateOf(other)),
+                Decision::ClaimedByOther(installation) => return Err(Hop::ClaimedByOther(installation)),
+                // Nothing is written to these, so they need not be ours.
+                Decision::Make | Decision::Move(_) if writes_nothing(cluster) => true,
+                Decision::Make => {
+                    tracing::info!(cluster = name, "claiming the cluster");
+                    claim::make(client, &self.installation, &name).await.map_err(|error| hop(&error))?
+                }
+                Decision::Move(from) => {
+                    let (installation, named) = (&from.installation, &from.cluster_name);
+                    tracing::info!(cluster = name, installation, named, "taking the cluster over");
+                    claim::take(client, &from, &self.installation, &name).await.map_err(|error| hop(&error))?
+                }
+            };
+            if done {
+                return Ok(());
+            }
+        }
+        Err(Hop::ApiServer(409, WHAT))
+    }
+
+    fn decide(&self, cluster: &Cluster, uid: &str, claim: Option<&Claim>) -> Decision {
+        let named = claim.filter(|claim| *claim.installation == *self.installation);
+        let rivals = (self.rivals)(uid, named.map(|claim| claim.cluster_name.as_str()));
+        decide(&Question {
+            installation: &self.installation,
+            cluster_name: &cluster.name_any(),
+            take_from: cluster.spec.claim.as_ref().and_then(|claim| claim.take_from.as_deref()),
+            claim,
+            rivals: &rivals,
+        })
+    }
+}
+
+fn writes_nothing(cluster: &Cluster) -> bool {
+    cluster.spec.suspend || cluster.metadata.deletion_timestamp.is_some()
+}
+
+fn hop(error: &ApiError) -> Hop {
+    tracing::debug!(%error, cause = ?error, "the claim could not be read or written");
+    match error {
+        ApiError::Refused { status, .. } => Hop::of_status(WHAT, status.code),
+        ApiError::Timeout { .. } => Hop::Timeout,
+        ApiError::TooLarge { .. } => Hop::TooLarge,
+        ApiError::Broken { source, .. } => Hop::of(WHAT, source),
+    }
+}

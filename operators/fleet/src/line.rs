@@ -1,0 +1,338 @@
+//! What passes on the connection to one cluster, and how much of it.
+//!
+//! Three rules that hold for every request, whoever makes it. Only the probe dials: after a connection was lost another
+//! server may answer under the same address, so everybody else waits until the probe knows who it is. Nobody asks faster
+//! than the budget allows. And no answer may be larger than its cap.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+use tower::{BoxError, Layer, Service};
+
+use crate::expiry::CredentialLife;
+
+/// Largest answer to a probe: readiness, version and one object of metadata.
+const PROBE_LIMIT: u64 = 1 << 20;
+/// Largest answer to any other request but a watch. A page of 500 nodes with 32 KiB each is 16 MiB.
+const RESPONSE_LIMIT: u64 = 32 << 20;
+/// Largest event of a watch. etcd stores 1.5 MiB at most by default, which may double as JSON.
+const EVENT_LIMIT: u64 = 4 << 20;
+/// Requests a second that a cluster gets in the long run …
+const RATE: u32 = 100;
+/// … and how many at once after a time of rest.
+const BURST: u32 = 200;
+/// Requests whose answer has not begun, at a time. An API server allows 100 streams a connection, watches included.
+const IN_FLIGHT: usize = 32;
+
+tokio::task_local! {
+    /// Set while the probe asks: it alone may dial.
+    static PROBING: ();
+}
+
+/// Runs `probe` with the right to dial, and to ask a server that nobody has identified yet.
+pub(crate) async fn probing<T>(probe: impl Future<Output = T>) -> T {
+    PROBING.scope((), probe).await
+}
+
+/// Whether whoever asks now may dial.
+pub(crate) fn may_dial() -> Result<(), NotIdentified> {
+    if is_probing() { Ok(()) } else { Err(NotIdentified) }
+}
+
+fn is_probing() -> bool {
+    PROBING.try_with(|()| ()).is_ok()
+}
+
+/// The connection to one cluster, dialled anew whenever it is lost.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Connections made.
+    dials: AtomicU64,
+    /// The last connection whose far end was identified.
+    identified: AtomicU64,
+    too_large: AtomicBool,
+    presented: Mutex<Option<CredentialLife>>,
+    in_flight: Semaphore,
+    budget: Mutex<Budget>,
+}
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        Self {
+            dials: AtomicU64::new(0),
+            identified: AtomicU64::new(0),
+            too_large: AtomicBool::new(false),
+            presented: Mutex::default(),
+            in_flight: Semaphore::new(IN_FLIGHT),
+            budget: Mutex::new(Budget::full(Instant::now())),
+        }
+    }
+
+    /// How many connections were made so far. A new one means that another server may answer.
+    pub(crate) fn dials(&self) -> u64 {
+        self.dials.load(Ordering::Acquire)
+    }
+
+    /// Whether the server at the far end of the latest connection is known.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.identified.load(Ordering::Acquire) == self.dials()
+    }
+
+    /// Notes that the server of connection number `dial` is the right one.
+    pub(crate) fn identified(&self, dial: u64) {
+        self.identified.store(dial, Ordering::Release);
+    }
+
+    /// Whether an answer was larger than its cap.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.too_large.load(Ordering::Acquire)
+    }
+
+    /// The dates of the certificate that the server presented last.
+    pub(crate) fn presented(&self) -> Option<CredentialLife> {
+        *self.presented.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a new connection and what its server presented.
+    pub(crate) fn dialled(&self, presented: Option<CredentialLife>) {
+        *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = presented;
+        self.dials.fetch_add(1, Ordering::AcqRel);
+    }
+
+    async fn admit(&self) -> Result<(), NotIdentified> {
+        if !self.is_identified() {
+            return Err(NotIdentified);
+        }
+        let until = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        sleep_until(until).await;
+        // It may have been lost meanwhile.
+        if self.is_identified() { Ok(()) } else { Err(NotIdentified) }
+    }
+}
+
+/// The connection was lost, and the probe does not know yet who answers now.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was lost; the next probe finds out who answers now")]
+pub(crate) struct NotIdentified;
+
+/// An answer was larger than its cap.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of the API server is larger than Drover accepts")]
+pub(crate) struct TooLarge;
+
+/// When the next request may be sent: a bucket of [`BURST`] that fills by [`RATE`] a second.
+#[derive(Debug)]
+struct Budget {
+    /// When the bucket was, or will be, empty.
+    empty_at: Instant,
+}
+
+impl Budget {
+    const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
+
+    fn full(now: Instant) -> Self {
+        Self { empty_at: now - Self::EACH * BURST }
+    }
+
+    /// Takes the place of one request, and says from when on it may be sent.
+    fn take(&mut self, now: Instant) -> Instant {
+        let at_most_full = now.checked_sub(Self::EACH * BURST).unwrap_or(now);
+        self.empty_at = self.empty_at.max(at_most_full) + Self::EACH;
+        self.empty_at.max(now)
+    }
+}
+
+/// Puts a [`Line`]'s rules around the connection.
+#[derive(Clone)]
+pub(crate) struct Rules(pub(crate) Arc<Line>);
+
+impl<S> Layer<S> for Rules {
+    type Service = Ruled<S>;
+
+    fn layer(&self, inner: S) -> Ruled<S> {
+        Ruled { inner, line: Arc::clone(&self.0) }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Ruled<S> {
+    inner: S,
+    line: Arc<Line>,
+}
+
+impl<S, B, R> Service<Request<B>> for Ruled<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+{
+    type Response = Response<Capped<R>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The clone stays behind; what was asked for its readiness goes.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let line = Arc::clone(&self.line);
+        Box::pin(async move {
+            let cap = Cap::of(request.uri().query().unwrap_or_default());
+            let _place = if is_probing() {
+                None
+            } else {
+                let place = line.in_flight.acquire().await?;
+                line.admit().await?;
+                Some(place)
+            };
+            let response = inner.call(request).await.map_err(Into::into)?;
+            Ok(response.map(|body| Capped { body, cap, counted: 0, line: Arc::clone(&line) }))
+        })
+    }
+}
+
+/// What of an answer is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cap {
+    Whole(u64),
+    /// Every line by itself: a watch goes on for minutes.
+    Lines(u64),
+}
+
+impl Cap {
+    fn of(query: &str) -> Self {
+        if is_probing() {
+            Self::Whole(PROBE_LIMIT)
+        } else if query.split('&').any(|pair| pair == "watch=true") {
+            Self::Lines(EVENT_LIMIT)
+        } else {
+            Self::Whole(RESPONSE_LIMIT)
+        }
+    }
+
+    /// How much was counted after `data`; none if that is too much.
+    fn count(self, counted: u64, data: &[u8]) -> Option<u64> {
+        let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let (limit, largest, counted) = match self {
+            Self::Whole(limit) => {
+                let sum = counted.saturating_add(length(data));
+                (limit, sum, sum)
+            }
+            Self::Lines(limit) => {
+                let mut lines = data.split(|byte| *byte == b'\n').map(length);
+                let first = counted.saturating_add(lines.next().unwrap_or_default());
+                let (last, largest) = lines.fold((first, first), |(_, largest), line| (line, largest.max(line)));
+                (limit, largest, last)
+            }
+        };
+        (largest <= limit).then_some(counted)
+    }
+}
+
+/// An answer that ends with an error once it is too large.
+pub(crate) struct Capped<R> {
+    body: R,
+    cap: Cap,
+    counted: u64,
+    line: Arc<Line>,
+}
+
+impl<R> Body for Capped<R>
+where
+    R: Body<Data = Bytes> + Unpin,
+    R::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = frame.map_err(Into::into)?;
+        if let Some(data) = frame.data_ref() {
+            let Some(counted) = self.cap.count(self.counted, data) else {
+                self.line.too_large.store(true, Ordering::Release);
+                return Poll::Ready(Some(Err(TooLarge.into())));
+            };
+            self.counted = counted;
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_counted_as_a_whole_and_a_watch_by_lines() {
+        let whole =
+            |parts: &[&str]| parts.iter().try_fold(0, |counted, part| Cap::Whole(5).count(counted, part.as_bytes()));
+        assert_eq!(whole(&["ab", "c", "de"]), Some(5));
+        assert_eq!(whole(&["ab", "c", "def"]), None);
+        let lines =
+            |parts: &[&str]| parts.iter().try_fold(0, |counted, part| Cap::Lines(5).count(counted, part.as_bytes()));
+        assert_eq!(lines(&["abc", "de\nabcde\n", "ab\nabc"]), Some(3));
+        assert_eq!(lines(&["abc", "def\n"]), None, "one line in two parts");
+        assert_eq!(lines(&["a\nabcdef\na"]), None, "in the middle of a part");
+    }
+
+    #[test]
+    fn a_watch_is_known_by_its_query() {
+        assert_eq!(Cap::of("&watch=true&timeoutSeconds=290"), Cap::Lines(EVENT_LIMIT));
+        assert_eq!(Cap::of("labelSelector=watch%3Dtrue&limit=500"), Cap::Whole(RESPONSE_LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_allows_a_burst_and_then_a_rate() {
+        let start = Instant::now();
+        let mut budget = Budget::full(start);
+        for _ in 0..BURST {
+            assert_eq!(budget.take(start), start);
+        }
+        assert_eq!(budget.take(start), start + Budget::EACH);
+        let later = start + Duration::from_hours(1);
+        assert_eq!(budget.take(later), later, "what was not used is not saved up beyond the burst");
+        assert_eq!((1..BURST).map(|_| budget.take(later)).max(), Some(later));
+        assert!(budget.take(later) > later);
+    }
+
+    #[tokio::test]
+    async fn only_the_probe_dials_and_only_it_asks_a_stranger() {
+        let line = Line::new();
+        assert!(may_dial().is_err());
+        assert!(probing(async { may_dial() }).await.is_ok());
+        line.dialled(None);
+        assert!(line.admit().await.is_err(), "a new connection is a stranger's");
+        line.identified(line.dials());
+        assert!(line.admit().await.is_ok());
+        line.dialled(None);
+        assert!(line.admit().await.is_err(), "and so is the next one");
+    }
+}

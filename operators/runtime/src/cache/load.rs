@@ -1,0 +1,74 @@
+//! How much a cache holds, and that it is not too much.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Most that all views of one server may hold together, in bytes as [`weight`] estimates them: 100,000 objects of 2 KiB.
+const LIMIT: usize = 200 << 20;
+/// What an object takes besides its texts: its key, its slot in the map and the empty fields.
+const BARE: usize = 768;
+/// What an entry of a map takes besides its texts.
+const ENTRY: usize = 64;
+
+/// The weight of all views of one cache.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    held: AtomicUsize,
+    exceeded: AtomicBool,
+}
+
+impl Load {
+    /// Adds what a view now holds and subtracts what it held, and says whether that fits.
+    pub(super) fn change(&self, added: usize, removed: usize) -> bool {
+        let before = self.held.fetch_add(added, Ordering::AcqRel);
+        self.held.fetch_sub(removed, Ordering::AcqRel);
+        let fits = before.saturating_add(added).saturating_sub(removed) <= LIMIT;
+        if !fits {
+            self.exceeded.store(true, Ordering::Release);
+        }
+        fits
+    }
+
+    /// Whether `more` would fit besides what is held.
+    pub(super) fn fits(&self, more: usize) -> bool {
+        let fits = more <= LIMIT && self.held.load(Ordering::Acquire) <= LIMIT;
+        if !fits {
+            self.exceeded.store(true, Ordering::Release);
+        }
+        fits
+    }
+
+    /// Whether it ever was too much.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Acquire)
+    }
+}
+
+/// What keeping an object with this metadata takes, roughly. Its spec and status are not counted: what is watched on
+/// clusters of others is pruned to a few numbers, or is small.
+pub(super) fn weight(meta: &ObjectMeta) -> usize {
+    let texts = |map: &Option<std::collections::BTreeMap<String, String>>| -> usize {
+        map.iter().flatten().map(|(key, value)| key.len() + value.len() + ENTRY).sum()
+    };
+    let lists: usize = meta.finalizers.iter().flatten().map(|finalizer| finalizer.len() + ENTRY).sum::<usize>()
+        + meta.owner_references.iter().flatten().map(|owner| owner.name.len() + 4 * ENTRY).sum::<usize>();
+    BARE + texts(&meta.labels) + texts(&meta.annotations) + lists
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_makes_room_and_what_is_too_much_is_remembered() {
+        let load = Load::default();
+        assert!(load.change(LIMIT, 0));
+        assert!(load.change(LIMIT, LIMIT));
+        assert!(load.fits(LIMIT) && !load.is_exceeded());
+        assert!(!load.change(1, 0));
+        assert!(load.change(0, 1));
+        assert!(load.is_exceeded());
+        assert!(!Load::default().fits(LIMIT + 1));
+    }
+}
