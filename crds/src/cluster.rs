@@ -413,16 +413,7 @@ impl ClusterSpec {
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
-        let take_from = self.claim.as_ref().is_some_and(|c| c.take_from.is_some());
-        [
-            ("spec.claim.takeFrom", take_from),
-            ("spec.identity", self.identity.is_some()),
-            ("spec.certificates", self.certificates.is_some()),
-            ("spec.deletionPolicy: Delete", self.deletion_policy == DeletionPolicy::Delete),
-        ]
-        .into_iter()
-        .filter_map(|(path, set)| set.then_some(path))
-        .collect()
+        [("spec.identity", self.identity.is_some())].into_iter().filter_map(|(path, set)| set.then_some(path)).collect()
     }
 }
 

@@ -1,14 +1,27 @@
-//! The Cluster operator: tells how every cluster stands. It writes nothing downstream.
+//! The Cluster operator: tells how every cluster stands, and gives back what is Drover's there when one is deleted.
 //!
-//! The connection itself is the fleet's; this operator turns what the fleet reports, and the cluster's nodes, into the
-//! status of the `Cluster`. A pass runs when the Cluster changes, when its connection is reported anew, and, at most every
-//! 30 seconds, when a node changes.
+//! The connection itself, and the claim, are the fleet's. While a Cluster lives, this operator writes nothing downstream: it
+//! turns what the fleet reports, and the cluster's nodes, into the status. A pass runs when the Cluster changes, when its
+//! connection is reported anew, at most every 30 seconds when a node changes, and when a certificate comes to its end.
+//!
+//! A Cluster that is being deleted is converged at the management cluster instead, where it is decided on although the
+//! cluster may be away: see [`leave`].
 
+mod act;
+mod distribution;
+mod error;
+pub mod leave;
 mod node;
+pub mod observe;
 mod plan;
+mod quantity;
 mod summary;
+mod validity;
 
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use drover_crds::{Cluster, ClusterStatus};
 use drover_fleet::Fleet;
@@ -17,8 +30,11 @@ use drover_runtime::{
 };
 use k8s_openapi::jiff::Timestamp;
 
+pub use error::ClusterError;
+pub use leave::Action;
 pub use node::SlimNode;
-pub use plan::{Part, World};
+pub use plan::{Living, Part, Seen, World};
+pub use validity::Validity;
 
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
@@ -27,43 +43,29 @@ const NODE_PACE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct ClusterOperator {
     fleet: Fleet,
+    started: Instant,
 }
 
 impl ClusterOperator {
     /// Tells what `fleet` reports.
     #[must_use]
     pub fn new(fleet: Fleet) -> Self {
-        Self { fleet }
-    }
-}
-
-/// Nothing is requested in a pass, so nothing can fail.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Never(Infallible);
-
-impl drover_runtime::Classify for Never {
-    fn class(&self) -> drover_runtime::Class {
-        match self.0 {}
-    }
-
-    fn reason(&self) -> &'static str {
-        match self.0 {}
+        Self { fleet, started: Instant::now() }
     }
 }
 
 impl Operator for ClusterOperator {
     const NAME: &'static str = "cluster";
-    const FINALIZER: bool = false;
+    const FINALIZER: bool = true;
 
     type Kind = Cluster;
     type World = World;
-    type Action = Infallible;
+    type Action = Action;
     type Part = Part;
-    type Error = Never;
+    type Error = ClusterError;
 
     fn places(cluster: &Cluster, _: &FleetView) -> BTreeSet<Place> {
-        BTreeSet::from([Place::Cluster(ClusterName::from(cluster))])
+        BTreeSet::from([place_of(cluster)])
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
@@ -72,21 +74,36 @@ impl Operator for ClusterOperator {
         watches.on::<SlimNode>(&LabelQuery::everything(), move |_, wake| wake.after(key.clone(), NODE_PACE));
     }
 
-    async fn observe(&self, cluster: &Cluster, site: &Site) -> Result<World, Never> {
+    async fn observe(&self, cluster: &Cluster, site: &Site) -> Result<World, ClusterError> {
+        let installation = self.fleet.installation();
+        if cluster.metadata.deletion_timestamp.is_some() {
+            let running = self.started.elapsed();
+            return Ok(World::Leaving(Box::new(observe::look(cluster, site, installation, running).await)));
+        }
+        let installation = installation.to_owned();
         let report = self.fleet.report(&ClusterName::from(cluster)).unwrap_or_default();
         let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
-        Ok(World { report, nodes })
+        Ok(World::Living(Box::new(Living { installation, report, nodes })))
     }
 
-    fn plan(_: &Cluster, world: &World, _: Timestamp) -> Plan<Self> {
-        plan::plan(world)
+    fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<Self> {
+        plan::plan(cluster, world, now)
     }
 
-    async fn act(&self, _: &Cluster, _: &Site, action: Infallible) -> Result<(), Never> {
-        match action {}
+    async fn act(&self, cluster: &Cluster, site: &Site, action: Action) -> Result<(), ClusterError> {
+        act::act(cluster, site, self.fleet.installation(), action).await
     }
 
     fn summarise(cluster: &Cluster, parts: &Parts<Part>, _: Timestamp) -> ClusterStatus {
         summary::summarise(cluster, parts)
+    }
+}
+
+/// A living Cluster is looked at where it is; one that is let go is decided on here, also while it is away.
+fn place_of(cluster: &Cluster) -> Place {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        Place::Management
+    } else {
+        Place::Cluster(ClusterName::from(cluster))
     }
 }

@@ -1,32 +1,75 @@
 //! A node, as far as its Cluster's status tells of it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::ClusterResourceScope};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-/// The fields of a Node that are kept: a hundred bytes of twelve thousand.
+use crate::{distribution::Distribution, quantity::Amount};
+
+/// Resources that every node has.
+pub(crate) const COMMON_RESOURCES: [&str; 4] = ["cpu", "ephemeral-storage", "memory", "pods"];
+/// Most resources of a vendor that are told of, such as `nvidia.com/gpu`.
+pub(crate) const MOST_EXTENDED: usize = 4;
+/// Longest name of a resource that an API server accepts: a DNS name, a slash and a label.
+const LONGEST_NAME: usize = 317;
+
+/// Amounts by resource.
+pub(crate) type Amounts = BTreeMap<String, Amount>;
+
+/// The fields of a Node that are kept: some hundred bytes of twelve thousand.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Whole")]
 pub struct SlimNode {
-    #[serde(deserialize_with = "slim_meta")]
     metadata: ObjectMeta,
+    ready: bool,
+    unschedulable: bool,
+    pub(crate) capacity: Amounts,
+    pub(crate) allocatable: Amounts,
+    pub(crate) hint: Option<Distribution>,
+}
+
+/// A Node while it is read.
+#[derive(Deserialize)]
+struct Whole {
+    metadata: Meta,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
     status: Status,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-struct Spec {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
     #[serde(default)]
-    unschedulable: bool,
+    labels: Value,
+    #[serde(default)]
+    annotations: Value,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    unschedulable: bool,
+    #[serde(rename = "providerID")]
+    provider_id: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Status {
-    #[serde(default, rename = "conditions", deserialize_with = "ready_condition")]
+    #[serde(rename = "conditions", deserialize_with = "ready_condition")]
     ready: bool,
+    #[serde(deserialize_with = "slim_amounts")]
+    capacity: Amounts,
+    #[serde(deserialize_with = "slim_amounts")]
+    allocatable: Amounts,
 }
 
 #[derive(Deserialize)]
@@ -41,13 +84,27 @@ impl SlimNode {
     /// Whether its kubelet says that it is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.status.ready
+        self.ready
     }
 
     /// Whether it is cordoned.
     #[must_use]
     pub fn is_unschedulable(&self) -> bool {
-        self.spec.unschedulable
+        self.unschedulable
+    }
+}
+
+impl From<Whole> for SlimNode {
+    fn from(Whole { metadata, spec, status }: Whole) -> Self {
+        let hint = Distribution::of_node(&metadata.labels, &metadata.annotations, &spec.provider_id);
+        let metadata = ObjectMeta {
+            name: metadata.name,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            ..ObjectMeta::default()
+        };
+        let Status { ready, capacity, allocatable } = status;
+        Self { metadata, ready, unschedulable: spec.unschedulable, capacity, allocatable, hint }
     }
 }
 
@@ -56,14 +113,24 @@ fn ready_condition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
     Ok(conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True"))
 }
 
-fn slim_meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let whole = ObjectMeta::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: whole.name,
-        uid: whole.uid,
-        resource_version: whole.resource_version,
-        ..ObjectMeta::default()
-    })
+fn slim_amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amounts, D::Error> {
+    let whole = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let amounts = whole.into_iter().filter_map(|(name, value)| {
+        let amount = Amount::parse(value.as_str()?)?;
+        (name.len() <= LONGEST_NAME).then_some((name, amount))
+    });
+    Ok(told(amounts.collect()))
+}
+
+/// The amounts that are told of. Which vendors' resources there are is up to the cluster, so they are limited.
+pub(crate) fn told(mut amounts: Amounts) -> Amounts {
+    let mut extended = 0;
+    amounts.retain(|name, _| {
+        let is_extended = name.contains('/');
+        extended += usize::from(is_extended);
+        if is_extended { extended <= MOST_EXTENDED } else { COMMON_RESOURCES.contains(&name.as_str()) }
+    });
+    amounts
 }
 
 impl Resource for SlimNode {
@@ -101,21 +168,42 @@ mod tests {
 
     use super::*;
 
+    fn shown(amounts: &Amounts) -> Vec<String> {
+        let show =
+            |(name, amount): (&String, &Amount)| format!("{name}={}", amount.print(crate::quantity::Form::Decimal).0);
+        amounts.iter().map(show).collect()
+    }
+
     #[test]
-    fn only_what_is_counted_is_kept() {
-        let node: SlimNode = serde_json::from_value(json!({
-            "metadata": {"name": "n", "labels": {"a": "b"}, "annotations": {"big": "x"}, "uid": "1", "resourceVersion": "5"},
-            "spec": {"unschedulable": true, "podCIDR": "10.0.0.0/24"},
-            "status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}]},
-        }))
-        .unwrap();
+    fn only_what_is_told_of_is_kept() {
+        let text = json!({
+            "metadata": {"name": "n", "labels": {"eks.amazonaws.com/nodegroup": "b"}, "annotations": {"big": "x"},
+                "uid": "1", "resourceVersion": "5"},
+            "spec": {"unschedulable": true, "podCIDR": "10.0.0.0/24", "providerID": "aws:///x"},
+            "status": {
+                "conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
+                "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110", "ephemeral-storage": "many", "hugepages-2Mi": "0",
+                    "a.com/x": "1", "b.com/x": "1", "c.com/x": "1", "d.com/x": "1", "e.com/x": "1"},
+                "allocatable": {"cpu": "3500m", "pods": 110},
+            },
+        });
+        let node: SlimNode = serde_json::from_str(&text.to_string()).unwrap();
         assert!(node.is_ready() && node.is_unschedulable());
         assert_eq!((node.metadata.labels, node.metadata.annotations), (None, None));
+        assert_eq!((node.metadata.name.as_deref(), node.metadata.uid.as_deref()), (Some("n"), Some("1")));
+        assert_eq!(node.metadata.resource_version.as_deref(), Some("5"));
+        assert_eq!(
+            shown(&node.capacity),
+            ["a.com/x=1", "b.com/x=1", "c.com/x=1", "cpu=4", "d.com/x=1", "memory=8589934592", "pods=110"]
+        );
+        assert_eq!(shown(&node.allocatable), ["cpu=3500m"]);
+        assert_eq!(node.hint, Some(Distribution::Eks));
     }
 
     #[test]
     fn a_node_without_status_is_not_ready() {
         let node: SlimNode = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
         assert!(!node.is_ready() && !node.is_unschedulable());
+        assert!(node.capacity.is_empty() && node.hint.is_none());
     }
 }

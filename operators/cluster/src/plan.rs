@@ -1,16 +1,38 @@
-//! What one look at a connected cluster says. Pure.
+//! What one look at a cluster says. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use drover_crds::NodeSummary;
+use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary};
 use drover_fleet::{Facts, Report};
 use drover_runtime::{Failure, Next, operator::Plan};
+use k8s_openapi::{
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
+    jiff::Timestamp,
+};
 
-use crate::{ClusterOperator, SlimNode};
+use crate::{
+    ClusterOperator, SlimNode, distribution,
+    leave::{self, Leave},
+    node::{Amounts, told},
+    observe::Leaving,
+    quantity::Form,
+    validity::{self, Judged, Validity},
+};
 
 /// What a pass knows of the cluster.
 #[derive(Clone, Debug)]
-pub struct World {
+pub enum World {
+    /// It is connected.
+    Living(Box<Living>),
+    /// Its Cluster is being deleted.
+    Leaving(Box<Leaving>),
+}
+
+/// What is known of a connected cluster.
+#[derive(Clone, Debug)]
+pub struct Living {
+    /// This installation of Drover.
+    pub installation: String,
     /// What the fleet reports of the connection.
     pub report: Report,
     /// All nodes.
@@ -19,25 +41,75 @@ pub struct World {
 
 /// What the cluster contributes to the status.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub enum Part {
+    /// It is connected.
+    Living(Box<Seen>),
+    /// Its Cluster is being deleted.
+    Leaving(Leave),
+}
+
+/// What was seen of a connected cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// This installation of Drover.
+    pub installation: String,
     /// Who it is.
     pub facts: Option<Facts>,
     /// The URL of its API server.
     pub endpoint: Option<String>,
+    /// What it was made with.
+    pub distribution: &'static str,
     /// Its nodes.
     pub nodes: NodeSummary,
+    /// What they offer together.
+    pub resources: ClusterResources,
+    /// The certificates that end first.
+    pub certificates: Vec<CertificateStatus>,
+    /// Whether they are good for long enough.
+    pub certificates_validity: Validity,
+    /// When the credential ends.
+    pub credential_end: Option<Time>,
+    /// Whether it is good for long enough.
+    pub credential_validity: Validity,
     /// Why a changed credential was not taken.
     pub rejected: Option<Failure>,
 }
 
-pub(crate) fn plan(world: &World) -> Plan<ClusterOperator> {
-    let part = Part {
-        facts: world.report.facts.clone(),
-        endpoint: world.report.endpoint.clone(),
-        nodes: summarise_nodes(&world.nodes),
-        rejected: world.report.rejected.clone(),
-    };
-    Plan { part, actions: Vec::new(), next: Next::Watch }
+/// The shell's timers are made for waits of weeks, not for the ten years of a certificate.
+const LONGEST_WAIT: Duration = Duration::from_hours(30 * 24);
+
+pub(crate) fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
+    match world {
+        World::Living(living) => look(cluster, living, now),
+        World::Leaving(leaving) => leave::plan(cluster, leaving, now),
+    }
+}
+
+fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
+    let Living { installation, report, nodes } = living;
+    let warn_before = cluster.spec.certificate_warning();
+    let certificates = validity::listed(&report.certificates);
+    let Judged { validity: certificates_validity, changes: first } =
+        validity::of_certificates(&certificates, warn_before, now);
+    let Judged { validity: credential_validity, changes: second } =
+        validity::of_credential(report.credential, warn_before, now);
+    let version = report.facts.as_ref().map(|facts| facts.version.as_str());
+    let part = Part::Living(Box::new(Seen {
+        installation: installation.clone(),
+        facts: report.facts.clone(),
+        endpoint: report.endpoint.clone(),
+        distribution: distribution::name(version, nodes.iter().filter_map(|node| node.hint)),
+        nodes: summarise_nodes(nodes),
+        resources: sum_resources(nodes),
+        certificates,
+        certificates_validity,
+        credential_end: report.credential.map(|life| Time(life.not_after)),
+        credential_validity,
+        rejected: report.rejected.clone(),
+    }));
+    let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+    let next = first.into_iter().chain(second).min().map_or(Next::Watch, |at| Next::At(at.min(latest)));
+    Plan { part, actions: Vec::new(), next }
 }
 
 fn summarise_nodes(nodes: &[Arc<SlimNode>]) -> NodeSummary {
@@ -46,4 +118,103 @@ fn summarise_nodes(nodes: &[Arc<SlimNode>]) -> NodeSummary {
     };
     let (total, ready) = (count(|_| true), count(SlimNode::is_ready));
     NodeSummary { total, ready, unschedulable: count(SlimNode::is_unschedulable), summary: format!("{ready}/{total}") }
+}
+
+fn sum_resources(nodes: &[Arc<SlimNode>]) -> ClusterResources {
+    let sum = |amounts: fn(&SlimNode) -> &Amounts| {
+        let mut total = Amounts::new();
+        for (name, amount) in nodes.iter().flat_map(|node| amounts(node)) {
+            let sum = total.entry(name.clone()).or_default();
+            *sum = sum.plus(*amount);
+        }
+        told(total).into_iter().map(|(name, amount)| (name.clone(), printed(&name, amount))).collect()
+    };
+    ClusterResources { capacity: sum(|node| &node.capacity), allocatable: sum(|node| &node.allocatable) }
+}
+
+fn printed(name: &str, amount: crate::quantity::Amount) -> Quantity {
+    let form = if matches!(name, "memory" | "ephemeral-storage") { Form::Binary } else { Form::Decimal };
+    amount.print(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_fleet::{CredentialLife, SeenCertificate};
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn cluster() -> Cluster {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+            "spec": {"connection": {"local": {}}, "certificates": {"warnBefore": "24h"}},
+        }))
+        .unwrap()
+    }
+
+    fn node(memory: &str, extended: &str) -> Arc<SlimNode> {
+        let amounts = json!({"cpu": "1500m", "memory": memory, "pods": "110", extended: "2"});
+        let node = json!({
+            "metadata": {"name": "n", "annotations": {"kubeadm.alpha.kubernetes.io/cri-socket": "x"}},
+            "status": {"capacity": amounts, "allocatable": {"cpu": "1", "memory": "1000"},
+                "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        Arc::new(serde_json::from_value(node).unwrap())
+    }
+
+    fn living(report: Report, nodes: Vec<Arc<SlimNode>>) -> World {
+        World::Living(Box::new(Living { installation: "ours".into(), report, nodes }))
+    }
+
+    fn looked(world: &World, now: &str) -> (Seen, Next) {
+        let Plan { part, actions, next } = plan(&cluster(), world, at(now));
+        assert!(actions.is_empty());
+        let Part::Living(seen) = part else { panic!("{part:?}") };
+        (*seen, next)
+    }
+
+    #[test]
+    fn nodes_are_counted_and_their_resources_added_up() {
+        let nodes =
+            vec![node("16374220Ki", "nvidia.com/gpu"), node("1Mi", "amd.com/gpu"), node("junk", "nvidia.com/gpu")];
+        let (seen, next) = looked(&living(Report::default(), nodes), "2026-01-01T00:00:00Z");
+        assert_eq!((seen.nodes.summary.as_str(), seen.distribution, next), ("3/3", "kubeadm", Next::Watch));
+        assert_eq!(
+            serde_json::to_value(seen.resources).unwrap(),
+            json!({
+                "capacity": {"amd.com/gpu": "2", "cpu": "4500m", "memory": "16375244Ki", "nvidia.com/gpu": "4", "pods": "330"},
+                "allocatable": {"cpu": "3", "memory": "3000"},
+            })
+        );
+    }
+
+    #[test]
+    fn vendors_resources_are_limited_in_the_total_too() {
+        let nodes = (0..9).map(|number| node("1", &format!("vendor.com/{number}"))).collect();
+        let (seen, _) = looked(&living(Report::default(), nodes), "2026-01-01T00:00:00Z");
+        assert_eq!(seen.resources.capacity.len(), 7);
+    }
+
+    #[test]
+    fn the_next_look_is_when_a_judgement_changes() {
+        let certificate =
+            SeenCertificate { name: "client", source: "kubeconfig", not_after: at("2026-01-10T00:00:00Z") };
+        let life = CredentialLife { not_before: None, not_after: at("2026-01-08T00:00:00Z") };
+        let report = Report { certificates: vec![certificate], credential: Some(life), ..Report::default() };
+        let world = living(report, Vec::new());
+        for (now, next) in [
+            ("2026-01-01T00:00:00Z", Next::At(at("2026-01-07T00:00:00Z"))),
+            ("2026-01-07T00:00:00Z", Next::At(at("2026-01-08T00:00:00Z"))),
+            ("2026-01-08T00:00:00Z", Next::At(at("2026-01-09T00:00:00Z"))),
+            ("2026-01-09T00:00:00Z", Next::At(at("2026-01-10T00:00:00Z"))),
+            ("2026-01-10T00:00:00Z", Next::Watch),
+            ("2020-01-01T00:00:00Z", Next::At(at("2020-01-31T00:00:00Z"))),
+        ] {
+            assert_eq!(looked(&world, now).1, next, "{now}");
+        }
+    }
 }

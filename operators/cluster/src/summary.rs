@@ -1,59 +1,68 @@
 //! The status of a Cluster. Pure.
 
 use drover_crds::{
-    Cluster, ClusterStatus,
-    condition::{API_AVAILABLE, CONNECTED, CREDENTIAL_VALID, NODES_HEALTHY},
+    Cluster, ClusterStatus, CredentialStatus,
+    condition::{
+        ACCEPTED, ADMISSION_INSTALLED, API_AVAILABLE, CERTIFICATES_VALID, CONNECTED, CREDENTIAL_VALID, DELETING,
+        NODES_HEALTHY,
+    },
 };
 use drover_runtime::{
-    Class, ClusterName, Failure, Parts, Place, Standing,
+    Class, Failure, Parts, Standing,
     parts::{PartEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::Part;
+use crate::{
+    leave::Leave,
+    place_of,
+    plan::{Part, Seen},
+    validity::Validity,
+};
 
 pub(crate) fn summarise(cluster: &Cluster, parts: &Parts<Part>) -> ClusterStatus {
-    let place = Place::Cluster(ClusterName::from(cluster));
     let unknown = PartEntry { known: None, standing: Standing::Pending };
-    let entry = parts.get(&place).unwrap_or(&unknown);
+    let entry = parts.get(&place_of(cluster)).unwrap_or(&unknown);
     // What was seen last stays, also over a restart: an unreachable cluster's version is stale, not gone.
     let mut status = cluster.status.clone().unwrap_or_default();
-    if let Some(part) = &entry.known {
-        show(&mut status, part);
-    }
-    let readiness = readiness(cluster, entry);
-    status.conditions = ready_conditions(readiness.state, &readiness.reason, &readiness.message, readiness.activity);
-    status.conditions.extend(connection_conditions(entry));
-    status.conditions.push(nodes_healthy(entry, &status));
+    status.conditions = if cluster.metadata.deletion_timestamp.is_some() {
+        leaving(entry)
+    } else {
+        let seen = match &entry.known {
+            Some(Part::Living(seen)) => Some(&**seen),
+            Some(Part::Leaving(_)) | None => None,
+        };
+        if let Some(seen) = seen {
+            show(&mut status, seen);
+        }
+        living(cluster, &entry.standing, seen, &status)
+    };
     status
 }
 
-fn show(status: &mut ClusterStatus, part: &Part) {
-    if let Some(facts) = &part.facts {
+fn show(status: &mut ClusterStatus, seen: &Seen) {
+    if let Some(facts) = &seen.facts {
         status.cluster_uid = Some(facts.uid.clone());
-        status.distribution = Some(distribution(&facts.version).to_owned());
         status.kubernetes_version = Some(facts.version.clone());
         status.platform = Some(facts.platform.clone());
     }
-    status.endpoint.clone_from(&part.endpoint);
-    status.nodes = Some(part.nodes.clone());
+    status.distribution = Some(seen.distribution.to_owned());
+    status.endpoint.clone_from(&seen.endpoint);
+    status.nodes = Some(seen.nodes.clone());
+    status.resources = Some(seen.resources.clone());
+    status.certificates.clone_from(&seen.certificates);
+    status.credential = seen.credential_end.clone().map(|end| CredentialStatus { not_after: Some(end) });
 }
 
-/// Vendors mark their builds in the version; a plain version says nothing.
-fn distribution(version: &str) -> &'static str {
-    let marks = [("+k3s", "k3s"), ("+rke2", "rke2"), ("-eks-", "EKS"), ("-gke.", "GKE")];
-    marks.iter().find(|(mark, _)| version.contains(mark)).map_or("unknown", |(_, name)| name)
-}
-
-fn readiness(cluster: &Cluster, entry: &PartEntry<Part>) -> Readiness {
+fn readiness(cluster: &Cluster, standing: &Standing) -> Readiness {
     let unimplemented = cluster.spec.unimplemented();
     if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
         return Readiness::no("NotYetImplemented", message, Activity::Stalled);
     }
-    match &entry.standing {
+    match standing {
         Standing::Pending => {
             Readiness::no("Connecting", "the first contact is being made".into(), Activity::Reconciling)
         }
@@ -69,148 +78,165 @@ fn readiness(cluster: &Cluster, entry: &PartEntry<Part>) -> Readiness {
     }
 }
 
+/// The reasons with which a cluster answers that is not this Cluster's.
+const NOT_OURS: [&str; 2] = ["ClaimedByOther", "DuplicateOf"];
+
 /// What waits for a person is stalled; what may come by itself, or by a Secret that arrives later, is not.
 fn activity(failure: &Failure) -> Activity {
     const NEEDS_A_PERSON: [&str; 4] = ["Unauthorized", "Forbidden", "IdentityMismatch", "UnsupportedVersion"];
-    if failure.class == Class::Invalid || NEEDS_A_PERSON.contains(&failure.reason) {
-        Activity::Stalled
-    } else {
-        Activity::Reconciling
+    let needed = NEEDS_A_PERSON.contains(&failure.reason) || NOT_OURS.contains(&failure.reason);
+    if failure.class == Class::Invalid || needed { Activity::Stalled } else { Activity::Reconciling }
+}
+
+/// The reasons with which a connection fails for its credential.
+const CREDENTIAL_FAILURES: [&str; 4] = ["Unauthorized", "InvalidKubeconfig", "UnsafeKubeconfig", "SecretMissing"];
+
+/// State, reason and message of a condition.
+type Told<'a> = (State, &'a str, &'a str);
+
+const NONE_YET: Told<'_> = (State::Unknown, "Connecting", "no verdict yet");
+const LOST: Told<'_> = (State::Unknown, "ConnectionLost", "the cluster cannot be reached");
+const NOT_LOOKED_AT: Told<'_> =
+    (State::Unknown, "NotAccepted", "the cluster answers, but it is not looked at, as it is not this Cluster's");
+
+fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &ClusterStatus) -> Vec<Condition> {
+    let Readiness { state, reason, message, activity } = readiness(cluster, standing);
+    let mut conditions = ready_conditions(state, &reason, &message, activity);
+    let claimed = match seen {
+        Some(seen) => format!("claimed by installation {}", seen.installation),
+        None => "claimed by this installation".to_owned(),
+    };
+    let (connected, available) = connection(standing);
+    let healthy = nodes_healthy(standing, status);
+    let credential = match standing {
+        Standing::Unreachable(failure) if CREDENTIAL_FAILURES.contains(&failure.reason) => own(failure),
+        _ => judged(standing, seen, credential_valid),
+    };
+    conditions.extend(
+        [
+            (ACCEPTED, accepted(cluster, standing, &claimed)),
+            (CONNECTED, connected),
+            (API_AVAILABLE, available),
+            (NODES_HEALTHY, (healthy.0, healthy.1, healthy.2.as_str())),
+            (CERTIFICATES_VALID, judged(standing, seen, certificates_valid)),
+            (CREDENTIAL_VALID, credential),
+            (ADMISSION_INSTALLED, (State::False, "NotYetImplemented", NO_POLICIES)),
+        ]
+        .map(|(kind, (state, reason, message))| condition(kind, state, reason, message)),
+    );
+    conditions
+}
+
+const NO_POLICIES: &str = "this version of Drover installs no admission policies";
+
+/// What no longer is judged is not told of any more.
+fn leaving(entry: &PartEntry<Part>) -> Vec<Condition> {
+    let unknown =
+        Leave { reason: "Deleting", message: "the cluster is being let go".to_owned(), connection: Standing::Pending };
+    let leave = match &entry.known {
+        Some(Part::Leaving(leave)) => leave,
+        Some(Part::Living(_)) | None => &unknown,
+    };
+    let (reason, message) = match &entry.standing {
+        Standing::Failed(failure) | Standing::Unreachable(failure) => (failure.reason, &failure.message),
+        Standing::Pending | Standing::Current | Standing::Suspended | Standing::Released => {
+            (leave.reason, &leave.message)
+        }
+    };
+    let activity = if reason == "Suspended" { Activity::Stalled } else { Activity::Reconciling };
+    let mut conditions = ready_conditions(State::False, "Deleting", message, activity);
+    let (connected, available) = connection(&leave.connection);
+    let told =
+        [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, reason, message.as_str()))];
+    conditions.extend(told.map(|(kind, (state, reason, message))| condition(kind, state, reason, message)));
+    conditions
+}
+
+fn own(failure: &Failure) -> Told<'_> {
+    (State::False, failure.reason, &failure.message)
+}
+
+fn accepted<'a>(cluster: &Cluster, standing: &'a Standing, claimed: &'a str) -> Told<'a> {
+    match standing {
+        Standing::Pending => NONE_YET,
+        Standing::Unreachable(failure)
+            if NOT_OURS.contains(&failure.reason) || failure.reason == "IdentityMismatch" =>
+        {
+            own(failure)
+        }
+        Standing::Unreachable(_) => LOST,
+        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released if cluster.spec.suspend => {
+            (State::True, "Suspended", "the cluster may be used; while spec.suspend is set, it is not claimed anew")
+        }
+        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => {
+            (State::True, "Claimed", claimed)
+        }
     }
 }
 
-fn connection_conditions(entry: &PartEntry<Part>) -> [Condition; 3] {
-    const LOST: (State, &str, &str) = (State::Unknown, "ConnectionLost", "the cluster cannot be reached");
-    const NONE_YET: (State, &str, &str) = (State::Unknown, "Connecting", "no verdict yet");
-    let rejected = entry.known.as_ref().and_then(|part| part.rejected.as_ref());
-    let (connected, available, credential) = match &entry.standing {
-        Standing::Pending => (NONE_YET, NONE_YET, NONE_YET),
-        Standing::Unreachable(failure) => {
-            let own = (State::False, failure.reason, failure.message.as_str());
-            match failure.reason {
-                "APIServerNotReady" => ((State::True, "Connected", "the API server answers"), own, LOST),
-                "Unauthorized" | "InvalidKubeconfig" | "UnsafeKubeconfig" | "SecretMissing" => (own, LOST, own),
-                _ => (own, LOST, LOST),
-            }
-        }
-        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => (
-            (State::True, "Connected", "the API server answers"),
-            (State::True, "Available", "the API server is ready"),
-            match rejected {
-                Some(failure) => (State::False, "NewCredentialRejected", failure.message.as_str()),
-                None => (State::True, "Accepted", "the credential is accepted"),
-            },
-        ),
-    };
-    [(CONNECTED, connected), (API_AVAILABLE, available), (CREDENTIAL_VALID, credential)]
-        .map(|(kind, (state, reason, message))| condition(kind, state, reason, message))
+/// `Connected` and `APIAvailable`.
+fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
+    const CONNECTED: Told<'_> = (State::True, "Connected", "the API server answers");
+    const AVAILABLE: Told<'_> = (State::True, "Available", "the API server is ready");
+    match standing {
+        Standing::Pending => (NONE_YET, NONE_YET),
+        Standing::Unreachable(failure) if NOT_OURS.contains(&failure.reason) => (CONNECTED, AVAILABLE),
+        Standing::Unreachable(failure) if failure.reason == "APIServerNotReady" => (CONNECTED, own(failure)),
+        Standing::Unreachable(failure) => (own(failure), LOST),
+        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => (CONNECTED, AVAILABLE),
+    }
 }
 
-fn nodes_healthy(entry: &PartEntry<Part>, status: &ClusterStatus) -> Condition {
-    match (&entry.standing, &status.nodes) {
-        (Standing::Current, Some(nodes)) if nodes.ready == nodes.total => {
-            condition(NODES_HEALTHY, true, "AllReady", format!("{} nodes are ready", nodes.summary))
-        }
-        (Standing::Current, Some(nodes)) => {
-            condition(NODES_HEALTHY, false, "NodesNotReady", format!("{} nodes are ready", nodes.summary))
-        }
-        (Standing::Pending, _) => condition(NODES_HEALTHY, State::Unknown, "Connecting", "no verdict yet"),
-        (Standing::Failed(failure), _) => condition(NODES_HEALTHY, State::Unknown, failure.reason, &*failure.message),
-        _ => condition(NODES_HEALTHY, State::Unknown, "ConnectionLost", "the cluster cannot be reached"),
+/// What stands for everything that only a look at the cluster can tell; none if there was one.
+fn unseen(standing: &Standing) -> Option<Told<'_>> {
+    match standing {
+        Standing::Pending => Some(NONE_YET),
+        Standing::Unreachable(failure) if NOT_OURS.contains(&failure.reason) => Some(NOT_LOOKED_AT),
+        Standing::Unreachable(_) => Some(LOST),
+        Standing::Failed(failure) => Some((State::Unknown, failure.reason, &failure.message)),
+        Standing::Current | Standing::Suspended | Standing::Released => None,
+    }
+}
+
+fn nodes_healthy<'a>(standing: &'a Standing, status: &ClusterStatus) -> (State, &'a str, String) {
+    if let Some((state, reason, message)) = unseen(standing) {
+        return (state, reason, message.to_owned());
+    }
+    let nodes = status.nodes.clone().unwrap_or_default();
+    let message = format!("{} nodes are ready", nodes.summary);
+    if nodes.ready == nodes.total {
+        (State::True, "AllReady", message)
+    } else {
+        (State::False, "NodesNotReady", message)
+    }
+}
+
+/// What `tell` says of the last look; that it failed meanwhile to see the nodes changes nothing about it.
+fn judged<'a>(standing: &'a Standing, seen: Option<&'a Seen>, tell: fn(&'a Seen) -> Told<'a>) -> Told<'a> {
+    match (standing, seen) {
+        (Standing::Failed(_), Some(seen)) => tell(seen),
+        (standing, seen) => unseen(standing).or_else(|| seen.map(tell)).unwrap_or(NONE_YET),
+    }
+}
+
+fn certificates_valid(seen: &Seen) -> Told<'_> {
+    match &seen.certificates_validity {
+        Validity::NotObserved => (State::Unknown, "NotObserved", "no certificate was seen"),
+        Validity::Valid => (State::True, "Valid", "no certificate ends soon"),
+        Validity::Expiring(message) => (State::False, "Expiring", message),
+        Validity::Expired(message) => (State::False, "Expired", message),
+    }
+}
+
+fn credential_valid(seen: &Seen) -> Told<'_> {
+    let accepted = (State::True, "Accepted", "the credential is accepted");
+    match (&seen.rejected, &seen.credential_validity) {
+        (Some(failure), _) => (State::False, "NewCredentialRejected", &failure.message),
+        (None, Validity::NotObserved | Validity::Valid) => accepted,
+        (None, Validity::Expiring(message)) => (State::False, "Expiring", message),
+        (None, Validity::Expired(message)) => (State::False, "Expired", message),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use drover_fleet::Facts;
-    use serde_json::json;
-
-    use super::*;
-
-    fn cluster(spec: &serde_json::Value) -> Cluster {
-        let mut spec_with_connection = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
-        spec_with_connection.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        serde_json::from_value(json!({
-            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"}, "spec": spec_with_connection,
-        }))
-        .unwrap()
-    }
-
-    fn part() -> Part {
-        let facts = Facts { uid: "u".into(), version: "v1.37.1+k3s1".into(), platform: "linux/amd64".into() };
-        let nodes = drover_crds::NodeSummary { total: 3, ready: 2, unschedulable: 0, summary: "2/3".into() };
-        Part { facts: Some(facts), endpoint: None, nodes, rejected: None }
-    }
-
-    fn failure(class: Class, reason: &'static str) -> Failure {
-        Failure { class, reason, message: format!("{reason} happened") }
-    }
-
-    fn status(cluster: &Cluster, known: Option<Part>, standing: Standing) -> ClusterStatus {
-        let entry = (Place::cluster("eu"), PartEntry { known, standing });
-        summarise(cluster, &[entry].into_iter().collect())
-    }
-
-    /// `Type=Status/Reason`, in order.
-    fn shown(status: &ClusterStatus) -> String {
-        let show = |condition: &Condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason);
-        status.conditions.iter().map(show).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn every_standing_has_its_conditions() {
-        let plain = cluster(&json!({}));
-        let refused = failure(Class::Unreachable, "DialFailed");
-        for (standing, expected) in [
-            (
-                Standing::Pending,
-                "Ready=False/Connecting Reconciling=True/Connecting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting CredentialValid=Unknown/Connecting NodesHealthy=Unknown/Connecting",
-            ),
-            (
-                Standing::Current,
-                "Ready=True/Connected Connected=True/Connected APIAvailable=True/Available CredentialValid=True/Accepted NodesHealthy=False/NodesNotReady",
-            ),
-            (
-                Standing::Unreachable(refused),
-                "Ready=False/DialFailed Reconciling=True/DialFailed Connected=False/DialFailed APIAvailable=Unknown/ConnectionLost CredentialValid=Unknown/ConnectionLost NodesHealthy=Unknown/ConnectionLost",
-            ),
-            (
-                Standing::Unreachable(failure(Class::Unreachable, "Unauthorized")),
-                "Ready=False/Unauthorized Stalled=True/Unauthorized Connected=False/Unauthorized APIAvailable=Unknown/ConnectionLost CredentialValid=False/Unauthorized NodesHealthy=Unknown/ConnectionLost",
-            ),
-            (
-                Standing::Unreachable(failure(Class::Blocked, "SecretMissing")),
-                "Ready=False/SecretMissing Reconciling=True/SecretMissing Connected=False/SecretMissing APIAvailable=Unknown/ConnectionLost CredentialValid=False/SecretMissing NodesHealthy=Unknown/ConnectionLost",
-            ),
-            (
-                Standing::Unreachable(failure(Class::Unreachable, "APIServerNotReady")),
-                "Ready=False/APIServerNotReady Reconciling=True/APIServerNotReady Connected=True/Connected APIAvailable=False/APIServerNotReady CredentialValid=Unknown/ConnectionLost NodesHealthy=Unknown/ConnectionLost",
-            ),
-        ] {
-            assert_eq!(shown(&status(&plain, Some(part()), standing)), expected);
-        }
-    }
-
-    #[test]
-    fn what_was_seen_stays_while_a_cluster_is_away_also_over_a_restart() {
-        let mut seen = cluster(&json!({}));
-        seen.status = Some(status(&seen, Some(part()), Standing::Current));
-        let away = status(&seen, None, Standing::Unreachable(failure(Class::Unreachable, "Timeout")));
-        assert_eq!(away.kubernetes_version.as_deref(), Some("v1.37.1+k3s1"));
-        assert_eq!(away.nodes.unwrap().summary, "2/3");
-    }
-
-    #[test]
-    fn a_rejected_new_credential_leaves_the_cluster_connected() {
-        let rejected = Part { rejected: Some(failure(Class::Invalid, "UnsafeKubeconfig")), ..part() };
-        let status = status(&cluster(&json!({})), Some(rejected), Standing::Current);
-        assert!(shown(&status).contains("Ready=True/Connected"), "{}", shown(&status));
-        assert!(shown(&status).contains("CredentialValid=False/NewCredentialRejected"));
-    }
-
-    #[test]
-    fn a_field_that_is_not_acted_on_is_never_silent() {
-        let status = status(&cluster(&json!({"claim": {"takeFrom": "other"}})), Some(part()), Standing::Current);
-        assert!(shown(&status).starts_with("Ready=False/NotYetImplemented Stalled=True/NotYetImplemented"));
-    }
-}
+mod tests;

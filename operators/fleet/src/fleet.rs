@@ -15,7 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::hold::Claimant;
+use crate::hold::{Claimant, writes};
 use crate::remote::{Remote, Report, Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
@@ -224,7 +224,7 @@ impl Fleet {
         let members = self.lock();
         let view = |(name, cluster): (ClusterName, Arc<Cluster>)| {
             let (link, reports) = match members.get(&name) {
-                Some(member) => (member.report.link.clone(), member.reports),
+                Some(member) => (workable(&cluster, &member.report), member.reports),
                 None => (Link::Connecting, 0),
             };
             (name, ClusterView { object: cluster, link, reports })
@@ -253,6 +253,15 @@ fn redirect(old: &mut Target, new: &Target) -> bool {
     wake
 }
 
+/// A cluster may be looked at before it is ours, but it is not written to: one that is suspended no more is ours only once
+/// it was claimed.
+fn workable(cluster: &Cluster, report: &Report) -> Link {
+    match &report.link {
+        Link::Connected(_) if !report.claimed && writes(cluster) => Link::Connecting,
+        link => link.clone(),
+    }
+}
+
 fn log_link(name: &ClusterName, link: &Link) {
     match link {
         Link::Connecting => tracing::info!(cluster = %name, "connecting"),
@@ -265,8 +274,8 @@ fn log_link(name: &ClusterName, link: &Link) {
 
 fn same(one: &Report, two: &Report) -> bool {
     let said = |report: &Report| {
-        let Report { link: _, facts, endpoint, rejected, certificates, credential } = report.clone();
-        (facts, endpoint, rejected, certificates, credential)
+        let Report { link: _, facts, endpoint, rejected, claimed, certificates, credential } = report.clone();
+        (facts, endpoint, rejected, claimed, certificates, credential)
     };
     one.link.same(&two.link) && said(one) == said(two)
 }

@@ -35,8 +35,9 @@ const ATTEMPTS: usize = 3;
 const WHAT: &str = "read and write the ConfigMap drover-system/drover-claim";
 
 impl Claimant {
-    /// Claims the cluster with this `uid` for `cluster`, or says who has it.
-    pub(crate) async fn hold(&self, client: &Client, cluster: &Cluster, uid: &str) -> Result<(), Hop> {
+    /// Claims the cluster with this `uid` for `cluster`, or says who has it. False where the claim is free and `cluster` says
+    /// that nothing is to be written.
+    pub(crate) async fn hold(&self, client: &Client, cluster: &Cluster, uid: &str) -> Result<bool, Hop> {
         let name = cluster.name_any();
         if name != LOCAL_CLUSTER && (self.own_uid)().as_deref() == Some(uid) {
             return Err(Hop::DuplicateOf(LOCAL_CLUSTER.to_owned()));
@@ -47,8 +48,7 @@ impl Claimant {
                 Decision::Held => true,
                 Decision::DuplicateOf(other) => return Err(Hop::DuplicateOf(other)),
                 Decision::ClaimedByOther(installation) => return Err(Hop::ClaimedByOther(installation)),
-                // Nothing is written to these, so they need not be ours.
-                Decision::Make | Decision::Move(_) if writes_nothing(cluster) => true,
+                Decision::Make | Decision::Move(_) if !writes(cluster) => return Ok(false),
                 Decision::Make => {
                     tracing::info!(cluster = name, "claiming the cluster");
                     claim::make(client, &self.installation, &name).await.map_err(|error| hop(&error))?
@@ -60,7 +60,7 @@ impl Claimant {
                 }
             };
             if done {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Hop::ApiServer(409, WHAT))
@@ -79,8 +79,9 @@ impl Claimant {
     }
 }
 
-fn writes_nothing(cluster: &Cluster) -> bool {
-    cluster.spec.suspend || cluster.metadata.deletion_timestamp.is_some()
+/// Whether anything new is written to `cluster`.
+pub(crate) fn writes(cluster: &Cluster) -> bool {
+    !cluster.spec.suspend && cluster.metadata.deletion_timestamp.is_none()
 }
 
 fn hop(error: &ApiError) -> Hop {

@@ -53,6 +53,8 @@ pub struct Report {
     pub endpoint: Option<String>,
     /// Why a changed credential was not taken, while the old connection goes on.
     pub rejected: Option<Failure>,
+    /// Whether the cluster is ours to write to. Not yet, while it is suspended or being deleted.
+    pub claimed: bool,
     /// Certificates that were seen while the connection was made.
     pub certificates: Vec<SeenCertificate>,
     /// How long the credential is good for; none if it does not say so.
@@ -66,6 +68,7 @@ impl Default for Report {
             facts: None,
             endpoint: None,
             rejected: None,
+            claimed: false,
             certificates: Vec::new(),
             credential: None,
         }
@@ -144,6 +147,7 @@ struct Serving {
     gate: watch::Sender<bool>,
     facts: Facts,
     contact: Contact,
+    claimed: bool,
     probes_since_identified: u32,
 }
 
@@ -261,24 +265,24 @@ impl Remote {
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
         let contact = self.contact(&target.source).await?;
         let slot = self.dial_slots.acquire().await;
-        let facts = line::probing(self.introduce(&contact, target)).await?;
+        let (facts, claimed) = line::probing(self.introduce(&contact, target)).await?;
         drop(slot);
         let (gate, up) = watch::channel(true);
         let cache = Arc::new(Cache::new(contact.client.clone(), up));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
-        Ok(Serving { source: target.source.clone(), cache, gate, facts, contact, probes_since_identified: 0 })
+        Ok(Serving { source: target.source.clone(), cache, gate, facts, contact, claimed, probes_since_identified: 0 })
     }
 
     /// The first words with a server: ready, the right one, and ours.
-    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<Facts, Hop> {
+    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<(Facts, bool), Hop> {
         let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
         probe::ready(&contact.client, limit).await?;
         let dial = contact.dials();
         let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
-        self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
+        let claimed = self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
         contact.identified(dial);
-        Ok(facts)
+        Ok((facts, claimed))
     }
 
     async fn contact(&self, source: &Source) -> Result<Contact, ConnectError> {
@@ -342,6 +346,7 @@ impl Remote {
             facts: serving.map(|serving| serving.facts.clone()),
             endpoint: serving.and_then(|serving| serving.contact.endpoint.clone()),
             rejected: self.rejected.clone(),
+            claimed: serving.is_some_and(|serving| serving.claimed),
             certificates: serving.map(|serving| serving.contact.certificates()).unwrap_or_default(),
             credential: serving.and_then(|serving| serving.contact.credential),
         }
@@ -361,7 +366,7 @@ impl Serving {
             self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
             self.probes_since_identified = 0;
         }
-        claimant.hold(client, cluster, &self.facts.uid).await?;
+        self.claimed = claimant.hold(client, cluster, &self.facts.uid).await?;
         self.contact.identified(dial);
         Ok(())
     }

@@ -233,7 +233,10 @@ fn start(
     for operator in operators {
         match operator {
             OperatorName::Cluster => drive(ClusterOperator::new(fleet.clone()), context(), readiness, tasks),
-            OperatorName::Project => drive(ProjectOperator, context(), readiness, tasks),
+            OperatorName::Project => {
+                let projects = management.view(&LabelQuery::everything());
+                drive(ProjectOperator::new(projects), context(), readiness, tasks);
+            }
         }
     }
     let gate = readiness.wait_for("the lists of Clusters, Secrets and namespaces");

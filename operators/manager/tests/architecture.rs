@@ -69,14 +69,15 @@ fn what_decides_has_neither_client_nor_clock() {
     let operators = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut checked = 0;
     for kind in ["cluster", "project"] {
-        for file in ["plan.rs", "summary.rs", "consent.rs"] {
+        for file in ["plan.rs", "summary.rs", "consent.rs", "leave.rs", "validity.rs"] {
             let path = operators.join(kind).join("src").join(file);
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let text = text.split("#[cfg(test)]").next().unwrap();
             for banned in ["async ", ".await", "Client", "Cache", "Api<", "Instant", "Timestamp::now"] {
                 assert!(!text.contains(banned), "{} holds {banned:?}", path.display());
             }
             checked += 1;
         }
     }
-    assert_eq!(checked, 5);
+    assert_eq!(checked, 7);
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_crds::{Cluster, ClusterSelection, Project, Tenant};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place};
+use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, Project, Tenant};
+use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, cache::Lookup, place::leaving};
 use kube::ResourceExt;
 
 /// The tenant entries of `cluster` that let the management namespace `namespace` with these labels in.
@@ -23,6 +23,9 @@ pub fn tenancies<'a>(
 /// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
 /// without consent is no target. While the Project is being deleted, every cluster that is not known to be away is looked at
 /// as well, since one that left the selection may still hold something.
+///
+/// A Cluster that is being deleted with `Orphan` is nobody's place any more. One that goes with `Delete` is, as long as it
+/// can be worked on, everybody's: all that is held there is let go of.
 #[must_use]
 pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     let deleting = project.metadata.deletion_timestamp.is_some();
@@ -32,14 +35,40 @@ pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
         let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
         let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
         let consents = || !tenancies(&view.object, &namespace, labels).is_empty();
-        (selected && (named || consents())) || (deleting && !matches!(view.link, Link::Disconnected(_)))
+        let usual = (selected && (named || consents())) || (deleting && !matches!(view.link, Link::Disconnected(_)));
+        match leaving(&view.object) {
+            None => usual,
+            Some(DeletionPolicy::Orphan) => false,
+            Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
+        }
     };
     let targets = fleet.iter().filter(|(name, view)| is_target(name, view));
     targets.map(|(name, _)| Place::Cluster(name.clone())).collect()
 }
 
+/// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
+/// select the cluster. One that is being deleted still lets go by itself, and what cannot be told (none) is not gone.
+#[must_use]
+pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetView) -> bool {
+    match holder {
+        None | Some(Lookup::Undecodable(_)) => false,
+        Some(Lookup::Absent) => true,
+        Some(Lookup::Found(holder)) => {
+            holder.metadata.deletion_timestamp.is_none() && !places(holder, fleet).contains(place)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use drover_runtime::{Cache, Class, Failure, cache::Undecodable};
+    use k8s_openapi::{
+        apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+        jiff::Timestamp,
+    };
+    use kube::Client;
     use serde_json::json;
 
     use super::*;
@@ -90,5 +119,81 @@ mod tests {
     #[test]
     fn an_unset_tenant_list_lets_nobody_in() {
         assert!(tenancies(&cluster("c", &json!([])), "team-a", None).is_empty());
+    }
+
+    /// A link that nothing is ever sent over.
+    fn connected() -> Link {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        Link::Connected(Arc::new(Cache::ungated(Client::try_from(config).unwrap())))
+    }
+
+    fn away() -> Link {
+        Link::Disconnected(Failure { class: Class::Unreachable, reason: "DialFailed", message: "refused".into() })
+    }
+
+    /// A fleet of one Cluster that is being deleted and is open to team-a.
+    fn going(policy: &str, link: Link) -> FleetView {
+        let tenants = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let mut object = serde_json::to_value(cluster("eu", &tenants)).unwrap();
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z");
+        object["spec"]["deletionPolicy"] = json!(policy);
+        let object = Arc::new(serde_json::from_value(object).unwrap());
+        let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
+        FleetView::new(views, BTreeMap::new(), true)
+    }
+
+    fn deleted(mut project: Project) -> Project {
+        project.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        project
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_goes_with_orphan_is_no_place_and_one_with_delete_is_everybodys_while_it_is_connected() {
+        let selects = || project(&json!({"all": {}}));
+        let names = || project(&json!({"names": ["eu"]}));
+        let other = || project(&json!({"names": ["us"]}));
+        for project in [selects(), names(), other(), deleted(selects()), deleted(names()), deleted(other())] {
+            for link in [connected(), Link::Connecting, away()] {
+                assert!(places(&project, &going("Orphan", link)).is_empty());
+            }
+            assert_eq!(places(&project, &going("Delete", connected())).len(), 1);
+        }
+        for project in [selects(), names(), other()] {
+            for link in [Link::Connecting, away()] {
+                assert!(places(&project, &going("Delete", link)).is_empty());
+            }
+        }
+        for (project, link, waits) in [
+            (selects(), away(), true),
+            (names(), away(), true),
+            (other(), away(), false),
+            (selects(), Link::Connecting, true),
+            (other(), Link::Connecting, true),
+        ] {
+            assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
+        }
+    }
+
+    #[test]
+    fn a_holder_has_left_only_when_that_is_known_for_certain() {
+        let found = |project: Project| Lookup::Found(Arc::new(project));
+        let undecodable = Undecodable { meta: ObjectMeta::default(), error: "nonsense".into() };
+        let elsewhere = || project(&json!({"names": ["us"]}));
+        for (what, holder, left) in [
+            ("the list cannot be told", None, false),
+            ("it cannot be decoded", Some(Lookup::Undecodable(Arc::new(undecodable))), false),
+            ("it selects the cluster", Some(found(project(&json!({"all": {}})))), false),
+            ("it is being deleted", Some(found(deleted(elsewhere()))), false),
+            ("it selects others", Some(found(elsewhere())), true),
+            ("it does not exist", Some(Lookup::Absent), true),
+        ] {
+            assert_eq!(has_left(holder.as_ref(), &Place::cluster("eu"), &fleet()), left, "{what}");
+        }
+        let closed = Place::cluster("closed");
+        assert!(has_left(Some(&found(project(&json!({"all": {}})))), &closed, &fleet()), "not let in, so not selected");
+        assert!(
+            !has_left(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
+            "named all the same"
+        );
     }
 }

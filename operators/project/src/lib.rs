@@ -8,8 +8,12 @@
 //! 3. [`act`] does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
+//! Namespaces are handed on by consent only. What another Project holds is its own while it exists and selects the cluster;
+//! what it left behind is treated like what is nobody's. A Cluster that is being deleted is nobody's target any more: with
+//! `Delete` every Project lets go of what it holds there, with `Orphan` nobody writes there.
+//!
 //! A pass runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
-//! or changes its tenants.
+//! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
 pub mod act;
 pub mod consent;
@@ -24,12 +28,23 @@ mod tests;
 use std::collections::BTreeSet;
 
 use drover_crds::{Project, ProjectStatus};
-use drover_runtime::{FleetView, Operator, Parts, Place, Site, Watches, operator::Plan};
+use drover_runtime::{FleetView, Operator, Parts, Place, Site, View, Watches, operator::Plan};
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
 /// The operator of the kind [`Project`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProjectOperator;
+#[derive(Clone, Debug)]
+pub struct ProjectOperator {
+    projects: View<Project>,
+}
+
+impl ProjectOperator {
+    /// An operator that looks up in `projects`, all those of the management cluster, whether the Project that is recorded on
+    /// a namespace still holds it.
+    #[must_use]
+    pub fn new(projects: View<Project>) -> Self {
+        Self { projects }
+    }
+}
 
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
@@ -50,7 +65,7 @@ impl Operator for ProjectOperator {
     }
 
     async fn observe(&self, project: &Project, site: &Site) -> Result<observe::World, error::ProjectError> {
-        observe::observe(project, site).await
+        observe::observe(&self.projects, project, site).await
     }
 
     fn plan(project: &Project, world: &observe::World, now: Timestamp) -> Plan<Self> {
@@ -58,7 +73,7 @@ impl Operator for ProjectOperator {
     }
 
     async fn act(&self, project: &Project, site: &Site, action: plan::Action) -> Result<(), error::ProjectError> {
-        act::act(&site.writer::<Self>(project), action).await
+        act::act(project, site, action).await
     }
 
     /// Every action is about another namespace.

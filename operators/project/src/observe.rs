@@ -6,11 +6,13 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project};
-use drover_runtime::{Cache, ObjectKey, Owner, Site, operator::owner_of, request::request};
+use drover_runtime::{
+    Cache, ObjectKey, Owner, Site, View, cache::Health, operator::owner_of, place::leaving, request::request,
+};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
 
-use crate::{ProjectOperator, error::ProjectError};
+use crate::{ProjectOperator, consent::has_left, error::ProjectError};
 
 /// What a pass knows of one cluster.
 #[derive(Clone, Debug)]
@@ -40,12 +42,22 @@ pub enum Seen {
         /// Its metadata.
         meta: Box<ObjectMeta>,
         /// The Project that its labels record, if any.
-        holder: Option<ObjectKey>,
+        holder: Option<Holder>,
     },
 }
 
-pub(crate) async fn observe(project: &Project, site: &Site) -> Result<World, ProjectError> {
+/// Another Project, as the labels of a namespace record it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its namespace and name in the management cluster.
+    pub key: ObjectKey,
+    /// Whether it is known to be gone, or not to select this cluster any more.
+    pub left: bool,
+}
+
+pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &Site) -> Result<World, ProjectError> {
     let owner = owner_of::<ProjectOperator>(project);
+    let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let held = site.cache.view::<Namespace>(&Owner::query(owner.kind));
     let mut namespaces: BTreeMap<String, Seen> = held
         .filter(|namespace| owner.owns(&namespace.metadata))
@@ -53,15 +65,14 @@ pub(crate) async fn observe(project: &Project, site: &Site) -> Result<World, Pro
         .map(|live| (live.name_any(), ours(&site.cache, live)))
         .collect();
     let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
-    // What is being deleted takes up nothing new, so only what it holds matters.
-    if project.metadata.deletion_timestamp.is_none() {
+    // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
+    if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
         for name in wanted {
             if !namespaces.contains_key(name) {
-                namespaces.insert(name.clone(), look_up(&site.cache, name, owner.kind).await?);
+                namespaces.insert(name.clone(), look_up(projects, site, name, owner.kind).await?);
             }
         }
     }
-    let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let tenant_labels = site.fleet.namespace_labels(&owner.key.namespace).cloned();
     Ok(World { cluster, tenant_labels, namespaces })
 }
@@ -72,14 +83,21 @@ fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
 }
 
 /// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
-async fn look_up(cache: &Cache, name: &str, kind: &str) -> Result<Seen, ProjectError> {
-    let api = Api::<Namespace>::all(cache.client());
+async fn look_up(projects: &View<Project>, site: &Site, name: &str, kind: &str) -> Result<Seen, ProjectError> {
+    let api = Api::<Namespace>::all(site.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
         None => Seen::Absent,
         Some(found) => {
-            let holder = Owner::recorded(&found.metadata, kind);
+            let recorded = Owner::recorded(&found.metadata, kind);
+            let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, site), key });
             Seen::Foreign { meta: Box::new(found.metadata), holder }
         }
     })
+}
+
+/// A list that is not followed at the moment tells nothing.
+fn is_gone(projects: &View<Project>, holder: &ObjectKey, site: &Site) -> bool {
+    let known = (projects.health() == Health::Live).then(|| projects.lookup(holder));
+    has_left(known.as_ref(), &site.place, &site.fleet)
 }

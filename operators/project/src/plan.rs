@@ -6,7 +6,7 @@ use drover_crds::{
     AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
     names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_RELEASED_BY},
 };
-use drover_runtime::{Next, ObjectKey, Step, operator::Plan, write::fingerprint_of};
+use drover_runtime::{Next, ObjectKey, Step, operator::Plan, place::leaving, write::fingerprint_of};
 use k8s_openapi::{
     api::core::v1::Namespace,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -17,7 +17,7 @@ use kube::ResourceExt;
 use crate::{
     ProjectOperator,
     consent::tenancies,
-    observe::{Seen, World},
+    observe::{Holder, Seen, World},
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
@@ -47,6 +47,14 @@ pub enum Action {
         /// As it is.
         live: Box<ObjectMeta>,
     },
+    /// Both sides agreed that we take it over, and its former holder has left without letting it go: that comes first, as an
+    /// adopted namespace is not written by force, and the labels of the former holder would be a conflict.
+    Free {
+        /// As it is.
+        live: Box<ObjectMeta>,
+        /// The Project that its labels record.
+        holder: ObjectKey,
+    },
     /// It stays, and is not ours any more.
     Release(Box<ObjectMeta>),
     /// It goes, with everything in it.
@@ -59,6 +67,7 @@ impl fmt::Debug for Action {
             Self::Create(desired) => ("create", desired.metadata.name.as_ref()),
             Self::Apply { live, .. } => ("apply", live.name.as_ref()),
             Self::Adopt { live, .. } => ("adopt", live.name.as_ref()),
+            Self::Free { live, .. } => ("free", live.name.as_ref()),
             Self::Release(live) => ("release", live.name.as_ref()),
             Self::Delete(live) => ("delete", live.name.as_ref()),
         };
@@ -91,9 +100,16 @@ pub struct Obstacle {
 /// Decides for one cluster.
 #[must_use]
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
+    let leaving = leaving(&world.cluster);
+    if leaving == Some(DeletionPolicy::Orphan) {
+        return Plan { part: Part::default(), actions: Vec::new(), next: Next::Released };
+    }
     let tenancies = tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref());
     if project.metadata.deletion_timestamp.is_some() {
         return tear_down(project, world, &tenancies);
+    }
+    if leaving.is_some() {
+        return leave(project, world);
     }
     let mut part = Part { wanted: count(project.spec.namespaces.len()), ..Part::default() };
     if tenancies.is_empty() {
@@ -145,14 +161,21 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, TERMINATING, terminating(name))
         }
-        Seen::Foreign { holder: Some(holder), .. } => blocked(name, "NamespaceTaken", taken(world, name, holder)),
-        Seen::Foreign { meta, holder: None } => {
-            let consent = wanted.on_existing == OnExisting::Adopt
+        Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
+            blocked(name, "NamespaceTaken", taken(world, name, &holder.key))
+        }
+        Seen::Foreign { meta, holder } => {
+            let agreed = wanted.on_existing == OnExisting::Adopt
                 && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
-            if consent || was_released_by(meta, project) {
-                Verdict::Act(Action::Adopt { desired: Box::new(desired), live: meta.clone() })
-            } else {
-                blocked(name, "NamespaceExists", exists(world, name))
+            match holder {
+                Some(Holder { key, .. }) if agreed => {
+                    Verdict::Act(Action::Free { live: meta.clone(), holder: key.clone() })
+                }
+                Some(Holder { key, .. }) => blocked(name, "NamespaceExists", left_behind(world, name, key)),
+                None if agreed || was_released_by(meta, project) => {
+                    Verdict::Act(Action::Adopt { desired: Box::new(desired), live: meta.clone() })
+                }
+                None => blocked(name, "NamespaceExists", exists(world, name)),
             }
         }
     }
@@ -196,6 +219,15 @@ fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
     unlisted.filter_map(|(_, seen)| held(seen)).map(|live| Action::Release(Box::new(live.clone()))).collect()
+}
+
+/// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is let go.
+fn leave(project: &Project, world: &World) -> Plan<ProjectOperator> {
+    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
+    let next = if held.is_empty() { Next::Released } else { Next::Watch };
+    let release = |live: &ObjectMeta| Action::Release(Box::new(live.clone()));
+    let actions = if project.spec.suspend { Vec::new() } else { held.into_iter().map(release).collect() };
+    Plan { part: Part::default(), actions, next }
 }
 
 fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
@@ -276,6 +308,13 @@ fn terminating(name: &str) -> String {
 fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
         "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two",
+        world.cluster.name_any()
+    )
+}
+
+fn left_behind(world: &World, name: &str, holder: &ObjectKey) -> String {
+    format!(
+        "namespace {name} on cluster {} was left by Project {holder}; to take it over, set onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster",
         world.cluster.name_any()
     )
 }

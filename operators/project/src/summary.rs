@@ -5,39 +5,41 @@ use drover_crds::{
     condition::{CLUSTERS_ALLOWED, CLUSTERS_REACHABLE, NAMESPACES_READY, READY},
 };
 use drover_runtime::{
-    Outcome, Parts, Place, Standing, Tally,
+    Failure, Outcome, Parts, Place, Standing, Tally,
     error::truncate,
     parts::{PartEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::{Part, TERMINATING};
+use crate::plan::{Obstacle, Part, TERMINATING};
 
 /// Longest message, in bytes: enough for every message of ours with names of 63 characters, and less than
 /// `MAX_PROBLEM_MESSAGE`, beyond which the API server refuses the whole status.
-const MESSAGE_LIMIT: usize = 400;
+pub(crate) const MESSAGE_LIMIT: usize = 400;
 /// Most that all problems may weigh together as JSON. The conditions repeat the first one up to four times; all of it stays
 /// within 16 KiB.
 const PROBLEMS_LIMIT: usize = 10 * 1024;
 
 pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus {
     let tally = Tally::of(parts, outcome);
-    let problems = problems(project, parts);
+    let findings = findings(project, parts);
     let namespaces = namespaces(parts);
-    let mut conditions = ready(project, parts, &tally, &problems);
-    conditions.push(allowed(&problems));
+    let mut conditions = ready(project, parts, &tally, &findings);
+    conditions.push(allowed(&findings));
     conditions.push(reachable(parts, &tally));
-    conditions.push(namespaces_ready(parts, &namespaces, &tally, &problems));
+    conditions.push(namespaces_ready(project, parts, &namespaces, &tally, &findings));
+    // What was let go of already still belongs to what is being deleted.
+    let total = if project.metadata.deletion_timestamp.is_some() { count(parts) } else { tally.total };
     ProjectStatus {
         clusters: Some(TargetSummary {
-            total: tally.total,
+            total,
             ready: tally.ready,
             unreachable: tally.unreachable,
-            summary: tally.summary(),
+            summary: format!("{}/{total}", tally.ready),
         }),
         namespaces: Some(namespaces),
-        problems: as_many_as_fit(problems),
+        problems: as_many_as_fit(&findings),
         conditions,
         ..ProjectStatus::default()
     }
@@ -53,7 +55,7 @@ fn outcome(part: &Part) -> Outcome {
     }
 }
 
-fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, problems: &[Problem]) -> Vec<Condition> {
+fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> Vec<Condition> {
     let unimplemented = project.spec.unimplemented();
     let deleting = project.metadata.deletion_timestamp.is_some();
     let readiness = if project.spec.suspend {
@@ -65,12 +67,12 @@ fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, problems: &[Prob
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
         Readiness::no("NotYetImplemented", message, Activity::Stalled)
-    } else if let Some(first) = problems.first() {
-        let rest = problems.len() - 1;
+    } else if let [first, others @ ..] = findings {
+        let rest = others.len();
         let more = if rest == 0 { String::new() } else { format!(" (and {rest} more, see status.problems)") };
         // The one problem that passes by itself.
-        let activity = if first.reason == TERMINATING { Activity::Reconciling } else { Activity::Stalled };
-        Readiness::no(&first.reason, format!("{}{more}", first.message), activity)
+        let activity = if first.reason() == TERMINATING { Activity::Reconciling } else { Activity::Stalled };
+        Readiness::no(first.reason(), format!("{}{more}", first.problem().message), activity)
     } else {
         tally.readiness(was_ready(project))
     };
@@ -79,20 +81,27 @@ fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, problems: &[Prob
 
 /// What a deletion waits for, and what to do when that does not come back.
 fn letting_go(parts: &Parts<Part>, tally: &Tally) -> String {
-    let away = away(parts);
+    let (away, total) = (away(parts), count(parts));
     if away.is_empty() {
-        return format!("letting go of {} clusters", tally.total);
+        return format!("letting go of {total} clusters");
     }
     format!(
-        "waiting for {} of {} clusters that cannot be reached, among them {away}; a Cluster that will not come back has to be deleted",
-        tally.unreachable, tally.total
+        "waiting for {} of {total} clusters that cannot be worked on, among them {away}; a Cluster that will not come back has to be deleted",
+        tally.unreachable
     )
 }
 
-/// The first few places that cannot be reached.
+fn count(parts: &Parts<Part>) -> i64 {
+    i64::try_from(parts.iter().count()).unwrap_or(i64::MAX)
+}
+
+/// The first few places that cannot be worked on, each with the reason: away, or refused.
 fn away(parts: &Parts<Part>) -> String {
-    let away = parts.iter().filter(|(_, entry)| matches!(entry.standing, Standing::Unreachable(_)));
-    away.take(5).map(|(place, _)| place.to_string()).collect::<Vec<_>>().join(", ")
+    let away = parts.iter().filter_map(|(place, entry)| match &entry.standing {
+        Standing::Unreachable(failure) => Some(format!("{place} ({})", failure.reason)),
+        _ => None,
+    });
+    away.take(5).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether this very spec was Ready before: after a restart with all clusters away it still is.
@@ -111,53 +120,84 @@ fn namespaces(parts: &Parts<Part>) -> NamespaceCount {
 }
 
 fn told(entry: &PartEntry<Part>) -> Option<&Part> {
-    let reachable = !matches!(entry.standing, Standing::Unreachable(_));
-    entry.known.as_ref().filter(|_| reachable)
+    let counts = !matches!(entry.standing, Standing::Unreachable(_) | Standing::Released);
+    entry.known.as_ref().filter(|_| counts)
 }
 
-/// Everything that needs a person, in a fixed order: named clusters that do not exist, then by cluster and namespace.
-fn problems(project: &Project, parts: &Parts<Part>) -> Vec<Problem> {
-    let mut problems = unknown_clusters(project, parts);
+/// Something that needs a person. A fleet may have a million of them, so only those that are told become messages.
+enum Finding<'a> {
+    Unknown(&'a str),
+    Leaving(&'a str),
+    Obstacle(&'a str, &'a Obstacle),
+    Failed(&'a str, &'a Failure),
+    Suspended(&'a str),
+}
+
+impl Finding<'_> {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "ClusterNotFound",
+            Self::Leaving(_) => "ClusterDeleting",
+            Self::Obstacle(_, obstacle) => obstacle.reason,
+            Self::Failed(_, failure) => failure.reason,
+            Self::Suspended(_) => "ClusterSuspended",
+        }
+    }
+
+    fn is_about_one_namespace(&self) -> bool {
+        matches!(self, Self::Obstacle(_, Obstacle { namespace: Some(_), .. }))
+    }
+
+    fn problem(&self) -> Problem {
+        let (cluster, namespace, message) = match self {
+            Self::Unknown(cluster) => (
+                cluster,
+                None,
+                format!("there is no Cluster {cluster} to work on; create it, or remove it from spec.clusters.names"),
+            ),
+            Self::Leaving(cluster) => {
+                (cluster, None, format!("Cluster {cluster} is being deleted; remove it from spec.clusters.names"))
+            }
+            Self::Obstacle(cluster, obstacle) => (cluster, obstacle.namespace.clone(), obstacle.message.clone()),
+            Self::Failed(cluster, failure) => (cluster, None, format!("cluster {cluster}: {}", failure.message)),
+            Self::Suspended(cluster) => {
+                (cluster, None, format!("cluster {cluster} is suspended; nothing is written there"))
+            }
+        };
+        let (cluster, reason) = ((*cluster).to_owned(), self.reason().to_owned());
+        Problem { cluster, namespace, reason, message: brief(&message) }
+    }
+}
+
+/// Everything that needs a person, in a fixed order: named clusters that cannot be had, then by cluster and namespace.
+fn findings<'a>(project: &'a Project, parts: &'a Parts<Part>) -> Vec<Finding<'a>> {
+    let mut findings = missing_clusters(project, parts);
     for (place, entry) in parts.iter() {
         let Place::Cluster(cluster) = place else { continue };
-        let cluster = cluster.to_string();
+        let cluster = cluster.as_str();
         let obstacles = told(entry).map(|part| part.problems.as_slice()).unwrap_or_default();
-        problems.extend(obstacles.iter().map(|obstacle| Problem {
-            cluster: cluster.clone(),
-            namespace: obstacle.namespace.clone(),
-            reason: obstacle.reason.to_owned(),
-            message: brief(&obstacle.message),
-        }));
-        let own = match &entry.standing {
-            Standing::Failed(failure) => Some((failure.reason, failure.message.clone())),
-            Standing::Suspended => {
-                Some(("ClusterSuspended", format!("cluster {cluster} is suspended; nothing is written there")))
-            }
-            Standing::Pending | Standing::Current | Standing::Unreachable(_) | Standing::Released => None,
-        };
-        problems.extend(own.map(|(reason, message)| Problem {
-            cluster: cluster.clone(),
-            namespace: None,
-            reason: reason.to_owned(),
-            message: brief(&format!("cluster {cluster}: {message}")),
-        }));
+        findings.extend(obstacles.iter().map(|obstacle| Finding::Obstacle(cluster, obstacle)));
+        match &entry.standing {
+            Standing::Failed(failure) => findings.push(Finding::Failed(cluster, failure)),
+            Standing::Suspended => findings.push(Finding::Suspended(cluster)),
+            Standing::Pending | Standing::Current | Standing::Unreachable(_) | Standing::Released => {}
+        }
     }
-    problems
+    findings
 }
 
-fn unknown_clusters(project: &Project, parts: &Parts<Part>) -> Vec<Problem> {
+fn missing_clusters<'a>(project: &'a Project, parts: &Parts<Part>) -> Vec<Finding<'a>> {
     let ClusterSelection::Names(names) = &project.spec.clusters else { return Vec::new() };
     if project.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
-    let unknown = names.iter().filter(|name| parts.get(&Place::cluster(name)).is_none());
-    let problem = |name: &String| Problem {
-        cluster: name.clone(),
-        namespace: None,
-        reason: "ClusterNotFound".into(),
-        message: format!("there is no Cluster {name}; create it, or remove it from spec.clusters.names"),
+    let missing = |name: &'a String| match parts.get(&Place::cluster(name)) {
+        None => Some(Finding::Unknown(name)),
+        // What lives is done with a cluster only when the cluster goes.
+        Some(entry) if entry.standing == Standing::Released => Some(Finding::Leaving(name)),
+        Some(_) => None,
     };
-    unknown.map(problem).collect()
+    names.iter().filter_map(missing).collect()
 }
 
 /// A message may hold a server's own words: it is cut, and spaces stand for control characters, which grow sixfold as JSON.
@@ -168,19 +208,19 @@ fn brief(message: &str) -> String {
 }
 
 /// The first ones; where names are long or full of quotes, fewer of them.
-fn as_many_as_fit(problems: Vec<Problem>) -> Vec<Problem> {
+fn as_many_as_fit(findings: &[Finding<'_>]) -> Vec<Problem> {
     let mut size = 0;
     let fits = |problem: &Problem| {
         size += serde_json::to_string(problem).map_or(PROBLEMS_LIMIT, |json| json.len());
         size <= PROBLEMS_LIMIT
     };
-    problems.into_iter().take(MAX_PROBLEMS).take_while(fits).collect()
+    findings.iter().take(MAX_PROBLEMS).map(Finding::problem).take_while(fits).collect()
 }
 
-fn allowed(problems: &[Problem]) -> Condition {
-    let denied = problems.iter().find(|problem| problem.reason == "NotATenant" || problem.reason == "ClusterNotFound");
-    match denied {
-        Some(problem) => condition(CLUSTERS_ALLOWED, false, &problem.reason, &*problem.message),
+fn allowed(findings: &[Finding<'_>]) -> Condition {
+    let denies = ["NotATenant", "ClusterNotFound", "ClusterDeleting"];
+    match findings.iter().find(|finding| denies.contains(&finding.reason())) {
+        Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.reason(), finding.problem().message),
         None => condition(CLUSTERS_ALLOWED, true, "Allowed", "every selected cluster lets this Project in"),
     }
 }
@@ -188,23 +228,25 @@ fn allowed(problems: &[Problem]) -> Condition {
 fn reachable(parts: &Parts<Part>, tally: &Tally) -> Condition {
     let away = away(parts);
     if away.is_empty() {
-        return condition(CLUSTERS_REACHABLE, true, "Reachable", "every selected cluster is reachable");
+        return condition(CLUSTERS_REACHABLE, true, "Reachable", "every selected cluster can be worked on");
     }
-    let message = format!("{} of {} cannot be reached, among them {away}", tally.unreachable, tally.total);
+    let message = format!("{} of {} clusters cannot be worked on, among them {away}", tally.unreachable, tally.total);
     condition(CLUSTERS_REACHABLE, false, "Unreachable", message)
 }
 
 fn namespaces_ready(
+    project: &Project,
     parts: &Parts<Part>,
     namespaces: &NamespaceCount,
     tally: &Tally,
-    problems: &[Problem],
+    findings: &[Finding<'_>],
 ) -> Condition {
-    let about_one = problems.iter().find(|problem| problem.namespace.is_some());
+    let deleting = project.metadata.deletion_timestamp.is_some();
+    let about_one = findings.iter().find(|finding| finding.is_about_one_namespace());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
     match about_one {
-        Some(problem) => condition(NAMESPACES_READY, false, &problem.reason, &*problem.message),
-        None if namespaces.ready < namespaces.total || tally.progressing > 0 => {
+        Some(finding) => condition(NAMESPACES_READY, false, finding.reason(), finding.problem().message),
+        None if namespaces.ready < namespaces.total || tally.progressing > 0 || deleting => {
             condition(NAMESPACES_READY, false, "Progressing", summary)
         }
         None if tally.total > 0 && !parts.iter().any(|(_, entry)| told(entry).is_some()) => {

@@ -3,6 +3,9 @@
 
 mod advisories;
 mod decisions;
+mod holders;
+mod leaving;
+mod promises;
 mod properties;
 mod safety;
 mod status;

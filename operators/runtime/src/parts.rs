@@ -21,7 +21,7 @@ pub enum Standing {
     Unreachable(Failure),
     /// The cluster is suspended: it is looked at, nothing is written.
     Suspended,
-    /// The object is being deleted, and nothing is left to do here.
+    /// The object is being deleted, or the cluster is, and nothing is left to do here: it is no target.
     Released,
 }
 
@@ -98,7 +98,7 @@ impl<P> Parts<P> {
 /// How many places stand how, for a kind that fans out over clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All targets.
+    /// All targets. Where nothing is left to do for good there is none.
     pub total: i64,
     /// Reachable and as wanted.
     pub ready: i64,
@@ -116,7 +116,7 @@ impl Tally {
     /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last pass went well.
     pub fn of<P>(parts: &Parts<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
         let mut tally = Self::default();
-        for (_, entry) in parts.iter() {
+        for (_, entry) in parts.iter().filter(|(_, entry)| entry.standing != Standing::Released) {
             tally.total += 1;
             tally.ever_reached |= entry.known.is_some();
             match (&entry.standing, entry.known.as_ref().map(&is_ready)) {
@@ -190,7 +190,7 @@ impl Tally {
         } else if self.ready > 0 || self.ever_reached || was_ready {
             Readiness::yes(
                 "ReadyExceptUnreachable",
-                format!("{summary} clusters are as wanted, the others cannot be reached"),
+                format!("{summary} clusters are as wanted, the others cannot be worked on"),
             )
         } else {
             Readiness::no("Unreachable", "no selected cluster was ever reached".into(), Activity::Reconciling)

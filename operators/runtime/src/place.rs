@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use drover_crds::Cluster;
+use drover_crds::{Cluster, DeletionPolicy};
 use kube::ResourceExt;
 
 use crate::{cache::Cache, error::Failure};
@@ -98,6 +98,13 @@ pub struct ClusterView {
     pub reports: u64,
 }
 
+/// What becomes of what Drover made in `cluster`, if it is being deleted. With `Orphan` nobody writes there any more; with
+/// `Delete` it is deselected everywhere, and who holds something there lets go of it.
+#[must_use]
+pub fn leaving(cluster: &Cluster) -> Option<DeletionPolicy> {
+    cluster.metadata.deletion_timestamp.as_ref().map(|_| cluster.spec.deletion_policy)
+}
+
 impl ClusterView {
     fn same_choice(&self, other: &Self) -> bool {
         let choice = |view: &Self| {
@@ -149,6 +156,15 @@ impl FleetView {
     #[must_use]
     pub fn get(&self, name: &ClusterName) -> Option<&ClusterView> {
         self.clusters.get(name)
+    }
+
+    /// Whether `place` is a cluster that is being deleted.
+    #[must_use]
+    pub fn is_leaving(&self, place: &Place) -> bool {
+        match place {
+            Place::Management => false,
+            Place::Cluster(name) => self.get(name).is_some_and(|view| leaving(&view.object).is_some()),
+        }
     }
 
     /// All clusters by name.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{ProjectOperator, plan::Action};
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// A cluster that lets team-a hold what begins with its name.
 pub(super) const OPEN: &str = "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*']}]";
 /// A cluster that lets team-a take over what exists, too.
@@ -53,7 +53,7 @@ pub(super) fn shop(spec: &str) -> Project {
     project("team-a", "shop", yaml(&format!("clusters: {{all: {{}}}}\n{spec}")))
 }
 
-fn plan(project: &Project, model: &ModelCluster) -> Plan<ProjectOperator> {
+pub(super) fn plan(project: &Project, model: &ModelCluster) -> Plan<ProjectOperator> {
     decide::<ProjectOperator>(project, model, NOW)
 }
 
@@ -80,9 +80,13 @@ fn torn_down(cluster: &str, spec: &str, there: &str) -> Vec<String> {
 }
 
 /// The only obstacle's message.
-fn message(cluster: &str, spec: &str, there: &str) -> String {
-    let [obstacle] = plan(&shop(spec), &cluster_of(cluster, there)).part.problems.try_into().unwrap();
+pub(super) fn only_message(project: &Project, model: &ModelCluster) -> String {
+    let [obstacle] = plan(project, model).part.problems.try_into().unwrap();
     obstacle.message
+}
+
+fn message(cluster: &str, spec: &str, there: &str) -> String {
+    only_message(&shop(spec), &cluster_of(cluster, there))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{
     safety::{held_by, key, violations},
-    strategies::{any_cluster, any_project, any_project_alive_or_not, deleted},
+    strategies::{any_cluster, any_project, any_project_alive_or_not, any_world, deleted, leaving},
     world::ModelCluster,
 };
 use crate::{ProjectOperator, summary::summarise};
@@ -28,14 +28,14 @@ fn crashes(project: &Project, world: &ModelCluster) -> Result<Vec<ModelCluster>,
 
 proptest! {
     #[test]
-    fn it_comes_to_rest_and_then_plans_nothing(project in any_project_alive_or_not(), mut world in any_cluster()) {
+    fn it_comes_to_rest_and_then_plans_nothing(project in any_project_alive_or_not(), mut world in any_world()) {
         let end = rest(&project, &mut world)?;
         let plan = decide::<ProjectOperator>(&project, &world, NOW);
         prop_assert_eq!(plan.actions.is_empty(), !matches!(end, End::Blocked(_)), "{:?} after {:?}", plan, end);
     }
 
     #[test]
-    fn a_crash_at_any_request_changes_nothing_in_the_end(project in any_project_alive_or_not(), world in any_cluster()) {
+    fn a_crash_at_any_request_changes_nothing_in_the_end(project in any_project_alive_or_not(), world in any_world()) {
         let mut straight = world.clone();
         let end = rest(&project, &mut straight)?;
         for (requests, mut interrupted) in crashes(&project, &world)?.into_iter().enumerate() {
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_unsafe_happens_on_the_way(project in any_project_alive_or_not(), world in any_cluster()) {
+    fn nothing_unsafe_happens_on_the_way(project in any_project_alive_or_not(), world in any_world()) {
         let way = crashes(&project, &world)?;
         for step in way.windows(2) {
             prop_assert_eq!(violations(&project, &step[0], &step[1]), Vec::<String>::new());
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn a_suspended_project_plans_nothing(mut project in any_project_alive_or_not(), world in any_cluster()) {
+    fn a_suspended_project_plans_nothing(mut project in any_project_alive_or_not(), world in any_world()) {
         project.spec.suspend = true;
         prop_assert!(decide::<ProjectOperator>(&project, &world, NOW).actions.is_empty());
     }
@@ -99,9 +99,27 @@ proptest! {
         }
     }
 
+    #[test]
+    fn in_a_cluster_that_goes_everything_is_let_go_and_stays(mut project in any_project(), world in any_cluster()) {
+        project.spec.suspend = false;
+        let mut world = leaving(world, DeletionPolicy::Delete);
+        let stays = world.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
+        let stays: Vec<_> = stays.map(|(name, _)| name.clone()).collect();
+        prop_assert_eq!(rest(&project, &mut world)?, End::Released);
+        prop_assert!(world.namespaces.values().all(|namespace| held_by(namespace) != Some(key(&project))));
+        prop_assert_eq!(world.namespaces.keys().cloned().collect::<Vec<_>>(), stays);
+    }
+
+    #[test]
+    fn in_a_cluster_that_is_orphaned_nobody_does_anything(project in any_project_alive_or_not(), world in any_cluster()) {
+        let plan = decide::<ProjectOperator>(&project, &leaving(world, DeletionPolicy::Orphan), NOW);
+        prop_assert!(plan.actions.is_empty());
+        prop_assert_eq!(plan.next, Next::Released);
+    }
+
     /// Equal states give equal text, or a status would be written for nothing.
     #[test]
-    fn what_is_told_depends_on_no_time_and_no_id(project in any_project_alive_or_not(), world in any_cluster()) {
+    fn what_is_told_depends_on_no_time_and_no_id(project in any_project_alive_or_not(), world in any_world()) {
         let mut other = project.clone();
         other.metadata.uid = Some("another".to_owned());
         let later = Timestamp::from_second(1_000_000).unwrap();

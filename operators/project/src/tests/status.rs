@@ -136,7 +136,8 @@ fn a_named_cluster_that_does_not_exist_is_told_with_the_remedy() {
     project.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "typo"]})).unwrap();
     let parts = fleet([good()]);
     assert_eq!(ready(&project, &parts), "False ClusterNotFound, Stalled");
-    let expected = "False ClusterNotFound: there is no Cluster typo; create it, or remove it from spec.clusters.names";
+    let expected =
+        "False ClusterNotFound: there is no Cluster typo to work on; create it, or remove it from spec.clusters.names";
     assert_eq!(other(&summarise(&project, &parts), "ClustersAllowed"), expected);
 }
 
@@ -152,9 +153,46 @@ fn namespaces_are_counted_where_they_can_be_seen() {
 #[test]
 fn clusters_that_are_away_are_named_up_to_five() {
     let status = summarise(&wants_web(), &fleet(repeat_n(entry(None, away()), 7)));
-    let expected = "False Unreachable: 7 of 7 cannot be reached, among them cluster c0, cluster c1, cluster c2, \
-        cluster c3, cluster c4";
+    let among = "cluster c0 (Dial), cluster c1 (Dial), cluster c2 (Dial), cluster c3 (Dial), cluster c4 (Dial)";
+    let expected = format!("False Unreachable: 7 of 7 clusters cannot be worked on, among them {among}");
     assert_eq!(other(&status, "ClustersReachable"), expected);
+}
+
+#[test]
+fn a_deletion_says_whom_it_waits_for_and_why() {
+    let refused = Failure { class: Class::Blocked, reason: "DuplicateOf", message: "it is eu-1".to_owned() };
+    let entries = [entry(None, Standing::Released), entry(None, away()), entry(None, Standing::Unreachable(refused))];
+    let status = summarise(&super::strategies::deleted(wants_web()), &fleet(entries));
+    let expected = "False Deleting: waiting for 2 of 3 clusters that cannot be worked on, among them cluster c1 (Dial), \
+        cluster c2 (DuplicateOf); a Cluster that will not come back has to be deleted";
+    assert_eq!(other(&status, READY), expected);
+    assert_eq!(status.clusters.unwrap().summary, "0/3");
+}
+
+#[test]
+fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for() {
+    let deleting = super::strategies::deleted(wants_web());
+    let all_gone = || fleet([entry(Some(part(0, 0)), Standing::Released), entry(Some(part(0, 0)), Standing::Released)]);
+    let told = |parts| {
+        let conditions = summarise(&deleting, &parts).conditions;
+        conditions.into_iter().map(|c| (c.type_, c.status, c.reason)).collect::<Vec<_>>()
+    };
+    let letting_go = told(fleet([entry(Some(part(1, 0)), Standing::Current), good()]));
+    assert_eq!(told(all_gone()), letting_go);
+    assert_eq!(told(fleet([])), letting_go);
+    assert_ne!(told(fleet([entry(None, away())])), letting_go);
+}
+
+#[test]
+fn a_cluster_that_was_let_go_of_is_no_target_and_only_its_name_is_a_problem() {
+    let parts = || fleet([good(), entry(Some(part(1, 1)), Standing::Released)]);
+    let without = fleet([good()]);
+    assert_eq!(summarise(&wants_web(), &parts()), summarise(&wants_web(), &without));
+    let mut named = wants_web();
+    named.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "c1"]})).unwrap();
+    assert_eq!(ready(&named, &parts()), "False ClusterDeleting, Stalled");
+    let expected = "False ClusterDeleting: Cluster c1 is being deleted; remove it from spec.clusters.names";
+    assert_eq!(other(&summarise(&named, &parts()), "ClustersAllowed"), expected);
 }
 
 #[test]
@@ -190,11 +228,13 @@ fn a_status_stays_small_whatever_the_fleet() {
         let parts = worst_fleet(text);
         for clusters in [serde_json::json!({"all": {}}), serde_json::json!({"names": names})] {
             project.spec.clusters = serde_json::from_value(clusters).unwrap();
-            let status = finish(None, summarise(&project, &parts), 1, Timestamp::UNIX_EPOCH);
-            let size = serde_json::to_string(&status).unwrap().len();
-            assert!(size <= MAX_STATUS, "{size} bytes for {text:?}");
-            assert!(!status.problems.is_empty());
-            sound(&status).unwrap();
+            for project in [project.clone(), super::strategies::deleted(project.clone())] {
+                let status = finish(None, summarise(&project, &parts), 1, Timestamp::UNIX_EPOCH);
+                let size = serde_json::to_string(&status).unwrap().len();
+                assert!(size <= MAX_STATUS, "{size} bytes for {text:?}");
+                assert!(!status.problems.is_empty());
+                sound(&status).unwrap();
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Random Projects and clusters. Names come from a small pool, so that everything meets everything.
 
+use std::sync::Arc;
+
 use drover_crds::{
     AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, Project, ProjectNamespace,
     ProjectSpec, Tenant,
@@ -83,6 +85,23 @@ fn tenant() -> impl Strategy<Value = Tenant> {
     })
 }
 
+/// A cluster that may be being deleted.
+pub(super) fn any_world() -> impl Strategy<Value = ModelCluster> {
+    let policy = select(vec![DeletionPolicy::Orphan, DeletionPolicy::Delete]);
+    (any_cluster(), prop::option::weighted(0.2, policy)).prop_map(|(model, policy)| match policy {
+        Some(policy) => leaving(model, policy),
+        None => model,
+    })
+}
+
+/// The same cluster while its Cluster is being deleted.
+pub(super) fn leaving(mut model: ModelCluster, policy: DeletionPolicy) -> ModelCluster {
+    let cluster = Arc::make_mut(&mut model.cluster);
+    cluster.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    cluster.spec.deletion_policy = policy;
+    model
+}
+
 pub(super) fn cluster(tenants: Vec<Tenant>, protected: &[&str]) -> Cluster {
     let spec = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "protectedNamespaces": protected});
     let mut cluster = Cluster::new("eu", serde_json::from_value(spec).unwrap());
@@ -137,9 +156,11 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
     let tenant_labels = prop_oneof![Just(None), gold];
     let protected = prop_oneof![Just(&[][..]), Just(&["vault"][..])];
     let namespaces = vec((before(), prop::bool::weighted(0.1)), NAMES.len());
-    (vec(tenant(), 0..3), protected, tenant_labels, namespaces).prop_map(
-        |(tenants, protected, tenant_labels, namespaces)| {
+    let left = prop::sample::subsequence(vec!["team-b/shop", "team-a/other"], 0..=2);
+    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left).prop_map(
+        |(tenants, protected, tenant_labels, namespaces, left)| {
             let mut model = ModelCluster::new(cluster(tenants, protected), tenant_labels);
+            model.left = left.into_iter().map(ToOwned::to_owned).collect();
             for (name, (before, fought)) in NAMES.into_iter().zip(namespaces) {
                 match before {
                     Before::Nothing => continue,

@@ -13,6 +13,7 @@ use drover_runtime::{
     ApiError, Owner, WriteError,
     model::{ModelWorld, Requests, Stop},
     operator::owner_of,
+    place::leaving,
     write::fingerprint_of,
 };
 use k8s_openapi::{
@@ -27,7 +28,7 @@ use super::strategies::project;
 use crate::{
     ProjectOperator,
     error::ProjectError,
-    observe::{Seen, World},
+    observe::{Holder, Seen, World},
     plan::Action,
 };
 
@@ -41,6 +42,8 @@ pub(super) struct ModelCluster {
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
     pub(super) namespaces: BTreeMap<String, ModelNamespace>,
+    /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
+    pub(super) left: BTreeSet<String>,
     /// How many objects were ever created, for UIDs that nobody had before.
     created: usize,
 }
@@ -117,7 +120,13 @@ type Written = Result<(), WriteError>;
 
 impl ModelCluster {
     pub(super) fn new(cluster: Cluster, tenant_labels: Option<Texts>) -> Self {
-        Self { cluster: Arc::new(cluster), tenant_labels, namespaces: BTreeMap::new(), created: 0 }
+        Self {
+            cluster: Arc::new(cluster),
+            tenant_labels,
+            namespaces: BTreeMap::new(),
+            left: BTreeSet::new(),
+            created: 0,
+        }
     }
 
     fn add(&mut self, name: &str, mut namespace: ModelNamespace) -> &mut ModelNamespace {
@@ -286,7 +295,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     fn observe(&self, project: &Project) -> World {
         let owner = owner_of::<ProjectOperator>(project);
         let listed = |name: &str| project.spec.namespaces.iter().any(|wanted| wanted.name == name);
-        let deleting = project.metadata.deletion_timestamp.is_some();
+        let takes_up = project.metadata.deletion_timestamp.is_none() && leaving(&self.cluster).is_none();
         let mut namespaces = BTreeMap::new();
         for (name, namespace) in &self.namespaces {
             let meta = namespace.meta(name);
@@ -295,12 +304,13 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 let contested = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
                 namespaces.insert(name.clone(), Seen::Ours { live, contested });
-            } else if listed(name) && !deleting {
-                let holder = Owner::recorded(&meta, owner.kind);
+            } else if listed(name) && takes_up {
+                let recorded = Owner::recorded(&meta, owner.kind);
+                let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), key });
                 namespaces.insert(name.clone(), Seen::Foreign { meta: Box::new(meta), holder });
             }
         }
-        if !deleting {
+        if takes_up {
             for wanted in &project.spec.namespaces {
                 namespaces.entry(wanted.name.clone()).or_insert(Seen::Absent);
             }
@@ -326,6 +336,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 written
             }
             Action::Adopt { desired, live } => self.patch(project, &desired, &live, true),
+            Action::Free { live, holder } => self.release(&Owner { key: holder, ..owner }, &live),
             Action::Release(live) => self.release(&owner, &live),
             Action::Delete(live) => self.delete(&live),
         }

@@ -19,6 +19,7 @@ use crate::{
     clock,
     error::{ApiError, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
+    parts::Standing,
     queue::After,
     request::request,
     status::{Activity, State, finish, ready_conditions, transitions},
@@ -68,6 +69,7 @@ impl<O: Operator> Driver<O> {
         }
         if self.place(key, object) && deleting {
             self.set_finalizers(key, meta, |names| names.retain(|name| *name != Self::finalizer())).await?;
+            self.tell_the_end(key, object);
             return Ok(After::Forget);
         }
         self.write_status(key, object).await
@@ -76,13 +78,19 @@ impl<O: Operator> Driver<O> {
     /// Wakes the places of the object that are new or outdated, forgets those that are none any more, and says whether all
     /// are released.
     fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
-        let places = O::places(object, &self.context.fleet.borrow());
+        let fleet = self.context.fleet.borrow().clone();
+        let places = O::places(object, &fleet);
+        let lives = object.meta().deletion_timestamp.is_none();
         let mut board = self.lock_board();
         let (tracked, changed) = board.note(key, object);
         tracked.parts.retain(|place| places.contains(place));
         for place in places {
             if changed || tracked.parts.get(&place).is_none() {
-                tracked.parts.ensure(&place);
+                let entry = tracked.parts.ensure(&place);
+                // A cluster that goes is no target of what stays: it is looked at, and counts only if something turns up.
+                if lives && fleet.is_leaving(&place) {
+                    entry.standing = Standing::Released;
+                }
                 self.queue.push(Task::Part(key.clone(), place));
             }
         }
@@ -128,6 +136,12 @@ impl<O: Operator> Driver<O> {
         }
         self.tell_transitions(object, previous, &fresh);
         Ok(After::Forget)
+    }
+
+    /// Nobody reads the status of what is gone, but what its last word would be is worth an event.
+    fn tell_the_end(&self, key: &ObjectKey, object: &O::Kind) {
+        let Some(parts) = self.lock_board().get(key).map(|tracked| tracked.parts.clone()) else { return };
+        self.tell_transitions(object, object.status(), &O::summarise(object, &parts, clock::now()));
     }
 
     fn tell_transitions(&self, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {

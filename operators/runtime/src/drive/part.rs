@@ -2,6 +2,7 @@
 
 use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
+use drover_crds::{Cluster, DeletionPolicy};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use crate::{
     error::{Class, Failure},
     operator::{Next, Operator, Plan, Wake, Watches, owner_of},
     parts::Standing,
-    place::{Link, Place, Site},
+    place::{Link, Place, Site, leaving},
     queue::After,
     task::Task,
 };
@@ -175,6 +176,9 @@ impl<O: Operator> Driver<O> {
 
     pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
         let after = Self::after(&failure);
+        if self.is_done_with(key, place) {
+            return after; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
+        }
         match failure.class {
             // Looked at again at once; the verdict of before stands until then.
             Class::Conflict => {}
@@ -192,6 +196,14 @@ impl<O: Operator> Driver<O> {
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
         }
+    }
+
+    /// Whether the object holds nothing that is known of in a cluster that is being deleted.
+    fn is_done_with(&self, key: &ObjectKey, place: &Place) -> bool {
+        let leaving = self.context.fleet.borrow().is_leaving(place);
+        let mut board = self.lock_board();
+        let entry = board.get(key).and_then(|tracked| tracked.parts.get(place));
+        leaving && entry.is_some_and(|entry| entry.standing == Standing::Released)
     }
 
     fn has_failed(&self, key: &ObjectKey, place: &Place) -> bool {
@@ -231,8 +243,10 @@ enum Absence {
 }
 
 impl Site {
+    /// Whether nobody may write here. A Cluster that goes with `Orphan` leaves everything as it is.
     fn suspended(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.spec.suspend)
+        let keeps = |cluster: &Cluster| cluster.spec.suspend || leaving(cluster) == Some(DeletionPolicy::Orphan);
+        self.cluster.as_deref().is_some_and(keeps)
     }
 }
 

@@ -4,13 +4,22 @@ mod errors;
 mod finalizer;
 mod fleet;
 mod isolation;
+mod leaving;
 mod status;
 mod toy;
 mod undecodable;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use drover_crds::{Cluster, condition::READY};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use kube::{Client, client::Body};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
@@ -30,6 +39,8 @@ struct Rig {
     fleet: watch::Sender<FleetView>,
     driver: Arc<Driver<ToyOperator>>,
     registry: Registry,
+    /// The reasons of all events.
+    told: Arc<Mutex<Vec<String>>>,
     _running: AbortOnDropHandle<()>,
 }
 
@@ -48,16 +59,17 @@ impl Rig {
         let objects = management.view::<Toy>(&LabelQuery::everything());
         let fleet = watch::Sender::new(fleet);
         let mut registry = Registry::default();
+        let told = Arc::default();
         let context = Context {
             management,
             fleet: fleet.subscribe(),
-            events: EventSink::start(server.client(), "drover-toy"),
+            events: EventSink::start(event_server(&told), "drover-toy"),
             meters: Meters::register(&mut registry),
             settings: DriveSettings::default(),
         };
         let driver = Driver::new(ToyOperator(Arc::clone(&stage)), objects, context);
         let running = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&driver).run()));
-        Self { server, stage, fleet, driver, registry, _running: running }
+        Self { server, stage, fleet, driver, registry, told, _running: running }
     }
 
     /// Wakes `toy` and its part in the management cluster.
@@ -65,6 +77,11 @@ impl Rig {
         let key = ObjectKey::cluster_scoped(toy);
         self.driver.queue.push(Task::Object(key.clone()));
         self.driver.queue.push(Task::Part(key, Place::Management));
+    }
+
+    /// The reasons of the events so far.
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many passes there were, as the metrics say.
@@ -114,6 +131,22 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// A server that takes events and keeps their reasons.
+fn event_server(told: &Arc<Mutex<Vec<String>>>) -> Client {
+    let told = Arc::clone(told);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let told = Arc::clone(&told);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let event: Value = serde_json::from_slice(&body).unwrap();
+            let reason = event["reason"].as_str().unwrap_or_default().to_owned();
+            told.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
+            Ok::<_, Infallible>(Response::new(Full::new(body)))
+        }
+    });
+    Client::new(service, "default")
+}
+
 /// A toy for the management cluster.
 fn plain() -> Value {
     json!({})
@@ -136,6 +169,14 @@ fn cluster(name: &str, link: Link) -> ClusterView {
 
 fn suspended(name: &str, link: Link) -> ClusterView {
     ClusterView { object: Arc::new(cluster_object(name, true)), link, reports: 0 }
+}
+
+/// A cluster that is being deleted.
+fn going(name: &str, policy: &str, link: Link) -> ClusterView {
+    let mut object = serde_json::to_value(cluster_object(name, false)).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z");
+    object["spec"]["deletionPolicy"] = json!(policy);
+    ClusterView { object: Arc::new(serde_json::from_value(object).unwrap()), link, reports: 0 }
 }
 
 fn cluster_object(name: &str, suspend: bool) -> Cluster {

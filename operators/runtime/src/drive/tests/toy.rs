@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     Class, Classify, FleetView, Next, Operator, Parts, Place, Plan, Site, Standing, Watches, operator::owner_of,
-    status::condition, testing::MockServer,
+    place::leaving, status::condition, testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -151,6 +151,8 @@ pub(super) struct ToyOperator(pub(super) Arc<Stage>);
 
 pub(super) struct World {
     made: bool,
+    /// Whether the cluster is being deleted.
+    leaving: bool,
     reading: u64,
 }
 
@@ -217,13 +219,14 @@ impl Operator for ToyOperator {
         }
         let state = self.0.lock();
         let made = !state.hidden && state.things.contains(&(toy.name_any(), site.place.clone()));
-        Ok(World { made, reading: state.reading })
+        let leaving = site.cluster.as_deref().and_then(leaving).is_some();
+        Ok(World { made, leaving, reading: state.reading })
     }
 
     fn plan(toy: &Toy, world: &World, _: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
         let part = Part { made: world.made, reading: world.reading };
-        let deleting = toy.metadata.deletion_timestamp.is_some();
+        let deleting = toy.metadata.deletion_timestamp.is_some() || world.leaving;
         let actions = match (deleting, world.made) {
             (false, false) => vec![Action::Make],
             (true, true) => vec![Action::Remove],
@@ -255,8 +258,9 @@ impl Operator for ToyOperator {
 
     fn summarise(toy: &Toy, parts: &Parts<Part>, _: Timestamp) -> ToyStatus {
         assert!(toy.spec.panics_in != Some(Step::Summarise), "as asked for");
-        let places =
-            parts.iter().map(|(place, entry)| (place.to_string(), describe(&entry.standing, entry.known.as_ref())));
+        let lives = toy.metadata.deletion_timestamp.is_none();
+        let counts = parts.iter().filter(|(_, entry)| !lives || entry.standing != Standing::Released);
+        let places = counts.map(|(place, entry)| (place.to_string(), describe(&entry.standing, entry.known.as_ref())));
         let places: BTreeMap<String, String> = places.collect();
         let unwell = places.values().find(|text| !text.starts_with("made")).cloned();
         let ready = condition(READY, unwell.is_none(), unwell.as_deref().unwrap_or("Ready"), "");

@@ -1,0 +1,37 @@
+//! Does what the plan for a cluster that is let go asks for.
+
+use drover_crds::{Cluster, names::DROVER_NAMESPACE};
+use drover_fleet::claim;
+use drover_runtime::{ClusterName, Link, Site, request::request};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{DeleteParams, Preconditions},
+};
+
+use crate::{error::ClusterError, leave::Action};
+
+/// Does one action through the connection of the cluster itself.
+pub(crate) async fn act(
+    cluster: &Cluster,
+    site: &Site,
+    installation: &str,
+    action: Action,
+) -> Result<(), ClusterError> {
+    let name = ClusterName::from(cluster);
+    let Some(Link::Connected(cache)) = site.fleet.get(&name).map(|view| &view.link) else {
+        return Err(ClusterError::Away);
+    };
+    match action {
+        Action::ReleaseClaim => Ok(claim::release(&cache.client(), installation, name.as_str()).await?),
+        Action::DeleteNamespace { uid } => {
+            let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+            let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
+            let api = Api::<Namespace>::all(cache.client());
+            match request("delete Namespace drover-system", api.delete(DROVER_NAMESPACE, &parameters)).await {
+                Err(error) if error.code() == Some(404) => Ok(()),
+                answer => Ok(answer.map(|_| ())?),
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! How a cluster is let go: what is ours there is given back, or the wait for it ends. Pure.
+//!
+//! It is decided at the management cluster, so that a cluster that is away is decided on as well.
+
+use std::time::Duration;
+
+use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
+use drover_runtime::{Next, Standing, operator::Plan};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::{
+    ClusterOperator,
+    observe::{Holder, Leaving, Reach, There},
+    plan::Part,
+};
+
+/// One change at a cluster that is let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Gives the cluster back.
+    ReleaseClaim,
+    /// Deletes Drover's namespace there.
+    DeleteNamespace {
+        /// The one that was seen.
+        uid: String,
+    },
+}
+
+/// How far the deletion is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leave {
+    /// Condition reason.
+    pub reason: &'static str,
+    /// What is done, or what is waited for.
+    pub message: String,
+    /// How its connection stands.
+    pub connection: Standing,
+}
+
+/// No watch tells of what happens at the cluster, nor of its connection.
+const POLL: Duration = Duration::from_secs(2);
+/// For so long after the deadline what fails is tried again, and after a start before anything is given up: a Drover that was
+/// away until after the deadline has not tried yet.
+const GRACE: Duration = Duration::from_mins(1);
+
+const UNREACHED: &str = "without being reached";
+const UNDONE: &str = "although it answers";
+const LET_GO: &str = "LetGo";
+const REMOVING_NAMESPACE: &str = "RemovingNamespace";
+/// With these, what answers is not ours, so nothing there is.
+const NOT_OURS: [&str; 3] = ["DuplicateOf", "ClaimedByOther", "IdentityMismatch"];
+/// How a credential ends that lay in a namespace that was deleted.
+const REFUSALS: [&str; 2] = ["Unauthorized", "Forbidden"];
+
+pub(crate) fn plan(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Plan<ClusterOperator> {
+    let (reason, message, actions, next) = decide(cluster, leaving, now);
+    let connection = match &leaving.reach {
+        Reach::Connecting => Standing::Pending,
+        Reach::Disconnected(failure) => Standing::Unreachable(failure.clone()),
+        Reach::Failing(_) | Reach::Connected(_) => Standing::Current,
+    };
+    Plan { part: Part::Leaving(Leave { reason, message, connection }), actions, next }
+}
+
+/// Condition reason and message, what to do, and when to go on.
+type Decision = (&'static str, String, Vec<Action>, Next);
+
+fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
+    if cluster.spec.suspend {
+        let message = "spec.suspend is set, so nothing is written to the cluster and the deletion waits; \
+            set spec.suspend to false to go on";
+        return decided("Suspended", message.to_owned(), Vec::new(), Next::Watch);
+    }
+    let clock = Clock::of(cluster, leaving.running, now);
+    match &leaving.reach {
+        Reach::Disconnected(failure) if NOT_OURS.contains(&failure.reason) => released(&failure.message),
+        // Our namespace there took the credential with it; that comes last, so nothing is left to do.
+        Reach::Disconnected(failure) | Reach::Failing(failure)
+            if REFUSALS.contains(&failure.reason) && was_told(cluster, REMOVING_NAMESPACE) =>
+        {
+            released("what was Drover's is removed")
+        }
+        Reach::Disconnected(failure) if clock.is_over => let_go(cluster, &clock, UNREACHED, &failure.message),
+        Reach::Failing(failure) if clock.is_over && clock.has_tried => {
+            let_go(cluster, &clock, UNDONE, &failure.message)
+        }
+        Reach::Connecting if clock.is_over && clock.has_tried => {
+            let_go(cluster, &clock, UNREACHED, "there was no contact")
+        }
+        Reach::Disconnected(failure) => clock.wait("WaitingForCluster", &format!("cannot be reached: {failure}")),
+        Reach::Failing(failure) => clock.wait(failure.reason, &format!("does not let Drover look: {failure}")),
+        Reach::Connecting => clock.wait("Connecting", "is being connected to"),
+        Reach::Connected(there) => hand_over(cluster, there, &clock),
+    }
+}
+
+/// What is left to do at a cluster that answers: the claim goes before the namespace, which may take the credential along.
+fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
+    let removes = cluster.spec.deletion_policy == DeletionPolicy::Delete;
+    if there.holder == Holder::Other {
+        return released("another one holds the cluster");
+    }
+    if removes && there.owned > 0 && !clock.is_over {
+        return clock.wait("WaitingForParts", &format!("still has {} that Drover manages", namespaces(there.owned)));
+    }
+    let left = match there.owned {
+        owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
+        _ => String::new(),
+    };
+    let removable = there.namespace.as_ref().filter(|_| removes && cluster.name_any() != LOCAL_CLUSTER);
+    let (reason, message, action) = match (there.holder, removable) {
+        (Holder::Us, _) => ("ReleasingClaim", "the claim is being released", Action::ReleaseClaim),
+        (_, Some(uid)) => {
+            let action = Action::DeleteNamespace { uid: uid.clone() };
+            (REMOVING_NAMESPACE, "the namespace drover-system is being deleted there", action)
+        }
+        (_, None) => return released(&format!("what was Drover's is given back{left}")),
+    };
+    if clock.is_hopeless {
+        return let_go(cluster, clock, UNDONE, "what is Drover's there could not be removed");
+    }
+    decided(reason, format!("{message}{left}"), vec![action], Next::At(clock.soon))
+}
+
+/// What the time says of a deletion.
+struct Clock {
+    /// The deadline has passed.
+    is_over: bool,
+    /// There was time to try, both since the start of this process and since the deadline.
+    is_hopeless: bool,
+    /// There was time to try since the start of this process.
+    has_tried: bool,
+    /// When to look again.
+    soon: Timestamp,
+    deadline: Timestamp,
+}
+
+impl Clock {
+    fn of(cluster: &Cluster, running: Duration, now: Timestamp) -> Self {
+        let later = |from: Timestamp, wait: Duration| from.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let began = cluster.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
+        let deadline = later(began, cluster.spec.deletion_timeout());
+        Self {
+            is_over: now >= deadline,
+            is_hopeless: now >= later(deadline, GRACE) && running >= GRACE,
+            has_tried: running >= GRACE,
+            soon: later(now, POLL),
+            deadline,
+        }
+    }
+
+    fn wait(&self, reason: &'static str, what: &str) -> Decision {
+        let next = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
+        let message = format!("the cluster {what}; it is let go at {} at the latest", self.deadline);
+        decided(reason, message, Vec::new(), Next::At(next))
+    }
+}
+
+/// Nothing tells of an object that is gone, so the status says it first, and an event with it.
+fn let_go(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
+    let told = was_told(cluster, LET_GO) || clock.is_hopeless;
+    let next = if told { Next::Released } else { Next::At(clock.soon) };
+    let message = format!("the cluster was let go {how}: its claim and labels stay there; {why}");
+    decided(LET_GO, message, Vec::new(), next)
+}
+
+fn was_told(cluster: &Cluster, reason: &str) -> bool {
+    let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == DELETING && condition.reason == reason)
+}
+
+fn released(message: &str) -> Decision {
+    decided("Released", message.to_owned(), Vec::new(), Next::Released)
+}
+
+fn decided(reason: &'static str, message: String, actions: Vec<Action>, next: Next) -> Decision {
+    (reason, message, actions, next)
+}
+
+fn namespaces(count: usize) -> String {
+    if count == 1 { "1 namespace".to_owned() } else { format!("{count} namespaces") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use drover_runtime::{
+    Class, Failure,
+    model::{End, ModelWorld, Requests, Stop, every_crash, until_quiet},
+};
+use serde_json::json;
+
+use super::*;
+use crate::{ClusterError, World};
+
+const LONG: Duration = Duration::from_hours(1);
+
+/// So many seconds after the deletion, which has ten minutes.
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn cluster(name: &str, spec: &serde_json::Value, told: Option<&str>) -> Cluster {
+    let mut whole = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let conditions: Vec<_> =
+        told.map(|reason| drover_runtime::status::condition(DELETING, true, reason, "x")).into_iter().collect();
+    serde_json::from_value(json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "spec": whole,
+        "metadata": {"name": name, "deletionTimestamp": at(0).to_string()},
+        "status": {"conditions": conditions},
+    }))
+    .unwrap()
+}
+
+fn failure(reason: &'static str) -> Failure {
+    Failure { class: Class::Unreachable, reason, message: format!("{reason} happened") }
+}
+
+fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
+    Reach::Connected(There { holder, owned, namespace: namespace.map(str::to_owned) })
+}
+
+/// The reason, the actions, and when it goes on, as seconds after the deletion.
+fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> String {
+    let Plan { part, actions, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
+    let Part::Leaving(leave) = part else { panic!("{part:?}") };
+    let actions = actions.iter().map(|action| match action {
+        Action::ReleaseClaim => " release".to_owned(),
+        Action::DeleteNamespace { uid } => format!(" delete {uid}"),
+    });
+    let next = match next {
+        Next::At(time) => format!("+{}", time.as_second() - at(second).as_second()),
+        other => format!("{other:?}"),
+    };
+    format!("{}{} {next}", leave.reason, actions.collect::<String>())
+}
+
+#[test]
+fn a_cluster_that_answers_gives_back_what_is_ours_in_order() {
+    let (orphan, delete) = (json!({}), json!({"deletionPolicy": "Delete"}));
+    for (spec, reach, second, expected) in [
+        (&orphan, there(Holder::Us, 0, Some("u")), 1, "ReleasingClaim release +2"),
+        (&orphan, there(Holder::Us, 3, Some("u")), 1, "ReleasingClaim release +2"),
+        (&orphan, there(Holder::Nobody, 3, Some("u")), 1, "Released Released"),
+        (&orphan, there(Holder::Other, 3, Some("u")), 1, "Released Released"),
+        (&delete, there(Holder::Us, 3, Some("u")), 1, "WaitingForParts +2"),
+        (&delete, there(Holder::Us, 3, Some("u")), 599, "WaitingForParts +1"),
+        (&delete, there(Holder::Us, 3, Some("u")), 600, "ReleasingClaim release +2"),
+        (&delete, there(Holder::Us, 0, Some("u")), 1, "ReleasingClaim release +2"),
+        (&delete, there(Holder::Nobody, 3, Some("u")), 1, "WaitingForParts +2"),
+        (&delete, there(Holder::Nobody, 3, Some("u")), 600, "RemovingNamespace delete u +2"),
+        (&delete, there(Holder::Nobody, 0, Some("u")), 1, "RemovingNamespace delete u +2"),
+        (&delete, there(Holder::Nobody, 0, None), 1, "Released Released"),
+        (&delete, there(Holder::Other, 3, Some("u")), 1, "Released Released"),
+    ] {
+        assert_eq!(told(&cluster("eu", spec, None), &reach, second, LONG), expected, "{spec} {reach:?} {second}");
+    }
+}
+
+#[test]
+fn the_namespace_of_the_management_cluster_stays() {
+    let local = cluster("local", &json!({"deletionPolicy": "Delete"}), None);
+    assert_eq!(told(&local, &there(Holder::Us, 0, Some("u")), 1, LONG), "ReleasingClaim release +2");
+    assert_eq!(told(&local, &there(Holder::Nobody, 0, Some("u")), 1, LONG), "Released Released");
+}
+
+#[test]
+fn a_cluster_that_is_away_is_waited_for_until_the_deadline_and_let_go_aloud() {
+    let (eu, said) = (cluster("eu", &json!({}), None), cluster("eu", &json!({}), Some("LetGo")));
+    let (away, failing) = (Reach::Disconnected(failure("Timeout")), Reach::Failing(failure("Forbidden")));
+    let just_started = Duration::from_secs(3);
+    for (cluster, reach, second, running, expected) in [
+        (&eu, &away, 1, LONG, "WaitingForCluster +2"),
+        (&eu, &away, 599, LONG, "WaitingForCluster +1"),
+        (&eu, &away, 600, LONG, "LetGo +2"),
+        (&said, &away, 602, LONG, "LetGo Released"),
+        // Should the status not be writable, it ends all the same.
+        (&eu, &away, 660, LONG, "LetGo Released"),
+        (&eu, &away, 660, just_started, "LetGo +2"),
+        (&eu, &failing, 1, LONG, "Forbidden +2"),
+        (&eu, &failing, 600, LONG, "LetGo +2"),
+        (&said, &failing, 602, LONG, "LetGo Released"),
+        (&eu, &Reach::Connecting, 1, LONG, "Connecting +2"),
+        (&eu, &Reach::Connecting, 600, LONG, "LetGo +2"),
+        // After a restart there is no verdict yet, which is no reason to give up.
+        (&eu, &Reach::Connecting, 9_000, just_started, "Connecting +2"),
+        (&eu, &failing, 9_000, just_started, "Forbidden +2"),
+    ] {
+        assert_eq!(told(cluster, reach, second, running), expected, "{reach:?} {second}");
+    }
+}
+
+#[test]
+fn where_nothing_is_ours_nothing_is_waited_for() {
+    for reason in ["DuplicateOf", "ClaimedByOther", "IdentityMismatch"] {
+        let reach = Reach::Disconnected(failure(reason));
+        assert_eq!(told(&cluster("eu", &json!({}), None), &reach, 1, LONG), "Released Released");
+    }
+}
+
+#[test]
+fn a_credential_that_went_with_the_namespace_ends_the_deletion() {
+    let delete = json!({"deletionPolicy": "Delete"});
+    let (before, after) = (cluster("eu", &delete, None), cluster("eu", &delete, Some(REMOVING_NAMESPACE)));
+    for reach in [Reach::Disconnected(failure("Unauthorized")), Reach::Failing(failure("Unauthorized"))] {
+        assert_eq!(told(&after, &reach, 5, LONG), "Released Released");
+        assert_ne!(told(&before, &reach, 5, LONG), "Released Released");
+    }
+    assert_eq!(told(&after, &Reach::Disconnected(failure("Timeout")), 5, LONG), "WaitingForCluster +2");
+}
+
+#[test]
+fn a_claim_that_cannot_be_released_does_not_hold_the_deletion_for_ever() {
+    let (eu, reach) = (cluster("eu", &json!({}), None), there(Holder::Us, 0, None));
+    assert_eq!(told(&eu, &reach, 659, LONG), "ReleasingClaim release +2");
+    assert_eq!(told(&eu, &reach, 660, LONG), "LetGo Released");
+    assert_eq!(told(&eu, &reach, 660, Duration::ZERO), "ReleasingClaim release +2");
+}
+
+#[test]
+fn while_suspended_nothing_is_done_whatever_the_time() {
+    for policy in ["Orphan", "Delete"] {
+        let suspended = cluster("eu", &json!({"suspend": true, "deletionPolicy": policy}), Some(LET_GO));
+        for reach in [Reach::Connecting, Reach::Disconnected(failure("Timeout")), there(Holder::Us, 0, Some("u"))] {
+            assert_eq!(told(&suspended, &reach, 9_000, LONG), "Suspended Watch");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_behind_is_counted() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let leaving = |second| {
+        let world = Leaving { running: LONG, reach: there(Holder::Us, 2, None) };
+        let Part::Leaving(leave) = plan(&delete, &world, at(second)).part else { panic!() };
+        leave.message
+    };
+    assert!(leaving(1).contains("still has 2 namespaces"), "{}", leaving(1));
+    assert!(leaving(600).contains("2 namespaces that Drover managed stay there"), "{}", leaving(600));
+}
+
+/// A cluster in memory that always answers.
+#[derive(Clone, Debug, PartialEq)]
+struct Model {
+    there: There,
+}
+
+impl ModelWorld<ClusterOperator> for Model {
+    fn observe(&self, _: &Cluster) -> World {
+        let reach = Reach::Connected(self.there.clone());
+        World::Leaving(Box::new(Leaving { running: LONG, reach }))
+    }
+
+    fn apply(&mut self, _: &Cluster, action: Action, requests: &mut Requests) -> Result<(), Stop<ClusterError>> {
+        requests.send()?;
+        match action {
+            Action::ReleaseClaim => self.there.holder = Holder::Nobody,
+            Action::DeleteNamespace { uid } => {
+                assert_eq!(self.there.holder, Holder::Nobody, "the claim goes first");
+                assert_eq!(self.there.namespace.take(), Some(uid));
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {}
+}
+
+#[test]
+fn a_deletion_ends_the_same_after_a_crash_anywhere() {
+    for (policy, namespace) in [("Orphan", Some("u".to_owned())), ("Delete", None)] {
+        let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
+        let there = There { holder: Holder::Us, owned: 0, namespace: Some("u".to_owned()) };
+        let model = Model { there };
+        for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1)).unwrap() {
+            assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);
+            assert_eq!((left_behind.there.holder, &left_behind.there.namespace), (Holder::Nobody, &namespace));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What there is at a cluster that is let go. Decides nothing.
+
+use std::time::Duration;
+
+use drover_crds::{
+    Cluster, DeletionPolicy,
+    names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY},
+};
+use drover_fleet::claim;
+use drover_runtime::{ApiError, ClusterName, Failure, Link, Site, request::request};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
+
+/// What is known of a cluster that is let go.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// For how long this process has been running.
+    pub running: Duration,
+    /// Whether it answers, and what is ours there.
+    pub reach: Reach,
+}
+
+/// Whether a cluster that is let go answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reach {
+    /// The first contact is being made.
+    Connecting,
+    /// It cannot be reached.
+    Disconnected(Failure),
+    /// It can be reached, but what is ours there cannot be looked up.
+    Failing(Failure),
+    /// It can be reached.
+    Connected(There),
+}
+
+/// What is ours at a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct There {
+    /// Who holds it.
+    pub holder: Holder,
+    /// How many namespaces carry our owner labels.
+    pub owned: usize,
+    /// UID of Drover's namespace there, if we made it and it is not going already.
+    pub namespace: Option<String>,
+}
+
+/// Who holds a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This Cluster.
+    Us,
+    /// Nobody.
+    Nobody,
+    /// Another Cluster or another installation.
+    Other,
+}
+
+/// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be let go as well.
+pub(crate) async fn look(cluster: &Cluster, site: &Site, installation: &str, running: Duration) -> Leaving {
+    let link = site.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
+    let reach = match link {
+        Link::Connecting => Reach::Connecting,
+        Link::Disconnected(failure) => Reach::Disconnected(failure),
+        Link::Connected(cache) => match look_there(cluster, &cache.client(), installation).await {
+            Ok(there) => Reach::Connected(there),
+            Err(error) => Reach::Failing(Failure::of(&error)),
+        },
+    };
+    Leaving { running, reach }
+}
+
+async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> Result<There, ApiError> {
+    let holder = match claim::read(client).await? {
+        None => Holder::Nobody,
+        Some(claim) if claim.is_held_by(installation, &cluster.name_any()) => Holder::Us,
+        Some(_) => Holder::Other,
+    };
+    if cluster.spec.deletion_policy != DeletionPolicy::Delete {
+        return Ok(There { holder, owned: 0, namespace: None });
+    }
+    let api = Api::<Namespace>::all(client.clone());
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}"));
+    let owned = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items.len();
+    let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
+    let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
+        let managed_by = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED_BY));
+        managed_by.is_some_and(|by| by == MANAGED_BY) && meta.deletion_timestamp.is_none()
+    });
+    Ok(There { holder, owned, namespace: namespace.and_then(|meta| meta.uid) })
+}

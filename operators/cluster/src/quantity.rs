@@ -1,0 +1,175 @@
+//! Amounts as Kubernetes writes them, added up exactly. Pure.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// An amount in billionths, the finest that Kubernetes knows: cores, bytes or pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount(i128);
+
+/// How an amount is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `3`, `1500m`.
+    Decimal,
+    /// `12Ki`; what is no whole number of them is in bytes.
+    Binary,
+}
+
+const ONE: i128 = 1_000_000_000;
+/// An exponent beyond this fits in no number that is kept here.
+const MOST_EXPONENT: i32 = 40;
+
+impl Amount {
+    /// Reads what a node reports. Text that is no quantity, or a larger one than can be told, is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let number_ends = text.find(|character: char| !character.is_ascii_digit() && character != '.');
+        let (number, suffix) = text.split_at(number_ends.unwrap_or(text.len()));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return None;
+        }
+        let (factor, exponent) = scale(suffix)?;
+        let digits: i128 = format!("0{whole}{fraction}").parse().ok()?;
+        let exponent = exponent.checked_add(9)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+        let value = shifted(digits.checked_mul(factor)?, exponent)?;
+        Some(Self(if negative { value.checked_neg()? } else { value }))
+    }
+
+    /// The sum. One that cannot be told stops at the largest number.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// Spells the amount in the one way that stands for it.
+    pub(crate) fn print(self, form: Form) -> Quantity {
+        let Self(value) = self;
+        let units: &[(i128, &str)] = match form {
+            Form::Decimal => &[(ONE, ""), (1_000_000, "m"), (1_000, "u")],
+            Form::Binary => &[(ONE * 1024, "Ki"), (ONE, ""), (1_000_000, "m"), (1_000, "u")],
+        };
+        let exact = units.iter().find(|(unit, _)| value % unit == 0);
+        Quantity(match exact {
+            _ if value == 0 => "0".to_owned(),
+            Some((unit, suffix)) => format!("{}{suffix}", value / unit),
+            None => format!("{value}n"),
+        })
+    }
+}
+
+/// What a suffix multiplies by: a factor and a power of ten.
+fn scale(suffix: &str) -> Option<(i128, i32)> {
+    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    if let Some((_, power)) = DECIMAL.iter().zip(-3..).find(|(known, _)| **known == suffix) {
+        return Some((1, 3 * power));
+    }
+    if let Some((_, power)) = BINARY.iter().zip(1..).find(|(known, _)| **known == suffix) {
+        return Some((1 << (10 * power), 0));
+    }
+    let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    (exponent.abs() <= MOST_EXPONENT).then_some((1, exponent))
+}
+
+/// `value` times ten to the power of `exponent`; what is finer than a billionth is rounded up, as Kubernetes does.
+fn shifted(value: i128, exponent: i32) -> Option<i128> {
+    let power = 10_i128.checked_pow(exponent.unsigned_abs());
+    if exponent >= 0 || value == 0 {
+        return if value == 0 { Some(0) } else { value.checked_mul(power?) };
+    }
+    // Divided by more than any number is what is left of it next to nothing.
+    let Some(power) = power else { return Some(1) };
+    let rest = i128::from(value % power != 0);
+    (value / power).checked_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_kubernetes_is_read() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("4", 4 * ONE),
+            ("+4.5", 4_500_000_000),
+            (".5", 500_000_000),
+            ("5.", 5 * ONE),
+            ("-3m", -3_000_000),
+            ("1n", 1),
+            ("0.1n", 1),
+            ("1.5u", 1_500),
+            ("2k", 2_000 * ONE),
+            ("1M", 1_000_000 * ONE),
+            ("1G", ONE * ONE),
+            ("1T", 1_000 * ONE * ONE),
+            ("1P", 1_000_000 * ONE * ONE),
+            ("1E", ONE * ONE * ONE),
+            ("1Ki", 1024 * ONE),
+            ("1.5Mi", 1_572_864 * ONE),
+            ("1Gi", (1 << 30) * ONE),
+            ("1Ti", (1 << 40) * ONE),
+            ("1Pi", (1 << 50) * ONE),
+            ("1Ei", (1 << 60) * ONE),
+            ("12e6", 12_000_000 * ONE),
+            ("12E-3", 12_000_000),
+            ("1e-40", 1),
+            ("0e40", 0),
+        ] {
+            assert_eq!(Amount::parse(text), Some(Amount(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quantity_or_too_large_counts_as_nothing() {
+        let long = "9".repeat(100);
+        let bad =
+            ["", ".", "-", "--1", "1.2.3", "1Kb", "1 Gi", "x", "1e", "1e99999999999", "1e40", "1e41", "1i", "٣", &long];
+        for text in bad {
+            assert_eq!(Amount::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_has_one_spelling() {
+        for (text, form, printed) in [
+            ("0Mi", Form::Binary, "0"),
+            ("12Mi", Form::Binary, "12288Ki"),
+            ("1000", Form::Binary, "1000"),
+            ("1500m", Form::Binary, "1500m"),
+            ("2000m", Form::Decimal, "2"),
+            ("1.5", Form::Decimal, "1500m"),
+            ("1500u", Form::Decimal, "1500u"),
+            ("7n", Form::Decimal, "7n"),
+            ("-2", Form::Decimal, "-2"),
+        ] {
+            assert_eq!(Amount::parse(text).unwrap().print(form).0, printed, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sum_is_exact_and_never_overflows() {
+        let sum = Amount::parse("16374220Ki").unwrap().plus(Amount::parse("1").unwrap());
+        assert_eq!(sum.print(Form::Binary).0, "16767201281");
+        assert_eq!(Amount(i128::MAX).plus(Amount(1)), Amount(i128::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_the_same(value in any::<i128>(), binary in any::<bool>()) {
+            let value = Amount(value >> 16);
+            let form = if binary { Form::Binary } else { Form::Decimal };
+            prop_assert_eq!(Amount::parse(&value.print(form).0), Some(value));
+        }
+
+        #[test]
+        fn no_text_is_a_defect(text in "[-+]?[0-9.]{0,60}[a-zA-Z]{0,3}[-+]?[0-9]{0,12}") {
+            let _ = Amount::parse(&text);
+        }
+    }
+}

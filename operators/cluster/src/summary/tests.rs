@@ -1,0 +1,219 @@
+use drover_crds::{CertificateStatus, ClusterResources, NodeSummary};
+use drover_fleet::Facts;
+use drover_runtime::Place;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use serde_json::json;
+
+use super::*;
+
+fn cluster(spec: &serde_json::Value) -> Cluster {
+    let mut spec_with_connection = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
+    spec_with_connection.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    serde_json::from_value(json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"}, "spec": spec_with_connection,
+    }))
+    .unwrap()
+}
+
+fn seen() -> Seen {
+    let facts = Facts { uid: "u".into(), version: "v1.37.1+k3s1".into(), platform: "linux/amd64".into() };
+    Seen {
+        installation: "ours".into(),
+        facts: Some(facts),
+        endpoint: None,
+        distribution: "k3s",
+        nodes: NodeSummary { total: 3, ready: 2, unschedulable: 0, summary: "2/3".into() },
+        resources: ClusterResources::default(),
+        certificates: vec![CertificateStatus { name: "client".into(), source: "x".into(), not_after: time() }],
+        certificates_validity: Validity::Valid,
+        credential_end: Some(time()),
+        credential_validity: Validity::Valid,
+        rejected: None,
+    }
+}
+
+fn time() -> Time {
+    Time(Timestamp::UNIX_EPOCH)
+}
+
+fn failure(class: Class, reason: &'static str) -> Failure {
+    Failure { class, reason, message: format!("{reason} happened") }
+}
+
+fn lost(reason: &'static str) -> Standing {
+    Standing::Unreachable(failure(Class::Unreachable, reason))
+}
+
+fn status(cluster: &Cluster, known: Option<Seen>, standing: Standing) -> ClusterStatus {
+    let known = known.map(|seen| Part::Living(Box::new(seen)));
+    let entry = (Place::cluster("eu"), PartEntry { known, standing });
+    summarise(cluster, &[entry].into_iter().collect())
+}
+
+/// `Type=Status/Reason`, in order, without what is the same for all.
+fn shown(status: &ClusterStatus) -> String {
+    let show = |condition: &Condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason);
+    let told = status.conditions.iter().filter(|condition| condition.type_ != ADMISSION_INSTALLED);
+    told.map(show).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_standing_has_its_conditions() {
+    const UNKNOWN: &str = "Unknown/ConnectionLost";
+    const AWAY: &str = "NodesHealthy=Unknown/ConnectionLost CertificatesValid=Unknown/ConnectionLost";
+    const OTHERS: &str =
+        "NodesHealthy=Unknown/NotAccepted CertificatesValid=Unknown/NotAccepted CredentialValid=Unknown/NotAccepted";
+    let not_ours = |reason: &str| {
+        format!(
+            "Ready=False/{reason} Stalled=True/{reason} Accepted=False/{reason} Connected=True/Connected APIAvailable=True/Available {OTHERS}"
+        )
+    };
+    let away = |reason: &str, activity: &str, accepted: &str, credential: &str| {
+        format!(
+            "Ready=False/{reason} {activity}=True/{reason} Accepted={accepted} Connected=False/{reason} APIAvailable=Unknown/ConnectionLost {AWAY} CredentialValid={credential}"
+        )
+    };
+    let plain = cluster(&json!({}));
+    for (standing, expected) in [
+        (
+            Standing::Pending,
+            "Ready=False/Connecting Reconciling=True/Connecting Accepted=Unknown/Connecting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting NodesHealthy=Unknown/Connecting CertificatesValid=Unknown/Connecting CredentialValid=Unknown/Connecting".to_owned(),
+        ),
+        (
+            Standing::Current,
+            "Ready=True/Connected Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=False/NodesNotReady CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
+        ),
+        (
+            Standing::Failed(failure(Class::Blocked, "Forbidden")),
+            "Ready=False/Forbidden Stalled=True/Forbidden Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=Unknown/Forbidden CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
+        ),
+        (
+            lost("APIServerNotReady"),
+            format!("Ready=False/APIServerNotReady Reconciling=True/APIServerNotReady Accepted=Unknown/ConnectionLost Connected=True/Connected APIAvailable=False/APIServerNotReady {AWAY} CredentialValid=Unknown/ConnectionLost"),
+        ),
+        (lost("DialFailed"), away("DialFailed", "Reconciling", UNKNOWN, UNKNOWN)),
+        (lost("TooLarge"), away("TooLarge", "Reconciling", UNKNOWN, UNKNOWN)),
+        (lost("UnsupportedVersion"), away("UnsupportedVersion", "Stalled", UNKNOWN, UNKNOWN)),
+        (lost("IdentityMismatch"), away("IdentityMismatch", "Stalled", "False/IdentityMismatch", UNKNOWN)),
+        (lost("Unauthorized"), away("Unauthorized", "Stalled", UNKNOWN, "False/Unauthorized")),
+        (lost("SecretMissing"), away("SecretMissing", "Reconciling", UNKNOWN, "False/SecretMissing")),
+        (lost("ClaimedByOther"), not_ours("ClaimedByOther")),
+        (lost("DuplicateOf"), not_ours("DuplicateOf")),
+    ] {
+        assert_eq!(shown(&status(&plain, Some(seen()), standing)), expected);
+    }
+}
+
+#[test]
+fn what_was_seen_is_shown() {
+    let status = status(&cluster(&json!({})), Some(seen()), Standing::Current);
+    assert_eq!(status.distribution.as_deref(), Some("k3s"));
+    assert_eq!(status.certificates.len(), 1);
+    assert_eq!(status.credential, Some(CredentialStatus { not_after: Some(time()) }));
+    let accepted = status.conditions.iter().find(|condition| condition.type_ == ACCEPTED).unwrap();
+    assert_eq!(accepted.message, "claimed by installation ours");
+    let admission = status.conditions.iter().find(|condition| condition.type_ == ADMISSION_INSTALLED).unwrap();
+    assert_eq!((admission.status.as_str(), admission.reason.as_str()), ("False", "NotYetImplemented"));
+}
+
+#[test]
+fn what_was_seen_stays_while_a_cluster_is_away_also_over_a_restart() {
+    let mut before = cluster(&json!({}));
+    before.status = Some(status(&before, Some(seen()), Standing::Current));
+    let away = status(&before, None, lost("Timeout"));
+    assert_eq!(away.kubernetes_version.as_deref(), Some("v1.37.1+k3s1"));
+    assert_eq!((away.nodes.unwrap().summary.as_str(), away.certificates.len()), ("2/3", 1));
+}
+
+#[test]
+fn what_is_no_longer_seen_at_a_connected_cluster_goes() {
+    let mut before = cluster(&json!({}));
+    before.status = Some(status(&before, Some(seen()), Standing::Current));
+    let without = Seen { certificates: Vec::new(), credential_end: None, ..seen() };
+    let after = status(&before, Some(without), Standing::Current);
+    assert_eq!((after.certificates.len(), after.credential), (0, None));
+}
+
+#[test]
+fn what_ends_soon_is_a_warning_and_leaves_the_cluster_ready() {
+    let text = || "it ends".to_owned();
+    for (certificates, credential, expected) in [
+        (
+            Validity::NotObserved,
+            Validity::NotObserved,
+            "CertificatesValid=Unknown/NotObserved CredentialValid=True/Accepted",
+        ),
+        (
+            Validity::Expiring(text()),
+            Validity::Expiring(text()),
+            "CertificatesValid=False/Expiring CredentialValid=False/Expiring",
+        ),
+        (
+            Validity::Expired(text()),
+            Validity::Expired(text()),
+            "CertificatesValid=False/Expired CredentialValid=False/Expired",
+        ),
+    ] {
+        let seen = Seen { certificates_validity: certificates, credential_validity: credential, ..seen() };
+        let shown = shown(&status(&cluster(&json!({})), Some(seen), Standing::Current));
+        assert!(shown.starts_with("Ready=True/Connected Accepted") && shown.ends_with(expected), "{shown}");
+    }
+}
+
+#[test]
+fn a_rejected_new_credential_leaves_the_cluster_connected() {
+    let rejected = Seen { rejected: Some(failure(Class::Invalid, "UnsafeKubeconfig")), ..seen() };
+    let shown = shown(&status(&cluster(&json!({})), Some(rejected), Standing::Current));
+    assert!(shown.starts_with("Ready=True/Connected"), "{shown}");
+    assert!(shown.ends_with("CredentialValid=False/NewCredentialRejected"), "{shown}");
+}
+
+#[test]
+fn a_suspended_cluster_says_so() {
+    let shown = shown(&status(&cluster(&json!({"suspend": true})), Some(seen()), Standing::Current));
+    assert!(shown.starts_with("Ready=True/Suspended Accepted=True/Suspended Connected=True/Connected"), "{shown}");
+}
+
+#[test]
+fn a_field_that_is_not_acted_on_is_never_silent() {
+    let status = status(&cluster(&json!({"identity": {}})), Some(seen()), Standing::Current);
+    assert!(shown(&status).starts_with("Ready=False/NotYetImplemented Stalled=True/NotYetImplemented"));
+}
+
+#[test]
+fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
+    let mut deleted = cluster(&json!({}));
+    deleted.status = Some(status(&deleted, Some(seen()), Standing::Current));
+    deleted.metadata.deletion_timestamp = Some(time());
+    let told = |leave: Option<Leave>, standing: Standing| {
+        let entry = (Place::Management, PartEntry { known: leave.map(Part::Leaving), standing });
+        let status = summarise(&deleted, &[entry].into_iter().collect());
+        assert_eq!(status.nodes.as_ref().unwrap().summary, "2/3");
+        shown(&status)
+    };
+    let leave = |reason, connection| Some(Leave { reason, message: "waits".into(), connection });
+    for (leave, standing, expected) in [
+        (
+            None,
+            Standing::Pending,
+            "Ready=False/Deleting Reconciling=True/Deleting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting Deleting=True/Deleting",
+        ),
+        (
+            leave("WaitingForCluster", lost("Timeout")),
+            Standing::Current,
+            "Ready=False/Deleting Reconciling=True/Deleting Connected=False/Timeout APIAvailable=Unknown/ConnectionLost Deleting=True/WaitingForCluster",
+        ),
+        (
+            leave("ReleasingClaim", Standing::Current),
+            Standing::Failed(failure(Class::Transient, "Forbidden")),
+            "Ready=False/Deleting Reconciling=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Forbidden",
+        ),
+        (
+            leave("Suspended", Standing::Current),
+            Standing::Current,
+            "Ready=False/Deleting Stalled=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Suspended",
+        ),
+    ] {
+        assert_eq!(told(leave, standing), expected);
+    }
+}

@@ -1,0 +1,56 @@
+//! Clusters that are being deleted: nobody takes up anything there, and what is held is let go of or left as it is.
+
+use drover_crds::DeletionPolicy;
+use drover_runtime::Next;
+
+use super::{
+    decisions::{ADOPTING, OPEN, cluster_of, lines, plan, shop},
+    strategies::{deleted, leaving},
+};
+
+const THERE: &str = "{
+    team-a-web: {heldBy: team-a/shop, applied: {}}, team-a-db: {heldBy: team-a/shop, adopted: true},
+    team-a-log: {}, team-a-other: {heldBy: team-a/other}, team-a-old: {releasedBy: team-a/shop}}";
+const WANTS: &str = "namespaces: [{name: team-a-web}, {name: team-a-new}, {name: team-a-old}]";
+const LET_GO: [&str; 2] = ["release Namespace team-a-db", "release Namespace team-a-web"];
+
+#[test]
+fn with_delete_a_project_that_lives_lets_go_of_everything_and_deletes_nothing() {
+    for (cluster, policy) in [(OPEN, "Orphan"), (OPEN, "Delete"), (ADOPTING, "Delete"), ("tenants: []", "Delete")] {
+        let project = shop(&format!("deletionPolicy: {policy}\n{WANTS}"));
+        let model = leaving(cluster_of(cluster, THERE), DeletionPolicy::Delete);
+        assert_eq!(lines(&project, &model), LET_GO, "{cluster} {policy}");
+        assert_eq!(plan(&project, &model).next, Next::Watch);
+    }
+}
+
+#[test]
+fn with_delete_a_project_that_is_being_deleted_does_as_usual() {
+    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
+    assert_eq!(lines(&deleted(shop(WANTS)), &model), LET_GO);
+    let delete = deleted(shop(&format!("deletionPolicy: Delete\n{WANTS}")));
+    assert_eq!(lines(&delete, &model), ["release Namespace team-a-db", "delete Namespace team-a-web"]);
+}
+
+#[test]
+fn who_holds_nothing_is_done_at_once_and_has_nothing_to_tell() {
+    let there = "{team-a-web: {}, team-a-new: {heldBy: team-a/other}}";
+    let done = plan(&shop(WANTS), &leaving(cluster_of(OPEN, there), DeletionPolicy::Delete));
+    assert_eq!((done.actions.len(), done.part.problems.len(), done.next), (0, 0, Next::Released));
+}
+
+#[test]
+fn a_suspended_project_holds_on_to_what_it_has() {
+    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
+    let waiting = plan(&shop("suspend: true"), &model);
+    assert_eq!((waiting.actions.len(), waiting.next), (0, Next::Watch));
+}
+
+#[test]
+fn with_orphan_nobody_writes_or_waits() {
+    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Orphan);
+    for project in [shop(WANTS), deleted(shop(WANTS)), deleted(shop("deletionPolicy: Delete"))] {
+        let plan = plan(&project, &model);
+        assert_eq!((plan.actions.len(), plan.part.problems.len(), plan.next), (0, 0, Next::Released));
+    }
+}
