@@ -1,0 +1,172 @@
+//! How clusters and Projects go: what stays, what goes, and that nothing waits for ever. On real API servers; the whole
+//! matrix is a table test on models.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use drover_e2e::control_plane::Component;
+use drover_e2e::installation::{Installation, eventually, example, kubectl_on};
+use serde_json::{Value, json};
+
+const OWNER: &str = "/metadata/labels/drover.dev~1owner-name";
+
+async fn with_shop(test: &str) -> Option<Installation> {
+    let installation = story(test, &["eu"]).await?;
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    Some(installation)
+}
+
+fn change(installation: &Installation, spec: &Value) {
+    let mut eu = cluster("eu");
+    eu["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    installation.apply(&eu.to_string()).unwrap();
+}
+
+fn delete(installation: &Installation, arguments: &[&str]) {
+    installation.kubectl(&[&["delete", "cluster", "eu"], arguments].concat()).unwrap();
+}
+
+fn has_claim(installation: &Installation) -> bool {
+    let plane = installation.cluster("eu").unwrap();
+    let arguments = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--ignore-not-found"];
+    !kubectl_on(plane, &arguments).unwrap().is_empty()
+}
+
+fn web(installation: &Installation) -> Value {
+    downstream_namespace(installation, "eu", "team-web").unwrap().unwrap()
+}
+
+async fn is_gone(installation: &Installation, kind: &str, name: &str) {
+    eventually(&format!("{kind} {name} is gone"), SOON, async || {
+        let found = installation.kubectl(&["get", kind, name, "--namespace=team", "--ignore-not-found"])?;
+        Ok(found.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was() {
+    let Some(installation) = with_shop("a cluster goes").await else { return };
+    let before = web(&installation);
+    delete(&installation, &["--timeout=30s"]);
+    assert!(!has_claim(&installation), "the claim is released");
+    assert_eq!(web(&installation), before);
+    reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    // Nobody waits for it any more, not even the deletion of what it holds.
+    change(&installation, &json!({}));
+    converged(&installation, "shop").await;
+    assert_eq!(web(&installation)["metadata"]["uid"], before["metadata"]["uid"]);
+    assert!(has_claim(&installation));
+}
+
+#[tokio::test]
+async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces() {
+    let Some(installation) = with_shop("a cluster goes with Delete").await else { return };
+    change(&installation, &json!({"deletionPolicy": "Delete"}));
+    delete(&installation, &["--timeout=40s"]);
+    let kept = web(&installation);
+    assert_eq!(kept.pointer(OWNER), None, "{kept}");
+    namespace_becomes(&installation, "eu", "drover-system", "Drover's own namespace is gone", |found| found.is_none())
+        .await;
+    reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    change(&installation, &json!({}));
+    converged(&installation, "shop").await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer() {
+    let Some(mut installation) = with_shop("a cluster that is away goes").await else { return };
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "20s"}));
+    installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "eu", "Connected", "False/DialFailed").await;
+    delete(&installation, &["--wait=false"]);
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    reads(&installation, "cluster", "eu", "Deleting", "True/WaitingForCluster").await;
+    is_gone(&installation, "cluster", "eu").await;
+    is_gone(&installation, "project", "shop").await;
+    let events = installation.kubectl(&["get", "events", "--all-namespaces"]).unwrap();
+    assert!(events.contains("LetGo"), "{events}");
+}
+
+#[tokio::test]
+async fn a_suspended_cluster_is_not_written_to_and_its_deletion_waits() {
+    let Some(installation) = with_shop("a suspended cluster").await else { return };
+    change(&installation, &json!({"suspend": true}));
+    reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
+    let before = marks(&installation);
+    installation.apply(&project("shop", &["team-web", "team-new"]).to_string()).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/ClusterSuspended").await;
+    delete(&installation, &["--wait=false"]);
+    reads(&installation, "cluster", "eu", "Deleting", "True/Suspended").await;
+    let downstream: Vec<_> =
+        writes_since(&installation, &before).into_iter().filter(|write| write.starts_with("eu:")).collect();
+    assert_eq!(downstream, Vec::<String>::new());
+    installation
+        .kubectl(&["patch", "cluster", "eu", "--type=merge", "--patch", r#"{"spec":{"suspend":false}}"#])
+        .unwrap();
+    is_gone(&installation, "cluster", "eu").await;
+    assert!(!has_claim(&installation));
+}
+
+#[tokio::test]
+async fn a_folder_renamed_in_git_and_a_label_typo_delete_nothing() {
+    let Some(installation) = with_shop("a folder renamed").await else { return };
+    let uid = web(&installation)["metadata"]["uid"].clone();
+    installation.kubectl(&["label", "cluster", "eu", "env=prd", "--overwrite"]).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    assert!(web(&installation).pointer(OWNER).is_some(), "leaving a cluster writes nothing there");
+    installation.kubectl(&["label", "cluster", "eu", "env=prod", "--overwrite"]).unwrap();
+    converged(&installation, "shop").await;
+
+    delete(&installation, &["--wait=false"]);
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    is_gone(&installation, "cluster", "eu").await;
+    is_gone(&installation, "project", "shop").await;
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    change(&installation, &json!({}));
+    converged(&installation, "shop").await;
+    assert_eq!(web(&installation)["metadata"]["uid"], uid);
+}
+
+#[tokio::test]
+async fn a_project_is_renamed_by_orphan_and_adopt() {
+    let Some(installation) = story("a rename", &["eu"]).await else { return };
+    let mut eu = cluster("eu");
+    eu["spec"]["tenants"] = json!([
+        {"name": "team-a", "from": {"names": ["team-a"]}, "namespacePatterns": ["team-a-*"], "adopt": "Allowed"},
+    ]);
+    installation.apply(&eu.to_string()).unwrap();
+    let team = |kind: &str, name: &str, wanted: &str| {
+        let what = format!("{kind} {name} reads {wanted}");
+        let (installation, name, wanted) = (&installation, name.to_owned(), wanted.to_owned());
+        async move {
+            eventually(&what, SOON, async || {
+                let arguments = ["get", "project", &name, "--namespace=team-a", "--output=json"];
+                let object: Value = serde_json::from_str(&installation.kubectl(&arguments)?).unwrap();
+                Ok((condition(&object, "Ready").as_deref() == Some(&*wanted)).then_some(()))
+            })
+            .await
+            .unwrap();
+        }
+    };
+    installation.apply(&example("rename/before.yaml").unwrap()).unwrap();
+    team("project", "shop", "True/Ready").await;
+    let uid = downstream_namespace(&installation, "eu", "team-a-web").unwrap().unwrap()["metadata"]["uid"].clone();
+    // The new one says who holds what it wants; once the old one is gone it takes over.
+    installation.apply(&example("rename/after.yaml").unwrap()).unwrap();
+    team("project", "store", "False/NamespaceTaken").await;
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team-a", "--timeout=30s"]).unwrap();
+    eventually("the new Project took over", Duration::from_secs(90), async || {
+        let found = downstream_namespace(&installation, "eu", "team-a-web")?.unwrap();
+        Ok((found.pointer(OWNER) == Some(&json!("store")) && found["metadata"]["uid"] == uid).then_some(()))
+    })
+    .await
+    .unwrap();
+    team("project", "store", "True/Ready").await;
+}
