@@ -67,6 +67,9 @@ pub const MAX_CERTIFICATES: usize = 20;
         priority = "1"
     ),
     printcolumn(name = "Distribution", type_ = "string", json_path = ".status.distribution", priority = "1"),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".status.resources.allocatable.cpu", priority = "1"),
+    printcolumn(name = "Memory", type_ = "string", json_path = ".status.resources.allocatable.memory", priority = "1"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.certificates[0].notAfter", priority = "1"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]

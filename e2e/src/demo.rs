@@ -35,6 +35,7 @@ pub async fn run(folder: &Path, keep: bool) -> Result<()> {
     let plan = Plan { clusters, components: Components::WithScheduler, nodes: NODES, audit: false };
     let mut installation = Installation::start(&plan).await?;
     say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
+    "demo".clone_into(&mut installation.name);
     installation.start_drover()?;
     CLUSTERS.iter().try_for_each(|name| installation.store_kubeconfig(name))?;
     for file in ["demo/clusters.yaml", "demo/project.yaml"] {
@@ -151,7 +152,10 @@ fn table(installation: &Installation) -> Result<Table> {
         let namespaces = kubectl_on(installation.cluster(name)?, &["get", "namespaces", selector, "--output=name"])?;
         let names: Vec<_> = namespaces.lines().map(|line| line.trim_start_matches("namespace/")).collect();
         let names = if names.is_empty() { "nothing yet".to_owned() } else { names.join(", ") };
-        text.extend([name, " has ", &names, "\n"]);
+        let cluster = objects.iter().find(|object| object.pointer("/metadata/name") == Some(&name.into()));
+        let told = |path: &str| cluster.and_then(|cluster| cluster.pointer(path)?.as_str()).unwrap_or("?");
+        let (cpu, end) = (told("/status/resources/allocatable/cpu"), told("/status/certificates/0/notAfter"));
+        text.extend([name, " has ", &names, "; ", cpu, " CPUs; its first certificate ends ", end, "\n"]);
     }
     Ok(Table { text, ready })
 }
@@ -184,7 +188,7 @@ fn what_to_try(folder: &Path) -> String {
     let (management, eu) = (kubectl("management"), kubectl("eu-1"));
     format!(
         "Kubeconfigs: {folder}/management.kubeconfig, {folder}/eu-1.kubeconfig, {folder}/us-1.kubeconfig\n\n\
-         Three things to try:\n\
+         Things to try:\n\
          1. Delete a namespace downstream, and see it come back:\n     \
             {eu} delete namespace shop-cart\n     \
             {eu} get namespaces --show-labels\n\
@@ -193,7 +197,11 @@ fn what_to_try(folder: &Path) -> String {
             {management} get drover --all-namespaces\n\
          3. Give Drover a broken kubeconfig. The old connection goes on, and CredentialValid says why:\n     \
             {management} -n {DROVER_NAMESPACE} patch secret eu-1 -p '{{\"stringData\":{{\"kubeconfig\":\"nonsense\"}}}}'\n     \
-            {management} describe cluster.drover.dev eu-1\n"
+            {management} describe cluster.drover.dev eu-1\n\
+         4. See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels:\n     \
+            {eu} -n {DROVER_NAMESPACE} get configmap drover-claim -o yaml\n     \
+            {management} patch cluster.drover.dev us-1 --type=merge -p '{{\"spec\":{{\"deletionPolicy\":\"Delete\"}}}}'\n     \
+            {management} delete cluster.drover.dev us-1\n"
     )
 }
 

@@ -132,7 +132,12 @@ fn the_lint_finds_what_it_is_for() {
 #[test]
 fn the_definitions_say_what_kubectl_needs() {
     for (crd, (name, scope, short, columns)) in crate::all().iter().zip([
-        ("clusters.drover.dev", "Cluster", "dcl", "Ready Reason Version Nodes Age Message+ Distribution+ Endpoint+"),
+        (
+            "clusters.drover.dev",
+            "Cluster",
+            "dcl",
+            "Ready Reason Version Nodes Age Message+ Distribution+ CPU+ Memory+ Expires+ Endpoint+",
+        ),
         ("projects.drover.dev", "Namespaced", "dproj", "Ready Reason Clusters Namespaces Age Message+"),
     ]) {
         let version = &crd.spec.versions[0];

@@ -1,0 +1,378 @@
+//! The deletion matrix: a Cluster and a Project that are deleted in every combination of policies, order and reach, with a
+//! crash before every request. Both operators' own plans run against one cluster in memory; its corners run on real API
+//! servers in `e2e/tests/deletion.rs`.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use drover_cluster::{Action as ClusterAction, ClusterOperator, Part as ClusterPart, World as ClusterWorld, observe};
+use drover_crds::{Cluster, Project, condition::DELETING, names::ANNOTATION_ADOPTED};
+use drover_project::{
+    ProjectOperator,
+    observe::{Seen, World},
+    plan::Action,
+};
+use drover_runtime::{
+    Cache, Class, ClusterName, ClusterView, Failure, FleetView, Link, Next, Operator, Place, operator::owner_of,
+    status::condition,
+};
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
+use kube::{Client, Config};
+use serde_json::json;
+
+/// What happens to one of the two objects: it is not deleted, or with this policy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Kept,
+    Orphan,
+    Delete,
+}
+
+/// Which one is deleted first; the other one follows half a minute later.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Cluster,
+    Project,
+    Together,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reach {
+    Always,
+    Never,
+    /// It is away for the first two minutes, and the deadline is after ten.
+    Returns,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Case {
+    cluster: Fate,
+    project: Fate,
+    order: Order,
+    reach: Reach,
+}
+
+const SECOND_DELETION: i64 = 30;
+const RETURN: i64 = 120;
+const DEADLINE: i64 = 600;
+/// After the deadline everything has to be over soon.
+const END: i64 = DEADLINE + 120;
+
+/// What is left in the end.
+#[expect(clippy::struct_excessive_bools, reason = "each is there or gone by itself")]
+#[derive(Clone, PartialEq)]
+struct Outcome {
+    cluster: bool,
+    project: bool,
+    claim: bool,
+    drover_namespace: bool,
+    /// Whether each namespace is there, and whether it carries our labels.
+    namespaces: BTreeMap<&'static str, Option<bool>>,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let there = |is: bool| if is { "stays" } else { "gone" };
+        let named = |name: &str| match self.namespaces[name] {
+            None => "gone",
+            Some(true) => "labelled",
+            Some(false) => "free",
+        };
+        write!(
+            formatter,
+            "Cluster {}, Project {}, claim {}, drover-system {}, created {}, adopted {}",
+            there(self.cluster),
+            there(self.project),
+            there(self.claim),
+            there(self.drover_namespace),
+            named("created"),
+            named("adopted"),
+        )
+    }
+}
+
+/// One run.
+struct Run {
+    case: Case,
+    now: i64,
+    /// When the process started last.
+    started: i64,
+    /// How many requests get through before the process dies, once.
+    left: Option<usize>,
+    /// How many requests were made.
+    requests: usize,
+    cluster: Option<Cluster>,
+    project: Option<Project>,
+    claim: bool,
+    drover_namespace: bool,
+    namespaces: BTreeMap<&'static str, Namespace>,
+    connected: Link,
+}
+
+struct Crashed;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn policy(fate: Fate) -> &'static str {
+    if fate == Fate::Delete { "Delete" } else { "Orphan" }
+}
+
+impl Run {
+    fn new(case: Case, left: Option<usize>) -> Self {
+        let cluster: Cluster = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu", "uid": "c"},
+            "spec": {
+                "connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "deletionPolicy": policy(case.cluster),
+                "tenants": [{"name": "all", "from": {"all": {}}, "namespacePatterns": ["*"], "adopt": "Allowed"}],
+            },
+        }))
+        .unwrap();
+        let project: Project = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "shop", "namespace": "team", "uid": "p"},
+            "spec": {"clusters": {"all": {}}, "deletionPolicy": policy(case.project)},
+        }))
+        .unwrap();
+        let labels = owner_of::<ProjectOperator>(&project).labels();
+        let namespaces = ["created", "adopted"].map(|name| {
+            let mark = (name == "adopted").then(|| (ANNOTATION_ADOPTED.to_owned(), "true".to_owned()));
+            let metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                uid: Some(name.to_owned()),
+                labels: Some(labels.clone()),
+                annotations: Some(mark.into_iter().collect()),
+                ..ObjectMeta::default()
+            };
+            (name, Namespace { metadata, ..Namespace::default() })
+        });
+        let config = Config::new("https://127.0.0.1:1".parse().unwrap());
+        let connected = Link::Connected(Arc::new(Cache::ungated(Client::try_from(config).unwrap())));
+        Self {
+            case,
+            now: 0,
+            started: -1_000,
+            left,
+            requests: 0,
+            cluster: Some(cluster),
+            project: Some(project),
+            claim: true,
+            drover_namespace: true,
+            namespaces: namespaces.into(),
+            connected,
+        }
+    }
+
+    fn outcome(mut self) -> (Outcome, usize) {
+        while self.now < END {
+            self.people_delete();
+            let passes = [Self::pass_project, Self::pass_cluster];
+            if passes.into_iter().any(|pass| pass(&mut self).is_err()) {
+                self.started = self.now;
+                self.left = None;
+            }
+            self.namespaces.retain(|_, namespace| namespace.metadata.deletion_timestamp.is_none());
+            self.now += 2;
+        }
+        let labelled =
+            |namespace: &Namespace| namespace.metadata.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+        let left = ["created", "adopted"].map(|name| (name, self.namespaces.get(name).map(labelled)));
+        let outcome = Outcome {
+            cluster: self.cluster.is_some(),
+            project: self.project.is_some(),
+            claim: self.claim,
+            drover_namespace: self.drover_namespace,
+            namespaces: left.into(),
+        };
+        (outcome, self.requests)
+    }
+
+    fn people_delete(&mut self) {
+        let when = |first: Order| if [first, Order::Together].contains(&self.case.order) { 0 } else { SECOND_DELETION };
+        let (cluster_at, project_at) = (when(Order::Cluster), when(Order::Project));
+        let due = |fate: Fate, second: i64| fate != Fate::Kept && self.now == second;
+        let (cluster, project) = (due(self.case.cluster, cluster_at), due(self.case.project, project_at));
+        if let Some(object) = self.cluster.as_mut().filter(|_| cluster) {
+            object.metadata.deletion_timestamp = Some(Time(at(self.now)));
+        }
+        if let Some(object) = self.project.as_mut().filter(|_| project) {
+            object.metadata.deletion_timestamp = Some(Time(at(self.now)));
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        match self.case.reach {
+            Reach::Always => false,
+            Reach::Never => true,
+            Reach::Returns => self.now < RETURN,
+        }
+    }
+
+    fn fleet(&self) -> FleetView {
+        let message = "away".to_owned();
+        let failure = Failure { class: Class::Unreachable, reason: "DialFailed", message };
+        let link = if self.is_away() { Link::Disconnected(failure) } else { self.connected.clone() };
+        let view = |object: &Cluster| {
+            (
+                ClusterName::from(object),
+                ClusterView { object: Arc::new(object.clone()), link: link.clone(), reports: 0 },
+            )
+        };
+        FleetView::new(self.cluster.iter().map(view).collect(), BTreeMap::new(), true)
+    }
+
+    fn request(&mut self) -> Result<(), Crashed> {
+        match &mut self.left {
+            Some(0) => return Err(Crashed),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.requests += 1;
+        Ok(())
+    }
+
+    /// As the shell does it: a deleted object waits for all its places, and one that is away cannot be asked.
+    fn pass_project(&mut self) -> Result<(), Crashed> {
+        let Some(project) = self.project.clone() else { return Ok(()) };
+        let places = ProjectOperator::places(&project, &self.fleet());
+        let mut released = true;
+        if places.contains(&Place::cluster("eu")) {
+            released = !self.is_away() && self.converge_project(&project)?;
+        }
+        if released && project.metadata.deletion_timestamp.is_some() {
+            self.request()?;
+            self.project = None;
+        }
+        Ok(())
+    }
+
+    fn converge_project(&mut self, project: &Project) -> Result<bool, Crashed> {
+        let owner = owner_of::<ProjectOperator>(project);
+        let ours = self.namespaces.iter().filter(|(_, namespace)| owner.owns(&namespace.metadata));
+        let seen = |(name, live): (&&str, &Namespace)| {
+            ((*name).to_owned(), Seen::Ours { live: Arc::new(live.clone()), contested: None })
+        };
+        let namespaces = ours.map(seen).collect();
+        let cluster = Arc::new(self.cluster.clone().unwrap());
+        if project.metadata.deletion_timestamp.is_none() && cluster.metadata.deletion_timestamp.is_none() {
+            return Ok(false); // Both live: nothing is deleted.
+        }
+        let world = World { cluster, tenant_labels: None, namespaces };
+        let plan = ProjectOperator::plan(project, &world, at(self.now));
+        let idle = plan.actions.is_empty();
+        for action in plan.actions {
+            self.request()?;
+            let (Action::Release(live) | Action::Delete(live)) = &action else { panic!("{action:?}") };
+            let namespace = self.namespaces.get_mut(live.name.as_deref().unwrap()).unwrap();
+            match action {
+                Action::Release(_) => namespace.metadata.labels = None,
+                _ => namespace.metadata.deletion_timestamp = Some(Time(at(self.now))),
+            }
+        }
+        Ok(idle && plan.next == Next::Released)
+    }
+
+    fn pass_cluster(&mut self) -> Result<(), Crashed> {
+        let Some(cluster) = self.cluster.clone().filter(|cluster| cluster.metadata.deletion_timestamp.is_some()) else {
+            return Ok(());
+        };
+        let reach = match self.fleet().get(&ClusterName::from("eu")).map(|view| view.link.clone()) {
+            Some(Link::Disconnected(failure)) => observe::Reach::Disconnected(failure),
+            _ => observe::Reach::Connected(self.there()),
+        };
+        let running = Duration::from_secs(u64::try_from(self.now - self.started).unwrap());
+        let world = ClusterWorld::Leaving(Box::new(observe::Leaving { running, reach }));
+        let plan = ClusterOperator::plan(&cluster, &world, at(self.now));
+        if plan.actions.is_empty() && plan.next == Next::Released {
+            self.request()?;
+            self.cluster = None;
+            return Ok(());
+        }
+        let ClusterPart::Leaving(leave) = plan.part else { panic!("{:?}", plan.part) };
+        let told = vec![condition(DELETING, true, leave.reason, leave.message)];
+        let mut status = cluster.status.unwrap_or_default();
+        status.conditions = told;
+        self.cluster.as_mut().unwrap().status = Some(status);
+        for action in plan.actions {
+            self.request()?;
+            match action {
+                ClusterAction::ReleaseClaim => self.claim = false,
+                ClusterAction::DeleteNamespace { .. } => self.drover_namespace = false,
+            }
+        }
+        Ok(())
+    }
+
+    fn there(&self) -> observe::There {
+        let labelled =
+            |namespace: &&Namespace| namespace.metadata.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+        observe::There {
+            holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
+            owned: self.namespaces.values().filter(labelled).count(),
+            namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
+        }
+    }
+}
+
+/// What has to be left, by rules and not by running anything.
+fn expected(case: Case) -> Outcome {
+    let reached = case.reach != Reach::Never;
+    let (cluster_goes, project_goes) = (case.cluster != Fate::Kept, case.project != Fate::Kept);
+    // While it is away, the Cluster's deletion begins before the Project's work there can.
+    let project_is_first = case.order == Order::Project && case.reach == Reach::Always;
+    let cluster_is_first = cluster_goes && case.order == Order::Cluster && case.reach == Reach::Always;
+    let project_works =
+        project_goes && reached && !cluster_is_first && (case.cluster != Fate::Orphan || project_is_first);
+    let lets_go = project_works || (case.cluster == Fate::Delete && reached);
+    let created_goes = project_works && case.project == Fate::Delete;
+    Outcome {
+        cluster: !cluster_goes,
+        // It waits for a cluster that is away for as long as its Cluster is there.
+        project: !(project_goes && (reached || cluster_goes)),
+        claim: !(cluster_goes && reached),
+        drover_namespace: !(case.cluster == Fate::Delete && reached),
+        namespaces: [("created", if created_goes { None } else { Some(!lets_go) }), ("adopted", Some(!lets_go))].into(),
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let fates = [Fate::Kept, Fate::Orphan, Fate::Delete];
+    let orders = [Order::Cluster, Order::Project, Order::Together];
+    let mut cases = Vec::new();
+    for (cluster, project) in fates.iter().flat_map(|one| fates.map(|other| (*one, other))) {
+        for (order, reach) in
+            orders.iter().flat_map(|order| [Reach::Always, Reach::Never, Reach::Returns].map(|reach| (*order, reach)))
+        {
+            cases.push(Case { cluster, project, order, reach });
+        }
+    }
+    cases
+}
+
+#[tokio::test]
+async fn every_deletion_ends_as_its_policies_say() {
+    for case in cases() {
+        let (outcome, _) = Run::new(case, None).outcome();
+        assert_eq!(outcome, expected(case), "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_any_request_changes_nothing_in_the_end() {
+    let mut crashes = 0;
+    for case in cases() {
+        let (straight, requests) = Run::new(case, None).outcome();
+        for left in 0..requests {
+            let (interrupted, _) = Run::new(case, Some(left)).outcome();
+            assert_eq!(interrupted, straight, "{case:?}, crashed after {left} requests");
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 100, "only {crashes} crashes were tried");
+}
