@@ -90,6 +90,14 @@ impl Authority {
         self.issue(parameters, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// The same, but it ends at the beginning of a day: year, month and day.
+    pub fn client_until(&self, user: &str, groups: &[&str], (year, month, day): (i32, u8, u8)) -> Result<Identity> {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = subject(user, groups)?;
+        parameters.not_after = rcgen::date_time_ymd(year, month, day);
+        self.issue(parameters, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn of(common_name: &str, identity: Identity, key: KeyPair) -> Self {
         Self { issuer: Issuer::new(authority_parameters(common_name), key), identity }
     }
@@ -118,14 +126,25 @@ pub fn ensure_signing_key(directory: &Path, name: &str) -> Result<()> {
 /// A kubeconfig with everything inline.
 #[must_use]
 pub fn kubeconfig(cluster: &str, server: &str, authority: &str, user: &str, identity: &Identity) -> String {
+    let credential = json!({
+        "client-certificate-data": BASE64.encode(&identity.certificate),
+        "client-key-data": BASE64.encode(&identity.key),
+    });
+    kubeconfig_with(cluster, server, authority, user, &credential)
+}
+
+/// A kubeconfig with a bearer token.
+#[must_use]
+pub fn kubeconfig_with_token(cluster: &str, server: &str, authority: &str, user: &str, token: &str) -> String {
+    kubeconfig_with(cluster, server, authority, user, &json!({ "token": token }))
+}
+
+fn kubeconfig_with(cluster: &str, server: &str, authority: &str, user: &str, credential: &serde_json::Value) -> String {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": cluster, "cluster": { "server": server, "certificate-authority-data": BASE64.encode(authority) } }],
-        "users": [{ "name": user, "user": {
-            "client-certificate-data": BASE64.encode(&identity.certificate),
-            "client-key-data": BASE64.encode(&identity.key),
-        } }],
+        "users": [{ "name": user, "user": credential }],
         "contexts": [{ "name": cluster, "context": { "cluster": cluster, "user": user } }],
         "current-context": cluster,
     });

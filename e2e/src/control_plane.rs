@@ -119,6 +119,19 @@ impl ControlPlane {
         Ok(certificates::kubeconfig(self.name(), &self.endpoint(), self.authority.certificate(), user, &identity))
     }
 
+    /// The same, with a certificate that ends at the beginning of a day: year, month and day.
+    pub fn kubeconfig_until(&self, user: &str, groups: &[&str], end: (i32, u8, u8)) -> Result<String> {
+        let identity = self.authority.client_until(user, groups, end)?;
+        Ok(certificates::kubeconfig(self.name(), &self.endpoint(), self.authority.certificate(), user, &identity))
+    }
+
+    /// The kubeconfig of whoever has this bearer token, such as one by `kubectl create token`.
+    #[must_use]
+    pub fn kubeconfig_with_token(&self, token: &str) -> String {
+        let authority = self.authority.certificate();
+        certificates::kubeconfig_with_token(self.name(), &self.endpoint(), authority, "token", token)
+    }
+
     /// A client that acts as any user.
     pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<kube::Client> {
         client_from(&self.kubeconfig_for(user, groups)?).await

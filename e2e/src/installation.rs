@@ -43,7 +43,7 @@ pub struct Installation {
     started: usize,
     components: Components,
     audit: bool,
-    /// Under which clusters are claimed. It outlives the management cluster.
+    /// Under which clusters are claimed. It outlives the management cluster. Empty: `drover` is given none.
     pub name: String,
 }
 
@@ -131,20 +131,16 @@ impl Installation {
         let text = self.management.kubeconfig_for(DROVER_USER, &["system:masters"])?;
         std::fs::write(&kubeconfig, text).on("write", &kubeconfig)?;
         self.started += 1;
+        let mut arguments = vec!["run".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+        arguments.extend(["--admin-address=127.0.0.1:0", "--log-format=text"].map(str::to_owned));
+        arguments.push(format!("--identity={identity}"));
+        if !self.name.is_empty() {
+            arguments.push(format!("--installation={}", self.name));
+        }
         let specification = Specification {
             name: "drover".to_owned(),
             program: drover_binary()?,
-            arguments: [
-                "run",
-                "--kubeconfig",
-                &kubeconfig.to_string_lossy(),
-                "--admin-address=127.0.0.1:0",
-                "--log-format=text",
-                &format!("--identity={identity}"),
-                &format!("--installation={}", self.name),
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            arguments,
             log: directory.join(format!("drover-{}.log", self.started)),
         };
         self.replicas.push(Process::start(&specification)?);
@@ -206,6 +202,25 @@ pub fn apply_to(plane: &ControlPlane, text: &str) -> Result<()> {
         input.write_all(text.as_bytes()).map_err(failed)?;
     }
     finished("kubectl apply", &child.wait_with_output().map_err(failed)?).map(drop)
+}
+
+/// Makes the service account `account` in the namespace default of a control plane a cluster administrator, and returns
+/// a kubeconfig with a new token of it.
+pub fn token_kubeconfig(plane: &ControlPlane, account: &str) -> Result<String> {
+    let metadata = json!({"name": account, "namespace": "default"});
+    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": "default"});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": account},
+            "subjects": [subject], "roleRef": role,
+        }),
+    ] {
+        apply_to(plane, &object.to_string())?;
+    }
+    let token = kubectl_on(plane, &["create", "token", account, "--namespace=default", "--duration=2h"])?;
+    Ok(plane.kubeconfig_with_token(token.trim()))
 }
 
 /// Runs kubectl on a control plane and returns what it prints.

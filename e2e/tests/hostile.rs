@@ -38,13 +38,17 @@ use tokio_rustls::{
     },
 };
 
-/// How a hostile cluster answers a list.
+/// How a hostile cluster answers, a list if nothing else is said.
 #[derive(Clone, Copy, Debug)]
 enum Harm {
     /// Without end, as fast as it can.
     Flood,
     /// A byte a second.
     Drip,
+    /// Lists are empty; the first event of a watch has no end.
+    Event,
+    /// Already the probe is answered without end.
+    Probe,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -55,7 +59,7 @@ fn whole(text: String) -> Body {
 
 fn endless(harm: Harm) -> Body {
     let (chunk, pause) = match harm {
-        Harm::Flood => (Bytes::from(vec![b'x'; 64 * 1024]), Duration::ZERO),
+        Harm::Flood | Harm::Event | Harm::Probe => (Bytes::from(vec![b'x'; 64 * 1024]), Duration::ZERO),
         Harm::Drip => (Bytes::from_static(b"x"), Duration::from_secs(1)),
     };
     let start = stream::once(async { Bytes::from_static(br#"{"kind":"List","items":[{"metadata":{"name":""#) });
@@ -69,7 +73,9 @@ fn endless(harm: Harm) -> Body {
 /// Plausible until it is asked for a list.
 fn answer(request: &Request<Incoming>, harm: Harm) -> Response<Body> {
     let uid = "11111111-2222-3333-4444-555555555555";
+    let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
     let body = match request.uri().path() {
+        "/readyz" if matches!(harm, Harm::Probe) => endless(harm),
         "/readyz" => whole("ok".to_owned()),
         "/version" => {
             let names = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler"];
@@ -92,6 +98,9 @@ fn answer(request: &Request<Incoming>, harm: Harm) -> Response<Body> {
                 "data": {"installation": "e2e", "clusterName": "us"},
             })
             .to_string(),
+        ),
+        _ if matches!(harm, Harm::Event) && !watches => whole(
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
         _ => endless(harm),
     };
@@ -140,7 +149,7 @@ async fn harms_nobody(harm: Harm) -> Option<Installation> {
     converged(&installation, "shop").await;
     installation.store_secret("us", &kubeconfig).unwrap();
     installation.apply(&cluster("us").to_string()).unwrap();
-    if matches!(harm, Harm::Flood) {
+    if !matches!(harm, Harm::Drip) {
         reads(&installation, "cluster", "us", "Ready", "False/TooLarge").await;
     }
     let eu = installation.cluster("eu").unwrap();
@@ -164,6 +173,16 @@ async fn a_cluster_that_sends_without_end_is_cut_off_and_hurts_nobody() {
     // A debug build with two clusters takes about 40 MiB; the rest is the one answer that was let in up to its cap.
     assert!(used < 300, "drover took {used} MiB");
     reads(&installation, "cluster", "us", "Connected", "False/TooLarge").await;
+}
+
+#[tokio::test]
+async fn one_event_or_one_probe_without_end_is_cut_off_as_well() {
+    for harm in [Harm::Event, Harm::Probe] {
+        let Some(mut installation) = harms_nobody(harm).await else { return };
+        let used = memory(&mut installation);
+        assert!(used < 300, "{harm:?}: drover took {used} MiB");
+        reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
+    }
 }
 
 #[tokio::test]
