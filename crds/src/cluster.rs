@@ -178,7 +178,8 @@ pub struct LocalConnection {}
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimSpec {
-    /// Identifier of the installation that holds the claim now, as the condition Accepted reports it. Unset: none.
+    /// Identifier of the installation that holds the claim now, as the condition Accepted reports it. The cluster is taken
+    /// over once for each change of this spec, so that two installations that name each other do not fight. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<253>")]
     pub take_from: Option<String>,

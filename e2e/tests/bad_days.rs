@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use drover_e2e::control_plane::{Component, Revisions};
@@ -20,20 +20,6 @@ async fn running_shop(test: &str) -> Option<Installation> {
     installation.apply(&project("shop", &NAMESPACES).to_string()).unwrap();
     converged(&installation, "shop").await;
     Some(installation)
-}
-
-/// Deletes a namespace on a healthy cluster and returns how long drover takes to bring it back.
-async fn time_to_heal(installation: &Installation, cluster: &str) -> Duration {
-    let plane = installation.cluster(cluster).unwrap();
-    let uid = |namespace: &serde_json::Value| namespace["metadata"]["uid"].clone();
-    let old = uid(&downstream_namespace(installation, cluster, "team-web").unwrap().unwrap());
-    kubectl_on(plane, &["delete", "namespace", "team-web"]).unwrap();
-    let gone = Instant::now();
-    namespace_becomes(installation, cluster, "team-web", "the namespace is back", |namespace| {
-        namespace.is_some_and(|namespace| uid(namespace) != old)
-    })
-    .await;
-    gone.elapsed()
 }
 
 #[tokio::test]
@@ -232,6 +218,29 @@ async fn a_cluster_object_that_does_not_decode_stays_connected_as_it_was_read_la
     installation.apply(&project("shop", &["team-web", "team-db", "team-late"]).to_string()).unwrap();
     converged(&installation, "shop").await;
     assert!(downstream_namespace(&installation, "us", "team-late").unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_namespace_that_does_not_end_is_said_and_created_again_once_it_is_gone() {
+    let Some(installation) = story("a stuck namespace", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let eu = installation.cluster("eu").unwrap();
+    let patch =
+        |patch: &str| kubectl_on(eu, &["patch", "namespace", "team-web", "--type=merge", "--patch", patch]).unwrap();
+    patch(r#"{"metadata":{"finalizers":["example.com/hold"]}}"#);
+    let old = downstream_namespace(&installation, "eu", "team-web").unwrap().unwrap()["metadata"]["uid"].clone();
+    kubectl_on(eu, &["delete", "namespace", "team-web", "--wait=false"]).unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/Terminating").await;
+    // Meanwhile the other one is looked after.
+    kubectl_on(eu, &["delete", "namespace", "team-db"]).unwrap();
+    namespace_becomes(&installation, "eu", "team-db", "the other namespace is back", |found| found.is_some()).await;
+    patch(r#"{"metadata":{"finalizers":null}}"#);
+    namespace_becomes(&installation, "eu", "team-web", "the namespace is back", |found| {
+        found.is_some_and(|found| found["metadata"]["uid"] != old)
+    })
+    .await;
+    converged(&installation, "shop").await;
 }
 
 fn patch_shop(installation: &Installation, patch: &str) {

@@ -4,9 +4,23 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::*;
-use drover_e2e::installation::{DROVER_USER, Installation, kubectl_on};
+use drover_e2e::ControlPlane;
+use drover_e2e::audit::AuditMark;
+use drover_e2e::installation::{DROVER_USER, End, Installation, kubectl_on};
 use serde_json::{Value, json};
+
+/// The user that the second installation is downstream.
+const SECOND_USER: &str = "second";
+
+/// What `user` changed on a control plane since `mark`, in order.
+fn changes(plane: &ControlPlane, mark: AuditMark, user: &str) -> Vec<String> {
+    let events = plane.audit_events_since(mark).unwrap().into_iter();
+    let changes = events.filter(|event| event.user == user && !["get", "list", "watch"].contains(&event.verb.as_str()));
+    changes.map(|event| format!("{} {} {} {}", event.verb, event.resource, event.name, event.code)).collect()
+}
 
 fn claim(installation: &Installation, cluster: &str) -> Value {
     let arguments = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--output=json"];
@@ -14,43 +28,92 @@ fn claim(installation: &Installation, cluster: &str) -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["data"].clone()
 }
 
-fn ready_message(installation: &Installation, cluster: &str) -> String {
-    let object = get(installation, "cluster", cluster).unwrap();
-    let conditions = object["status"]["conditions"].as_array().unwrap().clone();
-    conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap()["message"].to_string()
+#[tokio::test]
+async fn a_cluster_is_claimed_before_anything_else_is_written_there() {
+    let Some(mut installation) = prepared("the claim comes first", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    let mark = installation.cluster("eu").unwrap().audit_mark().unwrap();
+    installation.start_drover().unwrap();
+    converged(&installation, "shop").await;
+    let eu = installation.cluster("eu").unwrap();
+    let written = changes(eu, mark, DROVER_USER);
+    let expected =
+        ["create namespaces drover-system 201", "create configmaps drover-claim 201", "create namespaces team-web 201"];
+    assert_eq!(written.get(..expected.len()), Some(&expected.map(str::to_owned)[..]), "{written:?}");
+    let label = "--output=jsonpath={.metadata.labels}";
+    for object in ["namespace/drover-system", "configmap/drover-claim"] {
+        let found = kubectl_on(eu, &["get", object, "--namespace=drover-system", label]).unwrap();
+        assert!(found.contains(r#""app.kubernetes.io/managed-by":"drover""#), "{object}: {found}");
+    }
+    // Without a name of its own the installation is that of the management cluster.
+    installation.stop_drover(End::Terminate).await.unwrap();
+    installation.name = String::new();
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
 }
 
 #[tokio::test]
-async fn of_two_installations_one_holds_a_cluster_until_the_other_takes_it_over() {
-    let Some(first) = story("two installations", &["eu"]).await else { return };
-    let Some(mut second) = prepared("the second installation", &[]).await else { return };
+async fn who_lost_a_cluster_keeps_away_from_it() {
+    let Some(first) = story("the first holder", &["eu"]).await else { return };
+    let Some(mut second) = prepared("the second holder", &[]).await else { return };
     first.apply(&project("shop", &["team-web"]).to_string()).unwrap();
     converged(&first, "shop").await;
     assert_eq!(claim(&first, "eu"), json!({"installation": "e2e", "clusterName": "eu"}));
 
-    second.name = "second".to_owned();
-    let kubeconfig = first.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
-    second.store_secret("eu", &kubeconfig).unwrap();
+    let plane = first.cluster("eu").unwrap();
+    second.name = String::new();
+    second.store_secret("eu", &plane.kubeconfig_for(SECOND_USER, &["system:masters"]).unwrap()).unwrap();
     let mut eu = cluster("eu");
     second.apply(&eu.to_string()).unwrap();
-    second.apply(&project("shop", &["team-web", "team-theirs"]).to_string()).unwrap();
-    let before = marks(&first);
+    second.apply(&project("shop", &["team-web", "team-new"]).to_string()).unwrap();
+    let start = plane.audit_mark().unwrap();
     second.start_drover().unwrap();
     reads(&second, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
     reads(&second, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
-    assert!(ready_message(&second, "eu").contains("takeFrom: e2e"), "{}", ready_message(&second, "eu"));
+    let message = ready(&second, "eu")["message"].to_string();
+    assert!(message.contains("takeFrom: e2e"), "{message}");
     rest().await;
-    assert_eq!(writes_since(&first, &before), Vec::<String>::new(), "neither of the two writes");
+    assert_eq!(changes(plane, start, DROVER_USER), Vec::<String>::new(), "neither of the two writes");
+    assert_eq!(changes(plane, start, SECOND_USER), Vec::<String>::new(), "the cluster is the first one's");
 
     eu["spec"]["claim"] = json!({"takeFrom": "e2e"});
     second.apply(&eu.to_string()).unwrap();
-    reads(&second, "cluster", "eu", "Ready", "True/Connected").await;
-    converged(&second, "shop").await;
+    reads(&second, "cluster", "eu", "Accepted", "True/Claimed").await;
+    let moved = Instant::now();
     reads(&first, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
-    assert_eq!(claim(&first, "eu"), json!({"installation": "second", "clusterName": "eu"}));
-    // The one that lost it keeps away from it, and lets it go without a word to it.
-    first.kubectl(&["delete", "cluster", "eu", "--timeout=30s"]).unwrap();
-    assert_eq!(claim(&first, "eu"), json!({"installation": "second", "clusterName": "eu"}));
+    reads(&first, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
+    assert!(moved.elapsed() < Duration::from_secs(10), "more than a few probes: {:?}", moved.elapsed());
+    let uid = second.kubectl(&["get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"]).unwrap();
+    let told = get(&first, "cluster", "eu").unwrap()["status"]["conditions"].to_string();
+    assert!(told.contains(&uid), "the holder is named: {told}");
+
+    let mark = plane.audit_mark().unwrap();
+    converged(&second, "shop").await;
+    first.apply(&project("shop", &["team-web", "team-old"]).to_string()).unwrap();
+    kubectl_on(plane, &["delete", "namespace", "team-web"]).unwrap();
+    namespace_becomes(&first, "eu", "team-web", "the new holder restores it", |found| found.is_some()).await;
+    rest().await;
+    assert_eq!(changes(plane, mark, DROVER_USER), Vec::<String>::new(), "the former holder");
+    assert!(downstream_namespace(&first, "eu", "team-old").unwrap().is_none());
+    assert!(downstream_namespace(&first, "eu", "team-new").unwrap().is_some());
+
+    // Each wish is fulfilled once: two that name each other do not fight. The last one who changed a spec has it.
+    let mut back = cluster("eu");
+    back["spec"]["claim"] = json!({"takeFrom": uid});
+    first.apply(&back.to_string()).unwrap();
+    reads(&first, "cluster", "eu", "Accepted", "True/Claimed").await;
+    reads(&second, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
+    converged(&first, "shop").await;
+    let settled = plane.audit_mark().unwrap();
+    rest().await;
+    for user in [DROVER_USER, SECOND_USER] {
+        assert_eq!(changes(plane, settled, user), Vec::<String>::new(), "{user} goes on fighting");
+    }
+    assert_eq!(claim(&first, "eu")["installation"], "e2e");
+    // The one that lost it lets it go without a word to it.
+    second.kubectl(&["delete", "cluster", "eu", "--timeout=30s"]).unwrap();
+    assert_eq!(claim(&first, "eu")["installation"], "e2e");
+    reads(&first, "cluster", "eu", "Ready", "True/Connected").await;
 }
 
 #[tokio::test]
@@ -61,61 +124,19 @@ async fn two_clusters_for_one_and_the_management_cluster_by_kubeconfig_are_dupli
     twin["spec"]["connection"]["kubeconfig"]["secretRef"]["name"] = "eu".into();
     installation.apply(&twin.to_string()).unwrap();
     reads(&installation, "cluster", "twin", "Ready", "False/DuplicateOf").await;
-    assert!(ready_message(&installation, "twin").contains("Cluster eu"), "{}", ready_message(&installation, "twin"));
+    let message = ready(&installation, "twin")["message"].to_string();
+    assert!(message.contains("Cluster eu"), "{message}");
 
     let own = installation.management.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
     installation.store_secret("own", &own).unwrap();
     installation.apply(&cluster("own").to_string()).unwrap();
     reads(&installation, "cluster", "own", "Ready", "False/DuplicateOf").await;
-    assert!(ready_message(&installation, "own").contains("local"), "{}", ready_message(&installation, "own"));
+    let message = ready(&installation, "own")["message"].to_string();
+    assert!(message.contains("local"), "{message}");
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
 
     // Once the first one is let go the other one takes its place.
     installation.kubectl(&["delete", "cluster", "eu", "--timeout=30s"]).unwrap();
     reads(&installation, "cluster", "twin", "Ready", "True/Connected").await;
     assert_eq!(claim(&installation, "eu"), json!({"installation": "e2e", "clusterName": "twin"}));
-}
-
-#[tokio::test]
-async fn a_token_and_the_certificates_have_their_dates_and_a_rotation_leaves_no_gap() {
-    let Some(installation) = story("dates", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
-    converged(&installation, "shop").await;
-    let names = |object: &Value| {
-        let all = object["status"]["certificates"].as_array().cloned().unwrap_or_default();
-        let mut names: Vec<_> = all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
-        names.sort();
-        names
-    };
-    let with_certificate = get(&installation, "cluster", "eu").unwrap();
-    assert_eq!(names(&with_certificate), ["api-server", "client"], "{with_certificate}");
-    let ready_since = |object: &Value| {
-        let conditions = object["status"]["conditions"].as_array().unwrap().clone();
-        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap();
-        (ready["status"].clone(), ready["lastTransitionTime"].clone())
-    };
-
-    let eu = installation.cluster("eu").unwrap();
-    kubectl_on(eu, &["create", "serviceaccount", "drover", "--namespace=default"]).unwrap();
-    let binding = "--clusterrole=cluster-admin";
-    kubectl_on(eu, &["create", "clusterrolebinding", "drover", binding, "--serviceaccount=default:drover"]).unwrap();
-    let token = kubectl_on(eu, &["create", "token", "drover", "--namespace=default", "--duration=2h"]).unwrap();
-    let kubeconfig = eu.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
-    let with_token = kubeconfig.lines().filter_map(|line| match line.trim_start() {
-        key if key.starts_with("client-key-data") => None,
-        certificate if certificate.starts_with("client-certificate-data") => {
-            Some(line.replace(certificate, &format!("token: {}", token.trim())))
-        }
-        _ => Some(line.to_owned()),
-    });
-    installation.store_secret("eu", &with_token.collect::<Vec<_>>().join("\n")).unwrap();
-    drover_e2e::installation::eventually("only the server's certificate is left", SOON, async || {
-        Ok((names(&get(&installation, "cluster", "eu")?) == ["api-server"]).then_some(()))
-    })
-    .await
-    .unwrap();
-    let rotated = get(&installation, "cluster", "eu").unwrap();
-    assert!(rotated["status"]["credential"]["notAfter"].is_string(), "{rotated}");
-    assert_eq!(ready_since(&rotated), ready_since(&with_certificate), "Ready never changed");
-    converged(&installation, "shop").await;
 }

@@ -92,6 +92,21 @@ async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no
     is_gone(&installation, "project", "shop").await;
     let events = installation.kubectl(&["get", "events", "--all-namespaces"]).unwrap();
     assert!(events.contains("LetGo"), "{events}");
+
+    // It returns with the labels of a Project that is no more: nobody's, and others may take it over by consent.
+    installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
+    assert_eq!(web(&installation).pointer(OWNER), Some(&json!("shop")));
+    let mut store = project("store", &["team-web"]);
+    change(&installation, &json!({}));
+    installation.apply(&store.to_string()).unwrap();
+    reads(&installation, "project", "store", "Ready", "False/NamespaceExists").await;
+    let mut open = cluster("eu");
+    open["spec"]["tenants"][0]["adopt"] = "Allowed".into();
+    installation.apply(&open.to_string()).unwrap();
+    store["spec"]["namespaces"][0]["onExisting"] = "Adopt".into();
+    installation.apply(&store.to_string()).unwrap();
+    converged(&installation, "store").await;
+    assert_eq!(web(&installation).pointer(OWNER), Some(&json!("store")));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the stories share: one installation each, and ways to ask what a person would ask.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drover_e2e::installation::{DROVER_USER, End, Installation, Plan, eventually, kubectl_on};
 use drover_e2e::{Components, Program, Result, require_or_skip};
@@ -98,6 +98,13 @@ pub async fn reads(installation: &Installation, kind: &str, name: &str, conditio
     );
 }
 
+/// The condition Ready of a Cluster.
+pub fn ready(installation: &Installation, cluster: &str) -> Value {
+    let object = get(installation, "cluster", cluster).unwrap();
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
+}
+
 /// Waits until the Project is Ready everywhere.
 pub async fn converged(installation: &Installation, project: &str) {
     reads(installation, "project", project, "Ready", "True/Ready").await;
@@ -124,6 +131,20 @@ pub async fn namespace_becomes(
     })
     .await;
     assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
+}
+
+/// Deletes a namespace and returns how long drover takes to bring it back.
+pub async fn time_to_heal(installation: &Installation, cluster: &str) -> Duration {
+    let plane = installation.cluster(cluster).unwrap();
+    let uid = |namespace: &serde_json::Value| namespace["metadata"]["uid"].clone();
+    let old = uid(&downstream_namespace(installation, cluster, "team-web").unwrap().unwrap());
+    kubectl_on(plane, &["delete", "namespace", "team-web"]).unwrap();
+    let gone = Instant::now();
+    namespace_becomes(installation, cluster, "team-web", "the namespace is back", |namespace| {
+        namespace.is_some_and(|namespace| uid(namespace) != old)
+    })
+    .await;
+    gone.elapsed()
 }
 
 /// How many requests that change something drover made on any cluster since `marks`, the leader Lease left out.

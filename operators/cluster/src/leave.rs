@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
+use drover_fleet::hop::{ANOTHERS, IDENTITY_MISMATCH};
 use drover_runtime::{Next, Standing, operator::Plan};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator,
-    observe::{Holder, Leaving, Reach, There},
+    observe::{Holder, Leaving, MOST_COUNTED, Reach, There},
     plan::Part,
 };
 
@@ -48,8 +49,6 @@ const UNREACHED: &str = "without being reached";
 const UNDONE: &str = "although it answers";
 const LET_GO: &str = "LetGo";
 const REMOVING_NAMESPACE: &str = "RemovingNamespace";
-/// With these, what answers is not ours, so nothing there is.
-const NOT_OURS: [&str; 3] = ["DuplicateOf", "ClaimedByOther", "IdentityMismatch"];
 /// How a credential ends that lay in a namespace that was deleted.
 const REFUSALS: [&str; 2] = ["Unauthorized", "Forbidden"];
 
@@ -70,11 +69,14 @@ fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
     if cluster.spec.suspend {
         let message = "spec.suspend is set, so nothing is written to the cluster and the deletion waits; \
             set spec.suspend to false to go on";
-        return decided("Suspended", message.to_owned(), Vec::new(), Next::Watch);
+        return ("Suspended", message.to_owned(), Vec::new(), Next::Watch);
     }
     let clock = Clock::of(cluster, leaving.running, now);
     match &leaving.reach {
-        Reach::Disconnected(failure) if NOT_OURS.contains(&failure.reason) => released(&failure.message),
+        // What answers is not ours, so nothing there is.
+        Reach::Disconnected(failure) if ANOTHERS.contains(&failure.reason) || failure.reason == IDENTITY_MISMATCH => {
+            released(&failure.message)
+        }
         // Our namespace there took the credential with it; that comes last, so nothing is left to do.
         Reach::Disconnected(failure) | Reach::Failing(failure)
             if REFUSALS.contains(&failure.reason) && was_told(cluster, REMOVING_NAMESPACE) =>
@@ -120,7 +122,7 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     if clock.is_hopeless {
         return let_go(cluster, clock, UNDONE, "what is Drover's there could not be removed");
     }
-    decided(reason, format!("{message}{left}"), vec![action], Next::At(clock.soon))
+    (reason, format!("{message}{left}"), vec![action], Next::At(clock.soon))
 }
 
 /// What the time says of a deletion.
@@ -153,7 +155,7 @@ impl Clock {
     fn wait(&self, reason: &'static str, what: &str) -> Decision {
         let next = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
         let message = format!("the cluster {what}; it is let go at {} at the latest", self.deadline);
-        decided(reason, message, Vec::new(), Next::At(next))
+        (reason, message, Vec::new(), Next::At(next))
     }
 }
 
@@ -162,7 +164,7 @@ fn let_go(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
     let told = was_told(cluster, LET_GO) || clock.is_hopeless;
     let next = if told { Next::Released } else { Next::At(clock.soon) };
     let message = format!("the cluster was let go {how}: its claim and labels stay there; {why}");
-    decided(LET_GO, message, Vec::new(), next)
+    (LET_GO, message, Vec::new(), next)
 }
 
 fn was_told(cluster: &Cluster, reason: &str) -> bool {
@@ -171,15 +173,15 @@ fn was_told(cluster: &Cluster, reason: &str) -> bool {
 }
 
 fn released(message: &str) -> Decision {
-    decided("Released", message.to_owned(), Vec::new(), Next::Released)
-}
-
-fn decided(reason: &'static str, message: String, actions: Vec<Action>, next: Next) -> Decision {
-    (reason, message, actions, next)
+    ("Released", message.to_owned(), Vec::new(), Next::Released)
 }
 
 fn namespaces(count: usize) -> String {
-    if count == 1 { "1 namespace".to_owned() } else { format!("{count} namespaces") }
+    match count {
+        1 => "1 namespace".to_owned(),
+        MOST_COUNTED.. => format!("{count} namespaces or more"),
+        _ => format!("{count} namespaces"),
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub enum Reach {
 pub struct There {
     /// Who holds it.
     pub holder: Holder,
-    /// How many namespaces carry our owner labels.
+    /// How many namespaces carry our owner labels, up to [`MOST_COUNTED`].
     pub owned: usize,
     /// UID of Drover's namespace there, if we made it and it is not going already.
     pub namespace: Option<String>,
@@ -54,6 +54,9 @@ pub enum Holder {
     /// Another Cluster or another installation.
     Other,
 }
+
+/// So many namespaces are counted: whether any is left matters, and it is asked every two seconds.
+pub(crate) const MOST_COUNTED: usize = 500;
 
 /// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be let go as well.
 pub(crate) async fn look(cluster: &Cluster, site: &Site, installation: &str, running: Duration) -> Leaving {
@@ -79,7 +82,8 @@ async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> R
         return Ok(There { holder, owned: 0, namespace: None });
     }
     let api = Api::<Namespace>::all(client.clone());
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}"));
+    let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
     let owned = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items.len();
     let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
     let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {

@@ -7,6 +7,7 @@ use drover_crds::{
         NODES_HEALTHY,
     },
 };
+use drover_fleet::hop::{ANOTHERS, IDENTITY_MISMATCH};
 use drover_runtime::{
     Class, Failure, Parts, Standing,
     parts::{PartEntry, Readiness},
@@ -78,13 +79,10 @@ fn readiness(cluster: &Cluster, standing: &Standing) -> Readiness {
     }
 }
 
-/// The reasons with which a cluster answers that is not this Cluster's.
-const NOT_OURS: [&str; 2] = ["ClaimedByOther", "DuplicateOf"];
-
 /// What waits for a person is stalled; what may come by itself, or by a Secret that arrives later, is not.
 fn activity(failure: &Failure) -> Activity {
-    const NEEDS_A_PERSON: [&str; 4] = ["Unauthorized", "Forbidden", "IdentityMismatch", "UnsupportedVersion"];
-    let needed = NEEDS_A_PERSON.contains(&failure.reason) || NOT_OURS.contains(&failure.reason);
+    const NEEDS_A_PERSON: [&str; 4] = ["Unauthorized", "Forbidden", IDENTITY_MISMATCH, "UnsupportedVersion"];
+    let needed = NEEDS_A_PERSON.contains(&failure.reason) || ANOTHERS.contains(&failure.reason);
     if failure.class == Class::Invalid || needed { Activity::Stalled } else { Activity::Reconciling }
 }
 
@@ -159,9 +157,7 @@ fn own(failure: &Failure) -> Told<'_> {
 fn accepted<'a>(cluster: &Cluster, standing: &'a Standing, claimed: &'a str) -> Told<'a> {
     match standing {
         Standing::Pending => NONE_YET,
-        Standing::Unreachable(failure)
-            if NOT_OURS.contains(&failure.reason) || failure.reason == "IdentityMismatch" =>
-        {
+        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) || failure.reason == IDENTITY_MISMATCH => {
             own(failure)
         }
         Standing::Unreachable(_) => LOST,
@@ -180,7 +176,7 @@ fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
     const AVAILABLE: Told<'_> = (State::True, "Available", "the API server is ready");
     match standing {
         Standing::Pending => (NONE_YET, NONE_YET),
-        Standing::Unreachable(failure) if NOT_OURS.contains(&failure.reason) => (CONNECTED, AVAILABLE),
+        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) => (CONNECTED, AVAILABLE),
         Standing::Unreachable(failure) if failure.reason == "APIServerNotReady" => (CONNECTED, own(failure)),
         Standing::Unreachable(failure) => (own(failure), LOST),
         Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => (CONNECTED, AVAILABLE),
@@ -191,7 +187,7 @@ fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
 fn unseen(standing: &Standing) -> Option<Told<'_>> {
     match standing {
         Standing::Pending => Some(NONE_YET),
-        Standing::Unreachable(failure) if NOT_OURS.contains(&failure.reason) => Some(NOT_LOOKED_AT),
+        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) => Some(NOT_LOOKED_AT),
         Standing::Unreachable(_) => Some(LOST),
         Standing::Failed(failure) => Some((State::Unknown, failure.reason, &failure.message)),
         Standing::Current | Standing::Suspended | Standing::Released => None,

@@ -1,12 +1,13 @@
 //! Which installation of Drover, and which of its Clusters, a cluster belongs to.
 //!
 //! The record is the `ConfigMap` `drover-system/drover-claim` in the cluster itself. It is made by create, before anything
-//! else is written there, and moved only by `spec.claim.takeFrom`.
+//! else is written there, and moved only by `spec.claim.takeFrom`. It also says which wishes to take the cluster over were
+//! fulfilled: each is once, or two installations that name each other would fight for ever.
 
 use std::collections::BTreeMap;
 
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY};
-use drover_runtime::{ApiError, request::request};
+use drover_runtime::{ApiError, error::truncate, request::request};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -20,6 +21,11 @@ use kube::{
 pub const CLAIM_NAME: &str = "drover-claim";
 const INSTALLATION: &str = "installation";
 const CLUSTER_NAME: &str = "clusterName";
+const FULFILLED: &str = "fulfilledTakeovers";
+/// So many fulfilled wishes are remembered; more installations than that do not quarrel over one cluster.
+const MOST_FULFILLED: usize = 20;
+/// A claim is another cluster's word and ends up in messages: longer names than the API allows are cut, in bytes.
+const NAME_LIMIT: usize = 253;
 const FIELD_MANAGER: &str = "drover-fleet";
 
 /// Who holds a cluster.
@@ -29,6 +35,8 @@ pub struct Claim {
     pub installation: String,
     /// The name of its `Cluster`.
     pub cluster_name: String,
+    /// The wishes to take the cluster over that were fulfilled, the oldest first.
+    fulfilled: Vec<String>,
     /// UID and version of the record, for changes that must not overwrite another one's.
     meta: (Option<String>, Option<String>),
 }
@@ -37,10 +45,18 @@ impl Claim {
     fn of(found: ConfigMap) -> Self {
         let field = |name: &str| found.data.as_ref().and_then(|data| data.get(name)).cloned().unwrap_or_default();
         Self {
-            installation: field(INSTALLATION),
-            cluster_name: field(CLUSTER_NAME),
+            installation: truncate(&field(INSTALLATION), NAME_LIMIT),
+            cluster_name: truncate(&field(CLUSTER_NAME), NAME_LIMIT),
+            fulfilled: field(FULFILLED).lines().take(MOST_FULFILLED).map(|wish| truncate(wish, NAME_LIMIT)).collect(),
             meta: (found.metadata.uid, found.metadata.resource_version),
         }
+    }
+
+    /// The fulfilled wishes with one more; the oldest are forgotten.
+    fn fulfilled_with(&self, wish: Option<&str>) -> Vec<String> {
+        let all: Vec<_> = self.fulfilled.iter().cloned().chain(wish.map(str::to_owned)).collect();
+        let forgotten = all.len().saturating_sub(MOST_FULFILLED);
+        all.into_iter().skip(forgotten).collect()
     }
 
     /// Whether this very Cluster of this installation holds it.
@@ -57,8 +73,10 @@ pub(crate) enum Decision {
     Held,
     /// Nobody holds the cluster.
     Make,
-    /// It may be rewritten: its Cluster is gone, or a person said to take it over.
+    /// It may be rewritten: its Cluster is gone.
     Move(Claim),
+    /// It may be rewritten: a person said to take it over, and that was not done yet.
+    TakeOver(Claim),
     /// Another Cluster of ours stands for the same cluster.
     DuplicateOf(String),
     /// Another installation holds it.
@@ -71,28 +89,35 @@ pub(crate) struct Question<'a> {
     pub(crate) cluster_name: &'a str,
     /// `spec.claim.takeFrom`.
     pub(crate) take_from: Option<&'a str>,
+    /// Tells this wish from every other one, later ones of the same Cluster included.
+    pub(crate) wish: &'a str,
     /// The record as it is.
     pub(crate) claim: Option<&'a Claim>,
     /// The Clusters of this installation that may stand for the same cluster, the one that wins first: the older one, then
     /// by name.
-    pub(crate) rivals: &'a [String],
+    /// Asked only where it matters: of 2,000 clusters that are ours none asks it.
+    pub(crate) rivals: &'a dyn Fn() -> Vec<String>,
 }
 
 pub(crate) fn decide(question: &Question<'_>) -> Decision {
-    let Question { installation, cluster_name, take_from, claim, rivals } = question;
-    let first_rival = || rivals.iter().take_while(|rival| *rival != cluster_name).next().cloned();
+    let Question { installation, cluster_name, take_from, wish, claim, rivals } = question;
+    let unless_rivalled = |decision: Decision| {
+        let first = rivals().into_iter().take_while(|rival| rival != cluster_name).next();
+        first.map_or(decision, Decision::DuplicateOf)
+    };
     match claim {
-        None => first_rival().map_or(Decision::Make, Decision::DuplicateOf),
+        None => unless_rivalled(Decision::Make),
         Some(claim) if claim.is_held_by(installation, cluster_name) => Decision::Held,
-        Some(claim) if claim.installation == *installation => {
-            // The one that the claim names wins, as long as it may be this cluster.
-            if rivals.contains(&claim.cluster_name) {
-                return Decision::DuplicateOf(claim.cluster_name.clone());
-            }
-            first_rival().map_or_else(|| Decision::Move((*claim).clone()), Decision::DuplicateOf)
+        // The one that the claim names wins, as long as it may be this cluster.
+        Some(claim) if claim.installation == *installation && rivals().contains(&claim.cluster_name) => {
+            Decision::DuplicateOf(claim.cluster_name.clone())
         }
+        Some(claim) if claim.installation == *installation => unless_rivalled(Decision::Move((*claim).clone())),
         Some(claim) if *take_from == Some(claim.installation.as_str()) => {
-            first_rival().map_or_else(|| Decision::Move((*claim).clone()), Decision::DuplicateOf)
+            if claim.fulfilled.iter().any(|fulfilled| fulfilled == wish) {
+                return Decision::ClaimedByOther(claim.installation.clone());
+            }
+            unless_rivalled(Decision::TakeOver((*claim).clone()))
         }
         Some(claim) => Decision::ClaimedByOther(claim.installation.clone()),
     }
@@ -110,19 +135,21 @@ pub(crate) async fn make(client: &Client, installation: &str, cluster_name: &str
     let namespaces = Api::<Namespace>::all(client.clone());
     let what = "create the Namespace drover-system";
     unless_conflict(request(what, namespaces.create(&parameters(), &namespace)).await)?;
-    let record = record(installation, cluster_name, &(None, None));
+    let record = record(installation, cluster_name, &[], &(None, None));
     let what = "create the ConfigMap drover-system/drover-claim";
     unless_conflict(request(what, api(client).create(&parameters(), &record)).await)
 }
 
-/// Rewrites exactly the claim that was read. Says false if somebody else was faster.
+/// Rewrites exactly the claim that was read, and notes the wish that this fulfils, if a person had one. Says false if
+/// somebody else was faster.
 pub(crate) async fn take(
     client: &Client,
     claim: &Claim,
     installation: &str,
     cluster_name: &str,
+    wish: Option<&str>,
 ) -> Result<bool, ApiError> {
-    let record = record(installation, cluster_name, &claim.meta);
+    let record = record(installation, cluster_name, &claim.fulfilled_with(wish), &claim.meta);
     let what = "replace the ConfigMap drover-system/drover-claim";
     unless_conflict(request(what, api(client).replace(CLAIM_NAME, &parameters(), &record)).await)
 }
@@ -160,15 +187,17 @@ fn metadata(name: &str, uid: Option<String>, resource_version: Option<String>) -
     }
 }
 
-fn record(installation: &str, cluster_name: &str, meta: &(Option<String>, Option<String>)) -> ConfigMap {
-    let data = [(INSTALLATION, installation), (CLUSTER_NAME, cluster_name)];
-    let data = data.map(|(key, value)| (key.to_owned(), value.to_owned()));
+fn record(
+    installation: &str,
+    cluster_name: &str,
+    fulfilled: &[String],
+    meta: &(Option<String>, Option<String>),
+) -> ConfigMap {
+    let fulfilled = (!fulfilled.is_empty()).then(|| (FULFILLED, fulfilled.join("\n")));
+    let names = [(INSTALLATION, installation.to_owned()), (CLUSTER_NAME, cluster_name.to_owned())];
+    let data = names.into_iter().chain(fulfilled).map(|(key, value)| (key.to_owned(), value)).collect();
     let (uid, resource_version) = meta.clone();
-    ConfigMap {
-        metadata: metadata(CLAIM_NAME, uid, resource_version),
-        data: Some(BTreeMap::from(data)),
-        ..ConfigMap::default()
-    }
+    ConfigMap { metadata: metadata(CLAIM_NAME, uid, resource_version), data: Some(data), ..ConfigMap::default() }
 }
 
 fn unless_conflict<T>(answer: Result<T, ApiError>) -> Result<bool, ApiError> {
@@ -183,12 +212,14 @@ mod tests {
     use super::*;
 
     fn claim(installation: &str, cluster_name: &str) -> Claim {
-        Claim { installation: installation.into(), cluster_name: cluster_name.into(), meta: (None, None) }
+        let (installation, cluster_name) = (installation.to_owned(), cluster_name.to_owned());
+        Claim { installation, cluster_name, fulfilled: Vec::new(), meta: (None, None) }
     }
 
     fn decided(claim: Option<&Claim>, take_from: Option<&str>, rivals: &[&str]) -> Decision {
-        let rivals: Vec<String> = rivals.iter().map(|name| (*name).to_owned()).collect();
-        decide(&Question { installation: "ours", cluster_name: "eu", take_from, claim, rivals: &rivals })
+        let rivals = || rivals.iter().map(|name| (*name).to_owned()).collect();
+        let (installation, cluster_name, wish) = ("ours", "eu", "uid/2");
+        decide(&Question { installation, cluster_name, take_from, wish, claim, rivals: &rivals })
     }
 
     #[test]
@@ -214,6 +245,37 @@ mod tests {
         for take_from in [None, Some("somebody"), Some("ours")] {
             assert_eq!(decided(Some(&theirs), take_from, &["eu"]), Decision::ClaimedByOther("theirs".into()));
         }
-        assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::Move(theirs.clone()));
+        assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::TakeOver(theirs.clone()));
+        assert_eq!(decided(Some(&theirs), Some("theirs"), &["older", "eu"]), Decision::DuplicateOf("older".into()));
+    }
+
+    #[test]
+    fn a_wish_to_take_over_is_fulfilled_once() {
+        let mut theirs = claim("theirs", "eu");
+        theirs.fulfilled = theirs.fulfilled_with(Some("uid/2"));
+        assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::ClaimedByOther("theirs".into()));
+        // A later wish of the same person, or the same of another one, is another wish.
+        theirs.fulfilled = vec!["uid/1".into(), "other/2".into()];
+        assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::TakeOver(theirs.clone()));
+    }
+
+    #[test]
+    fn only_the_latest_fulfilled_wishes_are_remembered() {
+        let mut claim = claim("ours", "eu");
+        for number in 0..30 {
+            claim.fulfilled = claim.fulfilled_with(Some(&number.to_string()));
+        }
+        let numbers: Vec<_> = (10..30).map(|number| number.to_string()).collect();
+        assert_eq!(claim.fulfilled, numbers);
+        assert_eq!(claim.fulfilled_with(None), numbers);
+    }
+
+    #[test]
+    fn what_a_hostile_claim_says_is_cut() {
+        let long = "x".repeat(1 << 20);
+        let data = [INSTALLATION, CLUSTER_NAME, FULFILLED].map(|key| (key.to_owned(), format!("{long}\n{long}")));
+        let claim = Claim::of(ConfigMap { data: Some(data.into()), ..ConfigMap::default() });
+        assert!(claim.installation.len() <= NAME_LIMIT && claim.cluster_name.len() <= NAME_LIMIT);
+        assert!(claim.fulfilled.iter().all(|wish| wish.len() <= NAME_LIMIT));
     }
 }

@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use crate::hold::{Claimant, writes};
-use crate::remote::{Remote, Report, Target, secret_name, source};
+use crate::remote::{Remote, Report};
+use crate::source::{Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
 const DIALS_AT_A_TIME: usize = 64;
@@ -248,7 +249,7 @@ impl Fleet {
 
 /// Gives a remote its new target, and says whether that is worth waking it: a status change is not.
 fn redirect(old: &mut Target, new: &Target) -> bool {
-    let wake = old.source != new.source || old.cluster.metadata.generation != new.cluster.metadata.generation;
+    let wake = !old.asks_for_the_same(new);
     *old = new.clone();
     wake
 }

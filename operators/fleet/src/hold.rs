@@ -48,16 +48,13 @@ impl Claimant {
                 Decision::Held => true,
                 Decision::DuplicateOf(other) => return Err(Hop::DuplicateOf(other)),
                 Decision::ClaimedByOther(installation) => return Err(Hop::ClaimedByOther(installation)),
-                Decision::Make | Decision::Move(_) if !writes(cluster) => return Ok(false),
+                Decision::Make | Decision::Move(_) | Decision::TakeOver(_) if !writes(cluster) => return Ok(false),
                 Decision::Make => {
                     tracing::info!(cluster = name, "claiming the cluster");
                     claim::make(client, &self.installation, &name).await.map_err(|error| hop(&error))?
                 }
-                Decision::Move(from) => {
-                    let (installation, named) = (&from.installation, &from.cluster_name);
-                    tracing::info!(cluster = name, installation, named, "taking the cluster over");
-                    claim::take(client, &from, &self.installation, &name).await.map_err(|error| hop(&error))?
-                }
+                Decision::Move(from) => self.take(client, &from, &name, None).await?,
+                Decision::TakeOver(from) => self.take(client, &from, &name, Some(&wish(cluster))).await?,
             };
             if done {
                 return Ok(true);
@@ -66,17 +63,30 @@ impl Claimant {
         Err(Hop::ApiServer(409, WHAT))
     }
 
+    async fn take(&self, client: &Client, from: &Claim, name: &str, wish: Option<&str>) -> Result<bool, Hop> {
+        let (installation, named) = (&from.installation, &from.cluster_name);
+        tracing::info!(cluster = name, installation, named, "taking the cluster over");
+        claim::take(client, from, &self.installation, name, wish).await.map_err(|error| hop(&error))
+    }
+
     fn decide(&self, cluster: &Cluster, uid: &str, claim: Option<&Claim>) -> Decision {
         let named = claim.filter(|claim| *claim.installation == *self.installation);
-        let rivals = (self.rivals)(uid, named.map(|claim| claim.cluster_name.as_str()));
+        let rivals = || (self.rivals)(uid, named.map(|claim| claim.cluster_name.as_str()));
         decide(&Question {
             installation: &self.installation,
             cluster_name: &cluster.name_any(),
             take_from: cluster.spec.claim.as_ref().and_then(|claim| claim.take_from.as_deref()),
+            wish: &wish(cluster),
             claim,
             rivals: &rivals,
         })
     }
+}
+
+/// What tells the wish of this Cluster's spec from all others: a person who changes the spec has a new one.
+fn wish(cluster: &Cluster) -> String {
+    let (uid, generation) = (cluster.metadata.uid.as_deref(), cluster.metadata.generation);
+    format!("{}/{}", uid.unwrap_or_default(), generation.unwrap_or_default())
 }
 
 /// Whether anything new is written to `cluster`.

@@ -9,6 +9,13 @@ use crate::{
     line::TooLarge,
 };
 
+/// The reasons with which a cluster answers that is another one's to write to.
+pub const ANOTHERS: [&str; 2] = [DUPLICATE_OF, CLAIMED_BY_OTHER];
+const DUPLICATE_OF: &str = "DuplicateOf";
+const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
+/// The reason with which another cluster answers than the one that was imported.
+pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
+
 /// The hop that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Hop {
@@ -50,7 +57,7 @@ pub enum Hop {
     DuplicateOf(String),
     /// Another installation of Drover holds the cluster.
     #[error(
-        "the installation {0} of Drover holds this cluster, so nothing is written to it; to take it over, set spec.claim.takeFrom: {0}"
+        "the installation {0} of Drover holds this cluster, so nothing is written to it; to take it over, set spec.claim.takeFrom: {0}, or change the spec once more if it says so already"
     )]
     ClaimedByOther(String),
     /// It sends more than is accepted.
@@ -164,9 +171,9 @@ impl Classify for Hop {
             Self::Forbidden(_) => "Forbidden",
             Self::ApiServer(..) => "APIServerNotReady",
             Self::Timeout => "Timeout",
-            Self::IdentityMismatch { .. } => "IdentityMismatch",
-            Self::DuplicateOf(_) => "DuplicateOf",
-            Self::ClaimedByOther(_) => "ClaimedByOther",
+            Self::IdentityMismatch { .. } => IDENTITY_MISMATCH,
+            Self::DuplicateOf(_) => DUPLICATE_OF,
+            Self::ClaimedByOther(_) => CLAIMED_BY_OTHER,
             Self::TooLarge => "TooLarge",
             Self::UnsupportedVersion(_) => "UnsupportedVersion",
         }

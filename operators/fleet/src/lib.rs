@@ -4,6 +4,7 @@
 //! [`Fleet`], which gives the shell a snapshot of all of them. Not connected is a normal value.
 
 pub mod claim;
+mod contact;
 mod dial;
 mod expiry;
 mod fleet;
@@ -14,6 +15,7 @@ mod line;
 mod probe;
 mod proxy;
 mod remote;
+mod source;
 mod verdict;
 
 pub use dial::connect;

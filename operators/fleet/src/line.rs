@@ -113,14 +113,20 @@ impl Line {
         self.dials.fetch_add(1, Ordering::AcqRel);
     }
 
-    async fn admit(&self) -> Result<(), NotIdentified> {
-        if !self.is_identified() {
-            return Err(NotIdentified);
-        }
+    async fn admit(&self) -> Result<(), BoxError> {
+        self.is_open()?;
         let until = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         sleep_until(until).await;
         // It may have been lost meanwhile.
-        if self.is_identified() { Ok(()) } else { Err(NotIdentified) }
+        self.is_open()
+    }
+
+    /// Whether anybody but the probe may ask.
+    fn is_open(&self) -> Result<(), BoxError> {
+        if self.is_too_large() {
+            return Err(TooLarge.into()); // Every further answer would be taken up to its cap.
+        }
+        if self.is_identified() { Ok(()) } else { Err(NotIdentified.into()) }
     }
 }
 
@@ -334,5 +340,15 @@ mod tests {
         assert!(line.admit().await.is_ok());
         line.dialled(None);
         assert!(line.admit().await.is_err(), "and so is the next one");
+    }
+
+    #[tokio::test]
+    async fn whoever_sent_too_much_is_asked_nothing_more() {
+        let line = Line::new();
+        line.dialled(None);
+        line.identified(line.dials());
+        assert!(line.admit().await.is_ok());
+        line.too_large.store(true, Ordering::Release);
+        assert!(line.admit().await.unwrap_err().is::<TooLarge>());
     }
 }

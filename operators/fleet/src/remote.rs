@@ -2,10 +2,9 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use drover_crds::{Cluster, Connection, SecretKeyReference};
-use drover_runtime::{Cache, Class, Classify, Failure, Link};
+use drover_crds::Cluster;
+use drover_runtime::{Cache, Failure, Link};
 use futures::FutureExt as _;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -13,34 +12,15 @@ use tokio::{
 };
 
 use crate::{
-    dial::dialled,
+    contact::{ConnectError, Contact},
     expiry::{CredentialLife, SeenCertificate},
     hold::Claimant,
     hop::Hop,
-    kubeconfig::{self, KubeconfigError},
-    line::{self, Line},
+    line,
     probe::{self, Facts},
+    source::{Source, Target},
     verdict::{DOUBT_PAUSE, Fault, Hysteresis, Thresholds, Verdict},
 };
-
-/// How a cluster is to be reached, as its `Cluster` and the Secret say now.
-#[derive(Clone, PartialEq)]
-pub(crate) enum Source {
-    /// The management cluster itself.
-    Local,
-    /// A kubeconfig and the context in it.
-    Kubeconfig { text: Arc<str>, context: Option<String> },
-    /// The Secret or its key is not there (yet).
-    Missing { secret: String, key: String },
-    /// What the Secret holds is no text.
-    Unreadable,
-}
-
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) cluster: Arc<Cluster>,
-    pub(crate) source: Source,
-}
 
 /// What is known of one cluster's connection.
 #[derive(Clone, Debug)]
@@ -75,56 +55,6 @@ impl Default for Report {
     }
 }
 
-/// A connection that cannot be made.
-#[derive(Debug, thiserror::Error)]
-enum ConnectError {
-    #[error("the Secret {secret} with key {key} does not exist in Drover's namespace; create it, and Drover connects")]
-    SecretMissing { secret: String, key: String },
-    #[error(transparent)]
-    Kubeconfig(#[from] KubeconfigError),
-    #[error(transparent)]
-    Hop(#[from] Hop),
-    #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
-    Unusable,
-    #[error("a defect in Drover ended the last attempt to reach the cluster; see its log")]
-    Defect,
-}
-
-impl Classify for ConnectError {
-    fn class(&self) -> Class {
-        match self {
-            Self::SecretMissing { .. } => Class::Blocked,
-            Self::Kubeconfig(error) => error.class(),
-            Self::Hop(hop) => hop.class(),
-            Self::Unusable => Class::Invalid,
-            Self::Defect => Class::Bug,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::SecretMissing { .. } => "SecretMissing",
-            Self::Kubeconfig(error) => error.reason(),
-            Self::Hop(hop) => hop.reason(),
-            Self::Unusable => "InvalidKubeconfig",
-            Self::Defect => "InternalError",
-        }
-    }
-}
-
-impl From<ConnectError> for Fault {
-    fn from(error: ConnectError) -> Self {
-        let certain = match &error {
-            ConnectError::Hop(hop) => hop.is_certain(),
-            ConnectError::SecretMissing { .. }
-            | ConnectError::Kubeconfig(_)
-            | ConnectError::Unusable
-            | ConnectError::Defect => true,
-        };
-        Self { failure: Failure::of(&error), certain }
-    }
-}
-
 /// Keeps one cluster connected. Dropping its task ends the connection and everything that reads through it.
 pub(crate) struct Remote {
     target: watch::Receiver<Target>,
@@ -149,16 +79,6 @@ struct Serving {
     contact: Contact,
     claimed: bool,
     probes_since_identified: u32,
-}
-
-/// What there is before anybody answered.
-struct Contact {
-    client: Client,
-    /// None for the management cluster, whose client is not ours to watch over.
-    line: Option<Arc<Line>>,
-    endpoint: Option<String>,
-    credential: Option<CredentialLife>,
-    certificate: Option<SeenCertificate>,
 }
 
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
@@ -229,7 +149,7 @@ impl Remote {
                     self.hysteresis.replaced();
                     return;
                 }
-                Err(error) => self.refused(error, thresholds),
+                Err(error) => self.refused(error, target),
             }
         }
         if self.serving.is_some() {
@@ -239,34 +159,40 @@ impl Remote {
 
     /// Whether the cluster is left alone for now because it sent too much.
     fn avoids(&mut self, target: &Target) -> bool {
-        let same = |at: &Target| {
-            at.source == target.source && at.cluster.metadata.generation == target.cluster.metadata.generation
-        };
-        let avoids = self.avoided.as_ref().is_some_and(|(until, at)| Instant::now() < *until && same(at));
-        if !avoids {
-            self.avoided = None;
-        }
-        avoids
+        let avoids = |(until, at): &(Instant, Target)| Instant::now() < *until && at.asks_for_the_same(target);
+        self.avoided.take_if(|avoided| !avoids(avoided));
+        self.avoided.is_some()
+    }
+
+    /// Gives up a cluster that sent too much.
+    fn avoid(&mut self, target: &Target) {
+        self.serving = None;
+        self.avoided = Some((Instant::now() + AVOIDED_FOR, target.clone()));
     }
 
     /// A bad new credential does not cost a working connection; a withdrawn one does. Where the old connection does not
     /// work either, what is wrong with the new credential is what a person has to know.
-    fn refused(&mut self, error: ConnectError, thresholds: Thresholds) {
+    fn refused(&mut self, error: ConnectError, target: &Target) {
         let withdrawn = matches!(error, ConnectError::SecretMissing { .. });
+        let too_large = matches!(error, ConnectError::Hop(Hop::TooLarge));
         let fault = Fault::from(error);
         if *self.hysteresis.verdict() == Verdict::Connected && self.serving.is_some() && !withdrawn {
             self.rejected = Some(fault.failure);
         } else {
             (self.serving, self.rejected) = (None, None);
-            self.hysteresis.failed(fault, thresholds);
+            self.hysteresis.failed(fault, thresholds(&target.cluster));
+            if too_large {
+                self.avoid(target);
+            }
         }
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let contact = self.contact(&target.source).await?;
+        let contact = Contact::prepare(&target.source, &self.management).await?;
         let slot = self.dial_slots.acquire().await;
-        let (facts, claimed) = line::probing(self.introduce(&contact, target)).await?;
+        let introduced = line::probing(self.introduce(&contact, target)).await;
         drop(slot);
+        let (facts, claimed) = if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
         let cache = Arc::new(Cache::new(contact.client.clone(), up));
         let hint = Arc::clone(&self.hint);
@@ -283,30 +209,6 @@ impl Remote {
         let claimed = self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
         contact.identified(dial);
         Ok((facts, claimed))
-    }
-
-    async fn contact(&self, source: &Source) -> Result<Contact, ConnectError> {
-        match source {
-            Source::Local => Ok(Contact {
-                client: self.management.clone(),
-                line: None,
-                endpoint: None,
-                credential: None,
-                certificate: None,
-            }),
-            Source::Unreadable => Err(KubeconfigError::Malformed.into()),
-            Source::Missing { secret, key } => {
-                Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
-            }
-            Source::Kubeconfig { text, context } => {
-                let access = kubeconfig::parse(text, context.as_deref()).await?;
-                let line = Arc::new(Line::new());
-                let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
-                let endpoint = Some(endpoint(&access.config.cluster_url));
-                let (credential, certificate) = (access.life, access.certificate);
-                Ok(Contact { client, line: Some(line), endpoint, credential, certificate })
-            }
-        }
     }
 
     /// The identity that a cluster has to show: the one in the spec, else the one seen first.
@@ -329,8 +231,7 @@ impl Remote {
         let up = *self.hysteresis.verdict() == Verdict::Connected;
         serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
         if too_large {
-            self.serving = None;
-            self.avoided = Some((Instant::now() + AVOIDED_FOR, target.clone()));
+            self.avoid(target);
         }
     }
 
@@ -372,107 +273,11 @@ impl Serving {
     }
 
     fn is_too_large(&self) -> bool {
-        self.contact.line.as_ref().is_some_and(|line| line.is_too_large()) || self.cache.is_too_large()
+        self.contact.is_too_large() || self.cache.is_too_large()
     }
-}
-
-impl Contact {
-    fn dials(&self) -> u64 {
-        self.line.as_ref().map_or(0, |line| line.dials())
-    }
-
-    fn is_identified(&self) -> bool {
-        self.line.as_ref().is_none_or(|line| line.is_identified())
-    }
-
-    fn identified(&self, dial: u64) {
-        if let Some(line) = &self.line {
-            line.identified(dial);
-        }
-    }
-
-    fn certificates(&self) -> Vec<SeenCertificate> {
-        let presented = self.line.as_ref().and_then(|line| line.presented()).map(|life| SeenCertificate {
-            name: "api-server",
-            source: "presented by the API server",
-            not_after: life.not_after,
-        });
-        presented.into_iter().chain(self.certificate.clone()).collect()
-    }
-}
-
-/// The server without what may be a secret in its URL.
-fn endpoint(url: &http::Uri) -> String {
-    let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'))
 }
 
 fn thresholds(cluster: &Cluster) -> Thresholds {
     let count = |value: i32| u32::try_from(value).unwrap_or(1).max(1);
     Thresholds { failures: count(cluster.spec.failure_threshold()), successes: count(cluster.spec.success_threshold()) }
-}
-
-/// The Secret that says how `cluster` is to be reached, by name.
-pub(crate) fn secret_name(cluster: &Cluster) -> Option<&str> {
-    match &cluster.spec.connection {
-        Connection::Local(_) => None,
-        Connection::Kubeconfig(kubeconfig) => Some(&kubeconfig.secret_ref.name),
-    }
-}
-
-/// How `cluster` is to be reached, given that Secret.
-pub(crate) fn source(cluster: &Cluster, secret: Option<&Secret>) -> Source {
-    let Connection::Kubeconfig(kubeconfig) = &cluster.spec.connection else { return Source::Local };
-    let SecretKeyReference { name, key } = &kubeconfig.secret_ref;
-    let content = secret.and_then(|secret| secret.data.as_ref()?.get(key));
-    match content.map(|bytes| std::str::from_utf8(&bytes.0)) {
-        Some(Ok(text)) => Source::Kubeconfig { text: text.into(), context: kubeconfig.context.clone() },
-        Some(Err(_)) => Source::Unreadable,
-        None => Source::Missing { secret: name.clone(), key: key.clone() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::ByteString;
-    use serde_json::json;
-
-    use super::*;
-
-    fn cluster(connection: &serde_json::Value) -> Cluster {
-        serde_json::from_value(json!({
-            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
-            "spec": {"connection": connection},
-        }))
-        .unwrap()
-    }
-
-    fn secret(key: &str, content: &[u8]) -> Secret {
-        let data = [(key.to_owned(), ByteString(content.to_vec()))].into();
-        Secret { data: Some(data), ..Secret::default() }
-    }
-
-    #[test]
-    fn the_secret_says_how_a_cluster_is_reached_or_why_not() {
-        let eu = cluster(&json!({"kubeconfig": {"secretRef": {"name": "eu"}, "context": "c"}}));
-        let missing = Source::Missing { secret: "eu".into(), key: "kubeconfig".into() };
-        let found = Source::Kubeconfig { text: "text".into(), context: Some("c".into()) };
-        assert!(source(&eu, None) == missing);
-        assert!(source(&eu, Some(&secret("other", b"text"))) == missing);
-        assert!(source(&eu, Some(&secret("kubeconfig", b"text"))) == found);
-        // As Windows PowerShell writes a file: not missing, and no reason to drop a connection that works.
-        assert!(source(&eu, Some(&secret("kubeconfig", b"\xff\xfea\0"))) == Source::Unreadable);
-        assert!(source(&cluster(&json!({"local": {}})), None) == Source::Local);
-        assert_eq!(secret_name(&eu), Some("eu"));
-    }
-
-    #[test]
-    fn the_endpoint_shows_nothing_that_may_be_a_secret() {
-        for (url, shown) in [
-            ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
-            ("https://user:s3cr3t@host/k8s/c1/?token=s3cr3t", "https://host/k8s/c1"),
-        ] {
-            assert_eq!(endpoint(&url.parse().unwrap()), shown);
-        }
-    }
 }

@@ -121,8 +121,8 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     for wanted in &project.spec.namespaces {
         match verdict(project, world, &tenancies, wanted) {
             Verdict::Ready => part.ready += 1,
-            Verdict::Waiting => {}
             Verdict::Act(action) => actions.push(action),
+            Verdict::Waiting(obstacle) => part.problems.push(obstacle),
             Verdict::Blocked(obstacle) => {
                 look_again = true;
                 part.problems.push(obstacle);
@@ -138,9 +138,10 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
 
 enum Verdict {
     Ready,
-    /// Something is under way that a watch will tell of.
-    Waiting,
     Act(Action),
+    /// Something is in the way, and a watch will tell when it is gone.
+    Waiting(Obstacle),
+    /// Something is in the way that no watch shows.
     Blocked(Obstacle),
 }
 
@@ -156,7 +157,9 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     let desired = desired(project, wanted);
     match world.namespaces.get(name).unwrap_or(&Seen::Absent) {
         Seen::Absent => Verdict::Act(Action::Create(Box::new(desired))),
-        Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => Verdict::Waiting,
+        Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
+            Verdict::Waiting(obstacle(name, TERMINATING, terminating(name)))
+        }
         Seen::Ours { live, contested } => restore(desired, live, contested.as_deref()),
         Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, TERMINATING, terminating(name))
@@ -268,7 +271,11 @@ fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
 }
 
 fn blocked(namespace: &str, reason: &'static str, message: String) -> Verdict {
-    Verdict::Blocked(Obstacle { namespace: Some(namespace.to_owned()), reason, message })
+    Verdict::Blocked(obstacle(namespace, reason, message))
+}
+
+fn obstacle(namespace: &str, reason: &'static str, message: String) -> Obstacle {
+    Obstacle { namespace: Some(namespace.to_owned()), reason, message }
 }
 
 fn no_tenant(project: &Project, world: &World) -> Obstacle {

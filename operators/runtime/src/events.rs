@@ -50,7 +50,7 @@ impl EventSink {
 }
 
 /// What is only on its way is nothing to warn of.
-const ON_THE_WAY: [&str; 3] = ["Progressing", "Connecting", "Deleting"];
+const ON_THE_WAY: [&str; 4] = ["Progressing", "Connecting", "Deleting", "Terminating"];
 
 fn severity(condition: &Condition) -> EventType {
     let good = (condition.status == "True") != (condition.type_ == STALLED);

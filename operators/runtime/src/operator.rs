@@ -123,6 +123,13 @@ impl Site {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
         Writer::new(self.cache.clone(), field_manager::<O>(), owner_of::<O>(object), uid)
     }
+
+    /// Lets go here of what the absent `holder` left: who was there before is on record, and may come back.
+    #[must_use]
+    pub fn writer_in_the_name_of<O: Operator>(&self, holder: ObjectKey) -> Writer {
+        let owner = Owner { kind: kind_of::<O>(), key: holder };
+        Writer::new(self.cache.clone(), field_manager::<O>(), owner, "")
+    }
 }
 
 pub(crate) fn field_manager<O: Operator>() -> String {

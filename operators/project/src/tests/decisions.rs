@@ -132,9 +132,9 @@ fn a_new_wish_for_a_contested_namespace_is_applied_all_the_same() {
 }
 
 #[test]
-fn what_is_ours_and_terminating_is_waited_for() {
+fn what_is_ours_and_terminating_is_named_and_waited_for() {
     let there = "team-a-web: {heldBy: team-a/shop, terminating: true}";
-    assert_eq!(decided(OPEN, WANT_WEB, there), [""; 0]);
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["! Terminating"]);
     assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).next, Next::Watch);
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Most that all views of one server may hold together, in bytes as [`weight`] estimates them: 100,000 objects of 2 KiB.
+/// Most that all views of one downstream server may hold together, in bytes as [`weight`] estimates them: 100,000 objects of 2 KiB.
 const LIMIT: usize = 200 << 20;
 /// What an object takes besides its texts: its key, its slot in the map and the empty fields.
 const BARE: usize = 768;
@@ -12,18 +12,30 @@ const BARE: usize = 768;
 const ENTRY: usize = 64;
 
 /// The weight of all views of one cache.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Load {
+    /// Most that may be held.
+    limit: usize,
     held: AtomicUsize,
     exceeded: AtomicBool,
 }
 
 impl Load {
+    /// That of a server whose word is not trusted.
+    pub(super) fn limited() -> Self {
+        Self { limit: LIMIT, held: AtomicUsize::new(0), exceeded: AtomicBool::new(false) }
+    }
+
+    /// That of the management cluster: without it there is no fleet at all, so it is never given up.
+    pub(super) fn unlimited() -> Self {
+        Self { limit: usize::MAX, ..Self::limited() }
+    }
+
     /// Adds what a view now holds and subtracts what it held, and says whether that fits.
     pub(super) fn change(&self, added: usize, removed: usize) -> bool {
         let before = self.held.fetch_add(added, Ordering::AcqRel);
         self.held.fetch_sub(removed, Ordering::AcqRel);
-        let fits = before.saturating_add(added).saturating_sub(removed) <= LIMIT;
+        let fits = before.saturating_add(added).saturating_sub(removed) <= self.limit;
         if !fits {
             self.exceeded.store(true, Ordering::Release);
         }
@@ -32,7 +44,7 @@ impl Load {
 
     /// Whether `more` would fit besides what is held.
     pub(super) fn fits(&self, more: usize) -> bool {
-        let fits = more <= LIMIT && self.held.load(Ordering::Acquire) <= LIMIT;
+        let fits = more <= self.limit && self.held.load(Ordering::Acquire) <= self.limit;
         if !fits {
             self.exceeded.store(true, Ordering::Release);
         }
@@ -62,13 +74,18 @@ mod tests {
 
     #[test]
     fn what_goes_makes_room_and_what_is_too_much_is_remembered() {
-        let load = Load::default();
+        let load = Load::limited();
         assert!(load.change(LIMIT, 0));
         assert!(load.change(LIMIT, LIMIT));
         assert!(load.fits(LIMIT) && !load.is_exceeded());
         assert!(!load.change(1, 0));
         assert!(load.change(0, 1));
         assert!(load.is_exceeded());
-        assert!(!Load::default().fits(LIMIT + 1));
+        assert!(!Load::limited().fits(LIMIT + 1));
+    }
+    #[test]
+    fn the_management_cluster_is_never_too_large() {
+        let load = Load::unlimited();
+        assert!(load.change(100 * LIMIT, 0) && load.fits(100 * LIMIT) && !load.is_exceeded());
     }
 }

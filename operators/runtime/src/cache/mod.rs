@@ -104,10 +104,20 @@ impl Drop for Cache {
 }
 
 impl Cache {
-    /// A cache of the server behind `client`. While `gate` is false its watches are parked: the probe of a dead cluster
+    /// A cache of the downstream server behind `client`, which may not hold more than it should. While `gate` is false its watches are parked: the probe of a dead cluster
     /// opens it, so a dead cluster costs no retries and all views come back together.
     #[must_use]
     pub fn new(client: Client, gate: watch::Receiver<bool>) -> Self {
+        Self::with(client, gate, Load::limited())
+    }
+
+    /// A cache of the management server: it is taken to be up, and may hold as much as there is.
+    #[must_use]
+    pub fn ungated(client: Client) -> Self {
+        Self::with(client, watch::channel(true).1, Load::unlimited())
+    }
+
+    fn with(client: Client, gate: watch::Receiver<bool>, load: Load) -> Self {
         Self {
             client,
             gate,
@@ -116,15 +126,9 @@ impl Cache {
             expectations: Expectations::default(),
             reverts: Reverts::default(),
             meters: Arc::default(),
-            load: Arc::default(),
+            load: Arc::new(load),
             stop: CancellationToken::new(),
         }
-    }
-
-    /// A cache whose server is taken to be up.
-    #[must_use]
-    pub fn ungated(client: Client) -> Self {
-        Self::new(client, watch::channel(true).1)
     }
 
     /// The client, to write with.

@@ -1,0 +1,152 @@
+//! The way to one cluster before anybody answered, and why there may be none.
+
+use std::sync::Arc;
+
+use drover_runtime::{Class, Classify, Failure};
+use kube::Client;
+
+use crate::{
+    dial::dialled,
+    expiry::{CredentialLife, SeenCertificate},
+    hop::Hop,
+    kubeconfig::{self, KubeconfigError},
+    line::Line,
+    source::Source,
+    verdict::Fault,
+};
+
+/// What there is before anybody answered.
+pub(crate) struct Contact {
+    pub(crate) client: Client,
+    /// None for the management cluster, whose client is not ours to watch over.
+    line: Option<Arc<Line>>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) credential: Option<CredentialLife>,
+    certificate: Option<SeenCertificate>,
+}
+
+impl Contact {
+    /// Prepares the way to `source`; nothing is dialled yet. `management` is the client of the management cluster itself.
+    pub(crate) async fn prepare(source: &Source, management: &Client) -> Result<Self, ConnectError> {
+        match source {
+            Source::Local => {
+                Ok(Self { client: management.clone(), line: None, endpoint: None, credential: None, certificate: None })
+            }
+            Source::Unreadable => Err(KubeconfigError::Malformed.into()),
+            Source::Missing { secret, key } => {
+                Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
+            }
+            Source::Kubeconfig { text, context } => {
+                let access = kubeconfig::parse(text, context.as_deref()).await?;
+                let line = Arc::new(Line::new());
+                let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
+                let endpoint = Some(endpoint(&access.config.cluster_url));
+                let (credential, certificate) = (access.life, access.certificate);
+                Ok(Self { client, line: Some(line), endpoint, credential, certificate })
+            }
+        }
+    }
+
+    /// How many connections were made so far.
+    pub(crate) fn dials(&self) -> u64 {
+        self.line.as_ref().map_or(0, |line| line.dials())
+    }
+
+    /// Whether the server at the far end is known.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.line.as_ref().is_none_or(|line| line.is_identified())
+    }
+
+    /// Notes that the server of connection number `dial` is the right one.
+    pub(crate) fn identified(&self, dial: u64) {
+        if let Some(line) = &self.line {
+            line.identified(dial);
+        }
+    }
+
+    /// Whether an answer was larger than its cap.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_too_large())
+    }
+
+    /// The certificates that were seen so far.
+    pub(crate) fn certificates(&self) -> Vec<SeenCertificate> {
+        let presented = self.line.as_ref().and_then(|line| line.presented()).map(|life| SeenCertificate {
+            name: "api-server",
+            source: "presented by the API server",
+            not_after: life.not_after,
+        });
+        presented.into_iter().chain(self.certificate.clone()).collect()
+    }
+}
+
+/// The server without what may be a secret in its URL.
+fn endpoint(url: &http::Uri) -> String {
+    let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'))
+}
+
+/// A connection that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the Secret {secret} with key {key} does not exist in Drover's namespace; create it, and Drover connects")]
+    SecretMissing { secret: String, key: String },
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+    #[error(transparent)]
+    Hop(#[from] Hop),
+    #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
+    Unusable,
+    #[error("a defect in Drover ended the last attempt to reach the cluster; see its log")]
+    Defect,
+}
+
+impl Classify for ConnectError {
+    fn class(&self) -> Class {
+        match self {
+            Self::SecretMissing { .. } => Class::Blocked,
+            Self::Kubeconfig(error) => error.class(),
+            Self::Hop(hop) => hop.class(),
+            Self::Unusable => Class::Invalid,
+            Self::Defect => Class::Bug,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::Kubeconfig(error) => error.reason(),
+            Self::Hop(hop) => hop.reason(),
+            Self::Unusable => "InvalidKubeconfig",
+            Self::Defect => "InternalError",
+        }
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let certain = match &error {
+            ConnectError::Hop(hop) => hop.is_certain(),
+            ConnectError::SecretMissing { .. }
+            | ConnectError::Kubeconfig(_)
+            | ConnectError::Unusable
+            | ConnectError::Defect => true,
+        };
+        Self { failure: Failure::of(&error), certain }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_shows_nothing_that_may_be_a_secret() {
+        for (url, shown) in [
+            ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
+            ("https://user:s3cr3t@host/k8s/c1/?token=s3cr3t", "https://host/k8s/c1"),
+        ] {
+            assert_eq!(endpoint(&url.parse().unwrap()), shown);
+        }
+    }
+}
