@@ -122,6 +122,14 @@ pub enum Error {
         /// Its process id.
         pid: i32,
     },
+    /// A process went on in spite of SIGSTOP for seconds.
+    #[error("{name} (pid {pid}) still runs after SIGSTOP: look at it with `ps -L -o pid,stat,wchan -p {pid}`")]
+    WillNotPause {
+        /// The name of the process.
+        name: String,
+        /// Its process id.
+        pid: i32,
+    },
     /// A helper command such as etcdctl failed.
     #[error("`{command}` failed ({status}):\n{output}")]
     Command {

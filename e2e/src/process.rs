@@ -137,9 +137,18 @@ impl Process {
         }
     }
 
-    /// Stops it in its tracks: connections stay open and nobody answers.
-    pub fn pause(&mut self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+    /// Stops it in its tracks: connections stay open and nobody answers. Returns when all its threads stand still, which
+    /// on a busy machine is later than the signal.
+    pub async fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let started = Instant::now();
+        while !detached::stands_still(self.pid()) {
+            if started.elapsed() >= KILL_PATIENCE {
+                return Err(Error::WillNotPause { name: self.name.clone(), pid: self.pid() });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Lets a paused process go on.
@@ -243,7 +252,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for kill in [false, true] {
             let mut process = start(directory.path(), "exec sleep 60").unwrap();
-            process.pause().unwrap();
+            process.pause().await.unwrap();
             assert!(process.is_running());
             if kill {
                 process.kill().await.unwrap();

@@ -54,7 +54,7 @@ async fn a_stopped_cluster_is_said_hurts_nobody_and_returns_alone() {
 async fn a_cluster_that_hangs_is_said_hurts_nobody_and_returns_alone() {
     let Some(mut installation) = running_shop("a hanging cluster").await else { return };
     let quick = time_to_heal(&installation, "eu").await;
-    installation.cluster_mut("us").unwrap().pause(Component::Apiserver).unwrap();
+    installation.cluster_mut("us").unwrap().pause(Component::Apiserver).await.unwrap();
     let hung = time_to_heal(&installation, "eu").await;
     assert!(
         hung < quick + Duration::from_secs(5),

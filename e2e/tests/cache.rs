@@ -63,7 +63,7 @@ async fn a_frozen_api_server_is_followed_again_when_it_goes_on() -> Outcome {
     };
     rig.create(&["before"]).await?;
     rig.expect(&["+before"]).await?;
-    rig.plane.pause(Component::Apiserver)?;
+    rig.plane.pause(Component::Apiserver).await?;
     let maps = rig.maps();
     let written = tokio::spawn(async move { maps.create(&PostParams::default(), &map("during")).await });
     sleep(Duration::from_secs(2)).await;

@@ -66,7 +66,7 @@ async fn a_stopped_api_server_comes_back_with_its_data() -> Outcome {
     plane.start_again(Component::Apiserver).await?;
     assert!(namespace_exists(&client, "kept").await?);
 
-    plane.pause(Component::Apiserver)?;
+    plane.pause(Component::Apiserver).await?;
     let frozen = tokio::time::timeout(Duration::from_millis(500), namespace_exists(&client, "kept")).await;
     // A pooled connection that broke with the kill is an error at once, which is no answer either.
     assert!(!matches!(frozen, Ok(Ok(_))), "a frozen server should not answer");

@@ -30,8 +30,8 @@ impl ControlPlane {
     }
 
     /// Freezes one component (SIGSTOP): its connections stay open and nobody answers.
-    pub fn pause(&mut self, component: Component) -> Result<()> {
-        self.process(component)?.pause()
+    pub async fn pause(&mut self, component: Component) -> Result<()> {
+        self.process(component)?.pause().await
     }
 
     /// Lets a frozen component go on.

@@ -99,6 +99,15 @@ impl DetachedProcess {
     }
 }
 
+/// Whether no thread of a process runs: all are stopped, or it has ended.
+pub(super) fn stands_still(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok();
+        stat.as_deref().and_then(parse_stat).is_none_or(|(state, _)| matches!(state, 'T' | 'Z' | 'X'))
+    })
+}
+
 /// State and start time of `/proc/PID/stat`. The command name before them is in parentheses and can contain anything.
 fn parse_stat(stat: &str) -> Option<(char, u64)> {
     let (_, after_name) = stat.rsplit_once(')')?;
