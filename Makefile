@@ -37,13 +37,15 @@ lint: ## Check formatting and lints
 format: ## Format the code
 	$(CARGO) fmt --all
 
-generate: build ## Generate everything under config/
+generate: build ## Generate config/ and what the charts take from the code
 	target/debug/drover crds --output config/crd
+	target/debug/drover rbac --output config/rbac
 	target/debug/drover docs --output config
+	target/debug/drover charts --output charts
 
 verify: generate ## Check that what is generated is what is committed
-	@test -z "$$(git status --porcelain -- config)" || { git status --short -- config; git --no-pager diff -- config; \
-	  echo "config/ is out of date: run 'make generate' and commit the result" >&2; exit 1; }
+	@test -z "$$(git status --porcelain -- config charts)" || { git status --short -- config charts; git --no-pager diff -- config charts; \
+	  echo "config/ or charts/ is out of date: run 'make generate' and commit the result" >&2; exit 1; }
 
 clean: ## Remove what was built here (not the cached control planes)
 	$(CARGO) clean

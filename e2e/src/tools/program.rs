@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 const KUBERNETES_VERSION: &str = "v1.37.1";
+const HELM_VERSION: &str = "v4.3.1";
 const KUBERNETES_COMMIT: &str = "f78e722310e50bcaca9276be22276d9e91d91308";
 const KUBERNETES_BUILD_DATE: &str = "2026-09-23T17:06:22Z";
 
@@ -23,11 +24,13 @@ pub enum Program {
     Kubectl,
     /// Fakes kubelets.
     Kwok,
+    /// Installs charts.
+    Helm,
 }
 
 impl Program {
     /// All of them, in the order in which a cold build is fastest.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Etcd,
         Self::Etcdctl,
         Self::Etcdutl,
@@ -36,6 +39,7 @@ impl Program {
         Self::KubeScheduler,
         Self::Kubectl,
         Self::Kwok,
+        Self::Helm,
     ];
 
     /// The name of the executable.
@@ -50,6 +54,7 @@ impl Program {
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
+            Self::Helm => "helm",
         }
     }
 
@@ -65,6 +70,7 @@ impl Program {
             Self::Etcd | Self::Etcdctl | Self::Etcdutl => "etcd",
             Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => "kubernetes",
             Self::Kwok => "kwok",
+            Self::Helm => "helm",
         }
     }
 
@@ -73,6 +79,7 @@ impl Program {
             Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
             Self::Etcdctl | Self::Etcdutl => format!("go.etcd.io/etcd/{}/v3", self.name()),
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok".to_owned(),
+            Self::Helm => "helm.sh/helm/v4/cmd/helm".to_owned(),
             _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
         }
     }
@@ -83,6 +90,9 @@ impl Program {
         if self.module() == "kubernetes" {
             flags.extend(["-tags".to_owned(), "selinux,notest,grpcnotrace".to_owned()]);
             flags.extend(["-ldflags".to_owned(), format!("-s -w {}", kubernetes_version_flags())]);
+        } else if self == Self::Helm {
+            let version = format!("-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}");
+            flags.extend(["-ldflags".to_owned(), version]);
         } else {
             flags.extend(["-ldflags".to_owned(), "-s -w".to_owned()]);
         }
@@ -98,6 +108,7 @@ impl Program {
             Self::KubeControllerManager => 60,
             Self::KubeScheduler => 6,
             Self::Kwok => 45,
+            Self::Helm => 72,
         })
     }
 }

@@ -23,10 +23,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drover_crds::{Cluster, ClusterStatus};
+use drover_crds::{Cluster, ClusterStatus, names::DROVER_NAMESPACE};
 use drover_fleet::Fleet;
 use drover_runtime::{
-    ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Site, Watches, operator::Plan,
+    ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, Watches, operator::Plan,
+    rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -38,6 +39,20 @@ pub use validity::Validity;
 
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
+
+/// What this operator needs: the Clusters and their status, the nodes, and to remove Drover's namespace when it leaves.
+pub const RIGHTS: Rights = Rights {
+    management: &[
+        Rule::on("drover.dev", &["clusters"], READ),
+        Rule::on("drover.dev", &["clusters", "clusters/status"], &["patch"]),
+    ],
+    own_namespace: &[],
+    downstream: &[
+        Rule::on("", &["nodes"], READ),
+        Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
+    ],
+    downstream_namespace: &[],
+};
 
 /// The operator of the kind [`Cluster`].
 #[derive(Clone, Debug)]

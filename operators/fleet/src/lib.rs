@@ -18,8 +18,22 @@ mod remote;
 mod source;
 mod verdict;
 
+use drover_runtime::{Rights, Rule, rights::READ};
+
 pub use dial::connect;
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;
 pub use probe::Facts;
 pub use remote::Report;
+
+/// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, and to claim
+/// it.
+pub const RIGHTS: Rights = Rights {
+    management: &[Rule::on("drover.dev", &["clusters"], READ), Rule::on("", &["namespaces"], READ)],
+    own_namespace: &[Rule::on("", &["secrets"], READ)],
+    downstream: &[Rule::read_paths(&["/readyz", "/version"]), Rule::on("", &["namespaces"], &["create", "get"])],
+    downstream_namespace: &[
+        Rule::on("", &["configmaps"], &["create"]),
+        Rule::on("", &["configmaps"], &["delete", "get", "update"]).named(&[claim::CLAIM_NAME]),
+    ],
+};

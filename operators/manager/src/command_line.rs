@@ -18,8 +18,17 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
+    /// Print the rights that Drover needs, as roles, or write them to a folder.
+    Rbac(OutputArguments),
     /// Write the references of the API and of this command line.
     Docs(OutputArguments),
+    /// Write what the charts take from the code.
+    #[command(hide = true)]
+    Charts {
+        /// The folder of the charts.
+        #[arg(long)]
+        output: PathBuf,
+    },
     /// Print the version.
     Version,
 }

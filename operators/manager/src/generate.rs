@@ -2,11 +2,13 @@
 
 use std::{error::Error, fs, path::Path};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueEnum as _};
+use kube::ResourceExt as _;
 
 use crate::{
-    command_line::{CommandLine, OutputArguments},
+    command_line::{CommandLine, OperatorName, OutputArguments},
     reference,
+    rights::{Rules, cluster_role, namespaced_role},
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -20,6 +22,42 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
         emit(arguments, &name, &format!("---\n{yaml}"))?;
     }
     Ok(())
+}
+
+/// The roles of Drover in the management cluster and in a downstream one, for those who do not use the chart.
+pub(crate) fn rbac(arguments: &OutputArguments) -> Outcome {
+    let rules = Rules::of(OperatorName::value_variants());
+    let management = [
+        serde_json::to_value(cluster_role("drover", rules.management))?,
+        serde_json::to_value(namespaced_role("drover", rules.own_namespace))?,
+    ];
+    let downstream = [
+        serde_json::to_value(cluster_role("drover-downstream", rules.downstream))?,
+        serde_json::to_value(namespaced_role("drover-downstream", rules.downstream_namespace))?,
+    ];
+    emit(arguments, "management.yaml", &documents(&management)?)?;
+    emit(arguments, "downstream.yaml", &documents(&downstream)?)
+}
+
+/// What the charts take from the code: the custom resource definitions, kept when their chart goes, and the rules of the
+/// roles.
+pub(crate) fn charts(folder: &Path) -> Outcome {
+    for mut crd in drover_crds::all() {
+        crd.annotations_mut().insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+        let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
+        let text = serde_yaml::to_string(&serde_json::to_value(&crd)?)?;
+        // Helm would read these as its own.
+        if text.contains("{{") {
+            return Err(format!("the definition of {} holds the beginning of a Helm expression", crd.name_any()).into());
+        }
+        write(&folder.join("drover-crds/templates"), &name, &text)?;
+    }
+    let rules = serde_yaml::to_string(&serde_json::to_value(Rules::of(OperatorName::value_variants()))?)?;
+    write(&folder.join("drover/files"), "rules.yaml", &rules)
+}
+
+fn documents(objects: &[serde_json::Value]) -> Result<String, serde_yaml::Error> {
+    objects.iter().map(|object| Ok(format!("---\n{}", serde_yaml::to_string(object)?))).collect()
 }
 
 /// The references of API and command line.

@@ -3,6 +3,7 @@
 mod command_line;
 mod generate;
 mod reference;
+mod rights;
 mod run;
 
 use std::{error::Error, process::ExitCode};
@@ -14,6 +15,8 @@ fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
         Command::Crds(arguments) => generate::crds(&arguments),
+        Command::Rbac(arguments) => generate::rbac(&arguments),
+        Command::Charts { output } => generate::charts(&output),
         Command::Docs(arguments) => generate::docs(&arguments),
         Command::Version => {
             println!("drover {}", env!("CARGO_PKG_VERSION"));

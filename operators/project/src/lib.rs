@@ -28,8 +28,21 @@ mod tests;
 use std::collections::BTreeSet;
 
 use drover_crds::{Project, ProjectStatus};
-use drover_runtime::{FleetView, Operator, Parts, Place, Site, View, Watches, operator::Plan};
+use drover_runtime::{
+    FleetView, Operator, Parts, Place, Rights, Rule, Site, View, Watches, operator::Plan, rights::READ,
+};
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+
+/// What this operator needs: the Projects and their status, and the namespaces of every cluster.
+pub const RIGHTS: Rights = Rights {
+    management: &[
+        Rule::on("drover.dev", &["projects"], READ),
+        Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
+    ],
+    own_namespace: &[],
+    downstream: &[Rule::on("", &["namespaces"], READ), Rule::on("", &["namespaces"], &["create", "delete", "patch"])],
+    downstream_namespace: &[],
+};
 
 /// The operator of the kind [`Project`].
 #[derive(Clone, Debug)]

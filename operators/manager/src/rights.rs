@@ -1,0 +1,93 @@
+//! The rights of all crates together, as the roles that grant them.
+
+use drover_crds::names::DROVER_NAMESPACE;
+use drover_runtime::{Rights, Rule, rights::role};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use kube::api::ObjectMeta;
+
+use crate::command_line::OperatorName;
+
+/// What `operators` need, and the shell and the fleet under them.
+fn rights(operators: &[OperatorName]) -> Vec<Rights> {
+    let of = |operator: &OperatorName| match operator {
+        OperatorName::Cluster => drover_cluster::RIGHTS,
+        OperatorName::Project => drover_project::RIGHTS,
+    };
+    [drover_runtime::rights::RIGHTS, drover_fleet::RIGHTS].into_iter().chain(operators.iter().map(of)).collect()
+}
+
+/// The rules of the roles that `operators` need.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rules {
+    /// Everywhere in the management cluster.
+    pub(crate) management: Vec<PolicyRule>,
+    /// In Drover's own namespace of the management cluster.
+    pub(crate) own_namespace: Vec<PolicyRule>,
+    /// Everywhere in a downstream cluster.
+    pub(crate) downstream: Vec<PolicyRule>,
+    /// In the namespace `drover-system` of a downstream cluster.
+    pub(crate) downstream_namespace: Vec<PolicyRule>,
+}
+
+impl Rules {
+    /// What `operators` need.
+    pub(crate) fn of(operators: &[OperatorName]) -> Self {
+        let rights = rights(operators);
+        let all = |part: fn(&Rights) -> &'static [Rule]| role(rights.iter().flat_map(part).copied());
+        Self {
+            management: all(|rights| rights.management),
+            own_namespace: all(|rights| rights.own_namespace),
+            downstream: all(|rights| rights.downstream),
+            downstream_namespace: all(|rights| rights.downstream_namespace),
+        }
+    }
+}
+
+/// A `ClusterRole` with `rules`.
+pub(crate) fn cluster_role(name: &str, rules: Vec<PolicyRule>) -> ClusterRole {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
+}
+
+/// A Role with `rules` in Drover's namespace.
+pub(crate) fn namespaced_role(name: &str, rules: Vec<PolicyRule>) -> Role {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(DROVER_NAMESPACE.to_owned()),
+        ..ObjectMeta::default()
+    };
+    Role { metadata, rules: Some(rules) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn no_role_that_ships_has_a_wildcard() {
+        let Rules { management, own_namespace, downstream, downstream_namespace } =
+            Rules::of(OperatorName::value_variants());
+        for rule in [management, own_namespace, downstream, downstream_namespace].concat() {
+            let PolicyRule { api_groups, non_resource_urls, resource_names, resources, verbs } = rule;
+            let optional = [api_groups, non_resource_urls, resource_names, resources];
+            for text in optional.into_iter().flatten().flatten().chain(verbs) {
+                assert!(!text.contains('*'), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_are_readable_in_the_own_namespace_only() {
+        let rules = Rules::of(OperatorName::value_variants());
+        let about_secrets = |rules: &[PolicyRule]| {
+            rules.iter().any(|rule| rule.resources.iter().flatten().any(|resource| resource == "secrets"))
+        };
+        assert!(about_secrets(&rules.own_namespace));
+        for everywhere in [rules.management, rules.downstream, rules.downstream_namespace] {
+            assert!(!about_secrets(&everywhere));
+        }
+    }
+}
