@@ -157,6 +157,16 @@ impl ControlPlane {
         Ok(command)
     }
 
+    /// A `helm` that is a cluster administrator and keeps its files with this control plane.
+    pub fn helm(&self) -> Result<Command> {
+        let mut command = Command::new(self.tools.path(Program::Helm)?);
+        command.env("KUBECONFIG", self.kubeconfig_path());
+        for folder in ["CACHE", "CONFIG", "DATA"] {
+            command.env(format!("HELM_{folder}_HOME"), self.layout.0.join("helm").join(folder.to_lowercase()));
+        }
+        Ok(command)
+    }
+
     /// The directory with its data and logs.
     #[must_use]
     pub fn directory(&self) -> PathBuf {

@@ -14,8 +14,12 @@ use crate::process::{Process, Specification};
 use crate::tools::variable;
 use crate::{Components, ControlPlane, Options};
 
-/// The user that `drover` is in audit logs, on the management cluster and downstream.
-pub const DROVER_USER: &str = "drover";
+/// The user that `drover` is in audit logs: on the management cluster the chart's `ServiceAccount`, with the chart's rights and
+/// no others; downstream a certificate of the same name.
+pub const DROVER_USER: &str = "system:serviceaccount:drover-system:drover";
+
+/// What the harness says of the chart: nothing runs Pods here, and some stories have the Cluster `local`.
+pub const CHART_VALUES: &str = "replicaCount=0,local.enabled=true";
 
 /// The name of an installation that was given none.
 const DEFAULT_NAME: &str = "e2e";
@@ -68,11 +72,8 @@ impl Installation {
     }
 
     fn install(&self) -> Result<()> {
-        let definitions: Vec<_> = drover_crds::all().into_iter().map(|crd| json!(crd)).collect();
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DROVER_NAMESPACE}});
-        for object in definitions.into_iter().chain([namespace]) {
-            self.apply(&object.to_string())?;
-        }
+        self.helm(&["install", "drover-crds", &chart("drover-crds"), "--create-namespace"])?;
+        self.helm(&["install", "drover", &chart("drover"), "--set", CHART_VALUES])?;
         self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
     }
 
@@ -119,6 +120,14 @@ impl Installation {
         kubectl_on(&self.management, arguments)
     }
 
+    /// Runs helm on the management cluster, in Drover's namespace, and returns what it prints.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String> {
+        let what = || format!("helm {}", arguments.join(" "));
+        let mut command = self.management.helm()?;
+        let output = command.args(arguments).args(["--namespace", DROVER_NAMESPACE]).output();
+        finished(&what(), &output.map_err(|source| Error::Start { name: what(), source })?)
+    }
+
     /// Starts one more `drover`, which is [`Installation::replica`] with the next number.
     pub fn start_drover(&mut self) -> Result<()> {
         self.start_drover_as(&format!("drover-{}", self.started + 1))
@@ -128,7 +137,8 @@ impl Installation {
     pub fn start_drover_as(&mut self, identity: &str) -> Result<()> {
         let directory = self.management.directory();
         let kubeconfig = directory.join("drover.kubeconfig");
-        let text = self.management.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+        let token = self.kubectl(&["create", "token", "drover", "--namespace", DROVER_NAMESPACE, "--duration=2h"])?;
+        let text = self.management.kubeconfig_with_token(token.trim());
         std::fs::write(&kubeconfig, text).on("write", &kubeconfig)?;
         self.started += 1;
         let mut arguments = vec!["run".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
@@ -236,6 +246,12 @@ fn finished(what: &str, output: &std::process::Output) -> Result<String> {
     }
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(Error::Command { command: what.to_owned(), status: output.status.to_string(), output: text })
+}
+
+/// The folder of the chart `name`.
+#[must_use]
+pub fn chart(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name).display().to_string()
 }
 
 /// The file `name` of the folder `examples`.

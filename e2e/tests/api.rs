@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 async fn management(test: &str) -> Option<Installation> {
     let components = Components::ApiserverOnly;
     let mut programs = components.programs();
-    programs.push(Program::Kubectl);
+    programs.extend([Program::Kubectl, Program::Helm]);
     if !require_or_skip(test, &programs).await.unwrap() {
         return None;
     }

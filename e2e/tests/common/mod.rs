@@ -23,7 +23,7 @@ pub async fn story(test: &str, clusters: &[&str]) -> Option<Installation> {
 pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
     let components = Components::WithControllerManager;
     let mut programs = components.programs();
-    programs.push(Program::Kubectl);
+    programs.extend([Program::Kubectl, Program::Helm]);
     if !require_or_skip(test, &programs).await.unwrap() {
         return None;
     }

@@ -1,0 +1,238 @@
+//! The charts with the real Helm: what they render, and an installation's whole life with objects in place.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use drover_e2e::installation::{End, Installation, apply_to, chart, kubectl_on};
+use drover_e2e::{Program, Tools, require_or_skip};
+use serde_json::{Value, json};
+
+mod common;
+use common::{cluster, converged, downstream_namespace, get, prepared, project, reads, story};
+
+/// Renders the chart `drover` as `helm template` does: the objects, or what Helm says against it.
+fn rendered(namespace: &str, values: &[&str]) -> Result<Vec<Value>, String> {
+    let mut command = Command::new(Tools::from_environment().unwrap().path(Program::Helm).unwrap());
+    command.args(["template", "drover", &chart("drover"), "--namespace", namespace, "--kube-version=1.37.1"]);
+    command.args(values.iter().flat_map(|value| ["--set", value]));
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8(output.stderr).unwrap());
+    }
+    let documents = serde_yaml::Deserializer::from_slice(&output.stdout);
+    let objects = documents.map(|document| serde::Deserialize::deserialize(document).unwrap());
+    Ok(objects.filter(|object: &Value| !object.is_null()).collect())
+}
+
+fn of_kind<'objects>(objects: &'objects [Value], kind: &str) -> Vec<&'objects Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+#[tokio::test]
+async fn values_show_in_what_is_rendered() {
+    if !require_or_skip("rendered", &[Program::Helm]).await.unwrap() {
+        return;
+    }
+    let objects = rendered("drover-system", &[]).unwrap();
+    for (kind, count) in [("Deployment", 1), ("PodDisruptionBudget", 1), ("NetworkPolicy", 1), ("ServiceMonitor", 0)] {
+        assert_eq!(of_kind(&objects, kind).len(), count, "{kind} by default");
+    }
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "drover:0.1.0");
+    assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+
+    let digest = format!("image.digest=sha256:{}", "a".repeat(64));
+    let values = [
+        "replicaCount=1",
+        "proxy.https=http://proxy:3128",
+        "caBundle.configMap=authorities",
+        "metrics.serviceMonitor.enabled=true",
+        "argocd.healthScript=true",
+        "local.enabled=true",
+        &digest,
+    ];
+    let objects = rendered("drover-system", &values).unwrap();
+    for (kind, count) in [("PodDisruptionBudget", 0), ("ServiceMonitor", 1), ("ConfigMap", 1)] {
+        assert_eq!(of_kind(&objects, kind).len(), count, "{kind} with these values");
+    }
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], format!("drover@sha256:{}", "a".repeat(64)));
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], "authorities");
+    let environment = pod["containers"][0]["env"].as_array().unwrap();
+    let value = |name: &str| environment.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone());
+    assert_eq!(value("HTTPS_PROXY"), Some(json!("http://proxy:3128")));
+    assert_eq!(value("NO_PROXY"), Some(json!("kubernetes.default.svc,$(KUBERNETES_SERVICE_HOST)")));
+    assert_eq!(value("SSL_CERT_FILE"), Some(json!("/etc/drover/ca/ca.crt")));
+}
+
+#[tokio::test]
+async fn bad_values_are_refused_by_name() {
+    if !require_or_skip("bad values", &[Program::Helm]).await.unwrap() {
+        return;
+    }
+    for (value, named) in [
+        ("replicas=3", "replicas"),
+        ("replicaCount=-1", "/replicaCount"),
+        ("log.format=xml", "/log/format"),
+        ("image.digest=sha256:short", "/image/digest"),
+        ("proxy.https=socks5://proxy", "/proxy/https"),
+        ("workers=0", "/workers"),
+        ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval"),
+    ] {
+        let refusal = rendered("drover-system", &[value]).unwrap_err();
+        assert!(refusal.contains(named), "{value}: {refusal}");
+    }
+    let refusal = rendered("elsewhere", &["local.enabled=true"]).unwrap_err();
+    assert!(refusal.contains("local.enabled needs the release to be in the namespace drover-system"), "{refusal}");
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_the_other_way_round() {
+    let read = |name: &str| std::fs::read_to_string(Path::new(&chart("drover")).join(name)).unwrap();
+    let values: Value = serde_yaml::from_str(&read("values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).unwrap();
+    same_members("", &values, &schema);
+}
+
+fn same_members(path: &str, values: &Value, schema: &Value) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+    let (mut in_values, mut in_schema) = (names(values.as_object().unwrap()), names(properties));
+    in_values.sort();
+    in_schema.sort();
+    assert_eq!(in_values, in_schema, "members of {path:?}");
+    for (name, inner) in properties {
+        same_members(&format!("{path}/{name}"), &values[name], inner);
+    }
+}
+
+#[tokio::test]
+async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_with_objects_in_place() {
+    let Some(mut installation) = story("chart life", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-shop"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let before = identity(&installation);
+    let uid = downstream_uid(&installation);
+
+    let values = "replicaCount=0,local.enabled=true,installation=blue,log.filter=debug";
+    installation.helm(&["upgrade", "drover", &chart("drover"), "--set", values]).unwrap();
+    assert!(deployment(&installation).contains("DROVER_INSTALLATION"));
+    let refused = installation.helm(&["upgrade", "drover", &chart("drover"), "--set", "replicaCount=many"]);
+    assert!(refused.unwrap_err().to_string().contains("/replicaCount"));
+    installation.helm(&["rollback", "drover", "1"]).unwrap();
+    assert!(!deployment(&installation).contains("DROVER_INSTALLATION"));
+    assert_eq!(identity(&installation), before);
+
+    let newer = charts_with_one_more_field();
+    installation.helm(&["upgrade", "drover-crds", &newer.path().display().to_string()]).unwrap();
+    let mut with_field = project("shop", &["team-shop"]);
+    with_field["spec"]["inventedLater"] = json!("yes");
+    installation.apply(&with_field.to_string()).unwrap();
+    assert_eq!(get(&installation, "project", "shop").unwrap()["spec"]["inventedLater"], "yes");
+    installation.helm(&["rollback", "drover-crds", "1"]).unwrap();
+    installation.apply(&project("shop", &["team-shop"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+
+    installation.stop_drover(End::Terminate).await.unwrap();
+    for release in ["drover", "drover-crds"] {
+        installation.helm(&["uninstall", release]).unwrap();
+    }
+    let roles = installation.kubectl(&["get", "clusterrole", "drover", "drover-platform", "--ignore-not-found"]);
+    assert_eq!(roles.unwrap(), "", "rights go");
+    assert_eq!(identity(&installation), before, "definitions and objects stay");
+    installation.helm(&["install", "drover-crds", &chart("drover-crds")]).unwrap();
+    installation.helm(&["install", "drover", &chart("drover"), "--set", "replicaCount=0"]).unwrap();
+    installation.start_drover().unwrap();
+    installation.apply(&project("shop", &["team-shop", "team-more"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    assert_eq!(identity(&installation), before);
+    assert_eq!(downstream_uid(&installation), uid, "nothing was made anew");
+}
+
+/// UIDs of what people made: these objects are the same ones.
+fn identity(installation: &Installation) -> Vec<Value> {
+    let uid = |kind, name| get(installation, kind, name).unwrap()["metadata"]["uid"].clone();
+    vec![uid("cluster", "eu"), uid("project", "shop")]
+}
+
+fn downstream_uid(installation: &Installation) -> Value {
+    downstream_namespace(installation, "eu", "team-shop").unwrap().unwrap()["metadata"]["uid"].clone()
+}
+
+fn deployment(installation: &Installation) -> String {
+    let arguments = ["get", "deployment", "drover", "--namespace=drover-system", "--output=json"];
+    installation.kubectl(&arguments).unwrap()
+}
+
+/// The chart of the definitions, in which Projects have one more field.
+fn charts_with_one_more_field() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-R").arg(format!("{}/.", chart("drover-crds"))).arg(folder.path()).status();
+    assert!(copied.unwrap().success());
+    let file: PathBuf = folder.path().join("templates/drover.dev_projects.yaml");
+    let mut definition: Value = serde_yaml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["spec"]["properties"]["inventedLater"] = json!({"type": "string"});
+    std::fs::write(&file, serde_yaml::to_string(&definition).unwrap()).unwrap();
+    folder
+}
+
+/// Somebody who may downstream what `config/rbac/downstream.yaml` says, and nothing else.
+const LIMITED: &str = "limited";
+
+#[tokio::test]
+async fn the_roles_that_ship_are_enough() {
+    let Some(mut installation) = prepared("roles", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    grant_downstream_roles(eu);
+    let kubeconfig = eu.kubeconfig_for(LIMITED, &[]).unwrap();
+    installation.store_secret("eu", &kubeconfig).unwrap();
+    installation.start_drover().unwrap();
+    let mut shop = project("shop", &["team-shop"]);
+    shop["spec"]["deletionPolicy"] = json!("Delete");
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    assert_eq!(downstream_namespace(&installation, "eu", "team-shop").unwrap(), None);
+
+    let mut eu = cluster("eu");
+    eu["spec"]["deletionPolicy"] = json!("Delete");
+    installation.apply(&eu.to_string()).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.kubectl(&["delete", "cluster", "eu", "--timeout=40s"]).unwrap();
+}
+
+fn grant_downstream_roles(plane: &drover_e2e::ControlPlane) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac/downstream.yaml");
+    kubectl_on(plane, &["create", "namespace", "drover-system"]).unwrap();
+    apply_to(plane, &std::fs::read_to_string(file).unwrap()).unwrap();
+    let user = format!("--user={LIMITED}");
+    kubectl_on(plane, &["create", "clusterrolebinding", LIMITED, "--clusterrole=drover-downstream", &user]).unwrap();
+    let binding = ["create", "rolebinding", LIMITED, "--role=drover-downstream", "--namespace=drover-system"];
+    kubectl_on(plane, &[&binding[..], &[user.as_str()]].concat()).unwrap();
+}
+
+#[tokio::test]
+async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothing() {
+    let Some(installation) = prepared("rights", &[]).await else { return };
+    let may = |verb: &str, resource: &str, namespace: &str| {
+        let subject = "--as=system:serviceaccount:drover-system:drover";
+        let namespace = format!("--namespace={namespace}");
+        // `no` is an exit code as well.
+        installation.kubectl(&["auth", "can-i", verb, resource, subject, &namespace]).is_ok()
+    };
+    assert!(may("list", "secrets", "drover-system"));
+    for (verb, resource, namespace) in [
+        ("list", "secrets", "kube-system"),
+        ("list", "secrets", "team"),
+        ("create", "secrets", "drover-system"),
+        ("create", "pods", "drover-system"),
+        ("update", "clusters.drover.dev", "team"),
+        ("create", "clusterroles.rbac.authorization.k8s.io", "team"),
+        ("impersonate", "users", "team"),
+    ] {
+        assert!(!may(verb, resource, namespace), "{verb} {resource} in {namespace}");
+    }
+}
