@@ -261,7 +261,7 @@ pub fn example(name: &str) -> Result<String> {
 }
 
 /// `DROVER_BINARY`, or what this very build made.
-fn drover_binary() -> Result<PathBuf> {
+pub fn drover_binary() -> Result<PathBuf> {
     if let Some(path) = variable("DROVER_BINARY") {
         return Ok(path.into());
     }

@@ -16,6 +16,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Run the operators against the management cluster.
     Run(RunArguments),
+    /// Bring a cluster into the fleet, with your rights on it.
+    Import(ImportArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -89,6 +91,38 @@ pub(crate) struct RunArguments {
     /// Passes at a time at one cluster.
     #[arg(long, env = "DROVER_WORKERS_PER_CLUSTER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers_per_cluster: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// Context of the cluster in your kubeconfig. Any authentication will do; none of it is stored.
+    #[arg(long)]
+    pub(crate) context: String,
+    /// Name of the Cluster, and of its Secret.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Apply the Secret and the Cluster to the management cluster. Default: print them.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Kubeconfig with the context. Default: what kubectl would use.
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Kubeconfig of the management cluster. Default: what kubectl would use.
+    #[arg(long, env = "DROVER_KUBECONFIG")]
+    pub(crate) management_kubeconfig: Option<PathBuf>,
+    /// Context of the management cluster. Default: the current one.
+    #[arg(long)]
+    pub(crate) management_context: Option<String>,
+    /// Drover's own namespace in the management cluster.
+    #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Name of the installation, after which the objects in the cluster are named. Default: the UID of the management cluster's
+    /// namespace kube-system.
+    #[arg(long, env = "DROVER_INSTALLATION")]
+    pub(crate) installation: Option<String>,
+    /// URL of the API server as Drover reaches it. Default: as your kubeconfig says.
+    #[arg(long)]
+    pub(crate) server: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod generate;
+mod import;
 mod reference;
 mod rights;
 mod run;
@@ -14,6 +15,9 @@ use command_line::{Command, CommandLine};
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
+        Command::Import(arguments) => tokio::runtime::Runtime::new()
+            .map_err(Into::into)
+            .and_then(|runtime| runtime.block_on(import::import(&arguments)).map_err(Into::into)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Charts { output } => generate::charts(&output),

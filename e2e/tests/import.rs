@@ -1,0 +1,122 @@
+//! `drover import` on real API servers.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+
+use common::{cluster, converged, downstream_namespace, get, prepared, project, reads};
+use drover_e2e::installation::{Installation, drover_binary, kubectl_on, token_kubeconfig};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_cluster_whose_kubeconfig_runs_a_program_comes_in_with_one_command_and_drover_has_only_its_own_rights() {
+    let Some(mut installation) = prepared("import", &["eu", "us"]).await else { return };
+    installation.start_drover().unwrap();
+    let person = kubeconfig_with_exec(&installation, "us");
+    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+
+    let output = import(&installation, &person, &["--name=us", "--apply"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is shown");
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    // The rest of the Cluster is the person's, who applies it as every other one.
+    let mut consenting = cluster("us");
+    consenting["metadata"]["labels"]["env"] = json!("test");
+    installation.apply(&consenting.to_string()).unwrap();
+    let mut shop = project("shop", &["team-shop"]);
+    shop["spec"]["clusters"] = json!({"names": ["us"]});
+    shop["spec"]["deletionPolicy"] = json!("Delete");
+    installation.apply(&shop.to_string()).unwrap();
+    converged(&installation, "shop").await;
+    let us = installation.cluster("us").unwrap();
+    let bindings = kubectl_on(us, &["get", "clusterrolebindings", "--output=json"]).unwrap();
+    let bindings: Value = serde_json::from_str(&bindings).unwrap();
+    let ours = bindings["items"].as_array().unwrap().iter().filter(|binding| {
+        binding["subjects"].as_array().is_some_and(|all| all.iter().any(|one| one["namespace"] == "drover-system"))
+    });
+    let roles: Vec<_> = ours.map(|binding| binding["roleRef"]["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(roles, ["drover-e2e"]);
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    assert_eq!(downstream_namespace(&installation, "us", "team-shop").unwrap(), None);
+
+    let before = versions(&installation);
+    assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
+    assert_eq!(versions(&installation), before, "a second import changes nothing");
+}
+
+#[tokio::test]
+async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_can_be_applied() {
+    let Some(installation) = prepared("import refused", &["eu", "us"]).await else { return };
+    let person = kubeconfig_with_exec(&installation, "us");
+    let refused = |arguments: &[&str]| {
+        let output = import(&installation, &person, arguments);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&["--name=us", "--apply"]).contains("drover-system/us was not made by an import"));
+    installation
+        .kubectl(&["patch", "cluster", "eu", "--type=merge", r#"--patch={"spec":{"expectedUID":"0"}}"#])
+        .unwrap();
+    assert!(refused(&["--name=eu", "--apply"]).contains("stands for another cluster"));
+    let own = installation.management.kubeconfig_path().display().to_string();
+    let context = installation.kubectl(&["config", "current-context"]).unwrap();
+    let itself = [format!("--kubeconfig={own}"), format!("--context={}", context.trim()), "--name=me".to_owned()];
+    let output = drover(&installation, &itself);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the management cluster itself"), "{output:?}");
+
+    let output = import(&installation, &person, &["--name=printed"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(installation.kubectl(&["get", "cluster", "printed"]).is_err(), "nothing is applied");
+    installation.apply(&printed).unwrap();
+    assert_eq!(get(&installation, "cluster", "printed").unwrap()["metadata"]["name"], "printed");
+    let bad = import(&installation, &person, &["--name=third", "--installation=No Label"]);
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("--installation"));
+}
+
+/// A kubeconfig of a person for the cluster `name`, in which a program prints the credential.
+fn kubeconfig_with_exec(installation: &Installation, name: &str) -> String {
+    let plane = installation.cluster(name).unwrap();
+    let mut kubeconfig: Value = serde_yaml::from_str(&token_kubeconfig(plane, "person").unwrap()).unwrap();
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": kubeconfig["users"][0]["user"]["token"]},
+    });
+    let program = plane.directory().join("login");
+    std::fs::write(&program, format!("#!/bin/sh\necho '{credential}'\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    kubeconfig["users"][0]["user"] = json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": program, "interactiveMode": "Never",
+    }});
+    kubeconfig["contexts"][0]["name"] = json!("prod");
+    let path = plane.directory().join("person.kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    path.display().to_string()
+}
+
+fn import(installation: &Installation, person: &str, arguments: &[&str]) -> Output {
+    let from = [format!("--kubeconfig={person}"), "--context=prod".to_owned()];
+    drover(installation, &from.into_iter().chain(arguments.iter().map(|&text| text.to_owned())).collect::<Vec<_>>())
+}
+
+fn drover(installation: &Installation, arguments: &[String]) -> Output {
+    let mut command = Command::new(drover_binary().unwrap());
+    command.arg("import").arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
+    command.args(["--installation=e2e"].iter().filter(|_| !arguments.iter().any(|text| text.contains("installation"))));
+    command.args(arguments).output().unwrap()
+}
+
+/// Resource versions of what an import makes; the status of the Cluster may go on.
+fn versions(installation: &Installation) -> Vec<Value> {
+    let secret = ["get", "secret", "us", "--namespace=drover-system", "--output=json"];
+    let secret: Value = serde_json::from_str(&installation.kubectl(&secret).unwrap()).unwrap();
+    let us = installation.cluster("us").unwrap();
+    let kinds = "serviceaccounts,secrets,roles,rolebindings";
+    let there = kubectl_on(us, &["get", kinds, "--namespace=drover-system", "--output=json"]).unwrap();
+    let there: Value = serde_json::from_str(&there).unwrap();
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let generation = get(installation, "cluster", "us").unwrap()["metadata"]["generation"].clone();
+    there["items"].as_array().unwrap().iter().map(version).chain([version(&secret), generation]).collect()
+}
