@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use common::{cluster, converged, downstream_namespace, get, prepared, project, reads};
-use drover_e2e::installation::{Installation, drover_binary, kubectl_on, token_kubeconfig};
+use drover_e2e::installation::{End, Installation, drover_binary, kubectl_on, token_kubeconfig};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -74,6 +74,61 @@ async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_
     assert_eq!(get(&installation, "cluster", "printed").unwrap()["metadata"]["name"], "printed");
     let bad = import(&installation, &person, &["--name=third", "--installation=No Label"]);
     assert!(String::from_utf8_lossy(&bad.stderr).contains("--installation"));
+}
+
+#[tokio::test]
+async fn what_was_imported_is_detached_without_a_trace() {
+    let Some(mut installation) = prepared("detach", &["eu", "us"]).await else { return };
+    installation.start_drover().unwrap();
+    let person = kubeconfig_with_exec(&installation, "us");
+    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    let before = traces(&installation);
+    assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    assert_ne!(traces(&installation), before);
+    installation.kubectl(&["annotate", "cluster", "us", "argocd.argoproj.io/tracking-id=fleet:x"]).unwrap();
+
+    let wrong = kubeconfig_with_exec(&installation, "eu");
+    let output = detach(&installation, &["us", &format!("--kubeconfig={wrong}"), "--context=prod"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stands for another cluster"), "{output:?}");
+    let output = detach(&installation, &["us", &format!("--kubeconfig={person}"), "--context=prod"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("Argo CD applied the Cluster us"), "{said}");
+    assert_eq!(traces(&installation), before);
+    assert!(installation.kubectl(&["get", "cluster", "us"]).is_err());
+    assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
+
+    let output = detach(&installation, &["--all"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(installation.kubectl(&["get", "clusters.drover.dev", "--output=name"]).unwrap(), "");
+    let secrets = installation.kubectl(&["get", "secret", "eu", "--namespace=drover-system", "--output=name"]);
+    assert_eq!(secrets.unwrap().trim(), "secret/eu", "a Secret that no import made is somebody's");
+}
+
+#[tokio::test]
+async fn a_detach_that_nobody_carries_out_says_so() {
+    let Some(mut installation) = prepared("detach alone", &["eu"]).await else { return };
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.stop_drover(End::Terminate).await.unwrap();
+    let output = detach(&installation, &["eu", "--timeout=2s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("is Drover running?"), "{said}");
+}
+
+/// What there is in the cluster `us` that an import may leave behind.
+fn traces(installation: &Installation) -> String {
+    let us = installation.cluster("us").unwrap();
+    let everywhere = kubectl_on(us, &["get", "clusterroles,clusterrolebindings", "--output=name"]).unwrap();
+    let kinds = "serviceaccounts,secrets,roles,rolebindings,configmaps";
+    everywhere + &kubectl_on(us, &["get", kinds, "--namespace=drover-system", "--output=name"]).unwrap()
+}
+
+fn detach(installation: &Installation, arguments: &[&str]) -> Output {
+    let mut command = Command::new(drover_binary().unwrap());
+    command.arg("detach").arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
+    command.arg("--installation=e2e").args(arguments).output().unwrap()
 }
 
 /// A kubeconfig of a person for the cluster `name`, in which a program prints the credential.

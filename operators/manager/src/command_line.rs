@@ -1,6 +1,6 @@
 //! The command line. Every setting is a flag with an environment variable beside it.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Bring a cluster into the fleet, with your rights on it.
     Import(ImportArguments),
+    /// Take clusters out of the fleet, each by its deletionPolicy, and wait until they are out.
+    Detach(DetachArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -123,6 +125,43 @@ pub(crate) struct ImportArguments {
     /// URL of the API server as Drover reaches it. Default: as your kubeconfig says.
     #[arg(long)]
     pub(crate) server: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetachArguments {
+    /// Names of the Clusters.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) names: Vec<String>,
+    /// All Clusters, as before an uninstall.
+    #[arg(long, conflicts_with = "context")]
+    pub(crate) all: bool,
+    /// How long to wait. An unreachable cluster is let go after its deletionTimeout, by default 10m.
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Context of the cluster in your kubeconfig: what an import made there is removed as well. For one Cluster at a time, also
+    /// when it is gone already.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig with the context. Default: what kubectl would use.
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Kubeconfig of the management cluster. Default: what kubectl would use.
+    #[arg(long, env = "DROVER_KUBECONFIG")]
+    pub(crate) management_kubeconfig: Option<PathBuf>,
+    /// Context of the management cluster. Default: the current one.
+    #[arg(long)]
+    pub(crate) management_context: Option<String>,
+    /// Drover's own namespace in the management cluster.
+    #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Name of the installation that was given to `drover import`.
+    #[arg(long, env = "DROVER_INSTALLATION")]
+    pub(crate) installation: Option<String>,
+}
+
+/// As the API spells durations.
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<drover_crds::ApiDuration>().map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]

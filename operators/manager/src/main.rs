@@ -1,6 +1,7 @@
 //! `drover`: the only binary. Wiring and command line, nothing else.
 
 mod command_line;
+mod detach;
 mod generate;
 mod import;
 mod reference;
@@ -15,9 +16,8 @@ use command_line::{Command, CommandLine};
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
-        Command::Import(arguments) => tokio::runtime::Runtime::new()
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(import::import(&arguments)).map_err(Into::into)),
+        Command::Import(arguments) => wait_for(import::import(&arguments)),
+        Command::Detach(arguments) => wait_for(detach::detach(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Charts { output } => generate::charts(&output),
@@ -34,4 +34,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a command that makes requests.
+fn wait_for(work: impl Future<Output = Result<(), import::ImportError>>) -> Result<(), Box<dyn Error>> {
+    Ok(tokio::runtime::Runtime::new()?.block_on(work)?)
 }

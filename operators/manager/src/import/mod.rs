@@ -23,7 +23,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::command_line::ImportArguments;
-use objects::{Access, LABEL, Names};
+use objects::Access;
+pub(crate) use objects::{LABEL, Names};
 
 /// Who applies what an import makes.
 const FIELD_MANAGER: &str = "drover-import";
@@ -31,7 +32,7 @@ const FIELD_MANAGER: &str = "drover-import";
 const TOKEN_LIMIT: Duration = Duration::from_secs(30);
 const TOKEN_PAUSE: Duration = Duration::from_millis(300);
 
-/// What keeps a cluster from being imported.
+/// What keeps a cluster from being imported or detached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     #[error("{0}: {1}")]
@@ -58,6 +59,12 @@ pub(crate) enum ImportError {
         "the Secret drover-system/{0} in the cluster got no token within 30 s: its kube-controller-manager makes it; is that running?"
     )]
     NoToken(String),
+    #[error("the Cluster {name} is not gone in time: {why}")]
+    StillThere { name: String, why: String },
+    #[error(
+        "somebody made the Cluster {0} again: remove it from where it comes from, for example from Git, and detach it again"
+    )]
+    MadeAgain(String),
     #[error(transparent)]
     Object(#[from] serde_json::Error),
     #[error(transparent)]
@@ -66,8 +73,9 @@ pub(crate) enum ImportError {
     Yaml(#[from] serde_yaml::Error),
 }
 
-const HERE: &str = "management cluster";
-const THERE: &str = "cluster to import";
+/// Words for the two clusters in messages.
+pub(crate) const HERE: &str = "management cluster";
+pub(crate) const THERE: &str = "cluster to import";
 
 /// Imports one cluster.
 pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
@@ -102,18 +110,22 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), ImportErro
     Ok(())
 }
 
-fn read_kubeconfig(path: Option<&Path>, which: &'static str) -> Result<Kubeconfig, ImportError> {
+pub(crate) fn read_kubeconfig(path: Option<&Path>, which: &'static str) -> Result<Kubeconfig, ImportError> {
     path.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(|error| ImportError::Kubeconfig(which, error))
 }
 
-async fn client(kubeconfig: Kubeconfig, context: Option<&str>, which: &'static str) -> Result<Client, ImportError> {
+pub(crate) async fn client(
+    kubeconfig: Kubeconfig,
+    context: Option<&str>,
+    which: &'static str,
+) -> Result<Client, ImportError> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let config = config.map_err(|error| ImportError::Kubeconfig(which, error))?;
     Client::try_from(config).map_err(|error| ImportError::Client(which, error))
 }
 
-async fn uid(client: &Client, which: &'static str) -> Result<String, ImportError> {
+pub(crate) async fn uid(client: &Client, which: &'static str) -> Result<String, ImportError> {
     let namespaces = Api::<Namespace>::all(client.clone());
     let found = request("get the namespace kube-system", namespaces.get("kube-system")).await;
     Ok(found.map_err(|error| ImportError::Request(which, error))?.uid().unwrap_or_default())
