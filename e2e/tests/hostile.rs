@@ -52,7 +52,12 @@ enum Harm {
     Probe,
     /// Lists and watches are as they should be; after the connection was cut another cluster answers.
     Impostor,
+    /// Every list has [`CROWD`] objects.
+    Crowd,
 }
+
+/// So many objects of one kind are more than any cluster has nodes or namespaces.
+const CROWD: usize = 100_000;
 
 /// A cluster that means harm.
 struct Hostile {
@@ -79,7 +84,7 @@ fn endless(harm: Harm) -> Body {
     let (chunk, pause) = match harm {
         Harm::Flood | Harm::Event | Harm::Probe => (Bytes::from(vec![b'x'; 64 * 1024]), Duration::ZERO),
         Harm::Drip => (Bytes::from_static(b"x"), Duration::from_secs(1)),
-        Harm::Impostor => return BodyExt::boxed(StreamBody::new(stream::pending())),
+        Harm::Impostor | Harm::Crowd => return BodyExt::boxed(StreamBody::new(stream::pending())),
     };
     let start = stream::once(async { Bytes::from_static(br#"{"kind":"List","items":[{"metadata":{"name":""#) });
     let rest = stream::repeat(chunk).then(move |chunk| async move {
@@ -123,9 +128,21 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
         _ if matches!(harm, Harm::Event | Harm::Impostor) && !watches => whole(
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
+        path if matches!(harm, Harm::Crowd) && !watches => whole(crowd(path)),
         _ => endless(harm),
     };
     Response::new(body)
+}
+
+/// A list of [`CROWD`] objects, as small as objects can be.
+fn crowd(path: &str) -> String {
+    let object = |number: usize| {
+        let metadata = json!({"name": format!("crowd-{number}"), "uid": number.to_string(), "resourceVersion": "1"});
+        json!({"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    };
+    let items: Vec<_> = (0..CROWD).map(object).collect();
+    let kind = if path.ends_with("nodes") { "NodeList" } else { "PartialObjectMetadataList" };
+    json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}).to_string()
 }
 
 /// Starts a hostile cluster, and returns its kubeconfig.
@@ -180,7 +197,7 @@ async fn harms_nobody(harm: Harm) -> Option<Installation> {
     converged(&installation, "shop").await;
     installation.store_secret("us", &kubeconfig).unwrap();
     installation.apply(&cluster("us").to_string()).unwrap();
-    let cut_off = !matches!(harm, Harm::Drip);
+    let cut_off = !matches!(harm, Harm::Drip | Harm::Crowd);
     if cut_off {
         reads(&installation, "cluster", "us", "Ready", "False/TooLarge").await;
     }
@@ -219,6 +236,17 @@ async fn one_event_or_one_probe_without_end_is_cut_off_as_well() {
 #[tokio::test]
 async fn a_cluster_that_answers_a_byte_a_second_hurts_nobody() {
     harms_nobody(Harm::Drip).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_objects_are_taken_and_hurt_nobody() {
+    let Some(mut installation) = harms_nobody(Harm::Crowd).await else { return };
+    reads(&installation, "cluster", "us", "NodesHealthy", "True/AllReady").await;
+    let nodes = get(&installation, "cluster", "us").unwrap()["status"]["nodes"].clone();
+    assert_eq!(nodes["total"], CROWD);
+    let used = memory(&mut installation);
+    println!("{CROWD} nodes and as many namespaces: drover took {used} MiB");
+    assert!(used < 500, "drover took {used} MiB");
 }
 
 /// An HTTP proxy that only knows CONNECT, and how often it was asked.
