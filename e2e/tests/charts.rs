@@ -7,6 +7,7 @@ use std::process::Command;
 
 use drover_e2e::installation::{End, Installation, apply_to, chart, kubectl_on};
 use drover_e2e::{Program, Tools, require_or_skip};
+use mlua::LuaSerdeExt as _;
 use serde_json::{Value, json};
 
 mod common;
@@ -234,5 +235,38 @@ async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothin
         ("impersonate", "users", "team"),
     ] {
         assert!(!may(verb, resource, namespace), "{verb} {resource} in {namespace}");
+    }
+}
+
+/// What Argo CD says of an object, by the script of the chart; Argo CD runs it in a Lua 5.1 as well.
+fn argocd_health(object: &Value) -> String {
+    let script = std::fs::read_to_string(Path::new(&chart("drover")).join("files/argocd-health.lua")).unwrap();
+    let lua = mlua::Lua::new();
+    lua.globals().set("obj", lua.to_value(object).unwrap()).unwrap();
+    let health: mlua::Table = lua.load(script).eval().unwrap();
+    health.get("status").unwrap()
+}
+
+#[test]
+fn argocd_reads_health_as_kstatus_does() {
+    let object = |generation: u32, conditions: Value| json!({"metadata": {"generation": generation}, "spec": {}, "status": {"observedGeneration": 2, "conditions": conditions}});
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "message": "so it is"});
+    let ready = json!([condition("Ready", "True")]);
+    let mut suspended = object(2, ready.clone());
+    suspended["spec"]["suspend"] = json!(true);
+    let mut going = object(2, ready.clone());
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-24T00:00:00Z");
+    for (object, health) in [
+        (json!({"metadata": {"generation": 1}, "status": {"observedGeneration": -1}}), "Progressing"),
+        (object(3, ready.clone()), "Progressing"),
+        (object(2, ready), "Healthy"),
+        (object(2, json!([condition("Ready", "False")])), "Degraded"),
+        (object(2, json!([condition("Ready", "False"), condition("Reconciling", "True")])), "Progressing"),
+        (object(2, json!([condition("Ready", "False"), condition("Stalled", "True")])), "Degraded"),
+        (object(2, json!([condition("Ready", "Unknown")])), "Progressing"),
+        (suspended, "Suspended"),
+        (going, "Progressing"),
+    ] {
+        assert_eq!(argocd_health(&object), health, "{object}");
     }
 }
