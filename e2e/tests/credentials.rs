@@ -84,3 +84,16 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
     reads(&installation, "cluster", "eu", "CertificatesValid", "True/Valid").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
 }
+
+#[tokio::test]
+async fn an_expired_kubeconfig_is_said_and_a_new_secret_alone_heals_it() {
+    let Some(mut installation) = prepared("expired", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    let expired = eu.kubeconfig_until(DROVER_USER, &["system:masters"], (2026, 1, 1)).unwrap();
+    installation.store_secret("eu", &expired).unwrap();
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;
+    reads(&installation, "cluster", "eu", "CredentialValid", "False/Unauthorized").await;
+    installation.store_kubeconfig("eu").unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+}
