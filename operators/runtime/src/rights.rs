@@ -88,77 +88,6 @@ pub fn role(rules: impl IntoIterator<Item = Rule>) -> Vec<PolicyRule> {
     role
 }
 
-/// What `needed` asks for and `granted` does not give, as `get configmaps` or `patch projects.drover.dev`, sorted.
-#[must_use]
-pub fn missing(needed: &[PolicyRule], granted: &[PolicyRule]) -> Vec<String> {
-    let mut missing = BTreeSet::new();
-    for rule in needed {
-        let group = rule.api_groups.iter().flatten().next().map_or("", String::as_str);
-        for verb in &rule.verbs {
-            let wanted = |kind, what| Wanted { verb, kind, what, names: rule.resource_names.as_deref() };
-            let resources = rule.resources.iter().flatten().map(|resource| wanted(Kind::Resource(group), resource));
-            let paths = rule.non_resource_urls.iter().flatten().map(|path| wanted(Kind::Path, path));
-            missing.extend(
-                resources
-                    .chain(paths)
-                    .filter(|wanted| !granted.iter().any(|rule| wanted.is_given_by(rule)))
-                    .map(|wanted| wanted.to_string()),
-            );
-        }
-    }
-    missing.into_iter().collect()
-}
-
-/// One verb on one thing.
-struct Wanted<'rule> {
-    verb: &'rule str,
-    kind: Kind<'rule>,
-    what: &'rule str,
-    names: Option<&'rule [String]>,
-}
-
-/// What a rule is about.
-#[derive(Clone, Copy)]
-enum Kind<'rule> {
-    /// A resource of this API group.
-    Resource(&'rule str),
-    Path,
-}
-
-impl Wanted<'_> {
-    fn is_given_by(&self, rule: &PolicyRule) -> bool {
-        let has =
-            |texts: &Option<Vec<String>>, text: &str| texts.iter().flatten().any(|given| given == "*" || given == text);
-        let verb = rule.verbs.iter().any(|given| given == "*" || given == self.verb);
-        verb && match self.kind {
-            Kind::Resource(group) => {
-                has(&rule.api_groups, group) && has(&rule.resources, self.what) && self.names_are_in(rule)
-            }
-            Kind::Path => rule.non_resource_urls.iter().flatten().any(|given| match given.strip_suffix('*') {
-                Some(beginning) => self.what.starts_with(beginning),
-                None => given == self.what,
-            }),
-        }
-    }
-
-    fn names_are_in(&self, rule: &PolicyRule) -> bool {
-        match rule.resource_names.as_deref() {
-            None | Some([]) => true,
-            Some(given) => self.names.is_some_and(|names| names.iter().all(|name| given.contains(name))),
-        }
-    }
-}
-
-impl std::fmt::Display for Wanted<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} {}", self.verb, self.what)?;
-        match self.kind {
-            Kind::Resource(group) if !group.is_empty() => write!(formatter, ".{group}"),
-            _ => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,10 +99,6 @@ mod tests {
         Rule::read_paths(&["/readyz"]),
     ];
 
-    fn granted(rules: &[Rule]) -> Vec<String> {
-        missing(&role(NEEDED), &role(rules.iter().copied()))
-    }
-
     #[test]
     fn a_role_names_each_resource_once() {
         let rules = role(NEEDED);
@@ -181,21 +106,5 @@ mod tests {
         assert_eq!(rules[0].verbs, ["create", "get", "list", "watch"]);
         assert_eq!(rules[1].resource_names.as_deref(), Some(&["drover".to_owned()][..]));
         assert_eq!(rules[2].non_resource_urls.as_deref(), Some(&["/readyz".to_owned()][..]));
-    }
-
-    #[test]
-    fn a_role_has_what_it_has() {
-        assert_eq!(granted(&NEEDED), Vec::<String>::new());
-        let all = [Rule::on("*", &["*"], &["*"]), Rule::read_paths(&["*"])];
-        assert_eq!(granted(&all), Vec::<String>::new());
-        assert_eq!(granted(&NEEDED[1..]), ["get namespaces", "list namespaces", "watch namespaces"]);
-        assert_eq!(granted(&NEEDED[..3]), ["get /readyz"]);
-    }
-
-    #[test]
-    fn a_right_on_some_names_is_no_right_on_all() {
-        let named = |names| [NEEDED[0], NEEDED[1].named(names), NEEDED[2].named(names), NEEDED[3]];
-        assert_eq!(granted(&named(&["drover"])), ["create namespaces"]);
-        assert_eq!(granted(&named(&["another"])), ["create namespaces", "delete deployments.apps"]);
     }
 }
