@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use drover_e2e::certificates::{Authority, kubeconfig};
-use drover_e2e::installation::{DROVER_USER, Installation, eventually};
+use drover_e2e::installation::{DROVER_USER, Installation, drover_binary, eventually};
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
@@ -300,10 +300,27 @@ async fn a_proxy_in_the_kubeconfig_is_used_and_its_password_shows_nowhere() {
     installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
     converged(&installation, "shop").await;
     assert!(asked.load(Ordering::Relaxed) > 0, "the proxy was not asked");
+    import_through_the_proxy(&installation, &through(&format!("http://user:s3cr3t@{address}")), &asked).await;
     let shown = eventually("the status", SOON, async || Ok(Some(get(&installation, "cluster", "eu")?))).await.unwrap();
     for text in [shown.to_string(), installation.drover_log()] {
         assert!(!text.contains("s3cr3t") && !text.contains("guess"), "{text}");
     }
+}
+
+/// A person whose kubeconfig names a proxy imports by it, and what is stored names it as well.
+async fn import_through_the_proxy(installation: &Installation, person: &str, asked: &AtomicUsize) {
+    let before = asked.load(Ordering::Relaxed);
+    let path = installation.management.directory().join("person.kubeconfig");
+    std::fs::write(&path, person).unwrap();
+    let context = person.lines().find_map(|line| line.strip_prefix("current-context: ")).unwrap();
+    let mut command = std::process::Command::new(drover_binary().unwrap());
+    command.args(["import", "--name=printed", "--context", context, "--kubeconfig"]).arg(&path);
+    command.arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
+    // The proxy runs on this thread.
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(asked.load(Ordering::Relaxed) > before, "the import went another way");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("proxy-url"));
 }
 
 /// What is asked of whoever answers, before it is known who that is.

@@ -91,6 +91,9 @@ async fn what_was_imported_is_detached_without_a_trace() {
     let wrong = kubeconfig_with_exec(&installation, "eu");
     let output = detach(&installation, &["us", &format!("--kubeconfig={wrong}"), "--context=prod"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("stands for another cluster"), "{output:?}");
+    let mistyped = detach(&installation, &["uss", &format!("--kubeconfig={person}"), "--context=prod"]);
+    let said = String::from_utf8_lossy(&mistyped.stderr);
+    assert!(said.contains("the Cluster us, which stays in the fleet"), "{said}");
     let output = detach(&installation, &["us", &format!("--kubeconfig={person}"), "--context=prod"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
@@ -104,6 +107,27 @@ async fn what_was_imported_is_detached_without_a_trace() {
     assert_eq!(installation.kubectl(&["get", "clusters.drover.dev", "--output=name"]).unwrap(), "");
     let secrets = installation.kubectl(&["get", "secret", "eu", "--namespace=drover-system", "--output=name"]);
     assert_eq!(secrets.unwrap().trim(), "secret/eu", "a Secret that no import made is somebody's");
+}
+
+#[tokio::test]
+async fn a_detach_that_was_cut_off_is_ended_by_the_next_one() {
+    let Some(mut installation) = prepared("detach again", &["us"]).await else { return };
+    installation.start_drover().unwrap();
+    let person = kubeconfig_with_exec(&installation, "us");
+    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    let before = traces(&installation);
+    assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
+    // So far it came: the Cluster is gone, and nothing else.
+    installation.kubectl(&["delete", "cluster", "us", "--timeout=40s"]).unwrap();
+    let output = detach(&installation, &["us", &format!("--kubeconfig={person}"), "--context=prod"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(traces(&installation), before);
+    assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
+    // And by `--all`, which knows no names any more.
+    assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
+    installation.kubectl(&["delete", "cluster", "us", "--timeout=40s"]).unwrap();
+    assert!(detach(&installation, &["--all"]).status.success());
+    assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
 }
 
 #[tokio::test]

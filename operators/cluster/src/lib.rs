@@ -40,7 +40,8 @@ pub use validity::Validity;
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
 
-/// What this operator needs: the Clusters and their status, the nodes, and to remove Drover's namespace when it leaves.
+/// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, and then
+/// to remove Drover's namespace.
 pub const RIGHTS: Rights = Rights {
     management: &[
         Rule::on("drover.dev", &["clusters"], READ),
@@ -49,6 +50,7 @@ pub const RIGHTS: Rights = Rights {
     own_namespace: &[],
     downstream: &[
         Rule::on("", &["nodes"], READ),
+        Rule::on("", &["namespaces"], &["list"]),
         Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
     ],
     downstream_namespace: &[],

@@ -63,10 +63,11 @@ pub(crate) fn dialled(access: &Access, line: &Arc<Line>) -> Result<Client, kube:
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-/// A client for the management cluster, over one HTTP/2 connection as for every other cluster.
-pub fn connect(config: &Config) -> Result<Client, kube::Error> {
+/// A client for a cluster that is trusted, such as the management cluster, over one HTTP/2 connection as for every other
+/// cluster. `proxy_url` is that of its kubeconfig; without one the environment says.
+pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, kube::Error> {
     let config = with_agent(config);
-    let proxy = Proxy::to(&config.cluster_url, None);
+    let proxy = Proxy::to(&config.cluster_url, proxy_url);
     let http = http(&config, proxy, None)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

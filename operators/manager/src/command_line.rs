@@ -106,25 +106,11 @@ pub(crate) struct ImportArguments {
     /// Apply the Secret and the Cluster to the management cluster. Default: print them.
     #[arg(long)]
     pub(crate) apply: bool,
-    /// Kubeconfig with the context. Default: what kubectl would use.
-    #[arg(long)]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Kubeconfig of the management cluster. Default: what kubectl would use.
-    #[arg(long, env = "DROVER_KUBECONFIG")]
-    pub(crate) management_kubeconfig: Option<PathBuf>,
-    /// Context of the management cluster. Default: the current one.
-    #[arg(long)]
-    pub(crate) management_context: Option<String>,
-    /// Drover's own namespace in the management cluster.
-    #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
-    pub(crate) namespace: String,
-    /// Name of the installation, after which the objects in the cluster are named. Default: the UID of the management cluster's
-    /// namespace kube-system.
-    #[arg(long, env = "DROVER_INSTALLATION")]
-    pub(crate) installation: Option<String>,
     /// URL of the API server as Drover reaches it. Default: as your kubeconfig says.
     #[arg(long)]
     pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) membership: MembershipArguments,
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +128,13 @@ pub(crate) struct DetachArguments {
     /// when it is gone already.
     #[arg(long)]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) membership: MembershipArguments,
+}
+
+/// How the two clusters of a membership are reached, and by which names.
+#[derive(Debug, Args)]
+pub(crate) struct MembershipArguments {
     /// Kubeconfig with the context. Default: what kubectl would use.
     #[arg(long)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -154,7 +147,8 @@ pub(crate) struct DetachArguments {
     /// Drover's own namespace in the management cluster.
     #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
     pub(crate) namespace: String,
-    /// Name of the installation that was given to `drover import`.
+    /// Name of the installation, after which the objects in the cluster are named. Default: the UID of the management cluster's
+    /// namespace kube-system.
     #[arg(long, env = "DROVER_INSTALLATION")]
     pub(crate) installation: Option<String>,
 }

@@ -1,9 +1,9 @@
 //! `drover`: the only binary. Wiring and command line, nothing else.
 
 mod command_line;
-mod detach;
 mod generate;
-mod import;
+mod identity;
+mod membership;
 mod reference;
 mod rights;
 mod run;
@@ -16,8 +16,8 @@ use command_line::{Command, CommandLine};
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
-        Command::Import(arguments) => wait_for(import::import(&arguments)),
-        Command::Detach(arguments) => wait_for(detach::detach(&arguments)),
+        Command::Import(arguments) => wait_for(membership::import(&arguments)),
+        Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Charts { output } => generate::charts(&output),
@@ -37,6 +37,6 @@ fn main() -> ExitCode {
 }
 
 /// Runs a command that makes requests.
-fn wait_for(work: impl Future<Output = Result<(), import::ImportError>>) -> Result<(), Box<dyn Error>> {
+fn wait_for(work: impl Future<Output = Result<(), membership::MembershipError>>) -> Result<(), Box<dyn Error>> {
     Ok(tokio::runtime::Runtime::new()?.block_on(work)?)
 }

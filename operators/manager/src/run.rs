@@ -22,9 +22,8 @@ use drover_runtime::{
     request::request,
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
-use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
+    Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use prometheus_client::registry::Registry;
@@ -34,7 +33,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::command_line::{LogFormat, OperatorName, RunArguments};
+use crate::{
+    command_line::{LogFormat, OperatorName, RunArguments},
+    identity::cluster_uid,
+};
 
 /// What keeps `drover run` from doing its work.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +161,7 @@ async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError
         None => Config::infer().await?,
     };
     config.default_retry = false;
-    Ok(drover_fleet::connect(&config)?)
+    Ok(drover_fleet::connect(&config, None)?)
 }
 
 /// The name under which clusters are claimed: the one that was given, else the identity of the management cluster.
@@ -167,10 +169,9 @@ async fn installation(arguments: &RunArguments, client: &Client) -> String {
     if let Some(name) = arguments.installation.clone().filter(|name| !name.is_empty()) {
         return name;
     }
-    let namespaces = Api::<Namespace>::all(client.clone());
     loop {
-        match request("get the namespace kube-system", namespaces.get_metadata("kube-system")).await {
-            Ok(found) => return found.metadata.uid.unwrap_or_default(),
+        match cluster_uid(client).await {
+            Ok(uid) => return uid,
             Err(error) => {
                 tracing::warn!(%error, cause = ?error, "the name of this installation is not known yet");
                 tokio::time::sleep(CONTACT_PAUSE).await;

@@ -12,18 +12,23 @@ use serde_json::{Value, json};
 use crate::{command_line::OperatorName, rights::Rules};
 
 /// On everything that an import makes. Not Drover's own label: the namespace must not look as if Drover had made it.
-pub(crate) const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "drover-import");
+pub(super) const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "drover-import");
+
+/// Whether an import made this object.
+pub(super) fn is_imported(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().and_then(|labels| labels.get(LABEL.0)).is_some_and(|value| value == LABEL.1)
+}
 
 /// What the objects in the imported cluster are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names {
+pub(super) struct Names {
     /// The `ServiceAccount`, its token, the Role and the bindings, as one installation has them.
-    pub(crate) account: String,
+    pub(super) account: String,
 }
 
 impl Names {
     /// After the installation, so that two of them do not meet in one cluster.
-    pub(crate) fn of(installation: &str) -> Result<Self, String> {
+    pub(super) fn of(installation: &str) -> Result<Self, String> {
         let is_label = |text: &str| text.chars().all(|each| matches!(each, 'a'..='z' | '0'..='9' | '-'));
         if installation.is_empty() || installation.len() > 50 || !is_label(installation) {
             return Err(format!(
@@ -35,7 +40,7 @@ impl Names {
 }
 
 /// What an import makes in the cluster: the namespace, and what is applied in it and beside it.
-pub(crate) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
+pub(super) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
     let Names { account } = names;
     let rules = Rules::of(OperatorName::value_variants());
     let metadata = ObjectMeta { name: Some(DROVER_NAMESPACE.to_owned()), ..ObjectMeta::default() };
@@ -61,7 +66,7 @@ pub(crate) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
 }
 
 /// What an import makes in the management cluster.
-pub(crate) fn management_half(name: &str, namespace: &str, kubeconfig: &Value) -> [Value; 2] {
+pub(super) fn management_half(name: &str, namespace: &str, kubeconfig: &Value) -> [Value; 2] {
     let labels = json!({LABEL.0: LABEL.1});
     [
         json!({
@@ -78,7 +83,7 @@ pub(crate) fn management_half(name: &str, namespace: &str, kubeconfig: &Value) -
 
 /// How the API server is reached, without a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Access {
+pub(super) struct Access {
     server: String,
     authority: String,
     proxy_url: Option<String>,
@@ -88,7 +93,7 @@ pub(crate) struct Access {
 impl Access {
     /// As the person reaches it by `context`, except for `server`. The authority is the person's, or else `of_accounts`, the one
     /// that the cluster itself gives to service accounts.
-    pub(crate) fn of(
+    pub(super) fn of(
         person: &Kubeconfig,
         context: &str,
         server: Option<&str>,
@@ -114,7 +119,7 @@ impl Access {
     }
 
     /// A kubeconfig with everything inline.
-    pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> Value {
+    pub(super) fn kubeconfig(&self, name: &str, token: &str) -> Value {
         let mut cluster = serde_json::Map::new();
         cluster.insert("server".to_owned(), json!(self.server));
         cluster.insert("certificate-authority-data".to_owned(), json!(self.authority));
@@ -129,13 +134,14 @@ impl Access {
     }
 }
 
-fn cluster<'person>(person: &'person Kubeconfig, context: &str) -> Option<&'person Cluster> {
+/// The cluster behind a context.
+pub(super) fn cluster<'person>(person: &'person Kubeconfig, context: &str) -> Option<&'person Cluster> {
     let Context { cluster, .. } = person.contexts.iter().find(|named| named.name == context)?.context.as_ref()?;
     person.clusters.iter().find(|named| named.name == *cluster)?.cluster.as_ref()
 }
 
 /// Bytes as base64, as the API spells them.
-pub(crate) fn base64(bytes: &ByteString) -> Result<String, serde_json::Error> {
+pub(super) fn base64(bytes: &ByteString) -> Result<String, serde_json::Error> {
     serde_json::from_value(serde_json::to_value(bytes)?)
 }
 

@@ -1,0 +1,109 @@
+//! `drover import`: brings a cluster in, whatever the person's authentication is.
+//!
+//! Downstream it makes a `ServiceAccount` with exactly the rights that Drover's crates state, and a token for it; in the
+//! management cluster a kubeconfig Secret with that token, and the Cluster. It may be repeated: that refreshes the rights.
+
+use std::time::Duration;
+
+use drover_crds::{Cluster, names::DROVER_NAMESPACE};
+use drover_runtime::{ApiError, request::request};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Namespace, Secret},
+};
+use kube::{Api, api::PostParams};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    MembershipError,
+    objects::{self, Access, Names},
+    side::{FIELD_MANAGER, Side},
+};
+use crate::command_line::ImportArguments;
+
+/// How long the token controller of the cluster may take.
+const TOKEN_LIMIT: Duration = Duration::from_secs(30);
+const TOKEN_PAUSE: Duration = Duration::from_millis(300);
+
+/// Imports one cluster.
+pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), MembershipError> {
+    let ImportArguments { context, name, server, membership, .. } = arguments;
+    let (downstream, person) = Side::downstream(membership, context).await?;
+    let management = Side::management(membership).await?;
+    let (uid, own_uid) = (downstream.uid().await?, management.uid().await?);
+    if uid == own_uid {
+        return Err(MembershipError::ManagementCluster(context.clone()));
+    }
+    refuse_another(&management, arguments, &uid).await?;
+
+    let names = Names::of(membership.installation.as_deref().unwrap_or(&own_uid)).map_err(MembershipError::Input)?;
+    apply_downstream(&downstream, &names).await?;
+    let (token, authority) = token(&downstream, &names).await?;
+    let access = Access::of(&person, context, server.as_deref(), authority).map_err(MembershipError::Input)?;
+    let half = objects::management_half(name, &membership.namespace, &access.kubeconfig(name, &token));
+    if !arguments.apply {
+        eprintln!("drover: what follows holds a credential of the cluster; `--apply` applies it without showing it");
+        for object in &half {
+            print!("---\n{}", serde_yaml::to_string(object)?);
+        }
+        return Ok(());
+    }
+    for object in half {
+        management.apply(&object).await?;
+    }
+    eprintln!("drover: see how it stands: kubectl get cluster.drover.dev {name}");
+    Ok(())
+}
+
+/// What stands under these names already must be an earlier import of the same cluster.
+async fn refuse_another(management: &Side, arguments: &ImportArguments, found: &str) -> Result<(), MembershipError> {
+    let (name, namespace) = (&arguments.name, &arguments.membership.namespace);
+    let clusters = Api::<Cluster>::all(management.client.clone());
+    let cluster = management.ask(format!("get the Cluster {name}"), clusters.get_opt(name)).await?;
+    let known = cluster.and_then(|cluster| cluster.spec.expected_uid.or(cluster.status?.cluster_uid));
+    if let Some(known) = known.filter(|known| known != found) {
+        return Err(MembershipError::AnotherCluster { name: name.clone(), known, found: found.to_owned() });
+    }
+    let secrets = Api::<Secret>::namespaced(management.client.clone(), namespace);
+    let what = format!("get the Secret {namespace}/{name}");
+    let secret = management.ask(what, secrets.get_metadata_opt(name)).await?;
+    if secret.is_some_and(|secret| !objects::is_imported(&secret.metadata)) {
+        return Err(MembershipError::ForeignSecret { namespace: namespace.clone(), name: name.clone() });
+    }
+    Ok(())
+}
+
+async fn apply_downstream(downstream: &Side, names: &Names) -> Result<(), MembershipError> {
+    let (namespace, others) = objects::downstream_half(names);
+    // Only made, never applied: it may be somebody's whose labels are to stay.
+    let namespaces = Api::<Namespace>::all(downstream.client.clone());
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match request("create the namespace drover-system", namespaces.create(&parameters, &namespace)).await {
+        Ok(_) => {}
+        Err(ApiError::Refused { status, .. }) if status.is_already_exists() => {}
+        Err(error) => return downstream.said(Err(error)),
+    }
+    for object in others {
+        downstream.apply(&object).await?;
+    }
+    Ok(())
+}
+
+/// The token that the cluster made for the `ServiceAccount`, and the authority that signs its API server, in base64.
+async fn token(downstream: &Side, names: &Names) -> Result<(String, Option<String>), MembershipError> {
+    let account = &names.account;
+    let secrets = Api::<Secret>::namespaced(downstream.client.clone(), DROVER_NAMESPACE);
+    let started = Instant::now();
+    loop {
+        let secret = downstream.ask(format!("get the Secret drover-system/{account}"), secrets.get(account)).await?;
+        let data = secret.data.unwrap_or_default();
+        if let Some(ByteString(token)) = data.get("token") {
+            let authority = data.get("ca.crt").map(objects::base64).transpose()?;
+            return Ok((String::from_utf8_lossy(token).into_owned(), authority));
+        }
+        if started.elapsed() > TOKEN_LIMIT {
+            return Err(MembershipError::NoToken(account.clone()));
+        }
+        sleep(TOKEN_PAUSE).await;
+    }
+}
