@@ -72,6 +72,17 @@ async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_
     assert!(installation.kubectl(&["get", "cluster", "printed"]).is_err(), "nothing is applied");
     installation.apply(&printed).unwrap();
     assert_eq!(get(&installation, "cluster", "printed").unwrap()["metadata"]["name"], "printed");
+    let nobody = std::fs::read_to_string(&person)
+        .unwrap()
+        .replace(&installation.cluster("us").unwrap().endpoint(), "https://127.0.0.1:1");
+    let elsewhere = format!("{person}.elsewhere");
+    std::fs::write(&elsewhere, nobody).unwrap();
+    let output = import(&installation, &elsewhere, &["--name=third"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("downstream cluster: cannot get the namespace kube-system") && said.contains("refused"),
+        "{said}"
+    );
     let bad = import(&installation, &person, &["--name=third", "--installation=No Label"]);
     assert!(String::from_utf8_lossy(&bad.stderr).contains("--installation"));
 }

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("drover: {error}");
+            eprintln!("drover: {}", with_cause(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -39,4 +39,15 @@ fn main() -> ExitCode {
 /// Runs a command that makes requests.
 fn wait_for(work: impl Future<Output = Result<(), membership::MembershipError>>) -> Result<(), Box<dyn Error>> {
     Ok(tokio::runtime::Runtime::new()?.block_on(work)?)
+}
+
+/// The error, and what is at the bottom of it if it does not say so itself: whoever sits at a terminal has no log to look at.
+fn with_cause(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let mut deepest = error;
+    while let Some(inner) = deepest.source() {
+        deepest = inner;
+    }
+    let cause = deepest.to_string();
+    if text.contains(&cause) { text } else { format!("{text}: {cause}") }
 }

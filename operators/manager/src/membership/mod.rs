@@ -19,7 +19,7 @@ pub(crate) enum MembershipError {
     #[error("{0}: the connection cannot be prepared: {1}")]
     Client(&'static str, kube::Error),
     #[error("{0}: {1}")]
-    Request(&'static str, ApiError),
+    Request(&'static str, #[source] ApiError),
     #[error(
         "the context {0} leads to the management cluster itself: apply a Cluster named `local` with `connection: {{local: {{}}}}` instead"
     )]
