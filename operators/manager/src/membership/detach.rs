@@ -56,7 +56,12 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
     wait(&management, &clusters, &chosen, *timeout).await?;
     delete_secrets(&management, arguments, &others).await?;
     let Some(downstream) = downstream else {
-        eprintln!("drover: `drover detach NAME --context CONTEXT` also removes what an import made in that cluster");
+        for cluster in &chosen {
+            let name = cluster.name_any();
+            eprintln!(
+                "drover: `drover detach {name} --context CONTEXT` removes what an import made in the cluster itself"
+            );
+        }
         return Ok(());
     };
     let installation = match &membership.installation {
