@@ -26,6 +26,7 @@ use arguments::Layout;
 pub use backup::Revisions;
 pub use component::{Component, Components};
 pub use detached::{DetachedControlPlane, down};
+pub use faults::SlowEtcd;
 pub use nodes::NODE_SELECTOR;
 use ports::Ports;
 
@@ -38,6 +39,9 @@ pub enum DataDirectory {
     /// This directory, kept at the end; a later start from it finds the same data and the same authority.
     Given(PathBuf),
 }
+
+/// 8 GiB, the most that etcd's manual suggests.
+const AMPLE_ETCD_QUOTA: u64 = 8 << 30;
 
 /// What control plane to start.
 #[derive(Debug, Clone)]
@@ -52,6 +56,8 @@ pub struct Options {
     pub apiserver_arguments: Vec<String>,
     /// More controllers, such as `node-lifecycle-controller`.
     pub additional_controllers: Vec<String>,
+    /// How many bytes etcd may hold before it takes no more writes.
+    pub etcd_quota: u64,
     /// Where the data is.
     pub data_directory: DataDirectory,
     /// How long each component may take to become ready.
@@ -68,6 +74,7 @@ impl Options {
             audit: false,
             apiserver_arguments: Vec::new(),
             additional_controllers: Vec::new(),
+            etcd_quota: AMPLE_ETCD_QUOTA,
             data_directory: DataDirectory::Temporary,
             start_timeout: Duration::from_mins(1),
         }

@@ -195,6 +195,15 @@ pub enum Error {
     /// An existing cluster is wanted but not named.
     #[error("USE_EXISTING_CLUSTER=true needs KUBECONFIG to name a kubeconfig file")]
     NoKubeconfig,
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A certificate or key could not be read.
+    #[error("cannot read a certificate or key: {0}")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// The URL of an API server makes no sense.
+    #[error("cannot use the URL of the API server: {0}")]
+    Url(#[from] http::uri::InvalidUri),
     /// A kubeconfig could not be used.
     #[error("cannot use the kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),

@@ -10,6 +10,7 @@ use drover_crds::names::DROVER_NAMESPACE;
 use serde_json::json;
 
 use crate::error::{Error, FileContext, Result};
+use crate::http_proxy::HttpProxy;
 use crate::process::{Process, Specification};
 use crate::tools::variable;
 use crate::{Components, ControlPlane, Options};
@@ -47,6 +48,8 @@ pub struct Installation {
     started: usize,
     components: Components,
     audit: bool,
+    /// Through which `drover` reaches the management cluster; without one, directly.
+    pub way: Option<HttpProxy>,
     /// Under which clusters are claimed. It outlives the management cluster. Empty: `drover` is given none.
     pub name: String,
 }
@@ -66,7 +69,8 @@ impl Installation {
         }
         let Plan { components, audit, .. } = *plan;
         let name = DEFAULT_NAME.to_owned();
-        let installation = Self { management, downstream, replicas: Vec::new(), started: 0, components, audit, name };
+        let (replicas, way) = (Vec::new(), None);
+        let installation = Self { management, downstream, replicas, started: 0, components, audit, way, name };
         installation.install()?;
         Ok(installation)
     }
@@ -138,7 +142,8 @@ impl Installation {
         let directory = self.management.directory();
         let kubeconfig = directory.join("drover.kubeconfig");
         let token = self.kubectl(&["create", "token", "drover", "--namespace", DROVER_NAMESPACE, "--duration=2h"])?;
-        let text = self.management.kubeconfig_with_token(token.trim());
+        let direct = || self.management.kubeconfig_with_token(token.trim());
+        let text = self.way.as_ref().map_or_else(direct, |proxy| proxy.kubeconfig(token.trim()));
         std::fs::write(&kubeconfig, text).on("write", &kubeconfig)?;
         self.started += 1;
         let mut arguments = vec!["run".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
@@ -214,13 +219,14 @@ pub fn apply_to(plane: &ControlPlane, text: &str) -> Result<()> {
     finished("kubectl apply", &child.wait_with_output().map_err(failed)?).map(drop)
 }
 
-/// Makes the service account `account` in the namespace default of a control plane a cluster administrator, and returns
-/// a kubeconfig with a new token of it.
-pub fn token_kubeconfig(plane: &ControlPlane, account: &str) -> Result<String> {
-    let metadata = json!({"name": account, "namespace": "default"});
-    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": "default"});
+/// Makes the service account `account` in a namespace of a control plane a cluster administrator, and returns a new token of
+/// it. Both are created when they are not there.
+pub fn administrator_token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
+    let metadata = json!({"name": account, "namespace": namespace});
+    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
     for object in [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": account},
@@ -229,8 +235,8 @@ pub fn token_kubeconfig(plane: &ControlPlane, account: &str) -> Result<String> {
     ] {
         apply_to(plane, &object.to_string())?;
     }
-    let token = kubectl_on(plane, &["create", "token", account, "--namespace=default", "--duration=2h"])?;
-    Ok(plane.kubeconfig_with_token(token.trim()))
+    let token = kubectl_on(plane, &["create", "token", account, "--namespace", namespace, "--duration=2h"])?;
+    Ok(token.trim().to_owned())
 }
 
 /// Runs kubectl on a control plane and returns what it prints.

@@ -10,6 +10,7 @@ pub mod control_plane;
 pub mod demo;
 mod error;
 pub mod existing;
+pub mod http_proxy;
 pub mod installation;
 pub mod process;
 pub mod proxy;

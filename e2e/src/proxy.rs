@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{self, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 
 const BUFFER: usize = 16 * 1024;
 const REBIND_PAUSE: Duration = Duration::from_millis(20);
+/// How much later every piece of a slow link arrives, in both directions.
+const SLOWNESS: Duration = Duration::from_millis(150);
+/// A connection to loopback that takes longer waits for a place in the queue.
+const QUEUE_IS_FULL: Duration = Duration::from_millis(100);
 
 /// What happens to connections, open and new ones alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +25,12 @@ pub enum Mode {
     Pass,
     /// Open ones are closed in good order, new ones are refused.
     Refuse,
-    /// They stay open, new ones open, and nothing passes: a firewall that drops packets.
+    /// They stay open, new ones open, and nothing passes: TLS is never answered.
     Hang,
+    /// Open ones stay open and nothing passes, new ones never open: a firewall that drops packets.
+    HangInDial,
+    /// Everything passes, piece by piece, each after a pause.
+    Slow,
     /// They are reset: a machine that crashed and is back.
     Reset,
 }
@@ -68,11 +76,14 @@ impl Drop for Proxy {
 async fn accept(mut listener: TcpListener, address: SocketAddr, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
     let mut connections = JoinSet::new();
     loop {
-        if *mode.borrow_and_update() == Mode::Refuse {
+        let now = *mode.borrow_and_update();
+        if matches!(now, Mode::Refuse | Mode::HangInDial) {
             drop(listener);
-            if mode.wait_for(|mode| *mode != Mode::Refuse).await.is_err() {
+            let full = if now == Mode::HangInDial { full_queue(address).await.ok() } else { None };
+            if mode.wait_for(|mode| *mode != now).await.is_err() {
                 return;
             }
+            drop(full);
             listener = bind_again(address).await;
         }
         tokio::select! {
@@ -93,6 +104,19 @@ async fn bind_again(address: SocketAddr) -> TcpListener {
         }
         tokio::time::sleep(REBIND_PAUSE).await;
     }
+}
+
+/// A listener that accepts nobody and whose queue is full, so that the system drops what wants to connect.
+async fn full_queue(address: SocketAddr) -> io::Result<(TcpListener, Vec<TcpStream>)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(1)?;
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(QUEUE_IS_FULL, TcpStream::connect(address)).await {
+        waiting.push(connected?);
+    }
+    Ok((listener, waiting))
 }
 
 async fn connect(mut client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
@@ -116,8 +140,10 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut mode: watch::Re
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = from.read(&mut buffer).await?;
-        if mode.wait_for(|mode| *mode == Mode::Pass).await.is_err() {
-            return Ok(());
+        match mode.wait_for(|mode| matches!(mode, Mode::Pass | Mode::Slow)).await.map(|mode| *mode) {
+            Ok(Mode::Slow) => tokio::time::sleep(SLOWNESS).await,
+            Ok(_) => {}
+            Err(_) => return Ok(()),
         }
         match buffer.get(..count) {
             Some(bytes) if !bytes.is_empty() => to.write_all(bytes).await?,
@@ -161,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_and_after_every_fault_they_pass_again() {
         let (proxy, _server) = echo().await;
-        for fault in [Mode::Refuse, Mode::Hang, Mode::Reset] {
+        for fault in [Mode::Refuse, Mode::Hang, Mode::HangInDial, Mode::Slow, Mode::Reset] {
             proxy.set(fault);
             proxy.set(Mode::Pass);
             let passed =
@@ -198,5 +224,27 @@ mod tests {
         round_trip(&mut open).await.unwrap();
         proxy.set(Mode::Reset);
         assert_eq!(open.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_hangs_never_opens_and_open_connections_lose_nothing() {
+        let (proxy, _server) = echo().await;
+        let mut open = TcpStream::connect(proxy.address()).await.unwrap();
+        round_trip(&mut open).await.unwrap();
+        proxy.set(Mode::HangInDial);
+        assert!(timeout(Duration::from_millis(300), round_trip(&mut open)).await.is_err());
+        let dial = timeout(Duration::from_millis(300), TcpStream::connect(proxy.address())).await;
+        assert!(dial.is_err(), "{dial:?}");
+        proxy.set(Mode::Pass);
+        assert_eq!(open.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_slow_link_takes_its_time() {
+        let (proxy, _server) = echo().await;
+        proxy.set(Mode::Slow);
+        let started = std::time::Instant::now();
+        new_round_trip(&proxy).await.unwrap();
+        assert!(started.elapsed() >= 2 * SLOWNESS);
     }
 }

@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use drover_e2e::installation::{DROVER_USER, Installation, eventually, kubectl_on, token_kubeconfig};
+use drover_e2e::installation::{DROVER_USER, Installation, administrator_token, eventually, kubectl_on};
 use k8s_openapi::jiff;
 use serde_json::json;
 
@@ -37,7 +37,9 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
         events.iter().filter(created).filter(|event| event.user == user).count()
     };
 
-    installation.store_secret("eu", &token_kubeconfig(eu, "rotated").unwrap()).unwrap();
+    installation
+        .store_secret("eu", &eu.kubeconfig_with_token(&administrator_token(eu, "default", "rotated").unwrap()))
+        .unwrap();
     let meanwhile = time_to_heal(&installation, "eu").await;
     assert!(meanwhile < Duration::from_secs(10), "{meanwhile:?}");
     eventually("only the server's certificate is left", SOON, async || {

@@ -18,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use drover_e2e::certificates::{Authority, kubeconfig};
+use drover_e2e::http_proxy::acceptor;
 use drover_e2e::installation::{DROVER_USER, Installation, drover_binary, eventually};
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
@@ -31,13 +32,7 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    },
-};
+use tokio_rustls::TlsAcceptor;
 
 /// How a hostile cluster answers, a list if nothing else is said.
 #[derive(Clone, Copy, Debug)]
@@ -148,14 +143,7 @@ fn crowd(path: &str) -> String {
 /// Starts a hostile cluster, and returns its kubeconfig.
 async fn hostile(harm: Harm) -> (String, Arc<Hostile>) {
     let authority = Authority::new("hostile").unwrap();
-    let identity = authority.server("hostile").unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&authority).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let server = format!("https://{}", listener.local_addr().unwrap());
     let hostile = Arc::new(Hostile { harm, asked: Mutex::default(), cuts: watch::Sender::new(0) });

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use common::{cluster, converged, downstream_namespace, get, prepared, project, reads};
-use drover_e2e::installation::{End, Installation, drover_binary, kubectl_on, token_kubeconfig};
+use drover_e2e::installation::{End, Installation, administrator_token, drover_binary, kubectl_on};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -169,7 +169,8 @@ fn detach(installation: &Installation, arguments: &[&str]) -> Output {
 /// A kubeconfig of a person for the cluster `name`, in which a program prints the credential.
 fn kubeconfig_with_exec(installation: &Installation, name: &str) -> String {
     let plane = installation.cluster(name).unwrap();
-    let mut kubeconfig: Value = serde_yaml::from_str(&token_kubeconfig(plane, "person").unwrap()).unwrap();
+    let token = administrator_token(plane, "default", "person").unwrap();
+    let mut kubeconfig: Value = serde_yaml::from_str(&plane.kubeconfig_with_token(&token)).unwrap();
     let credential = json!({
         "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
         "status": {"token": kubeconfig["users"][0]["user"]["token"]},

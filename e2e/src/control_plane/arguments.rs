@@ -75,7 +75,7 @@ pub(super) fn of(
     stages: &[PathBuf],
 ) -> Vec<String> {
     match component {
-        Component::Etcd => etcd(layout, ports),
+        Component::Etcd => etcd(options, layout, ports),
         Component::Apiserver => apiserver(options, layout, ports),
         Component::ControllerManager => controller_manager(options, layout, ports),
         Component::Scheduler => scheduler(layout, ports),
@@ -96,7 +96,7 @@ pub(super) fn etcd_membership(ports: Ports) -> Vec<String> {
     ]
 }
 
-fn etcd(layout: &Layout, ports: Ports) -> Vec<String> {
+fn etcd(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
     let client = format!("http://127.0.0.1:{}", ports.etcd_client);
     let mut arguments = etcd_membership(ports);
     arguments.extend([
@@ -105,7 +105,7 @@ fn etcd(layout: &Layout, ports: Ports) -> Vec<String> {
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls=http://127.0.0.1:{}", ports.etcd_peer),
         "--unsafe-no-fsync".to_owned(),
-        "--quota-backend-bytes=8589934592".to_owned(),
+        format!("--quota-backend-bytes={}", options.etcd_quota),
         "--log-level=warn".to_owned(),
     ]);
     arguments

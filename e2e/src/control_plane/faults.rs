@@ -1,7 +1,33 @@
-//! What can happen to a control plane: stop, crash, freeze, compaction.
+//! What can happen to a control plane: stop, crash, freeze, compaction, a slow or a full disk.
 
-use super::{Component, ControlPlane};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::task::JoinHandle;
+
+use super::{AMPLE_ETCD_QUOTA, Component, ControlPlane};
 use crate::error::Result;
+
+/// More than an empty etcd takes and less than one that an API server has filled.
+const EXHAUSTED_ETCD_QUOTA: u64 = 64 << 10;
+/// For how long a slow etcd does nothing, and for how long it works in between.
+const SLOW_ETCD: (Duration, Duration) = (Duration::from_millis(700), Duration::from_millis(100));
+
+/// Slows an etcd down until it is dropped.
+#[derive(Debug)]
+pub struct SlowEtcd {
+    pid: Pid,
+    pulses: JoinHandle<()>,
+}
+
+impl Drop for SlowEtcd {
+    fn drop(&mut self) {
+        self.pulses.abort();
+        // It may have ended meanwhile.
+        let _ = kill(self.pid, Signal::SIGCONT);
+    }
+}
 
 impl ControlPlane {
     /// Ends one component in order (SIGTERM); data and ports stay.
@@ -45,5 +71,32 @@ impl ControlPlane {
         self.stop(Component::Apiserver).await?;
         self.force_compaction().await?;
         self.start_again(Component::Apiserver).await
+    }
+
+    /// Makes etcd answer late, as on a slow disk: it stands still most of the time. Drop the answer before you stop etcd.
+    pub fn slow_etcd(&mut self) -> Result<SlowEtcd> {
+        let pid = Pid::from_raw(self.process(Component::Etcd)?.pid());
+        let pulses = tokio::spawn(async move {
+            let (still, working) = SLOW_ETCD;
+            while kill(pid, Signal::SIGSTOP).is_ok() {
+                tokio::time::sleep(still).await;
+                let _ = kill(pid, Signal::SIGCONT);
+                tokio::time::sleep(working).await;
+            }
+        });
+        Ok(SlowEtcd { pid, pulses })
+    }
+
+    /// Leaves etcd no space: it answers reads and refuses writes.
+    pub async fn exhaust_etcd(&mut self) -> Result<()> {
+        self.options.etcd_quota = EXHAUSTED_ETCD_QUOTA;
+        self.restart(Component::Etcd).await
+    }
+
+    /// Gives etcd space again, and takes back its alarm, as its manual says.
+    pub async fn relieve_etcd(&mut self) -> Result<()> {
+        self.options.etcd_quota = AMPLE_ETCD_QUOTA;
+        self.restart(Component::Etcd).await?;
+        self.etcdctl(&["alarm", "disarm"]).await.map(drop)
     }
 }

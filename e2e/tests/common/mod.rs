@@ -1,9 +1,12 @@
 //! What the stories share: one installation each, and ways to ask what a person would ask.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_e2e::installation::{DROVER_USER, End, Installation, Plan, eventually, kubectl_on};
+use drover_e2e::http_proxy::{HttpProxy, WriteTrap};
+use drover_e2e::installation::{DROVER_USER, End, Installation, Plan, administrator_token, eventually, kubectl_on};
+use drover_e2e::proxy::Proxy;
 use drover_e2e::{Components, Program, Result, require_or_skip};
 use serde_json::{Value, json};
 
@@ -190,4 +193,15 @@ pub fn picture(installation: &Installation, cluster: &str) -> Value {
     items
         .map(|item| json!([item["metadata"]["name"], item["metadata"]["labels"], item["metadata"]["annotations"]]))
         .collect()
+}
+
+/// Puts a proxy that sees every request in front of the downstream cluster `name`, and a proxy for connections before that;
+/// drover goes that way as soon as it reads the Secret.
+pub async fn proxied(installation: &Installation, name: &str, trap: Arc<WriteTrap>) -> (Proxy, HttpProxy) {
+    let plane = installation.cluster(name).unwrap();
+    let requests = HttpProxy::start(plane, trap).await.unwrap();
+    let connections = Proxy::start(requests.port()).await.unwrap();
+    let token = administrator_token(plane, "drover-system", "drover").unwrap();
+    installation.store_secret(name, &requests.kubeconfig_by(connections.address().port(), &token)).unwrap();
+    (connections, requests)
 }
