@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use drover_e2e::http_proxy::{Answers, HttpProxy, WriteTrap};
-use drover_e2e::installation::Installation;
+use drover_e2e::installation::{Installation, eventually, kubectl_on};
 use drover_e2e::proxy::{Mode, Proxy};
 use serde_json::{Value, json};
 
@@ -36,6 +36,14 @@ impl Story {
         converged(&installation, "shop").await;
         let pace = time_to_heal(&installation, "eu").await;
         Some(Self { installation, connections, requests, pace, round: 0 })
+    }
+
+    /// A fault comes and goes.
+    async fn passes(&mut self, fault: &str, expected: Option<&str>, comes: impl Fn(&Self), goes: impl Fn(&Self)) {
+        comes(self);
+        self.while_it_lasts(fault, expected).await;
+        goes(self);
+        self.afterwards(fault).await;
     }
 
     /// While something is wrong: people want something new, `eu` gets it, and `us` reads as expected.
@@ -89,11 +97,8 @@ async fn faults_of_connections_pass_without_a_trace() {
         (Mode::Reset, Some("False/DialFailed")),
         (Mode::Slow, None),
     ] {
-        let fault = format!("{mode:?}");
-        story.connections.set(mode);
-        story.while_it_lasts(&fault, expected).await;
-        story.connections.set(Mode::Pass);
-        story.afterwards(&fault).await;
+        let set = |story: &Story, mode| story.connections.set(mode);
+        story.passes(&format!("{mode:?}"), expected, |story| set(story, mode), |story| set(story, Mode::Pass)).await;
     }
 }
 
@@ -101,16 +106,14 @@ async fn faults_of_connections_pass_without_a_trace() {
 async fn faults_of_requests_pass_without_a_trace() {
     let Some(mut story) = Story::start("faults of requests").await else { return };
     for (answers, expected) in [
-        (Answers::TooManyRequests, None),
-        (Answers::InternalError, None),
+        (Answers::TooManyRequests, Some("False/APIServerNotReady")),
+        (Answers::InternalError, Some("False/APIServerNotReady")),
         (Answers::Late(Duration::from_secs(1)), None),
         (Answers::TruncatedWatches, None),
     ] {
-        let fault = format!("{answers:?}");
-        story.requests.set(answers);
-        story.while_it_lasts(&fault, expected).await;
-        story.requests.set(Answers::Pass);
-        story.afterwards(&fault).await;
+        let set = |story: &Story, answers| story.requests.set(answers);
+        let lift = |story: &Story| set(story, Answers::Pass);
+        story.passes(&format!("{answers:?}"), expected, |story| set(story, answers), lift).await;
     }
 }
 
@@ -127,4 +130,21 @@ async fn a_slow_and_a_full_disk_pass_without_a_trace() {
     reads(&story.installation, "project", "shop", "Ready", "False/APIServerError").await;
     story.installation.cluster_mut("us").unwrap().relieve_etcd().await.unwrap();
     story.afterwards("a full disk").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_falls_silent_is_noticed_within_five_minutes() {
+    let Some(mut story) = Story::start("a silent watch").await else { return };
+    story.requests.set(Answers::SilentWatches);
+    story.while_it_lasts("silent watches", Some("True/Connected")).await;
+    story.requests.set(Answers::Pass);
+    let us = story.installation.cluster("us").unwrap();
+    kubectl_on(us, &["delete", "namespace", "team-db"]).unwrap();
+    // The server ends a watch after 290 s, and drover gives it up 5 s later.
+    eventually("the namespace is back", Duration::from_secs(330), async || {
+        Ok(downstream_namespace(&story.installation, "us", "team-db")?.map(drop))
+    })
+    .await
+    .unwrap();
+    story.afterwards("silent watches").await;
 }

@@ -12,7 +12,7 @@ use drover_e2e::http_proxy::{HttpProxy, WriteTrap};
 use drover_e2e::installation::{End, Installation, eventually, kubectl_on};
 use serde_json::{Value, json};
 
-/// More writes than a story takes; a story that takes as many writes without end.
+/// More writes than a story takes: set for this one, the trap does not spring.
 const MANY: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]

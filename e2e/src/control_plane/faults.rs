@@ -1,10 +1,10 @@
 //! What can happen to a control plane: stop, crash, freeze, compaction, a slow or a full disk.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::task::JoinHandle;
 
 use super::{AMPLE_ETCD_QUOTA, Component, ControlPlane};
 use crate::error::Result;
@@ -18,15 +18,22 @@ const SLOW_ETCD: (Duration, Duration) = (Duration::from_millis(700), Duration::f
 #[derive(Debug)]
 pub struct SlowEtcd {
     pid: Pid,
-    pulses: JoinHandle<()>,
+    is_over: Arc<Mutex<bool>>,
 }
 
 impl Drop for SlowEtcd {
     fn drop(&mut self) {
-        self.pulses.abort();
+        let mut is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        *is_over = true;
         // It may have ended meanwhile.
         let _ = kill(self.pid, Signal::SIGCONT);
     }
+}
+
+/// Stops the process, unless it is over: both under one lock, so that no stop comes after the last continuation.
+fn stop_unless(is_over: &Mutex<bool>, pid: Pid) -> bool {
+    let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+    !*is_over && kill(pid, Signal::SIGSTOP).is_ok()
 }
 
 impl ControlPlane {
@@ -76,15 +83,17 @@ impl ControlPlane {
     /// Makes etcd answer late, as on a slow disk: it stands still most of the time. Drop the answer before you stop etcd.
     pub fn slow_etcd(&mut self) -> Result<SlowEtcd> {
         let pid = Pid::from_raw(self.process(Component::Etcd)?.pid());
-        let pulses = tokio::spawn(async move {
+        let over = Arc::new(Mutex::new(false));
+        let is_over = Arc::clone(&over);
+        tokio::spawn(async move {
             let (still, working) = SLOW_ETCD;
-            while kill(pid, Signal::SIGSTOP).is_ok() {
+            while stop_unless(&over, pid) {
                 tokio::time::sleep(still).await;
                 let _ = kill(pid, Signal::SIGCONT);
                 tokio::time::sleep(working).await;
             }
         });
-        Ok(SlowEtcd { pid, pulses })
+        Ok(SlowEtcd { pid, is_over })
     }
 
     /// Leaves etcd no space: it answers reads and refuses writes.
