@@ -1,9 +1,10 @@
 # Drover. `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test unit e2e lint format generate verify tools clean
+.PHONY: help build static demo demo-down test unit e2e bench lint format generate verify tools clean
 
 CARGO ?= cargo
 E2E   := target/debug/drover-e2e
+MUSL  := $(shell uname -m)-unknown-linux-musl
 # Two control planes' worth of stories at a time keeps two cores busy and the waits short.
 E2E_THREADS ?= 2
 
@@ -12,6 +13,11 @@ help: ## List the targets
 
 build: ## Build drover and the test harness
 	$(CARGO) build --locked -p drover-manager -p drover-e2e
+
+# ring is the only C in it and needs no headers of musl.
+static: ## Build drover as the image has it: static, with musl
+	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
+	CC_$(subst -,_,$(MUSL))=cc $(CARGO) build --locked --target $(MUSL) -p drover-manager
 
 demo: build ## Run the demo; DEMO=keep leaves it running
 	$(E2E) demo $(if $(filter keep,$(DEMO)),--keep)
@@ -24,8 +30,12 @@ test: unit e2e ## Run all tests
 unit: ## Run the tests that need no control plane
 	$(CARGO) test --locked --workspace --exclude drover-e2e
 
-e2e: build tools ## Run the tests on real control planes
+e2e: build static tools ## Run the tests on real control planes
 	$(CARGO) test --locked -p drover-e2e -- --test-threads=$(E2E_THREADS)
+
+bench: build tools ## Measure what a fleet costs, in about half an hour; prints tables
+	$(CARGO) build --locked --release -p drover-manager
+	DROVER_BINARY=target/release/drover $(E2E) bench
 
 tools: build ## Find or build the programs of the control planes
 	$(E2E) tools

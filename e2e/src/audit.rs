@@ -50,6 +50,12 @@ pub struct RequestKind {
 }
 
 impl AuditEvent {
+    /// Whether it is a request to change something.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
+
     /// What this request is counted by.
     #[must_use]
     pub fn kind(&self) -> RequestKind {

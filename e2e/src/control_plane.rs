@@ -40,6 +40,21 @@ pub enum DataDirectory {
     Given(PathBuf),
 }
 
+/// Where the API server keeps its objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// An etcd of its own.
+    #[default]
+    Own,
+    /// The etcd of another control plane, under a prefix of its own; for many control planes on a small machine.
+    Shared {
+        /// Its URL.
+        endpoint: String,
+        /// Begins with a slash.
+        prefix: String,
+    },
+}
+
 /// 8 GiB, the most that etcd's manual suggests.
 const AMPLE_ETCD_QUOTA: u64 = 8 << 30;
 
@@ -58,6 +73,8 @@ pub struct Options {
     pub additional_controllers: Vec<String>,
     /// How many bytes etcd may hold before it takes no more writes.
     pub etcd_quota: u64,
+    /// Where the API server keeps its objects.
+    pub storage: Storage,
     /// Where the data is.
     pub data_directory: DataDirectory,
     /// How long each component may take to become ready.
@@ -75,9 +92,15 @@ impl Options {
             apiserver_arguments: Vec::new(),
             additional_controllers: Vec::new(),
             etcd_quota: AMPLE_ETCD_QUOTA,
+            storage: Storage::Own,
             data_directory: DataDirectory::Temporary,
             start_timeout: Duration::from_mins(1),
         }
+    }
+
+    fn list(&self) -> Vec<Component> {
+        let own = |component: &Component| *component != Component::Etcd || self.storage == Storage::Own;
+        self.components.list().iter().copied().filter(own).collect()
     }
 }
 
@@ -106,6 +129,21 @@ impl ControlPlane {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.apiserver)
+    }
+
+    /// The URL of its etcd, for clients on this machine.
+    #[must_use]
+    fn etcd_endpoint(&self) -> String {
+        match &self.options.storage {
+            Storage::Own => format!("http://127.0.0.1:{}", self.ports.etcd_client),
+            Storage::Shared { endpoint, .. } => endpoint.clone(),
+        }
+    }
+
+    /// Its etcd, for another control plane of this name.
+    #[must_use]
+    pub fn shared_storage(&self, name: &str) -> Storage {
+        Storage::Shared { endpoint: self.etcd_endpoint(), prefix: format!("/{name}") }
     }
 
     /// The kubeconfig of a cluster administrator, with everything inline.

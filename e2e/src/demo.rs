@@ -32,7 +32,7 @@ pub async fn run(folder: &Path, keep: bool) -> Result<()> {
     let started = Instant::now();
     say("Starting three control planes: management, eu-1, us-1 (real API servers; the nodes are fakes by kwok).");
     let clusters = CLUSTERS.map(str::to_owned).to_vec();
-    let plan = Plan { clusters, components: Components::WithScheduler, nodes: NODES, audit: false };
+    let plan = Plan { clusters, components: Components::WithScheduler, nodes: NODES, audit: false, shared_etcd: false };
     let mut installation = Installation::start(&plan).await?;
     say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
     "demo".clone_into(&mut installation.name);

@@ -7,8 +7,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use drover_crds::names::DROVER_NAMESPACE;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
+use crate::control_plane::Storage;
 use crate::error::{Error, FileContext, Result};
 use crate::http_proxy::HttpProxy;
 use crate::process::{Process, Specification};
@@ -25,6 +27,9 @@ pub const CHART_VALUES: &str = "replicaCount=0,local.enabled=true";
 /// The name of an installation that was given none.
 const DEFAULT_NAME: &str = "e2e";
 
+/// More at once do not become ready sooner on two cores, and miss the time that each has for it.
+const STARTS_AT_ONCE: usize = 4;
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -36,6 +41,8 @@ pub struct Plan {
     pub nodes: usize,
     /// Whether requests are counted.
     pub audit: bool,
+    /// Whether the downstream clusters keep their objects in the etcd of the first of them.
+    pub shared_etcd: bool,
 }
 
 /// One management cluster, downstream clusters by name, and `drover` processes.
@@ -55,18 +62,28 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Starts all control planes at once, and installs the definitions and Drover's namespace.
+    /// Starts the control planes, a few at once, and installs the definitions and Drover's namespace.
     pub async fn start(plan: &Plan) -> Result<Self> {
         let options = |name: &str| Options { components: plan.components, audit: plan.audit, ..Options::new(name) };
         let management = tokio::spawn(ControlPlane::start(options("management")));
-        let starting: Vec<_> =
-            plan.clusters.iter().map(|name| tokio::spawn(start_downstream(options(name), plan.nodes))).collect();
-        let management = management.await.map_err(|_| Error::TaskEnded)??;
         let mut downstream = BTreeMap::new();
-        for task in starting {
-            let plane = task.await.map_err(|_| Error::TaskEnded)??;
-            downstream.insert(plane.name().to_owned(), plane);
+        let mut names = plan.clusters.iter();
+        let first = if plan.shared_etcd { names.next() } else { None };
+        if let Some(name) = first {
+            downstream.insert(name.clone(), start_downstream(options(name), plan.nodes).await?);
         }
+        let storage = |name: &str| downstream.values().next().map_or(Storage::Own, |plane| plane.shared_storage(name));
+        let starting: Vec<_> = names.map(|name| Options { storage: storage(name), ..options(name) }).collect();
+        let nodes = plan.nodes;
+        let started: Vec<ControlPlane> = stream::iter(starting)
+            .map(|options| async move {
+                tokio::spawn(start_downstream(options, nodes)).await.map_err(|_| Error::TaskEnded)?
+            })
+            .buffer_unordered(STARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        downstream.extend(started.into_iter().map(|plane| (plane.name().to_owned(), plane)));
+        let management = management.await.map_err(|_| Error::TaskEnded)??;
         let Plan { components, audit, .. } = *plan;
         let name = DEFAULT_NAME.to_owned();
         let (replicas, way) = (Vec::new(), None);
@@ -102,6 +119,11 @@ impl Installation {
             "stringData": {"kubeconfig": kubeconfig},
         });
         self.apply(&secret.to_string())
+    }
+
+    /// The management cluster and the downstream ones.
+    pub fn planes(&self) -> impl Iterator<Item = &ControlPlane> {
+        std::iter::once(&self.management).chain(self.downstream.values())
     }
 
     /// The downstream cluster `name`.

@@ -5,6 +5,7 @@
 //! The programs come from the environment, from a cache, or are built from pinned Go modules: see [`tools`].
 
 pub mod audit;
+pub mod bench;
 pub mod certificates;
 pub mod control_plane;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod installation;
 pub mod process;
 pub mod proxy;
 mod run_directory;
+pub mod story;
 pub mod tools;
 
 pub use control_plane::{Components, ControlPlane, Options};

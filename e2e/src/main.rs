@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use drover_e2e::demo;
 use drover_e2e::tools::Origin;
 use drover_e2e::{Components, ControlPlane, Error, Options, Program, Result, Tools};
+use drover_e2e::{bench, demo};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -42,6 +43,21 @@ enum Command {
         #[arg(long, default_value = ".demo")]
         folder: PathBuf,
     },
+    /// Measure what a fleet costs, and print tables in Markdown.
+    Bench {
+        /// Downstream clusters.
+        #[arg(long, default_value_t = 20)]
+        clusters: usize,
+        /// Nodes of one cluster.
+        #[arg(long, default_value_t = 5000)]
+        nodes: usize,
+        /// Projects on one cluster, each with ten namespaces.
+        #[arg(long, default_value_t = 1000)]
+        projects: usize,
+        /// How long nothing happens while requests and CPU time are counted.
+        #[arg(long, default_value_t = 300)]
+        idle_seconds: u64,
+    },
     /// End a demo that was left running.
     DemoDown {
         /// Where it was remembered.
@@ -73,6 +89,9 @@ async fn main() -> ExitCode {
         Command::Tools => tools().await,
         Command::ControlPlane { name, up_to, nodes } => control_plane(&name, up_to.into(), nodes).await,
         Command::Demo { keep, folder } => demo::run(&folder, keep).await,
+        Command::Bench { clusters, nodes, projects, idle_seconds } => {
+            bench::run(bench::Size { clusters, nodes, projects, idle: Duration::from_secs(idle_seconds) }).await
+        }
         Command::DemoDown { folder } => demo::stop(&folder).await,
     };
     match outcome {

@@ -18,7 +18,7 @@ async fn management(test: &str) -> Option<Installation> {
     if !require_or_skip(test, &programs).await.unwrap() {
         return None;
     }
-    let plan = Plan { clusters: Vec::new(), components, nodes: 0, audit: false };
+    let plan = Plan { clusters: Vec::new(), components, nodes: 0, audit: false, shared_etcd: false };
     Some(Installation::start(&plan).await.unwrap())
 }
 

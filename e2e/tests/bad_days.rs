@@ -37,10 +37,10 @@ async fn a_stopped_cluster_is_said_hurts_nobody_and_returns_alone() {
 
     // A restart of drover while the cluster is away forgets nothing, and writes nothing.
     rest().await;
-    let before = marks(&installation);
+    let before = marks(&installation).unwrap();
     restart_drover(&mut installation, End::Terminate).await;
     rest().await;
-    assert_eq!(writes_since(&installation, &before), Vec::<String>::new());
+    assert_eq!(writes_since(&installation, &before).unwrap(), Vec::<String>::new());
     reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
 
     let wider = project("shop", &["team-web", "team-db", "team-late"]);

@@ -114,13 +114,13 @@ async fn a_suspended_cluster_is_not_written_to_and_its_deletion_waits() {
     let Some(installation) = with_shop("a suspended cluster").await else { return };
     change(&installation, &json!({"suspend": true}));
     reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
-    let before = marks(&installation);
+    let before = marks(&installation).unwrap();
     installation.apply(&project("shop", &["team-web", "team-new"]).to_string()).unwrap();
     reads(&installation, "project", "shop", "Ready", "False/ClusterSuspended").await;
     delete(&installation, &["--wait=false"]);
     reads(&installation, "cluster", "eu", "Deleting", "True/Suspended").await;
     let downstream: Vec<_> =
-        writes_since(&installation, &before).into_iter().filter(|write| write.starts_with("eu:")).collect();
+        writes_since(&installation, &before).unwrap().into_iter().filter(|write| write.starts_with("eu:")).collect();
     assert_eq!(downstream, Vec::<String>::new());
     installation
         .kubectl(&["patch", "cluster", "eu", "--type=merge", "--patch", r#"{"spec":{"suspend":false}}"#])

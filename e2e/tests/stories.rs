@@ -12,10 +12,10 @@ use serde_json::json;
 #[tokio::test]
 async fn a_cluster_joins_a_project_converges_and_then_it_is_quiet() {
     let Some(mut installation) = story("a cluster joins", &["eu", "us"]).await else { return };
-    let before = marks(&installation);
+    let before = marks(&installation).unwrap();
     installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).unwrap();
     converged(&installation, "shop").await;
-    assert!(writes_since(&installation, &before).len() >= 8, "the count of writes sees none");
+    assert!(writes_since(&installation, &before).unwrap().len() >= 8, "the count of writes sees none");
     for cluster in ["eu", "us"] {
         for namespace in ["team-web", "team-db"] {
             let found = downstream_namespace(&installation, cluster, namespace).unwrap().unwrap();
@@ -28,16 +28,16 @@ async fn a_cluster_joins_a_project_converges_and_then_it_is_quiet() {
 
     // Quiet at rest, whether it ran on, was restarted, was killed, or the same YAML was applied again.
     rest().await;
-    let before = marks(&installation);
+    let before = marks(&installation).unwrap();
     rest().await;
-    assert_eq!(writes_since(&installation, &before), Vec::<String>::new(), "at rest");
+    assert_eq!(writes_since(&installation, &before).unwrap(), Vec::<String>::new(), "at rest");
     for how in [End::Terminate, End::Kill] {
-        let before = marks(&installation);
+        let before = marks(&installation).unwrap();
         restart_drover(&mut installation, how).await;
         installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).unwrap();
         // Long enough for a killed leader's Lease to run out, and for the next one to look at everything.
         tokio::time::sleep(std::time::Duration::from_secs(24)).await;
-        assert_eq!(writes_since(&installation, &before), Vec::<String>::new(), "after a restart by {how:?}");
+        assert_eq!(writes_since(&installation, &before).unwrap(), Vec::<String>::new(), "after a restart by {how:?}");
         converged(&installation, "shop").await;
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ports::Ports;
-use super::{Component, Components, Options};
+use super::{Component, Components, Options, Storage};
 
 /// The controllers that tests need. Node lifecycle is left out, so that a slow machine does not evict fake pods.
 const CONTROLLERS: [&str; 20] = [
@@ -113,8 +113,8 @@ fn etcd(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
 
 fn apiserver(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
     let certificates = layout.certificates();
-    let mut arguments = vec![
-        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd_client),
+    let mut arguments = storage(&options.storage, ports);
+    arguments.extend([
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
         format!("--secure-port={}", ports.apiserver),
@@ -132,7 +132,7 @@ fn apiserver(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
         "--shutdown-watch-termination-grace-period=0".to_owned(),
         "--profiling=false".to_owned(),
         "--etcd-count-metric-poll-period=0".to_owned(),
-    ];
+    ]);
     if options.components == Components::ApiserverOnly {
         arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
@@ -144,6 +144,15 @@ fn apiserver(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
     }
     arguments.extend(options.apiserver_arguments.iter().cloned());
     arguments
+}
+
+fn storage(storage: &Storage, ports: Ports) -> Vec<String> {
+    match storage {
+        Storage::Own => vec![format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd_client)],
+        Storage::Shared { endpoint, prefix } => {
+            vec![format!("--etcd-servers={endpoint}"), format!("--etcd-prefix={prefix}")]
+        }
+    }
 }
 
 fn controller_manager(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {

@@ -62,7 +62,7 @@ impl ControlPlane {
     }
 
     pub(super) async fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
-        let endpoint = format!("--endpoints=http://127.0.0.1:{}", self.ports.etcd_client);
+        let endpoint = format!("--endpoints={}", self.etcd_endpoint());
         let arguments: Vec<String> = arguments.iter().map(|part| (*part).to_owned()).chain([endpoint]).collect();
         run(&self.tools.path(Program::Etcdctl)?, &arguments).await
     }

@@ -47,14 +47,14 @@ impl ControlPlane {
     /// Another process can take a port between our look and the start, so a start that fails for this is tried again.
     async fn start_on_free_ports(&mut self) -> Result<()> {
         for _ in 1..ATTEMPTS_FOR_PORTS {
-            match self.start_components(self.options.components.list()).await {
+            match self.start_components(&self.options.list()).await {
                 Err(Error::Ended { tail, .. }) if tail.contains("address already in use") => {
                     self.change_ports().await?;
                 }
                 outcome => return outcome,
             }
         }
-        self.start_components(self.options.components.list()).await
+        self.start_components(&self.options.list()).await
     }
 
     async fn change_ports(&mut self) -> Result<()> {

@@ -1,11 +1,13 @@
 //! What the stories share: one installation each, and ways to ask what a person would ask.
-#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses a part of it")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use drover_e2e::story::{cluster, condition, marks, namespace, project, writes_since};
+
 use drover_e2e::http_proxy::{HttpProxy, WriteTrap};
-use drover_e2e::installation::{DROVER_USER, End, Installation, Plan, administrator_token, eventually, kubectl_on};
+use drover_e2e::installation::{End, Installation, Plan, administrator_token, eventually, kubectl_on};
 use drover_e2e::proxy::Proxy;
 use drover_e2e::{Components, Program, Result, require_or_skip};
 use serde_json::{Value, json};
@@ -31,7 +33,7 @@ pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
         return None;
     }
     let clusters = clusters.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let plan = Plan { clusters: clusters.clone(), components, nodes: 0, audit: true };
+    let plan = Plan { clusters: clusters.clone(), components, nodes: 0, audit: true, shared_etcd: false };
     let installation = Installation::start(&plan).await.unwrap();
     installation.apply(&namespace("team").to_string()).unwrap();
     for name in &clusters {
@@ -41,45 +43,10 @@ pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
     Some(installation)
 }
 
-pub fn namespace(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-}
-
-/// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
-pub fn cluster(name: &str) -> Value {
-    json!({
-        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": {"env": "prod"}},
-        "spec": {
-            "connection": {"kubeconfig": {"secretRef": {"name": name}}},
-            "health": {"interval": "2s", "timeout": "3s"},
-            "tenants": [{"name": "team", "from": {"names": ["team"]}, "namespacePatterns": ["team-*"]}],
-        },
-    })
-}
-
-/// A Project in `team` with these namespaces on every cluster labelled `env=prod`.
-pub fn project(name: &str, namespaces: &[&str]) -> Value {
-    let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
-    json!({
-        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": "team"},
-        "spec": {"clusters": {"selector": {"matchLabels": {"env": "prod"}}}, "namespaces": namespaces},
-    })
-}
-
 /// One of our objects as it is.
 pub fn get(installation: &Installation, kind: &str, name: &str) -> Result<Value> {
     let text = installation.kubectl(&["get", kind, name, "--namespace=team", "--output=json"])?;
     Ok(serde_json::from_str(&text).unwrap())
-}
-
-/// `status/reason` of a condition, once it speaks of the current spec.
-pub fn condition(object: &Value, kind: &str) -> Option<String> {
-    if object.pointer("/status/observedGeneration") != object.pointer("/metadata/generation") {
-        return None;
-    }
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == kind)?;
-    Some(format!("{}/{}", found["status"].as_str()?, found["reason"].as_str()?))
 }
 
 /// Waits until a condition of one of our objects reads `status/reason`.
@@ -148,30 +115,6 @@ pub async fn time_to_heal(installation: &Installation, cluster: &str) -> Duratio
     })
     .await;
     gone.elapsed()
-}
-
-/// How many requests that change something drover made on any cluster since `marks`, the leader Lease left out.
-pub fn writes_since(installation: &Installation, marks: &Marks) -> Vec<String> {
-    const READS: [&str; 3] = ["get", "list", "watch"];
-    let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
-    let mut writes = Vec::new();
-    for (plane, mark) in planes.zip(marks) {
-        for event in plane.audit_events_since(*mark).unwrap() {
-            let counts = event.user == DROVER_USER && event.resource != "leases";
-            if counts && !READS.contains(&event.verb.as_str()) {
-                writes.push(format!("{}: {} {} {}", plane.name(), event.verb, event.resource, event.name));
-            }
-        }
-    }
-    writes
-}
-
-pub type Marks = Vec<drover_e2e::audit::AuditMark>;
-
-/// Where the audit logs end now.
-pub fn marks(installation: &Installation) -> Marks {
-    let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
-    planes.map(|plane| plane.audit_mark().unwrap()).collect()
 }
 
 /// Nothing happens for a while: the one place where a test has to wait for nothing.

@@ -1,0 +1,158 @@
+//! Clocks and meters.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
+use tokio::task::JoinHandle;
+
+use crate::error::{FileContext, Result};
+use crate::installation::eventually;
+use crate::process::Process;
+use crate::story::condition;
+
+/// The longest that anything measured here may take.
+const PATIENCE: Duration = Duration::from_mins(20);
+/// The kernel counts CPU time for programs in hundredths of a second (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Rows of a measurement.
+pub(super) struct Table {
+    title: String,
+    rows: Vec<(String, String)>,
+}
+
+impl Table {
+    pub(super) fn new(title: String) -> Self {
+        Self { title, rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
+        self.rows.push((what.into(), value.into()));
+    }
+
+    pub(super) fn print(&self) {
+        let mut text = format!("\n### {}\n\n| What | Measured |\n| --- | --- |\n", self.title);
+        for (what, value) in &self.rows {
+            let _ = writeln!(text, "| {what} | {value} |");
+        }
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+}
+
+/// What a process holds and has used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    /// Resident memory that is not a mapped file, in bytes.
+    pub(super) anonymous: f64,
+    /// The most resident memory of any kind so far, in bytes.
+    pub(super) peak: f64,
+    /// CPU time so far, in seconds.
+    pub(super) cpu: f64,
+}
+
+/// Reads `/proc` of a process.
+pub(super) fn usage(process: &Process) -> Result<Usage> {
+    let folder = std::path::PathBuf::from(format!("/proc/{}", process.pid()));
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).on("read", folder.join(name));
+    let status = read("status")?;
+    let kibibytes = |field: &str| -> Option<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let stat = read("stat")?;
+    // The second field is the program's name in parentheses; user and system time are the 14th and the 15th.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    Ok(Usage {
+        anonymous: kibibytes("RssAnon:").unwrap_or_default() * 1024.0,
+        peak: kibibytes("VmHWM:").unwrap_or_default() * 1024.0,
+        cpu: (ticks(14) + ticks(15)) / TICKS_PER_SECOND,
+    })
+}
+
+/// When each object of a kind was last seen to become Ready.
+pub(super) struct ReadyTimes {
+    seen: Arc<Mutex<HashMap<String, Instant>>>,
+    watching: JoinHandle<()>,
+}
+
+impl ReadyTimes {
+    /// Watches all objects of a kind.
+    pub(super) fn of<K: Resource<DynamicType = ()>>(client: Client) -> Self {
+        let seen = Arc::new(Mutex::new(HashMap::new()));
+        let (api, noted) = (Api::<DynamicObject>::all_with(client, &ApiResource::erase::<K>(&())), seen.clone());
+        let watching = tokio::spawn(async move {
+            let objects = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+            // The watcher goes on after an error by itself.
+            let noting = objects.for_each(|object| {
+                if let Ok(object) = object {
+                    note(&noted, &object);
+                }
+                std::future::ready(())
+            });
+            noting.await;
+        });
+        Self { seen, watching }
+    }
+
+    /// Waits until `name` is Ready; returns how long after `applied` that was.
+    pub(super) async fn wait(&self, name: &str, applied: Instant) -> Result<Duration> {
+        let what = format!("{name} is Ready");
+        eventually(&what, PATIENCE, async || {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(seen.get(name).map(|at| at.saturating_duration_since(applied)))
+        })
+        .await
+    }
+}
+
+impl Drop for ReadyTimes {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+fn note(seen: &Mutex<HashMap<String, Instant>>, object: &DynamicObject) {
+    let value = serde_json::to_value(object).unwrap_or_default();
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if condition(&value, "Ready").is_some_and(|state| state.starts_with("True/")) {
+        seen.entry(object.name_any()).or_insert_with(Instant::now);
+    } else {
+        seen.remove(&object.name_any());
+    }
+}
+
+/// `p50 / p99 (n)` of durations; with fewer than a hundred samples the second is the largest.
+pub(super) fn percentiles(mut samples: Vec<Duration>) -> Result<String> {
+    samples.sort_unstable();
+    let at = |percent: usize| samples.get((samples.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    let (Some(median), Some(high)) = (at(50), at(99)) else { return Err(super::nothing_measured()) };
+    Ok(format!("{} / {} ({} samples)", seconds(median), seconds(high), samples.len()))
+}
+
+/// For people.
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+/// For people.
+pub(super) fn mebibytes(bytes: f64) -> String {
+    format!("{:.2} MiB", bytes / f64::from(1 << 20))
+}
+
+/// CPU time as a share of one core.
+pub(super) fn share(used: f64, during: Duration) -> String {
+    format!("{:.2} % of a core", 100.0 * used / during.as_secs_f64())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of at most some thousands")]
+pub(super) fn per(amount: f64, count: usize) -> Result<f64> {
+    if count == 0 { Err(super::nothing_measured()) } else { Ok(amount / count as f64) }
+}
