@@ -1,5 +1,5 @@
 //! What the image holds. No container runtime is needed: the program runs alone in an empty root directory.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
