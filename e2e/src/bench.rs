@@ -6,6 +6,7 @@ mod nodes;
 mod projects;
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -13,17 +14,25 @@ use crate::installation::{Installation, Plan};
 use crate::process::Process;
 use crate::story::{cluster, namespace};
 use crate::{Components, Program, Tools};
-use measure::ReadyTimes;
+use measure::{ReadyTimes, Usage, usage};
+
+/// Between two looks at the CPU time that drover has used.
+const LOOK: Duration = Duration::from_secs(5);
+/// So many looks in a row without work.
+const QUIET_LOOKS: u32 = 4;
+/// As a share of a core: a fleet of 20 needs less for its probes.
+const AT_REST: f64 = 0.02;
+const SETTLE_LIMIT: Duration = Duration::from_mins(20);
 
 /// How much to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Downstream clusters, at least one.
-    pub clusters: usize,
+    /// Downstream clusters.
+    pub clusters: NonZeroUsize,
     /// Nodes of the large cluster.
-    pub nodes: usize,
+    pub nodes: NonZeroUsize,
     /// Projects on one cluster, each with ten namespaces.
-    pub projects: usize,
+    pub projects: NonZeroUsize,
     /// How long nothing happens while writes and CPU time are counted.
     pub idle: Duration,
 }
@@ -47,7 +56,7 @@ async fn installation(clusters: usize) -> Result<Installation> {
     let mut installation = Installation::start(&plan).await?;
     installation.apply(&namespace("team").to_string())?;
     installation.start_drover()?;
-    settle().await;
+    settle(&mut installation).await?;
     Ok(installation)
 }
 
@@ -77,15 +86,23 @@ fn drover(installation: &mut Installation) -> Result<&mut Process> {
     installation.replica(0)
 }
 
-/// Time for a lease to be taken, caches to fill and allocators to give back.
-async fn settle() {
-    tokio::time::sleep(Duration::from_secs(20)).await;
+/// Waits until the drover that was started first is at rest: as good as no CPU time for a while. Returns what it has used then.
+async fn settle(installation: &mut Installation) -> Result<Usage> {
+    let process = drover(installation)?;
+    let started = Instant::now();
+    let (mut last, mut quiet) = (usage(process)?, 0);
+    while quiet < QUIET_LOOKS {
+        if started.elapsed() > SETTLE_LIMIT {
+            return Err(Error::NeverHappened { what: "drover is at rest".to_owned(), seconds: SETTLE_LIMIT.as_secs() });
+        }
+        tokio::time::sleep(LOOK).await;
+        let now = usage(process)?;
+        quiet = if now.cpu - last.cpu <= AT_REST * LOOK.as_secs_f64() { quiet + 1 } else { 0 };
+        last = now;
+    }
+    Ok(last)
 }
 
 fn progress(text: &str) {
     let _ = writeln!(std::io::stderr(), "bench: {text}");
-}
-
-fn nothing_measured() -> Error {
-    Error::NeverHappened { what: "a measurement".to_owned(), seconds: 0 }
 }

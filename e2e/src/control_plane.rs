@@ -131,8 +131,13 @@ impl ControlPlane {
         format!("https://127.0.0.1:{}", self.ports.apiserver)
     }
 
-    /// The URL of its etcd, for clients on this machine.
+    /// The port of the API server on 127.0.0.1.
     #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports.apiserver
+    }
+
+    /// The URL of its etcd, for clients on this machine.
     fn etcd_endpoint(&self) -> String {
         match &self.options.storage {
             Storage::Own => format!("http://127.0.0.1:{}", self.ports.etcd_client),

@@ -72,6 +72,14 @@ pub enum Error {
         /// How long.
         seconds: u64,
     },
+    /// A file of `/proc` that does not say what it should.
+    #[error("{path} does not tell {what}: is this Linux?")]
+    NoFigure {
+        /// The field that was wanted.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A program could not be started at all.
     #[error("cannot start {name}: {source}")]
     Start {

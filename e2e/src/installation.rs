@@ -45,6 +45,12 @@ pub struct Plan {
     pub shared_etcd: bool,
 }
 
+impl Plan {
+    fn options(&self, name: &str) -> Options {
+        Options { components: self.components, audit: self.audit, ..Options::new(name) }
+    }
+}
+
 /// One management cluster, downstream clusters by name, and `drover` processes.
 pub struct Installation {
     /// The management cluster.
@@ -64,25 +70,8 @@ pub struct Installation {
 impl Installation {
     /// Starts the control planes, a few at once, and installs the definitions and Drover's namespace.
     pub async fn start(plan: &Plan) -> Result<Self> {
-        let options = |name: &str| Options { components: plan.components, audit: plan.audit, ..Options::new(name) };
-        let management = tokio::spawn(ControlPlane::start(options("management")));
-        let mut downstream = BTreeMap::new();
-        let mut names = plan.clusters.iter();
-        let first = if plan.shared_etcd { names.next() } else { None };
-        if let Some(name) = first {
-            downstream.insert(name.clone(), start_downstream(options(name), plan.nodes).await?);
-        }
-        let storage = |name: &str| downstream.values().next().map_or(Storage::Own, |plane| plane.shared_storage(name));
-        let starting: Vec<_> = names.map(|name| Options { storage: storage(name), ..options(name) }).collect();
-        let nodes = plan.nodes;
-        let started: Vec<ControlPlane> = stream::iter(starting)
-            .map(|options| async move {
-                tokio::spawn(start_downstream(options, nodes)).await.map_err(|_| Error::TaskEnded)?
-            })
-            .buffer_unordered(STARTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        downstream.extend(started.into_iter().map(|plane| (plane.name().to_owned(), plane)));
+        let management = tokio::spawn(ControlPlane::start(plan.options("management")));
+        let downstream = start_clusters(plan).await?;
         let management = management.await.map_err(|_| Error::TaskEnded)??;
         let Plan { components, audit, .. } = *plan;
         let name = DEFAULT_NAME.to_owned();
@@ -218,6 +207,28 @@ pub enum End {
     Terminate,
     /// SIGKILL.
     Kill,
+}
+
+async fn start_clusters(plan: &Plan) -> Result<BTreeMap<String, ControlPlane>> {
+    let mut names = plan.clusters.iter();
+    let first = if plan.shared_etcd { names.next() } else { None };
+    let mut started = Vec::new();
+    if let Some(name) = first {
+        started.push(start_downstream(plan.options(name), plan.nodes).await?);
+    }
+    let storage = |name: &str| started.first().map_or(Storage::Own, |first| first.shared_storage(name));
+    let others: Vec<_> = names.map(|name| Options { storage: storage(name), ..plan.options(name) }).collect();
+    let nodes = plan.nodes;
+    let others: Vec<ControlPlane> =
+        stream::iter(others)
+            .map(|options| async move {
+                tokio::spawn(start_downstream(options, nodes)).await.map_err(|_| Error::TaskEnded)?
+            })
+            .buffer_unordered(STARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+    started.extend(others);
+    Ok(started.into_iter().map(|plane| (plane.name().to_owned(), plane)).collect())
 }
 
 async fn start_downstream(options: Options, nodes: usize) -> Result<ControlPlane> {

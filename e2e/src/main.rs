@@ -1,6 +1,7 @@
 //! Builds the programs of control planes, and runs one for a developer.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,14 +47,14 @@ enum Command {
     /// Measure what a fleet costs, and print tables in Markdown.
     Bench {
         /// Downstream clusters.
-        #[arg(long, default_value_t = 20)]
-        clusters: usize,
+        #[arg(long, default_value = "20")]
+        clusters: NonZeroUsize,
         /// Nodes of one cluster.
-        #[arg(long, default_value_t = 5000)]
-        nodes: usize,
+        #[arg(long, default_value = "5000")]
+        nodes: NonZeroUsize,
         /// Projects on one cluster, each with ten namespaces.
-        #[arg(long, default_value_t = 1000)]
-        projects: usize,
+        #[arg(long, default_value = "1000")]
+        projects: NonZeroUsize,
         /// How long nothing happens while requests and CPU time are counted.
         #[arg(long, default_value_t = 300)]
         idle_seconds: u64,

@@ -72,7 +72,7 @@ async fn every_way_in_which_a_connection_fails_has_its_reason_and_heals() {
     let Some(installation) = prepared("a failing connection", &["eu", "us"]).await else { return };
     let mut installation = installation;
     let us = installation.cluster("us").unwrap();
-    let port = us.endpoint().rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = us.port();
     let proxy = Proxy::start(port).await.unwrap();
     let kubeconfig = us.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
     let through_proxy = kubeconfig.replace(&port.to_string(), &proxy.address().port().to_string());
@@ -92,7 +92,7 @@ async fn every_way_in_which_a_connection_fails_has_its_reason_and_heals() {
     }
     // Nobody whom we trust answers: certain at once.
     let stranger = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
-    let eu_port = installation.cluster("eu").unwrap().endpoint().rsplit_once(':').unwrap().1.to_owned();
+    let eu_port = installation.cluster("eu").unwrap().port().to_string();
     installation.store_secret("us", &stranger.replace(&eu_port, &port.to_string())).unwrap();
     reads(&installation, "cluster", "us", "CredentialValid", "False/NewCredentialRejected").await;
     // Another cluster under the same name: refused, and the old connection goes on.

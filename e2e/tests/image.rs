@@ -39,7 +39,8 @@ fn the_image_holds_the_program_and_certificates_and_runs_as_nobody() {
 /// As `make static` built it.
 fn static_program() -> PathBuf {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    repository().join("target").join(target).join("debug/drover")
+    // TARGET/debug/deps/TEST
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join(target).join("debug/drover")
 }
 
 #[test]

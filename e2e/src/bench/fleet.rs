@@ -21,7 +21,6 @@ const PROJECTS: usize = 100;
 const CUTS: usize = 5;
 const CUT: Duration = Duration::from_secs(20);
 const HEAL_LIMIT: Duration = Duration::from_mins(3);
-const HEAL_POLL: Duration = Duration::from_millis(20);
 /// A namespace that the Project of the whole fleet has on every cluster.
 const EVERYWHERE: &str = "team-everywhere";
 /// A label that it has there.
@@ -31,11 +30,11 @@ const FIRST: &str = "first";
 
 pub(super) async fn run(size: Size) -> Result<Table> {
     let mut table = Table::new(format!("{} clusters", size.clusters));
-    let mut installation = installation(size.clusters).await?;
+    let mut installation = installation(size.clusters.get()).await?;
     costs_of_clusters(size, &mut installation, &mut table).await?;
     paces(size, &installation, &mut table).await?;
     rest(size, &mut installation, &mut table).await?;
-    cuts(&installation, &mut table).await?;
+    cuts(&mut installation, &mut table).await?;
     restart(size, &mut installation, &mut table).await?;
     failover(&mut installation, &mut table).await?;
     Ok(table)
@@ -46,14 +45,13 @@ async fn costs_of_clusters(size: Size, installation: &mut Installation, table: &
     let alone = usage(drover(installation)?)?;
     let ready = ReadyTimes::of::<Cluster>(installation.management.client());
     let mut times = Vec::new();
-    for number in 0..size.clusters {
+    for number in 0..size.clusters.get() {
         times.push(import(installation, &ready, &cluster_name(number)).await?);
     }
-    settle().await;
-    let joined = usage(drover(installation)?)?;
-    table.row("Cluster: apply → Ready, p50 / p99", percentiles(times)?);
+    let joined = settle(installation).await?;
+    table.row("Cluster: apply → Ready, p50 / p99", percentiles(times));
     table.row("memory of drover without clusters", mebibytes(alone.anonymous));
-    table.row("memory per joined cluster", mebibytes(per(joined.anonymous - alone.anonymous, size.clusters)?));
+    table.row("memory per joined cluster", mebibytes(per(joined.anonymous - alone.anonymous, size.clusters)));
     Ok(())
 }
 
@@ -74,38 +72,34 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
         installation.apply(&single.to_string())?;
         times.push(ready.wait(&name, applied).await?);
     }
-    table.row("Project on one cluster: apply → Ready, p50 / p99", percentiles(times)?);
+    table.row("Project on one cluster: apply → Ready, p50 / p99", percentiles(times));
     Ok(())
 }
 
 async fn rest(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("Nothing happens.");
-    settle().await;
-    let (from, before) = (marks(installation)?, usage(drover(installation)?)?);
-    let leases = lease_writes(installation, &from)?;
+    let before = settle(installation).await?;
+    let from = marks(installation)?;
     tokio::time::sleep(size.idle).await;
     let after = usage(drover(installation)?)?;
     let minutes = size.idle.as_secs_f64() / 60.0;
     table.row(format!("requests in {minutes:.1} idle minutes, the Lease left out"), requests(installation, &from)?);
-    let leases = lease_writes(installation, &from)? - leases;
-    table.row(format!("writes to the Lease in {minutes:.1} idle minutes"), leases.to_string());
+    let leases = lease_writes(installation, &from)?.to_string();
+    table.row(format!("writes to the Lease in {minutes:.1} idle minutes"), leases);
     table.row("CPU at rest", share(after.cpu - before.cpu, size.idle));
     table.row("memory of drover with clusters and Projects", mebibytes(after.anonymous));
     Ok(())
 }
 
-async fn cuts(installation: &Installation, table: &mut Table) -> Result<()> {
+async fn cuts(installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("One cluster is cut off and comes back.");
     let name = cluster_name(0);
     let plane = installation.cluster(&name)?;
-    let (Some(port), direct) = (port_of(&plane.endpoint()), plane.kubeconfig_for(DROVER_USER, &["system:masters"])?)
-    else {
-        return Err(super::nothing_measured());
-    };
-    let proxy = Proxy::start(port).await?;
+    let direct = plane.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+    let proxy = Proxy::start(plane.port()).await?;
     let through = direct.replace(&plane.endpoint(), &format!("https://{}", proxy.address()));
     installation.store_secret(&name, &through)?;
-    settle().await;
+    settle(installation).await?;
     let mut times = Vec::new();
     for round in 0..CUTS {
         proxy.set(Mode::Refuse);
@@ -117,16 +111,16 @@ async fn cuts(installation: &Installation, table: &mut Table) -> Result<()> {
         labelled(installation, &name, &value).await?;
         times.push(restored.elapsed());
     }
-    table.row(format!("cut for {} s: back → up to date, p50 / p99", CUT.as_secs()), percentiles(times)?);
+    table.row(format!("cut for {} s: back → up to date, p50 / p99", CUT.as_secs()), percentiles(times));
     installation.apply(&everywhere(FIRST).to_string())?;
     installation.store_secret(&name, &direct)
 }
 
 async fn restart(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("drover is killed, and everything is changed before it starts again.");
-    settle().await;
+    settle(installation).await?;
     installation.stop_drover(End::Kill).await?;
-    let names: Vec<String> = (0..size.clusters).map(cluster_name).collect();
+    let names: Vec<String> = (0..size.clusters.get()).map(cluster_name).collect();
     for name in &names {
         strip(installation, name).await?;
     }
@@ -136,7 +130,7 @@ async fn restart(size: Size, installation: &mut Installation, table: &mut Table)
         labelled(installation, name, FIRST).await?;
     }
     table.row("restart after kill: start → every cluster repaired", seconds(started.elapsed()));
-    settle().await;
+    settle(installation).await?;
     table.row("requests of that restart", requests(installation, &from)?);
     Ok(())
 }
@@ -144,7 +138,7 @@ async fn restart(size: Size, installation: &mut Installation, table: &mut Table)
 async fn failover(installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("The leader is killed while a standby waits.");
     installation.start_drover()?;
-    settle().await;
+    settle(installation).await?;
     let name = cluster_name(0);
     // The drover that was killed is gone from the list, so the leader is the first.
     drover(installation)?.kill().await?;
@@ -164,10 +158,6 @@ fn everywhere(value: &str) -> Value {
     project
 }
 
-fn port_of(endpoint: &str) -> Option<u16> {
-    endpoint.rsplit(':').next()?.parse().ok()
-}
-
 /// Takes away a label that the Project wants, as a person would by mistake.
 async fn strip(installation: &Installation, cluster: &str) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(installation.cluster(cluster)?.client());
@@ -179,20 +169,11 @@ async fn strip(installation: &Installation, cluster: &str) -> Result<()> {
 /// Waits until the namespace has the label with this value.
 async fn labelled(installation: &Installation, cluster: &str, value: &str) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(installation.cluster(cluster)?.client());
-    let started = Instant::now();
-    while started.elapsed() < HEAL_LIMIT {
-        if namespaces
-            .get(EVERYWHERE)
-            .await?
-            .metadata
-            .labels
-            .is_some_and(|labels| labels.get(LABEL).is_some_and(|found| found == value))
-        {
-            return Ok(());
-        }
-        tokio::time::sleep(HEAL_POLL).await;
-    }
-    eventually(&format!("{cluster} has the label {value}"), Duration::ZERO, async || Ok(None)).await
+    eventually(&format!("{cluster} has the label {value}"), HEAL_LIMIT, async || {
+        let labels = namespaces.get(EVERYWHERE).await?.metadata.labels.unwrap_or_default();
+        Ok(labels.get(LABEL).is_some_and(|found| found == value).then_some(()))
+    })
+    .await
 }
 
 /// What drover asked the clusters for, by verb.
@@ -210,5 +191,5 @@ fn requests(installation: &Installation, from: &Marks) -> Result<String> {
 fn lease_writes(installation: &Installation, from: &Marks) -> Result<usize> {
     let Some(mark) = from.first() else { return Ok(0) };
     let events = installation.management.audit_events_since(*mark)?;
-    Ok(events.iter().filter(|event| event.resource == "leases" && event.changes()).count())
+    Ok(events.iter().filter(|event| event.user == DROVER_USER && event.resource == "leases" && event.changes()).count())
 }

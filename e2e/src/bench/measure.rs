@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use tokio::task::JoinHandle;
 
-use crate::error::{FileContext, Result};
+use crate::error::{Error, FileContext, Result};
 use crate::installation::eventually;
 use crate::process::Process;
 use crate::story::condition;
@@ -62,19 +63,22 @@ pub(super) fn usage(process: &Process) -> Result<Usage> {
     let folder = std::path::PathBuf::from(format!("/proc/{}", process.pid()));
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).on("read", folder.join(name));
     let status = read("status")?;
-    let kibibytes = |field: &str| -> Option<f64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-        line.split_whitespace().next()?.parse().ok()
+    let bytes = |field: &'static str| -> Result<f64> {
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().nth(1)?.parse().ok());
+        let kibibytes: f64 = value.ok_or_else(|| Error::NoFigure { what: field, path: folder.join("status") })?;
+        Ok(kibibytes * 1024.0)
     };
     let stat = read("stat")?;
-    // The second field is the program's name in parentheses; user and system time are the 14th and the 15th.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-    Ok(Usage {
-        anonymous: kibibytes("RssAnon:").unwrap_or_default() * 1024.0,
-        peak: kibibytes("VmHWM:").unwrap_or_default() * 1024.0,
-        cpu: (ticks(14) + ticks(15)) / TICKS_PER_SECOND,
-    })
+    let cpu = cpu_ticks(&stat).ok_or_else(|| Error::NoFigure { what: "CPU time", path: folder.join("stat") })?;
+    Ok(Usage { anonymous: bytes("RssAnon")?, peak: bytes("VmHWM")?, cpu: cpu / TICKS_PER_SECOND })
+}
+
+/// User and system time are the 14th and the 15th field (proc(5)); the second is the program's name in parentheses.
+fn cpu_ticks(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some(user + system)
 }
 
 /// When each object of a kind was last seen to become Ready.
@@ -129,12 +133,12 @@ fn note(seen: &Mutex<HashMap<String, Instant>>, object: &DynamicObject) {
     }
 }
 
-/// `p50 / p99 (n)` of durations; with fewer than a hundred samples the second is the largest.
-pub(super) fn percentiles(mut samples: Vec<Duration>) -> Result<String> {
+/// `p50 / p99 (n samples)` of durations by nearest rank; with fewer than a hundred samples the second is the largest.
+pub(super) fn percentiles(mut samples: Vec<Duration>) -> String {
     samples.sort_unstable();
-    let at = |percent: usize| samples.get((samples.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-    let (Some(median), Some(high)) = (at(50), at(99)) else { return Err(super::nothing_measured()) };
-    Ok(format!("{} / {} ({} samples)", seconds(median), seconds(high), samples.len()))
+    let at = |percent: usize| samples.get((samples.len() * percent).div_ceil(100).saturating_sub(1));
+    let told = |percent: usize| at(percent).map_or_else(|| "none".to_owned(), |sample| seconds(*sample));
+    format!("{} / {} ({} samples)", told(50), told(99), samples.len())
 }
 
 /// For people.
@@ -152,7 +156,28 @@ pub(super) fn share(used: f64, during: Duration) -> String {
     format!("{:.2} % of a core", 100.0 * used / during.as_secs_f64())
 }
 
+/// An amount per object.
 #[expect(clippy::cast_precision_loss, reason = "counts of at most some thousands")]
-pub(super) fn per(amount: f64, count: usize) -> Result<f64> {
-    if count == 0 { Err(super::nothing_measured()) } else { Ok(amount / count as f64) }
+pub(super) fn per(amount: f64, count: NonZeroUsize) -> f64 {
+    amount / count.get() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples_by_nearest_rank() {
+        let samples = (1..=100).rev().map(Duration::from_secs).collect();
+        assert_eq!(percentiles(samples), "50.00 s / 99.00 s (100 samples)");
+        assert_eq!(percentiles(vec![Duration::from_secs(1), Duration::from_secs(2)]), "1.00 s / 2.00 s (2 samples)");
+        assert_eq!(percentiles(Vec::new()), "none / none (0 samples)");
+    }
+
+    #[test]
+    fn the_name_of_a_program_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0";
+        assert_eq!(cpu_ticks(stat), Some(42.0));
+        assert_eq!(cpu_ticks("7 (a"), None);
+    }
 }

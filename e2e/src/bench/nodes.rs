@@ -22,11 +22,10 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     let mut installation = installation(1).await?;
     let ready = ReadyTimes::of::<Cluster>(installation.management.client());
     import(&installation, &ready, &cluster_name(0)).await?;
-    settle().await;
-    let empty = usage(drover(&mut installation)?)?;
+    let empty = settle(&mut installation).await?;
     progress("Nodes are created.");
     let nodes: Api<Node> = Api::all(installation.cluster(&cluster_name(0))?.client());
-    let all: Vec<Node> = (0..size.nodes).map(node).collect::<Result<_>>()?;
+    let all: Vec<Node> = (0..size.nodes.get()).map(node).collect::<Result<_>>()?;
     let bytes = all.first().map_or(0, |node| serde_json::to_string(node).map_or(0, |text| text.len()));
     table.row("bytes of a Node", bytes.to_string());
     stream::iter(&all)
@@ -35,14 +34,13 @@ pub(super) async fn run(size: Size) -> Result<Table> {
             Ok(nodes.create(&PostParams::default(), node).await.map(drop)?)
         })
         .await?;
-    settle().await;
-    let created = usage(drover(&mut installation)?)?;
+    let created = settle(&mut installation).await?;
     table.row("memory, before → after they were created", growth(empty.anonymous, created.anonymous));
-    table.row("CPU per Node created", format!("{:.2} ms", 1000.0 * per(created.cpu - empty.cpu, size.nodes)?));
+    table.row("CPU per Node created", format!("{:.2} ms", 1000.0 * per(created.cpu - empty.cpu, size.nodes)));
 
     progress("Every node reports once.");
     let before = usage(drover(&mut installation)?)?;
-    stream::iter(0..size.nodes)
+    stream::iter(0..size.nodes.get())
         .map(Ok::<_, Error>)
         .try_for_each_concurrent(AT_ONCE, |number| {
             let patch = Patch::Merge(json!({"status": {"conditions": [ready_condition("2026-01-01T00:05:00Z")]}}));
@@ -50,9 +48,8 @@ pub(super) async fn run(size: Size) -> Result<Table> {
             async move { Ok(nodes.patch_status(&name, &PatchParams::default(), &patch).await.map(drop)?) }
         })
         .await?;
-    settle().await;
-    let after = usage(drover(&mut installation)?)?;
-    table.row("CPU per report of a kubelet", format!("{:.2} ms", 1000.0 * per(after.cpu - before.cpu, size.nodes)?));
+    let after = settle(&mut installation).await?;
+    table.row("CPU per report of a kubelet", format!("{:.2} ms", 1000.0 * per(after.cpu - before.cpu, size.nodes)));
     tokio::time::sleep(size.idle).await;
     let rested = usage(drover(&mut installation)?)?;
     table.row("CPU at rest", share(rested.cpu - after.cpu, size.idle));
@@ -60,10 +57,9 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     progress("drover starts again.");
     installation.stop_drover(End::Terminate).await?;
     installation.start_drover()?;
-    settle().await;
-    let restarted = usage(drover(&mut installation)?)?;
+    let restarted = settle(&mut installation).await?;
     table.row("memory after a restart, and its peak on the way", both(restarted.anonymous, restarted.peak));
-    table.row("CPU of the first 20 s after the restart", format!("{:.2} s", restarted.cpu));
+    table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));
     Ok(table)
 }
 

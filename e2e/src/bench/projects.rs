@@ -22,18 +22,16 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     let mut installation = installation(1).await?;
     let clusters = ReadyTimes::of::<Cluster>(installation.management.client());
     import(&installation, &clusters, &cluster_name(0)).await?;
-    settle().await;
-    let empty = usage(drover(&mut installation)?)?;
+    let empty = settle(&mut installation).await?;
 
     progress("Projects are applied.");
     let ready = ReadyTimes::of::<Project>(installation.management.client());
     let (from, applied) = (marks(&installation)?, Instant::now());
-    apply(&installation.management.client(), size.projects).await?;
+    apply(&installation.management.client(), size.projects.get()).await?;
     table.row("applied all, 16 at a time", seconds(applied.elapsed()));
-    all_ready(&ready, size.projects, applied).await?;
+    all_ready(&ready, size.projects.get(), applied).await?;
     table.row("first apply → all Ready", seconds(applied.elapsed()));
-    settle().await;
-    let converged = usage(drover(&mut installation)?)?;
+    let converged = settle(&mut installation).await?;
     table.row("writes until then", writes_since(&installation, &from)?.len().to_string());
     table.row("CPU until then", format!("{:.1} s", converged.cpu - empty.cpu));
     table.row("memory, before → after", format!("{} → {}", mebibytes(empty.anonymous), mebibytes(converged.anonymous)));
@@ -49,10 +47,9 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     installation.stop_drover(End::Terminate).await?;
     let from = marks(&installation)?;
     installation.start_drover()?;
-    settle().await;
-    let restarted = usage(drover(&mut installation)?)?;
+    let restarted = settle(&mut installation).await?;
     table.row("writes of a restart", writes_since(&installation, &from)?.len().to_string());
-    table.row("CPU of the first 20 s after the restart", format!("{:.2} s", restarted.cpu));
+    table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));
     let memory = format!("{}, {}", mebibytes(restarted.anonymous), mebibytes(restarted.peak));
     table.row("memory after a restart, and its peak on the way", memory);
     Ok(table)

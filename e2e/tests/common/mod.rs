@@ -1,10 +1,10 @@
 //! What the stories share: one installation each, and ways to ask what a person would ask.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use drover_e2e::story::{cluster, condition, marks, namespace, project, writes_since};
+pub use drover_e2e::story::*;
 
 use drover_e2e::http_proxy::{HttpProxy, WriteTrap};
 use drover_e2e::installation::{End, Installation, Plan, administrator_token, eventually, kubectl_on};
