@@ -63,6 +63,8 @@ pub struct Installation {
     audit: bool,
     /// Through which `drover` reaches the management cluster; without one, directly.
     pub way: Option<HttpProxy>,
+    /// Variables that `drover` is started with besides ours, as names and values.
+    pub environment: Vec<(String, String)>,
     /// Under which clusters are claimed. It outlives the management cluster. Empty: `drover` is given none.
     pub name: String,
 }
@@ -75,8 +77,17 @@ impl Installation {
         let management = management.await.map_err(|_| Error::TaskEnded)??;
         let Plan { components, audit, .. } = *plan;
         let name = DEFAULT_NAME.to_owned();
-        let (replicas, way) = (Vec::new(), None);
-        let installation = Self { management, downstream, replicas, started: 0, components, audit, way, name };
+        let installation = Self {
+            management,
+            downstream,
+            replicas: Vec::new(),
+            started: 0,
+            components,
+            audit,
+            way: None,
+            environment: Vec::new(),
+            name,
+        };
         installation.install()?;
         Ok(installation)
     }
@@ -167,6 +178,7 @@ impl Installation {
             name: "drover".to_owned(),
             program: drover_binary()?,
             arguments,
+            environment: self.environment.clone(),
             log: directory.join(format!("drover-{}.log", self.started)),
         };
         self.replicas.push(Process::start(&specification)?);

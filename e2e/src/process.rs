@@ -50,6 +50,8 @@ pub struct Specification {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// Variables that it has besides ours, as names and values.
+    pub environment: Vec<(String, String)>,
     /// Where its output is appended.
     pub log: PathBuf,
 }
@@ -72,6 +74,7 @@ impl Process {
         let mut command = Command::new("sh");
         command.args(["-c", SUPERVISOR, "drover-e2e-supervisor"]);
         command.arg(&specification.log).arg(&specification.program).args(&specification.arguments);
+        command.envs(specification.environment.iter().cloned());
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut supervisor = command.spawn().map_err(failed)?;
         let hold = supervisor.stdin.take();
@@ -243,6 +246,7 @@ mod tests {
             name: "test".to_owned(),
             program: PathBuf::from("/bin/sh"),
             arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: vec![("MOOD".to_owned(), "good".to_owned())],
             log: directory.join("log"),
         })
     }
@@ -266,10 +270,10 @@ mod tests {
     #[tokio::test]
     async fn an_early_end_is_told_with_the_log() {
         let directory = tempfile::tempdir().unwrap();
-        let mut process = start(directory.path(), "echo the reason >&2; exit 3").unwrap();
+        let mut process = start(directory.path(), "echo the $MOOD reason >&2; exit 3").unwrap();
         assert!(process.ended_within(KILL_PATIENCE).await);
         let error = process.check().unwrap_err().to_string();
-        assert!(error.contains("the reason"), "{error}");
+        assert!(error.contains("the good reason"), "{error}");
     }
 
     #[tokio::test]

@@ -134,6 +134,7 @@ mod tests {
             name: "test".to_owned(),
             program: PathBuf::from("sleep"),
             arguments: vec!["60".to_owned()],
+            environment: Vec::new(),
             log: parent.path().join("log"),
         });
         let process = process.unwrap().detach().unwrap();

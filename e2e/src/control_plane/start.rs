@@ -88,6 +88,7 @@ impl ControlPlane {
             name: format!("{} of {}", component.name(), self.options.name),
             program: self.tools.path(component.program())?,
             arguments: arguments::of(component, &self.options, &self.layout, self.ports, &stages),
+            environment: Vec::new(),
             log: self.layout.log(component),
         })?;
         self.processes.insert(component, process);
