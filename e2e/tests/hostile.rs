@@ -1,5 +1,4 @@
-//! Clusters that mean harm, and the way through a proxy. The hostile one is a small server of our own, as no real API server
-//! behaves like that; the proxy leads to a real one.
+//! Clusters that mean harm. They are a small server of our own, as no real API server behaves like that.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -7,11 +6,8 @@ mod common;
 
 use std::{
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -19,7 +15,7 @@ use bytes::Bytes;
 use common::*;
 use drover_e2e::certificates::{Authority, kubeconfig};
 use drover_e2e::http_proxy::acceptor;
-use drover_e2e::installation::{DROVER_USER, Installation, drover_binary, eventually};
+use drover_e2e::installation::Installation;
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
@@ -27,10 +23,8 @@ use hyper::{body::Frame, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -235,80 +229,6 @@ async fn a_hundred_thousand_objects_are_taken_and_hurt_nobody() {
     let used = memory(&mut installation);
     println!("{CROWD} nodes and as many namespaces: drover took {used} MiB");
     assert!(used < 500, "drover took {used} MiB");
-}
-
-/// An HTTP proxy that only knows CONNECT, and how often it was asked.
-async fn connect_proxy() -> (SocketAddr, Arc<AtomicUsize>, JoinHandle<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    let serving = tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let count = Arc::clone(&count);
-            tokio::spawn(async move { tunnel(client, &count).await });
-        }
-    });
-    (address, asked, serving)
-}
-
-async fn tunnel(mut client: TcpStream, asked: &AtomicUsize) -> Option<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(client.read_u8().await.ok()?);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let target = head.strip_prefix("CONNECT ")?.split(' ').next()?;
-    if !head.to_lowercase().contains("proxy-authorization: basic dXNlcjpzM2NyM3Q=".to_lowercase().as_str()) {
-        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.ok()?;
-        return None;
-    }
-    asked.fetch_add(1, Ordering::Relaxed);
-    let mut server = TcpStream::connect(target).await.ok()?;
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
-    copy_bidirectional(&mut client, &mut server).await.ok().map(drop)
-}
-
-#[tokio::test]
-async fn a_proxy_in_the_kubeconfig_is_used_and_its_password_shows_nowhere() {
-    let Some(mut installation) = prepared("a proxy", &["eu"]).await else { return };
-    let (address, asked, _serving) = connect_proxy().await;
-    let kubeconfig = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
-    let through = |url: &str| {
-        let server = kubeconfig.lines().find(|line| line.trim_start().starts_with("server:")).unwrap();
-        let indent = &server[..server.len() - server.trim_start().len()];
-        kubeconfig.replace(server, &format!("{server}\n{indent}proxy-url: {url}"))
-    };
-    installation.store_secret("eu", &through(&format!("http://wrong:guess@{address}"))).unwrap();
-    installation.start_drover().unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
-    assert_eq!(asked.load(Ordering::Relaxed), 0);
-    installation.store_secret("eu", &through(&format!("http://user:s3cr3t@{address}"))).unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
-    converged(&installation, "shop").await;
-    assert!(asked.load(Ordering::Relaxed) > 0, "the proxy was not asked");
-    import_through_the_proxy(&installation, &through(&format!("http://user:s3cr3t@{address}")), &asked).await;
-    let shown = eventually("the status", SOON, async || Ok(Some(get(&installation, "cluster", "eu")?))).await.unwrap();
-    for text in [shown.to_string(), installation.drover_log()] {
-        assert!(!text.contains("s3cr3t") && !text.contains("guess"), "{text}");
-    }
-}
-
-/// A person whose kubeconfig names a proxy imports by it, and what is stored names it as well.
-async fn import_through_the_proxy(installation: &Installation, person: &str, asked: &AtomicUsize) {
-    let before = asked.load(Ordering::Relaxed);
-    let path = installation.management.directory().join("person.kubeconfig");
-    std::fs::write(&path, person).unwrap();
-    let context = person.lines().find_map(|line| line.strip_prefix("current-context: ")).unwrap();
-    let mut command = std::process::Command::new(drover_binary().unwrap());
-    command.args(["import", "--name=printed", "--context", context, "--kubeconfig"]).arg(&path);
-    command.arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
-    // The proxy runs on this thread.
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(asked.load(Ordering::Relaxed) > before, "the import went another way");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("proxy-url"));
 }
 
 /// What is asked of whoever answers, before it is known who that is.
