@@ -32,14 +32,17 @@ pub(crate) struct Hysteresis {
     verdict: Verdict,
     failures: u32,
     successes: u32,
+    /// Failed attempts since the cluster was given up, that one included.
+    lost: u32,
 }
 
-/// While a verdict is in the balance, the next probe comes sooner.
+/// While a verdict is in the balance, the next probe comes sooner. After a cluster was given up, each pause is twice the one
+/// before, up to the interval: who was away shortly is not waited for any longer than that.
 pub(crate) const DOUBT_PAUSE: Duration = Duration::from_secs(2);
 
 impl Default for Hysteresis {
     fn default() -> Self {
-        Self { verdict: Verdict::Connecting, failures: 0, successes: 0 }
+        Self { verdict: Verdict::Connecting, failures: 0, successes: 0, lost: 0 }
     }
 }
 
@@ -54,6 +57,7 @@ impl Hysteresis {
         // First contact needs one success; only who was lost has to prove that it is back.
         if self.verdict == Verdict::Connecting || self.successes >= thresholds.successes {
             self.verdict = Verdict::Connected;
+            self.lost = 0;
         }
     }
 
@@ -63,22 +67,25 @@ impl Hysteresis {
         let known_bad = matches!(self.verdict, Verdict::Disconnected(_));
         if fault.certain || known_bad || self.failures >= thresholds.failures {
             self.verdict = Verdict::Disconnected(fault.failure);
+            self.lost = self.lost.saturating_add(1);
         }
     }
 
     /// A new connection passed: what was held of the old one is void.
     pub(crate) fn replaced(&mut self) {
-        *self = Self { verdict: Verdict::Connected, failures: 0, successes: 0 };
+        *self = Self { verdict: Verdict::Connected, ..Self::default() };
     }
 
     /// How long until the next probe.
     pub(crate) fn pause(&self, interval: Duration) -> Duration {
-        let in_balance = match self.verdict {
-            Verdict::Connecting => true,
-            Verdict::Connected => self.failures > 0,
-            Verdict::Disconnected(_) => self.successes > 0,
+        let pause = match self.verdict {
+            Verdict::Connecting => DOUBT_PAUSE,
+            Verdict::Connected if self.failures > 0 => DOUBT_PAUSE,
+            Verdict::Connected => interval,
+            Verdict::Disconnected(_) if self.successes > 0 => DOUBT_PAUSE,
+            Verdict::Disconnected(_) => DOUBT_PAUSE.saturating_mul(2_u32.saturating_pow(self.lost.saturating_sub(1))),
         };
-        if in_balance { interval.min(DOUBT_PAUSE) } else { interval }
+        pause.min(interval)
     }
 }
 
@@ -136,5 +143,27 @@ mod tests {
         assert_eq!(hysteresis.pause(interval), interval);
         hysteresis.failed(fault(false), THRESHOLDS);
         assert_eq!(hysteresis.pause(interval), DOUBT_PAUSE);
+    }
+
+    #[test]
+    fn who_was_given_up_is_asked_less_and_less_often() {
+        let mut hysteresis = Hysteresis::default();
+        let mut failed = |certain| {
+            hysteresis.failed(fault(certain), THRESHOLDS);
+            hysteresis.pause(Duration::from_secs(30)).as_secs()
+        };
+        assert_eq!([(); 9].map(|()| failed(false)), [2, 2, 2, 4, 8, 16, 30, 30, 30]);
+        hysteresis.succeeded(THRESHOLDS);
+        assert_eq!(hysteresis.pause(Duration::from_secs(30)), DOUBT_PAUSE);
+        hysteresis.succeeded(THRESHOLDS);
+        let mut failed = |certain| {
+            hysteresis.failed(fault(certain), THRESHOLDS);
+            hysteresis.pause(Duration::from_secs(5)).as_secs()
+        };
+        assert_eq!([(); 4].map(|()| failed(true)), [2, 4, 5, 5], "each time anew");
+        for _ in 0..100 {
+            failed(false);
+        }
+        assert_eq!(failed(false), 5);
     }
 }
