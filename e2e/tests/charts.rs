@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use drover_e2e::installation::{End, Installation, apply_to, chart, kubectl_on};
+use drover_e2e::installation::{End, Installation, apply_to, chart};
 use drover_e2e::{Program, Tools, require_or_skip};
 use mlua::LuaSerdeExt as _;
 use serde_json::{Value, json};
@@ -195,6 +195,7 @@ async fn the_roles_that_ship_are_enough() {
     shop["spec"]["deletionPolicy"] = json!("Delete");
     installation.apply(&shop.to_string()).unwrap();
     converged(&installation, "shop").await;
+    reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
     installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
     assert_eq!(downstream_namespace(&installation, "eu", "team-shop").unwrap(), None);
 
@@ -205,14 +206,43 @@ async fn the_roles_that_ship_are_enough() {
     installation.kubectl(&["delete", "cluster", "eu", "--timeout=40s"]).unwrap();
 }
 
-fn grant_downstream_roles(plane: &drover_e2e::ControlPlane) {
+#[tokio::test]
+async fn a_role_that_lacks_what_drover_needs_is_said_and_granting_it_heals() {
+    let Some(mut installation) = prepared("an outdated role", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    grant_downstream_roles(eu);
+    let granted = downstream_roles().replacen("  - delete\n", "", 1);
+    assert_ne!(granted, downstream_roles());
+    apply_to(eu, &granted).unwrap();
+    installation.store_secret("eu", &eu.kubeconfig_for(LIMITED, &[]).unwrap()).unwrap();
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "CredentialValid", "False/DownstreamRoleOutdated").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    let said = get(&installation, "cluster", "eu").unwrap()["status"]["conditions"].to_string();
+    assert!(said.contains("may not delete namespaces, which") && said.contains("drover import --name eu"), "{said}");
+    grant_downstream_roles(installation.cluster("eu").unwrap());
+    reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
+}
+
+fn downstream_roles() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac/downstream.yaml");
-    kubectl_on(plane, &["create", "namespace", "drover-system"]).unwrap();
-    apply_to(plane, &std::fs::read_to_string(file).unwrap()).unwrap();
-    let user = format!("--user={LIMITED}");
-    kubectl_on(plane, &["create", "clusterrolebinding", LIMITED, "--clusterrole=drover-downstream", &user]).unwrap();
-    let binding = ["create", "rolebinding", LIMITED, "--role=drover-downstream", "--namespace=drover-system"];
-    kubectl_on(plane, &[&binding[..], &[user.as_str()]].concat()).unwrap();
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// Done twice it ends the same.
+fn grant_downstream_roles(plane: &drover_e2e::ControlPlane) {
+    let subjects = json!([{"kind": "User", "name": LIMITED, "apiGroup": "rbac.authorization.k8s.io"}]);
+    let role = |kind: &str| json!({"kind": kind, "name": "drover-downstream", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = |kind: &str, role: Value| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "subjects": subjects, "roleRef": role,
+            "metadata": {"name": LIMITED, "namespace": if kind == "RoleBinding" { Some("drover-system") } else { None }},
+        })
+    };
+    apply_to(plane, &common::namespace("drover-system").to_string()).unwrap();
+    apply_to(plane, &downstream_roles()).unwrap();
+    apply_to(plane, &binding("ClusterRoleBinding", role("ClusterRole")).to_string()).unwrap();
+    apply_to(plane, &binding("RoleBinding", role("Role")).to_string()).unwrap();
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary};
+use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, names::LOCAL_CLUSTER};
 use drover_fleet::{Facts, Report};
 use drover_runtime::{Failure, Next, operator::Plan};
 use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
     jiff::Timestamp,
 };
+use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator, SlimNode, distribution,
@@ -73,6 +74,8 @@ pub struct Seen {
     pub credential_validity: Validity,
     /// Why a changed credential was not taken.
     pub rejected: Option<Failure>,
+    /// What to do about rights that the credential lacks; none if it lacks none.
+    pub outdated: Option<String>,
 }
 
 /// The shell's timers are made for waits of weeks, not for the ten years of a certificate.
@@ -106,10 +109,31 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
         credential_end: report.credential.map(|life| Time(life.not_after)),
         credential_validity,
         rejected: report.rejected.clone(),
+        outdated: outdated(&cluster.name_any(), &report.missing_rights),
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let next = first.into_iter().chain(second).min().map_or(Next::Watch, |at| Next::At(at.min(latest)));
     Plan { part, actions: Vec::new(), next }
+}
+
+/// More missing rights are counted only.
+const MOST_RIGHTS_NAMED: usize = 10;
+
+/// What to do about the rights that a credential lacks.
+fn outdated(name: &str, missing: &[String]) -> Option<String> {
+    let named = missing.iter().take(MOST_RIGHTS_NAMED).map(String::as_str).collect::<Vec<_>>();
+    let more = match missing.len().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let remedy = if name == LOCAL_CLUSTER {
+        "set local.enabled in the values of the chart".to_owned()
+    } else {
+        format!("import it again (`drover import --name {name}`), or grant what config/rbac/downstream.yaml says")
+    };
+    (!missing.is_empty()).then(|| {
+        format!("the credential may not {}{more}, which this version of Drover needs: {remedy}", named.join(", "))
+    })
 }
 
 fn summarise_nodes(nodes: &[Arc<SlimNode>]) -> NodeSummary {
@@ -190,6 +214,16 @@ mod tests {
                 "allocatable": {"cpu": "3", "memory": "3000"},
             })
         );
+    }
+
+    #[test]
+    fn missing_rights_are_named_with_the_remedy() {
+        assert_eq!(outdated("eu", &[]), None);
+        let missing: Vec<_> = (0..12).map(|number| format!("list kind{number}")).collect();
+        let told = outdated("eu", &missing).unwrap();
+        assert!(told.contains("may not list kind0, list kind1") && told.contains("list kind9 and 2 more"), "{told}");
+        assert!(told.contains("drover import --name eu"), "{told}");
+        assert!(outdated("local", &missing[..1]).unwrap().contains("local.enabled"));
     }
 
     #[test]

@@ -226,11 +226,12 @@ fn certificates_valid(seen: &Seen) -> Told<'_> {
 
 fn credential_valid(seen: &Seen) -> Told<'_> {
     let accepted = (State::True, "Accepted", "the credential is accepted");
-    match (&seen.rejected, &seen.credential_validity) {
-        (Some(failure), _) => (State::False, "NewCredentialRejected", &failure.message),
-        (None, Validity::NotObserved | Validity::Valid) => accepted,
-        (None, Validity::Expiring(message)) => (State::False, "Expiring", message),
-        (None, Validity::Expired(message)) => (State::False, "Expired", message),
+    match (&seen.rejected, &seen.credential_validity, &seen.outdated) {
+        (Some(failure), _, _) => (State::False, "NewCredentialRejected", &failure.message),
+        (None, Validity::Expired(message), _) => (State::False, "Expired", message),
+        (None, _, Some(message)) => (State::False, "DownstreamRoleOutdated", message),
+        (None, Validity::Expiring(message), None) => (State::False, "Expiring", message),
+        (None, Validity::NotObserved | Validity::Valid, None) => accepted,
     }
 }
 

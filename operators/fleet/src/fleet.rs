@@ -15,6 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+use crate::grants::Needs;
 use crate::hold::{Claimant, writes};
 use crate::remote::{Remote, Report};
 use crate::source::{Target, secret_name, source};
@@ -32,6 +33,7 @@ struct Inner {
     secrets: View<Secret>,
     namespace: String,
     installation: Arc<str>,
+    needs: Arc<Needs>,
     namespaces: View<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
     dial_slots: Arc<Semaphore>,
@@ -61,15 +63,17 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// The fleet that `management` describes. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only.
+    /// The fleet that `management` describes. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only. `needs` is
+    /// what a credential must allow in a cluster.
     #[must_use]
-    pub fn new(management: Arc<Cache>, namespace: &str, installation: &str) -> Self {
+    pub fn new(management: Arc<Cache>, namespace: &str, installation: &str, needs: Needs) -> Self {
         Self(Arc::new(Inner {
             clusters: management.view(&LabelQuery::everything()),
             secrets: management.view_in(namespace, &LabelQuery::everything()),
             namespaces: management.view(&LabelQuery::everything()),
             namespace: namespace.to_owned(),
             installation: installation.into(),
+            needs: Arc::new(needs),
             management,
             members: Mutex::default(),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
@@ -162,7 +166,8 @@ impl Fleet {
         let uid = target.cluster.uid();
         let (sender, receiver) = watch::channel(target);
         let slots = Arc::clone(&self.0.dial_slots);
-        let remote = Remote::new(receiver, self.0.management.client(), self.claimant(), slots);
+        let needs = Arc::clone(&self.0.needs);
+        let remote = Remote::new(receiver, self.0.management.client(), self.claimant(), needs, slots);
         let fleet = Arc::downgrade(&self.0);
         let run = remote.run(move |report| {
             if let Some(inner) = fleet.upgrade() {
@@ -275,8 +280,9 @@ fn log_link(name: &ClusterName, link: &Link) {
 
 fn same(one: &Report, two: &Report) -> bool {
     let said = |report: &Report| {
-        let Report { link: _, facts, endpoint, rejected, claimed, certificates, credential } = report.clone();
-        (facts, endpoint, rejected, claimed, certificates, credential)
+        let Report { link: _, facts, endpoint, rejected, claimed, missing_rights, certificates, credential } =
+            report.clone();
+        (facts, endpoint, rejected, claimed, missing_rights, certificates, credential)
     };
     one.link.same(&two.link) && said(one) == said(two)
 }

@@ -8,6 +8,7 @@ mod contact;
 mod dial;
 mod expiry;
 mod fleet;
+mod grants;
 mod hold;
 pub mod hop;
 pub mod kubeconfig;
@@ -23,6 +24,7 @@ use drover_runtime::{Rights, Rule, rights::READ};
 pub use dial::connect;
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;
+pub use grants::Needs;
 pub use probe::Facts;
 pub use remote::Report;
 

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     contact::{ConnectError, Contact},
     expiry::{CredentialLife, SeenCertificate},
+    grants::Needs,
     hold::Claimant,
     hop::Hop,
     line,
@@ -35,6 +36,8 @@ pub struct Report {
     pub rejected: Option<Failure>,
     /// Whether the cluster is ours to write to. Not yet, while it is suspended or being deleted.
     pub claimed: bool,
+    /// The rights that the credential lacks in the cluster, such as `list nodes`, as far as the cluster says.
+    pub missing_rights: Vec<String>,
     /// Certificates that were seen while the connection was made.
     pub certificates: Vec<SeenCertificate>,
     /// How long the credential is good for; none if it does not say so.
@@ -49,6 +52,7 @@ impl Default for Report {
             endpoint: None,
             rejected: None,
             claimed: false,
+            missing_rights: Vec::new(),
             certificates: Vec::new(),
             credential: None,
         }
@@ -60,6 +64,7 @@ pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Client,
     claimant: Claimant,
+    needs: Arc<Needs>,
     dial_slots: Arc<Semaphore>,
     serving: Option<Serving>,
     hysteresis: Hysteresis,
@@ -78,7 +83,15 @@ struct Serving {
     facts: Facts,
     contact: Contact,
     claimed: bool,
+    missing_rights: Vec<String>,
     probes_since_identified: u32,
+}
+
+/// What the first words with a server brought.
+struct Introduced {
+    facts: Facts,
+    claimed: bool,
+    missing_rights: Vec<String>,
 }
 
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
@@ -91,12 +104,14 @@ impl Remote {
         target: watch::Receiver<Target>,
         management: Client,
         claimant: Claimant,
+        needs: Arc<Needs>,
         dial_slots: Arc<Semaphore>,
     ) -> Self {
         Self {
             target,
             management,
             claimant,
+            needs,
             dial_slots,
             serving: None,
             hysteresis: Hysteresis::default(),
@@ -192,23 +207,26 @@ impl Remote {
         let slot = self.dial_slots.acquire().await;
         let introduced = line::probing(self.introduce(&contact, target)).await;
         drop(slot);
-        let (facts, claimed) = if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
+        let Introduced { facts, claimed, missing_rights } =
+            if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
         let cache = Arc::new(Cache::new(contact.client.clone(), up));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
-        Ok(Serving { source: target.source.clone(), cache, gate, facts, contact, claimed, probes_since_identified: 0 })
+        let source = target.source.clone();
+        Ok(Serving { source, cache, gate, facts, contact, claimed, missing_rights, probes_since_identified: 0 })
     }
 
     /// The first words with a server: ready, the right one, and ours.
-    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<(Facts, bool), Hop> {
+    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<Introduced, Hop> {
         let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
         probe::ready(&contact.client, limit).await?;
         let dial = contact.dials();
         let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
         let claimed = self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
         contact.identified(dial);
-        Ok((facts, claimed))
+        let missing_rights = self.needs.missing(&contact.client, limit).await.unwrap_or_default();
+        Ok(Introduced { facts, claimed, missing_rights })
     }
 
     /// The identity that a cluster has to show: the one in the spec, else the one seen first.
@@ -219,8 +237,8 @@ impl Remote {
     }
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
-        let (Some(serving), claimant) = (&mut self.serving, &self.claimant) else { return };
-        let outcome = line::probing(serving.probe(&target.cluster, claimant)).await;
+        let (Some(serving), claimant, needs) = (&mut self.serving, &self.claimant, &self.needs) else { return };
+        let outcome = line::probing(serving.probe(&target.cluster, claimant, needs)).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(Hop::TooLarge) } else { outcome };
         let too_large = outcome == Err(Hop::TooLarge);
@@ -248,6 +266,7 @@ impl Remote {
             endpoint: serving.and_then(|serving| serving.contact.endpoint.clone()),
             rejected: self.rejected.clone(),
             claimed: serving.is_some_and(|serving| serving.claimed),
+            missing_rights: serving.map(|serving| serving.missing_rights.clone()).unwrap_or_default(),
             certificates: serving.map(|serving| serving.contact.certificates()).unwrap_or_default(),
             credential: serving.and_then(|serving| serving.contact.credential),
         }
@@ -255,7 +274,7 @@ impl Remote {
 }
 
 impl Serving {
-    async fn probe(&mut self, cluster: &Cluster, claimant: &Claimant) -> Result<(), Hop> {
+    async fn probe(&mut self, cluster: &Cluster, claimant: &Claimant, needs: &Needs) -> Result<(), Hop> {
         let (client, limit) = (&self.contact.client, cluster.spec.health_timeout());
         if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
             return Err(Hop::IdentityMismatch { expected: expected.clone(), found: self.facts.uid.clone() });
@@ -263,12 +282,19 @@ impl Serving {
         probe::ready(client, limit).await?;
         self.probes_since_identified += 1;
         let dial = self.contact.dials();
-        if !self.contact.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY {
+        let introduces = !self.contact.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;
+        if introduces {
             self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
             self.probes_since_identified = 0;
         }
         self.claimed = claimant.hold(client, cluster, &self.facts.uid).await?;
         self.contact.identified(dial);
+        // Who lacks something is waiting for it.
+        if (introduces || !self.missing_rights.is_empty())
+            && let Some(missing) = needs.missing(client, limit).await
+        {
+            self.missing_rights = missing;
+        }
         Ok(())
     }
 

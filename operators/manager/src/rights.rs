@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 use crate::command_line::OperatorName;
 
 /// What `operators` need, and the shell and the fleet under them.
-fn rights(operators: &[OperatorName]) -> Vec<Rights> {
+pub(crate) fn rights(operators: &[OperatorName]) -> Vec<Rights> {
     let of = |operator: &OperatorName| match operator {
         OperatorName::Cluster => drover_cluster::RIGHTS,
         OperatorName::Project => drover_project::RIGHTS,

@@ -11,7 +11,7 @@ use std::{
 
 use clap::ValueEnum as _;
 use drover_cluster::ClusterOperator;
-use drover_fleet::Fleet;
+use drover_fleet::{Fleet, Needs};
 use drover_project::ProjectOperator;
 use drover_runtime::{
     Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     command_line::{LogFormat, OperatorName, RunArguments},
     identity::cluster_uid,
+    rights::rights,
 };
 
 /// What keeps `drover run` from doing its work.
@@ -216,7 +217,8 @@ fn start(
     tasks: &mut JoinSet<()>,
 ) {
     let management = Arc::new(Cache::ungated(client.clone()));
-    let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace, installation);
+    let needs = Needs::of(&rights(&arguments.operators));
+    let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace, installation, needs);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let events = EventSink::start(client.clone(), "drover");
     let context = || Context {

@@ -1,6 +1,9 @@
 //! The rights that Drover needs at API servers: written down beside the code that needs them, and generated into roles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -56,6 +59,49 @@ impl Rule {
     pub const fn read_paths(paths: &'static [&'static str]) -> Self {
         Self { group: "", resources: &[], names: &[], paths, verbs: &["get"] }
     }
+
+    /// The rule taken apart.
+    pub fn rights(self) -> impl Iterator<Item = Right> {
+        let Self { group, resources, names, paths, verbs } = self;
+        let resources = resources.iter().map(move |&resource| Thing::Resource { group, resource, names });
+        let things = resources.chain(paths.iter().map(|&path| Thing::Path(path)));
+        things.flat_map(move |thing| verbs.iter().map(move |&verb| Right { verb, thing }))
+    }
+}
+
+/// One verb on one thing: what a [`Rule`] consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// For example `get`.
+    pub verb: &'static str,
+    /// On what.
+    pub thing: Thing,
+}
+
+/// What a right is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// A resource of an API group, which is empty for the core group; all of its objects if no names are given.
+    Resource {
+        /// The API group.
+        group: &'static str,
+        /// The resource, with its subresource if it is about that: `pods` or `pods/status`.
+        resource: &'static str,
+        /// The objects that it is restricted to.
+        names: &'static [&'static str],
+    },
+    /// A path that is no resource, such as `/readyz`.
+    Path(&'static str),
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.thing {
+            Thing::Resource { group: "", resource, .. } => write!(formatter, "{} {resource}", self.verb),
+            Thing::Resource { group, resource, .. } => write!(formatter, "{} {resource}.{group}", self.verb),
+            Thing::Path(path) => write!(formatter, "{} {path}", self.verb),
+        }
+    }
 }
 
 /// The rules of one role that holds everything in `rules`: each resource once per set of names, in a stable order.
@@ -106,5 +152,11 @@ mod tests {
         assert_eq!(rules[0].verbs, ["create", "get", "list", "watch"]);
         assert_eq!(rules[1].resource_names.as_deref(), Some(&["drover".to_owned()][..]));
         assert_eq!(rules[2].non_resource_urls.as_deref(), Some(&["/readyz".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_rule_is_taken_apart_and_told() {
+        let told: Vec<_> = NEEDED[1..].iter().flat_map(|rule| rule.rights()).map(|right| right.to_string()).collect();
+        assert_eq!(told, ["create namespaces", "delete deployments.apps", "get /readyz"]);
     }
 }

@@ -29,6 +29,7 @@ fn seen() -> Seen {
         credential_end: Some(time()),
         credential_validity: Validity::Valid,
         rejected: None,
+        outdated: None,
     }
 }
 
@@ -158,6 +159,22 @@ fn what_ends_soon_is_a_warning_and_leaves_the_cluster_ready() {
         let shown = shown(&status(&cluster(&json!({})), Some(seen), Standing::Current));
         assert!(shown.starts_with("Ready=True/Connected Accepted") && shown.ends_with(expected), "{shown}");
     }
+}
+
+#[test]
+fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_credential_has_ended() {
+    let outdated = Seen { outdated: Some("may not list nodes".to_owned()), ..seen() };
+    let reason = |seen: Seen| {
+        let status = status(&cluster(&json!({})), Some(seen), Standing::Current);
+        let found = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind).cloned().unwrap();
+        assert_eq!(found("Ready").status, "True");
+        found(CREDENTIAL_VALID).reason
+    };
+    assert_eq!(reason(outdated.clone()), "DownstreamRoleOutdated");
+    let expiring = Validity::Expiring("soon".to_owned());
+    assert_eq!(reason(Seen { credential_validity: expiring, ..outdated.clone() }), "DownstreamRoleOutdated");
+    let expired = Validity::Expired("over".to_owned());
+    assert_eq!(reason(Seen { credential_validity: expired, ..outdated }), "Expired");
 }
 
 #[test]
