@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use drover_runtime::{Class, Classify, Failure};
+use drover_runtime::{Class, Classify, Failure, error::truncate};
 use kube::Client;
 
 use crate::{
-    dial::dialled,
+    dial::{Glance, dialled},
     expiry::{CredentialLife, SeenCertificate},
     hop::Hop,
     kubeconfig::{self, KubeconfigError},
@@ -23,6 +23,7 @@ pub(crate) struct Contact {
     pub(crate) endpoint: Option<String>,
     pub(crate) credential: Option<CredentialLife>,
     certificate: Option<SeenCertificate>,
+    glance: Option<Glance>,
 }
 
 impl Contact {
@@ -30,7 +31,8 @@ impl Contact {
     pub(crate) async fn prepare(source: &Source, management: &Client) -> Result<Self, ConnectError> {
         match source {
             Source::Local => {
-                Ok(Self { client: management.clone(), line: None, endpoint: None, credential: None, certificate: None })
+                let (line, endpoint, credential, certificate, glance) = (None, None, None, None, None);
+                Ok(Self { client: management.clone(), line, endpoint, credential, certificate, glance })
             }
             Source::Unreadable => Err(KubeconfigError::Malformed.into()),
             Source::Missing { secret, key } => {
@@ -40,9 +42,10 @@ impl Contact {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
                 let line = Arc::new(Line::new());
                 let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
+                let glance = Some(Glance::at(&access).map_err(|_| ConnectError::Unusable)?);
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate);
-                Ok(Self { client, line: Some(line), endpoint, credential, certificate })
+                Ok(Self { client, line: Some(line), endpoint, credential, certificate, glance })
             }
         }
     }
@@ -64,6 +67,22 @@ impl Contact {
         }
     }
 
+    /// Nobody but the probe asks any more, until it knows better.
+    pub(crate) fn close(&self) {
+        if let Some(line) = &self.line {
+            line.close();
+        }
+    }
+
+    /// Looks at the certificate that the server presents to a new connection: one that lasts shows an old one.
+    pub(crate) async fn look_at_certificate(&self) {
+        if let (Some(line), Some(glance)) = (&self.line, &self.glance)
+            && let Some(presented) = glance.certificate().await
+        {
+            line.presents(presented);
+        }
+    }
+
     /// Whether an answer was larger than its cap.
     pub(crate) fn is_too_large(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.is_too_large())
@@ -80,10 +99,14 @@ impl Contact {
     }
 }
 
+/// Longest URL that a status tells, in bytes; the API server refuses a status with more than 2,048 characters of it.
+const ENDPOINT_LIMIT: usize = 512;
+
 /// The server without what may be a secret in its URL.
 fn endpoint(url: &http::Uri) -> String {
     let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'))
+    let whole = format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'));
+    truncate(&whole, ENDPOINT_LIMIT)
 }
 
 /// A connection that cannot be made.

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
-    expiry::life_of_certificate,
+    expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
     line::{Line, Rules, may_dial},
     proxy::Proxy,
@@ -89,12 +89,6 @@ fn http(
     proxy: Option<Proxy>,
     line: Option<Arc<Line>>,
 ) -> Result<HttpClient<Dialler, Body>, kube::Error> {
-    let tls = config.rustls_client_config()?;
-    let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
-    if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
-        https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
-    }
-    let inner = https.enable_http2().wrap_connector(roads(proxy).map_err(kube::Error::Service)?);
     Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .timer(TokioTimer::new())
@@ -102,7 +96,36 @@ fn http(
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_LIMIT)
         .http2_keep_alive_while_idle(true)
-        .build(Dialler { inner, line }))
+        .build(dialler(config, proxy, line)?))
+}
+
+fn dialler(config: &Config, proxy: Option<Proxy>, line: Option<Arc<Line>>) -> Result<Dialler, kube::Error> {
+    let tls = config.rustls_client_config()?;
+    let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
+    if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
+        https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
+    }
+    let inner = https.enable_http2().wrap_connector(roads(proxy).map_err(kube::Error::Service)?);
+    Ok(Dialler { inner, line })
+}
+
+/// Looks at a server without a word: a TLS handshake, and that is all.
+pub(crate) struct Glance {
+    dialler: Dialler,
+    server: Uri,
+}
+
+impl Glance {
+    pub(crate) fn at(access: &Access) -> Result<Self, kube::Error> {
+        let proxy = Proxy::to(&access.config.cluster_url, access.proxy_url.as_deref());
+        Ok(Self { dialler: dialler(&access.config, proxy, None)?, server: access.config.cluster_url.clone() })
+    }
+
+    /// The dates of the certificate that the server presents; none if there is no trusted one.
+    pub(crate) async fn certificate(&self) -> Option<CredentialLife> {
+        let stream = self.dialler.clone().oneshot(self.server.clone()).await.ok()?;
+        presented(&stream).and_then(life_of_certificate)
+    }
 }
 
 /// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.

@@ -87,6 +87,11 @@ impl Hop {
         }
     }
 
+    /// Whether who answers is another cluster, or another one's to write to.
+    pub(crate) fn is_not_ours(&self) -> bool {
+        matches!(self, Self::IdentityMismatch { .. } | Self::DuplicateOf(_) | Self::ClaimedByOther(_))
+    }
+
     /// The hop at which the request `what` failed.
     pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
         match error {

@@ -10,7 +10,7 @@ use crate::{
     expiry::{self, CredentialLife, SeenCertificate},
     proxy,
 };
-use drover_runtime::{Class, Classify};
+use drover_runtime::{Class, Classify, error::truncate};
 use secrecy::ExposeSecret as _;
 
 /// Why a kubeconfig is refused.
@@ -75,6 +75,8 @@ impl fmt::Debug for Access {
     }
 }
 
+/// Longest name that is repeated in a message, in bytes.
+const NAME_LIMIT: usize = 253;
 const INLINE_CREDENTIAL: &str =
     "import the cluster with a service-account token or an inline client certificate instead";
 const INLINE_FILES: &str = "use the matching *-data field (`kubectl config view --flatten --raw` makes it)";
@@ -83,7 +85,7 @@ const INLINE_FILES: &str = "use the matching *-data field (`kubectl config view 
 pub async fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigError> {
     let all = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?;
     let wanted = context.map(str::to_owned).or_else(|| all.current_context.clone()).unwrap_or_default();
-    let no_context = || KubeconfigError::NoContext(wanted.clone());
+    let no_context = || KubeconfigError::NoContext(truncate(&wanted, NAME_LIMIT));
     let context =
         named(&all.contexts, |item| &item.name, |item| item.context.as_ref(), &wanted).ok_or_else(no_context)?;
     let cluster = named(&all.clusters, |item| &item.name, |item| item.cluster.as_ref(), &context.cluster)

@@ -40,22 +40,40 @@ const IN_FLIGHT: usize = 32;
 
 tokio::task_local! {
     /// Set while the probe asks: it alone may dial.
-    static PROBING: ();
+    static PROBING: MayDial;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayDial {
+    Yes,
+    /// It asks the server that it just identified, and no other one.
+    No,
 }
 
 /// Runs `probe` with the right to dial, and to ask a server that nobody has identified yet.
 pub(crate) async fn probing<T>(probe: impl Future<Output = T>) -> T {
-    PROBING.scope((), probe).await
+    PROBING.scope(MayDial::Yes, probe).await
+}
+
+/// Runs the part of a probe that writes: it asks whoever was identified just now, and fails if the connection was lost since.
+pub(crate) async fn without_dialling<T>(part: impl Future<Output = T>) -> T {
+    PROBING.scope(MayDial::No, part).await
 }
 
 /// Whether whoever asks now may dial.
 pub(crate) fn may_dial() -> Result<(), NotIdentified> {
-    if is_probing() { Ok(()) } else { Err(NotIdentified) }
+    match PROBING.try_with(|may| *may) {
+        Ok(MayDial::Yes) => Ok(()),
+        Ok(MayDial::No) | Err(_) => Err(NotIdentified),
+    }
 }
 
 fn is_probing() -> bool {
-    PROBING.try_with(|()| ()).is_ok()
+    PROBING.try_with(|_| ()).is_ok()
 }
+
+/// No connection has this number.
+const NOBODY: u64 = u64::MAX;
 
 /// The connection to one cluster, dialled anew whenever it is lost.
 #[derive(Debug)]
@@ -97,6 +115,11 @@ impl Line {
         self.identified.store(dial, Ordering::Release);
     }
 
+    /// Notes that who answers is not who should, or may not be written to: from now on nobody but the probe asks.
+    pub(crate) fn close(&self) {
+        self.identified.store(NOBODY, Ordering::Release);
+    }
+
     /// Whether an answer was larger than its cap.
     pub(crate) fn is_too_large(&self) -> bool {
         self.too_large.load(Ordering::Acquire)
@@ -105,6 +128,11 @@ impl Line {
     /// The dates of the certificate that the server presented last.
     pub(crate) fn presented(&self) -> Option<CredentialLife> {
         *self.presented.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the dates of the certificate that the server presents now.
+    pub(crate) fn presents(&self, certificate: CredentialLife) {
+        *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
 
     /// Notes a new connection and what its server presented.
@@ -334,12 +362,19 @@ mod tests {
         let line = Line::new();
         assert!(may_dial().is_err());
         assert!(probing(async { may_dial() }).await.is_ok());
+        let (may_dial, asks) = probing(without_dialling(async { (may_dial(), is_probing()) })).await;
+        assert!(may_dial.is_err() && asks, "what writes stays on the connection that was identified");
         line.dialled(None);
         assert!(line.admit().await.is_err(), "a new connection is a stranger's");
         line.identified(line.dials());
         assert!(line.admit().await.is_ok());
         line.dialled(None);
         assert!(line.admit().await.is_err(), "and so is the next one");
+        line.identified(line.dials());
+        line.close();
+        assert!(line.admit().await.is_err(), "and whoever turned out to be another's");
+        line.identified(line.dials());
+        assert!(line.admit().await.is_ok());
     }
 
     #[tokio::test]

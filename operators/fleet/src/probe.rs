@@ -28,6 +28,8 @@ const UID_LIMIT: usize = 36;
 const VERSION_LIMIT: usize = 64;
 const PLATFORM_LIMIT: usize = 64;
 
+const IDENTITY: &str = "get the namespace kube-system";
+
 /// Whether the API server is ready.
 pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), Hop> {
     const WHAT: &str = "GET /readyz";
@@ -40,11 +42,8 @@ pub(crate) async fn identify(client: &Client, limit: Duration, expected: Option<
     let version = within(limit, "GET /version", client.apiserver_version()).await?;
     check_version(&version.major, &version.minor, &version.git_version)?;
     let namespaces = Api::<Namespace>::all(client.clone());
-    let system = within(limit, "get the namespace kube-system", namespaces.get_metadata("kube-system")).await?;
-    let uid = truncate(&system.metadata.uid.unwrap_or_default(), UID_LIMIT);
-    if uid.is_empty() {
-        return Err(Hop::ApiServer(200, "get the namespace kube-system"));
-    }
+    let system = within(limit, IDENTITY, namespaces.get_metadata("kube-system")).await?;
+    let uid = system.metadata.uid.filter(|uid| is_uid(uid)).ok_or(Hop::ApiServer(200, IDENTITY))?;
     match expected {
         Some(expected) if expected != uid => Err(Hop::IdentityMismatch { expected: expected.to_owned(), found: uid }),
         _ => Ok(Facts {
@@ -53,6 +52,12 @@ pub(crate) async fn identify(client: &Client, limit: Duration, expected: Option<
             platform: truncate(&version.platform, PLATFORM_LIMIT),
         }),
     }
+}
+
+/// Whether the status can hold it: what is no UID says nothing of who answers.
+fn is_uid(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=UID_LIMIT).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn check_version(major: &str, minor: &str, full: &str) -> Result<(), Hop> {
@@ -77,6 +82,19 @@ async fn within<T>(limit: Duration, what: &'static str, call: impl Future<Output
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uid_is_one_that_a_status_can_hold() {
+        for (text, is) in [
+            ("c7a1b2f0-4c11-4b5e-9d59-5a0c1d2e3f40", true),
+            ("", false),
+            ("a b", false),
+            ("\u{e9}", false),
+            (&*"1".repeat(37), false),
+        ] {
+            assert_eq!(is_uid(text), is, "{text:?}");
+        }
+    }
 
     #[test]
     fn only_versions_before_1_30_are_refused() {

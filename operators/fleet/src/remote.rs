@@ -151,9 +151,10 @@ impl Remote {
         if self.avoids(target) {
             return;
         }
-        // A cluster that is being let go needs its connection to the end, whatever became of its Secret.
+        // A cluster that is being let go needs a connection to the end: that its Secret went before it costs none.
         let leaving = target.cluster.metadata.deletion_timestamp.is_some();
-        let current = self.serving.as_ref().is_some_and(|serving| leaving || serving.source == target.source);
+        let keeps = leaving && matches!(target.source, Source::Missing { .. });
+        let current = self.serving.as_ref().is_some_and(|serving| keeps || serving.source == target.source);
         if current {
             self.rejected = None;
         } else {
@@ -205,7 +206,7 @@ impl Remote {
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
         let contact = Contact::prepare(&target.source, &self.management).await?;
         let slot = self.dial_slots.acquire().await;
-        let introduced = line::probing(self.introduce(&contact, target)).await;
+        let introduced = line::probing(Box::pin(self.introduce(&contact, target))).await;
         drop(slot);
         let Introduced { facts, claimed, missing_rights } =
             if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
@@ -223,7 +224,8 @@ impl Remote {
         probe::ready(&contact.client, limit).await?;
         let dial = contact.dials();
         let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
-        let claimed = self.claimant.hold(&contact.client, cluster, &facts.uid).await?;
+        let hold = self.claimant.hold(&contact.client, cluster, &facts.uid);
+        let claimed = line::without_dialling(hold).await?;
         contact.identified(dial);
         let missing_rights = self.needs.missing(&contact.client, limit).await.unwrap_or_default();
         Ok(Introduced { facts, claimed, missing_rights })
@@ -238,9 +240,13 @@ impl Remote {
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
         let (Some(serving), claimant, needs) = (&mut self.serving, &self.claimant, &self.needs) else { return };
-        let outcome = line::probing(serving.probe(&target.cluster, claimant, needs)).await;
+        let outcome = line::probing(Box::pin(serving.probe(&target.cluster, claimant, needs))).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(Hop::TooLarge) } else { outcome };
+        // Passes may be under way: nothing more is written to who is not ours.
+        if outcome.as_ref().is_err_and(Hop::is_not_ours) {
+            serving.contact.close();
+        }
         let too_large = outcome == Err(Hop::TooLarge);
         match outcome {
             Ok(()) => self.hysteresis.succeeded(thresholds),
@@ -285,9 +291,10 @@ impl Serving {
         let introduces = !self.contact.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;
         if introduces {
             self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
+            self.contact.look_at_certificate().await;
             self.probes_since_identified = 0;
         }
-        self.claimed = claimant.hold(client, cluster, &self.facts.uid).await?;
+        self.claimed = line::without_dialling(claimant.hold(client, cluster, &self.facts.uid)).await?;
         self.contact.identified(dial);
         // Who lacks something is waiting for it.
         if (introduces || !self.missing_rights.is_empty())

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{Cluster, Project};
+use drover_crds::{Cluster, Project, names::ANNOTATION_OWNER_UID};
 use drover_runtime::{
     Cache, ObjectKey, Owner, Site, View, cache::Health, operator::owner_of, place::leaving, request::request,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
 
@@ -34,6 +35,13 @@ pub enum Seen {
     Ours {
         /// As it is.
         live: Arc<Namespace>,
+        /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
+        contested: Option<String>,
+    },
+    /// It is ours, but somebody changed the labels that say so.
+    Unlabelled {
+        /// Its metadata.
+        meta: Box<ObjectMeta>,
         /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
         contested: Option<String>,
     },
@@ -67,14 +75,22 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
     let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
-        for name in wanted {
-            if !namespaces.contains_key(name) {
-                namespaces.insert(name.clone(), look_up(projects, site, name, owner.kind).await?);
-            }
-        }
+        let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
+        let look_up = |name: &String| {
+            let name = name.clone();
+            async move { look_up(projects, project, site, &name).await.map(|seen| (name, seen)) }
+        };
+        let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOKS_AT_A_TIME);
+        namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
     let tenant_labels = site.fleet.namespace_labels(&owner.key.namespace).cloned();
     Ok(World { cluster, tenant_labels, namespaces })
+}
+
+/// Whether the namespace is ours by its annotation, which goes when it is let go.
+pub(crate) fn is_made_by(meta: &ObjectMeta, project: &Project) -> bool {
+    let made_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER_UID));
+    made_by.is_some() && made_by == project.metadata.uid.as_ref()
 }
 
 fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
@@ -82,13 +98,21 @@ fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
     Seen::Ours { live, contested }
 }
 
+/// A pass has two minutes, and a distant cluster takes a quarter of a second for an answer.
+const LOOKS_AT_A_TIME: usize = 16;
+
 /// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
-async fn look_up(projects: &View<Project>, site: &Site, name: &str, kind: &str) -> Result<Seen, ProjectError> {
+async fn look_up(projects: &View<Project>, project: &Project, site: &Site, name: &str) -> Result<Seen, ProjectError> {
+    let kind = owner_of::<ProjectOperator>(project).kind;
     let api = Api::<Namespace>::all(site.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
         None => Seen::Absent,
         Some(found) => {
+            if is_made_by(&found.metadata, project) {
+                let contested = found.uid().and_then(|uid| site.cache.reverts().contested(&uid));
+                return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), contested });
+            }
             let recorded = Owner::recorded(&found.metadata, kind);
             let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, site), key });
             Seen::Foreign { meta: Box::new(found.metadata), holder }

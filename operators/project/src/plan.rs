@@ -161,9 +161,10 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
             Verdict::Waiting(obstacle(name, TERMINATING, terminating(name)))
         }
         Seen::Ours { live, contested } => restore(desired, live, contested.as_deref()),
-        Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
+        Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, TERMINATING, terminating(name))
         }
+        Seen::Unlabelled { meta, contested } => relabel(desired, meta, contested.as_deref()),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
             blocked(name, "NamespaceTaken", taken(world, name, &holder.key))
         }
@@ -197,6 +198,16 @@ fn restore(desired: Namespace, live: &Arc<Namespace>, contested: Option<&str>) -
             Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.metadata.clone()), reverted })
         }
     }
+}
+
+/// Ours, without the labels that say so: they come back, unless somebody keeps taking them.
+fn relabel(desired: Namespace, live: &ObjectMeta, contested: Option<&str>) -> Verdict {
+    let reverted = vec!["metadata.labels".to_owned()];
+    if contested == Some(&fingerprint_of(&desired)) {
+        let name = live.name.clone().unwrap_or_default();
+        return blocked(&name, "FieldContested", fought_over(&name, &reverted));
+    }
+    Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
 }
 
 /// The namespace as this Project wants it. Labels of one namespace win over those for all.
@@ -259,6 +270,7 @@ fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
 fn held(seen: &Seen) -> Option<&ObjectMeta> {
     match seen {
         Seen::Ours { live, .. } => Some(&live.metadata),
+        Seen::Unlabelled { meta, .. } => Some(meta),
         Seen::Absent | Seen::Foreign { .. } => None,
     }
 }

@@ -78,6 +78,14 @@ proptest! {
             found.labels.retain(|key, _| key.starts_with("drover.dev/") || key.starts_with("app.kubernetes.io/"));
             until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
             prop_assert_eq!(model.shape(), before.clone(), "changed");
+            let values = |model: &ModelCluster| {
+                let labels = model.namespaces.get(name).map(|found| found.labels.clone()).unwrap_or_default();
+                labels.into_iter().map(|(key, field)| (key, field.value)).collect::<Vec<_>>()
+            };
+            let recorded = values(&model);
+            model.namespaces.entry(name.to_owned()).and_modify(|found| found.labels.clear());
+            until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
+            prop_assert_eq!(values(&model), recorded, "the record of whose it is");
             model.namespaces.remove(name);
             until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
             prop_assert_eq!(model.shape(), before, "deleted");

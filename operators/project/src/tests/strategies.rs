@@ -22,7 +22,7 @@ const VALUES: [&str; 2] = ["blue", "red"];
 pub(super) fn project(namespace: &str, name: &str, spec: ProjectSpec) -> Project {
     let mut project = Project::new(name, spec);
     project.metadata.namespace = Some(namespace.to_owned());
-    project.metadata.uid = Some(format!("uid-of-{namespace}-{name}"));
+    project.metadata.uid = Some(format!("uid-of-{namespace}/{name}"));
     project.metadata.generation = Some(1);
     project
 }

@@ -28,7 +28,7 @@ use super::strategies::project;
 use crate::{
     ProjectOperator,
     error::ProjectError,
-    observe::{Holder, Seen, World},
+    observe::{Holder, Seen, World, is_made_by},
     plan::Action,
 };
 
@@ -299,11 +299,13 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         let mut namespaces = BTreeMap::new();
         for (name, namespace) in &self.namespaces {
             let meta = namespace.meta(name);
+            let applied = namespace.annotations.get(ANNOTATION_APPLIED).map(|field| field.value.clone());
+            let contested = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
             if owner.owns(&meta) {
-                let applied = namespace.annotations.get(ANNOTATION_APPLIED).map(|field| field.value.clone());
-                let contested = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
                 namespaces.insert(name.clone(), Seen::Ours { live, contested });
+            } else if listed(name) && takes_up && is_made_by(&meta, project) {
+                namespaces.insert(name.clone(), Seen::Unlabelled { meta: Box::new(meta), contested });
             } else if listed(name) && takes_up {
                 let recorded = Owner::recorded(&meta, owner.kind);
                 let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), key });

@@ -25,7 +25,6 @@ use tokio::{
 
 use super::{
     CacheMeters, Kept, LabelQuery,
-    load::weight,
     view::{Entry, Health, ObjectKey, Objects, Shared, revision},
 };
 use crate::{
@@ -164,7 +163,7 @@ impl<K: Kept> Follower<K> {
             let page = request(&*what, self.api.list(&params)).await?;
             for object in page.items {
                 let entry = Entry::from_guard(object);
-                listed_weight += weight(entry.meta());
+                listed_weight += entry.weight();
                 listed.insert(ObjectKey::of(entry.meta()), entry);
             }
             if !self.view.fits(listed_weight) {

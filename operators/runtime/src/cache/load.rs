@@ -1,6 +1,9 @@
 //! How much a cache holds, and that it is not too much.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    fmt::{self, Write as _},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -10,6 +13,8 @@ const LIMIT: usize = 200 << 20;
 const BARE: usize = 768;
 /// What an entry of a map takes besides its texts.
 const ENTRY: usize = 64;
+/// The text of an object that holds little is about as long; what goes beyond it is content.
+const ORDINARY_TEXT: usize = 2 << 10;
 
 /// The weight of all views of one cache.
 #[derive(Debug)]
@@ -57,9 +62,25 @@ impl Load {
     }
 }
 
-/// What keeping an object with this metadata takes, roughly. Its spec and status are not counted: what is watched on
-/// clusters of others is pruned to a few numbers, or is small.
-pub(super) fn weight(meta: &ObjectMeta) -> usize {
+/// What keeping `object` with this metadata takes, roughly: wherever a server puts a long text, it counts.
+pub(super) fn weight(meta: &ObjectMeta, object: &impl fmt::Debug) -> usize {
+    let mut length = Length(0);
+    // Counting does not fail.
+    let _ = write!(length, "{object:?}");
+    ordinary_weight(meta) + length.0.saturating_sub(ORDINARY_TEXT)
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+fn ordinary_weight(meta: &ObjectMeta) -> usize {
     let texts = |map: &Option<std::collections::BTreeMap<String, String>>| -> usize {
         map.iter().flatten().map(|(key, value)| key.len() + value.len() + ENTRY).sum()
     };
@@ -83,6 +104,23 @@ mod tests {
         assert!(load.is_exceeded());
         assert!(!Load::limited().fits(LIMIT + 1));
     }
+
+    #[test]
+    fn a_long_text_counts_wherever_it_is() {
+        let namespace = |text: &str, status: serde_json::Value| -> usize {
+            let metadata = serde_json::json!({"name": text, "uid": "1", "labels": {"a": "b"}});
+            let namespace: k8s_openapi::api::core::v1::Namespace =
+                serde_json::from_value(serde_json::json!({"metadata": metadata, "status": status})).unwrap();
+            weight(&namespace.metadata, &namespace)
+        };
+        let long = "x".repeat(1 << 20);
+        let plain = namespace("one", serde_json::json!({"phase": "Active"}));
+        assert!(plain < 1024, "{plain}");
+        assert!(namespace(&long, serde_json::json!({})) > 1_000_000);
+        let told = serde_json::json!({"conditions": [{"type": "A", "status": "True", "message": long}]});
+        assert!(namespace("one", told) > 1_000_000);
+    }
+
     #[test]
     fn the_management_cluster_is_never_too_large() {
         let load = Load::unlimited();

@@ -19,7 +19,7 @@ use super::{
     load::{Load, weight},
     lock,
 };
-use crate::error::Failure;
+use crate::error::{Failure, truncate};
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,10 +99,13 @@ pub enum Lookup<K> {
 }
 
 #[derive(Debug)]
-pub(super) enum Entry<K> {
-    Good(Arc<K>),
-    Bad(Arc<Undecodable>),
+pub(super) struct Entry<K> {
+    object: Result<Arc<K>, Arc<Undecodable>>,
+    weight: usize,
 }
+
+/// The words of a decoder may repeat what they are about, in bytes.
+const ERROR_LIMIT: usize = 1024;
 
 impl<K: Kept> Entry<K> {
     pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
@@ -110,31 +113,34 @@ impl<K: Kept> Entry<K> {
             Ok(mut object) => {
                 // Half of an object's size, and nobody reads it.
                 object.meta_mut().managed_fields = None;
-                Self::Good(Arc::new(object))
+                Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
             }
-            Err(invalid) => Self::Bad(Arc::new(Undecodable { meta: invalid.metadata, error: invalid.error })),
+            Err(invalid) => {
+                let error = truncate(&invalid.error, ERROR_LIMIT);
+                let undecodable = Undecodable { meta: invalid.metadata, error };
+                Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) }
+            }
         }
     }
 
     pub(super) fn meta(&self) -> &ObjectMeta {
-        match self {
-            Self::Good(object) => object.meta(),
-            Self::Bad(undecodable) => &undecodable.meta,
+        match &self.object {
+            Ok(object) => object.meta(),
+            Err(undecodable) => &undecodable.meta,
         }
+    }
+
+    /// What keeping it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     fn good(self) -> Option<Arc<K>> {
-        match self {
-            Self::Good(object) => Some(object),
-            Self::Bad(_) => None,
-        }
+        self.object.ok()
     }
 
     fn clone_good(&self) -> Option<Arc<K>> {
-        match self {
-            Self::Good(object) => Some(Arc::clone(object)),
-            Self::Bad(_) => None,
-        }
+        self.object.as_ref().ok().map(Arc::clone)
     }
 
     fn version(&self) -> (Option<&str>, Option<&str>) {
@@ -208,8 +214,8 @@ impl<K: Kept> View<K> {
     #[must_use]
     pub fn lookup(&self, key: &ObjectKey) -> Lookup<K> {
         match self.0.read().get(key) {
-            Some(Entry::Good(object)) => Lookup::Found(Arc::clone(object)),
-            Some(Entry::Bad(undecodable)) => Lookup::Undecodable(Arc::clone(undecodable)),
+            Some(Entry { object: Ok(object), .. }) => Lookup::Found(Arc::clone(object)),
+            Some(Entry { object: Err(undecodable), .. }) => Lookup::Undecodable(Arc::clone(undecodable)),
             None => Lookup::Absent,
         }
     }
@@ -302,9 +308,9 @@ impl<K: Kept> Shared<K> {
         let key = ObjectKey::of(new.meta());
         let mut fits = true;
         self.tell(|objects| {
-            let (good, added) = (new.clone_good(), weight(new.meta()));
+            let (good, added) = (new.clone_good(), new.weight());
             let old = objects.insert(key.clone(), new);
-            fits = self.load.change(added, old.as_ref().map_or(0, |old| weight(old.meta())));
+            fits = self.load.change(added, old.as_ref().map_or(0, Entry::weight));
             // A list may be newer than the watch that follows it: what is known already is not told again.
             let same =
                 old.as_ref().is_some_and(|old| objects.get(&key).is_some_and(|new| new.version() == old.version()));
@@ -317,7 +323,7 @@ impl<K: Kept> Shared<K> {
         let key = ObjectKey::of(meta);
         self.tell(|objects| match objects.remove(&key) {
             Some(old) => {
-                self.load.change(0, weight(old.meta()));
+                self.load.change(0, old.weight());
                 vec![Change { old: old.good(), new: None, key }]
             }
             None => Vec::new(),
@@ -328,7 +334,7 @@ impl<K: Kept> Shared<K> {
     pub(super) fn replace(&self, listed: Objects<K>) {
         self.tell(|objects| {
             let mut before = std::mem::replace(objects, listed);
-            let sum = |objects: &Objects<K>| objects.values().map(|entry| weight(entry.meta())).sum();
+            let sum = |objects: &Objects<K>| objects.values().map(Entry::weight).sum();
             self.load.change(sum(objects), sum(&before));
             let mut told = Vec::new();
             for (key, entry) in objects.iter() {

@@ -96,6 +96,9 @@ impl<O: Operator> Driver<O> {
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for action in actions {
+            if self.is_suspended_meanwhile(site) {
+                return outcome; // What is left is decided anew: the change of the Cluster wakes this key.
+            }
             let holds_up = O::holds_up(&action);
             tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
             if let Err(error) = self.operator.act(object, site, action).await {
@@ -107,6 +110,12 @@ impl<O: Operator> Driver<O> {
             }
         }
         outcome
+    }
+
+    /// Whether somebody suspended the cluster since the pass began.
+    fn is_suspended_meanwhile(&self, site: &Site) -> bool {
+        let Place::Cluster(name) = &site.place else { return false };
+        self.context.fleet.borrow().get(name).is_some_and(|view| keeps(&view.object)) && !site.suspended()
     }
 
     fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
@@ -245,9 +254,12 @@ enum Absence {
 impl Site {
     /// Whether nobody may write here. A Cluster that goes with `Orphan` leaves everything as it is.
     fn suspended(&self) -> bool {
-        let keeps = |cluster: &Cluster| cluster.spec.suspend || leaving(cluster) == Some(DeletionPolicy::Orphan);
         self.cluster.as_deref().is_some_and(keeps)
     }
+}
+
+fn keeps(cluster: &Cluster) -> bool {
+    cluster.spec.suspend || leaving(cluster) == Some(DeletionPolicy::Orphan)
 }
 
 fn until(at: Timestamp) -> Duration {
