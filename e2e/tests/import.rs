@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use common::{cluster, converged, downstream_namespace, get, prepared, project, reads};
+use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, Installation, administrator_token, drover_binary, kubectl_on};
 use serde_json::{Value, json};
 
@@ -150,6 +151,96 @@ async fn a_detach_that_nobody_carries_out_says_so() {
     let output = detach(&installation, &["eu", "--timeout=2s"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("is Drover running?"), "{said}");
+}
+
+#[tokio::test]
+async fn a_drover_that_is_gone_is_stood_in_for_by_force_but_not_one_that_runs() {
+    let Some(mut installation) = prepared("detach by force", &["us"]).await else { return };
+    installation.start_drover_as("the-leader").unwrap();
+    let person = kubeconfig_with_exec(&installation, "us");
+    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    let before = traces(&installation);
+    assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    installation.kubectl(&["patch", "cluster", "us", "--type=json", FOREIGN_FINALIZER]).unwrap();
+    let refused = detach(&installation, &["us", "--force", "--timeout=2s"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("the-leader renews the Lease drover-system/drover"), "{said}");
+    let lives = get(&installation, "cluster", "us").unwrap();
+    assert_eq!(lives["metadata"].get("deletionTimestamp"), None, "nothing was done");
+
+    installation.stop_drover(End::Kill).await.unwrap();
+    let suspend = |yes: bool| {
+        let patch = json!({"spec": {"suspend": yes}}).to_string();
+        installation.kubectl(&["patch", "cluster", "us", "--type=merge", "--patch", &patch]).unwrap();
+    };
+    suspend(true);
+    let output = detach(&installation, &["us", "--force", "--timeout=2s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("spec.suspend is set") && !claim(&installation, "us").is_empty(), "{said}");
+    suspend(false);
+    // By the stored kubeconfig; what is somebody else's stays.
+    let output = detach(&installation, &["us", "--force", "--timeout=2s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("not Drover's: example.com/theirs"), "{said}");
+    assert!(said.contains("its claim is released") && claim(&installation, "us").is_empty(), "{said}");
+    let held = get(&installation, "cluster", "us").unwrap();
+    assert_eq!(held["metadata"]["finalizers"], json!(["example.com/theirs"]));
+    installation.kubectl(&["patch", "cluster", "us", "--type=merge", r#"-p={"metadata":{"finalizers":[]}}"#]).unwrap();
+    let output = detach(&installation, &["us", "--force", &format!("--kubeconfig={person}"), "--context=prod"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(traces(&installation), before);
+    assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
+}
+
+#[tokio::test]
+async fn force_lets_go_of_a_cluster_that_is_away_and_of_projects_and_says_what_stays() {
+    let Some(mut installation) = prepared("detach all by force", &["eu", "us"]).await else { return };
+    let person = kubeconfig_with_exec(&installation, "eu");
+    for name in ["shop", "stays"] {
+        installation.apply(&project(name, &[&format!("team-{name}")]).to_string()).unwrap();
+    }
+    installation.start_drover().unwrap();
+    converged(&installation, "shop").await;
+    converged(&installation, "stays").await;
+    installation.stop_drover(End::Terminate).await.unwrap();
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    let policy = r#"--patch={"spec":{"deletionPolicy":"Delete"}}"#;
+    installation.kubectl(&["patch", "cluster", "us", "--type=merge", policy]).unwrap();
+    let others = r#"--patch={"data":{"installation":"others"}}"#;
+    let patch = ["patch", "configmap", "drover-claim", "--namespace=drover-system", "--type=merge", others];
+    kubectl_on(installation.cluster("us").unwrap(), &patch).unwrap();
+    installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
+
+    let output = detach(&installation, &["--all", "--force"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("`drover detach eu --force --context CONTEXT` removes it later"), "{said}");
+    assert!(said.contains("does not carry out the policy Delete of the Cluster us"), "{said}");
+    assert!(said.contains(r#"of the installation "others", and stays"#), "{said}");
+    assert!(claim(&installation, "us").contains("others"), "it is not ours");
+    assert_eq!(installation.kubectl(&["get", "clusters.drover.dev", "--output=name"]).unwrap(), "");
+    let projects = installation.kubectl(&["get", "projects.drover.dev", "--all-namespaces", "--output=name"]).unwrap();
+    assert_eq!(projects.trim(), "project.drover.dev/stays");
+    let namespace = downstream_namespace(&installation, "us", "team-shop").unwrap().unwrap();
+    assert_eq!(namespace["metadata"]["labels"]["drover.dev/owner-name"], "shop");
+
+    installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
+    assert!(!claim(&installation, "eu").is_empty());
+    let output = detach(&installation, &["eu", "--force", &format!("--kubeconfig={person}"), "--context=prod"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(claim(&installation, "eu"), "");
+}
+
+/// Appends a finalizer of somebody else.
+const FOREIGN_FINALIZER: &str =
+    r#"--patch=[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/theirs"}]"#;
+
+/// Whose a cluster is; empty if nobody's.
+fn claim(installation: &Installation, name: &str) -> String {
+    let claim = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--ignore-not-found"];
+    let arguments = [&claim[..], &["--output=jsonpath={.data}"]].concat();
+    kubectl_on(installation.cluster(name).unwrap(), &arguments).unwrap()
 }
 
 /// What there is in the cluster `us` that an import may leave behind.

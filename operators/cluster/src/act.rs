@@ -23,7 +23,10 @@ pub(crate) async fn act(
         return Err(ClusterError::Away);
     };
     match action {
-        Action::ReleaseClaim => Ok(claim::release(&cache.client(), installation, name.as_str()).await?),
+        Action::ReleaseClaim => {
+            claim::release(&cache.client(), installation, name.as_str()).await?;
+            Ok(())
+        }
         Action::DeleteNamespace { uid } => {
             let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
             let parameters = DeleteParams { preconditions, ..DeleteParams::background() };

@@ -155,17 +155,19 @@ pub(crate) async fn take(
 }
 
 /// Gives the cluster behind `client` back, if this very Cluster of this installation holds it. Done twice it ends the same.
-pub async fn release(client: &Client, installation: &str, cluster_name: &str) -> Result<(), ApiError> {
-    let Some(claim) = read(client).await?.filter(|claim| claim.is_held_by(installation, cluster_name)) else {
-        return Ok(());
+/// Says who else holds it, if somebody does.
+pub async fn release(client: &Client, installation: &str, cluster_name: &str) -> Result<Option<Claim>, ApiError> {
+    let claim = match read(client).await? {
+        Some(claim) if claim.is_held_by(installation, cluster_name) => claim,
+        others => return Ok(others),
     };
     let (uid, resource_version) = claim.meta;
     let preconditions = Some(Preconditions { uid, resource_version });
     let params = DeleteParams { preconditions, ..DeleteParams::default() };
     let what = "delete the ConfigMap drover-system/drover-claim";
     match request(what, api(client).delete(CLAIM_NAME, &params)).await {
-        Err(error) if matches!(error.code(), Some(404)) => Ok(()),
-        answer => answer.map(|_| ()),
+        Err(error) if matches!(error.code(), Some(404)) => Ok(None),
+        answer => answer.map(|_| None),
     }
 }
 

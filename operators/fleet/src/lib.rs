@@ -18,6 +18,7 @@ mod proxy;
 mod remote;
 mod source;
 mod verdict;
+mod visit;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 
@@ -27,6 +28,7 @@ pub use fleet::Fleet;
 pub use grants::Needs;
 pub use probe::Facts;
 pub use remote::Report;
+pub use visit::release_stored;
 
 /// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, and to claim
 /// it.

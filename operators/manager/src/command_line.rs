@@ -121,6 +121,10 @@ pub(crate) struct DetachArguments {
     /// All Clusters, as before an uninstall.
     #[arg(long, conflicts_with = "context")]
     pub(crate) all: bool,
+    /// For a Drover that is gone for good: release claims and finalizers without it. What a deletionPolicy asks for is not done.
+    /// With --all, Projects that are being deleted are let go as well.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// How long to wait. An unreachable cluster is let go after its deletionTimeout, by default 10m.
     #[arg(long, default_value = "15m", value_parser = duration)]
     pub(crate) timeout: Duration,

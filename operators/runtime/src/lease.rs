@@ -8,12 +8,11 @@
 //! What an election cannot promise: a process that the machine froze for longer than the margin (5 s by default) may send
 //! one more request before it notices. All that Drover writes is therefore idempotent as well.
 
+mod observation;
+
 use std::time::Duration;
 
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
@@ -24,6 +23,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+pub use observation::Observation;
 
 use crate::{clock, error::ApiError};
 
@@ -116,14 +117,7 @@ pub enum LeaseError {
 pub struct LeaderLease {
     api: Api<Lease>,
     settings: LeaseSettings,
-    seen: Option<Seen>,
-}
-
-/// The record as last read, and since when it is the same.
-#[derive(Clone, Debug)]
-struct Seen {
-    record: LeaseSpec,
-    since: Instant,
+    observation: Observation,
 }
 
 /// A write that succeeded.
@@ -160,7 +154,8 @@ impl LeaderLease {
         stop: CancellationToken,
     ) -> Result<Option<Leadership>, LeaseError> {
         settings.check()?;
-        let candidate = Self { api: Api::namespaced(client, &settings.namespace), settings, seen: None };
+        let candidate =
+            Self { api: Api::namespaced(client, &settings.namespace), settings, observation: Observation::default() };
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(None),
@@ -254,19 +249,7 @@ impl LeaderLease {
 
     /// The holder whose term is not over, if it is not us.
     fn living_holder(&mut self, lease: &Lease) -> Option<String> {
-        let record = lease.spec.clone().unwrap_or_default();
-        let since = match self.seen.take() {
-            Some(seen) if seen.record == record => seen.since,
-            _ => Instant::now(),
-        };
-        // The holder's own duration counts: two versions of us may run with different settings during an upgrade.
-        let duration = match record.lease_duration_seconds {
-            Some(seconds @ 1..) => Duration::from_secs(u64::from(seconds.unsigned_abs())),
-            _ => self.settings.duration,
-        };
-        self.seen = Some(Seen { record, since });
-        let holder = holder(lease).filter(|holder| *holder != self.settings.identity)?;
-        (since.elapsed() < duration).then(|| holder.to_owned())
+        self.observation.living_holder(lease).filter(|holder| *holder != self.settings.identity)
     }
 
     fn is_ours(&self, lease: &Lease) -> bool {

@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use drover_crds::{Cluster, Connection, condition::DELETING, names::DROVER_NAMESPACE};
+use drover_crds::{
+    Cluster, Connection,
+    condition::DELETING,
+    names::{DROVER_NAMESPACE, FINALIZER_CLUSTER},
+};
 use k8s_openapi::api::{
     core::v1::{Secret, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -12,11 +16,11 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    MembershipError,
+    MembershipError, force,
     objects::{LABEL, Names},
     side::Side,
 };
-use crate::command_line::DetachArguments;
+use crate::command_line::{DetachArguments, MembershipArguments};
 
 /// Between two looks at what is still there.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,11 +35,15 @@ const GITOPS: [(&str, &str); 4] = [
 
 /// Takes the clusters out that were named, or all.
 pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), MembershipError> {
-    let DetachArguments { names, all, timeout, context, membership } = arguments;
+    let DetachArguments { names, all, force, timeout, context, membership } = arguments;
     if context.is_some() && names.len() > 1 {
         return Err(MembershipError::Input("--context is for one Cluster at a time".to_owned()));
     }
     let management = Side::management(membership).await?;
+    let installation = installation(&management, membership).await?;
+    if *force {
+        force::refuse_while_drover_runs(&management).await?;
+    }
     let clusters = Api::<Cluster>::all(management.client.clone());
     let (chosen, others): (Vec<_>, Vec<_>) = list(&management, &clusters)
         .await?
@@ -53,6 +61,9 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         announce(cluster);
         management.delete(&clusters, &cluster.name_any()).await?;
     }
+    if *force {
+        force::let_go(&management, arguments, &installation, &chosen, downstream.as_ref()).await?;
+    }
     wait(&management, &clusters, &chosen, *timeout).await?;
     delete_secrets(&management, arguments, &others).await?;
     let Some(downstream) = downstream else {
@@ -64,11 +75,15 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         }
         return Ok(());
     };
-    let installation = match &membership.installation {
-        Some(name) => name.clone(),
-        None => management.uid().await?,
-    };
     delete_downstream_half(&downstream, &Names::of(&installation).map_err(MembershipError::Input)?).await
+}
+
+/// The name under which clusters are claimed, and after which objects in them are named.
+async fn installation(management: &Side, membership: &MembershipArguments) -> Result<String, MembershipError> {
+    match membership.installation.clone().filter(|name| !name.is_empty()) {
+        Some(name) => Ok(name),
+        None => management.uid().await,
+    }
 }
 
 async fn list(management: &Side, clusters: &Api<Cluster>) -> Result<Vec<Cluster>, MembershipError> {
@@ -78,7 +93,7 @@ async fn list(management: &Side, clusters: &Api<Cluster>) -> Result<Vec<Cluster>
 /// The cluster behind `context`. It must be the chosen one, and no other may need its credential: a name with a typing error
 /// must not cost another cluster its credential.
 async fn let_go_of(
-    membership: &crate::command_line::MembershipArguments,
+    membership: &MembershipArguments,
     context: &str,
     chosen: &[Cluster],
     others: &[Cluster],
@@ -126,6 +141,7 @@ async fn wait(
     let started = Instant::now();
     for cluster in chosen {
         let name = cluster.name_any();
+        let mut told = None;
         loop {
             let found = management.ask(format!("get the Cluster {name}"), clusters.get_opt(&name)).await?;
             let Some(found) = found else { break };
@@ -135,6 +151,11 @@ async fn wait(
             if started.elapsed() > limit {
                 return Err(MembershipError::StillThere { name, why: deleting(&found) });
             }
+            let others = others_only(&found);
+            if let Some(others) = others.as_ref().filter(|_| told != others) {
+                eprintln!("drover: the Cluster {name} is still there: {others}");
+            }
+            told = others;
             sleep(PAUSE).await;
         }
         eprintln!("drover: the Cluster {name} is gone");
@@ -142,7 +163,17 @@ async fn wait(
     Ok(())
 }
 
+/// What keeps a Cluster that Drover is done with.
+fn others_only(cluster: &Cluster) -> Option<String> {
+    let others = force::others(&cluster.metadata, FINALIZER_CLUSTER);
+    let only = !others.is_empty() && others.len() == cluster.finalizers().len();
+    only.then(|| format!("it waits for finalizers that are not Drover's: {}", others.join(", ")))
+}
+
 fn deleting(cluster: &Cluster) -> String {
+    if let Some(others) = others_only(cluster) {
+        return others;
+    }
     let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == DELETING).map_or_else(
         || "it says nothing of its deletion: is Drover running?".to_owned(),
@@ -171,7 +202,7 @@ async fn delete_secrets(
     Ok(())
 }
 
-fn secret_of(cluster: &Cluster) -> Option<&str> {
+pub(super) fn secret_of(cluster: &Cluster) -> Option<&str> {
     match &cluster.spec.connection {
         Connection::Kubeconfig(kubeconfig) => Some(&kubeconfig.secret_ref.name),
         Connection::Local(_) => None,

@@ -1,6 +1,7 @@
 //! Bringing clusters into the fleet and taking them out, with the rights of the person who asks.
 
 mod detach;
+mod force;
 mod import;
 mod objects;
 mod side;
@@ -36,6 +37,8 @@ pub(crate) enum MembershipError {
         "the context {context} leads to the cluster of the Cluster {name}, which stays in the fleet: detach that one"
     )]
     StaysInTheFleet { context: String, name: String },
+    #[error("a Drover runs: {holder} renews the Lease {lease}; detach without --force, or stop it first")]
+    DroverRuns { lease: String, holder: String },
     #[error("{0}")]
     Input(String),
     #[error(

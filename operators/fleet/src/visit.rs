@@ -1,0 +1,35 @@
+//! One visit to a cluster that no fleet keeps connected.
+
+use drover_crds::Cluster;
+use drover_runtime::Failure;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+
+use crate::{
+    claim::{self, Claim},
+    contact::{ConnectError, Contact},
+    line, probe,
+    source::source,
+};
+
+/// Gives the cluster of `cluster` back as [`claim::release`] does, reached as its `secret` says, or through `management` if it
+/// is that itself. All rules of the fleet hold: of the kubeconfig nothing is run, the identity must be the one that is known,
+/// and no answer may be large.
+pub async fn release_stored(
+    cluster: &Cluster,
+    secret: Option<&Secret>,
+    management: &Client,
+    installation: &str,
+) -> Result<Option<Claim>, Failure> {
+    let failed = |error: ConnectError| Failure::of(&error);
+    let contact = Contact::prepare(&source(cluster, secret), management).await.map_err(failed)?;
+    let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
+    let known = cluster.spec.expected_uid.as_deref().or(seen);
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    line::probing(async {
+        let introduced = probe::identify(&contact.client, cluster.spec.health_timeout(), known).await;
+        introduced.map_err(|hop| failed(hop.into()))?;
+        claim::release(&contact.client, installation, name).await.map_err(|error| Failure::of(&error))
+    })
+    .await
+}
