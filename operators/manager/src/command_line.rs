@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
-    Rbac(OutputArguments),
+    Rbac(RbacArguments),
     /// Write the references of the API and of this command line.
     Docs(OutputArguments),
     /// Write what the charts take from the code.
@@ -160,6 +160,16 @@ pub(crate) struct MembershipArguments {
 /// As the API spells durations.
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<drover_crds::ApiDuration>().map(|duration| duration.as_std()).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RbacArguments {
+    /// Operators that run under these roles. A part of them gets roles with names of its own. The kubeconfig of a cluster serves
+    /// all parts, and needs the rights of all.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["cluster", "project"])]
+    pub(crate) operators: Vec<OperatorName>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]

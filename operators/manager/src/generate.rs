@@ -6,9 +6,10 @@ use clap::{CommandFactory, ValueEnum as _};
 use kube::ResourceExt as _;
 
 use crate::{
-    command_line::{CommandLine, OperatorName, OutputArguments},
+    command_line::{CommandLine, OperatorName, OutputArguments, RbacArguments},
     reference,
     rights::{Rules, cluster_role, namespaced_role},
+    run::part_name,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -25,18 +26,20 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
 }
 
 /// The roles of Drover in the management cluster and in a downstream one, for those who do not use the chart.
-pub(crate) fn rbac(arguments: &OutputArguments) -> Outcome {
-    let rules = Rules::of(OperatorName::value_variants());
+pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
+    let RbacArguments { operators, output } = arguments;
+    let (rules, name) = (Rules::of(operators), part_name(operators));
+    let downstream_name = format!("{name}-downstream");
     let management = [
-        serde_json::to_value(cluster_role("drover", rules.management))?,
-        serde_json::to_value(namespaced_role("drover", rules.own_namespace))?,
+        serde_json::to_value(cluster_role(&name, rules.management))?,
+        serde_json::to_value(namespaced_role(&name, rules.own_namespace))?,
     ];
     let downstream = [
-        serde_json::to_value(cluster_role("drover-downstream", rules.downstream))?,
-        serde_json::to_value(namespaced_role("drover-downstream", rules.downstream_namespace))?,
+        serde_json::to_value(cluster_role(&downstream_name, rules.downstream))?,
+        serde_json::to_value(namespaced_role(&downstream_name, rules.downstream_namespace))?,
     ];
-    emit(arguments, "management.yaml", &documents(&management)?)?;
-    emit(arguments, "downstream.yaml", &documents(&downstream)?)
+    emit(output, "management.yaml", &documents(&management)?)?;
+    emit(output, "downstream.yaml", &documents(&downstream)?)
 }
 
 /// What the charts take from the code: the custom resource definitions, kept when their chart goes, and the rules of the

@@ -80,6 +80,26 @@ mod tests {
     }
 
     #[test]
+    fn a_part_has_the_rights_of_its_own_operators_only() {
+        let may = |rules: &[PolicyRule], verb: &str, resource: &str| {
+            let all = |rule: &&PolicyRule| rule.resource_names.is_none() && rule.verbs.iter().any(|each| each == verb);
+            rules.iter().filter(all).any(|rule| rule.resources.iter().flatten().any(|each| each == resource))
+        };
+        let (cluster, project) = (Rules::of(&[OperatorName::Cluster]), Rules::of(&[OperatorName::Project]));
+        for (verb, resource) in [("list", "projects"), ("patch", "projects/status")] {
+            assert!(
+                may(&project.management, verb, resource) && !may(&cluster.management, verb, resource),
+                "{resource}"
+            );
+        }
+        for verb in ["patch", "delete"] {
+            assert!(may(&project.downstream, verb, "namespaces") && !may(&cluster.downstream, verb, "namespaces"));
+        }
+        assert!(may(&cluster.downstream, "list", "nodes") && !may(&project.downstream, "list", "nodes"));
+        assert!(may(&cluster.own_namespace, "update", "leases") && may(&project.own_namespace, "update", "leases"));
+    }
+
+    #[test]
     fn secrets_are_readable_in_the_own_namespace_only() {
         let rules = Rules::of(OperatorName::value_variants());
         let about_secrets = |rules: &[PolicyRule]| {

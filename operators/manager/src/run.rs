@@ -93,7 +93,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     let Some(installation) = stop.run_until_cancelled(installation(arguments, &client)).await else {
         return Ok(());
     };
-    let settings = LeaseSettings::new(&arguments.namespace, lease_name(&arguments.operators), identity(arguments));
+    let settings = LeaseSettings::new(&arguments.namespace, part_name(&arguments.operators), identity(arguments));
     let Some(mut leadership) = LeaderLease::acquire(client.clone(), settings, stop.clone()).await? else {
         return Ok(());
     };
@@ -189,8 +189,9 @@ async fn first_contact(client: &Client) {
     }
 }
 
-/// Replicas that run the same operators compete for one Lease; Deployments that run a part each do not.
-fn lease_name(operators: &[OperatorName]) -> String {
+/// What runs these operators is called so, its Lease and its roles: replicas that run the same operators compete for one Lease,
+/// Deployments that run a part each do not.
+pub(crate) fn part_name(operators: &[OperatorName]) -> String {
     let all: BTreeSet<OperatorName> = OperatorName::value_variants().iter().copied().collect();
     let chosen: BTreeSet<OperatorName> = operators.iter().copied().collect();
     let names = chosen.iter().map(ToString::to_string);
@@ -277,7 +278,7 @@ mod tests {
             (vec![Project], "drover-project"),
             (vec![Cluster, Cluster], "drover-cluster"),
         ] {
-            assert_eq!(lease_name(&operators), lease, "{operators:?}");
+            assert_eq!(part_name(&operators), lease, "{operators:?}");
         }
     }
 }
