@@ -18,7 +18,7 @@ const SECOND_USER: &str = "second";
 /// What `user` changed on a control plane since `mark`, in order.
 fn changes(plane: &ControlPlane, mark: AuditMark, user: &str) -> Vec<String> {
     let events = plane.audit_events_since(mark).unwrap().into_iter();
-    let changes = events.filter(|event| event.user == user && !["get", "list", "watch"].contains(&event.verb.as_str()));
+    let changes = events.filter(|event| event.user == user && event.changes());
     changes.map(|event| format!("{} {} {} {}", event.verb, event.resource, event.name, event.code)).collect()
 }
 
@@ -50,6 +50,27 @@ async fn a_cluster_is_claimed_before_anything_else_is_written_there() {
     installation.name = String::new();
     installation.start_drover().unwrap();
     reads(&installation, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_the_one_that_was_pinned_is_not_written_to() {
+    let Some(mut installation) = prepared("a pin", &["eu"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    let mark = eu.audit_mark().unwrap();
+    let path = "--output=jsonpath={.metadata.uid}";
+    let uid = kubectl_on(eu, &["get", "namespace", "kube-system", path]).unwrap();
+    let mut pinned = cluster("eu");
+    pinned["spec"]["expectedUID"] = json!("11111111-2222-3333-4444-555555555555");
+    installation.apply(&pinned.to_string()).unwrap();
+    installation.apply(&project("shop", &["team-web"]).to_string()).unwrap();
+    installation.start_drover().unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/IdentityMismatch").await;
+    rest().await;
+    assert_eq!(changes(installation.cluster("eu").unwrap(), mark, DROVER_USER), Vec::<String>::new());
+    pinned["spec"]["expectedUID"] = json!(uid);
+    installation.apply(&pinned.to_string()).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    converged(&installation, "shop").await;
 }
 
 #[tokio::test]

@@ -88,6 +88,32 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
 }
 
 #[tokio::test]
+async fn at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it() {
+    let Some(mut installation) = prepared("first contact", &["eu", "us"]).await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    let good = eu.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let endpoint = eu.endpoint();
+    let stranger = installation.cluster("us").unwrap().endpoint();
+    let nobody = eu.kubeconfig_for("nobody", &[]).unwrap();
+    let long_name = format!("{}\n", "x".repeat(40_000));
+    let context = good.lines().find(|line| line.starts_with("current-context:")).unwrap();
+    installation.store_secret("eu", "kind: [").unwrap();
+    installation.start_drover().unwrap();
+    for (kubeconfig, reason) in [
+        ("kind: [".to_owned(), "InvalidKubeconfig"),
+        (good.replace(context, &format!("current-context: {long_name}")), "InvalidKubeconfig"),
+        (good.replace(&endpoint, "https://no-such-host.invalid:6443"), "DNSFailed"),
+        (good.replace(&endpoint, &stranger), "TLSFailed"),
+        (nobody, "Forbidden"),
+    ] {
+        installation.store_secret("eu", &kubeconfig).unwrap();
+        reads(&installation, "cluster", "eu", "Ready", &format!("False/{reason}")).await;
+    }
+    installation.store_secret("eu", &good).unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+}
+
+#[tokio::test]
 async fn an_expired_kubeconfig_is_said_and_a_new_secret_alone_heals_it() {
     let Some(mut installation) = prepared("expired", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();

@@ -67,6 +67,7 @@ fn start(installation: &Installation, part: &str) -> Process {
         program: drover_binary().unwrap(),
         arguments: arguments.map(str::to_owned).to_vec(),
         log: folder.join("log"),
+        environment: Vec::new(),
         name,
     };
     Process::start(&specification).unwrap()

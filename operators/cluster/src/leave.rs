@@ -48,6 +48,8 @@ const GRACE: Duration = Duration::from_mins(1);
 const UNREACHED: &str = "without being reached";
 const UNDONE: &str = "although it answers";
 const LET_GO: &str = "LetGo";
+const HOSTS_DROVER: &str =
+    "the namespace drover-system stays, as a Drover runs in it, or as the credential may not list its Leases";
 const REMOVING_NAMESPACE: &str = "RemovingNamespace";
 /// How a credential ends that lay in a namespace that was deleted.
 const REFUSALS: [&str; 2] = ["Unauthorized", "Forbidden"];
@@ -110,7 +112,9 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
         _ => String::new(),
     };
-    let removable = there.namespace.as_ref().filter(|_| removes && cluster.name_any() != LOCAL_CLUSTER);
+    let is_ours_alone = cluster.name_any() != LOCAL_CLUSTER && !there.hosts_drover;
+    let removable = there.namespace.as_ref().filter(|_| removes && is_ours_alone);
+    let left = if removes && there.hosts_drover { format!("{left}; {HOSTS_DROVER}") } else { left };
     let (reason, message, action) = match (there.holder, removable) {
         (Holder::Us, _) => ("ReleasingClaim", "the claim is being released", Action::ReleaseClaim),
         (_, Some(uid)) => {

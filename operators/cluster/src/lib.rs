@@ -53,7 +53,7 @@ pub const RIGHTS: Rights = Rights {
         Rule::on("", &["namespaces"], &["list"]),
         Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
     ],
-    downstream_namespace: &[],
+    downstream_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["list"])],
 };
 
 /// The operator of the kind [`Cluster`].

@@ -8,7 +8,7 @@ use drover_crds::{
 };
 use drover_fleet::claim;
 use drover_runtime::{ApiError, ClusterName, Failure, Link, Site, request::request};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 /// What is known of a cluster that is let go.
@@ -42,6 +42,8 @@ pub struct There {
     pub owned: usize,
     /// UID of Drover's namespace there, if we made it and it is not going already.
     pub namespace: Option<String>,
+    /// Whether a Drover runs in that namespace, or whether that cannot be told: then it is more than ours.
+    pub hosts_drover: bool,
 }
 
 /// Who holds a cluster.
@@ -79,7 +81,7 @@ async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> R
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, namespace: None });
+        return Ok(There { holder, owned: 0, namespace: None, hosts_drover: false });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
@@ -90,5 +92,18 @@ async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> R
         let managed_by = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED_BY));
         managed_by.is_some_and(|by| by == MANAGED_BY) && meta.deletion_timestamp.is_none()
     });
-    Ok(There { holder, owned, namespace: namespace.and_then(|meta| meta.uid) })
+    let namespace = namespace.and_then(|meta| meta.uid);
+    let hosts_drover = namespace.is_some() && hosts_drover(client).await?;
+    Ok(There { holder, owned, namespace, hosts_drover })
+}
+
+/// Whoever leads has a Lease there, and it stays when nobody leads. Who imported the cluster for an older Drover may not list
+/// them.
+async fn hosts_drover(client: &Client) -> Result<bool, ApiError> {
+    let leases = Api::<Lease>::namespaced(client.clone(), DROVER_NAMESPACE);
+    let one = ListParams::default().limit(1);
+    match request("list the Leases in drover-system", leases.list_metadata(&one)).await {
+        Err(error) if error.code() == Some(403) => Ok(true),
+        answer => Ok(!answer?.items.is_empty()),
+    }
 }

@@ -238,7 +238,8 @@ impl Fleet {
         let clusters = clusters.into_iter().map(view).collect();
         let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
         let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
-        self.0.view.send_replace(FleetView::new(clusters, namespaces, true));
+        let view = FleetView::new(clusters, namespaces, true).with_vault(&self.0.namespace);
+        self.0.view.send_replace(view);
     }
 
     fn target(&self, cluster: Arc<Cluster>) -> Target {

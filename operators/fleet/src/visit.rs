@@ -29,7 +29,8 @@ pub async fn release_stored(
     line::probing(async {
         let introduced = probe::identify(&contact.client, cluster.spec.health_timeout(), known).await;
         introduced.map_err(|hop| failed(hop.into()))?;
-        claim::release(&contact.client, installation, name).await.map_err(|error| Failure::of(&error))
+        let release = claim::release(&contact.client, installation, name);
+        line::without_dialling(release).await.map_err(|error| Failure::of(&error))
     })
     .await
 }

@@ -272,7 +272,7 @@ impl Run {
         if project.metadata.deletion_timestamp.is_none() && cluster.metadata.deletion_timestamp.is_none() {
             return Ok(false); // Both live: nothing is deleted.
         }
-        let world = World { cluster, tenant_labels: None, namespaces };
+        let world = World { cluster, in_vault: false, tenant_labels: None, namespaces };
         let plan = ProjectOperator::plan(project, &world, at(self.now));
         let idle = plan.actions.is_empty();
         for action in plan.actions {
@@ -323,6 +323,7 @@ impl Run {
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
             owned: self.namespaces.values().filter(|namespace| is_labelled(namespace)).count(),
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
+            hosts_drover: false,
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     let is_target = |name: &ClusterName, view: &ClusterView| {
         let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
         let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-        let consents = || !tenancies(&view.object, &namespace, labels).is_empty();
+        let consents = || !fleet.is_vault(&namespace) && !tenancies(&view.object, &namespace, labels).is_empty();
         let usual = (selected && (named || consents())) || (deleting && !matches!(view.link, Link::Disconnected(_)));
         match leaving(&view.object) {
             None => usual,

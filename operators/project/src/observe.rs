@@ -20,6 +20,8 @@ use crate::{ProjectOperator, consent::has_left, error::ProjectError};
 pub struct World {
     /// The cluster, with its tenants and protected namespaces.
     pub cluster: Arc<Cluster>,
+    /// Whether the Project lies in Drover's own namespace, where nothing of a tenant is accepted.
+    pub in_vault: bool,
     /// Labels of the management namespace in which the Project lies; none if it is unknown.
     pub tenant_labels: Option<BTreeMap<String, String>>,
     /// Every namespace that the Project lists or holds.
@@ -84,7 +86,8 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
     let tenant_labels = site.fleet.namespace_labels(&owner.key.namespace).cloned();
-    Ok(World { cluster, tenant_labels, namespaces })
+    let in_vault = site.fleet.is_vault(&owner.key.namespace);
+    Ok(World { cluster, in_vault, tenant_labels, namespaces })
 }
 
 /// Whether the namespace is ours by its annotation, which goes when it is let go.

@@ -104,7 +104,11 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     if leaving == Some(DeletionPolicy::Orphan) {
         return Plan { part: Part::default(), actions: Vec::new(), next: Next::Released };
     }
-    let tenancies = tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref());
+    let tenancies = if world.in_vault {
+        Vec::new()
+    } else {
+        tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref())
+    };
     if project.metadata.deletion_timestamp.is_some() {
         return tear_down(project, world, &tenancies);
     }
@@ -292,6 +296,12 @@ fn obstacle(namespace: &str, reason: &'static str, message: String) -> Obstacle 
 
 fn no_tenant(project: &Project, world: &World) -> Obstacle {
     let (cluster, namespace) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    if world.in_vault {
+        let message = format!(
+            "{namespace} is Drover's own namespace, from which no cluster lets anything in; create the Project in another namespace"
+        );
+        return Obstacle { namespace: None, reason: "NotATenant", message };
+    }
     Obstacle {
         namespace: None,
         reason: "NotATenant",

@@ -121,6 +121,7 @@ pub struct FleetView {
     clusters: Arc<BTreeMap<ClusterName, ClusterView>>,
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     synced: bool,
+    vault: Option<Arc<str>>,
 }
 
 /// What differs between two snapshots.
@@ -143,7 +144,19 @@ impl FleetView {
         namespaces: BTreeMap<String, BTreeMap<String, String>>,
         synced: bool,
     ) -> Self {
-        Self { clusters: Arc::new(clusters), namespaces: Arc::new(namespaces), synced }
+        Self { clusters: Arc::new(clusters), namespaces: Arc::new(namespaces), synced, vault: None }
+    }
+
+    /// The same, with Drover's own namespace, in which the kubeconfigs of all clusters are.
+    #[must_use]
+    pub fn with_vault(self, namespace: &str) -> Self {
+        Self { vault: Some(namespace.into()), ..self }
+    }
+
+    /// Whether this is Drover's own namespace: nothing of a tenant is accepted there.
+    #[must_use]
+    pub fn is_vault(&self, namespace: &str) -> bool {
+        self.vault.as_deref() == Some(namespace)
     }
 
     /// Whether the list of clusters is complete.

@@ -32,7 +32,7 @@ fn failure(reason: &'static str) -> Failure {
 }
 
 fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
-    Reach::Connected(There { holder, owned, namespace: namespace.map(str::to_owned) })
+    Reach::Connected(There { holder, owned, namespace: namespace.map(str::to_owned), hosts_drover: false })
 }
 
 /// The reason, the actions, and when it goes on, as seconds after the deletion.
@@ -70,6 +70,15 @@ fn a_cluster_that_answers_gives_back_what_is_ours_in_order() {
     ] {
         assert_eq!(told(&cluster("eu", spec, None), &reach, second, LONG), expected, "{spec} {reach:?} {second}");
     }
+}
+
+#[test]
+fn a_namespace_in_which_another_drover_runs_stays_with_its_kubeconfigs() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let with_drover =
+        |holder| Reach::Connected(There { holder, owned: 0, namespace: Some("u".to_owned()), hosts_drover: true });
+    assert_eq!(told(&delete, &with_drover(Holder::Us), 1, LONG), "ReleasingClaim release +2");
+    assert_eq!(told(&delete, &with_drover(Holder::Nobody), 1, LONG), "Released Released");
 }
 
 #[test]
@@ -185,7 +194,7 @@ impl ModelWorld<ClusterOperator> for Model {
 fn a_deletion_ends_the_same_after_a_crash_anywhere() {
     for (policy, namespace) in [("Orphan", Some("u".to_owned())), ("Delete", None)] {
         let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
-        let there = There { holder: Holder::Us, owned: 0, namespace: Some("u".to_owned()) };
+        let there = There { holder: Holder::Us, owned: 0, namespace: Some("u".to_owned()), hosts_drover: false };
         let model = Model { there };
         for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1)).unwrap() {
             assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);

@@ -37,6 +37,26 @@ fn t_10_projects_of_the_same_name_share_nothing() {
     }
 }
 
+/// CVE-2018-20321: tenants reached the service account of the operator. Its namespace is nobody's to hold, and nothing that lies
+/// in it is a tenant's.
+#[test]
+fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
+    let everything = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
+    let wants_it = shop("namespaces: [{name: drover-system, onExisting: Adopt}]");
+    let mut model = cluster_of(everything, "{drover-system: {}}");
+    let before = model.clone();
+    assert_eq!(lines(&wants_it, &model), ["! NamespaceProtected"]);
+    rest(&wants_it, &mut model);
+    assert_eq!(model, before);
+
+    let inside = shop("namespaces: [{name: web}]");
+    let mut model = cluster_of(everything, "{}");
+    model.in_vault = true;
+    assert_eq!(lines(&inside, &model), ["! NotATenant"]);
+    rest(&inside, &mut model);
+    assert!(model.namespaces.is_empty());
+}
+
 /// CVE-2024-39690: a tenant captured a namespace that was nobody's.
 #[test]
 fn t_21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() {

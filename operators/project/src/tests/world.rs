@@ -39,6 +39,8 @@ const REVERTS_UNTIL_CONTESTED: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ModelCluster {
     pub(super) cluster: Arc<Cluster>,
+    /// Whether the Project lies in Drover's own namespace.
+    pub(super) in_vault: bool,
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
     pub(super) namespaces: BTreeMap<String, ModelNamespace>,
@@ -121,6 +123,7 @@ type Written = Result<(), WriteError>;
 impl ModelCluster {
     pub(super) fn new(cluster: Cluster, tenant_labels: Option<Texts>) -> Self {
         Self {
+            in_vault: false,
             cluster: Arc::new(cluster),
             tenant_labels,
             namespaces: BTreeMap::new(),
@@ -317,7 +320,8 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 namespaces.entry(wanted.name.clone()).or_insert(Seen::Absent);
             }
         }
-        World { cluster: Arc::clone(&self.cluster), tenant_labels: self.tenant_labels.clone(), namespaces }
+        let (cluster, tenant_labels) = (Arc::clone(&self.cluster), self.tenant_labels.clone());
+        World { cluster, in_vault: self.in_vault, tenant_labels, namespaces }
     }
 
     fn apply(&mut self, project: &Project, action: Action, requests: &mut Requests) -> Result<(), Stop<ProjectError>> {
