@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 
 /// Runs a fleet of Kubernetes clusters from one management cluster.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ pub(crate) struct RunArguments {
     #[arg(long, env = "DROVER_INSTALLATION")]
     pub(crate) installation: Option<String>,
     /// Operators to run. Several Deployments may each run a part.
-    #[arg(long, env = "DROVER_OPERATORS", value_enum, value_delimiter = ',', default_values = ["cluster", "project"])]
+    #[arg(long, env = "DROVER_OPERATORS", value_enum, value_delimiter = ',', default_values_t = OperatorName::value_variants().iter().copied())]
     pub(crate) operators: Vec<OperatorName>,
     /// Address of the admin port: /livez, /readyz, /metrics.
     #[arg(long, env = "DROVER_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
@@ -166,7 +166,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) struct RbacArguments {
     /// Operators that run under these roles. A part of them gets roles with names of its own. The kubeconfig of a cluster serves
     /// all parts, and needs the rights of all.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["cluster", "project"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = OperatorName::value_variants().iter().copied())]
     pub(crate) operators: Vec<OperatorName>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
@@ -181,9 +181,7 @@ pub(crate) struct OutputArguments {
 
 impl fmt::Display for OperatorName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Cluster => "cluster",
-            Self::Project => "project",
-        })
+        let value = self.to_possible_value();
+        formatter.write_str(value.as_ref().map(PossibleValue::get_name).unwrap_or_default())
     }
 }

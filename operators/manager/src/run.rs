@@ -273,8 +273,8 @@ mod tests {
     fn replicas_compete_for_a_lease_only_when_they_run_the_same_operators() {
         use OperatorName::{Cluster, Project};
         for (operators, lease) in [
-            (vec![Cluster, Project], "drover"),
-            (vec![Project, Cluster, Project], "drover"),
+            (OperatorName::value_variants().to_vec(), "drover"),
+            ([&[Project], OperatorName::value_variants()].concat(), "drover"),
             (vec![Project], "drover-project"),
             (vec![Cluster, Cluster], "drover-cluster"),
         ] {
