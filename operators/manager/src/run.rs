@@ -108,7 +108,10 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     };
     // Nobody may act any more when the next leader begins.
     tasks.shutdown().await;
-    leadership.release().await;
+    // What was lost is not ours to give back, and who tries may still be there when the next leader begins.
+    if !matches!(outcome, Err(RunError::LeadershipLost)) {
+        leadership.release().await;
+    }
     outcome
 }
 
