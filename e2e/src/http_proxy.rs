@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::ControlPlane;
 use crate::certificates::{Authority, kubeconfig_with_token};
 use crate::error::{Error, Result};
+use crate::proxy::Proxy;
 pub use trap::WriteTrap;
 
 /// What happens to requests. Watches that are open are hit as new ones are.
@@ -55,6 +56,8 @@ pub type Body = BoxBody<Bytes, hyper::Error>;
 #[derive(Debug)]
 pub struct HttpProxy {
     address: SocketAddr,
+    /// Where its kubeconfigs lead.
+    entrance: u16,
     authority: Authority,
     answers: watch::Sender<Answers>,
     accepting: JoinHandle<()>,
@@ -72,7 +75,7 @@ impl HttpProxy {
         let target = plane.endpoint().parse()?;
         let server = Server { target, client: client_of(plane)?, answers: answers.subscribe(), trap };
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::new(server)));
-        Ok(Self { address, authority, answers, accepting })
+        Ok(Self { address, entrance: address.port(), authority, answers, accepting })
     }
 
     /// The port that it listens on.
@@ -86,22 +89,18 @@ impl HttpProxy {
         self.answers.send_replace(answers);
     }
 
-    /// A kubeconfig with a bearer token of the control plane that leads to a port at which this proxy is reached.
+    /// The same proxy, whose kubeconfigs lead to it through `connections`.
     #[must_use]
-    pub fn kubeconfig_by(&self, port: u16, token: &str) -> String {
-        kubeconfig_with_token(
-            "proxied",
-            &format!("https://127.0.0.1:{port}"),
-            self.authority.certificate(),
-            "token",
-            token,
-        )
+    pub fn behind(mut self, connections: &Proxy) -> Self {
+        self.entrance = connections.address().port();
+        self
     }
 
     /// A kubeconfig with a bearer token of the control plane that leads here.
     #[must_use]
     pub fn kubeconfig(&self, token: &str) -> String {
-        self.kubeconfig_by(self.port(), token)
+        let endpoint = format!("https://127.0.0.1:{}", self.entrance);
+        kubeconfig_with_token("proxied", &endpoint, self.authority.certificate(), "token", token)
     }
 }
 

@@ -115,6 +115,11 @@ impl Process {
         matches!(self.supervisor.try_wait(), Ok(None))
     }
 
+    /// With which code it ended; none while it runs.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.supervisor.try_wait().ok().flatten()?.code()
+    }
+
     /// An error with the end of the log when the process has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         if self.is_running() { Ok(()) } else { Err(ended(&self.name, &self.log)) }
@@ -274,6 +279,7 @@ mod tests {
         assert!(process.ended_within(KILL_PATIENCE).await);
         let error = process.check().unwrap_err().to_string();
         assert!(error.contains("the good reason"), "{error}");
+        assert_eq!(process.exit_code(), Some(3));
     }
 
     #[tokio::test]

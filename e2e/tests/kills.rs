@@ -46,10 +46,7 @@ async fn killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same() {
     }
     println!("killed {kills} times");
     assert!((10..2 * MANY - 2).contains(&kills), "{kills} kills are not all writes of two stories");
-    rest().await;
-    let quiet = marks(&story.installation).unwrap();
-    rest().await;
-    assert_eq!(writes_since(&story.installation, &quiet).unwrap(), Vec::<String>::new());
+    quiet(&story.installation, "all the kills").await;
 }
 
 /// drover, and the write at which it is killed.

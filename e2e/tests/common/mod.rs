@@ -122,6 +122,37 @@ pub async fn rest() {
     tokio::time::sleep(Duration::from_secs(8)).await;
 }
 
+/// Once it is at rest, drover writes nothing but the leader Lease.
+pub async fn quiet(installation: &Installation, after: &str) {
+    rest().await;
+    let quiet = marks(installation).unwrap();
+    rest().await;
+    assert_eq!(writes_since(installation, &quiet).unwrap(), Vec::<String>::new(), "after {after}");
+}
+
+/// What the leader Lease says.
+pub fn lease(installation: &Installation) -> Result<Value> {
+    let text = installation.kubectl(&["get", "lease", "drover", "--namespace=drover-system", "--output=json"])?;
+    Ok(serde_json::from_str::<Value>(&text).unwrap()["spec"].take())
+}
+
+/// Who leads, and since when: the same as long as nobody else led meanwhile.
+pub fn term(installation: &Installation) -> [Value; 3] {
+    let mut lease = lease(installation).unwrap();
+    ["holderIdentity", "acquireTime", "leaseTransitions"].map(|field| lease[field].take())
+}
+
+/// Waits until the log of a `drover` has these words.
+pub async fn says(installation: &mut Installation, replica: usize, words: &str) {
+    let outcome = eventually(words, SOON, async || {
+        let replica = installation.replica(replica)?;
+        replica.check()?;
+        Ok(std::fs::read_to_string(replica.log()).unwrap().contains(words).then_some(()))
+    })
+    .await;
+    assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
+}
+
 pub async fn restart_drover(installation: &mut Installation, how: End) {
     installation.stop_drover(how).await.unwrap();
     installation.start_drover().unwrap();
@@ -144,7 +175,8 @@ pub async fn proxied(installation: &Installation, name: &str, trap: Arc<WriteTra
     let plane = installation.cluster(name).unwrap();
     let requests = HttpProxy::start(plane, trap).await.unwrap();
     let connections = Proxy::start(requests.port()).await.unwrap();
+    let requests = requests.behind(&connections);
     let token = administrator_token(plane, "drover-system", "drover").unwrap();
-    installation.store_secret(name, &requests.kubeconfig_by(connections.address().port(), &token)).unwrap();
+    installation.store_secret(name, &requests.kubeconfig(&token)).unwrap();
     (connections, requests)
 }
