@@ -81,7 +81,8 @@ pub async fn require_or_skip(test: &str, programs: &[Program]) -> Result<bool> {
     }
 }
 
-fn skip(test: &str, reason: &str) {
+/// The loud line of a test that cannot run.
+pub fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
 }
 

@@ -57,6 +57,7 @@ pub struct Installation {
     pub management: ControlPlane,
     /// The downstream clusters.
     pub downstream: BTreeMap<String, ControlPlane>,
+    charts: PathBuf,
     replicas: Vec<Process>,
     started: usize,
     components: Components,
@@ -72,6 +73,11 @@ pub struct Installation {
 impl Installation {
     /// Starts the control planes, a few at once, and installs the definitions and Drover's namespace.
     pub async fn start(plan: &Plan) -> Result<Self> {
+        Self::start_from(&charts(), plan).await
+    }
+
+    /// The same with the charts of another folder.
+    pub async fn start_from(charts: &Path, plan: &Plan) -> Result<Self> {
         let management = tokio::spawn(ControlPlane::start(plan.options("management")));
         let downstream = start_clusters(plan).await?;
         let management = management.await.map_err(|_| Error::TaskEnded)??;
@@ -80,6 +86,7 @@ impl Installation {
         let installation = Self {
             management,
             downstream,
+            charts: charts.to_owned(),
             replicas: Vec::new(),
             started: 0,
             components,
@@ -93,6 +100,7 @@ impl Installation {
     }
 
     fn install(&self) -> Result<()> {
+        let chart = |name| self.charts.join(name).display().to_string();
         self.helm(&["install", "drover-crds", &chart("drover-crds"), "--create-namespace"])?;
         self.helm(&["install", "drover", &chart("drover"), "--set", CHART_VALUES])?;
         self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
@@ -299,10 +307,16 @@ fn finished(what: &str, output: &std::process::Output) -> Result<String> {
     Err(Error::Command { command: what.to_owned(), status: output.status.to_string(), output: text })
 }
 
+/// The folder of the charts.
+#[must_use]
+pub fn charts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
+}
+
 /// The folder of the chart `name`.
 #[must_use]
 pub fn chart(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name).display().to_string()
+    charts().join(name).display().to_string()
 }
 
 /// The file `name` of the folder `examples`.

@@ -5,13 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use drover_e2e::installation::{End, Installation, apply_to, chart};
+use drover_e2e::existing::skip;
+use drover_e2e::installation::{CHART_VALUES, End, Installation, apply_to, chart, charts};
 use drover_e2e::{Program, Tools, require_or_skip};
 use mlua::LuaSerdeExt as _;
 use serde_json::{Value, json};
 
 mod common;
-use common::{cluster, converged, downstream_namespace, get, prepared, project, reads, story};
+use common::{
+    cluster, converged, downstream_namespace, get, marks, prepared, prepared_from, project, reads, rest, says, story,
+    writes_since,
+};
 
 /// Renders the chart `drover` as `helm template` does: the objects, or what Helm says against it.
 fn rendered(namespace: &str, values: &[&str]) -> Result<Vec<Value>, String> {
@@ -150,6 +154,59 @@ async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_wit
     converged(&installation, "shop").await;
     assert_eq!(identity(&installation), before);
     assert_eq!(downstream_uid(&installation), uid, "nothing was made anew");
+}
+
+#[tokio::test]
+async fn an_installation_of_the_previous_charts_is_upgraded_with_objects_in_place() {
+    let test = "upgrade from the previous charts";
+    let Some(previous) = previous_charts(test) else { return };
+    let Some(mut installation) = prepared_from(&previous.path().join("charts"), test, &["eu"]).await else { return };
+    // The drover of those charts is not at hand, and this one may need rights that they do not give yet.
+    let ahead = ["clusterrolebinding", "ahead", "--clusterrole=cluster-admin", "--serviceaccount=drover-system:drover"];
+    installation.kubectl(&[&["create"], &ahead[..]].concat()).unwrap();
+    installation.start_drover().unwrap();
+    installation.apply(&project("shop", &["team-shop"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    installation.stop_drover(End::Terminate).await.unwrap();
+    installation.kubectl(&["delete", "clusterrolebinding", "ahead"]).unwrap();
+    let (before, uid, quiet) = (identity(&installation), downstream_uid(&installation), marks(&installation).unwrap());
+
+    installation.helm(&["upgrade", "drover-crds", &chart("drover-crds")]).unwrap();
+    installation.helm(&["upgrade", "drover", &chart("drover"), "--set", CHART_VALUES]).unwrap();
+    installation.start_drover().unwrap();
+    says(&mut installation, 0, "connected cluster=eu").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    converged(&installation, "shop").await;
+    rest().await;
+    let writes = writes_since(&installation, &quiet).unwrap().into_iter();
+    let downstream: Vec<_> = writes.filter(|write| write.starts_with("eu:")).collect();
+    assert_eq!(downstream, Vec::<String>::new(), "an upgrade is nothing to a cluster");
+
+    installation.apply(&project("shop", &["team-shop", "team-more"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
+    assert!(downstream_namespace(&installation, "eu", "team-more").unwrap().is_some());
+    assert_eq!(identity(&installation), before);
+    assert_eq!(downstream_uid(&installation), uid, "nothing was made anew");
+}
+
+/// The newest charts of the history that differ from those here, in the folder `charts` of a new one; none, said aloud,
+/// where no history goes back that far.
+fn previous_charts(test: &str) -> Option<tempfile::TempDir> {
+    let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(charts().join("..")).args(arguments).output().ok();
+    let history = git(&["log", "--format=%H", "--", "charts"]).filter(|output| output.status.success());
+    let history = history.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
+    let differs = |commit: &&str| git(&["diff", "--quiet", commit, "--", "charts"]).unwrap().status.code() == Some(1);
+    let Some(commit) = history.lines().find(differs) else {
+        skip(test, "git knows no other charts than these: it needs a clone with history");
+        return None;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("charts.tar");
+    let written = git(&["archive", &format!("--output={}", archive.display()), commit, "charts"]).unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status().unwrap();
+    assert!(unpacked.success());
+    Some(folder)
 }
 
 /// UIDs of what people made: these objects are the same ones.

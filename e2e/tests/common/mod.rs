@@ -1,13 +1,14 @@
 //! What the stories share: one installation each, and ways to ask what a person would ask.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use drover_e2e::story::*;
 
 use drover_e2e::http_proxy::{HttpProxy, WriteTrap};
-use drover_e2e::installation::{End, Installation, Plan, administrator_token, eventually, kubectl_on};
+use drover_e2e::installation::{End, Installation, Plan, administrator_token, charts, eventually, kubectl_on};
 use drover_e2e::proxy::Proxy;
 use drover_e2e::{Components, Program, Result, require_or_skip};
 use serde_json::{Value, json};
@@ -26,6 +27,11 @@ pub async fn story(test: &str, clusters: &[&str]) -> Option<Installation> {
 
 /// The same, before drover runs.
 pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
+    prepared_from(&charts(), test, clusters).await
+}
+
+/// The same with the charts of another folder.
+pub async fn prepared_from(charts: &Path, test: &str, clusters: &[&str]) -> Option<Installation> {
     let components = Components::WithControllerManager;
     let mut programs = components.programs();
     programs.extend([Program::Kubectl, Program::Helm]);
@@ -34,7 +40,7 @@ pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
     }
     let clusters = clusters.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let plan = Plan { clusters: clusters.clone(), components, nodes: 0, audit: true, shared_etcd: false };
-    let installation = Installation::start(&plan).await.unwrap();
+    let installation = Installation::start_from(charts, &plan).await.unwrap();
     installation.apply(&namespace("team").to_string()).unwrap();
     for name in &clusters {
         installation.store_kubeconfig(name).unwrap();
