@@ -34,6 +34,8 @@ pub(crate) struct Hysteresis {
     successes: u32,
     /// Failed attempts since the cluster was given up, that one included.
     lost: u32,
+    /// What the last attempts at a lost cluster met instead of the failure that is held of it, and how often in a row.
+    other: Option<(Failure, u32)>,
 }
 
 /// While a verdict is in the balance, the next probe comes sooner. After a cluster was given up, each pause is twice the one
@@ -42,7 +44,7 @@ pub(crate) const DOUBT_PAUSE: Duration = Duration::from_secs(2);
 
 impl Default for Hysteresis {
     fn default() -> Self {
-        Self { verdict: Verdict::Connecting, failures: 0, successes: 0, lost: 0 }
+        Self { verdict: Verdict::Connecting, failures: 0, successes: 0, lost: 0, other: None }
     }
 }
 
@@ -53,6 +55,7 @@ impl Hysteresis {
 
     pub(crate) fn succeeded(&mut self, thresholds: Thresholds) {
         self.failures = 0;
+        self.other = None;
         self.successes = self.successes.saturating_add(1);
         // First contact needs one success; only who was lost has to prove that it is back.
         if self.verdict == Verdict::Connecting || self.successes >= thresholds.successes {
@@ -66,9 +69,25 @@ impl Hysteresis {
         self.failures = self.failures.saturating_add(1);
         let known_bad = matches!(self.verdict, Verdict::Disconnected(_));
         if fault.certain || known_bad || self.failures >= thresholds.failures {
-            self.verdict = Verdict::Disconnected(fault.failure);
             self.lost = self.lost.saturating_add(1);
+            self.hold(fault, thresholds);
         }
+    }
+
+    /// One that is away for hours meets another hop once in a while; what is told of it changes only with what stays.
+    fn hold(&mut self, fault: Fault, thresholds: Thresholds) {
+        if let Verdict::Disconnected(held) = &self.verdict
+            && !fault.certain
+            && *held != fault.failure
+        {
+            let seen = self.other.take().filter(|(other, _)| *other == fault.failure).map_or(1, |(_, seen)| seen + 1);
+            if seen < thresholds.failures {
+                self.other = Some((fault.failure, seen));
+                return;
+            }
+        }
+        self.other = None;
+        self.verdict = Verdict::Disconnected(fault.failure);
     }
 
     /// A new connection passed: what was held of the old one is void.
@@ -82,7 +101,7 @@ impl Hysteresis {
             Verdict::Connecting => DOUBT_PAUSE,
             Verdict::Connected if self.failures > 0 => DOUBT_PAUSE,
             Verdict::Connected => interval,
-            Verdict::Disconnected(_) if self.successes > 0 => DOUBT_PAUSE,
+            Verdict::Disconnected(_) if self.successes > 0 || self.other.is_some() => DOUBT_PAUSE,
             Verdict::Disconnected(_) => DOUBT_PAUSE.saturating_mul(2_u32.saturating_pow(self.lost.saturating_sub(1))),
         };
         pause.min(interval)
@@ -133,6 +152,24 @@ mod tests {
         ] {
             assert_eq!(story(probes), verdicts, "{probes}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_a_lost_cluster_changes_only_with_what_stays() {
+        let mut hysteresis = Hysteresis::default();
+        let mut told = |reason: &'static str, certain| {
+            let failure = Failure { class: Class::Unreachable, reason, message: String::new() };
+            hysteresis.failed(Fault { failure, certain }, THRESHOLDS);
+            match hysteresis.verdict() {
+                Verdict::Disconnected(failure) => failure.reason,
+                _ => "",
+            }
+        };
+        let mut tell = |reasons: &[&'static str]| reasons.iter().map(|reason| told(reason, false)).collect::<Vec<_>>();
+        assert_eq!(tell(&["Timeout", "Timeout", "Timeout"]), ["", "", "Timeout"]);
+        assert_eq!(tell(&["Dial", "Timeout", "Dial", "DNS", "Dial"]), ["Timeout"; 5]);
+        assert_eq!(tell(&["Timeout", "Dial", "Dial", "Dial"]), ["Timeout", "Timeout", "Timeout", "Dial"]);
+        assert_eq!(told("Unauthorized", true), "Unauthorized");
     }
 
     #[test]
