@@ -206,7 +206,7 @@ async fn an_object_that_does_not_decode_stalls_alone() {
 
 #[tokio::test]
 async fn a_cluster_object_that_does_not_decode_stays_connected_as_it_was_read_last() {
-    let Some(installation) = running_shop("an undecodable Cluster").await else { return };
+    let Some(mut installation) = running_shop("an undecodable Cluster").await else { return };
     let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
     let loose = json!([{"op": "replace", "path": suspend, "value": {"x-kubernetes-preserve-unknown-fields": true}}]);
     installation
@@ -218,6 +218,20 @@ async fn a_cluster_object_that_does_not_decode_stays_connected_as_it_was_read_la
     installation.apply(&project("shop", &["team-web", "team-db", "team-late"]).to_string()).unwrap();
     converged(&installation, "shop").await;
     assert!(downstream_namespace(&installation, "us", "team-late").unwrap().is_some());
+
+    // A drover that never could read it does not take it for gone.
+    restart_drover(&mut installation, End::Terminate).await;
+    let mut deleting = project("shop", &NAMESPACES);
+    deleting["spec"]["deletionPolicy"] = json!("Delete");
+    installation.apply(&deleting.to_string()).unwrap();
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    namespace_becomes(&installation, "eu", "team-web", "eu lets go", |found| found.is_none()).await;
+    rest().await;
+    assert!(get(&installation, "project", "shop").is_ok(), "the deletion waits for the cluster that cannot be read");
+    let repaired = ["patch", "cluster", "us", "--type=merge", "--patch", r#"{"spec":{"suspend":false}}"#];
+    installation.kubectl(&repaired).unwrap();
+    installation.kubectl(&["wait", "--for=delete", "project/shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    assert!(downstream_namespace(&installation, "us", "team-web").unwrap().is_none());
 }
 
 #[tokio::test]

@@ -235,10 +235,12 @@ impl Fleet {
             };
             (name, ClusterView { object: cluster, link, reports })
         };
-        let clusters = clusters.into_iter().map(view).collect();
+        let clusters: BTreeMap<_, _> = clusters.into_iter().map(view).collect();
+        let names = self.0.clusters.keys().into_iter().map(|key| ClusterName::from(key.name.as_str()));
+        let unread = names.filter(|name| !clusters.contains_key(name)).collect();
         let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
         let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
-        let view = FleetView::new(clusters, namespaces, true).with_vault(&self.0.namespace);
+        let view = FleetView::new(clusters, namespaces, true).with_vault(&self.0.namespace).with_unread(unread);
         self.0.view.send_replace(view);
     }
 

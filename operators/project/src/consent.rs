@@ -24,6 +24,8 @@ pub fn tenancies<'a>(
 /// without consent is no target. While the Project is being deleted, every cluster that is not known to be away is looked at
 /// as well, since one that left the selection may still hold something.
 ///
+/// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
+///
 /// A Cluster that is being deleted with `Orphan` is nobody's place any more. One that goes with `Delete` is, as long as it
 /// can be worked on, everybody's: all that is held there is let go of.
 #[must_use]
@@ -42,8 +44,13 @@ pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
             Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
         }
     };
-    let targets = fleet.iter().filter(|(name, view)| is_target(name, view));
-    targets.map(|(name, _)| Place::Cluster(name.clone())).collect()
+    let targets = fleet.iter().filter(|(name, view)| is_target(name, view)).map(|(name, _)| name);
+    let named = |name: &&ClusterName| match &project.spec.clusters {
+        ClusterSelection::Names(names) => names.iter().any(|wanted| wanted == name.as_str()),
+        ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
+    };
+    let unread = fleet.unread().filter(|name| deleting || named(name));
+    targets.chain(unread).cloned().map(Place::Cluster).collect()
 }
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
@@ -114,6 +121,15 @@ mod tests {
         assert_eq!(names(&places(&project(&json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
         let named = places(&project(&json!({"names": ["closed", "eu", "absent"]})), &fleet());
         assert_eq!(names(&named), ["cluster closed", "cluster eu"]);
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_read_is_waited_for() {
+        let fleet = FleetView::default().with_unread(BTreeSet::from([ClusterName::from("broken")]));
+        let all = || project(&json!({"all": {}}));
+        assert!(places(&all(), &fleet).is_empty());
+        assert_eq!(names(&places(&project(&json!({"names": ["broken", "absent"]})), &fleet)), ["cluster broken"]);
+        assert_eq!(names(&places(&deleted(all()), &fleet)), ["cluster broken"]);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Where work happens: the management cluster or one downstream cluster, and what is known of the fleet.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use drover_crds::{Cluster, DeletionPolicy};
 use kube::ResourceExt;
@@ -122,6 +126,7 @@ pub struct FleetView {
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     synced: bool,
     vault: Option<Arc<str>>,
+    unread: Arc<BTreeSet<ClusterName>>,
 }
 
 /// What differs between two snapshots.
@@ -144,13 +149,30 @@ impl FleetView {
         namespaces: BTreeMap<String, BTreeMap<String, String>>,
         synced: bool,
     ) -> Self {
-        Self { clusters: Arc::new(clusters), namespaces: Arc::new(namespaces), synced, vault: None }
+        Self {
+            clusters: Arc::new(clusters),
+            namespaces: Arc::new(namespaces),
+            synced,
+            vault: None,
+            unread: Arc::default(),
+        }
     }
 
     /// The same, with Drover's own namespace, in which the kubeconfigs of all clusters are.
     #[must_use]
     pub fn with_vault(self, namespace: &str) -> Self {
         Self { vault: Some(namespace.into()), ..self }
+    }
+
+    /// The same, with the Clusters that exist and could not be decoded since this process began: unknown, not gone.
+    #[must_use]
+    pub fn with_unread(self, unread: BTreeSet<ClusterName>) -> Self {
+        Self { unread: Arc::new(unread), ..self }
+    }
+
+    /// The Clusters of which nothing is known but their names.
+    pub fn unread(&self) -> impl Iterator<Item = &ClusterName> {
+        self.unread.iter()
     }
 
     /// Whether this is Drover's own namespace: nothing of a tenant is accepted there.
@@ -202,7 +224,7 @@ impl FleetView {
     pub fn change(&self, next: &Self) -> FleetChange {
         let same_keys = self.clusters.len() == next.clusters.len() && self.clusters.keys().eq(next.clusters.keys());
         let mut change = FleetChange {
-            choice: !same_keys || self.synced != next.synced,
+            choice: !same_keys || self.synced != next.synced || self.unread != next.unread,
             namespaces: self.changed_namespaces(next),
             ..FleetChange::default()
         };
@@ -236,8 +258,6 @@ pub struct Site {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::json;
 
     use super::*;
