@@ -198,7 +198,15 @@ fn what_to_try(folder: &Path) -> String {
          3. Give Drover a broken kubeconfig. The old connection goes on, and CredentialValid says why:\n     \
             {management} -n {DROVER_NAMESPACE} patch secret eu-1 -p '{{\"stringData\":{{\"kubeconfig\":\"nonsense\"}}}}'\n     \
             {management} describe cluster.drover.dev eu-1\n\
-         4. See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels:\n     \
+         4. Give it a good one, here another administrator's, without a gap:\n     \
+            {management} -n {DROVER_NAMESPACE} create secret generic eu-1 --from-file=kubeconfig={folder}/eu-1.kubeconfig \
+            --dry-run=client -o yaml | {management} apply --server-side --force-conflicts -f -\n\
+         5. Suspend a cluster: it is watched and told of, and nothing is written to it, until it goes on:\n     \
+            {management} patch cluster.drover.dev eu-1 --type=merge -p '{{\"spec\":{{\"suspend\":true}}}}'\n     \
+            {eu} delete namespace shop-cart\n     \
+            {management} get drover --all-namespaces\n     \
+            {management} patch cluster.drover.dev eu-1 --type=merge -p '{{\"spec\":{{\"suspend\":false}}}}'\n\
+         6. See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels:\n     \
             {eu} -n {DROVER_NAMESPACE} get configmap drover-claim -o yaml\n     \
             {management} patch cluster.drover.dev us-1 --type=merge -p '{{\"spec\":{{\"deletionPolicy\":\"Delete\"}}}}'\n     \
             {management} delete cluster.drover.dev us-1\n"
