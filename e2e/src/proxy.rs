@@ -15,6 +15,8 @@ const BUFFER: usize = 16 * 1024;
 const REBIND_PAUSE: Duration = Duration::from_millis(20);
 /// How much later every piece of a slow link arrives, in both directions.
 const SLOWNESS: Duration = Duration::from_millis(150);
+/// How many connections may wait to be accepted.
+const QUEUE: u32 = 1024;
 /// A connection to loopback that takes longer waits for a place in the queue.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(100);
 
@@ -79,12 +81,12 @@ async fn accept(mut listener: TcpListener, address: SocketAddr, target: SocketAd
         let now = *mode.borrow_and_update();
         if matches!(now, Mode::Refuse | Mode::HangInDial) {
             drop(listener);
-            let full = if now == Mode::HangInDial { full_queue(address).await.ok() } else { None };
+            let full = if now == Mode::HangInDial { Some(full_queue(address).await) } else { None };
             if mode.wait_for(|mode| *mode != now).await.is_err() {
                 return;
             }
             drop(full);
-            listener = bind_again(address).await;
+            listener = bind_again(address, QUEUE).await;
         }
         tokio::select! {
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
@@ -96,27 +98,32 @@ async fn accept(mut listener: TcpListener, address: SocketAddr, target: SocketAd
     }
 }
 
-/// Clients know the port, so it has to be the same one.
-async fn bind_again(address: SocketAddr) -> TcpListener {
+/// Clients know the port, so it has to be the same one. A program that is just being started holds the old listener until
+/// it is one of its own.
+async fn bind_again(address: SocketAddr, queue: u32) -> TcpListener {
     loop {
-        if let Ok(listener) = TcpListener::bind(address).await {
+        if let Ok(listener) = bind(address, queue) {
             return listener;
         }
         tokio::time::sleep(REBIND_PAUSE).await;
     }
 }
 
-/// A listener that accepts nobody and whose queue is full, so that the system drops what wants to connect.
-async fn full_queue(address: SocketAddr) -> io::Result<(TcpListener, Vec<TcpStream>)> {
+fn bind(address: SocketAddr, queue: u32) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(1)?;
+    socket.listen(queue)
+}
+
+/// A listener that accepts nobody and whose queue is full, so that the system drops what wants to connect.
+async fn full_queue(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+    let listener = bind_again(address, 1).await;
     let mut waiting = Vec::new();
-    while let Ok(connected) = tokio::time::timeout(QUEUE_IS_FULL, TcpStream::connect(address)).await {
-        waiting.push(connected?);
+    while let Ok(Ok(connected)) = tokio::time::timeout(QUEUE_IS_FULL, TcpStream::connect(address)).await {
+        waiting.push(connected);
     }
-    Ok((listener, waiting))
+    (listener, waiting)
 }
 
 async fn connect(mut client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
@@ -237,6 +244,19 @@ mod tests {
         assert!(dial.is_err(), "{dial:?}");
         proxy.set(Mode::Pass);
         assert_eq!(open.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_held_for_a_moment_is_waited_for() {
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = held.local_addr().unwrap();
+        let freed = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(held);
+        };
+        let ((_listener, _waiting), ()) = tokio::join!(full_queue(address), freed);
+        let dial = timeout(Duration::from_millis(300), TcpStream::connect(address)).await;
+        assert!(dial.is_err(), "{dial:?}");
     }
 
     #[tokio::test]

@@ -37,7 +37,14 @@ async fn a_cluster_that_was_away_for_long_converges_alone_and_nothing_is_written
     rest().await;
     let quiet = marks(&installation).unwrap();
     tokio::time::sleep(absence()).await;
-    assert_eq!(writes_since(&installation, &quiet).unwrap(), Vec::<String>::new(), "while us was away");
+    let written = writes_since(&installation, &quiet).unwrap();
+    let log = installation.drover_log();
+    assert_eq!(
+        written,
+        Vec::<String>::new(),
+        "while us was away; it reads {:#}\ndrover:\n{log}",
+        ready(&installation, "us")
+    );
     reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
     time_to_heal(&installation, "eu").await;
 
