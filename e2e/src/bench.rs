@@ -37,13 +37,29 @@ pub struct Size {
     pub idle: Duration,
 }
 
-/// Measures everything and prints tables on the way.
-pub async fn run(size: Size) -> Result<()> {
+/// What is measured, a table each.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Part {
+    /// Many clusters with little in them.
+    Clusters,
+    /// One cluster with many nodes.
+    Nodes,
+    /// Many Projects on one cluster.
+    Projects,
+}
+
+/// Measures these parts and prints their tables on the way.
+pub async fn run(size: Size, parts: &[Part]) -> Result<()> {
     let programs = [Program::Etcd, Program::KubeApiserver, Program::Kubectl, Program::Helm];
     Tools::from_environment()?.ensure_all(&programs).await?;
-    fleet::run(size).await?.print();
-    nodes::run(size).await?.print();
-    projects::run(size).await?.print();
+    for part in parts {
+        let table = match part {
+            Part::Clusters => Box::pin(fleet::run(size)).await?,
+            Part::Nodes => Box::pin(nodes::run(size)).await?,
+            Part::Projects => Box::pin(projects::run(size)).await?,
+        };
+        table.print();
+    }
     Ok(())
 }
 

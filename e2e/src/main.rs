@@ -58,6 +58,9 @@ enum Command {
         /// How long nothing happens while requests and CPU time are counted.
         #[arg(long, default_value_t = 300)]
         idle_seconds: u64,
+        /// Only these tables; may be named several times.
+        #[arg(long, value_enum)]
+        only: Vec<bench::Part>,
     },
     /// End a demo that was left running.
     DemoDown {
@@ -90,8 +93,9 @@ async fn main() -> ExitCode {
         Command::Tools => tools().await,
         Command::ControlPlane { name, up_to, nodes } => control_plane(&name, up_to.into(), nodes).await,
         Command::Demo { keep, folder } => demo::run(&folder, keep).await,
-        Command::Bench { clusters, nodes, projects, idle_seconds } => {
-            bench::run(bench::Size { clusters, nodes, projects, idle: Duration::from_secs(idle_seconds) }).await
+        Command::Bench { clusters, nodes, projects, idle_seconds, only } => {
+            let size = bench::Size { clusters, nodes, projects, idle: Duration::from_secs(idle_seconds) };
+            bench::run(size, if only.is_empty() { bench::Part::value_variants() } else { &only }).await
         }
         Command::DemoDown { folder } => demo::stop(&folder).await,
     };

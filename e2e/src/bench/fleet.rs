@@ -1,6 +1,5 @@
 //! Many clusters with little in them: what each costs, and how fast the fleet is when something happens.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use drover_crds::{Cluster, Project};
@@ -9,12 +8,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::measure::{ReadyTimes, Table, mebibytes, per, percentiles, seconds, share, usage};
+use super::measure::{ReadyTimes, Table, mebibytes, per, percentiles, requests, seconds, share, usage};
 use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::Result;
 use crate::installation::{DROVER_USER, End, Installation, eventually};
 use crate::proxy::{Mode, Proxy};
-use crate::story::{Marks, marks, project, requests_since};
+use crate::story::{Marks, marks, project};
 
 /// One Project with a namespace on a single cluster, this often.
 const PROJECTS: usize = 100;
@@ -174,18 +173,6 @@ async fn labelled(installation: &Installation, cluster: &str, value: &str) -> Re
         Ok(labels.get(LABEL).is_some_and(|found| found == value).then_some(()))
     })
     .await
-}
-
-/// What drover asked the clusters for, by verb.
-fn requests(installation: &Installation, from: &Marks) -> Result<String> {
-    let mut counts = BTreeMap::<String, usize>::new();
-    for (_, event) in requests_since(installation, from)? {
-        let verb = if event.changes() { format!("**{}**", event.verb) } else { event.verb };
-        let resource = if event.resource.is_empty() { "(no resource)".to_owned() } else { event.resource };
-        *counts.entry(format!("{verb} {resource}")).or_default() += 1;
-    }
-    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    Ok(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })
 }
 
 fn lease_writes(installation: &Installation, from: &Marks) -> Result<usize> {

@@ -1,6 +1,6 @@
 //! Clocks and meters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
@@ -14,9 +14,9 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, FileContext, Result};
-use crate::installation::eventually;
+use crate::installation::{Installation, eventually};
 use crate::process::Process;
-use crate::story::condition;
+use crate::story::{Marks, condition, requests_since};
 
 /// The longest that anything measured here may take.
 const PATIENCE: Duration = Duration::from_mins(20);
@@ -131,6 +131,18 @@ fn note(seen: &Mutex<HashMap<String, Instant>>, object: &DynamicObject) {
     } else {
         seen.remove(&object.name_any());
     }
+}
+
+/// What drover asked the clusters for, by verb; what changes something is bold.
+pub(super) fn requests(installation: &Installation, from: &Marks) -> Result<String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for (_, event) in requests_since(installation, from)? {
+        let verb = if event.changes() { format!("**{}**", event.verb) } else { event.verb };
+        let resource = if event.resource.is_empty() { "(no resource)".to_owned() } else { event.resource };
+        *counts.entry(format!("{verb} {resource}")).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    Ok(if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })
 }
 
 /// `p50 / p99 (n samples)` of durations by nearest rank; with fewer than a hundred samples the second is the largest.

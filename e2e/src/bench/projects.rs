@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::Api;
 use kube::api::PostParams;
 
-use super::measure::{ReadyTimes, Table, mebibytes, seconds, share, usage};
+use super::measure::{ReadyTimes, Table, mebibytes, requests, seconds, share, usage};
 use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::{Error, Result};
 use crate::installation::End;
@@ -32,7 +32,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     all_ready(&ready, size.projects.get(), applied).await?;
     table.row("first apply → all Ready", seconds(applied.elapsed()));
     let converged = settle(&mut installation).await?;
-    table.row("writes until then", writes_since(&installation, &from)?.len().to_string());
+    table.row("requests until then", requests(&installation, &from)?);
     table.row("CPU until then", format!("{:.1} s", converged.cpu - empty.cpu));
     table.row("memory, before → after", format!("{} → {}", mebibytes(empty.anonymous), mebibytes(converged.anonymous)));
 

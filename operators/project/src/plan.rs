@@ -263,7 +263,10 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     });
     let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
     let next = if held.is_empty() { Next::Released } else { Next::Watch };
-    Plan { part: Part { wanted: count(held.len()), ..Part::default() }, actions, next }
+    let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
+    let problems =
+        going.filter_map(|live| live.name.as_deref()).map(|name| obstacle(name, TERMINATING, going_away(world, name)));
+    Plan { part: Part { wanted: count(held.len()), ready: 0, problems: problems.collect() }, actions, next }
 }
 
 /// Whether the cluster's owner lets the Project hold the namespace of this name.
@@ -332,6 +335,13 @@ fn fought_over(name: &str, reverted: &[String]) -> String {
 
 fn terminating(name: &str) -> String {
     format!("namespace {name} is being deleted; it is created again once it is gone")
+}
+
+fn going_away(world: &World, name: &str) -> String {
+    format!(
+        "namespace {name} on cluster {} is being deleted and still there; `kubectl get namespace {name} -o yaml` there shows what it waits for",
+        world.cluster.name_any()
+    )
 }
 
 fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {

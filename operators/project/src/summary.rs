@@ -62,33 +62,42 @@ fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, findings: &[Find
         let waits = if deleting { ", so its deletion waits; set it to false" } else { "" };
         Readiness::no("Suspended", format!("spec.suspend is set and nothing is written{waits}"), Activity::Settled)
     } else if deleting {
-        Readiness::no("Deleting", letting_go(parts, tally), Activity::Reconciling)
+        Readiness::no("Deleting", letting_go(parts, tally, findings), Activity::Reconciling)
     } else if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
         Readiness::no("NotYetImplemented", message, Activity::Stalled)
     } else if let [first, others @ ..] = findings {
-        let rest = others.len();
-        let more = if rest == 0 { String::new() } else { format!(" (and {rest} more, see status.problems)") };
         // The one problem that passes by itself.
         let activity = if first.reason() == TERMINATING { Activity::Reconciling } else { Activity::Stalled };
-        Readiness::no(first.reason(), format!("{}{more}", first.problem().message), activity)
+        Readiness::no(first.reason(), first_of(first, others), activity)
     } else {
         tally.readiness(was_ready(project))
     };
     ready_conditions(readiness.state, &readiness.reason, &readiness.message, readiness.activity)
 }
 
+fn first_of(first: &Finding<'_>, others: &[Finding<'_>]) -> String {
+    let more =
+        if others.is_empty() { String::new() } else { format!(" (and {} more, see status.problems)", others.len()) };
+    format!("{}{more}", first.problem().message)
+}
+
 /// What a deletion waits for, and what to do when that does not come back.
-fn letting_go(parts: &Parts<Part>, tally: &Tally) -> String {
+fn letting_go(parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> String {
     let (away, total) = (away(parts), count(parts));
-    if away.is_empty() {
-        return format!("letting go of {total} clusters");
+    let clusters = if away.is_empty() {
+        format!("letting go of {total} clusters")
+    } else {
+        format!(
+            "waiting for {} of {total} clusters that cannot be worked on, among them {away}; a Cluster that will not come back has to be deleted",
+            tally.unreachable
+        )
+    };
+    match findings {
+        [] => clusters,
+        [first, others @ ..] => format!("{clusters}; {}", first_of(first, others)),
     }
-    format!(
-        "waiting for {} of {total} clusters that cannot be worked on, among them {away}; a Cluster that will not come back has to be deleted",
-        tally.unreachable
-    )
 }
 
 fn count(parts: &Parts<Part>) -> i64 {
@@ -242,7 +251,9 @@ fn namespaces_ready(
     findings: &[Finding<'_>],
 ) -> Condition {
     let deleting = project.metadata.deletion_timestamp.is_some();
-    let about_one = findings.iter().find(|finding| finding.is_about_one_namespace());
+    // What is being deleted has to go away, so that it does is no news.
+    let is_news = |finding: &&Finding<'_>| !(deleting && finding.reason() == TERMINATING);
+    let about_one = findings.iter().filter(is_news).find(|finding| finding.is_about_one_namespace());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
     match about_one {
         Some(finding) => condition(NAMESPACES_READY, false, finding.reason(), finding.problem().message),

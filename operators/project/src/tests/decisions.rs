@@ -275,6 +275,12 @@ fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
     let (spec, going) = ("deletionPolicy: Delete", "team-a-web: {heldBy: team-a/shop, terminating: true}");
     let waiting = plan(&deleted(shop(spec)), &cluster_of(OPEN, going));
     assert_eq!((waiting.actions.len(), waiting.next), (0, Next::Watch));
+    assert_eq!(torn_down(OPEN, spec, going), ["! Terminating"]);
+    let told = only_message(&deleted(shop(spec)), &cluster_of(OPEN, going));
+    assert!(
+        told.contains("namespace team-a-web on cluster eu") && told.contains("kubectl get namespace team-a-web"),
+        "{told}"
+    );
     let done = plan(&deleted(shop(spec)), &cluster_of(OPEN, "team-a-theirs: {}"));
     assert_eq!((done.actions.len(), done.next), (0, Next::Released));
 }

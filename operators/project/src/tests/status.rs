@@ -169,6 +169,26 @@ fn a_deletion_says_whom_it_waits_for_and_why() {
     assert_eq!(status.clusters.unwrap().summary, "0/3");
 }
 
+/// A cluster with `count` namespaces that do not go away.
+fn stuck(count: usize) -> PartEntry<Part> {
+    let names = (0..count).map(|number| format!("team-a-{number}"));
+    let stuck =
+        |name| Obstacle { message: format!("{name} is not gone"), namespace: Some(name), reason: "Terminating" };
+    entry(Some(Part { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), Standing::Current)
+}
+
+#[test]
+fn a_deletion_names_what_does_not_go_away() {
+    let deleting = super::strategies::deleted(wants_web());
+    let one = summarise(&deleting, &fleet([stuck(1), entry(None, Standing::Released)]));
+    assert_eq!(other(&one, READY), "False Deleting: letting go of 2 clusters; team-a-0 is not gone");
+    assert_eq!(one.problems[0].namespace.as_deref(), Some("team-a-0"));
+    let two = summarise(&deleting, &fleet([stuck(2), entry(None, away())]));
+    let expected = "False Deleting: waiting for 1 of 2 clusters that cannot be worked on, among them cluster c1 (Dial); \
+        a Cluster that will not come back has to be deleted; team-a-0 is not gone (and 1 more, see status.problems)";
+    assert_eq!(other(&two, READY), expected);
+}
+
 #[test]
 fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for() {
     let deleting = super::strategies::deleted(wants_web());
@@ -180,6 +200,7 @@ fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for(
     let letting_go = told(fleet([entry(Some(part(1, 0)), Standing::Current), good()]));
     assert_eq!(told(all_gone()), letting_go);
     assert_eq!(told(fleet([])), letting_go);
+    assert_eq!(told(fleet([stuck(1)])), letting_go);
     assert_ne!(told(fleet([entry(None, away())])), letting_go);
 }
 
