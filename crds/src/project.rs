@@ -309,6 +309,11 @@ pub struct TargetSummary {
     /// Clusters that cannot be reached.
     #[schemars(range(min = 0))]
     pub unreachable: i64,
+    /// Clusters that a selector or all selects, whose owners do not let this namespace in: no targets, only counted.
+    /// Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub without_consent: i64,
     /// Ready of all, such as 48/50.
     #[schemars(schema_with = "schema::text::<64>")]
     pub summary: String,

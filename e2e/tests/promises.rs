@@ -136,6 +136,8 @@ async fn access_needs_the_consent_of_the_clusters_owner_also_later() {
     })
     .await
     .unwrap();
+    let told: serde_json::Value = serde_json::from_str(&installation.kubectl(&arguments).unwrap()).unwrap();
+    assert_eq!(told["status"]["clusters"]["withoutConsent"], 1, "{told:#}");
     for name in ["team-x", "other-team"] {
         assert_eq!(
             downstream_namespace(&installation, "eu", name).unwrap(),

@@ -31,13 +31,11 @@ pub fn tenancies<'a>(
 #[must_use]
 pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     let deleting = project.metadata.deletion_timestamp.is_some();
-    let namespace = project.namespace().unwrap_or_default();
-    let labels = fleet.namespace_labels(&namespace);
     let is_target = |name: &ClusterName, view: &ClusterView| {
         let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
         let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-        let consents = || !fleet.is_vault(&namespace) && !tenancies(&view.object, &namespace, labels).is_empty();
-        let usual = (selected && (named || consents())) || (deleting && !matches!(view.link, Link::Disconnected(_)));
+        let usual = (selected && (named || lets_in(project, view, fleet)))
+            || (deleting && !matches!(view.link, Link::Disconnected(_)));
         match leaving(&view.object) {
             None => usual,
             Some(DeletionPolicy::Orphan) => false,
@@ -51,6 +49,26 @@ pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     };
     let unread = fleet.unread().filter(|name| deleting || named(name));
     targets.chain(unread).cloned().map(Place::Cluster).collect()
+}
+
+/// How many clusters `project` selects, without naming them, that do not let it in. They are no targets, only counted.
+#[must_use]
+pub fn without_consent(project: &Project, fleet: &FleetView) -> usize {
+    let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
+    if named || project.metadata.deletion_timestamp.is_some() {
+        return 0;
+    }
+    let is_closed = |name: &ClusterName, view: &ClusterView| {
+        let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
+        selected && leaving(&view.object).is_none() && !lets_in(project, view, fleet)
+    };
+    fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
+}
+
+/// Whether the owner of a cluster names the namespace of `project` as tenant.
+fn lets_in(project: &Project, view: &ClusterView, fleet: &FleetView) -> bool {
+    let namespace = project.namespace().unwrap_or_default();
+    !fleet.is_vault(&namespace) && !tenancies(&view.object, &namespace, fleet.namespace_labels(&namespace)).is_empty()
 }
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
@@ -121,6 +139,19 @@ mod tests {
         assert_eq!(names(&places(&project(&json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
         let named = places(&project(&json!({"names": ["closed", "eu", "absent"]})), &fleet());
         assert_eq!(names(&named), ["cluster closed", "cluster eu"]);
+    }
+
+    #[test]
+    fn selected_clusters_without_consent_are_counted() {
+        let fleet = fleet();
+        let count = |project: &Project| without_consent(project, &fleet);
+        assert_eq!(count(&project(&json!({"all": {}}))), 1);
+        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}}))), 1);
+        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "test"}}}))), 0);
+        assert_eq!(count(&project(&json!({"names": ["closed"]}))), 0, "that is a problem of its own");
+        assert_eq!(count(&deleted(project(&json!({"all": {}})))), 0);
+        let going = without_consent(&project(&json!({"all": {}})), &going("Delete", away()));
+        assert_eq!(going, 0);
     }
 
     #[test]

@@ -73,6 +73,10 @@ impl Operator for ProjectOperator {
         consent::places(project, fleet)
     }
 
+    fn without_consent(project: &Project, fleet: &FleetView) -> usize {
+        consent::without_consent(project, fleet)
+    }
+
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
     }

@@ -26,7 +26,7 @@ pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus
     let findings = findings(project, parts);
     let namespaces = namespaces(parts);
     let mut conditions = ready(project, parts, &tally, &findings);
-    conditions.push(allowed(&findings));
+    conditions.push(allowed(&findings, &tally));
     conditions.push(reachable(parts, &tally));
     conditions.push(namespaces_ready(project, parts, &namespaces, &tally, &findings));
     // What was let go of already still belongs to what is being deleted.
@@ -36,6 +36,7 @@ pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus
             total,
             ready: tally.ready,
             unreachable: tally.unreachable,
+            without_consent: tally.without_consent,
             summary: format!("{}/{total}", tally.ready),
         }),
         namespaces: Some(namespaces),
@@ -226,10 +227,17 @@ fn as_many_as_fit(findings: &[Finding<'_>]) -> Vec<Problem> {
     findings.iter().take(MAX_PROBLEMS).map(Finding::problem).take_while(fits).collect()
 }
 
-fn allowed(findings: &[Finding<'_>]) -> Condition {
+fn allowed(findings: &[Finding<'_>], tally: &Tally) -> Condition {
     let denies = ["NotATenant", "ClusterNotFound", "ClusterDeleting"];
     match findings.iter().find(|finding| denies.contains(&finding.reason())) {
         Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.reason(), finding.problem().message),
+        None if tally.without_consent > 0 => {
+            let message = format!(
+                "{} of the selected clusters do not let this Project in and are left out; their owners decide that in spec.tenants of the Clusters",
+                tally.without_consent
+            );
+            condition(CLUSTERS_ALLOWED, true, "Allowed", message)
+        }
         None => condition(CLUSTERS_ALLOWED, true, "Allowed", "every selected cluster lets this Project in"),
     }
 }

@@ -44,6 +44,11 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// Where this object is converged. Pure.
     fn places(object: &Self::Kind, fleet: &FleetView) -> BTreeSet<Place>;
 
+    /// How many clusters the object selects that are no places of it, as their owners do not let it in. Pure.
+    fn without_consent(_object: &Self::Kind, _fleet: &FleetView) -> usize {
+        0
+    }
+
     /// What is watched at a place, and what wakes a key there. Called once per connection, before the first pass.
     fn watches(watches: &mut Watches<'_, Self>);
 

@@ -36,62 +36,82 @@ pub struct PartEntry<P> {
 
 /// All places of one object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parts<P>(BTreeMap<Place, PartEntry<P>>);
+pub struct Parts<P> {
+    places: BTreeMap<Place, PartEntry<P>>,
+    without_consent: usize,
+}
 
 impl<P> Default for Parts<P> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { places: BTreeMap::new(), without_consent: 0 }
     }
 }
 
 impl<P> FromIterator<(Place, PartEntry<P>)> for Parts<P> {
     fn from_iter<I: IntoIterator<Item = (Place, PartEntry<P>)>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
+        Self { places: entries.into_iter().collect(), without_consent: 0 }
     }
 }
 
 impl<P> Parts<P> {
+    /// The same, with so many clusters beside them that are selected and do not let the object in.
+    #[must_use]
+    pub fn with_without_consent(mut self, count: usize) -> Self {
+        self.without_consent = count;
+        self
+    }
+
+    /// Clusters that the object selects, and that are no places of it as their owners do not let it in.
+    #[must_use]
+    pub fn without_consent(&self) -> i64 {
+        i64::try_from(self.without_consent).unwrap_or(i64::MAX)
+    }
+
     /// The places in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (&Place, &PartEntry<P>)> {
-        self.0.iter()
+        self.places.iter()
     }
 
     /// One place.
     #[must_use]
     pub fn get(&self, place: &Place) -> Option<&PartEntry<P>> {
-        self.0.get(place)
+        self.places.get(place)
     }
 
     /// Whether any place has no verdict yet.
     #[must_use]
     pub fn any_pending(&self) -> bool {
-        self.0.values().any(|entry| entry.standing == Standing::Pending)
+        self.places.values().any(|entry| entry.standing == Standing::Pending)
     }
 
     /// Whether every place is released.
     #[must_use]
     pub fn all_released(&self) -> bool {
-        self.0.values().all(|entry| entry.standing == Standing::Released)
+        self.places.values().all(|entry| entry.standing == Standing::Released)
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.0.keys()
+        self.places.keys()
     }
 
     pub(crate) fn ensure(&mut self, place: &Place) -> &mut PartEntry<P> {
-        self.0.entry(place.clone()).or_insert(PartEntry { known: None, standing: Standing::Pending })
+        self.places.entry(place.clone()).or_insert(PartEntry { known: None, standing: Standing::Pending })
     }
 
     pub(crate) fn remove(&mut self, place: &Place) {
-        self.0.remove(place);
+        self.places.remove(place);
     }
 
     pub(crate) fn retain(&mut self, wanted: impl Fn(&Place) -> bool) {
-        self.0.retain(|place, _| wanted(place));
+        self.places.retain(|place, _| wanted(place));
+    }
+
+    pub(crate) fn note_without_consent(&mut self, count: usize) {
+        self.without_consent = count;
     }
 
     pub(crate) fn outdate(&mut self) {
-        self.0.values_mut().for_each(|entry| entry.standing = Standing::Pending);
+        self.places.values_mut().for_each(|entry| entry.standing = Standing::Pending);
     }
 }
 
@@ -110,12 +130,14 @@ pub struct Tally {
     pub failed: i64,
     /// Whether any place was ever looked at since the start.
     pub ever_reached: bool,
+    /// Selected, and no targets as their owners do not let the object in.
+    pub without_consent: i64,
 }
 
 impl Tally {
     /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last pass went well.
     pub fn of<P>(parts: &Parts<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
-        let mut tally = Self::default();
+        let mut tally = Self { without_consent: parts.without_consent(), ..Self::default() };
         for (_, entry) in parts.iter().filter(|(_, entry)| entry.standing != Standing::Released) {
             tally.total += 1;
             tally.ever_reached |= entry.known.is_some();
@@ -174,9 +196,15 @@ impl Tally {
     pub fn readiness(&self, was_ready: bool) -> Readiness {
         let summary = self.summary();
         if self.total == 0 {
-            let message =
-                "no cluster is selected; check spec.clusters, the labels of the Clusters, and their spec.tenants";
-            Readiness::no("NoTargets", message.into(), Activity::Reconciling)
+            let message = if self.without_consent == 0 {
+                "no cluster is selected; check spec.clusters and the labels of the Clusters".to_owned()
+            } else {
+                format!(
+                    "none of the selected clusters, {}, lets this namespace in; their owners decide that in spec.tenants of the Clusters",
+                    self.without_consent
+                )
+            };
+            Readiness::no("NoTargets", message, Activity::Reconciling)
         } else if self.failed > 0 {
             Readiness::no(
                 "Failed",

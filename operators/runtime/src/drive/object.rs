@@ -84,6 +84,7 @@ impl<O: Operator> Driver<O> {
         let mut board = self.lock_board();
         let (tracked, changed) = board.note(key, object);
         tracked.parts.retain(|place| places.contains(place));
+        tracked.parts.note_without_consent(O::without_consent(object, &fleet));
         for place in places {
             if changed || tracked.parts.get(&place).is_none() {
                 let entry = tracked.parts.ensure(&place);
