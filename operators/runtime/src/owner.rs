@@ -34,17 +34,23 @@ impl Owner {
     /// The namespace and name of the owner of `kind` that an object's labels record.
     #[must_use]
     pub fn recorded(meta: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
-        let labels = meta.labels.as_ref()?;
-        let label = |name: &str| labels.get(name).map(String::as_str);
-        if label(LABEL_MANAGED_BY) != Some(MANAGED_BY) || label(LABEL_OWNER_KIND) != Some(kind) {
-            return None;
-        }
-        Some(ObjectKey::namespaced(label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
+        let (namespace, name) = labelled(meta, kind)?;
+        Some(ObjectKey::namespaced(namespace, name))
     }
 
     /// Whether an object's labels record this owner.
     #[must_use]
     pub fn owns(&self, meta: &ObjectMeta) -> bool {
-        Self::recorded(meta, self.kind).as_ref() == Some(&self.key)
+        labelled(meta, self.kind) == Some((&self.key.namespace, &self.key.name))
     }
+}
+
+/// Every pass asks this of every object of a view, so nothing is copied.
+fn labelled<'a>(meta: &'a ObjectMeta, kind: &str) -> Option<(&'a str, &'a str)> {
+    let labels = meta.labels.as_ref()?;
+    let label = |name: &str| labels.get(name).map(String::as_str);
+    if label(LABEL_MANAGED_BY) != Some(MANAGED_BY) || label(LABEL_OWNER_KIND) != Some(kind) {
+        return None;
+    }
+    Some((label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
 }

@@ -235,7 +235,9 @@ impl<K: Kept> View<K> {
     /// All objects that decode and that `wanted` picks.
     #[must_use]
     pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.0.read().values().filter_map(Entry::clone_good).filter(|object| wanted(object)).collect()
+        let objects = self.0.read();
+        let good = objects.values().filter_map(|entry| entry.object.as_ref().ok());
+        good.filter(|object| wanted(object)).map(Arc::clone).collect()
     }
 
     /// How many objects there are, undecodable ones included.
