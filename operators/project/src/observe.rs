@@ -69,11 +69,8 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
     let owner = owner_of::<ProjectOperator>(project);
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let held = site.cache.view::<Namespace>(&Owner::query(owner.kind));
-    let mut namespaces: BTreeMap<String, Seen> = held
-        .filter(|namespace| owner.owns(&namespace.metadata))
-        .into_iter()
-        .map(|live| (live.name_any(), ours(&site.cache, live)))
-        .collect();
+    let mut namespaces: BTreeMap<String, Seen> =
+        held.owned(&owner).into_iter().map(|live| (live.name_any(), ours(&site.cache, live))).collect();
     let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {

@@ -34,23 +34,28 @@ impl Owner {
     /// The namespace and name of the owner of `kind` that an object's labels record.
     #[must_use]
     pub fn recorded(meta: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
-        let (namespace, name) = labelled(meta, kind)?;
-        Some(ObjectKey::namespaced(namespace, name))
+        let (recorded, namespace, name) = labelled(meta)?;
+        (recorded == kind).then(|| ObjectKey::namespaced(namespace, name))
+    }
+
+    /// The same whatever the owner's kind is.
+    pub(crate) fn recorded_of_any_kind(meta: &ObjectMeta) -> Option<ObjectKey> {
+        labelled(meta).map(|(_, namespace, name)| ObjectKey::namespaced(namespace, name))
     }
 
     /// Whether an object's labels record this owner.
     #[must_use]
     pub fn owns(&self, meta: &ObjectMeta) -> bool {
-        labelled(meta, self.kind) == Some((&self.key.namespace, &self.key.name))
+        labelled(meta) == Some((self.kind, &self.key.namespace, &self.key.name))
     }
 }
 
-/// Every pass asks this of every object of a view, so nothing is copied.
-fn labelled<'a>(meta: &'a ObjectMeta, kind: &str) -> Option<(&'a str, &'a str)> {
+/// Kind, namespace and name of the owner that an object's labels record.
+fn labelled(meta: &ObjectMeta) -> Option<(&str, &str, &str)> {
     let labels = meta.labels.as_ref()?;
     let label = |name: &str| labels.get(name).map(String::as_str);
-    if label(LABEL_MANAGED_BY) != Some(MANAGED_BY) || label(LABEL_OWNER_KIND) != Some(kind) {
+    if label(LABEL_MANAGED_BY) != Some(MANAGED_BY) {
         return None;
     }
-    Some((label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
+    Some((label(LABEL_OWNER_KIND)?, label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
 }

@@ -25,7 +25,8 @@ use tokio::{
 
 use super::{
     CacheMeters, Kept, LabelQuery,
-    view::{Entry, Health, ObjectKey, Objects, Shared, revision},
+    objects::{Entry, Objects},
+    view::{Health, Shared, revision},
 };
 use crate::{
     error::{ApiError, Failure},
@@ -156,7 +157,7 @@ impl<K: Kept> Follower<K> {
 
     async fn list(&mut self) -> Result<String, ApiError> {
         let what = format!("list {}", K::plural(&()));
-        let mut listed = Objects::new();
+        let mut listed = Objects::default();
         let mut listed_weight = 0;
         let mut params = ListParams::default().labels(self.query.as_str()).limit(PAGE);
         loop {
@@ -164,7 +165,7 @@ impl<K: Kept> Follower<K> {
             for object in page.items {
                 let entry = Entry::from_guard(object);
                 listed_weight += entry.weight();
-                listed.insert(ObjectKey::of(entry.meta()), entry);
+                listed.insert(entry);
             }
             if !self.view.fits(listed_weight) {
                 return Err(ApiError::TooLarge { what });

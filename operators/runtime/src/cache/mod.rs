@@ -7,6 +7,7 @@
 mod expectations;
 mod follow;
 mod load;
+mod objects;
 #[cfg(test)]
 mod tests;
 mod view;

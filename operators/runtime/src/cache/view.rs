@@ -1,7 +1,6 @@
 //! One kind under one selector: the objects, who wants to hear of changes, and how fresh it is.
 
 use std::{
-    collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -11,15 +10,15 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
 use tokio::sync::watch;
 
 use super::{
-    HealthListener, Kept,
-    load::{Load, weight},
+    HealthListener, Kept, Owner,
+    load::Load,
     lock,
+    objects::{Entry, Objects},
 };
-use crate::error::{Failure, truncate};
+use crate::error::Failure;
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,57 +97,6 @@ pub enum Lookup<K> {
     Absent,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry<K> {
-    object: Result<Arc<K>, Arc<Undecodable>>,
-    weight: usize,
-}
-
-/// The words of a decoder may repeat what they are about, in bytes.
-const ERROR_LIMIT: usize = 1024;
-
-impl<K: Kept> Entry<K> {
-    pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
-        match guard.0 {
-            Ok(mut object) => {
-                // Half of an object's size, and nobody reads it.
-                object.meta_mut().managed_fields = None;
-                Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
-            }
-            Err(invalid) => {
-                let error = truncate(&invalid.error, ERROR_LIMIT);
-                let undecodable = Undecodable { meta: invalid.metadata, error };
-                Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) }
-            }
-        }
-    }
-
-    pub(super) fn meta(&self) -> &ObjectMeta {
-        match &self.object {
-            Ok(object) => object.meta(),
-            Err(undecodable) => &undecodable.meta,
-        }
-    }
-
-    /// What keeping it takes.
-    pub(super) fn weight(&self) -> usize {
-        self.weight
-    }
-
-    fn good(self) -> Option<Arc<K>> {
-        self.object.ok()
-    }
-
-    fn clone_good(&self) -> Option<Arc<K>> {
-        self.object.as_ref().ok().map(Arc::clone)
-    }
-
-    fn version(&self) -> (Option<&str>, Option<&str>) {
-        (self.meta().uid.as_deref(), self.meta().resource_version.as_deref())
-    }
-}
-
-pub(super) type Objects<K> = HashMap<ObjectKey, Entry<K>>;
 type Sink<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
 /// Whether a view is being followed.
@@ -214,9 +162,11 @@ impl<K: Kept> View<K> {
     #[must_use]
     pub fn lookup(&self, key: &ObjectKey) -> Lookup<K> {
         match self.0.read().get(key) {
-            Some(Entry { object: Ok(object), .. }) => Lookup::Found(Arc::clone(object)),
-            Some(Entry { object: Err(undecodable), .. }) => Lookup::Undecodable(Arc::clone(undecodable)),
             None => Lookup::Absent,
+            Some(entry) => match entry.object() {
+                Ok(object) => Lookup::Found(Arc::clone(object)),
+                Err(undecodable) => Lookup::Undecodable(Arc::clone(undecodable)),
+            },
         }
     }
 
@@ -236,8 +186,14 @@ impl<K: Kept> View<K> {
     #[must_use]
     pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let objects = self.0.read();
-        let good = objects.values().filter_map(|entry| entry.object.as_ref().ok());
+        let good = objects.values().filter_map(|entry| entry.object().ok());
         good.filter(|object| wanted(object)).map(Arc::clone).collect()
+    }
+
+    /// All objects that decode and whose labels record this owner. It takes the same time however many others there are.
+    #[must_use]
+    pub fn owned(&self, owner: &Owner) -> Vec<Arc<K>> {
+        self.0.read().owned(owner).filter_map(Entry::clone_good).collect()
     }
 
     /// How many objects there are, undecodable ones included.
@@ -311,7 +267,7 @@ impl<K: Kept> Shared<K> {
         let mut fits = true;
         self.tell(|objects| {
             let (good, added) = (new.clone_good(), new.weight());
-            let old = objects.insert(key.clone(), new);
+            let old = objects.insert(new);
             fits = self.load.change(added, old.as_ref().map_or(0, Entry::weight));
             // A list may be newer than the watch that follows it: what is known already is not told again.
             let same =
@@ -345,7 +301,7 @@ impl<K: Kept> Shared<K> {
                     told.push(Change { old: old.and_then(Entry::good), new: entry.clone_good(), key: key.clone() });
                 }
             }
-            told.extend(before.into_iter().map(|(key, old)| Change { old: old.good(), new: None, key }));
+            told.extend(before.into_entries().map(|(key, old)| Change { old: old.good(), new: None, key }));
             told
         });
     }

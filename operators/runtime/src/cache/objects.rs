@@ -1,0 +1,190 @@
+//! The objects of one view, by key and by owner.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DeserializeGuard;
+
+use super::{
+    Kept, Owner,
+    load::weight,
+    view::{ObjectKey, Undecodable},
+};
+use crate::error::truncate;
+
+#[derive(Debug)]
+pub(super) struct Entry<K> {
+    object: Result<Arc<K>, Arc<Undecodable>>,
+    weight: usize,
+}
+
+/// The words of a decoder may repeat what they are about, in bytes.
+const ERROR_LIMIT: usize = 1024;
+
+impl<K: Kept> Entry<K> {
+    pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
+        match guard.0 {
+            Ok(mut object) => {
+                // Half of an object's size, and nobody reads it.
+                object.meta_mut().managed_fields = None;
+                Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
+            }
+            Err(invalid) => {
+                let error = truncate(&invalid.error, ERROR_LIMIT);
+                let undecodable = Undecodable { meta: invalid.metadata, error };
+                Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) }
+            }
+        }
+    }
+
+    pub(super) fn object(&self) -> Result<&Arc<K>, &Arc<Undecodable>> {
+        self.object.as_ref()
+    }
+
+    pub(super) fn meta(&self) -> &ObjectMeta {
+        match &self.object {
+            Ok(object) => object.meta(),
+            Err(undecodable) => &undecodable.meta,
+        }
+    }
+
+    /// What keeping it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    pub(super) fn good(self) -> Option<Arc<K>> {
+        self.object.ok()
+    }
+
+    pub(super) fn clone_good(&self) -> Option<Arc<K>> {
+        self.object.as_ref().ok().map(Arc::clone)
+    }
+
+    pub(super) fn version(&self) -> (Option<&str>, Option<&str>) {
+        (self.meta().uid.as_deref(), self.meta().resource_version.as_deref())
+    }
+}
+
+/// The objects, with an index by the owner that their labels record: every pass asks what its object owns, and a search
+/// through all of them costs the square of their number.
+#[derive(Debug)]
+pub(super) struct Objects<K> {
+    by_key: HashMap<ObjectKey, Entry<K>>,
+    /// Whatever the kind of the owner.
+    by_owner: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+}
+
+impl<K> Default for Objects<K> {
+    fn default() -> Self {
+        Self { by_key: HashMap::new(), by_owner: HashMap::new() }
+    }
+}
+
+impl<K: Kept> Objects<K> {
+    pub(super) fn insert(&mut self, entry: Entry<K>) -> Option<Entry<K>> {
+        let key = ObjectKey::of(entry.meta());
+        let old = self.remove(&key);
+        if let Some(owner) = Owner::recorded_of_any_kind(entry.meta()) {
+            self.by_owner.entry(owner).or_default().insert(key.clone());
+        }
+        self.by_key.insert(key, entry);
+        old
+    }
+
+    pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Entry<K>> {
+        let old = self.by_key.remove(key)?;
+        if let Some(owner) = Owner::recorded_of_any_kind(old.meta())
+            && let Some(owned) = self.by_owner.get_mut(&owner)
+        {
+            owned.remove(key);
+            if owned.is_empty() {
+                self.by_owner.remove(&owner);
+            }
+        }
+        Some(old)
+    }
+
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<&Entry<K>> {
+        self.by_key.get(key)
+    }
+
+    pub(super) fn owned(&self, owner: &Owner) -> impl Iterator<Item = &Entry<K>> {
+        let keys = self.by_owner.get(&owner.key).into_iter().flatten();
+        keys.filter_map(|key| self.get(key)).filter(|entry| owner.owns(entry.meta()))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Entry<K>)> {
+        self.by_key.iter()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Entry<K>> {
+        self.by_key.values()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_key.keys()
+    }
+
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (ObjectKey, Entry<K>)> {
+        self.by_key.into_iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND};
+    use k8s_openapi::api::core::v1::Namespace;
+
+    use super::*;
+
+    fn owner(kind: &'static str, name: &str) -> Owner {
+        Owner { kind, key: ObjectKey::namespaced("team", name) }
+    }
+
+    fn entry(name: &str, labels: BTreeMap<String, String>) -> Entry<Namespace> {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
+        Entry::from_guard(DeserializeGuard(Ok(Namespace { metadata, ..Namespace::default() })))
+    }
+
+    fn owned(objects: &Objects<Namespace>, owner: &Owner) -> Vec<String> {
+        objects.owned(owner).map(|entry| entry.meta().name.clone().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_owned_follows_the_labels() {
+        let (shop, store) = (owner("Project", "shop"), owner("Project", "store"));
+        let mut objects = Objects::default();
+        for name in ["web", "db"] {
+            assert!(objects.insert(entry(name, shop.labels())).is_none());
+        }
+        objects.insert(entry("nobodys", BTreeMap::new()));
+        assert_eq!(owned(&objects, &shop), ["db", "web"]);
+
+        assert!(objects.insert(entry("web", store.labels())).is_some());
+        assert_eq!((owned(&objects, &shop), owned(&objects, &store)), (vec!["db".into()], vec!["web".into()]));
+        assert_eq!(owned(&objects, &owner("App", "store")), [""; 0], "of the same name and another kind");
+
+        let mut somebodys = store.labels();
+        somebodys.remove(LABEL_MANAGED_BY);
+        objects.insert(entry("web", somebodys));
+        let mut of_another_kind = shop.labels();
+        of_another_kind.insert(LABEL_OWNER_KIND.into(), "App".into());
+        objects.insert(entry("db", of_another_kind));
+        assert_eq!(owned(&objects, &shop).len() + owned(&objects, &store).len(), 0);
+        assert_eq!(owned(&objects, &owner("App", "shop")), ["db"]);
+
+        let db = ObjectKey::cluster_scoped("db");
+        assert!(objects.remove(&db).is_some() && objects.remove(&db).is_none());
+        assert_eq!((objects.len(), objects.by_owner.len()), (2, 0), "nothing is left of those that are gone");
+    }
+}
