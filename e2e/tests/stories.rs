@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, apply_to, kubectl_on};
@@ -125,6 +127,43 @@ async fn deleting_a_project_keeps_its_namespaces_unless_asked_and_the_same_yaml_
     installation.kubectl(&["delete", "project", "rival", "--namespace=team", "--timeout=40s"]).unwrap();
     assert_eq!(downstream_namespace(&installation, "eu", "team-new").unwrap(), None);
     assert!(downstream_namespace(&installation, "eu", "team-web").unwrap().is_some(), "it was never the rival's");
+}
+
+#[tokio::test]
+async fn what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_first_at_work() {
+    let Some(installation) = story("two want the same", &["eu"]).await else { return };
+    let mut elder = project("zebra", &["team-web"]);
+    elder["spec"]["suspend"] = true.into();
+    installation.apply(&elder.to_string()).unwrap();
+    // Dates of objects have no fractions of seconds, and by name the other one would be first.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    installation.apply(&project("ant", &["team-web"]).to_string()).unwrap();
+    reads(&installation, "project", "ant", "Ready", "False/NamespaceTaken").await;
+    let message = get(&installation, "project", "ant").unwrap()["status"]["problems"][0]["message"].to_string();
+    assert!(message.contains("left to Project team/zebra"), "{message}");
+    assert_eq!(downstream_namespace(&installation, "eu", "team-web").unwrap(), None);
+
+    elder["spec"]["suspend"] = false.into();
+    installation.apply(&elder.to_string()).unwrap();
+    converged(&installation, "zebra").await;
+    reads(&installation, "project", "ant", "Ready", "False/NamespaceTaken").await;
+}
+
+#[tokio::test]
+async fn a_project_moves_to_another_cluster_and_back_and_nothing_is_deleted() {
+    let Some(installation) = story("a move", &["eu", "us"]).await else { return };
+    let mut shop = project("shop", &["team-web"]);
+    let mut homes = Vec::new();
+    for home in ["eu", "us", "eu"] {
+        shop["spec"]["clusters"] = json!({"names": [home]});
+        installation.apply(&shop.to_string()).unwrap();
+        converged(&installation, "shop").await;
+        let status = get(&installation, "project", "shop").unwrap()["status"].take();
+        assert_eq!(status["clusters"]["total"], 1, "{status:#}");
+        homes.push(downstream_namespace(&installation, home, "team-web").unwrap().unwrap()["metadata"]["uid"].take());
+    }
+    assert_eq!(homes[0], homes[2], "what it left it takes up again");
+    assert!(downstream_namespace(&installation, "us", "team-web").unwrap().is_some());
 }
 
 #[tokio::test]

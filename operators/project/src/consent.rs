@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, Project, Tenant};
 use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, cache::Lookup, place::leaving};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 /// The tenant entries of `cluster` that let the management namespace `namespace` with these labels in.
@@ -67,8 +68,16 @@ pub fn without_consent(project: &Project, fleet: &FleetView) -> usize {
 
 /// Whether the owner of a cluster names the namespace of `project` as tenant.
 fn lets_in(project: &Project, view: &ClusterView, fleet: &FleetView) -> bool {
+    !tenancies_of(project, view, fleet).is_empty()
+}
+
+/// The tenant entries of a cluster that let `project` in; nothing of a tenant is accepted in Drover's own namespace.
+fn tenancies_of<'a>(project: &Project, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
     let namespace = project.namespace().unwrap_or_default();
-    !fleet.is_vault(&namespace) && !tenancies(&view.object, &namespace, fleet.namespace_labels(&namespace)).is_empty()
+    if fleet.is_vault(&namespace) {
+        return Vec::new();
+    }
+    tenancies(&view.object, &namespace, fleet.namespace_labels(&namespace))
 }
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
@@ -84,15 +93,35 @@ pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetVi
     }
 }
 
+/// Whether `other` comes first where both want a namespace that nobody has: the older Project does, then by name.
+#[must_use]
+pub fn goes_before(other: &Project, project: &Project) -> bool {
+    let age = |project: &Project| {
+        // What has no date yet is younger than everything.
+        let created = project.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+        (created, project.metadata.namespace.clone(), project.metadata.name.clone())
+    };
+    age(other) < age(project)
+}
+
+/// Whether `project` would create the namespace of this name at `place` if there was no other Project.
+#[must_use]
+pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -> bool {
+    let lists = project.spec.namespaces.iter().any(|wanted| wanted.name == name);
+    if !lists || project.metadata.deletion_timestamp.is_some() || !places(project, fleet).contains(place) {
+        return false;
+    }
+    let Place::Cluster(cluster) = place else { return false };
+    let allows = |tenant: &&Tenant| tenant.allows_namespace(name);
+    fleet.get(cluster).is_some_and(|view| tenancies_of(project, view, fleet).iter().any(allows))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use drover_runtime::{Cache, Class, Failure, cache::Undecodable};
-    use k8s_openapi::{
-        apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-        jiff::Timestamp,
-    };
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
     use kube::Client;
     use serde_json::json;
 
@@ -219,6 +248,45 @@ mod tests {
         ] {
             assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
         }
+    }
+
+    #[test]
+    fn the_older_project_comes_first_and_then_the_name_decides() {
+        let aged = |name: &str, second: Option<i64>| {
+            let mut project = project(&json!({"all": {}}));
+            project.metadata.name = Some(name.into());
+            project.metadata.creation_timestamp = second.map(|second| Time(Timestamp::from_second(second).unwrap()));
+            project
+        };
+        for (first, second) in [
+            (aged("z", Some(1)), aged("a", Some(2))),
+            (aged("a", Some(2)), aged("z", Some(2))),
+            (aged("z", Some(2)), aged("a", None)),
+        ] {
+            assert!(goes_before(&first, &second) && !goes_before(&second, &first), "{first:?} {second:?}");
+            assert!(!goes_before(&first, &first));
+        }
+    }
+
+    #[test]
+    fn a_project_claims_what_it_lists_and_may_hold_where_it_is_converged() {
+        let lists = |clusters: serde_json::Value| {
+            let mut project = project(&clusters);
+            project.spec.namespaces = serde_json::from_value(json!([{"name": "web"}])).unwrap();
+            project
+        };
+        let all = || lists(json!({"all": {}}));
+        let (eu, closed) = (Place::cluster("eu"), Place::cluster("closed"));
+        let claims = |project: &Project, name, place| claims(project, name, place, &fleet());
+        assert!(claims(&all(), "web", &eu));
+        assert!(!claims(&all(), "other", &eu), "not listed");
+        assert!(!claims(&all(), "web", &closed), "not let in");
+        assert!(!claims(&lists(json!({"names": ["closed"]})), "web", &closed), "named, and not let in");
+        assert!(!claims(&lists(json!({"names": ["us"]})), "web", &eu), "converged elsewhere");
+        assert!(!claims(&deleted(all()), "web", &eu), "goes");
+        let mut stranger = all();
+        stranger.metadata.namespace = Some("team-b".into());
+        assert!(!claims(&stranger, "web", &eu), "another namespace");
     }
 
     #[test]

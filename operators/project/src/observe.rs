@@ -13,7 +13,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
 
-use crate::{ProjectOperator, consent::has_left, error::ProjectError};
+use crate::{
+    ProjectOperator,
+    consent::{claims, goes_before, has_left},
+    error::ProjectError,
+};
 
 /// What a pass knows of one cluster.
 #[derive(Clone, Debug)]
@@ -32,7 +36,10 @@ pub struct World {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     /// There is none.
-    Absent,
+    Absent {
+        /// The Project that wants it as well and comes first, if there is one.
+        elder: Option<ObjectKey>,
+    },
     /// It carries our owner labels.
     Ours {
         /// As it is.
@@ -75,9 +82,11 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
+        let unknown_names = unknown.iter().map(|name| name.as_str()).collect();
+        let elders = projects.filter(|other| goes_before(other, project) && lists_any(other, &unknown_names));
         let look_up = |name: &String| {
-            let name = name.clone();
-            async move { look_up(projects, project, site, &name).await.map(|seen| (name, seen)) }
+            let (name, elders) = (name.clone(), &elders);
+            async move { look_up(projects, elders, project, site, &name).await.map(|seen| (name, seen)) }
         };
         let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOKS_AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
@@ -102,12 +111,21 @@ fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
 const LOOKS_AT_A_TIME: usize = 16;
 
 /// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
-async fn look_up(projects: &View<Project>, project: &Project, site: &Site, name: &str) -> Result<Seen, ProjectError> {
+async fn look_up(
+    projects: &View<Project>,
+    elders: &[Arc<Project>],
+    project: &Project,
+    site: &Site,
+    name: &str,
+) -> Result<Seen, ProjectError> {
     let kind = owner_of::<ProjectOperator>(project).kind;
     let api = Api::<Namespace>::all(site.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
-        None => Seen::Absent,
+        None => {
+            let elder = elders.iter().find(|elder| claims(elder, name, &site.place, &site.fleet));
+            Seen::Absent { elder: elder.map(|elder| ObjectKey::of(&elder.metadata)) }
+        }
         Some(found) => {
             if is_made_by(&found.metadata, project) {
                 let contested = found.uid().and_then(|uid| site.cache.reverts().contested(&uid));
@@ -118,6 +136,10 @@ async fn look_up(projects: &View<Project>, project: &Project, site: &Site, name:
             Seen::Foreign { meta: Box::new(found.metadata), holder }
         }
     })
+}
+
+fn lists_any(project: &Project, names: &BTreeSet<&str>) -> bool {
+    project.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()))
 }
 
 /// A list that is not followed at the moment tells nothing.

@@ -159,8 +159,9 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         return blocked(name, "NamespaceNotAllowed", not_allowed(project, world, name));
     }
     let desired = desired(project, wanted);
-    match world.namespaces.get(name).unwrap_or(&Seen::Absent) {
-        Seen::Absent => Verdict::Act(Action::Create(Box::new(desired))),
+    match world.namespaces.get(name).unwrap_or(&Seen::Absent { elder: None }) {
+        Seen::Absent { elder: Some(elder) } => blocked(name, "NamespaceTaken", left_to(world, name, elder)),
+        Seen::Absent { elder: None } => Verdict::Act(Action::Create(Box::new(desired))),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, TERMINATING, terminating(name)))
         }
@@ -278,7 +279,7 @@ fn held(seen: &Seen) -> Option<&ObjectMeta> {
     match seen {
         Seen::Ours { live, .. } => Some(&live.metadata),
         Seen::Unlabelled { meta, .. } => Some(meta),
-        Seen::Absent | Seen::Foreign { .. } => None,
+        Seen::Absent { .. } | Seen::Foreign { .. } => None,
     }
 }
 
@@ -347,6 +348,13 @@ fn going_away(world: &World, name: &str) -> String {
 fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
         "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two",
+        world.cluster.name_any()
+    )
+}
+
+fn left_to(world: &World, name: &str, elder: &ObjectKey) -> String {
+    format!(
+        "namespace {name} on cluster {} is left to Project {elder}, which wants it as well and is older; remove it from one of the two",
         world.cluster.name_any()
     )
 }

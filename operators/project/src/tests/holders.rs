@@ -2,7 +2,7 @@
 
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::{
-    Next,
+    Next, ObjectKey,
     model::{End, until_quiet},
 };
 use k8s_openapi::jiff::SignedDuration;
@@ -49,6 +49,17 @@ fn what_another_project_left_needs_the_consent_of_both_sides() {
         let model = once_held(cluster, HELD, left);
         assert_eq!(lines(&shop(spec), &model), [expected], "{cluster} {spec} left: {left}");
     }
+}
+
+#[test]
+fn what_nobody_has_is_left_to_an_older_project_that_wants_it() {
+    let mut model = cluster_of(OPEN, "{}");
+    model.elder = Some(ObjectKey::namespaced("team-b", "shop"));
+    assert_eq!(lines(&shop(ASKS), &model), ["! NamespaceTaken"]);
+    let message = only_message(&shop(ASKS), &model);
+    assert!(message.contains("on cluster eu is left to Project team-b/shop, which wants it as well"), "{message}");
+    let again = Next::At(NOW + SignedDuration::from_secs(60));
+    assert_eq!(plan(&shop(ASKS), &model).next, again, "no watch tells when the other one drops it");
 }
 
 #[test]

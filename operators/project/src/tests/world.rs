@@ -10,7 +10,7 @@ use drover_crds::{
     names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
 use drover_runtime::{
-    ApiError, Owner, WriteError,
+    ApiError, ObjectKey, Owner, WriteError,
     model::{ModelWorld, Requests, Stop},
     operator::owner_of,
     place::leaving,
@@ -46,6 +46,8 @@ pub(super) struct ModelCluster {
     pub(super) namespaces: BTreeMap<String, ModelNamespace>,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
+    /// An older Project that wants every namespace that is absent.
+    pub(super) elder: Option<ObjectKey>,
     /// How many objects were ever created, for UIDs that nobody had before.
     created: usize,
 }
@@ -128,6 +130,7 @@ impl ModelCluster {
             tenant_labels,
             namespaces: BTreeMap::new(),
             left: BTreeSet::new(),
+            elder: None,
             created: 0,
         }
     }
@@ -317,7 +320,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         }
         if takes_up {
             for wanted in &project.spec.namespaces {
-                namespaces.entry(wanted.name.clone()).or_insert(Seen::Absent);
+                namespaces.entry(wanted.name.clone()).or_insert(Seen::Absent { elder: self.elder.clone() });
             }
         }
         let (cluster, tenant_labels) = (Arc::clone(&self.cluster), self.tenant_labels.clone());
