@@ -110,6 +110,27 @@ async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no
 }
 
 #[tokio::test]
+async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more() {
+    let Some(installation) = with_shop("a Project that is no more").await else { return };
+    // As a management cluster that was rebuilt without the Project would have it.
+    change(&installation, &json!({"suspend": true}));
+    reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    let unfinished = r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#;
+    let arguments = ["patch", "project", "shop", "--namespace=team", "--type=json", "--patch", unfinished];
+    installation.kubectl(&arguments).unwrap();
+    change(&installation, &json!({"deletionPolicy": "Delete"}));
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    let before = web(&installation);
+    assert_eq!(before.pointer(OWNER), Some(&json!("shop")));
+
+    delete(&installation, &["--timeout=40s"]);
+    let after = web(&installation);
+    assert_eq!((after.pointer(OWNER), &after["metadata"]["uid"]), (None, &before["metadata"]["uid"]), "{after:#}");
+    assert!(!has_claim(&installation));
+}
+
+#[tokio::test]
 async fn a_suspended_cluster_is_not_written_to_and_its_deletion_waits() {
     let Some(installation) = with_shop("a suspended cluster").await else { return };
     change(&installation, &json!({"suspend": true}));

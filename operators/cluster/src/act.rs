@@ -2,14 +2,14 @@
 
 use drover_crds::{Cluster, names::DROVER_NAMESPACE};
 use drover_fleet::claim;
-use drover_runtime::{ClusterName, Link, Site, request::request};
+use drover_runtime::{ClusterName, Link, Site, operator::field_manager, request::request, write::let_go};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
     api::{DeleteParams, Preconditions},
 };
 
-use crate::{error::ClusterError, leave::Action};
+use crate::{ClusterOperator, error::ClusterError, leave::Action, observe::Abandoned};
 
 /// Does one action through the connection of the cluster itself.
 pub(crate) async fn act(
@@ -23,6 +23,11 @@ pub(crate) async fn act(
         return Err(ClusterError::Away);
     };
     match action {
+        Action::Free(found) => {
+            let Abandoned { live, holder } = *found;
+            let by = field_manager::<ClusterOperator>();
+            Ok(let_go::<Namespace>(cache.client(), &live, &holder, by).await?)
+        }
         Action::ReleaseClaim => {
             claim::release(&cache.client(), installation, name.as_str()).await?;
             Ok(())

@@ -12,13 +12,15 @@ use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator,
-    observe::{Holder, Leaving, MOST_COUNTED, Reach, There},
+    observe::{Abandoned, Holder, Leaving, MOST_COUNTED, Reach, There},
     plan::Part,
 };
 
 /// One change at a cluster that is let go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Lets a namespace go whose Project does not exist.
+    Free(Box<Abandoned>),
     /// Gives the cluster back.
     ReleaseClaim,
     /// Deletes Drover's namespace there.
@@ -99,16 +101,23 @@ fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
     }
 }
 
-/// What is left to do at a cluster that answers: the claim goes before the namespace, which may take the credential along.
+/// What is left to do at a cluster that answers: the claim goes before Drover's namespace, which may take the credential
+/// along. Until then others keep off.
 fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     let removes = cluster.spec.deletion_policy == DeletionPolicy::Delete;
     if there.holder == Holder::Other {
         return released("another one holds the cluster");
     }
+    if removes && !there.abandoned.is_empty() && !clock.is_hopeless {
+        let what = namespaces(there.abandoned.len());
+        let actions = there.abandoned.iter().map(|found| Action::Free(Box::new(found.clone()))).collect();
+        let message = format!("{what} of Projects that do not exist any more are being let go");
+        return ("ReleasingNamespaces", message, actions, Next::At(clock.soon));
+    }
     if removes && there.owned > 0 && !clock.is_over {
         return clock.wait("WaitingForParts", &format!("still has {} that Drover manages", namespaces(there.owned)));
     }
-    let left = match there.owned {
+    let left = match there.owned + there.abandoned.len() {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
         _ => String::new(),
     };

@@ -23,11 +23,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drover_crds::{Cluster, ClusterStatus, names::DROVER_NAMESPACE};
+use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::Fleet;
 use drover_runtime::{
-    ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, Watches, operator::Plan,
-    rights::READ,
+    ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, View, Watches,
+    operator::Plan, rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -40,17 +40,17 @@ pub use validity::Validity;
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
 
-/// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, and then
-/// to remove Drover's namespace.
+/// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, which of that
+/// has no Project any more, and then to remove Drover's namespace.
 pub const RIGHTS: Rights = Rights {
     management: &[
-        Rule::on("drover.dev", &["clusters"], READ),
+        Rule::on("drover.dev", &["clusters", "projects"], READ),
         Rule::on("drover.dev", &["clusters", "clusters/status"], &["patch"]),
     ],
     own_namespace: &[],
     downstream: &[
         Rule::on("", &["nodes"], READ),
-        Rule::on("", &["namespaces"], &["list"]),
+        Rule::on("", &["namespaces"], &["list", "patch"]),
         Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
     ],
     downstream_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["list"])],
@@ -60,14 +60,16 @@ pub const RIGHTS: Rights = Rights {
 #[derive(Clone, Debug)]
 pub struct ClusterOperator {
     fleet: Fleet,
+    projects: View<Project>,
     started: Instant,
 }
 
 impl ClusterOperator {
-    /// Tells what `fleet` reports.
+    /// Tells what `fleet` reports. In `projects`, all those of the management cluster, it looks up who still lets go of what
+    /// is held at a cluster that goes.
     #[must_use]
-    pub fn new(fleet: Fleet) -> Self {
-        Self { fleet, started: Instant::now() }
+    pub fn new(fleet: Fleet, projects: View<Project>) -> Self {
+        Self { fleet, projects, started: Instant::now() }
     }
 }
 
@@ -92,12 +94,10 @@ impl Operator for ClusterOperator {
     }
 
     async fn observe(&self, cluster: &Cluster, site: &Site) -> Result<World, ClusterError> {
-        let installation = self.fleet.installation();
         if cluster.metadata.deletion_timestamp.is_some() {
-            let running = self.started.elapsed();
-            return Ok(World::Leaving(Box::new(observe::look(cluster, site, installation, running).await)));
+            return Ok(World::Leaving(Box::new(observe::look(self, cluster, site).await)));
         }
-        let installation = installation.to_owned();
+        let installation = self.fleet.installation().to_owned();
         let report = self.fleet.report(&ClusterName::from(cluster)).unwrap_or_default();
         let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
         Ok(World::Living(Box::new(Living { installation, report, nodes })))

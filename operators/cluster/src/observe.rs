@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use drover_crds::{
-    Cluster, DeletionPolicy,
+    Cluster, DeletionPolicy, Project,
     names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY},
 };
 use drover_fleet::claim;
-use drover_runtime::{ApiError, ClusterName, Failure, Link, Site, request::request};
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use drover_runtime::{
+    ApiError, ClusterName, Failure, Link, ObjectKey, Owner, Site, View,
+    cache::{Health, Lookup},
+    request::request,
+};
+use k8s_openapi::{
+    api::{coordination::v1::Lease, core::v1::Namespace},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, Resource as _, ResourceExt as _, api::ListParams};
+
+use crate::ClusterOperator;
 
 /// What is known of a cluster that is let go.
 #[derive(Clone, Debug)]
@@ -38,12 +47,23 @@ pub enum Reach {
 pub struct There {
     /// Who holds it.
     pub holder: Holder,
-    /// How many namespaces carry our owner labels, up to [`MOST_COUNTED`].
+    /// How many namespaces carry the labels of an owner that may still let them go, up to [`MOST_COUNTED`].
     pub owned: usize,
+    /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nobody else lets them go.
+    pub abandoned: Vec<Abandoned>,
     /// UID of Drover's namespace there, if we made it and it is not going already.
     pub namespace: Option<String>,
     /// Whether a Drover runs in that namespace, or whether that cannot be told: then it is more than ours.
     pub hosts_drover: bool,
+}
+
+/// A namespace whose Project does not exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Abandoned {
+    /// As it is.
+    pub live: ObjectMeta,
+    /// The Project that its labels record.
+    pub holder: ObjectKey,
 }
 
 /// Who holds a cluster.
@@ -57,36 +77,41 @@ pub enum Holder {
     Other,
 }
 
-/// So many namespaces are counted: whether any is left matters, and it is asked every two seconds.
+/// So many namespaces are looked at: whether any is left matters, and it is asked every two seconds.
 pub(crate) const MOST_COUNTED: usize = 500;
 
 /// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be let go as well.
-pub(crate) async fn look(cluster: &Cluster, site: &Site, installation: &str, running: Duration) -> Leaving {
+pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &Site) -> Leaving {
     let link = site.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
     let reach = match link {
         Link::Connecting => Reach::Connecting,
         Link::Disconnected(failure) => Reach::Disconnected(failure),
-        Link::Connected(cache) => match look_there(cluster, &cache.client(), installation).await {
+        Link::Connected(cache) => match look_there(operator, cluster, &cache.client()).await {
             Ok(there) => Reach::Connected(there),
             Err(error) => Reach::Failing(Failure::of(&error)),
         },
     };
-    Leaving { running, reach }
+    Leaving { running: operator.started.elapsed(), reach }
 }
 
-async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> Result<There, ApiError> {
+async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Client) -> Result<There, ApiError> {
+    let installation = operator.fleet.installation();
     let holder = match claim::read(client).await? {
         None => Holder::Nobody,
         Some(claim) if claim.is_held_by(installation, &cluster.name_any()) => Holder::Us,
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, namespace: None, hosts_drover: false });
+        return Ok(There { holder, owned: 0, abandoned: Vec::new(), namespace: None, hosts_drover: false });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
-    let owned = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items.len();
+    let listed = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items;
+    let count = listed.len();
+    let abandoned: Vec<_> =
+        listed.into_iter().filter_map(|found| abandoned(&operator.projects, found.metadata)).collect();
+    let owned = count - abandoned.len();
     let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
     let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
         let managed_by = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED_BY));
@@ -94,7 +119,14 @@ async fn look_there(cluster: &Cluster, client: &Client, installation: &str) -> R
     });
     let namespace = namespace.and_then(|meta| meta.uid);
     let hosts_drover = namespace.is_some() && hosts_drover(client).await?;
-    Ok(There { holder, owned, namespace, hosts_drover })
+    Ok(There { holder, owned, abandoned, namespace, hosts_drover })
+}
+
+/// A list of Projects that is not followed at the moment tells nothing.
+fn abandoned(projects: &View<Project>, live: ObjectMeta) -> Option<Abandoned> {
+    let holder = Owner::recorded(&live, &Project::kind(&()))?;
+    let is_gone = projects.health() == Health::Live && matches!(projects.lookup(&holder), Lookup::Absent);
+    is_gone.then_some(Abandoned { live, holder })
 }
 
 /// Whoever leads has a Lease there, and it stays when nobody leads. Who imported the cluster for an older Drover may not list

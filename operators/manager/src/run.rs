@@ -236,14 +236,14 @@ fn start(
             ..DriveSettings::default()
         },
     };
+    let projects = || management.view(&LabelQuery::everything());
     let operators: BTreeSet<OperatorName> = arguments.operators.iter().copied().collect();
     for operator in operators {
         match operator {
-            OperatorName::Cluster => drive(ClusterOperator::new(fleet.clone()), context(), readiness, tasks),
-            OperatorName::Project => {
-                let projects = management.view(&LabelQuery::everything());
-                drive(ProjectOperator::new(projects), context(), readiness, tasks);
+            OperatorName::Cluster => {
+                drive(ClusterOperator::new(fleet.clone(), projects()), context(), readiness, tasks);
             }
+            OperatorName::Project => drive(ProjectOperator::new(projects()), context(), readiness, tasks),
         }
     }
     let gate = readiness.wait_for("the lists of Clusters, Secrets and namespaces");

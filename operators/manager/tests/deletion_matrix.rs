@@ -14,8 +14,8 @@ use drover_project::{
     plan::Action,
 };
 use drover_runtime::{
-    Cache, Class, ClusterName, ClusterView, Failure, FleetView, Link, Next, Operator, Place, operator::owner_of,
-    status::condition,
+    Cache, Class, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Place,
+    operator::owner_of, status::condition,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -31,6 +31,8 @@ enum Fate {
     Kept,
     Orphan,
     Delete,
+    /// Only a Project: it is gone at once, since somebody took its finalizer away or rebuilt the management cluster without it.
+    Vanish,
 }
 
 /// Which one is deleted first; the other one follows half a minute later.
@@ -205,6 +207,9 @@ impl Run {
         if let Some(object) = self.cluster.as_mut().filter(|_| cluster) {
             object.metadata.deletion_timestamp = Some(Time(at(self.now)));
         }
+        if project && self.case.project == Fate::Vanish {
+            self.project = None;
+        }
         if let Some(object) = self.project.as_mut().filter(|_| project) {
             object.metadata.deletion_timestamp = Some(Time(at(self.now)));
         }
@@ -311,6 +316,10 @@ impl Run {
         for action in plan.actions {
             self.request()?;
             match action {
+                ClusterAction::Free(found) => {
+                    let namespace = self.namespaces.get_mut(found.live.name.as_deref().unwrap()).unwrap();
+                    namespace.metadata.labels = None;
+                }
                 ClusterAction::ReleaseClaim => self.claim = false,
                 ClusterAction::DeleteNamespace { .. } => self.drover_namespace = false,
             }
@@ -319,9 +328,16 @@ impl Run {
     }
 
     fn there(&self) -> observe::There {
+        let labelled: Vec<_> = self.namespaces.values().filter(|namespace| is_labelled(namespace)).collect();
+        let abandoned = |namespace: &&Namespace| observe::Abandoned {
+            live: namespace.metadata.clone(),
+            holder: ObjectKey::namespaced("team", "shop"),
+        };
+        let is_abandoned = self.project.is_none();
         observe::There {
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
-            owned: self.namespaces.values().filter(|namespace| is_labelled(namespace)).count(),
+            owned: if is_abandoned { 0 } else { labelled.len() },
+            abandoned: if is_abandoned { labelled.iter().map(abandoned).collect() } else { Vec::new() },
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
             hosts_drover: false,
         }
@@ -335,14 +351,15 @@ fn expected(case: Case) -> Outcome {
     // While it is away, the Cluster's deletion begins before the Project's work there can.
     let project_is_first = case.order == Order::Project && case.reach == Reach::Always;
     let cluster_is_first = cluster_goes && case.order == Order::Cluster && case.reach == Reach::Always;
+    let vanishes = case.project == Fate::Vanish;
     let project_works =
-        project_goes && reached && !cluster_is_first && (case.cluster != Fate::Orphan || project_is_first);
+        project_goes && !vanishes && reached && !cluster_is_first && (case.cluster != Fate::Orphan || project_is_first);
     let lets_go = project_works || (case.cluster == Fate::Delete && reached);
     let created_goes = project_works && case.project == Fate::Delete;
     Outcome {
         cluster: !cluster_goes,
         // It waits for a cluster that is away for as long as its Cluster is there.
-        project: !(project_goes && (reached || cluster_goes)),
+        project: !(project_goes && (reached || cluster_goes || vanishes)),
         claim: !(cluster_goes && reached),
         drover_namespace: !(case.cluster == Fate::Delete && reached),
         namespaces: [("created", if created_goes { None } else { Some(!lets_go) }), ("adopted", Some(!lets_go))].into(),
@@ -353,7 +370,8 @@ fn cases() -> Vec<Case> {
     let fates = [Fate::Kept, Fate::Orphan, Fate::Delete];
     let orders = [Order::Cluster, Order::Project, Order::Together];
     let mut cases = Vec::new();
-    for (cluster, project) in fates.iter().flat_map(|one| fates.map(|other| (*one, other))) {
+    let of_projects = [Fate::Kept, Fate::Orphan, Fate::Delete, Fate::Vanish];
+    for (cluster, project) in fates.iter().flat_map(|one| of_projects.map(|other| (*one, other))) {
         for (order, reach) in
             orders.iter().flat_map(|order| [Reach::Always, Reach::Never, Reach::Returns].map(|reach| (*order, reach)))
         {

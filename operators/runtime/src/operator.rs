@@ -137,7 +137,9 @@ impl Site {
     }
 }
 
-pub(crate) fn field_manager<O: Operator>() -> String {
+/// Under which name an operator writes.
+#[must_use]
+pub fn field_manager<O: Operator>() -> String {
     format!("drover-{}", O::NAME)
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::{DynamicObject, TypeMeta},
     discovery::ApiResource,
@@ -177,25 +177,9 @@ impl Writer {
 
     /// Lets an object go: it stays, without our labels, and the next holder may take it up.
     pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
-        let key = ObjectKey::of(live);
-        let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
-        let mut patch = json!({"metadata": {
-            "uid": live.uid, "resourceVersion": live.resource_version,
-            "labels": gone(&Owner::LABELS),
-            "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]),
-        }});
-        merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: self.owner.key.to_string()}}}));
-        let (api, name) = (self.api::<K>(&key), key.name.clone());
-        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let patch = Patch::Merge(&patch);
-        match request(format!("release {} {key}", K::kind(&())), api.patch(&name, &params, &patch)).await {
-            Err(error) if error.code() == Some(404) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(_) => {
-                self.expect_lost::<K>(key, live);
-                Ok(())
-            }
-        }
+        let_go::<K>(self.cache.client(), live, &self.owner.key, self.manager.clone()).await?;
+        self.expect_lost::<K>(ObjectKey::of(live), live);
+        Ok(())
     }
 
     /// Deletes exactly the object that was seen: another one of the same name stays.
@@ -237,12 +221,7 @@ impl Writer {
     }
 
     fn api<K: Kept>(&self, key: &ObjectKey) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<K>(&());
-        if key.namespace.is_empty() {
-            Api::all_with(self.cache.client(), &resource)
-        } else {
-            Api::namespaced_with(self.cache.client(), &key.namespace, &resource)
-        }
+        api::<K>(self.cache.client(), key)
     }
 
     fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
@@ -255,6 +234,39 @@ impl Writer {
         let view = self.cache.view::<K>(&Owner::query(self.owner.kind));
         let uid = live.uid.clone();
         self.cache.expect(self.owner.clone(), move || view.has_lost(&key, uid.as_deref()));
+    }
+}
+
+/// Takes the labels and annotations of `owner` off an object that stays, and notes who let it go. One that is gone already is
+/// no error; one that changed since it was seen is left as it is.
+pub async fn let_go<K: Kept>(
+    client: Client,
+    live: &ObjectMeta,
+    owner: &ObjectKey,
+    field_manager: String,
+) -> Result<(), ApiError> {
+    let key = ObjectKey::of(live);
+    let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
+    let mut patch = json!({"metadata": {
+        "uid": live.uid, "resourceVersion": live.resource_version,
+        "labels": gone(&Owner::LABELS),
+        "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]),
+    }});
+    merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: owner.to_string()}}}));
+    let params = PatchParams { field_manager: Some(field_manager), ..PatchParams::default() };
+    let (api, patch) = (api::<K>(client, &key), Patch::Merge(&patch));
+    match request(format!("release {} {key}", K::kind(&())), api.patch(&key.name, &params, &patch)).await {
+        Err(error) if error.code() == Some(404) => Ok(()),
+        answer => answer.map(|_| ()),
+    }
+}
+
+fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject> {
+    let resource = ApiResource::erase::<K>(&());
+    if key.namespace.is_empty() {
+        Api::all_with(client, &resource)
+    } else {
+        Api::namespaced_with(client, &key.namespace, &resource)
     }
 }
 

@@ -1,7 +1,8 @@
 use drover_runtime::{
-    Class, Failure,
+    Class, Failure, ObjectKey,
     model::{End, ModelWorld, Requests, Stop, every_crash, until_quiet},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::*;
@@ -32,7 +33,18 @@ fn failure(reason: &'static str) -> Failure {
 }
 
 fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
-    Reach::Connected(There { holder, owned, namespace: namespace.map(str::to_owned), hosts_drover: false })
+    Reach::Connected(as_found(holder, owned, namespace))
+}
+
+fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
+    let namespace = namespace.map(str::to_owned);
+    There { holder, owned, abandoned: Vec::new(), namespace, hosts_drover: false }
+}
+
+/// A namespace of a Project that is no more.
+fn abandoned() -> Abandoned {
+    let live = ObjectMeta { name: Some("team-old".to_owned()), ..ObjectMeta::default() };
+    Abandoned { live, holder: ObjectKey::namespaced("team", "gone") }
 }
 
 /// The reason, the actions, and when it goes on, as seconds after the deletion.
@@ -40,6 +52,7 @@ fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> Str
     let Plan { part, actions, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
     let Part::Leaving(leave) = part else { panic!("{part:?}") };
     let actions = actions.iter().map(|action| match action {
+        Action::Free(found) => format!(" free {}", found.live.name.clone().unwrap_or_default()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
     });
@@ -73,10 +86,25 @@ fn a_cluster_that_answers_gives_back_what_is_ours_in_order() {
 }
 
 #[test]
+fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let with =
+        |holder, owned| Reach::Connected(There { abandoned: vec![abandoned()], ..as_found(holder, owned, None) });
+    for (reach, second, expected) in [
+        (with(Holder::Us, 0), 1, "ReleasingNamespaces free team-old +2"),
+        (with(Holder::Us, 3), 1, "ReleasingNamespaces free team-old +2"),
+        (with(Holder::Us, 0), 600, "ReleasingNamespaces free team-old +2"),
+        (with(Holder::Us, 0), 660, "LetGo Released"),
+        (with(Holder::Other, 0), 1, "Released Released"),
+    ] {
+        assert_eq!(told(&delete, &reach, second, LONG), expected, "{reach:?} {second}");
+    }
+}
+
+#[test]
 fn a_namespace_in_which_another_drover_runs_stays_with_its_kubeconfigs() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
-    let with_drover =
-        |holder| Reach::Connected(There { holder, owned: 0, namespace: Some("u".to_owned()), hosts_drover: true });
+    let with_drover = |holder| Reach::Connected(There { hosts_drover: true, ..as_found(holder, 0, Some("u")) });
     assert_eq!(told(&delete, &with_drover(Holder::Us), 1, LONG), "ReleasingClaim release +2");
     assert_eq!(told(&delete, &with_drover(Holder::Nobody), 1, LONG), "Released Released");
 }
@@ -178,6 +206,10 @@ impl ModelWorld<ClusterOperator> for Model {
     fn apply(&mut self, _: &Cluster, action: Action, requests: &mut Requests) -> Result<(), Stop<ClusterError>> {
         requests.send()?;
         match action {
+            Action::Free(found) => {
+                assert_eq!(self.there.holder, Holder::Us, "what is ours is written to while it is claimed");
+                self.there.abandoned.retain(|there| *there != *found);
+            }
             Action::ReleaseClaim => self.there.holder = Holder::Nobody,
             Action::DeleteNamespace { uid } => {
                 assert_eq!(self.there.holder, Holder::Nobody, "the claim goes first");
@@ -194,11 +226,12 @@ impl ModelWorld<ClusterOperator> for Model {
 fn a_deletion_ends_the_same_after_a_crash_anywhere() {
     for (policy, namespace) in [("Orphan", Some("u".to_owned())), ("Delete", None)] {
         let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
-        let there = There { holder: Holder::Us, owned: 0, namespace: Some("u".to_owned()), hosts_drover: false };
-        let model = Model { there };
+        let abandoned = if policy == "Delete" { vec![abandoned()] } else { Vec::new() };
+        let model = Model { there: There { abandoned, ..as_found(Holder::Us, 0, Some("u")) } };
         for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1)).unwrap() {
             assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);
             assert_eq!((left_behind.there.holder, &left_behind.there.namespace), (Holder::Nobody, &namespace));
+            assert_eq!(left_behind.there.abandoned, Vec::new());
         }
     }
 }
