@@ -17,7 +17,7 @@ use super::Driver;
 use crate::{
     cache::{Lookup, ObjectKey, SHOWN_WITHIN, Undecodable, revision},
     clock,
-    error::{ApiError, Failure, MESSAGE_LIMIT, truncate},
+    error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
     parts::Standing,
     queue::After,
@@ -49,8 +49,13 @@ impl<O: Operator> Driver<O> {
         match self.look_after(key, &object).await {
             Ok(after) => after,
             Err(error) => {
-                tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
-                Self::after(&Failure::of(&error))
+                let failure = Failure::of(&error);
+                if failure.class == Class::Conflict {
+                    tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its pass");
+                } else {
+                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
+                }
+                Self::after(&failure)
             }
         }
     }
