@@ -19,8 +19,8 @@ static: ## Build drover as the image has it: static, with musl
 	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
 	CC_$(subst -,_,$(MUSL))=cc $(CARGO) build --locked --target $(MUSL) -p drover-manager
 
-demo: build ## Run the demo; DEMO=keep leaves it running
-	$(E2E) demo $(if $(filter keep,$(DEMO)),--keep)
+demo: build ## Run the demo; DEMO=keep leaves it running, DEMO=tour shows everything there is to try
+	$(E2E) demo $(if $(filter keep tour,$(DEMO)),--$(DEMO))
 
 demo-down: build ## End a demo that was left running
 	$(E2E) demo-down

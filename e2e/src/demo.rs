@@ -1,12 +1,14 @@
 //! `make demo`: a management cluster, two downstream ones, and Drover, on this machine.
 
+mod scenes;
+mod tour;
+
 use std::fs;
 use std::io::{IsTerminal as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use drover_crds::names::DROVER_NAMESPACE;
 use serde_json::Value;
 
 use crate::control_plane::{DetachedControlPlane, down};
@@ -22,8 +24,19 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 const REFRESH: Duration = Duration::from_millis(500);
 const DROVER_STATE: &str = "drover.json";
 
-/// Runs the demo. With `keep` it goes on after this process ended, until [`stop`]; `folder` remembers what runs.
-pub async fn run(folder: &Path, keep: bool) -> Result<()> {
+/// What happens once everything is Ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// A person tries things, until they press Enter; without a terminal it ends at once.
+    Person,
+    /// It goes on after this process ended, until [`stop`].
+    Keep,
+    /// Everything there is to try is shown, one after the other.
+    Tour,
+}
+
+/// Runs the demo; `folder` remembers what runs.
+pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     if running(folder) {
         return Err(Error::DemoRuns);
     }
@@ -37,25 +50,39 @@ pub async fn run(folder: &Path, keep: bool) -> Result<()> {
     say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
     "demo".clone_into(&mut installation.name);
     installation.start_drover()?;
-    CLUSTERS.iter().try_for_each(|name| installation.store_kubeconfig(name))?;
-    for file in ["demo/clusters.yaml", "demo/project.yaml"] {
-        installation.apply(&example(file)?)?;
-    }
+    apply_files(&installation)?;
     show_until_ready(&installation).await?;
     say(&format!("\nEverything was Ready {:.0} s after the start.\n", started.elapsed().as_secs_f64()));
     link_files(&installation, folder)?;
-    say(&what_to_try(folder));
-    if keep {
-        leave_running(installation, folder)?;
-        say("The demo goes on. `make demo-down` ends it.");
-    } else if std::io::stdin().is_terminal() {
-        say("Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running.");
-        wait_for_person().await;
-        fs::remove_dir_all(folder).on("remove", folder)?;
-    } else {
-        fs::remove_dir_all(folder).on("remove", folder)?;
+    match ending {
+        Ending::Keep => {
+            say(&what_to_try(&installation, folder)?);
+            leave_running(installation, folder)?;
+            say("The demo goes on. `make demo-down` ends it.");
+            return Ok(());
+        }
+        Ending::Tour => {
+            tour::show(&mut installation, folder).await.inspect_err(|_| say(&installation.drover_log()))?;
+            say(&format!("\nThe tour ended after {:.0} s.", started.elapsed().as_secs_f64()));
+        }
+        Ending::Person => {
+            say(&what_to_try(&installation, folder)?);
+            if std::io::stdin().is_terminal() {
+                say(
+                    "Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running, DEMO=tour shows all that.",
+                );
+                wait_for_person().await;
+            }
+        }
     }
-    Ok(())
+    fs::remove_dir_all(folder).on("remove", folder)
+}
+
+/// What people would have in Git.
+fn apply_files(installation: &Installation) -> Result<()> {
+    CLUSTERS.iter().try_for_each(|name| installation.store_kubeconfig(name))?;
+    let mut files = ["demo/clusters.yaml", "demo/project.yaml"].iter();
+    files.try_for_each(|file| installation.apply(&example(file)?))
 }
 
 /// Ends a demo that was left running.
@@ -182,35 +209,18 @@ fn link_files(installation: &Installation, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn what_to_try(folder: &Path) -> String {
-    let folder = folder.display();
-    let kubectl = |name: &str| format!("{folder}/kubectl --kubeconfig {folder}/{name}.kubeconfig");
-    let (management, eu) = (kubectl("management"), kubectl("eu-1"));
-    format!(
-        "Kubeconfigs: {folder}/management.kubeconfig, {folder}/eu-1.kubeconfig, {folder}/us-1.kubeconfig\n\n\
-         Things to try:\n\
-         1. Delete a namespace downstream, and see it come back:\n     \
-            {eu} delete namespace shop-cart\n     \
-            {eu} get namespaces --show-labels\n\
-         2. Take a cluster out of the selection: its namespaces stay, the Project goes on with the other:\n     \
-            {management} label cluster.drover.dev us-1 env=test --overwrite\n     \
-            {management} get drover --all-namespaces\n\
-         3. Give Drover a broken kubeconfig. The old connection goes on, and CredentialValid says why:\n     \
-            {management} -n {DROVER_NAMESPACE} patch secret eu-1 -p '{{\"stringData\":{{\"kubeconfig\":\"nonsense\"}}}}'\n     \
-            {management} describe cluster.drover.dev eu-1\n\
-         4. Give it a good one, here another administrator's, without a gap:\n     \
-            {management} -n {DROVER_NAMESPACE} create secret generic eu-1 --from-file=kubeconfig={folder}/eu-1.kubeconfig \
-            --dry-run=client -o yaml | {management} apply --server-side --force-conflicts -f -\n\
-         5. Suspend a cluster: it is watched and told of, and nothing is written to it, until it goes on:\n     \
-            {management} patch cluster.drover.dev eu-1 --type=merge -p '{{\"spec\":{{\"suspend\":true}}}}'\n     \
-            {eu} delete namespace shop-cart\n     \
-            {management} get drover --all-namespaces\n     \
-            {management} patch cluster.drover.dev eu-1 --type=merge -p '{{\"spec\":{{\"suspend\":false}}}}'\n\
-         6. See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels:\n     \
-            {eu} -n {DROVER_NAMESPACE} get configmap drover-claim -o yaml\n     \
-            {management} patch cluster.drover.dev us-1 --type=merge -p '{{\"spec\":{{\"deletionPolicy\":\"Delete\"}}}}'\n     \
-            {management} delete cluster.drover.dev us-1\n"
-    )
+/// The scenes that a person can play, as lines for a shell.
+fn what_to_try(installation: &Installation, folder: &Path) -> Result<String> {
+    let mut text = format!(
+        "Kubeconfigs: {0}/management.kubeconfig, {0}/eu-1.kubeconfig, {0}/us-1.kubeconfig\n\nThings to try:\n",
+        folder.display()
+    );
+    let scenes = scenes::scenes(installation, folder)?;
+    let scenes = scenes.iter().map(|scene| (scene.title, scene.lines())).filter(|(_, lines)| !lines.is_empty());
+    for (number, (title, lines)) in (1..).zip(scenes) {
+        text.extend([&format!("{number}. {title}:\n"), "     ", &lines.join("\n     "), "\n"]);
+    }
+    Ok(text)
 }
 
 async fn wait_for_person() {

@@ -299,7 +299,7 @@ pub fn kubectl_on(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
     finished(&what(), &output)
 }
 
-fn finished(what: &str, output: &std::process::Output) -> Result<String> {
+pub(crate) fn finished(what: &str, output: &std::process::Output) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -310,7 +310,14 @@ fn finished(what: &str, output: &std::process::Output) -> Result<String> {
 /// The folder of the charts.
 #[must_use]
 pub fn charts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
+    repository().join("charts")
+}
+
+/// The folder that all of this lies in.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
 }
 
 /// The folder of the chart `name`.
@@ -321,7 +328,7 @@ pub fn chart(name: &str) -> String {
 
 /// The file `name` of the folder `examples`.
 pub fn example(name: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+    let path = repository().join("examples").join(name);
     std::fs::read_to_string(&path).on("read", &path)
 }
 

@@ -40,6 +40,9 @@ enum Command {
         /// Leave it running.
         #[arg(long)]
         keep: bool,
+        /// Show everything there is to try, one after the other.
+        #[arg(long, conflicts_with = "keep")]
+        tour: bool,
         /// Where to remember what runs.
         #[arg(long, default_value = ".demo")]
         folder: PathBuf,
@@ -92,7 +95,14 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tools => tools().await,
         Command::ControlPlane { name, up_to, nodes } => control_plane(&name, up_to.into(), nodes).await,
-        Command::Demo { keep, folder } => demo::run(&folder, keep).await,
+        Command::Demo { keep, tour, folder } => {
+            let ending = match (keep, tour) {
+                (true, _) => demo::Ending::Keep,
+                (false, true) => demo::Ending::Tour,
+                (false, false) => demo::Ending::Person,
+            };
+            demo::run(&folder, ending).await
+        }
         Command::Bench { clusters, nodes, projects, idle_seconds, only } => {
             let size = bench::Size { clusters, nodes, projects, idle: Duration::from_secs(idle_seconds) };
             bench::run(size, if only.is_empty() { bench::Part::value_variants() } else { &only }).await

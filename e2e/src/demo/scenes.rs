@@ -1,0 +1,279 @@
+//! What the demo has to show: each scene is commands that a person can type, and what comes of them. `make demo` prints the
+//! commands; the tour runs them and waits for what has to come.
+
+use std::path::Path;
+
+use drover_crds::names::DROVER_NAMESPACE;
+use serde_json::Value;
+
+use crate::control_plane::Component;
+use crate::error::{Error, Result};
+use crate::installation::{Installation, kubectl_on};
+use crate::story::condition;
+
+/// One thing to try.
+pub(super) struct Scene {
+    pub(super) title: &'static str,
+    pub(super) steps: Vec<Step>,
+}
+
+pub(super) enum Step {
+    /// A line for a shell.
+    Type(String),
+    /// What has to come of what was typed.
+    Await(Expected),
+    /// The management cluster is lost, and an empty one gets the same files. Nobody can type that.
+    Rebuild,
+}
+
+type Question = dyn Fn(&Installation) -> Result<bool>;
+
+/// What is waited for.
+pub(super) struct Expected {
+    pub(super) what: String,
+    pub(super) is_so: Box<Question>,
+}
+
+impl Scene {
+    /// The lines that a person can type; empty if somebody else has to do it.
+    pub(super) fn lines<'scene>(&'scene self) -> Vec<&'scene str> {
+        if self.steps.iter().any(|step| matches!(step, Step::Rebuild)) {
+            return Vec::new();
+        }
+        let line = |step: &'scene Step| if let Step::Type(line) = step { Some(line.as_str()) } else { None };
+        self.steps.iter().filter_map(line).collect()
+    }
+}
+
+/// All scenes in their order: each leaves behind what the next one needs.
+pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<Scene>> {
+    let stage = Stage::new(installation, folder)?;
+    Ok(vec![
+        stage.a_namespace_comes_back(),
+        stage.a_cluster_leaves_the_selection(),
+        stage.a_rival_is_told(),
+        stage.a_broken_kubeconfig(),
+        stage.a_good_kubeconfig(),
+        stage.a_suspended_cluster(),
+        stage.a_cluster_that_hangs(),
+        stage.a_cluster_is_let_go(),
+        stage.the_management_cluster_is_lost(),
+        stage.a_project_goes(),
+    ])
+}
+
+/// How the commands begin.
+struct Stage {
+    folder: String,
+    management: String,
+    eu: String,
+    us: String,
+    us_server: i32,
+}
+
+impl Stage {
+    fn new(installation: &Installation, folder: &Path) -> Result<Self> {
+        let folder = folder.display().to_string();
+        let kubectl = |name: &str| format!("{folder}/kubectl --kubeconfig {folder}/{name}.kubeconfig");
+        let pids = installation.cluster("us-1")?.pids();
+        let us_server = pids.get(&Component::Apiserver).copied();
+        let not_running = || Error::NoSuchCluster { name: "the API server of us-1".to_owned() };
+        let (management, eu, us) = (kubectl("management"), kubectl("eu-1"), kubectl("us-1"));
+        Ok(Self { folder, management, eu, us, us_server: us_server.ok_or_else(not_running)? })
+    }
+
+    fn manage(&self, arguments: &str) -> Step {
+        Step::Type(format!("{} {arguments}", self.management))
+    }
+
+    fn change_cluster(&self, name: &str, field: &str, value: &str) -> Step {
+        self.manage(&format!(r#"patch cluster.drover.dev {name} --type=merge -p '{{"spec":{{"{field}":{value}}}}}'"#))
+    }
+
+    fn look(&self) -> Step {
+        self.manage("get drover --all-namespaces")
+    }
+
+    fn apply_clusters(&self) -> Step {
+        self.manage("apply --server-side -f examples/demo/clusters.yaml")
+    }
+
+    fn a_namespace_comes_back(&self) -> Scene {
+        scene(
+            "Delete a namespace downstream, and see it come back",
+            [
+                Step::Type(format!("{} delete namespace shop-cart", self.eu)),
+                has_namespace("eu-1", "shop-cart"),
+                Step::Type(format!("{} get namespaces --show-labels", self.eu)),
+            ],
+        )
+    }
+
+    fn a_cluster_leaves_the_selection(&self) -> Scene {
+        scene(
+            "Take a cluster out of the selection: its namespaces stay, the Project goes on with the other; and back",
+            [
+                self.manage("label cluster.drover.dev us-1 env=test --overwrite"),
+                is_ready_on("1/1"),
+                self.look(),
+                has_namespace("us-1", "shop-cart"),
+                self.manage("label cluster.drover.dev us-1 env=prod --overwrite"),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn a_rival_is_told(&self) -> Scene {
+        let message = "-o jsonpath='{.status.problems[0].message}{\"\\n\"}'";
+        scene(
+            "Let another Project ask for a namespace that is held: it is told by whom",
+            [
+                self.manage("apply --server-side -f examples/demo/rival.yaml"),
+                reads("project", "rival", "Ready", "False/NamespaceTaken"),
+                self.manage(&format!("-n team-shop get project rival {message}")),
+                self.manage("delete -f examples/demo/rival.yaml"),
+            ],
+        )
+    }
+
+    fn a_broken_kubeconfig(&self) -> Scene {
+        let nonsense = r#"-p '{"stringData":{"kubeconfig":"nonsense"}}'"#;
+        scene(
+            "Give Drover a broken kubeconfig. The old connection goes on, and CredentialValid says why",
+            [
+                self.manage(&format!("-n {DROVER_NAMESPACE} patch secret eu-1 {nonsense}")),
+                reads("cluster", "eu-1", "CredentialValid", "False/NewCredentialRejected"),
+                reads("cluster", "eu-1", "Connected", "True/Connected"),
+                self.manage("describe cluster.drover.dev eu-1"),
+            ],
+        )
+    }
+
+    fn a_good_kubeconfig(&self) -> Scene {
+        let file = format!("--from-file=kubeconfig={}/eu-1.kubeconfig --dry-run=client -o yaml", self.folder);
+        let apply = format!("{} apply --server-side --force-conflicts -f -", self.management);
+        scene(
+            "Give it a good one, here another administrator's, without a gap",
+            [
+                self.manage(&format!("-n {DROVER_NAMESPACE} create secret generic eu-1 {file} | {apply}")),
+                reads("cluster", "eu-1", "CredentialValid", "True/Accepted"),
+            ],
+        )
+    }
+
+    fn a_suspended_cluster(&self) -> Scene {
+        scene(
+            "Suspend a cluster: it is watched and told of, and nothing is written to it, until it goes on",
+            [
+                self.change_cluster("eu-1", "suspend", "true"),
+                reads("cluster", "eu-1", "Ready", "True/Suspended"),
+                Step::Type(format!("{} delete namespace shop-cart", self.eu)),
+                reads("project", "shop", "Ready", "False/ClusterSuspended"),
+                self.look(),
+                self.change_cluster("eu-1", "suspend", "false"),
+                has_namespace("eu-1", "shop-cart"),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn a_cluster_that_hangs(&self) -> Scene {
+        scene(
+            "Let a cluster hang: the Project goes on with the other. Deleted meanwhile, it is let go at its deadline; and it returns",
+            [
+                self.change_cluster("us-1", "deletionTimeout", r#""20s""#),
+                Step::Type(format!("kill -STOP {}", self.us_server)),
+                reads("cluster", "us-1", "Connected", "False/Timeout"),
+                reads("project", "shop", "Ready", "True/ReadyExceptUnreachable"),
+                self.look(),
+                self.manage("delete cluster.drover.dev us-1 --timeout=60s"),
+                is_ready_on("1/1"),
+                Step::Type(format!("kill -CONT {}", self.us_server)),
+                self.apply_clusters(),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn a_cluster_is_let_go(&self) -> Scene {
+        scene(
+            "See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels",
+            [
+                Step::Type(format!("{} -n {DROVER_NAMESPACE} get configmap drover-claim -o yaml", self.us)),
+                self.change_cluster("us-1", "deletionPolicy", r#""Delete""#),
+                self.manage("delete cluster.drover.dev us-1 --timeout=60s"),
+                has_namespace("us-1", "shop-cart"),
+                Step::Type(format!("{} get namespaces --show-labels", self.us)),
+                self.apply_clusters(),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn the_management_cluster_is_lost(&self) -> Scene {
+        scene(
+            "Lose the management cluster, and build it anew from the same files: the namespaces are those of before",
+            [Step::Rebuild, is_ready_on("2/2"), self.look()],
+        )
+    }
+
+    fn a_project_goes(&self) -> Scene {
+        let delete = r#"--type=merge -p '{"spec":{"deletionPolicy":"Delete"}}'"#;
+        scene(
+            "Delete a Project with its namespaces; what was let go and taken up again counts as adopted, and stays",
+            [
+                self.manage(&format!("-n team-shop patch project shop {delete}")),
+                self.manage("-n team-shop delete project shop --timeout=60s"),
+                has_no_namespace("eu-1", "shop-cart"),
+                has_namespace("us-1", "shop-cart"),
+            ],
+        )
+    }
+}
+
+fn scene(title: &'static str, steps: impl IntoIterator<Item = Step>) -> Scene {
+    Scene { title, steps: steps.into_iter().collect() }
+}
+
+fn awaited(what: String, is_so: impl Fn(&Installation) -> Result<bool> + 'static) -> Step {
+    Step::Await(Expected { what, is_so: Box::new(is_so) })
+}
+
+fn reads(kind: &'static str, name: &'static str, type_: &'static str, expected: &'static str) -> Step {
+    awaited(format!("{kind} {name}: {type_} reads {expected}"), move |installation| {
+        Ok(condition(&get(installation, kind, name)?, type_).as_deref() == Some(expected))
+    })
+}
+
+/// The Project is Ready, on so many clusters of so many.
+fn is_ready_on(summary: &'static str) -> Step {
+    awaited(format!("Project shop is Ready on {summary} clusters"), move |installation| {
+        let shop = get(installation, "project", "shop")?;
+        let told = shop.pointer("/status/clusters/summary").and_then(Value::as_str);
+        Ok(told == Some(summary) && condition(&shop, "Ready").as_deref() == Some("True/Ready"))
+    })
+}
+
+fn has_namespace(cluster: &'static str, name: &'static str) -> Step {
+    awaited(format!("{cluster} has namespace {name}"), move |installation| {
+        namespace_is(installation, cluster, name, "Active")
+    })
+}
+
+fn has_no_namespace(cluster: &'static str, name: &'static str) -> Step {
+    awaited(format!("{cluster} has no namespace {name}"), move |installation| {
+        namespace_is(installation, cluster, name, "")
+    })
+}
+
+fn namespace_is(installation: &Installation, cluster: &str, name: &str, phase: &str) -> Result<bool> {
+    let arguments = ["get", "namespace", name, "--ignore-not-found", "--output=jsonpath={.status.phase}"];
+    Ok(kubectl_on(installation.cluster(cluster)?, &arguments)? == phase)
+}
+
+fn get(installation: &Installation, kind: &str, name: &str) -> Result<Value> {
+    let kind = format!("{kind}.drover.dev");
+    let text = installation.kubectl(&["get", &kind, name, "--namespace=team-shop", "--output=json"])?;
+    serde_json::from_str(&text)
+        .map_err(|source| Error::Json { what: format!("what kubectl get {kind} printed"), source })
+}

@@ -1,0 +1,68 @@
+//! Runs the scenes of the demo one after the other, and shows what comes of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::scenes::{Step, scenes};
+use super::{CLUSTERS, apply_files, link_files, say};
+use crate::error::{Error, Result};
+use crate::installation::{End, Installation, eventually, finished, kubectl_on, repository};
+
+/// A cluster that hangs is given up after three probes, which is the longest that anything takes.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// UIDs of the namespaces of a cluster, by their names.
+type Identities = BTreeMap<&'static str, String>;
+
+/// Shows everything. What does not come in time is an error that says what it was.
+pub(super) async fn show(installation: &mut Installation, folder: &Path) -> Result<()> {
+    for (number, scene) in (1..).zip(scenes(installation, folder)?) {
+        say(&format!("\n{number}. {}", scene.title));
+        for step in scene.steps {
+            match step {
+                Step::Type(line) => run(&line)?,
+                Step::Await(expected) => {
+                    let is_so = async || Ok((expected.is_so)(installation)?.then_some(()));
+                    eventually(&expected.what, LIMIT, is_so).await?;
+                    say(&format!("   → {}", expected.what));
+                }
+                Step::Rebuild => rebuild(installation, folder).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run(line: &str) -> Result<()> {
+    say(&format!("   $ {line}"));
+    let start = |source| Error::Start { name: line.to_owned(), source };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(repository()).stdin(Stdio::null());
+    let printed = finished(line, &shell.output().map_err(start)?)?;
+    printed.lines().for_each(|line| say(&format!("   {line}")));
+    Ok(())
+}
+
+async fn rebuild(installation: &mut Installation, folder: &Path) -> Result<()> {
+    let before = identities(installation)?;
+    installation.stop_drover(End::Kill).await?;
+    installation.rebuild_management().await?;
+    link_files(installation, folder)?;
+    installation.start_drover()?;
+    apply_files(installation)?;
+    let is_as_before = async || {
+        let ready = super::table(installation)?.ready;
+        Ok((ready && identities(installation)? == before).then_some(()))
+    };
+    eventually("everything is Ready again, with the namespaces of before", LIMIT, is_as_before).await?;
+    say("   → the new management cluster holds the clusters and their namespaces again");
+    Ok(())
+}
+
+fn identities(installation: &Installation) -> Result<Identities> {
+    let selector = "--selector=drover.dev/owner-kind=Project";
+    let arguments = ["get", "namespaces", selector, "--output=jsonpath={.items[*].metadata.uid}"];
+    CLUSTERS.iter().map(|name| Ok((*name, kubectl_on(installation.cluster(name)?, &arguments)?))).collect()
+}
