@@ -1,7 +1,7 @@
 //! How clusters and Projects go: what stays, what goes, and that nothing waits for ever. On real API servers; the whole
 //! matrix is a table test on models.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod common;
 
@@ -41,23 +41,50 @@ fn web(installation: &Installation) -> Value {
     downstream_namespace(installation, "eu", "team-web").unwrap().unwrap()
 }
 
+/// How many connections drover has to the cluster.
+fn connections(installation: &mut Installation) -> usize {
+    let port = format!(":{:04X}", installation.cluster("eu").unwrap().port());
+    let pid = installation.replica(0).unwrap().pid();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    // The third column is the other side, the tenth the inode.
+    let to_port = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let to_port =
+        to_port.filter(|columns| columns[2].ends_with(&port)).map(|columns| format!("socket:[{}]", columns[9]));
+    let to_port: Vec<_> = to_port.collect();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    open.filter(|target| to_port.iter().any(|socket| target.as_os_str() == socket.as_str())).count()
+}
+
 async fn is_gone(installation: &Installation, kind: &str, name: &str) {
-    eventually(&format!("{kind} {name} is gone"), SOON, async || {
-        let found = installation.kubectl(&["get", kind, name, "--namespace=team", "--ignore-not-found"])?;
-        Ok(found.is_empty().then_some(()))
+    let arguments = ["get", kind, name, "--namespace=team", "--ignore-not-found", "--output=yaml"];
+    let outcome = eventually(&format!("{kind} {name} is gone"), SOON, async || {
+        Ok(installation.kubectl(&arguments)?.is_empty().then_some(()))
     })
-    .await
-    .unwrap();
+    .await;
+    let log = || format!("{}\n{}", installation.kubectl(&arguments).unwrap(), installation.drover_log());
+    outcome.unwrap_or_else(|error| panic!("{error}\n{}", log()));
 }
 
 #[tokio::test]
 async fn a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was() {
-    let Some(installation) = with_shop("a cluster goes").await else { return };
+    let Some(mut installation) = with_shop("a cluster goes").await else { return };
     let before = web(&installation);
+    assert!(connections(&mut installation) > 0);
     delete(&installation, &["--timeout=30s"]);
     assert!(!has_claim(&installation), "the claim is released");
     assert_eq!(web(&installation), before);
     reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    eventually("nothing of Drover is connected any more", SOON, async || {
+        Ok((connections(&mut installation) == 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let gone = marks(&installation).unwrap();
+    rest().await;
+    let requests = requests_since(&installation, &gone).unwrap();
+    let there: Vec<_> = requests.iter().filter(|(plane, _)| plane == "eu").collect();
+    assert!(there.is_empty(), "nobody is asked any more: {there:?}");
     // Nobody waits for it any more, not even the deletion of what it holds.
     change(&installation, &json!({}));
     converged(&installation, "shop").await;
@@ -128,6 +155,37 @@ async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_
     let after = web(&installation);
     assert_eq!((after.pointer(OWNER), &after["metadata"]["uid"]), (None, &before["metadata"]["uid"]), "{after:#}");
     assert!(!has_claim(&installation));
+}
+
+#[tokio::test]
+async fn a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says() {
+    let Some(mut installation) = with_shop("a cluster that returns goes").await else { return };
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "10m"}));
+    installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "eu", "Connected", "False/DialFailed").await;
+    delete(&installation, &["--wait=false"]);
+    reads(&installation, "cluster", "eu", "Deleting", "True/WaitingForCluster").await;
+    installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
+    is_gone(&installation, "cluster", "eu").await;
+    assert_eq!(web(&installation).pointer(OWNER), None);
+    assert!(!has_claim(&installation));
+}
+
+#[tokio::test]
+async fn a_project_and_its_cluster_that_go_together_with_delete_leave_nothing() {
+    let Some(installation) = story("both go", &["eu"]).await else { return };
+    let mut shop = project("shop", &["team-web"]);
+    shop["spec"]["deletionPolicy"] = "Delete".into();
+    installation.apply(&shop.to_string()).unwrap();
+    change(&installation, &json!({"deletionPolicy": "Delete"}));
+    converged(&installation, "shop").await;
+    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    delete(&installation, &["--wait=false"]);
+    is_gone(&installation, "project", "shop").await;
+    is_gone(&installation, "cluster", "eu").await;
+    for name in ["team-web", "drover-system"] {
+        namespace_becomes(&installation, "eu", name, "it is gone", |found| found.is_none()).await;
+    }
 }
 
 #[tokio::test]

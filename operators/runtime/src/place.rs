@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, mem,
     sync::Arc,
 };
 
@@ -134,8 +134,12 @@ pub struct FleetView {
 pub struct FleetChange {
     /// Clusters of whose connection something new is known.
     pub links: Vec<ClusterName>,
-    /// Whether the answer to "which clusters does this object select" may have changed for every object.
+    /// Whether the answer to "which clusters does this object select" may have changed for every object. A Cluster that is
+    /// being deleted is let go of only while it can be reached.
     pub choice: bool,
+    /// Whether a cluster can be reached that could not, or the other way round: an object that is being deleted may be let go
+    /// of at other places than before.
+    pub reach: bool,
     /// Namespaces of the management cluster that came, went or changed their labels: it may have changed for what is there.
     pub namespaces: Vec<String>,
 }
@@ -233,7 +237,9 @@ impl FleetView {
                 change.links.push(name.clone());
                 continue;
             };
-            change.choice |= !old.same_choice(new);
+            let turned = mem::discriminant(&old.link) != mem::discriminant(&new.link);
+            change.reach |= turned;
+            change.choice |= !old.same_choice(new) || (turned && leaving(&new.object).is_some());
             if old.reports != new.reports || !old.link.same(&new.link) {
                 change.links.push(name.clone());
             }
@@ -258,9 +264,11 @@ pub struct Site {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use serde_json::json;
 
     use super::*;
+    use crate::Class;
 
     fn view(label: &str, reports: u64) -> ClusterView {
         let object = serde_json::from_value(json!({
@@ -285,6 +293,21 @@ mod tests {
 
         let reported = before.change(&fleet(&[("eu", view("prod", 2))], &[("a", "x"), ("b", "x")]));
         assert_eq!((reported.choice, reported.links), (false, vec![ClusterName::from("eu")]));
+
+        let mut back = view("prod", 2);
+        back.link =
+            Link::Disconnected(Failure { class: Class::Unreachable, reason: "Dial", message: "refused".into() });
+        let away = fleet(&[("eu", back.clone())], &[("a", "x"), ("b", "x")]);
+        assert!(before.change(&away).reach && !before.change(&away).choice && !away.change(&away).reach);
+
+        let going = |mut view: ClusterView| {
+            Arc::make_mut(&mut view.object).metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+            fleet(&[("eu", view)], &[])
+        };
+        assert!(
+            going(back).change(&going(view("prod", 3))).choice,
+            "where it goes depends on whether it can be reached"
+        );
 
         let relabelled = before.change(&fleet(&[("eu", view("test", 1))], &[("a", "x"), ("b", "x")]));
         assert_eq!((relabelled.choice, relabelled.links), (true, vec![]));

@@ -187,6 +187,9 @@ impl<O: Operator> Driver<O> {
             let change = before.change(&now);
             let namespaces: BTreeSet<String> = change.namespaces.into_iter().collect();
             self.wake_all(|key| change.choice || namespaces.contains(&key.namespace));
+            if change.reach {
+                self.wake_what_goes();
+            }
             for cluster in change.links {
                 self.wake_place(&Place::Cluster(cluster));
             }
@@ -206,6 +209,13 @@ impl<O: Operator> Driver<O> {
         }
         for key in self.objects.keys().into_iter().filter(chosen) {
             self.queue.push(Task::Object(key));
+        }
+    }
+
+    /// Looks anew at where every object that is being deleted has to be let go of.
+    fn wake_what_goes(&self) {
+        for object in self.objects.filter(|object| object.meta().deletion_timestamp.is_some()) {
+            self.queue.push(Task::Object(ObjectKey::of(object.meta())));
         }
     }
 

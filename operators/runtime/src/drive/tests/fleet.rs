@@ -22,6 +22,24 @@ async fn a_lost_cluster_is_told_and_its_return_wakes_what_is_placed_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_being_deleted_is_let_go_of_at_a_cluster_that_returns_although_it_was_no_place_meanwhile() {
+    let rig = Rig::warm().await;
+    let us = connected();
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", us.clone())]));
+    rig.server.create("toy", &json!({"clusters": ["eu-1"], "where_reached": true}));
+    let there = |cluster: &str| rig.stage.has_thing("toy", &Place::cluster(cluster));
+    rig.until("it is made", || there("eu-1") && there("us-1")).await;
+    // What keeps the deletion going.
+    let held = suspended("us-1", us);
+    rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), held.clone()]));
+    rig.server.delete("toy");
+    sleep(seconds(300)).await;
+    assert!(there("eu-1") && there("us-1"));
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), held]));
+    rig.until("it is let go of", || !there("eu-1")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_that_leaves_the_fleet_lets_its_parts_go() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Class, Classify, FleetView, Next, Operator, Parts, Place, Plan, Site, Standing, Watches, operator::owner_of,
-    place::leaving, status::condition, testing::MockServer,
+    Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Site, Standing, Watches,
+    operator::owner_of, place::leaving, status::condition, testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub(super) struct ToySpec {
     /// Names its clusters whether the fleet knows them or not.
     #[serde(default)]
     insists: bool,
+    /// Is placed wherever can be reached.
+    #[serde(default)]
+    where_reached: bool,
     #[serde(default)]
     pub(super) panics_in: Option<Step>,
 }
@@ -198,6 +201,14 @@ impl Operator for ToyOperator {
     fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
         if toy.spec.clusters.is_empty() {
             return BTreeSet::from([Place::Management]);
+        }
+        if toy.spec.where_reached {
+            let is_reached = |view: &ClusterView| matches!(view.link, Link::Connected(_));
+            return fleet
+                .iter()
+                .filter(|(_, view)| is_reached(view))
+                .map(|(name, _)| Place::Cluster(name.clone()))
+                .collect();
         }
         if toy.spec.insists {
             return toy.spec.clusters.iter().map(|name| Place::cluster(name)).collect();
