@@ -281,6 +281,22 @@ async fn the_management_cluster_itself_may_be_a_cluster_of_the_fleet() {
     let found =
         installation.kubectl(&["get", "namespace", "team-web", "--output=jsonpath={.metadata.labels}"]).unwrap();
     assert!(found.contains("drover.dev/owner-name"), "{found}");
+    let told = get(&installation, "cluster", "local").unwrap()["status"].take();
+    assert_eq!(told["certificates"][0]["name"], "api-server", "{told:#}");
+    assert!(told["certificates"][0]["notAfter"].is_string(), "{told:#}");
+    assert_eq!(told["endpoint"], installation.management.endpoint(), "{told:#}");
+
+    // It goes like any other, but Drover's own namespace stays.
+    local["spec"]["deletionPolicy"] = "Delete".into();
+    installation.apply(&local.to_string()).unwrap();
+    installation.kubectl(&["delete", "cluster", "local", "--timeout=40s"]).unwrap();
+    let found =
+        installation.kubectl(&["get", "namespace", "team-web", "--output=jsonpath={.metadata.labels}"]).unwrap();
+    assert!(!found.contains("drover.dev/owner-name"), "{found}");
+    let claim = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--ignore-not-found"];
+    assert_eq!(installation.kubectl(&claim).unwrap(), "");
+    let phase = ["get", "namespace", "drover-system", "--output=jsonpath={.status.phase}"];
+    assert_eq!(installation.kubectl(&phase).unwrap(), "Active");
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! The way to one cluster before anybody answered, and why there may be none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_runtime::{Class, Classify, Failure, error::truncate};
 use kube::Client;
 
 use crate::{
-    dial::{Glance, dialled},
+    dial::{Glance, Management, dialled},
     expiry::{CredentialLife, SeenCertificate},
     hop::Hop,
     kubeconfig::{self, KubeconfigError},
@@ -23,17 +23,24 @@ pub(crate) struct Contact {
     pub(crate) endpoint: Option<String>,
     pub(crate) credential: Option<CredentialLife>,
     certificate: Option<SeenCertificate>,
-    glance: Option<Glance>,
+    glance: Option<Arc<Glance>>,
+    /// What a glance showed where no line tells what it was presented.
+    glanced: Mutex<Option<CredentialLife>>,
 }
 
 impl Contact {
-    /// Prepares the way to `source`; nothing is dialled yet. `management` is the client of the management cluster itself.
-    pub(crate) async fn prepare(source: &Source, management: &Client) -> Result<Self, ConnectError> {
+    /// Prepares the way to `source`; nothing is dialled yet.
+    pub(crate) async fn prepare(source: &Source, management: &Management) -> Result<Self, ConnectError> {
         match source {
-            Source::Local => {
-                let (line, endpoint, credential, certificate, glance) = (None, None, None, None, None);
-                Ok(Self { client: management.clone(), line, endpoint, credential, certificate, glance })
-            }
+            Source::Local => Ok(Self {
+                client: management.client.clone(),
+                line: None,
+                endpoint: management.server.as_deref().map(|server| endpoint(server.address())),
+                credential: None,
+                certificate: None,
+                glance: management.server.clone(),
+                glanced: Mutex::default(),
+            }),
             Source::Unreadable => Err(KubeconfigError::Malformed.into()),
             Source::Missing { secret, key } => {
                 Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
@@ -42,10 +49,12 @@ impl Contact {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
                 let line = Arc::new(Line::new());
                 let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
-                let glance = Some(Glance::at(&access).map_err(|_| ConnectError::Unusable)?);
+                let glance = Glance::at(&access.config, access.proxy_url.as_deref());
+                let glance = Some(Arc::new(glance.map_err(|_| ConnectError::Unusable)?));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate);
-                Ok(Self { client, line: Some(line), endpoint, credential, certificate, glance })
+                let glanced = Mutex::default();
+                Ok(Self { client, line: Some(line), endpoint, credential, certificate, glance, glanced })
             }
         }
     }
@@ -76,10 +85,11 @@ impl Contact {
 
     /// Looks at the certificate that the server presents to a new connection: one that lasts shows an old one.
     pub(crate) async fn look_at_certificate(&self) {
-        if let (Some(line), Some(glance)) = (&self.line, &self.glance)
-            && let Some(presented) = glance.certificate().await
-        {
-            line.presents(presented);
+        let Some(glance) = &self.glance else { return };
+        let Some(presented) = glance.certificate().await else { return };
+        match &self.line {
+            Some(line) => line.presents(presented),
+            None => *self.glanced.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented),
         }
     }
 
@@ -90,7 +100,11 @@ impl Contact {
 
     /// The certificates that were seen so far.
     pub(crate) fn certificates(&self) -> Vec<SeenCertificate> {
-        let presented = self.line.as_ref().and_then(|line| line.presented()).map(|life| SeenCertificate {
+        let presented = match &self.line {
+            Some(line) => line.presented(),
+            None => *self.glanced.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        let presented = presented.map(|life| SeenCertificate {
             name: "api-server",
             source: "presented by the API server",
             not_after: life.not_after,

@@ -3,6 +3,7 @@
 //! kube's default client dials a connection per watch; ten watches on 2,000 clusters would be 20,000 sockets.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -78,6 +79,35 @@ pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, kube:
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
+/// The management cluster, which may be the Cluster `local` of the fleet.
+#[derive(Clone)]
+pub struct Management {
+    /// A client for it.
+    pub client: Client,
+    /// To see what its server presents; none for whoever does not ask.
+    pub(crate) server: Option<Arc<Glance>>,
+}
+
+impl Management {
+    /// Connects to it as [`connect`] does.
+    pub fn connect(config: &Config) -> Result<Self, kube::Error> {
+        let server = Some(Arc::new(Glance::at(config, None)?));
+        Ok(Self { client: connect(config, None)?, server })
+    }
+}
+
+impl From<Client> for Management {
+    fn from(client: Client) -> Self {
+        Self { client, server: None }
+    }
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Management").finish_non_exhaustive()
+    }
+}
+
 fn with_agent(config: &Config) -> Config {
     let mut config = config.clone();
     config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("drover/", env!("CARGO_PKG_VERSION")))));
@@ -116,9 +146,13 @@ pub(crate) struct Glance {
 }
 
 impl Glance {
-    pub(crate) fn at(access: &Access) -> Result<Self, kube::Error> {
-        let proxy = Proxy::to(&access.config.cluster_url, access.proxy_url.as_deref());
-        Ok(Self { dialler: dialler(&access.config, proxy, None)?, server: access.config.cluster_url.clone() })
+    pub(crate) fn at(config: &Config, proxy_url: Option<&str>) -> Result<Self, kube::Error> {
+        let proxy = Proxy::to(&config.cluster_url, proxy_url);
+        Ok(Self { dialler: dialler(config, proxy, None)?, server: config.cluster_url.clone() })
+    }
+
+    pub(crate) fn address(&self) -> &Uri {
+        &self.server
     }
 
     /// The dates of the certificate that the server presents; none if there is no trusted one.

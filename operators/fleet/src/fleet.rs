@@ -15,6 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+use crate::dial::Management;
 use crate::grants::Needs;
 use crate::hold::{Claimant, writes};
 use crate::remote::{Remote, Report};
@@ -28,7 +29,7 @@ const DIALS_AT_A_TIME: usize = 64;
 pub struct Fleet(Arc<Inner>);
 
 struct Inner {
-    management: Arc<Cache>,
+    local: Management,
     clusters: View<Cluster>,
     secrets: View<Secret>,
     namespace: String,
@@ -63,10 +64,10 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// The fleet that `management` describes. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only. `needs` is
+    /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only. `needs` is
     /// what a credential must allow in a cluster.
     #[must_use]
-    pub fn new(management: Arc<Cache>, namespace: &str, installation: &str, needs: Needs) -> Self {
+    pub fn new(management: &Cache, local: Management, namespace: &str, installation: &str, needs: Needs) -> Self {
         Self(Arc::new(Inner {
             clusters: management.view(&LabelQuery::everything()),
             secrets: management.view_in(namespace, &LabelQuery::everything()),
@@ -74,7 +75,7 @@ impl Fleet {
             namespace: namespace.to_owned(),
             installation: installation.into(),
             needs: Arc::new(needs),
-            management,
+            local,
             members: Mutex::default(),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
             changed: Notify::new(),
@@ -167,7 +168,7 @@ impl Fleet {
         let (sender, receiver) = watch::channel(target);
         let slots = Arc::clone(&self.0.dial_slots);
         let needs = Arc::clone(&self.0.needs);
-        let remote = Remote::new(receiver, self.0.management.client(), self.claimant(), needs, slots);
+        let remote = Remote::new(receiver, self.0.local.clone(), self.claimant(), needs, slots);
         let fleet = Arc::downgrade(&self.0);
         let run = remote.run(move |report| {
             if let Some(inner) = fleet.upgrade() {

@@ -22,7 +22,7 @@ mod visit;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 
-pub use dial::connect;
+pub use dial::{Management, connect};
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;
 pub use grants::Needs;

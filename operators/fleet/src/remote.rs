@@ -5,7 +5,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use drover_crds::Cluster;
 use drover_runtime::{Cache, Failure, Link};
 use futures::FutureExt as _;
-use kube::Client;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     time::Instant,
@@ -13,6 +12,7 @@ use tokio::{
 
 use crate::{
     contact::{ConnectError, Contact},
+    dial::Management,
     expiry::{CredentialLife, SeenCertificate},
     grants::Needs,
     hold::Claimant,
@@ -62,7 +62,7 @@ impl Default for Report {
 /// Keeps one cluster connected. Dropping its task ends the connection and everything that reads through it.
 pub(crate) struct Remote {
     target: watch::Receiver<Target>,
-    management: Client,
+    management: Management,
     claimant: Claimant,
     needs: Arc<Needs>,
     dial_slots: Arc<Semaphore>,
@@ -102,7 +102,7 @@ const AVOIDED_FOR: Duration = Duration::from_mins(10);
 impl Remote {
     pub(crate) fn new(
         target: watch::Receiver<Target>,
-        management: Client,
+        management: Management,
         claimant: Claimant,
         needs: Arc<Needs>,
         dial_slots: Arc<Semaphore>,
@@ -207,6 +207,10 @@ impl Remote {
         let contact = Contact::prepare(&target.source, &self.management).await?;
         let slot = self.dial_slots.acquire().await;
         let introduced = line::probing(Box::pin(self.introduce(&contact, target))).await;
+        // Where there is no line, no dial told what the server presents.
+        if introduced.is_ok() && contact.certificates().is_empty() {
+            contact.look_at_certificate().await;
+        }
         drop(slot);
         let Introduced { facts, claimed, missing_rights } =
             if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;

@@ -3,11 +3,11 @@
 use drover_crds::Cluster;
 use drover_runtime::Failure;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Client;
 
 use crate::{
     claim::{self, Claim},
     contact::{ConnectError, Contact},
+    dial::Management,
     line, probe,
     source::source,
 };
@@ -18,7 +18,7 @@ use crate::{
 pub async fn release_stored(
     cluster: &Cluster,
     secret: Option<&Secret>,
-    management: &Client,
+    management: &Management,
     installation: &str,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);

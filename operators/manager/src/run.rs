@@ -11,7 +11,7 @@ use std::{
 
 use clap::ValueEnum as _;
 use drover_cluster::ClusterOperator;
-use drover_fleet::{Fleet, Needs};
+use drover_fleet::{Fleet, Management, Needs};
 use drover_project::ProjectOperator;
 use drover_runtime::{
     Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
@@ -85,7 +85,8 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
     serve_admin(arguments, &registry, &readiness, &stop, &mut tasks)?;
 
-    let client = management_client(arguments.kubeconfig.as_deref()).await?;
+    let management = management(arguments.kubeconfig.as_deref()).await?;
+    let client = management.client.clone();
     if stop.run_until_cancelled(first_contact(&client)).await.is_none() {
         return Ok(());
     }
@@ -98,7 +99,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
         return Ok(());
     };
 
-    start(&client, arguments, &installation, &registry, &readiness, &mut tasks);
+    start(management, arguments, &installation, &registry, &readiness, &mut tasks);
     tracing::info!(operators = ?arguments.operators, namespace = arguments.namespace, "leading");
     let outcome = tokio::select! {
         biased;
@@ -156,7 +157,7 @@ fn serve_admin(
     Ok(())
 }
 
-async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError> {
+async fn management(kubeconfig: Option<&Path>) -> Result<Management, RunError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)?;
@@ -165,7 +166,7 @@ async fn management_client(kubeconfig: Option<&Path>) -> Result<Client, RunError
         None => Config::infer().await?,
     };
     config.default_retry = false;
-    Ok(drover_fleet::connect(&config, None)?)
+    Ok(Management::connect(&config)?)
 }
 
 /// The name under which clusters are claimed: the one that was given, else the identity of the management cluster.
@@ -213,18 +214,19 @@ fn identity(arguments: &RunArguments) -> String {
 
 /// Starts the fleet and the chosen operators.
 fn start(
-    client: &Client,
+    local: Management,
     arguments: &RunArguments,
     installation: &str,
     registry: &Mutex<Registry>,
     readiness: &Readiness,
     tasks: &mut JoinSet<()>,
 ) {
+    let client = local.client.clone();
     let management = Arc::new(Cache::ungated(client.clone()));
     let needs = Needs::of(&rights(&arguments.operators));
-    let fleet = Fleet::new(Arc::clone(&management), &arguments.namespace, installation, needs);
+    let fleet = Fleet::new(&management, local, &arguments.namespace, installation, needs);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    let events = EventSink::start(client.clone(), "drover");
+    let events = EventSink::start(client, "drover");
     let context = || Context {
         management: Arc::clone(&management),
         fleet: fleet.view(),

@@ -123,7 +123,8 @@ async fn release_by_secret(
         Some(name) => management.ask(format!("get the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
         None => None,
     };
-    let answer = drover_fleet::release_stored(cluster, secret.as_ref(), &management.client, installation).await;
+    let here = management.client.clone().into();
+    let answer = drover_fleet::release_stored(cluster, secret.as_ref(), &here, installation).await;
     Ok(answer.map_err(|failure| failure.message))
 }
 
