@@ -16,10 +16,12 @@ use crate::story::{cluster, namespace};
 use crate::{Components, Program, Tools};
 use measure::{ReadyTimes, Usage, usage};
 
+pub use measure::Table;
+
 /// Between two looks at the CPU time that drover has used.
 const LOOK: Duration = Duration::from_secs(5);
-/// So many looks in a row without work.
-const QUIET_LOOKS: u32 = 4;
+/// So many looks in a row without work, quickly and thoroughly.
+const QUIET_LOOKS: [u32; 2] = [1, 4];
 /// As a share of a core: a fleet of 20 needs less for its probes.
 const AT_REST: f64 = 0.02;
 const SETTLE_LIMIT: Duration = Duration::from_mins(20);
@@ -35,6 +37,15 @@ pub struct Size {
     pub projects: NonZeroUsize,
     /// How long nothing happens while writes and CPU time are counted.
     pub idle: Duration,
+    /// Whether figures are taken often enough, and at rest for long enough, to tell something. Otherwise it is only seen that
+    /// everything can be measured.
+    pub thorough: bool,
+}
+
+impl Size {
+    fn times<T>(self, [quickly, thoroughly]: [T; 2]) -> T {
+        if self.thorough { thoroughly } else { quickly }
+    }
 }
 
 /// What is measured, a table each.
@@ -49,9 +60,10 @@ pub enum Part {
 }
 
 /// Measures these parts and prints their tables on the way.
-pub async fn run(size: Size, parts: &[Part]) -> Result<()> {
+pub async fn run(size: Size, parts: &[Part]) -> Result<Vec<Table>> {
     let programs = [Program::Etcd, Program::KubeApiserver, Program::Kubectl, Program::Helm];
     Tools::from_environment()?.ensure_all(&programs).await?;
+    let mut tables = Vec::new();
     for part in parts {
         let table = match part {
             Part::Clusters => Box::pin(fleet::run(size)).await?,
@@ -59,12 +71,13 @@ pub async fn run(size: Size, parts: &[Part]) -> Result<()> {
             Part::Projects => Box::pin(projects::run(size)).await?,
         };
         table.print();
+        tables.push(table);
     }
-    Ok(())
+    Ok(tables)
 }
 
 /// An installation in which drover runs and no Cluster is applied yet. API servers only: nothing here needs controllers.
-async fn installation(clusters: usize) -> Result<Installation> {
+async fn installation(size: Size, clusters: usize) -> Result<Installation> {
     progress(&format!("Starting {} API servers.", clusters + 1));
     let names: Vec<String> = (0..clusters).map(cluster_name).collect();
     let plan =
@@ -72,7 +85,7 @@ async fn installation(clusters: usize) -> Result<Installation> {
     let mut installation = Installation::start(&plan).await?;
     installation.apply(&namespace("team").to_string())?;
     installation.start_drover()?;
-    settle(&mut installation).await?;
+    settle(size, &mut installation).await?;
     Ok(installation)
 }
 
@@ -103,11 +116,11 @@ fn drover(installation: &mut Installation) -> Result<&mut Process> {
 }
 
 /// Waits until the drover that was started first is at rest: as good as no CPU time for a while. Returns what it has used then.
-async fn settle(installation: &mut Installation) -> Result<Usage> {
+async fn settle(size: Size, installation: &mut Installation) -> Result<Usage> {
     let process = drover(installation)?;
     let started = Instant::now();
     let (mut last, mut quiet) = (usage(process)?, 0);
-    while quiet < QUIET_LOOKS {
+    while quiet < size.times(QUIET_LOOKS) {
         if started.elapsed() > SETTLE_LIMIT {
             return Err(Error::NeverHappened { what: "drover is at rest".to_owned(), seconds: SETTLE_LIMIT.as_secs() });
         }

@@ -61,6 +61,9 @@ enum Command {
         /// How long nothing happens while requests and CPU time are counted.
         #[arg(long, default_value_t = 300)]
         idle_seconds: u64,
+        /// Take each figure once or a few times only, to see that it can be taken.
+        #[arg(long)]
+        quick: bool,
         /// Only these tables; may be named several times.
         #[arg(long, value_enum)]
         only: Vec<bench::Part>,
@@ -103,9 +106,11 @@ async fn main() -> ExitCode {
             };
             demo::run(&folder, ending).await
         }
-        Command::Bench { clusters, nodes, projects, idle_seconds, only } => {
-            let size = bench::Size { clusters, nodes, projects, idle: Duration::from_secs(idle_seconds) };
-            bench::run(size, if only.is_empty() { bench::Part::value_variants() } else { &only }).await
+        Command::Bench { clusters, nodes, projects, idle_seconds, quick, only } => {
+            let idle = Duration::from_secs(idle_seconds);
+            let size = bench::Size { clusters, nodes, projects, idle, thorough: !quick };
+            let parts = if only.is_empty() { bench::Part::value_variants() } else { &only };
+            bench::run(size, parts).await.map(drop)
         }
         Command::DemoDown { folder } => demo::stop(&folder).await,
     };

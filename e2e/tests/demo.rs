@@ -1,7 +1,5 @@
 //! The demo shows what it promises: the tour runs every command that it prints, and waits for what has to come of it.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use drover_e2e::demo::{Ending, run};
 use drover_e2e::{Program, require_or_skip};
 

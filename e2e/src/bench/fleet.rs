@@ -15,9 +15,9 @@ use crate::installation::{DROVER_USER, End, Installation, eventually};
 use crate::proxy::{Mode, Proxy};
 use crate::story::{Marks, marks, project};
 
-/// One Project with a namespace on a single cluster, this often.
-const PROJECTS: usize = 100;
-const CUTS: usize = 5;
+/// One Project with a namespace on a single cluster, this often; quickly and thoroughly.
+const PROJECTS: [usize; 2] = [5, 100];
+const CUTS: [usize; 2] = [1, 5];
 const CUT: Duration = Duration::from_secs(20);
 const HEAL_LIMIT: Duration = Duration::from_mins(3);
 /// A namespace that the Project of the whole fleet has on every cluster.
@@ -29,13 +29,13 @@ const FIRST: &str = "first";
 
 pub(super) async fn run(size: Size) -> Result<Table> {
     let mut table = Table::new(format!("{} clusters", size.clusters));
-    let mut installation = installation(size.clusters.get()).await?;
+    let mut installation = installation(size, size.clusters.get()).await?;
     costs_of_clusters(size, &mut installation, &mut table).await?;
     paces(size, &installation, &mut table).await?;
     rest(size, &mut installation, &mut table).await?;
-    cuts(&mut installation, &mut table).await?;
+    cuts(size, &mut installation, &mut table).await?;
     restart(size, &mut installation, &mut table).await?;
-    failover(&mut installation, &mut table).await?;
+    failover(size, &mut installation, &mut table).await?;
     Ok(table)
 }
 
@@ -47,7 +47,7 @@ async fn costs_of_clusters(size: Size, installation: &mut Installation, table: &
     for number in 0..size.clusters.get() {
         times.push(import(installation, &ready, &cluster_name(number)).await?);
     }
-    let joined = settle(installation).await?;
+    let joined = settle(size, installation).await?;
     table.row("Cluster: apply → Ready, p50 / p99", percentiles(times));
     table.row("memory of drover without clusters", mebibytes(alone.anonymous));
     table.row("memory per joined cluster", mebibytes(per(joined.anonymous - alone.anonymous, size.clusters)));
@@ -61,7 +61,7 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
     installation.apply(&everywhere(FIRST).to_string())?;
     table.row("Project on all clusters: apply → Ready", seconds(ready.wait("everywhere", applied).await?));
     let mut times = Vec::new();
-    for number in 0..PROJECTS {
+    for number in 0..size.times(PROJECTS) {
         let name = format!("single-{number}");
         let mut single = project(&name, &[&format!("team-{name}")]);
         if let Some(clusters) = single.pointer_mut("/spec/clusters") {
@@ -77,7 +77,7 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
 
 async fn rest(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("Nothing happens.");
-    let before = settle(installation).await?;
+    let before = settle(size, installation).await?;
     let from = marks(installation)?;
     tokio::time::sleep(size.idle).await;
     let after = usage(drover(installation)?)?;
@@ -90,7 +90,7 @@ async fn rest(size: Size, installation: &mut Installation, table: &mut Table) ->
     Ok(())
 }
 
-async fn cuts(installation: &mut Installation, table: &mut Table) -> Result<()> {
+async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("One cluster is cut off and comes back.");
     let name = cluster_name(0);
     let plane = installation.cluster(&name)?;
@@ -98,9 +98,9 @@ async fn cuts(installation: &mut Installation, table: &mut Table) -> Result<()> 
     let proxy = Proxy::start(plane.port()).await?;
     let through = direct.replace(&plane.endpoint(), &format!("https://{}", proxy.address()));
     installation.store_secret(&name, &through)?;
-    settle(installation).await?;
+    settle(size, installation).await?;
     let mut times = Vec::new();
-    for round in 0..CUTS {
+    for round in 0..size.times(CUTS) {
         proxy.set(Mode::Refuse);
         let value = format!("round-{round}");
         installation.apply(&everywhere(&value).to_string())?;
@@ -117,7 +117,7 @@ async fn cuts(installation: &mut Installation, table: &mut Table) -> Result<()> 
 
 async fn restart(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("drover is killed, and everything is changed before it starts again.");
-    settle(installation).await?;
+    settle(size, installation).await?;
     installation.stop_drover(End::Kill).await?;
     let names: Vec<String> = (0..size.clusters.get()).map(cluster_name).collect();
     for name in &names {
@@ -129,15 +129,15 @@ async fn restart(size: Size, installation: &mut Installation, table: &mut Table)
         labelled(installation, name, FIRST).await?;
     }
     table.row("restart after kill: start → every cluster repaired", seconds(started.elapsed()));
-    settle(installation).await?;
+    settle(size, installation).await?;
     table.row("requests of that restart", requests(installation, &from)?);
     Ok(())
 }
 
-async fn failover(installation: &mut Installation, table: &mut Table) -> Result<()> {
+async fn failover(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("The leader is killed while a standby waits.");
     installation.start_drover()?;
-    settle(installation).await?;
+    settle(size, installation).await?;
     let name = cluster_name(0);
     // The drover that was killed is gone from the list, so the leader is the first.
     drover(installation)?.kill().await?;

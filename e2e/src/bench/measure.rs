@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(20);
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Rows of a measurement.
-pub(super) struct Table {
+#[derive(Debug)]
+pub struct Table {
     title: String,
     rows: Vec<(String, String)>,
 }
@@ -32,6 +33,12 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(title: String) -> Self {
         Self { title, rows: Vec::new() }
+    }
+
+    /// What was measured in the row whose first words are these.
+    #[must_use]
+    pub fn value(&self, what: &str) -> Option<&str> {
+        self.rows.iter().find(|(row, _)| row.starts_with(what)).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {

@@ -19,10 +19,10 @@ const IMAGES: usize = 50;
 
 pub(super) async fn run(size: Size) -> Result<Table> {
     let mut table = Table::new(format!("One cluster with {} nodes", size.nodes));
-    let mut installation = installation(1).await?;
+    let mut installation = installation(size, 1).await?;
     let ready = ReadyTimes::of::<Cluster>(installation.management.client());
     import(&installation, &ready, &cluster_name(0)).await?;
-    let empty = settle(&mut installation).await?;
+    let empty = settle(size, &mut installation).await?;
     progress("Nodes are created.");
     let nodes: Api<Node> = Api::all(installation.cluster(&cluster_name(0))?.client());
     let all: Vec<Node> = (0..size.nodes.get()).map(node).collect::<Result<_>>()?;
@@ -34,7 +34,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
             Ok(nodes.create(&PostParams::default(), node).await.map(drop)?)
         })
         .await?;
-    let created = settle(&mut installation).await?;
+    let created = settle(size, &mut installation).await?;
     table.row("memory, before → after they were created", growth(empty.anonymous, created.anonymous));
     table.row("CPU per Node created", format!("{:.2} ms", 1000.0 * per(created.cpu - empty.cpu, size.nodes)));
 
@@ -48,7 +48,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
             async move { Ok(nodes.patch_status(&name, &PatchParams::default(), &patch).await.map(drop)?) }
         })
         .await?;
-    let after = settle(&mut installation).await?;
+    let after = settle(size, &mut installation).await?;
     table.row("CPU per report of a kubelet", format!("{:.2} ms", 1000.0 * per(after.cpu - before.cpu, size.nodes)));
     tokio::time::sleep(size.idle).await;
     let rested = usage(drover(&mut installation)?)?;
@@ -57,7 +57,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     progress("drover starts again.");
     installation.stop_drover(End::Terminate).await?;
     installation.start_drover()?;
-    let restarted = settle(&mut installation).await?;
+    let restarted = settle(size, &mut installation).await?;
     table.row("memory after a restart, and its peak on the way", both(restarted.anonymous, restarted.peak));
     table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));
     Ok(table)

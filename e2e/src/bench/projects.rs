@@ -19,10 +19,10 @@ const AT_ONCE: usize = 16;
 pub(super) async fn run(size: Size) -> Result<Table> {
     let title = format!("{} Projects with {NAMESPACES} namespaces each on one cluster", size.projects);
     let mut table = Table::new(title);
-    let mut installation = installation(1).await?;
+    let mut installation = installation(size, 1).await?;
     let clusters = ReadyTimes::of::<Cluster>(installation.management.client());
     import(&installation, &clusters, &cluster_name(0)).await?;
-    let empty = settle(&mut installation).await?;
+    let empty = settle(size, &mut installation).await?;
 
     progress("Projects are applied.");
     let ready = ReadyTimes::of::<Project>(installation.management.client());
@@ -31,7 +31,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     table.row("applied all, 16 at a time", seconds(applied.elapsed()));
     all_ready(&ready, size.projects.get(), applied).await?;
     table.row("first apply → all Ready", seconds(applied.elapsed()));
-    let converged = settle(&mut installation).await?;
+    let converged = settle(size, &mut installation).await?;
     table.row("requests until then", requests(&installation, &from)?);
     table.row("CPU until then", format!("{:.1} s", converged.cpu - empty.cpu));
     table.row("memory, before → after", format!("{} → {}", mebibytes(empty.anonymous), mebibytes(converged.anonymous)));
@@ -47,7 +47,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     installation.stop_drover(End::Terminate).await?;
     let from = marks(&installation)?;
     installation.start_drover()?;
-    let restarted = settle(&mut installation).await?;
+    let restarted = settle(size, &mut installation).await?;
     table.row("writes of a restart", writes_since(&installation, &from)?.len().to_string());
     table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));
     let memory = format!("{}, {}", mebibytes(restarted.anonymous), mebibytes(restarted.peak));
