@@ -24,6 +24,8 @@ pub(super) enum Step {
     Await(Expected),
     /// The management cluster is lost, and an empty one gets the same files. Nobody can type that.
     Rebuild,
+    /// Drover ends, and one of this installation begins. Nor that.
+    Succeed(&'static str),
 }
 
 type Question = dyn Fn(&Installation) -> Result<bool>;
@@ -37,7 +39,7 @@ pub(super) struct Expected {
 impl Scene {
     /// The lines that a person can type; empty if somebody else has to do it.
     pub(super) fn lines<'scene>(&'scene self) -> Vec<&'scene str> {
-        if self.steps.iter().any(|step| matches!(step, Step::Rebuild)) {
+        if self.steps.iter().any(|step| matches!(step, Step::Rebuild | Step::Succeed(_))) {
             return Vec::new();
         }
         let line = |step: &'scene Step| if let Step::Type(line) = step { Some(line.as_str()) } else { None };
@@ -58,7 +60,9 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
         stage.a_cluster_that_hangs(),
         stage.a_cluster_is_let_go(),
         stage.the_management_cluster_is_lost(),
+        stage.another_installation_takes_over(),
         stage.a_project_goes(),
+        stage.a_project_is_renamed(),
     ])
 }
 
@@ -214,6 +218,36 @@ impl Stage {
         scene(
             "Lose the management cluster, and build it anew from the same files: the namespaces are those of before",
             [Step::Rebuild, is_ready_on("2/2"), self.look()],
+        )
+    }
+
+    fn another_installation_takes_over(&self) -> Scene {
+        let take = r#"{"takeFrom":"demo"}"#;
+        scene(
+            "Start Drover as another installation: it writes nothing to clusters that are the first one's, until it is told to",
+            [
+                Step::Succeed("successor"),
+                reads("cluster", "eu-1", "Accepted", "False/ClaimedByOther"),
+                reads("cluster", "us-1", "Accepted", "False/ClaimedByOther"),
+                self.look(),
+                self.change_cluster("eu-1", "claim", take),
+                self.change_cluster("us-1", "claim", take),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn a_project_is_renamed(&self) -> Scene {
+        scene(
+            "Rename a Project: what the old one lets go, the new one takes over, as both sides allow it",
+            [
+                self.manage("apply --server-side -f examples/demo/project.yaml"),
+                is_ready_on("2/2"),
+                self.manage("-n team-shop delete project shop --timeout=60s"),
+                self.manage("apply --server-side -f examples/demo/renamed.yaml"),
+                reads("project", "store", "Ready", "True/Ready"),
+                Step::Type(format!("{} get namespaces --label-columns=drover.dev/owner-name", self.eu)),
+            ],
         )
     }
 

@@ -29,6 +29,11 @@ pub(super) async fn show(installation: &mut Installation, folder: &Path) -> Resu
                     say(&format!("   → {}", expected.what));
                 }
                 Step::Rebuild => rebuild(installation, folder).await?,
+                Step::Succeed(name) => {
+                    installation.stop_drover(End::Terminate).await?;
+                    name.clone_into(&mut installation.name);
+                    installation.start_drover()?;
+                }
             }
         }
     }
