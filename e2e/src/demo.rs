@@ -4,7 +4,7 @@ mod scenes;
 mod tour;
 
 use std::fs;
-use std::io::{IsTerminal as _, Write};
+use std::io::{ErrorKind, IsTerminal as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,6 +40,18 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     if running(folder) {
         return Err(Error::DemoRuns);
     }
+    let outcome = play(folder, ending).await;
+    if ending == Ending::Keep && outcome.is_ok() {
+        return outcome;
+    }
+    // What is in it points at what has ended.
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => outcome.and(Err(error).on("remove", folder)),
+        _ => outcome,
+    }
+}
+
+async fn play(folder: &Path, ending: Ending) -> Result<()> {
     say("Looking for the programs of the control planes; what is missing is built once, in a few minutes.");
     Tools::from_environment()?.ensure_all(&Program::ALL).await?;
     let started = Instant::now();
@@ -59,10 +71,10 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
             say(&what_to_try(&installation, folder)?);
             leave_running(installation, folder)?;
             say("The demo goes on. `make demo-down` ends it.");
-            return Ok(());
         }
         Ending::Tour => {
-            tour::show(&mut installation, folder).await.inspect_err(|_| say(&installation.drover_log()))?;
+            let folder = std::path::absolute(folder).on("resolve", folder)?;
+            tour::show(&mut installation, &folder).await.inspect_err(|_| say(&installation.drover_log()))?;
             say(&format!("\nThe tour ended after {:.0} s.", started.elapsed().as_secs_f64()));
         }
         Ending::Person => {
@@ -75,7 +87,7 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
             }
         }
     }
-    fs::remove_dir_all(folder).on("remove", folder)
+    Ok(())
 }
 
 /// What people would have in Git.

@@ -26,6 +26,8 @@ async fn clusters_at_rest_are_read_and_not_written() {
     let requests = table.value("requests in").unwrap();
     // Writes are printed in bold.
     assert!(!requests.contains("**"), "{requests}");
+    let leases: usize = table.value("writes to the Lease").unwrap().parse().unwrap();
+    assert!(leases > 0, "requests are seen at all");
     assert!(table.value("leader killed").is_some(), "the last row is there");
 }
 

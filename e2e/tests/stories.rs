@@ -146,7 +146,13 @@ async fn what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_fir
     elder["spec"]["suspend"] = false.into();
     installation.apply(&elder.to_string()).unwrap();
     converged(&installation, "zebra").await;
+    // A change of its own makes it look again at once.
+    let mut younger = project("ant", &["team-web"]);
+    younger["spec"]["displayName"] = "Ant".into();
+    installation.apply(&younger.to_string()).unwrap();
     reads(&installation, "project", "ant", "Ready", "False/NamespaceTaken").await;
+    let message = get(&installation, "project", "ant").unwrap()["status"]["problems"][0]["message"].to_string();
+    assert!(message.contains("held by Project team/zebra"), "{message}");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use drover_crds::{Cluster, names::DROVER_NAMESPACE};
 use drover_fleet::claim;
-use drover_runtime::{ClusterName, Link, Site, operator::field_manager, request::request, write::let_go};
+use drover_runtime::{
+    Classify as _, ClusterName, Link, Site, operator::field_manager, request::request, write::let_go,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
@@ -23,10 +25,16 @@ pub(crate) async fn act(
         return Err(ClusterError::Away);
     };
     match action {
-        Action::Free(found) => {
-            let Abandoned { live, holder } = *found;
-            let by = field_manager::<ClusterOperator>();
-            Ok(let_go::<Namespace>(cache.client(), &live, &holder, by).await?)
+        Action::Free(all) => {
+            let mut outcome = Ok(());
+            for Abandoned { live, holder } in all {
+                let by = field_manager::<ClusterOperator>();
+                match let_go::<Namespace>(cache.client(), &live, &holder, by).await {
+                    Err(error) if !error.class().is_about_one_thing() => return Err(error.into()),
+                    answer => outcome = outcome.and(answer),
+                }
+            }
+            Ok(outcome?)
         }
         Action::ReleaseClaim => {
             claim::release(&cache.client(), installation, name.as_str()).await?;

@@ -2,7 +2,7 @@
 //!
 //! It is decided at the management cluster, so that a cluster that is away is decided on as well.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
 use drover_fleet::hop::{ANOTHERS, IDENTITY_MISMATCH};
@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// One change at a cluster that is let go.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Action {
-    /// Lets a namespace go whose Project does not exist.
-    Free(Box<Abandoned>),
+    /// Lets these namespaces go, whose Projects do not exist. One that refuses holds up no other.
+    Free(Vec<Abandoned>),
     /// Gives the cluster back.
     ReleaseClaim,
     /// Deletes Drover's namespace there.
@@ -28,6 +28,19 @@ pub enum Action {
         /// The one that was seen.
         uid: String,
     },
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Free(all) => {
+                let names: Vec<_> = all.iter().filter_map(|found| found.live.name.as_deref()).collect();
+                write!(formatter, "free Namespaces {}", names.join(", "))
+            }
+            Self::ReleaseClaim => formatter.write_str("release the claim"),
+            Self::DeleteNamespace { .. } => formatter.write_str("delete Namespace drover-system"),
+        }
+    }
 }
 
 /// How far the deletion is.
@@ -46,6 +59,9 @@ const POLL: Duration = Duration::from_secs(2);
 /// For so long after the deadline what fails is tried again, and after a start before anything is given up: a Drover that was
 /// away until after the deadline has not tried yet.
 const GRACE: Duration = Duration::from_mins(1);
+
+/// Whose the cluster is, and whether it is suspended, is asked again after so many.
+const FREED_AT_A_TIME: usize = 20;
 
 const UNREACHED: &str = "without being reached";
 const UNDONE: &str = "although it answers";
@@ -102,17 +118,16 @@ fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
 }
 
 /// What is left to do at a cluster that answers: the claim goes before Drover's namespace, which may take the credential
-/// along. Until then others keep off.
+/// along. Before that others keep off, so what nobody else lets go is let go first; what refuses is left at the deadline.
 fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     let removes = cluster.spec.deletion_policy == DeletionPolicy::Delete;
     if there.holder == Holder::Other {
         return released("another one holds the cluster");
     }
-    if removes && !there.abandoned.is_empty() && !clock.is_hopeless {
-        let what = namespaces(there.abandoned.len());
-        let actions = there.abandoned.iter().map(|found| Action::Free(Box::new(found.clone()))).collect();
-        let message = format!("{what} of Projects that do not exist any more are being let go");
-        return ("ReleasingNamespaces", message, actions, Next::At(clock.soon));
+    if removes && there.holder == Holder::Us && !there.abandoned.is_empty() && !clock.is_over {
+        let message = format!("{} of Projects that do not exist are being let go", namespaces(there.abandoned.len()));
+        let some = there.abandoned.iter().take(FREED_AT_A_TIME).cloned().collect();
+        return ("ReleasingNamespaces", message, vec![Action::Free(some)], Next::At(clock.soon));
     }
     if removes && there.owned > 0 && !clock.is_over {
         return clock.wait("WaitingForParts", &format!("still has {} that Drover manages", namespaces(there.owned)));

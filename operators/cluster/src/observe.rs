@@ -123,7 +123,8 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
 }
 
 /// A list of Projects that is not followed at the moment tells nothing.
-fn abandoned(projects: &View<Project>, live: ObjectMeta) -> Option<Abandoned> {
+fn abandoned(projects: &View<Project>, mut live: ObjectMeta) -> Option<Abandoned> {
+    live.managed_fields = None;
     let holder = Owner::recorded(&live, &Project::kind(&()))?;
     let is_gone = projects.health() == Health::Live && matches!(projects.lookup(&holder), Lookup::Absent);
     is_gone.then_some(Abandoned { live, holder })

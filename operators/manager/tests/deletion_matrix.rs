@@ -316,9 +316,11 @@ impl Run {
         for action in plan.actions {
             self.request()?;
             match action {
-                ClusterAction::Free(found) => {
-                    let namespace = self.namespaces.get_mut(found.live.name.as_deref().unwrap()).unwrap();
-                    namespace.metadata.labels = None;
+                ClusterAction::Free(all) => {
+                    for found in all {
+                        let namespace = self.namespaces.get_mut(found.live.name.as_deref().unwrap()).unwrap();
+                        namespace.metadata.labels = None;
+                    }
                 }
                 ClusterAction::ReleaseClaim => self.claim = false,
                 ClusterAction::DeleteNamespace { .. } => self.drover_namespace = false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, Project, Tenant};
 use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, cache::Lookup, place::leaving};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 /// The tenant entries of `cluster` that let the management namespace `namespace` with these labels in.
@@ -32,24 +32,27 @@ pub fn tenancies<'a>(
 #[must_use]
 pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
     let deleting = project.metadata.deletion_timestamp.is_some();
-    let is_target = |name: &ClusterName, view: &ClusterView| {
-        let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
-        let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-        let usual = (selected && (named || lets_in(project, view, fleet)))
-            || (deleting && !matches!(view.link, Link::Disconnected(_)));
-        match leaving(&view.object) {
-            None => usual,
-            Some(DeletionPolicy::Orphan) => false,
-            Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
-        }
-    };
-    let targets = fleet.iter().filter(|(name, view)| is_target(name, view)).map(|(name, _)| name);
+    let targets = fleet.iter().filter(|(name, view)| is_target(project, name, view, fleet)).map(|(name, _)| name);
     let named = |name: &&ClusterName| match &project.spec.clusters {
         ClusterSelection::Names(names) => names.iter().any(|wanted| wanted == name.as_str()),
         ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
     };
     let unread = fleet.unread().filter(|name| deleting || named(name));
     targets.chain(unread).cloned().map(Place::Cluster).collect()
+}
+
+/// Whether [`places`] has this cluster.
+fn is_target(project: &Project, name: &ClusterName, view: &ClusterView, fleet: &FleetView) -> bool {
+    let deleting = project.metadata.deletion_timestamp.is_some();
+    let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
+    let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
+    let usual = (selected && (named || lets_in(project, view, fleet)))
+        || (deleting && !matches!(view.link, Link::Disconnected(_)));
+    match leaving(&view.object) {
+        None => usual,
+        Some(DeletionPolicy::Orphan) => false,
+        Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
+    }
 }
 
 /// How many clusters `project` selects, without naming them, that do not let it in. They are no targets, only counted.
@@ -93,14 +96,15 @@ pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetVi
     }
 }
 
-/// Whether `other` comes first where both want a namespace that nobody has: the older Project does, then by name.
+/// Whether `other` comes first where both want a namespace that nobody has: the older Project does, then by name. What has
+/// no date yet is the youngest.
 #[must_use]
 pub fn goes_before(other: &Project, project: &Project) -> bool {
-    let age = |project: &Project| {
-        // What has no date yet is younger than everything.
-        let created = project.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-        (created, project.metadata.namespace.clone(), project.metadata.name.clone())
-    };
+    fn age(project: &Project) -> (bool, Option<&Time>, Option<&String>, Option<&String>) {
+        let meta = &project.metadata;
+        let created = meta.creation_timestamp.as_ref();
+        (created.is_none(), created, meta.namespace.as_ref(), meta.name.as_ref())
+    }
     age(other) < age(project)
 }
 
@@ -108,12 +112,14 @@ pub fn goes_before(other: &Project, project: &Project) -> bool {
 #[must_use]
 pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -> bool {
     let lists = project.spec.namespaces.iter().any(|wanted| wanted.name == name);
-    if !lists || project.metadata.deletion_timestamp.is_some() || !places(project, fleet).contains(place) {
+    if !lists || project.metadata.deletion_timestamp.is_some() {
         return false;
     }
     let Place::Cluster(cluster) = place else { return false };
     let allows = |tenant: &&Tenant| tenant.allows_namespace(name);
-    fleet.get(cluster).is_some_and(|view| tenancies_of(project, view, fleet).iter().any(allows))
+    fleet.get(cluster).is_some_and(|view| {
+        is_target(project, cluster, view, fleet) && tenancies_of(project, view, fleet).iter().any(allows)
+    })
 }
 
 #[cfg(test)]
@@ -121,7 +127,7 @@ mod tests {
     use std::sync::Arc;
 
     use drover_runtime::{Cache, Class, Failure, cache::Undecodable};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
     use kube::Client;
     use serde_json::json;
 

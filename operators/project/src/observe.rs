@@ -82,8 +82,7 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
-        let unknown_names = unknown.iter().map(|name| name.as_str()).collect();
-        let elders = projects.filter(|other| goes_before(other, project) && lists_any(other, &unknown_names));
+        let elders = elders(projects, project, &unknown);
         let look_up = |name: &String| {
             let (name, elders) = (name.clone(), &elders);
             async move { look_up(projects, elders, project, site, &name).await.map(|seen| (name, seen)) }
@@ -138,8 +137,14 @@ async fn look_up(
     })
 }
 
-fn lists_any(project: &Project, names: &BTreeSet<&str>) -> bool {
-    project.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()))
+/// The Projects that list any of these names, too, and come first.
+fn elders(projects: &View<Project>, project: &Project, names: &[&String]) -> Vec<Arc<Project>> {
+    if names.is_empty() {
+        return Vec::new(); // At rest nobody searches through all Projects.
+    }
+    let names: BTreeSet<&str> = names.iter().map(|name| name.as_str()).collect();
+    let lists_any = |other: &Project| other.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()));
+    projects.filter(|other| lists_any(other) && goes_before(other, project))
 }
 
 /// A list that is not followed at the moment tells nothing.

@@ -335,7 +335,9 @@ fn fought_over(name: &str, reverted: &[String]) -> String {
 }
 
 fn terminating(name: &str) -> String {
-    format!("namespace {name} is being deleted; it is created again once it is gone")
+    format!(
+        "namespace {name} is being deleted; once it is gone it is created again, for the oldest Project that wants it"
+    )
 }
 
 fn going_away(world: &World, name: &str) -> String {

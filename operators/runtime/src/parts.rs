@@ -200,7 +200,7 @@ impl Tally {
                 "no cluster is selected; check spec.clusters and the labels of the Clusters".to_owned()
             } else {
                 format!(
-                    "none of the selected clusters, {}, lets this namespace in; their owners decide that in spec.tenants of the Clusters",
+                    "none of the selected clusters, {}, lets this namespace in; their owners decide that in spec.tenants of the Clusters, and nothing comes in from Drover's own namespace",
                     self.without_consent
                 )
             };

@@ -52,7 +52,7 @@ fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> Str
     let Plan { part, actions, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
     let Part::Leaving(leave) = part else { panic!("{part:?}") };
     let actions = actions.iter().map(|action| match action {
-        Action::Free(found) => format!(" free {}", found.live.name.clone().unwrap_or_default()),
+        Action::Free(all) => format!(" free {}", all.len()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
     });
@@ -91,14 +91,27 @@ fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
     let with =
         |holder, owned| Reach::Connected(There { abandoned: vec![abandoned()], ..as_found(holder, owned, None) });
     for (reach, second, expected) in [
-        (with(Holder::Us, 0), 1, "ReleasingNamespaces free team-old +2"),
-        (with(Holder::Us, 3), 1, "ReleasingNamespaces free team-old +2"),
-        (with(Holder::Us, 0), 600, "ReleasingNamespaces free team-old +2"),
-        (with(Holder::Us, 0), 660, "LetGo Released"),
+        (with(Holder::Us, 0), 1, "ReleasingNamespaces free 1 +2"),
+        (with(Holder::Us, 3), 1, "ReleasingNamespaces free 1 +2"),
+        // What refuses does not keep the claim.
+        (with(Holder::Us, 0), 600, "ReleasingClaim release +2"),
         (with(Holder::Other, 0), 1, "Released Released"),
+        // Whose it is nobody knows, so it is not written to.
+        (with(Holder::Nobody, 0), 1, "Released Released"),
     ] {
         assert_eq!(told(&delete, &reach, second, LONG), expected, "{reach:?} {second}");
     }
+}
+
+#[test]
+fn a_few_namespaces_are_let_go_at_a_time_and_named_in_the_log() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let there = There { abandoned: vec![abandoned(); 50], ..as_found(Holder::Us, 0, None) };
+    let world = Leaving { running: LONG, reach: Reach::Connected(there) };
+    let Plan { part, actions, .. } = plan(&delete, &world, at(1));
+    let Part::Leaving(leave) = part else { panic!("{part:?}") };
+    assert!(leave.message.starts_with("50 namespaces"), "{}", leave.message);
+    assert_eq!(format!("{actions:?}").matches("team-old").count(), 20, "{actions:?}");
 }
 
 #[test]
@@ -206,9 +219,9 @@ impl ModelWorld<ClusterOperator> for Model {
     fn apply(&mut self, _: &Cluster, action: Action, requests: &mut Requests) -> Result<(), Stop<ClusterError>> {
         requests.send()?;
         match action {
-            Action::Free(found) => {
+            Action::Free(all) => {
                 assert_eq!(self.there.holder, Holder::Us, "what is ours is written to while it is claimed");
-                self.there.abandoned.retain(|there| *there != *found);
+                self.there.abandoned.retain(|there| !all.contains(there));
             }
             Action::ReleaseClaim => self.there.holder = Holder::Nobody,
             Action::DeleteNamespace { uid } => {
