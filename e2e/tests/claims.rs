@@ -118,6 +118,11 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
     assert!(downstream_namespace(&first, "eu", "team-old").unwrap().is_none());
     assert!(downstream_namespace(&first, "eu", "team-new").unwrap().is_some());
 
+    // What the former holder deletes does not wait for what is not its own any more.
+    first.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=30s"]).unwrap();
+    first.apply(&project("shop", &["team-web", "team-old"]).to_string()).unwrap();
+    assert_eq!(changes(plane, mark, DROVER_USER), Vec::<String>::new(), "the former holder");
+
     // Each wish is fulfilled once: two that name each other do not fight. The last one who changed a spec has it.
     let mut back = cluster("eu");
     back["spec"]["claim"] = json!({"takeFrom": uid});

@@ -5,8 +5,8 @@
 use std::{fmt, time::Duration};
 
 use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
-use drover_fleet::hop::{ANOTHERS, IDENTITY_MISMATCH};
-use drover_runtime::{Next, Standing, operator::Plan};
+use drover_fleet::hop::IDENTITY_MISMATCH;
+use drover_runtime::{Next, Standing, operator::Plan, place::ANOTHERS};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 

@@ -7,10 +7,11 @@ use drover_crds::{
         NODES_HEALTHY,
     },
 };
-use drover_fleet::hop::{ANOTHERS, IDENTITY_MISMATCH};
+use drover_fleet::hop::IDENTITY_MISMATCH;
 use drover_runtime::{
     Class, Failure, Parts, Standing,
     parts::{PartEntry, Readiness},
+    place::ANOTHERS,
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

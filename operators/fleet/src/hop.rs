@@ -2,17 +2,16 @@
 
 use std::{error::Error, io};
 
-use drover_runtime::{Class, Classify};
+use drover_runtime::{
+    Class, Classify,
+    place::{CLAIMED_BY_OTHER, DUPLICATE_OF},
+};
 
 use crate::{
     dial::{HandshakeTimeout, ProxyFailed},
     line::TooLarge,
 };
 
-/// The reasons with which a cluster answers that is another one's to write to.
-pub const ANOTHERS: [&str; 2] = [DUPLICATE_OF, CLAIMED_BY_OTHER];
-const DUPLICATE_OF: &str = "DuplicateOf";
-const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
 /// The reason with which another cluster answers than the one that was imported.
 pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
 

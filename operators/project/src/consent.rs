@@ -23,7 +23,7 @@ pub fn tenancies<'a>(
 ///
 /// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
 /// without consent is no target. While the Project is being deleted, every cluster that is not known to be away is looked at
-/// as well, since one that left the selection may still hold something.
+/// as well, since one that left the selection may still hold something. One that is somebody else's by now is not waited for.
 ///
 /// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
 ///
@@ -46,7 +46,7 @@ fn is_target(project: &Project, name: &ClusterName, view: &ClusterView, fleet: &
     let deleting = project.metadata.deletion_timestamp.is_some();
     let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
     let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-    let usual = (selected && (named || lets_in(project, view, fleet)))
+    let usual = (selected && (named || lets_in(project, view, fleet)) && !(deleting && view.link.is_anothers()))
         || (deleting && !matches!(view.link, Link::Disconnected(_)));
     match leaving(&view.object) {
         None => usual,
@@ -210,7 +210,11 @@ mod tests {
     }
 
     fn away() -> Link {
-        Link::Disconnected(Failure { class: Class::Unreachable, reason: "DialFailed", message: "refused".into() })
+        disconnected("DialFailed")
+    }
+
+    fn disconnected(reason: &'static str) -> Link {
+        Link::Disconnected(Failure { class: Class::Unreachable, reason, message: "refused".into() })
     }
 
     /// A fleet of one Cluster that is being deleted and is open to team-a.
@@ -253,6 +257,28 @@ mod tests {
             (other(), Link::Connecting, true),
         ] {
             assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
+        }
+    }
+
+    #[test]
+    fn a_deletion_does_not_wait_for_a_cluster_that_is_somebody_elses() {
+        let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let fleet = |reason| {
+            let (object, link) = (Arc::new(cluster("eu", &to_team_a)), disconnected(reason));
+            let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
+            FleetView::new(views, BTreeMap::new(), true)
+        };
+        for (reason, waits) in [
+            ("ClaimedByOther", false),
+            ("DuplicateOf", false),
+            ("DialFailed", true),
+            // The right one may be back tomorrow.
+            ("IdentityMismatch", true),
+        ] {
+            for selection in [json!({"all": {}}), json!({"names": ["eu"]})] {
+                assert_eq!(places(&deleted(project(&selection)), &fleet(reason)).len(), usize::from(waits), "{reason}");
+                assert_eq!(places(&project(&selection), &fleet(reason)).len(), 1, "it is told while the Project lives");
+            }
         }
     }
 

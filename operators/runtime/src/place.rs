@@ -78,7 +78,20 @@ pub enum Link {
     Disconnected(Failure),
 }
 
+/// Two Clusters name the same cluster, and the other one has it.
+pub const DUPLICATE_OF: &str = "DuplicateOf";
+/// Another installation of Drover has it.
+pub const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
+/// Why a cluster that answers is not ours to work on.
+pub const ANOTHERS: [&str; 2] = [DUPLICATE_OF, CLAIMED_BY_OTHER];
+
 impl Link {
+    /// Whether the cluster is known to be somebody else's.
+    #[must_use]
+    pub fn is_anothers(&self) -> bool {
+        matches!(self, Self::Disconnected(failure) if ANOTHERS.contains(&failure.reason))
+    }
+
     /// Whether both say the same to a reader: a new connection to the same cluster is a change.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
@@ -137,8 +150,8 @@ pub struct FleetChange {
     /// Whether the answer to "which clusters does this object select" may have changed for every object. A Cluster that is
     /// being deleted is let go of only while it can be reached.
     pub choice: bool,
-    /// Whether a cluster can be reached that could not, or the other way round: an object that is being deleted may be let go
-    /// of at other places than before.
+    /// Whether a cluster can be reached that could not, or the other way round, or whether it fails otherwise: an object that
+    /// is being deleted may be let go of at other places than before.
     pub reach: bool,
     /// Namespaces of the management cluster that came, went or changed their labels: it may have changed for what is there.
     pub namespaces: Vec<String>,
@@ -238,7 +251,7 @@ impl FleetView {
                 continue;
             };
             let turned = mem::discriminant(&old.link) != mem::discriminant(&new.link);
-            change.reach |= turned;
+            change.reach |= !old.link.same(&new.link);
             change.choice |= !old.same_choice(new) || (turned && leaving(&new.object).is_some());
             if old.reports != new.reports || !old.link.same(&new.link) {
                 change.links.push(name.clone());
@@ -299,6 +312,13 @@ mod tests {
             Link::Disconnected(Failure { class: Class::Unreachable, reason: "Dial", message: "refused".into() });
         let away = fleet(&[("eu", back.clone())], &[("a", "x"), ("b", "x")]);
         assert!(before.change(&away).reach && !before.change(&away).choice && !away.change(&away).reach);
+        let mut taken = back.clone();
+        taken.link = Link::Disconnected(Failure {
+            class: Class::Unreachable,
+            reason: CLAIMED_BY_OTHER,
+            message: "taken".into(),
+        });
+        assert!(away.change(&fleet(&[("eu", taken)], &[("a", "x"), ("b", "x")])).reach);
 
         let going = |mut view: ClusterView| {
             Arc::make_mut(&mut view.object).metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
