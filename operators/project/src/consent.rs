@@ -1,6 +1,9 @@
 //! Whether the owner of a cluster lets a Project in. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, Project, Tenant};
 use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, cache::Lookup, place::leaving};
@@ -96,16 +99,16 @@ pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetVi
     }
 }
 
-/// Whether `other` comes first where both want a namespace that nobody has: the older Project does, then by name. What has
-/// no date yet is the youngest.
+/// Who comes first where both want a namespace that nobody has: the older Project does, then by name. What has no date yet
+/// is the youngest.
 #[must_use]
-pub fn goes_before(other: &Project, project: &Project) -> bool {
+pub fn by_age(one: &Project, other: &Project) -> Ordering {
     fn age(project: &Project) -> (bool, Option<&Time>, Option<&String>, Option<&String>) {
         let meta = &project.metadata;
         let created = meta.creation_timestamp.as_ref();
         (created.is_none(), created, meta.namespace.as_ref(), meta.name.as_ref())
     }
-    age(other) < age(project)
+    age(one).cmp(&age(other))
 }
 
 /// Whether `project` would create the namespace of this name at `place` if there was no other Project.
@@ -295,8 +298,9 @@ mod tests {
             (aged("a", Some(2)), aged("z", Some(2))),
             (aged("z", Some(2)), aged("a", None)),
         ] {
-            assert!(goes_before(&first, &second) && !goes_before(&second, &first), "{first:?} {second:?}");
-            assert!(!goes_before(&first, &first));
+            assert_eq!(by_age(&first, &second), Ordering::Less, "{first:?} {second:?}");
+            assert_eq!(by_age(&second, &first), Ordering::Greater, "{first:?} {second:?}");
+            assert_eq!(by_age(&first, &first), Ordering::Equal);
         }
     }
 

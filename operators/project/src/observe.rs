@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     ProjectOperator,
-    consent::{claims, goes_before, has_left},
+    consent::{by_age, claims, has_left},
     error::ProjectError,
 };
 
@@ -137,14 +137,17 @@ async fn look_up(
     })
 }
 
-/// The Projects that list any of these names, too, and come first.
+/// The Projects that list any of these names, too, and come first; the oldest is the first, so that it is always the same one
+/// that is named.
 fn elders(projects: &View<Project>, project: &Project, names: &[&String]) -> Vec<Arc<Project>> {
     if names.is_empty() {
         return Vec::new(); // At rest nobody searches through all Projects.
     }
     let names: BTreeSet<&str> = names.iter().map(|name| name.as_str()).collect();
     let lists_any = |other: &Project| other.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()));
-    projects.filter(|other| lists_any(other) && goes_before(other, project))
+    let mut elders = projects.filter(|other| lists_any(other) && by_age(other, project).is_lt());
+    elders.sort_by(|one, other| by_age(one, other));
+    elders
 }
 
 /// A list that is not followed at the moment tells nothing.
