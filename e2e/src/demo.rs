@@ -4,7 +4,7 @@ mod scenes;
 mod tour;
 
 use std::fs;
-use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::io::{IsTerminal as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,18 +40,6 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     if running(folder) {
         return Err(Error::DemoRuns);
     }
-    let outcome = play(folder, ending).await;
-    if ending == Ending::Keep && outcome.is_ok() {
-        return outcome;
-    }
-    // What is in it points at what has ended.
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => outcome.and(Err(error).on("remove", folder)),
-        _ => outcome,
-    }
-}
-
-async fn play(folder: &Path, ending: Ending) -> Result<()> {
     say("Looking for the programs of the control planes; what is missing is built once, in a few minutes.");
     Tools::from_environment()?.ensure_all(&Program::ALL).await?;
     let started = Instant::now();
@@ -66,26 +54,35 @@ async fn play(folder: &Path, ending: Ending) -> Result<()> {
     show_until_ready(&installation).await?;
     say(&format!("\nEverything was Ready {:.0} s after the start.\n", started.elapsed().as_secs_f64()));
     link_files(&installation, folder)?;
-    match ending {
+    let outcome = match ending {
         Ending::Keep => {
             say(&what_to_try(&installation, folder)?);
             leave_running(installation, folder)?;
             say("The demo goes on. `make demo-down` ends it.");
+            return Ok(());
         }
-        Ending::Tour => {
-            let folder = std::path::absolute(folder).on("resolve", folder)?;
-            tour::show(&mut installation, &folder).await.inspect_err(|_| say(&installation.drover_log()))?;
-            say(&format!("\nThe tour ended after {:.0} s.", started.elapsed().as_secs_f64()));
-        }
-        Ending::Person => {
-            say(&what_to_try(&installation, folder)?);
-            if std::io::stdin().is_terminal() {
-                say(
-                    "Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running, DEMO=tour shows all that.",
-                );
-                wait_for_person().await;
-            }
-        }
+        Ending::Tour => tour(installation, folder, started).await,
+        Ending::Person => let_try(&installation, folder).await,
+    };
+    // What we put there points at what has ended.
+    let removed = fs::remove_dir_all(folder).on("remove", folder);
+    outcome.and(removed)
+}
+
+async fn tour(mut installation: Installation, folder: &Path, started: Instant) -> Result<()> {
+    let folder = std::path::absolute(folder).on("resolve", folder)?;
+    tour::show(&mut installation, &folder).await.inspect_err(|_| say(&installation.drover_log()))?;
+    say(&format!("\nThe tour ended after {:.0} s.", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+async fn let_try(installation: &Installation, folder: &Path) -> Result<()> {
+    say(&what_to_try(installation, folder)?);
+    if std::io::stdin().is_terminal() {
+        say(
+            "Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running, DEMO=tour shows all that.",
+        );
+        wait_for_person().await;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use drover_e2e::control_plane::Component;
-use drover_e2e::installation::{Installation, eventually, example, kubectl_on};
+use drover_e2e::installation::{Installation, apply_to, eventually, example, kubectl_on};
 use serde_json::{Value, json};
 
 const OWNER: &str = "/metadata/labels/drover.dev~1owner-name";
@@ -54,6 +54,33 @@ fn connections(installation: &mut Installation) -> usize {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let open = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     open.filter(|target| to_port.iter().any(|socket| target.as_os_str() == socket.as_str())).count()
+}
+
+/// Nobody can change this namespace of the cluster any more.
+async fn lock(installation: &Installation, name: &str) {
+    let eu = installation.cluster("eu").unwrap();
+    let api = "admissionregistration.k8s.io/v1";
+    let policy = json!({
+        "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "locked"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["namespaces"],
+            }]},
+            "validations": [{"expression": format!("object.metadata.name != '{name}'")}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "locked"},
+        "spec": {"policyName": "locked", "validationActions": ["Deny"]},
+    });
+    for object in [policy, binding] {
+        apply_to(eu, &object.to_string()).unwrap();
+    }
+    eventually("the namespace is locked", SOON, async || {
+        Ok(kubectl_on(eu, &["annotate", "namespace", name, "--overwrite", "try=again"]).is_err().then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 async fn is_gone(installation: &Installation, kind: &str, name: &str) {
@@ -138,7 +165,9 @@ async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no
 
 #[tokio::test]
 async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more() {
-    let Some(installation) = with_shop("a Project that is no more").await else { return };
+    let Some(installation) = story("a Project that is no more", &["eu"]).await else { return };
+    installation.apply(&project("shop", &["team-locked", "team-web"]).to_string()).unwrap();
+    converged(&installation, "shop").await;
     // As a management cluster that was rebuilt without the Project would have it.
     change(&installation, &json!({"suspend": true}));
     reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
@@ -146,12 +175,15 @@ async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_
     let unfinished = r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#;
     let arguments = ["patch", "project", "shop", "--namespace=team", "--type=json", "--patch", unfinished];
     installation.kubectl(&arguments).unwrap();
-    change(&installation, &json!({"deletionPolicy": "Delete"}));
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "20s"}));
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let before = web(&installation);
     assert_eq!(before.pointer(OWNER), Some(&json!("shop")));
+    lock(&installation, "team-locked").await;
 
-    delete(&installation, &["--timeout=40s"]);
+    delete(&installation, &["--timeout=60s"]);
+    let locked = downstream_namespace(&installation, "eu", "team-locked").unwrap().unwrap();
+    assert_eq!(locked.pointer(OWNER), Some(&json!("shop")), "what refuses stays as it is, and holds up nothing");
     let after = web(&installation);
     assert_eq!((after.pointer(OWNER), &after["metadata"]["uid"]), (None, &before["metadata"]["uid"]), "{after:#}");
     assert!(!has_claim(&installation));

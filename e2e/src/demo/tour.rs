@@ -13,7 +13,7 @@ use crate::installation::{End, Installation, eventually, finished, kubectl_on, r
 /// A cluster that hangs is given up after three probes, which is the longest that anything takes.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// UIDs of the namespaces of a cluster, by their names.
+/// UIDs of the namespaces that Projects hold, by cluster.
 type Identities = BTreeMap<&'static str, String>;
 
 /// Shows everything. What does not come in time is an error that says what it was.

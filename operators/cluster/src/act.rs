@@ -26,6 +26,7 @@ pub(crate) async fn act(
     };
     match action {
         Action::Free(all) => {
+            // Not one action each: the shell looks again at what was refused after minutes, and here the deadline runs.
             let mut outcome = Ok(());
             for Abandoned { live, holder } in all {
                 let by = field_manager::<ClusterOperator>();

@@ -8,9 +8,7 @@ use drover_crds::{
 };
 use drover_fleet::claim;
 use drover_runtime::{
-    ApiError, ClusterName, Failure, Link, ObjectKey, Owner, Site, View,
-    cache::{Health, Lookup},
-    request::request,
+    ApiError, ClusterName, Failure, Link, ObjectKey, Owner, Site, View, cache::Lookup, request::request,
 };
 use k8s_openapi::{
     api::{coordination::v1::Lease, core::v1::Namespace},
@@ -122,11 +120,10 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
     Ok(There { holder, owned, abandoned, namespace, hosts_drover })
 }
 
-/// A list of Projects that is not followed at the moment tells nothing.
 fn abandoned(projects: &View<Project>, mut live: ObjectMeta) -> Option<Abandoned> {
     live.managed_fields = None;
     let holder = Owner::recorded(&live, &Project::kind(&()))?;
-    let is_gone = projects.health() == Health::Live && matches!(projects.lookup(&holder), Lookup::Absent);
+    let is_gone = matches!(projects.lookup_live(&holder), Some(Lookup::Absent));
     is_gone.then_some(Abandoned { live, holder })
 }
 

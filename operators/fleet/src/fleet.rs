@@ -64,8 +64,8 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from Secrets in `namespace`, Drover's own, only. `needs` is
-    /// what a credential must allow in a cluster.
+    /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from
+    /// Secrets in `namespace`, Drover's own, only. `needs` is what a credential must allow in a cluster.
     #[must_use]
     pub fn new(management: &Cache, local: Management, namespace: &str, installation: &str, needs: Needs) -> Self {
         Self(Arc::new(Inner {

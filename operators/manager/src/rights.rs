@@ -88,7 +88,9 @@ mod tests {
         let (cluster, project) = (Rules::of(&[OperatorName::Cluster]), Rules::of(&[OperatorName::Project]));
         let (verb, resource) = ("patch", "projects/status");
         assert!(may(&project.management, verb, resource) && !may(&cluster.management, verb, resource));
-        assert!(may(&project.downstream, "delete", "namespaces") && !may(&cluster.downstream, "delete", "namespaces"));
+        for verb in ["delete", "get", "watch"] {
+            assert!(may(&project.downstream, verb, "namespaces") && !may(&cluster.downstream, verb, "namespaces"));
+        }
         assert!(may(&cluster.downstream, "list", "nodes") && !may(&project.downstream, "list", "nodes"));
         assert!(may(&cluster.own_namespace, "update", "leases") && may(&project.own_namespace, "update", "leases"));
     }

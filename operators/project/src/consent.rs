@@ -1,4 +1,4 @@
-//! Whether the owner of a cluster lets a Project in. Pure.
+//! Whether the owner of a cluster lets a Project in, and which of two Projects comes first there. Pure.
 
 use std::{
     cmp::Ordering,

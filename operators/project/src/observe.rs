@@ -6,9 +6,7 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project, names::ANNOTATION_OWNER_UID};
-use drover_runtime::{
-    Cache, ObjectKey, Owner, Site, View, cache::Health, operator::owner_of, place::leaving, request::request,
-};
+use drover_runtime::{Cache, ObjectKey, Owner, Site, View, operator::owner_of, place::leaving, request::request};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
@@ -150,8 +148,6 @@ fn elders(projects: &View<Project>, project: &Project, names: &[&String]) -> Vec
     elders
 }
 
-/// A list that is not followed at the moment tells nothing.
 fn is_gone(projects: &View<Project>, holder: &ObjectKey, site: &Site) -> bool {
-    let known = (projects.health() == Health::Live).then(|| projects.lookup(holder));
-    has_left(known.as_ref(), &site.place, &site.fleet)
+    has_left(projects.lookup_live(holder).as_ref(), &site.place, &site.fleet)
 }

@@ -158,6 +158,12 @@ impl<K: Kept> View<K> {
         self.0.read().get(key).and_then(Entry::clone_good)
     }
 
+    /// What is known of this key for certain: nothing while the view is not followed.
+    #[must_use]
+    pub fn lookup_live(&self, key: &ObjectKey) -> Option<Lookup<K>> {
+        (self.health() == Health::Live).then(|| self.lookup(key))
+    }
+
     /// What is known of this key.
     #[must_use]
     pub fn lookup(&self, key: &ObjectKey) -> Lookup<K> {
