@@ -88,7 +88,7 @@ mod tests {
         let (cluster, project) = (Rules::of(&[OperatorName::Cluster]), Rules::of(&[OperatorName::Project]));
         let (verb, resource) = ("patch", "projects/status");
         assert!(may(&project.management, verb, resource) && !may(&cluster.management, verb, resource));
-        for verb in ["delete", "get", "watch"] {
+        for verb in ["delete", "watch"] {
             assert!(may(&project.downstream, verb, "namespaces") && !may(&cluster.downstream, verb, "namespaces"));
         }
         assert!(may(&cluster.downstream, "list", "nodes") && !may(&project.downstream, "list", "nodes"));
