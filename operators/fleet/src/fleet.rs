@@ -7,7 +7,10 @@ use std::{
 };
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View, cache::Lookup};
+use drover_runtime::{
+    Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View,
+    cache::{Lookup, WatchTimeout},
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
 use tokio::{
@@ -35,6 +38,7 @@ struct Inner {
     namespace: String,
     installation: Arc<str>,
     needs: Arc<Needs>,
+    watch_timeout: WatchTimeout,
     namespaces: View<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
     dial_slots: Arc<Semaphore>,
@@ -65,7 +69,8 @@ impl fmt::Debug for Fleet {
 
 impl Fleet {
     /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from
-    /// Secrets in `namespace`, Drover's own, only. `needs` is what a credential must allow in a cluster.
+    /// Secrets in `namespace`, Drover's own, only. `needs` is what a credential must allow in a cluster. Clusters are watched
+    /// with the limit that `management` has.
     #[must_use]
     pub fn new(management: &Cache, local: Management, namespace: &str, installation: &str, needs: Needs) -> Self {
         Self(Arc::new(Inner {
@@ -75,6 +80,7 @@ impl Fleet {
             namespace: namespace.to_owned(),
             installation: installation.into(),
             needs: Arc::new(needs),
+            watch_timeout: management.watch_timeout(),
             local,
             members: Mutex::default(),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
@@ -168,7 +174,7 @@ impl Fleet {
         let (sender, receiver) = watch::channel(target);
         let slots = Arc::clone(&self.0.dial_slots);
         let needs = Arc::clone(&self.0.needs);
-        let remote = Remote::new(receiver, self.0.local.clone(), self.claimant(), needs, slots);
+        let remote = Remote::new(receiver, self.0.local.clone(), self.claimant(), needs, slots, self.0.watch_timeout);
         let fleet = Arc::downgrade(&self.0);
         let run = remote.run(move |report| {
             if let Some(inner) = fleet.upgrade() {

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, Failure, Link};
+use drover_runtime::{Cache, Failure, Link, cache::WatchTimeout};
 use futures::FutureExt as _;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -66,6 +66,7 @@ pub(crate) struct Remote {
     claimant: Claimant,
     needs: Arc<Needs>,
     dial_slots: Arc<Semaphore>,
+    watch_timeout: WatchTimeout,
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
@@ -106,6 +107,7 @@ impl Remote {
         claimant: Claimant,
         needs: Arc<Needs>,
         dial_slots: Arc<Semaphore>,
+        watch_timeout: WatchTimeout,
     ) -> Self {
         Self {
             target,
@@ -113,6 +115,7 @@ impl Remote {
             claimant,
             needs,
             dial_slots,
+            watch_timeout,
             serving: None,
             hysteresis: Hysteresis::default(),
             rejected: None,
@@ -215,7 +218,7 @@ impl Remote {
         let Introduced { facts, claimed, missing_rights } =
             if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
-        let cache = Arc::new(Cache::new(contact.client.clone(), up));
+        let cache = Arc::new(Cache::new(contact.client.clone(), up).with_watch_timeout(self.watch_timeout));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
         let source = target.source.clone();

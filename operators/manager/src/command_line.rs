@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use drover_runtime::cache::WatchTimeout;
 
 /// Runs a fleet of Kubernetes clusters from one management cluster.
 #[derive(Debug, Parser)]
@@ -93,6 +94,31 @@ pub(crate) struct RunArguments {
     /// Passes at a time at one cluster.
     #[arg(long, env = "DROVER_WORKERS_PER_CLUSTER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers_per_cluster: u16,
+    #[command(flatten)]
+    pub(crate) timers: TimerArguments,
+}
+
+/// The slow clocks of `drover run`. The defaults suit a fleet; shorter ones cost requests.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TimerArguments {
+    /// How long an API server keeps a watch open before Drover begins it anew: whole seconds, from 1s to 294s.
+    #[arg(long, env = "DROVER_WATCH_TIMEOUT", default_value = "290s", value_parser = watch_timeout)]
+    pub(crate) watch_timeout: WatchTimeout,
+    /// The longest time until an object that waits for something is looked at again, though no watch told of a change.
+    #[arg(long, env = "DROVER_RESYNC_INTERVAL", default_value = "10m", value_parser = at_least_a_second)]
+    pub(crate) resync_interval: Duration,
+    /// After a start, how long a status waits for a first verdict of every cluster that it speaks of.
+    #[arg(long, env = "DROVER_WARM_UP", default_value = "1m", value_parser = duration)]
+    pub(crate) warm_up: Duration,
+    /// How long the other replicas wait after the leader's last renewal before one of them leads. Whole seconds.
+    #[arg(long, env = "DROVER_LEADER_ELECT_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub(crate) leader_elect_lease_duration: Duration,
+    /// How long a leader that cannot renew goes on. Shorter than the lease duration.
+    #[arg(long, env = "DROVER_LEADER_ELECT_RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
+    pub(crate) leader_elect_renew_deadline: Duration,
+    /// The longest pause between two attempts to renew or to acquire. Shorter than the renew deadline.
+    #[arg(long, env = "DROVER_LEADER_ELECT_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
+    pub(crate) leader_elect_retry_period: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +188,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<drover_crds::ApiDuration>().map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("at least 1s".to_owned()) }
+}
+
+fn watch_timeout(text: &str) -> Result<WatchTimeout, String> {
+    WatchTimeout::new(duration(text)?).ok_or_else(|| WatchTimeout::BOUNDS.to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RbacArguments {
     /// Operators that run under these roles. A part of them gets roles with names of its own. The kubeconfig of a cluster serves
@@ -183,5 +218,39 @@ impl fmt::Display for OperatorName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value();
         formatter.write_str(value.as_ref().map(PossibleValue::get_name).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_runtime::{DriveSettings, lease::LeaseSettings};
+
+    use super::*;
+
+    fn timers(arguments: &[&str]) -> Result<TimerArguments, clap::Error> {
+        let line = CommandLine::try_parse_from([&["drover", "run"], arguments].concat())?;
+        let Command::Run(arguments) = line.command else { panic!("{line:?}") };
+        Ok(arguments.timers)
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_of_the_code() {
+        let (timers, drive) = (timers(&[]).unwrap(), DriveSettings::default());
+        assert_eq!(timers.watch_timeout, WatchTimeout::default());
+        assert_eq!((timers.resync_interval, timers.warm_up), (drive.resync_interval, drive.warm_up));
+        let lease = LeaseSettings::new("namespace", "name", "identity");
+        assert_eq!(timers.leader_elect_lease_duration, lease.duration);
+        assert_eq!(timers.leader_elect_renew_deadline, lease.renew_deadline);
+        assert_eq!(timers.leader_elect_retry_period, lease.retry_period);
+    }
+
+    #[test]
+    fn a_timer_out_of_bounds_is_refused_with_its_bounds() {
+        for (argument, bounds) in
+            [("--watch-timeout=295s", "from 1s to 294s"), ("--watch-timeout=0s", "from 1s"), ("--resync-interval=10ms", "at least 1s")]
+        {
+            let refusal = timers(&[argument]).unwrap_err().to_string();
+            assert!(refusal.contains(bounds), "{argument}: {refusal}");
+        }
     }
 }

@@ -94,8 +94,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     let Some(installation) = stop.run_until_cancelled(installation(arguments, &client)).await else {
         return Ok(());
     };
-    let settings = LeaseSettings::new(&arguments.namespace, part_name(&arguments.operators), identity(arguments));
-    let Some(mut leadership) = LeaderLease::acquire(client.clone(), settings, stop.clone()).await? else {
+    let Some(mut leadership) = LeaderLease::acquire(client.clone(), lease(arguments), stop.clone()).await? else {
         return Ok(());
     };
 
@@ -114,6 +113,16 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
         leadership.release().await;
     }
     outcome
+}
+
+fn lease(arguments: &RunArguments) -> LeaseSettings {
+    let timers = &arguments.timers;
+    LeaseSettings {
+        duration: timers.leader_elect_lease_duration,
+        renew_deadline: timers.leader_elect_renew_deadline,
+        retry_period: timers.leader_elect_retry_period,
+        ..LeaseSettings::new(&arguments.namespace, part_name(&arguments.operators), identity(arguments))
+    }
 }
 
 fn telemetry_settings(arguments: &RunArguments) -> TelemetrySettings {
@@ -222,7 +231,7 @@ fn start(
     tasks: &mut JoinSet<()>,
 ) {
     let client = local.client.clone();
-    let management = Arc::new(Cache::ungated(client.clone()));
+    let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(arguments.timers.watch_timeout));
     let needs = Needs::of(&rights(&arguments.operators));
     let fleet = Fleet::new(&management, local, &arguments.namespace, installation, needs);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -235,7 +244,8 @@ fn start(
         settings: DriveSettings {
             workers: arguments.workers.into(),
             workers_per_place: arguments.workers_per_cluster.into(),
-            ..DriveSettings::default()
+            warm_up: arguments.timers.warm_up,
+            resync_interval: arguments.timers.resync_interval,
         },
     };
     let projects = || management.view(&LabelQuery::everything());

@@ -28,13 +28,13 @@ pub enum Retry {
     BackOff,
     /// After a fixed time, without counting a failure.
     After(Duration),
+    /// When everything that waits for a change is looked at all the same, in case nothing tells of the change (a right that was
+    /// granted, for example): after the resync interval.
+    Resync,
 }
 
 /// A conflict is looked at again after this time: the watch needs a moment to show what the other one wrote.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
-/// What waits for a change is looked at again after this time all the same, in case nothing tells of the change
-/// (a right that was granted, for example).
-const SAFETY_NET: Duration = Duration::from_mins(10);
 
 impl Class {
     /// When to run again.
@@ -43,7 +43,7 @@ impl Class {
         match self {
             Self::Transient | Self::Bug => Retry::BackOff,
             Self::Conflict => Retry::After(CONFLICT_PAUSE),
-            Self::Blocked | Self::Unreachable | Self::Invalid => Retry::After(SAFETY_NET),
+            Self::Blocked | Self::Unreachable | Self::Invalid => Retry::Resync,
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    CacheMeters, Kept, LabelQuery,
+    CacheMeters, Kept, LabelQuery, WatchTimeout,
     objects::{Entry, Objects},
     view::{Health, Shared, revision},
 };
@@ -33,12 +33,6 @@ use crate::{
     request::request,
 };
 
-/// The server ends a watch after this time; kube allows up to 295 s by default.
-const WATCH_SECONDS: u32 = 290;
-/// A watch that ends earlier was not ended by its time limit.
-const FULL_TIME: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 5);
-/// A watch that is silent for longer than the server allows lost its server.
-const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// Objects per page of a list, as kubectl asks for.
 const PAGE: u32 = 500;
 /// First pause after a broken watch, doubled up to the longest one. The gate, not the pause, waits for a dead server.
@@ -51,6 +45,7 @@ pub(super) struct Follower<K: Kept> {
     view: Arc<Shared<K>>,
     gate: watch::Receiver<bool>,
     meters: Arc<CacheMeters>,
+    limit: WatchTimeout,
     /// Where to resume; none asks for a list.
     from: Option<String>,
     /// When the open watch was opened.
@@ -66,8 +61,9 @@ impl<K: Kept> Follower<K> {
         view: Arc<Shared<K>>,
         gate: watch::Receiver<bool>,
         meters: Arc<CacheMeters>,
+        limit: WatchTimeout,
     ) -> Self {
-        Self { api, query, view, gate, meters, from: None, opened: None, failures: 0 }
+        Self { api, query, view, gate, meters, limit, from: None, opened: None, failures: 0 }
     }
 
     pub(super) async fn run(mut self) {
@@ -83,7 +79,7 @@ impl<K: Kept> Follower<K> {
             }
             let ended = self.list_and_watch().await;
             let lasted = self.opened.take().map_or(Duration::ZERO, |opened| opened.elapsed());
-            if lasted >= LONGEST_PAUSE {
+            if lasted >= LONGEST_PAUSE.min(self.limit.full()) {
                 self.failures = 0;
             }
             if let Err(error) = ended {
@@ -106,7 +102,7 @@ impl<K: Kept> Follower<K> {
         };
         let params = WatchParams {
             label_selector: Some(self.query.as_str().to_owned()),
-            timeout: Some(WATCH_SECONDS),
+            timeout: Some(self.limit.seconds()),
             bookmarks: true,
             ..WatchParams::default()
         };
@@ -117,12 +113,12 @@ impl<K: Kept> Follower<K> {
         self.opened = Some(opened);
         self.view.set_health(Health::Live);
         loop {
-            let next = timeout(SILENCE_LIMIT, events.try_next()).await;
+            let next = timeout(self.limit.silence(), events.try_next()).await;
             let event = next.map_err(|_| ApiError::Timeout { what: what.clone() })?;
             let Some(event) = event.map_err(|error| ApiError::new(&*what, error))? else { break };
             self.apply(event, &what)?;
         }
-        if opened.elapsed() >= FULL_TIME {
+        if opened.elapsed() >= self.limit.full() {
             return Ok(());
         }
         // kube tells a connection that was cut as an end in good order.

@@ -11,6 +11,7 @@ mod objects;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch_timeout;
 
 use std::{
     any::{Any, TypeId},
@@ -31,6 +32,7 @@ pub use expectations::Owner;
 pub(crate) use expectations::SHOWN_WITHIN;
 pub(crate) use view::revision;
 pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
+pub use watch_timeout::WatchTimeout;
 
 use crate::reverts::Reverts;
 use expectations::Expectations;
@@ -83,6 +85,7 @@ type HealthListener = Arc<dyn Fn() + Send + Sync>;
 pub struct Cache {
     client: Client,
     gate: watch::Receiver<bool>,
+    watch_timeout: WatchTimeout,
     views: Mutex<Views>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
     expectations: Expectations,
@@ -122,6 +125,7 @@ impl Cache {
         Self {
             client,
             gate,
+            watch_timeout: WatchTimeout::default(),
             views: Mutex::default(),
             listeners: Arc::default(),
             expectations: Expectations::default(),
@@ -130,6 +134,19 @@ impl Cache {
             load: Arc::new(load),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// The same with another limit for its watches.
+    #[must_use]
+    pub fn with_watch_timeout(mut self, watch_timeout: WatchTimeout) -> Self {
+        self.watch_timeout = watch_timeout;
+        self
+    }
+
+    /// The limit of its watches.
+    #[must_use]
+    pub fn watch_timeout(&self) -> WatchTimeout {
+        self.watch_timeout
     }
 
     /// The client, to write with.
@@ -170,8 +187,8 @@ impl Cache {
             return View::from_shared(view);
         }
         let (view, shared) = View::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
-        let (gate, meters) = (self.gate.clone(), Arc::clone(&self.meters));
-        let follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters);
+        let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
+        let follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(follower.run()).await });
         views.insert(key, shared);

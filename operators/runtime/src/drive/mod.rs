@@ -47,11 +47,16 @@ pub struct DriveSettings {
     pub workers_per_place: usize,
     /// After a start, how long a status waits for the first verdict of every place.
     pub warm_up: Duration,
+    /// The longest time until an object that waits for something is looked at again, though nothing told of a change.
+    pub resync_interval: Duration,
 }
+
+const WARM_UP: Duration = Duration::from_mins(1);
+const RESYNC_INTERVAL: Duration = Duration::from_mins(10);
 
 impl Default for DriveSettings {
     fn default() -> Self {
-        Self { workers: 64, workers_per_place: 8, warm_up: Duration::from_mins(1) }
+        Self { workers: 64, workers_per_place: 8, warm_up: WARM_UP, resync_interval: RESYNC_INTERVAL }
     }
 }
 
@@ -226,10 +231,11 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn after(failure: &Failure) -> After {
+    fn after(&self, failure: &Failure) -> After {
         match failure.class.retry() {
             Retry::BackOff => After::Retry,
             Retry::After(pause) => After::At(Instant::now() + pause),
+            Retry::Resync => After::At(Instant::now() + self.context.settings.resync_interval),
         }
     }
 

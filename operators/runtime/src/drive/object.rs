@@ -55,7 +55,7 @@ impl<O: Operator> Driver<O> {
                 } else {
                     tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
                 }
-                Self::after(&failure)
+                self.after(&failure)
             }
         }
     }
@@ -164,7 +164,7 @@ impl<O: Operator> Driver<O> {
         let conditions = ready_conditions(State::False, "InvalidObject", &message, Activity::Stalled);
         match self.report_conditions(key, &undecodable.meta, conditions).await {
             Ok(()) => After::Forget,
-            Err(error) => Self::after(&Failure::of(&error)),
+            Err(error) => self.after(&Failure::of(&error)),
         }
     }
 
@@ -175,7 +175,7 @@ impl<O: Operator> Driver<O> {
         if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
             tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "a failure could not be reported");
         }
-        Self::after(failure)
+        self.after(failure)
     }
 
     async fn report_conditions(

@@ -71,7 +71,7 @@ impl<O: Operator> Driver<O> {
             self.record(key, &site.place, Some(part), standing);
             return match next {
                 Next::Watch | Next::Released => After::Forget,
-                Next::At(at) => After::At(Instant::now() + until(at)),
+                Next::At(at) => After::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
             };
         }
         // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
@@ -184,7 +184,7 @@ impl<O: Operator> Driver<O> {
     }
 
     pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
-        let after = Self::after(&failure);
+        let after = self.after(&failure);
         if self.is_done_with(key, place) {
             return after; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
         }
