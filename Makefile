@@ -1,18 +1,20 @@
 # Drover. `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help build static demo demo-down test unit e2e bench lint format generate verify tools clean
+.PHONY: help build static demo demo-down test unit e2e planes planes-down soak bench lint format generate verify tools clean
 
 CARGO ?= cargo
-E2E   := target/debug/drover-e2e
-MUSL  := $(shell uname -m)-unknown-linux-musl
-# Two control planes' worth of stories at a time keeps two cores busy and the waits short.
-E2E_THREADS ?= 2
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+DROVER := $(TARGET)/debug/drover
+E2E    := $(TARGET)/debug/drover-e2e
+MUSL   := $(shell uname -m)-unknown-linux-musl
+# One selection of packages for every build: with another one features differ, and what is built already is built again.
+ALL    := --locked --workspace
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## Build drover and the test harness
-	$(CARGO) build --locked -p drover-manager -p drover-e2e
+	$(CARGO) build $(ALL)
 
 # ring is the only C in it and needs no headers of musl.
 static: ## Build drover as the image has it: static, with musl
@@ -25,17 +27,28 @@ demo: build ## Run the demo; DEMO=keep leaves it running, DEMO=tour shows everyt
 demo-down: build ## End a demo that was left running
 	$(E2E) demo-down
 
-test: unit e2e ## Run all tests
+test: unit e2e ## Run all tests but those of make soak
 
 unit: ## Run the tests that need no control plane
-	$(CARGO) test --locked --workspace --exclude drover-e2e
+	DROVER_E2E_SKIP=1 $(CARGO) test $(ALL)
 
-e2e: build static tools ## Run the tests on real control planes
-	$(CARGO) test --locked -p drover-e2e -- --test-threads=$(E2E_THREADS)
+e2e: build tools $(if $(TEST),,static) ## Run the tests on real control planes; TEST=part-of-a-name runs what matches
+	$(CARGO) test $(ALL) --test e2e -- $(TEST)
+
+planes: build ## Start control planes that stay, so that single tests begin at once
+	$(E2E) planes
+
+planes-down: build ## End the control planes that stayed
+	$(E2E) planes-down
+
+soak: build static tools ## Run one part of what needs minutes by its nature: PART=watches, away, bench, kills or load
+	$(if $(filter bench,$(PART)),$(CARGO) build --locked --release -p drover-manager)
+	$(if $(filter bench,$(PART)),DROVER_BINARY=$(abspath $(TARGET))/release/drover) \
+	DROVER_E2E_SOAK=$(or $(PART),$(error name a part: make soak PART=watches)) $(CARGO) test $(ALL) --test e2e
 
 bench: build tools ## Measure what a fleet costs, in about half an hour; prints tables
 	$(CARGO) build --locked --release -p drover-manager
-	DROVER_BINARY=target/release/drover $(E2E) bench
+	DROVER_BINARY=$(TARGET)/release/drover $(E2E) bench
 
 tools: build ## Find or build the programs of the control planes
 	$(E2E) tools
@@ -48,10 +61,10 @@ format: ## Format the code
 	$(CARGO) fmt --all
 
 generate: build ## Generate config/ and what the charts take from the code
-	target/debug/drover crds --output config/crd
-	target/debug/drover rbac --output config/rbac
-	target/debug/drover docs --output config
-	target/debug/drover charts --output charts
+	$(DROVER) crds --output config/crd
+	$(DROVER) rbac --output config/rbac
+	$(DROVER) docs --output config
+	$(DROVER) charts --output charts
 
 verify: generate ## Check that what is generated is what is committed
 	@test -z "$$(git status --porcelain -- config charts)" || { git status --short -- config charts; git --no-pager diff -- config charts; \

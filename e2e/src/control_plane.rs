@@ -7,10 +7,12 @@ mod component;
 mod detached;
 mod faults;
 mod nodes;
+mod pooled;
 mod ports;
+mod running;
 mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::certificates::{self, Authority};
 use crate::error::{Error, Result};
-use crate::process::Process;
+use crate::pool::Lease;
 use crate::run_directory::RunDirectory;
 use crate::tools::{Program, Tools};
 use arguments::Layout;
@@ -28,7 +30,9 @@ pub use component::{Component, Components};
 pub use detached::{DetachedControlPlane, down};
 pub use faults::SlowEtcd;
 pub use nodes::NODE_SELECTOR;
+pub(crate) use pooled::Record;
 use ports::Ports;
+use running::Running;
 
 /// Where a control plane keeps its data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub struct Options {
     pub data_directory: DataDirectory,
     /// How long each component may take to become ready.
     pub start_timeout: Duration,
+    /// Ports that are not to be taken although nobody listens there now.
+    pub ports_of_others: BTreeSet<u16>,
 }
 
 impl Options {
@@ -95,6 +101,7 @@ impl Options {
             storage: Storage::Own,
             data_directory: DataDirectory::Temporary,
             start_timeout: Duration::from_mins(1),
+            ports_of_others: BTreeSet::new(),
         }
     }
 
@@ -113,9 +120,11 @@ pub struct ControlPlane {
     kubeconfig: String,
     client: kube::Client,
     // Dropped before the directory, in which the processes write.
-    processes: BTreeMap<Component, Process>,
+    processes: BTreeMap<Component, Running>,
     layout: Layout,
     directory: RunDirectory,
+    /// Where it comes from and goes back to.
+    lease: Option<Lease>,
 }
 
 impl ControlPlane {
@@ -229,7 +238,7 @@ impl ControlPlane {
         self.processes.iter().map(|(component, process)| (*component, process.pid())).collect()
     }
 
-    fn process(&mut self, component: Component) -> Result<&mut Process> {
+    fn process(&mut self, component: Component) -> Result<&mut Running> {
         let control_plane = self.options.name.clone();
         self.processes.get_mut(&component).ok_or(Error::NotRunning { control_plane, name: component.name() })
     }

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
-use crate::installation::{Installation, Plan, eventually, example, kubectl_on};
+use crate::installation::{Installation, Plan, example, kubectl_on};
 use crate::process::DetachedProcess;
+use crate::wait::eventually;
 use crate::{Components, Program, Tools};
 
 const CLUSTERS: [&str; 2] = ["eu-1", "us-1"];
@@ -49,8 +50,8 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     let mut installation = Installation::start(&plan).await?;
     say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
     "demo".clone_into(&mut installation.name);
-    installation.start_drover()?;
-    apply_files(&installation)?;
+    installation.start_drover().await?;
+    apply_files(&installation).await?;
     show_until_ready(&installation).await?;
     say(&format!("\nEverything was Ready {:.0} s after the start.\n", started.elapsed().as_secs_f64()));
     link_files(&installation, folder)?;
@@ -88,10 +89,14 @@ async fn let_try(installation: &Installation, folder: &Path) -> Result<()> {
 }
 
 /// What people would have in Git.
-fn apply_files(installation: &Installation) -> Result<()> {
-    CLUSTERS.iter().try_for_each(|name| installation.store_kubeconfig(name))?;
-    let mut files = ["demo/clusters.yaml", "demo/project.yaml"].iter();
-    files.try_for_each(|file| installation.apply(&example(file)?))
+async fn apply_files(installation: &Installation) -> Result<()> {
+    for name in CLUSTERS {
+        installation.store_kubeconfig(name).await?;
+    }
+    for file in ["demo/clusters.yaml", "demo/project.yaml"] {
+        installation.apply(&example(file)?).await?;
+    }
+    Ok(())
 }
 
 /// Ends a demo that was left running.

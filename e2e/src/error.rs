@@ -58,6 +58,20 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// YAML or JSON that is no object.
+    #[error("cannot read an object: {0}")]
+    Yaml(String),
+    /// A kind that the harness has no API for.
+    #[error("the harness does not know the kind {0}: name it in `objects::api`")]
+    UnknownKind(String),
+    /// An object that should be there.
+    #[error("{kind} {name} is not there")]
+    NotFound {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,
@@ -163,6 +177,26 @@ pub enum Error {
         control_plane: String,
         /// The name of the process.
         name: &'static str,
+    },
+    /// A control plane that was just started goes on writing.
+    #[error("the new control plane still changes by itself after {seconds} s")]
+    NotAtRest {
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// A control plane could not be put back to its first state.
+    #[error("the control plane cannot be put back to its first state: {what}")]
+    NotReset {
+        /// What differs, or cannot be put back.
+        what: String,
+    },
+    /// etcd did not do what it was asked for.
+    #[error("etcd, {call}: {reason}")]
+    Etcd {
+        /// The path of the request.
+        call: String,
+        /// What was wrong.
+        reason: String,
     },
     /// Audit events were asked of a control plane that writes none.
     #[error("control plane {0} writes no audit log: set `Options::audit`")]

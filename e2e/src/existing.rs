@@ -1,5 +1,7 @@
 //! Tests on a cluster that somebody else runs, and what to do when the programs of our own are missing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::control_plane::client_from;
 use crate::error::{Error, FileContext, Result};
 use crate::tools::{Program, Tools, say, variable};
@@ -83,8 +85,16 @@ pub async fn require_or_skip(test: &str, programs: &[Program]) -> Result<bool> {
 
 /// The loud line of a test that cannot run.
 pub fn skip(test: &str, reason: &str) {
+    SKIPPED.store(true, Ordering::Relaxed);
     say(&format!("SKIPPED {test}: {reason}"));
 }
+
+/// Whether the test of this process was skipped.
+pub(crate) fn skipped() -> bool {
+    SKIPPED.load(Ordering::Relaxed)
+}
+
+static SKIPPED: AtomicBool = AtomicBool::new(false);
 
 fn is_wanted() -> bool {
     variable("USE_EXISTING_CLUSTER").is_some_and(|value| value == "true")

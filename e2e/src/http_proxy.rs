@@ -30,7 +30,7 @@ use crate::ControlPlane;
 use crate::certificates::{Authority, kubeconfig_with_token};
 use crate::error::{Error, Result};
 use crate::proxy::Proxy;
-pub use trap::WriteTrap;
+pub use trap::{Victim, WriteTrap};
 
 /// What happens to requests. Watches that are open are hit as new ones are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,21 +1,31 @@
 //! Drover itself, running against a management control plane and a few downstream ones.
 
+mod killer;
+
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use drover_crds::names::DROVER_NAMESPACE;
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::control_plane::Storage;
 use crate::error::{Error, FileContext, Result};
 use crate::http_proxy::HttpProxy;
+use crate::objects::apply_to;
+use crate::pool::{POOL, Pool, Shape};
 use crate::process::{Process, Specification};
+use crate::story::PROBE_SECONDS;
 use crate::tools::variable;
 use crate::{Components, ControlPlane, Options};
+pub use killer::KILL_AT;
+use killer::Killer;
 
 /// The user that `drover` is in audit logs: on the management cluster the chart's `ServiceAccount`, with the chart's rights and
 /// no others; downstream a certificate of the same name.
@@ -57,15 +67,18 @@ pub struct Installation {
     pub management: ControlPlane,
     /// The downstream clusters.
     pub downstream: BTreeMap<String, ControlPlane>,
-    charts: PathBuf,
+    source: Source,
     replicas: Vec<Process>,
     started: usize,
-    components: Components,
-    audit: bool,
+    /// What drover logs and reads.
+    scratch: TempDir,
+    /// With which clocks `drover` runs; none: with those that it has by default.
+    pub timers: Option<Timers>,
     /// Through which `drover` reaches the management cluster; without one, directly.
     pub way: Option<HttpProxy>,
     /// Variables that `drover` is started with besides ours, as names and values.
     pub environment: Vec<(String, String)>,
+    killer: Option<Killer>,
     /// Under which clusters are claimed. It outlives the management cluster. Empty: `drover` is given none.
     pub name: String,
 }
@@ -73,60 +86,85 @@ pub struct Installation {
 impl Installation {
     /// Starts the control planes, a few at once, and installs the definitions and Drover's namespace.
     pub async fn start(plan: &Plan) -> Result<Self> {
-        Self::start_from(&charts(), plan).await
-    }
-
-    /// The same with the charts of another folder.
-    pub async fn start_from(charts: &Path, plan: &Plan) -> Result<Self> {
         let management = tokio::spawn(ControlPlane::start(plan.options("management")));
         let downstream = start_clusters(plan).await?;
         let management = management.await.map_err(|_| Error::TaskEnded)??;
-        let Plan { components, audit, .. } = *plan;
-        let name = DEFAULT_NAME.to_owned();
-        let installation = Self {
-            management,
-            downstream,
-            charts: charts.to_owned(),
-            replicas: Vec::new(),
-            started: 0,
-            components,
-            audit,
-            way: None,
-            environment: Vec::new(),
-            name,
-        };
-        installation.install()?;
+        install_charts(&management, &charts())?;
+        Self::of(management, downstream, Source::Started(plan.options("management")))
+    }
+
+    /// Takes the control planes from the pool. For other charts than those of this tree they are installed anew.
+    pub async fn take(charts: &Path, clusters: &[&str]) -> Result<Self> {
+        let pool = Pool::from_environment()?;
+        let shape = if charts == self::charts() { Shape::Management } else { Shape::Bare };
+        let management = pool.take(shape, "management");
+        let downstream = clusters.iter().map(|name| pool.take(Shape::Bare, name));
+        let (management, downstream) = futures::try_join!(management, futures::future::try_join_all(downstream))?;
+        if shape == Shape::Bare {
+            install_charts(&management, charts)?;
+        }
+        let downstream = downstream.into_iter().map(|plane| (plane.name().to_owned(), plane)).collect();
+        let mut installation = Self::of(management, downstream, Source::Pool)?;
+        let killer = Killer::from_environment(installation.downstream.values(), installation.directory()).await?;
+        if let Some(killer) = &killer {
+            installation.way = Some(killer.way_to(&installation.management).await?);
+        }
+        installation.killer = killer;
         Ok(installation)
     }
 
-    fn install(&self) -> Result<()> {
-        let chart = |name| self.charts.join(name).display().to_string();
-        self.helm(&["install", "drover-crds", &chart("drover-crds"), "--create-namespace"])?;
-        self.helm(&["install", "drover", &chart("drover"), "--set", CHART_VALUES])?;
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
+    fn of(management: ControlPlane, downstream: BTreeMap<String, ControlPlane>, source: Source) -> Result<Self> {
+        Ok(Self {
+            management,
+            downstream,
+            source,
+            replicas: Vec::new(),
+            started: 0,
+            scratch: scratch()?,
+            timers: None,
+            way: None,
+            environment: Vec::new(),
+            killer: None,
+            name: DEFAULT_NAME.to_owned(),
+        })
+    }
+
+    /// A folder for files of this installation, which goes with it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Throws the management cluster away and starts an empty one. Drover has to be stopped before.
     pub async fn rebuild_management(&mut self) -> Result<()> {
-        let components = self.components;
-        let audit = self.audit;
-        self.management = ControlPlane::start(Options { components, audit, ..Options::new("management") }).await?;
-        self.install()
+        self.management = match &self.source {
+            Source::Pool => Pool::from_environment()?.take(Shape::Management, "management").await?,
+            Source::Started(options) => {
+                let management = ControlPlane::start(options.clone()).await?;
+                install_charts(&management, &charts())?;
+                management
+            }
+        };
+        Ok(())
     }
 
     /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name.
-    pub fn store_kubeconfig(&self, name: &str) -> Result<()> {
+    pub async fn store_kubeconfig(&self, name: &str) -> Result<()> {
         let plane = self.cluster(name)?;
-        self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &["system:masters"])?)
+        if let Some(way) = self.killer.as_ref().and_then(|killer| killer.way(name)) {
+            let token = administrator_token(plane, DROVER_NAMESPACE, "drover").await?;
+            return self.store_secret(name, &way.kubeconfig(&token)).await;
+        }
+        self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &["system:masters"])?).await
     }
 
     /// Puts any text into the Secret `name`, as a kubeconfig.
-    pub fn store_secret(&self, name: &str, kubeconfig: &str) -> Result<()> {
+    pub async fn store_secret(&self, name: &str, kubeconfig: &str) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": DROVER_NAMESPACE},
             "stringData": {"kubeconfig": kubeconfig},
         });
-        self.apply(&secret.to_string())
+        self.apply(&secret.to_string()).await
     }
 
     /// The management cluster and the downstream ones.
@@ -144,9 +182,9 @@ impl Installation {
         self.downstream.get_mut(name).ok_or_else(|| Error::NoSuchCluster { name: name.to_owned() })
     }
 
-    /// Applies YAML or JSON to the management cluster, as a person would.
-    pub fn apply(&self, text: &str) -> Result<()> {
-        apply_to(&self.management, text)
+    /// Applies YAML or JSON to the management cluster, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, text: &str) -> Result<()> {
+        apply_to(&self.management, text).await
     }
 
     /// Runs kubectl on the management cluster and returns what it prints.
@@ -156,29 +194,26 @@ impl Installation {
 
     /// Runs helm on the management cluster, in Drover's namespace, and returns what it prints.
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
-        let what = || format!("helm {}", arguments.join(" "));
-        let mut command = self.management.helm()?;
-        let output = command.args(arguments).args(["--namespace", DROVER_NAMESPACE]).output();
-        finished(&what(), &output.map_err(|source| Error::Start { name: what(), source })?)
+        helm_on(&self.management, arguments)
     }
 
     /// Starts one more `drover`, which is [`Installation::replica`] with the next number.
-    pub fn start_drover(&mut self) -> Result<()> {
-        self.start_drover_as(&format!("drover-{}", self.started + 1))
+    pub async fn start_drover(&mut self) -> Result<()> {
+        self.start_drover_as(&format!("drover-{}", self.started + 1)).await
     }
 
     /// Starts one more `drover` with this name in the leader Lease.
-    pub fn start_drover_as(&mut self, identity: &str) -> Result<()> {
-        let directory = self.management.directory();
-        let kubeconfig = directory.join("drover.kubeconfig");
-        let token = self.kubectl(&["create", "token", "drover", "--namespace", DROVER_NAMESPACE, "--duration=2h"])?;
-        let direct = || self.management.kubeconfig_with_token(token.trim());
-        let text = self.way.as_ref().map_or_else(direct, |proxy| proxy.kubeconfig(token.trim()));
+    pub async fn start_drover_as(&mut self, identity: &str) -> Result<()> {
+        let kubeconfig = self.directory().join("drover.kubeconfig");
+        let token = token(&self.management, DROVER_NAMESPACE, "drover").await?;
+        let direct = || self.management.kubeconfig_with_token(&token);
+        let text = self.way.as_ref().map_or_else(direct, |proxy| proxy.kubeconfig(&token));
         std::fs::write(&kubeconfig, text).on("write", &kubeconfig)?;
         self.started += 1;
         let mut arguments = vec!["run".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
         arguments.extend(["--admin-address=127.0.0.1:0", "--log-format=text"].map(str::to_owned));
         arguments.push(format!("--identity={identity}"));
+        arguments.extend(self.timers.iter().flat_map(Timers::arguments));
         if !self.name.is_empty() {
             arguments.push(format!("--installation={}", self.name));
         }
@@ -187,7 +222,11 @@ impl Installation {
             program: drover_binary()?,
             arguments,
             environment: self.environment.clone(),
-            log: directory.join(format!("drover-{}.log", self.started)),
+            log: self.directory().join(format!("drover-{}.log", self.started)),
+        };
+        let specification = match &mut self.killer {
+            Some(killer) => killer.revived(specification),
+            None => specification,
         };
         self.replicas.push(Process::start(&specification)?);
         Ok(())
@@ -220,6 +259,56 @@ impl Installation {
     }
 }
 
+/// Where the control planes of an installation come from.
+enum Source {
+    Pool,
+    /// Started for it, the management cluster with these options.
+    Started(Options),
+}
+
+/// The slow clocks of `drover`, as flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// `--watch-timeout`
+    pub watch: Duration,
+    /// `--resync-interval`
+    pub resync: Duration,
+    /// Of the leader election: the durations of the Lease, until a leader gives up, and between two attempts.
+    pub election: [Duration; 3],
+}
+
+impl Timers {
+    /// Short enough that a test can wait for all of them twice, and long enough for a machine with more to do.
+    pub const SHORT: Self = Self {
+        watch: Duration::from_secs(2),
+        resync: Duration::from_secs(2),
+        election: [Duration::from_secs(8), Duration::from_secs(4), Duration::from_secs(1)],
+    };
+
+    /// The period of the slowest of those that make drover look again. Stories probe every [`PROBE_SECONDS`].
+    #[must_use]
+    pub fn slowest(&self) -> Duration {
+        self.watch.max(self.resync).max(Duration::from_secs(PROBE_SECONDS))
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let [lease, deadline, retry] = self.election;
+        let flags = [
+            ("watch-timeout", self.watch),
+            ("resync-interval", self.resync),
+            ("leader-elect-lease-duration", lease),
+            ("leader-elect-renew-deadline", deadline),
+            ("leader-elect-retry-period", retry),
+        ];
+        flags.map(|(name, value)| format!("--{name}={}ms", value.as_millis())).to_vec()
+    }
+}
+
+/// What a story says at its end in which drover was to be killed at a write: see [`KILL_AT`].
+pub const KILLED: &str = "drover was killed at a write";
+/// The same when it made fewer writes.
+pub const NOT_KILLED: &str = "drover made fewer writes";
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -227,6 +316,13 @@ pub enum End {
     Terminate,
     /// SIGKILL.
     Kill,
+}
+
+/// A folder that goes with the installation, or in a test with the test, so that logs can be shown when it fails.
+fn scratch() -> Result<TempDir> {
+    let mut folder = TempDir::new().on("create", std::env::temp_dir())?;
+    folder.disable_cleanup(variable(POOL).is_some());
+    Ok(folder)
 }
 
 async fn start_clusters(plan: &Plan) -> Result<BTreeMap<String, ControlPlane>> {
@@ -259,22 +355,9 @@ async fn start_downstream(options: Options, nodes: usize) -> Result<ControlPlane
     Ok(plane)
 }
 
-/// Applies YAML or JSON to a control plane.
-pub fn apply_to(plane: &ControlPlane, text: &str) -> Result<()> {
-    let mut command = plane.kubectl()?;
-    command.args(["apply", "--server-side", "--filename=-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let failed = |source| Error::Start { name: "kubectl apply".to_owned(), source };
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(text.as_bytes()).map_err(failed)?;
-    }
-    finished("kubectl apply", &child.wait_with_output().map_err(failed)?).map(drop)
-}
-
 /// Makes the service account `account` in a namespace of a control plane a cluster administrator, and returns a new token of
 /// it. Both are created when they are not there.
-pub fn administrator_token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
+pub async fn administrator_token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
     let metadata = json!({"name": account, "namespace": namespace});
     let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
@@ -286,10 +369,33 @@ pub fn administrator_token(plane: &ControlPlane, namespace: &str, account: &str)
             "subjects": [subject], "roleRef": role,
         }),
     ] {
-        apply_to(plane, &object.to_string())?;
+        apply_to(plane, &object.to_string()).await?;
     }
-    let token = kubectl_on(plane, &["create", "token", account, "--namespace", namespace, "--duration=2h"])?;
-    Ok(token.trim().to_owned())
+    token(plane, namespace, account).await
+}
+
+/// A new token of a service account, good for two hours.
+async fn token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), namespace);
+    let spec = TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+    Ok(answer.status.and_then(|status| status.token).unwrap_or_default())
+}
+
+/// Runs helm on a control plane, in Drover's namespace, and returns what it prints.
+fn helm_on(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
+    let what = || format!("helm {}", arguments.join(" "));
+    let output = plane.helm()?.args(arguments).args(["--namespace", DROVER_NAMESPACE]).output();
+    finished(&what(), &output.map_err(|source| Error::Start { name: what(), source })?)
+}
+
+/// Installs the charts of a folder, and waits until the API server serves their kinds.
+pub(crate) fn install_charts(plane: &ControlPlane, charts: &Path) -> Result<()> {
+    let chart = |name| charts.join(name).display().to_string();
+    helm_on(plane, &["install", "drover-crds", &chart("drover-crds"), "--create-namespace"])?;
+    helm_on(plane, &["install", "drover", &chart("drover"), "--set", CHART_VALUES])?;
+    kubectl_on(plane, &["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
 }
 
 /// Runs kubectl on a control plane and returns what it prints.
@@ -340,19 +446,4 @@ pub fn drover_binary() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|source| Error::Start { name: "drover".to_owned(), source })?;
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("drover"));
     beside.into_iter().find(|path| path.is_file()).ok_or(Error::NoDrover)
-}
-
-/// Asks again until there is an answer, for at most `limit`.
-pub async fn eventually<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    const PAUSE: Duration = Duration::from_millis(100);
-    let started = Instant::now();
-    loop {
-        let answer = ask().await;
-        match answer {
-            Ok(Some(answer)) => return Ok(answer),
-            Ok(None) | Err(_) if started.elapsed() < limit => tokio::time::sleep(PAUSE).await,
-            Ok(None) => return Err(Error::NeverHappened { what: what.to_owned(), seconds: limit.as_secs() }),
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -14,11 +14,15 @@ mod error;
 pub mod existing;
 pub mod http_proxy;
 pub mod installation;
+pub mod objects;
+pub mod pool;
 pub mod process;
 pub mod proxy;
 mod run_directory;
+pub mod runner;
 pub mod story;
 pub mod tools;
+pub mod wait;
 
 pub use control_plane::{Components, ControlPlane, Options};
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use drover_e2e::pool::{OwnedPool, Pool, Shape};
 use drover_e2e::tools::Origin;
 use drover_e2e::{Components, ControlPlane, Error, Options, Program, Result, Tools};
 use drover_e2e::{bench, demo};
@@ -68,6 +69,17 @@ enum Command {
         #[arg(long, value_enum)]
         only: Vec<bench::Part>,
     },
+    /// Start control planes that stay, so that single tests start at once; tests take them where they are there.
+    Planes {
+        /// How many downstream ones, beside a management one.
+        #[arg(long, default_value_t = 2)]
+        bare: usize,
+    },
+    /// End the control planes that stayed.
+    PlanesDown,
+    /// Own a pool with one control plane until standard input closes.
+    #[command(hide = true)]
+    OwnPool,
     /// End a demo that was left running.
     DemoDown {
         /// Where it was remembered.
@@ -113,6 +125,9 @@ async fn main() -> ExitCode {
             bench::run(size, parts).await.map(drop)
         }
         Command::DemoDown { folder } => demo::stop(&folder).await,
+        Command::Planes { bare } => planes(bare).await,
+        Command::PlanesDown => planes_down().await,
+        Command::OwnPool => own_pool().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,6 +151,29 @@ async fn tools() -> Result<()> {
         }
     }
     tools.kwok_stages().map(drop)
+}
+
+async fn planes(bare: usize) -> Result<()> {
+    let pool = Pool::kept()?;
+    let shapes: Vec<Shape> = std::iter::once(Shape::Management).chain(std::iter::repeat_n(Shape::Bare, bare)).collect();
+    pool.fill(&shapes).await?;
+    pool.describe()?.iter().for_each(|line| print(line));
+    Ok(())
+}
+
+async fn planes_down() -> Result<()> {
+    let pool = Pool::kept()?;
+    if pool.exists() { pool.end().await } else { Ok(()) }
+}
+
+async fn own_pool() -> Result<()> {
+    let owned = OwnedPool::create()?;
+    let plane = owned.pool().take(Shape::Bare, "owned").await?;
+    let pids: Vec<String> = plane.pids().values().map(ToString::to_string).collect();
+    print(&pids.join(" "));
+    end_of_input().await;
+    drop(plane);
+    owned.end().await
 }
 
 async fn control_plane(name: &str, components: Components, nodes: usize) -> Result<()> {

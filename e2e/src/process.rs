@@ -1,7 +1,8 @@
 //! Child processes that end with us, even when we are killed with SIGKILL.
 //!
 //! Each child has a small `sh` as supervisor that waits for a line or the end of a pipe which only we hold. When we end,
-//! however that happens, the system closes the pipe and the supervisor kills the child. A line lets the child go.
+//! however that happens, the system closes the pipe and the supervisor kills the child. A line hands the child over: to
+//! nobody, or to whoever holds the lock of a file, with whom it ends then.
 
 mod detached;
 
@@ -33,7 +34,13 @@ exec 3<&0 2>>"$log"
 child=$!
 echo "$child"
 exec >&-
-(if read -r detach <&3; then kill -9 $$; else kill -9 "$child"; fi) &
+(
+    if read -r heir <&3; then
+        if [ "$heir" = nobody ]; then kill -9 $$; exit; fi
+        flock --shared "$heir" true
+    fi
+    kill -9 "$child"
+) &
 watcher=$!
 wait "$child"
 code=$?
@@ -63,7 +70,8 @@ pub struct Process {
     program: PathBuf,
     log: PathBuf,
     pid: Pid,
-    supervisor: Child,
+    /// None once the process was handed over.
+    supervisor: Option<Child>,
     hold: Option<ChildStdin>,
 }
 
@@ -83,7 +91,7 @@ impl Process {
             return Err(ended(&specification.name, &specification.log));
         };
         let Specification { name, program, log, .. } = specification.clone();
-        Ok(Self { name, program, log, pid: Pid::from_raw(pid), supervisor, hold })
+        Ok(Self { name, program, log, pid: Pid::from_raw(pid), supervisor: Some(supervisor), hold })
     }
 
     /// The process id of the program itself, not of its supervisor.
@@ -112,12 +120,12 @@ impl Process {
 
     /// Whether it still runs; a paused process runs.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.supervisor.try_wait(), Ok(None))
+        self.supervisor.as_mut().is_some_and(|supervisor| matches!(supervisor.try_wait(), Ok(None)))
     }
 
     /// With which code it ended; none while it runs.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.supervisor.try_wait().ok().flatten()?.code()
+        self.supervisor.as_mut()?.try_wait().ok().flatten()?.code()
     }
 
     /// An error with the end of the log when the process has ended by itself.
@@ -149,14 +157,7 @@ impl Process {
     /// on a busy machine is later than the signal.
     pub async fn pause(&mut self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        let started = Instant::now();
-        while !detached::stands_still(self.pid()) {
-            if started.elapsed() >= KILL_PATIENCE {
-                return Err(Error::WillNotPause { name: self.name.clone(), pid: self.pid() });
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        detached::until_it_stands_still(&self.name, self.pid()).await
     }
 
     /// Lets a paused process go on.
@@ -165,14 +166,27 @@ impl Process {
     }
 
     /// Lets it outlive us.
-    pub fn detach(mut self) -> Result<DetachedProcess> {
+    pub fn detach(self) -> Result<DetachedProcess> {
+        self.hand_over("nobody").map(|(process, mut supervisor)| {
+            let _ = supervisor.wait();
+            process
+        })
+    }
+
+    /// Lets it outlive us, but not the process that holds the lock of this file.
+    pub fn tie_to(self, lock: &Path) -> Result<DetachedProcess> {
+        self.hand_over(&lock.to_string_lossy()).map(|(process, _supervisor)| process)
+    }
+
+    fn hand_over(mut self, heir: &str) -> Result<(DetachedProcess, Child)> {
         self.check()?;
-        let detached = DetachedProcess::observe(&self.name, self.pid(), &self.program)?;
+        let detached = DetachedProcess::observe(&self.name, self.pid(), &self.program, &self.log)?;
+        let failed = |source| Error::Start { name: self.name.clone(), source };
         if let Some(mut hold) = self.hold.take() {
-            hold.write_all(b"detach\n").map_err(|source| Error::Start { name: self.name.clone(), source })?;
+            hold.write_all(format!("{heir}\n").as_bytes()).map_err(failed)?;
         }
-        let _ = self.supervisor.wait();
-        Ok(detached)
+        let supervisor = self.supervisor.take().ok_or_else(|| ended(&self.name, &self.log))?;
+        Ok((detached, supervisor))
     }
 
     /// The supervisor ends right after its child, so while it runs the child's id has not been given to another process.
@@ -289,6 +303,19 @@ mod tests {
         assert!(detached.is_running());
         detached.terminate().await.unwrap();
         assert!(!detached.is_running());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_tied_to_a_lock_ends_with_its_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a lock");
+        let lock = fs::File::create(&path).unwrap();
+        lock.lock().unwrap();
+        let tied = start(directory.path(), "while true; do sleep 0.1; done").unwrap().tie_to(&path).unwrap();
+        tokio::time::sleep(10 * POLL).await;
+        assert!(tied.is_running());
+        drop(lock);
+        assert!(tied.ended_within(KILL_PATIENCE).await);
     }
 
     #[test]

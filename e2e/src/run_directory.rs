@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, FileContext, Result};
 use crate::process::DetachedProcess;
 
-const OWNER_LOCK: &str = "owner.lock";
+pub(crate) const OWNER_LOCK: &str = "owner.lock";
 const DETACHED: &str = "detached.json";
 
 /// A directory that is ours as long as this value lives.

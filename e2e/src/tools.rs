@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+pub(crate) use build::digest_of_tree;
 pub use program::Program;
 pub(crate) use progress::say;
 
@@ -80,6 +81,21 @@ impl Tools {
     /// The directory in which running control planes keep their data.
     pub(crate) fn run_directory(&self) -> PathBuf {
         self.cache.join("run")
+    }
+
+    /// The file that says how long tests took.
+    pub(crate) fn durations_file(&self) -> PathBuf {
+        self.cache.join("durations.json")
+    }
+
+    /// The file that says what of a part of `make soak` has passed.
+    pub(crate) fn soak_file(&self, part: &str) -> PathBuf {
+        self.cache.join(format!("soak-{part}"))
+    }
+
+    /// The directory of the control planes that are kept.
+    pub(crate) fn planes_directory(&self) -> PathBuf {
+        self.cache.join("planes")
     }
 }
 

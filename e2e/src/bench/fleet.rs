@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 use super::measure::{ReadyTimes, Table, mebibytes, per, percentiles, requests, seconds, share, usage};
 use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::Result;
-use crate::installation::{DROVER_USER, End, Installation, eventually};
+use crate::installation::{DROVER_USER, End, Installation};
 use crate::proxy::{Mode, Proxy};
 use crate::story::{Marks, marks, project};
+use crate::wait::eventually;
 
 /// One Project with a namespace on a single cluster, this often; quickly and thoroughly.
 const PROJECTS: [usize; 2] = [5, 100];
 const CUTS: [usize; 2] = [1, 5];
-const CUT: Duration = Duration::from_secs(20);
+const CUT: [Duration; 2] = [Duration::from_secs(8), Duration::from_secs(20)];
 const HEAL_LIMIT: Duration = Duration::from_mins(3);
 /// A namespace that the Project of the whole fleet has on every cluster.
 const EVERYWHERE: &str = "team-everywhere";
@@ -58,7 +59,7 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
     progress("Projects are applied.");
     let ready = ReadyTimes::of::<Project>(installation.management.client());
     let applied = Instant::now();
-    installation.apply(&everywhere(FIRST).to_string())?;
+    installation.apply(&everywhere(FIRST).to_string()).await?;
     table.row("Project on all clusters: apply → Ready", seconds(ready.wait("everywhere", applied).await?));
     let mut times = Vec::new();
     for number in 0..size.times(PROJECTS) {
@@ -68,7 +69,7 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
             *clusters = json!({"names": [cluster_name(number % size.clusters)]});
         }
         let applied = Instant::now();
-        installation.apply(&single.to_string())?;
+        installation.apply(&single.to_string()).await?;
         times.push(ready.wait(&name, applied).await?);
     }
     table.row("Project on one cluster: apply → Ready, p50 / p99", percentiles(times));
@@ -97,22 +98,22 @@ async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) ->
     let direct = plane.kubeconfig_for(DROVER_USER, &["system:masters"])?;
     let proxy = Proxy::start(plane.port()).await?;
     let through = direct.replace(&plane.endpoint(), &format!("https://{}", proxy.address()));
-    installation.store_secret(&name, &through)?;
+    installation.store_secret(&name, &through).await?;
     settle(size, installation).await?;
     let mut times = Vec::new();
     for round in 0..size.times(CUTS) {
         proxy.set(Mode::Refuse);
         let value = format!("round-{round}");
-        installation.apply(&everywhere(&value).to_string())?;
-        tokio::time::sleep(CUT).await;
+        installation.apply(&everywhere(&value).to_string()).await?;
+        tokio::time::sleep(size.times(CUT)).await;
         let restored = Instant::now();
         proxy.set(Mode::Pass);
         labelled(installation, &name, &value).await?;
         times.push(restored.elapsed());
     }
-    table.row(format!("cut for {} s: back → up to date, p50 / p99", CUT.as_secs()), percentiles(times));
-    installation.apply(&everywhere(FIRST).to_string())?;
-    installation.store_secret(&name, &direct)
+    table.row(format!("cut for {} s: back → up to date, p50 / p99", size.times(CUT).as_secs()), percentiles(times));
+    installation.apply(&everywhere(FIRST).to_string()).await?;
+    installation.store_secret(&name, &direct).await
 }
 
 async fn restart(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
@@ -124,7 +125,7 @@ async fn restart(size: Size, installation: &mut Installation, table: &mut Table)
         strip(installation, name).await?;
     }
     let (from, started) = (marks(installation)?, Instant::now());
-    installation.start_drover()?;
+    installation.start_drover().await?;
     for name in &names {
         labelled(installation, name, FIRST).await?;
     }
@@ -136,7 +137,7 @@ async fn restart(size: Size, installation: &mut Installation, table: &mut Table)
 
 async fn failover(size: Size, installation: &mut Installation, table: &mut Table) -> Result<()> {
     progress("The leader is killed while a standby waits.");
-    installation.start_drover()?;
+    installation.start_drover().await?;
     settle(size, installation).await?;
     let name = cluster_name(0);
     // The drover that was killed is gone from the list, so the leader is the first.

@@ -14,9 +14,10 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, FileContext, Result};
-use crate::installation::{Installation, eventually};
+use crate::installation::Installation;
 use crate::process::Process;
 use crate::story::{Marks, condition, requests_since};
+use crate::wait::eventually;
 
 /// The longest that anything measured here may take.
 const PATIENCE: Duration = Duration::from_mins(20);

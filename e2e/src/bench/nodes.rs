@@ -56,7 +56,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
 
     progress("drover starts again.");
     installation.stop_drover(End::Terminate).await?;
-    installation.start_drover()?;
+    installation.start_drover().await?;
     let restarted = settle(size, &mut installation).await?;
     table.row("memory after a restart, and its peak on the way", both(restarted.anonymous, restarted.peak));
     table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));

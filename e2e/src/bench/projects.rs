@@ -46,7 +46,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     progress("drover starts again.");
     installation.stop_drover(End::Terminate).await?;
     let from = marks(&installation)?;
-    installation.start_drover()?;
+    installation.start_drover().await?;
     let restarted = settle(size, &mut installation).await?;
     table.row("writes of a restart", writes_since(&installation, &from)?.len().to_string());
     table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));

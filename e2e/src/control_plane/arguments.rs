@@ -29,6 +29,48 @@ const CONTROLLERS: [&str; 20] = [
     "certificatesigningrequest-signing-controller",
 ];
 
+/// Kinds that neither drover nor a test watches. The API server reads them from etcd: each that it caches costs a share of a
+/// core at rest, and 60 of them half of what it takes.
+const UNCACHED: [&str; 37] = [
+    "controllerrevisions.apps",
+    "daemonsets.apps",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "cronjobs.batch",
+    "horizontalpodautoscalers.autoscaling",
+    "poddisruptionbudgets.policy",
+    "ingresses.networking.k8s.io",
+    "ingressclasses.networking.k8s.io",
+    "ipaddresses.networking.k8s.io",
+    "servicecidrs.networking.k8s.io",
+    "storageclasses.storage.k8s.io",
+    "volumeattachments.storage.k8s.io",
+    "csidrivers.storage.k8s.io",
+    "csinodes.storage.k8s.io",
+    "csistoragecapacities.storage.k8s.io",
+    "volumeattributesclasses.storage.k8s.io",
+    "deviceclasses.resource.k8s.io",
+    "resourceclaims.resource.k8s.io",
+    "resourceclaimtemplates.resource.k8s.io",
+    "resourceslices.resource.k8s.io",
+    "priorityclasses.scheduling.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "endpointslices.discovery.k8s.io",
+    "endpoints",
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "podtemplates",
+    "replicationcontrollers",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "certificatesigningrequests.certificates.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "storageversionmigrations.storagemigration.k8s.io",
+];
+
 /// Does not contain the port, so that tokens stay valid when a control plane with kept data gets other ports.
 const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
@@ -64,6 +106,11 @@ impl Layout {
     pub(super) fn audit_policy(&self) -> PathBuf {
         self.0.join("audit-policy.json")
     }
+}
+
+/// The variables of one component. Fewer collections of garbage: a start takes a fifth less of a core, for a third more memory.
+pub(super) fn environment() -> Vec<(String, String)> {
+    vec![("GOGC".to_owned(), "400".to_owned())]
 }
 
 /// The arguments of one component.
@@ -105,6 +152,9 @@ fn etcd(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls=http://127.0.0.1:{}", ports.etcd_peer),
         "--unsafe-no-fsync".to_owned(),
+        // It has no peers, for whom these are. Every beat wakes it up.
+        "--heartbeat-interval=500".to_owned(),
+        "--election-timeout=2500".to_owned(),
         format!("--quota-backend-bytes={}", options.etcd_quota),
         "--log-level=warn".to_owned(),
     ]);
@@ -128,10 +178,14 @@ fn apiserver(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
+        format!("--watch-cache-sizes={}", UNCACHED.map(|kind| format!("{kind}#0")).join(",")),
+        "--etcd-count-metric-poll-period=0".to_owned(),
+        "--etcd-db-metric-poll-interval=0".to_owned(),
+        // There is one API server, so there is no peer to find; and nobody estimates the cost of a list here.
+        "--feature-gates=UnknownVersionInteroperabilityProxy=false,SizeBasedListCostEstimate=false".to_owned(),
         "--event-ttl=10m".to_owned(),
         "--shutdown-watch-termination-grace-period=0".to_owned(),
         "--profiling=false".to_owned(),
-        "--etcd-count-metric-poll-period=0".to_owned(),
     ]);
     if options.components == Components::ApiserverOnly {
         arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());

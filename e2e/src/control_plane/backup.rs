@@ -52,6 +52,7 @@ impl ControlPlane {
     /// Forgets all history in etcd up to now. The watch cache of a running API server still remembers some: see
     /// [`ControlPlane::expire_watches`].
     pub async fn force_compaction(&self) -> Result<()> {
+        self.harm()?;
         // A new revision, so that even a watch that is up to date is left behind.
         self.etcdctl(&["put", "/drover-e2e/compaction", "requested"]).await?;
         let status = self.etcdctl(&["get", "/drover-e2e/compaction", "--write-out=json"]).await?;

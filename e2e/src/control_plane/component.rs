@@ -1,7 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use crate::tools::Program;
 
 /// A process of a control plane, in the order in which they start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Component {
     /// The store.
     Etcd,
@@ -34,7 +36,7 @@ impl Component {
 }
 
 /// How much of a control plane to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Components {
     /// etcd and the API server: namespaces are never removed, and pods need no service account.
     #[default]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ControlPlane, client_from};
+use super::{ControlPlane, Running, client_from};
 use crate::error::{Error, FileContext, Result};
 use crate::process::DetachedProcess;
 
@@ -33,7 +33,7 @@ impl ControlPlane {
         let (name, endpoint, kubeconfig_path) = (self.name().to_owned(), self.endpoint(), self.kubeconfig_path());
         let (directory, temporary) = (self.directory(), self.directory.is_temporary());
         let processes = std::mem::take(&mut self.processes);
-        let processes = processes.into_values().map(crate::process::Process::detach).collect::<Result<Vec<_>>>()?;
+        let processes = processes.into_values().map(Running::detach).collect::<Result<Vec<_>>>()?;
         let state = DetachedControlPlane { name, endpoint, kubeconfig_path, processes, directory, temporary };
         let text = serde_json::to_string_pretty(&state).map_err(|source| json_error(state_file, source))?;
         fs::write(state_file, text).on("write", state_file)?;

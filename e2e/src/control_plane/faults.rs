@@ -39,6 +39,7 @@ fn stop_unless(is_over: &Mutex<bool>, pid: Pid) -> bool {
 impl ControlPlane {
     /// Ends one component in order (SIGTERM); data and ports stay.
     pub async fn stop(&mut self, component: Component) -> Result<()> {
+        self.harm()?;
         self.process(component)?.terminate().await?;
         self.processes.remove(&component);
         Ok(())
@@ -46,6 +47,7 @@ impl ControlPlane {
 
     /// Crashes one component (SIGKILL); data and ports stay.
     pub async fn kill(&mut self, component: Component) -> Result<()> {
+        self.harm()?;
         self.process(component)?.kill().await?;
         self.processes.remove(&component);
         Ok(())
@@ -64,6 +66,7 @@ impl ControlPlane {
 
     /// Freezes one component (SIGSTOP): its connections stay open and nobody answers.
     pub async fn pause(&mut self, component: Component) -> Result<()> {
+        self.harm()?;
         self.process(component)?.pause().await
     }
 
@@ -82,6 +85,7 @@ impl ControlPlane {
 
     /// Makes etcd answer late, as on a slow disk: it stands still most of the time. Drop the answer before you stop etcd.
     pub fn slow_etcd(&mut self) -> Result<SlowEtcd> {
+        self.harm()?;
         let pid = Pid::from_raw(self.process(Component::Etcd)?.pid());
         let over = Arc::new(Mutex::new(false));
         let is_over = Arc::clone(&over);

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::arguments::{self, Layout};
 use super::ports::Ports;
-use super::{Component, ControlPlane, DataDirectory, Options, client_from};
+use super::{Component, ControlPlane, DataDirectory, Options, Running, client_from};
 use crate::audit;
 use crate::certificates::{self, Authority, ensure_signing_key, write_private};
 use crate::error::{Error, FileContext, Result};
@@ -36,10 +36,11 @@ impl ControlPlane {
         };
         let layout = Layout(directory.path().to_owned());
         let authority = prepare_files(&layout)?;
-        let ports = Ports::free()?;
+        let ports = Ports::free(&options.ports_of_others)?;
         let (kubeconfig, client) = administrator(&options, &layout, &authority, ports).await?;
-        let processes = BTreeMap::new();
-        let mut plane = Self { options, tools, ports, authority, kubeconfig, client, processes, layout, directory };
+        let (processes, lease) = (BTreeMap::new(), None);
+        let mut plane =
+            Self { options, tools, ports, authority, kubeconfig, client, processes, layout, directory, lease };
         plane.start_on_free_ports().await?;
         Ok(plane)
     }
@@ -59,7 +60,7 @@ impl ControlPlane {
 
     async fn change_ports(&mut self) -> Result<()> {
         self.processes.clear();
-        self.ports = Ports::free()?;
+        self.ports = Ports::free(&self.options.ports_of_others)?;
         (self.kubeconfig, self.client) =
             administrator(&self.options, &self.layout, &self.authority, self.ports).await?;
         Ok(())
@@ -88,10 +89,10 @@ impl ControlPlane {
             name: format!("{} of {}", component.name(), self.options.name),
             program: self.tools.path(component.program())?,
             arguments: arguments::of(component, &self.options, &self.layout, self.ports, &stages),
-            environment: Vec::new(),
+            environment: arguments::environment(),
             log: self.layout.log(component),
         })?;
-        self.processes.insert(component, process);
+        self.processes.insert(component, Running::Ours(process));
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl ControlPlane {
         let started = Instant::now();
         loop {
             // Any of them: an API server waits long for an etcd that has ended.
-            self.processes.values_mut().try_for_each(Process::check)?;
+            self.processes.values_mut().try_for_each(Running::check)?;
             let reason = match timeout(PROBE_TIMEOUT, probe()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(reason)) => reason,
@@ -172,7 +173,7 @@ fn prepare_files(layout: &Layout) -> Result<Authority> {
 }
 
 /// Writes the kubeconfigs of administrator and components; returns the first, with a client.
-async fn administrator(
+pub(super) async fn administrator(
     options: &Options,
     layout: &Layout,
     authority: &Authority,

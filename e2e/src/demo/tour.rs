@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::scenes::{Step, scenes};
 use super::{CLUSTERS, apply_files, link_files, say};
 use crate::error::{Error, Result};
-use crate::installation::{End, Installation, eventually, finished, kubectl_on, repository};
+use crate::installation::{End, Installation, finished, kubectl_on, repository};
+use crate::wait::eventually;
 
 /// A cluster that hangs is given up after three probes, which is the longest that anything takes.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -32,7 +33,7 @@ pub(super) async fn show(installation: &mut Installation, folder: &Path) -> Resu
                 Step::Succeed(name) => {
                     installation.stop_drover(End::Terminate).await?;
                     name.clone_into(&mut installation.name);
-                    installation.start_drover()?;
+                    installation.start_drover().await?;
                 }
             }
         }
@@ -55,8 +56,8 @@ async fn rebuild(installation: &mut Installation, folder: &Path) -> Result<()> {
     installation.stop_drover(End::Kill).await?;
     installation.rebuild_management().await?;
     link_files(installation, folder)?;
-    installation.start_drover()?;
-    apply_files(installation)?;
+    installation.start_drover().await?;
+    apply_files(installation).await?;
     let is_as_before = async || {
         let ready = super::table(installation)?.ready;
         Ok((ready && identities(installation)? == before).then_some(()))

@@ -1,5 +1,6 @@
 //! Kills a process at one of its writes.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,15 +14,37 @@ pub struct WriteTrap(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     writes: usize,
-    set: Option<(usize, Pid)>,
+    set: Option<(usize, Victim)>,
     sprung: bool,
 }
 
+/// Who is killed.
+#[derive(Debug, Clone)]
+pub enum Victim {
+    /// This process.
+    Process(i32),
+    /// The process whose id is in a file then; nobody if there is none.
+    InFile(PathBuf),
+}
+
+impl Victim {
+    fn kill(&self) {
+        let pid = match self {
+            Self::Process(pid) => Some(*pid),
+            Self::InFile(path) => std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()),
+        };
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
 impl WriteTrap {
-    /// Kills the process `pid` at the write `number` from now, the first being 1.
-    pub fn set(&self, number: usize, pid: i32) {
+    /// Kills at the write `number` from now, the first being 1.
+    pub fn set(&self, number: usize, victim: Victim) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.set = Some((state.writes + number, Pid::from_raw(pid)));
+        state.set = Some((state.writes + number, victim));
     }
 
     /// Whether it has killed since this was asked last.
@@ -34,10 +57,9 @@ impl WriteTrap {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.writes += 1;
         let due = state.writes;
-        let Some((_, pid)) = state.set.take_if(|(number, _)| *number == due) else { return false };
+        let Some((_, victim)) = state.set.take_if(|(number, _)| *number == due) else { return false };
         state.sprung = true;
-        // The process that was to be killed may have ended by itself.
-        let _ = kill(pid, Signal::SIGKILL);
+        victim.kill();
         true
     }
 }

@@ -18,16 +18,18 @@ pub struct DetachedProcess {
     name: String,
     pid: i32,
     program: PathBuf,
+    log: PathBuf,
     /// When it started, in clock ticks since boot: tells it from a later process with the same id.
     started: u64,
 }
 
 impl DetachedProcess {
-    pub(super) fn observe(name: &str, pid: i32, program: &Path) -> Result<Self> {
+    pub(super) fn observe(name: &str, pid: i32, program: &Path, log: &Path) -> Result<Self> {
         let path = format!("/proc/{pid}/stat");
         let stat = fs::read_to_string(&path).on("read", &path)?;
         let started = parse_stat(&stat).map(|(_, started)| started).unwrap_or_default();
-        let process = Self { name: name.to_owned(), pid, program: program.to_owned(), started };
+        let (program, log) = (program.to_owned(), log.to_owned());
+        let process = Self { name: name.to_owned(), pid, program, log, started };
         // Between fork and exec it still shows the command of its supervisor.
         let asked = Instant::now();
         while !process.command_matches() && asked.elapsed() < EXEC_PATIENCE {
@@ -56,6 +58,23 @@ impl DetachedProcess {
         state != 'Z' && state != 'X' && started == self.started && self.command_matches()
     }
 
+    /// The program that it runs.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The file that has its output.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// An error with the end of the log when the process has ended.
+    pub fn check(&self) -> Result<()> {
+        if self.is_running() { Ok(()) } else { Err(super::ended(&self.name, &self.log)) }
+    }
+
     /// Asks it to end, and kills it when it does not.
     pub async fn terminate(&self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
@@ -63,12 +82,28 @@ impl DetachedProcess {
         if self.ended_within(PATIENCE).await {
             return Ok(());
         }
+        self.kill().await
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub async fn kill(&self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
         if self.ended_within(KILL_PATIENCE).await {
             Ok(())
         } else {
             Err(Error::WillNotDie { name: self.name.clone(), pid: self.pid })
         }
+    }
+
+    /// As [`super::Process::pause`].
+    pub async fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        until_it_stands_still(&self.name, self.pid).await
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -87,7 +122,7 @@ impl DetachedProcess {
         program == self.program.as_os_str().as_encoded_bytes()
     }
 
-    async fn ended_within(&self, patience: Duration) -> bool {
+    pub(super) async fn ended_within(&self, patience: Duration) -> bool {
         let started = Instant::now();
         while self.is_running() {
             if started.elapsed() >= patience {
@@ -99,8 +134,20 @@ impl DetachedProcess {
     }
 }
 
+/// Waits until a process that was stopped stands still, which on a busy machine is later than the signal.
+pub(super) async fn until_it_stands_still(name: &str, pid: i32) -> Result<()> {
+    let started = Instant::now();
+    while !stands_still(pid) {
+        if started.elapsed() >= KILL_PATIENCE {
+            return Err(Error::WillNotPause { name: name.to_owned(), pid });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
 /// Whether no thread of a process runs: all are stopped, or it has ended.
-pub(super) fn stands_still(pid: i32) -> bool {
+fn stands_still(pid: i32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).ok();
@@ -130,7 +177,7 @@ mod tests {
     #[test]
     fn another_process_with_the_same_id_is_not_ours() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let mut process = DetachedProcess::observe("test", pid, Path::new("not-this-program")).unwrap();
+        let mut process = DetachedProcess::observe("test", pid, Path::new("not-this-program"), Path::new("")).unwrap();
         assert!(!process.is_running());
         process.program = PathBuf::from(std::env::args().next().unwrap());
         assert!(process.is_running());

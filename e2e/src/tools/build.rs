@@ -45,9 +45,33 @@ pub(super) fn fingerprint(source: &Path, program: Program) -> Result<String> {
     }
     input.extend(program.build_flags().join(" ").into_bytes());
     input.extend(format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into_bytes());
-    let digest = ring::digest::digest(&ring::digest::SHA256, &input);
+    Ok(short_digest(&input))
+}
+
+fn short_digest(input: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, input);
     let bytes = digest.as_ref().iter().take(8);
-    Ok(bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+    bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Differs when a name or the content of a file in this folder does.
+pub(crate) fn digest_of_tree(folder: &Path) -> Result<String> {
+    let mut input = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(&folder).on("list", &folder)?.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            input.extend(path.as_os_str().as_encoded_bytes());
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                input.extend(fs::read(&path).on("read", path)?);
+            }
+        }
+    }
+    Ok(short_digest(&input))
 }
 
 /// Held until dropped; the system releases it too when we are killed.

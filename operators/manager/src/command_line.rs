@@ -246,9 +246,11 @@ mod tests {
 
     #[test]
     fn a_timer_out_of_bounds_is_refused_with_its_bounds() {
-        for (argument, bounds) in
-            [("--watch-timeout=295s", "from 1s to 294s"), ("--watch-timeout=0s", "from 1s"), ("--resync-interval=10ms", "at least 1s")]
-        {
+        for (argument, bounds) in [
+            ("--watch-timeout=295s", "from 1s to 294s"),
+            ("--watch-timeout=0s", "from 1s"),
+            ("--resync-interval=10ms", "at least 1s"),
+        ] {
             let refusal = timers(&[argument]).unwrap_err().to_string();
             assert!(refusal.contains(bounds), "{argument}: {refusal}");
         }

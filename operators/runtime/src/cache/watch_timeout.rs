@@ -32,7 +32,7 @@ impl WatchTimeout {
 
     /// A watch that ends earlier was not ended by its time limit.
     pub(super) fn full(self) -> Duration {
-        self.asked() - self.slack()
+        self.asked().saturating_sub(self.slack())
     }
 
     /// A watch that is silent for longer than the server allows lost its server.

@@ -1,0 +1,277 @@
+//! Control planes that one test after the other uses.
+//!
+//! A control plane costs four seconds of two cores to start, and 20 ms to be put back to its first state ([`reset`]). So it
+//! stays when a test is over, in a folder in which the processes of all tests find it. Whoever uses one holds the lock of a
+//! file in its folder, which the system releases however a process ends. What a test stopped, froze, restored or otherwise
+//! harmed is thrown away.
+//!
+//! A pool ends with the process that made it, by a lock as well, or it is kept: see [`Pool::kept`].
+
+mod lease;
+mod reset;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control_plane::{DataDirectory, Record};
+use crate::error::{FileContext, Result};
+use crate::installation;
+use crate::run_directory::{OWNER_LOCK, RunDirectory};
+use crate::tools::{Tools, variable};
+use crate::{Components, ControlPlane, Options};
+pub(crate) use lease::Lease;
+use lease::Seat;
+pub use lease::{Outcome, give_back};
+use reset::FirstState;
+
+/// Names the folder of the pool to the processes of tests.
+pub const POOL: &str = "DROVER_E2E_POOL";
+
+/// How links are called that a test has to the control planes that it took, for whoever shows their logs.
+pub(crate) const PLANE_LINK: &str = "plane";
+
+const RECORD: &str = "plane.json";
+const FIRST_STATE: &str = "first-state.json";
+const TAKEN: &str = "taken.lock";
+const HARMED: &str = "harmed";
+/// Held by whoever starts a control plane, one for each that may be started at a time.
+const STARTING: &str = "starting";
+/// More at a time do not become ready sooner, and miss the time that each has for it.
+const STARTS_PER_CORE: usize = 2;
+/// Between two looks for a turn.
+const TURN_PAUSE: Duration = Duration::from_millis(50);
+/// Held for moments, by whoever looks for a control plane or makes a place for one.
+const COUNTER: &str = "counter.lock";
+
+/// What a control plane of a pool has. All have a controller manager and write an audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Shape {
+    /// Nothing but what Kubernetes makes itself.
+    Bare,
+    /// Both charts are installed.
+    Management,
+}
+
+/// A folder with control planes.
+#[derive(Debug)]
+pub struct Pool {
+    directory: PathBuf,
+    /// Whose holder all of it ends with; none if it is kept.
+    owner: Option<PathBuf>,
+    tools: Tools,
+}
+
+/// A pool that ends with this process, or with this value.
+#[derive(Debug)]
+pub struct OwnedPool {
+    pool: Pool,
+    _directory: RunDirectory,
+}
+
+/// What the folder of a control plane says of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    shape: Shape,
+    /// Of which charts, for one that has them.
+    charts: String,
+    plane: Record,
+}
+
+impl OwnedPool {
+    /// An empty pool.
+    pub fn create() -> Result<Self> {
+        let tools = Tools::from_environment()?;
+        let directory = RunDirectory::temporary(&tools.run_directory(), "pool")?;
+        let path = directory.path().to_owned();
+        let owner = Some(path.join(OWNER_LOCK));
+        Ok(Self { pool: Pool { directory: path, owner, tools }, _directory: directory })
+    }
+
+    /// The pool.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Ends everything in it and removes it.
+    pub async fn end(self) -> Result<()> {
+        self.pool.end().await
+    }
+}
+
+impl Pool {
+    /// The pool that this process was told of, else the one that is kept, if there is one.
+    pub fn from_environment() -> Result<Self> {
+        let Some(directory) = variable(POOL).map(PathBuf::from) else { return Self::kept() };
+        let owner = Some(directory.join(OWNER_LOCK)).filter(|lock| lock.is_file());
+        Ok(Self { directory, owner, tools: Tools::from_environment()? })
+    }
+
+    /// The pool whose control planes outlive the processes that use them. It is there once [`Pool::fill`] was called.
+    pub fn kept() -> Result<Self> {
+        let tools = Tools::from_environment()?;
+        Ok(Self { directory: tools.planes_directory(), owner: None, tools })
+    }
+
+    /// Whether it has a folder.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.directory.is_dir()
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes sure that it has at least so many control planes of each of these shapes that are free.
+    pub async fn fill(&self, shapes: &[Shape]) -> Result<()> {
+        fs::create_dir_all(&self.directory).on("create", &self.directory)?;
+        // All are held until all are there, so that none is counted twice.
+        let taken = shapes.iter().map(|shape| self.take(*shape, "new"));
+        let taken: Vec<ControlPlane> = futures::future::try_join_all(taken).await?;
+        drop(taken);
+        give_back(Outcome::Passed).await
+    }
+
+    /// Takes a control plane in its first state, under this name; starts one if none is free.
+    pub async fn take(&self, shape: Shape, name: &str) -> Result<ControlPlane> {
+        let plane = self.take_or_start(shape, name).await?;
+        if variable(POOL).is_some() {
+            // Two of one name are rare, and the logs of the first will do.
+            let _ = symlink(plane.directory(), std::env::temp_dir().join(format!("{name}.{PLANE_LINK}")));
+        }
+        Ok(plane)
+    }
+
+    async fn take_or_start(&self, shape: Shape, name: &str) -> Result<ControlPlane> {
+        let charts = fingerprint(shape)?;
+        while let Some((seat, entry)) = self.free(shape)? {
+            let is_current = entry.charts == charts && entry.plane.is_current(&self.tools) && !seat.is_harmed();
+            entry.plane.thaw()?;
+            if is_current && seat.first_state()?.restore(&entry.plane, &seat.directory).await.is_ok() {
+                let directory = seat.directory.clone();
+                return ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await;
+            }
+            seat.discard().await?;
+        }
+        self.start(shape, charts, name).await
+    }
+
+    /// Some control plane of this shape that nobody uses.
+    fn free(&self, shape: Shape) -> Result<Option<(Seat, Entry)>> {
+        let _counter = self.counter()?;
+        for folder in self.folders()? {
+            let Some(seat) = Seat::of_existing(&folder) else { continue };
+            match seat.entry() {
+                Some(entry) if entry.shape == shape => return Ok(Some((seat, entry))),
+                Some(_) => {}
+                // Whoever was about to start it is gone, and all of it with them.
+                None => fs::remove_dir_all(&folder).on("remove", &folder)?,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn start(&self, shape: Shape, charts: String, name: &str) -> Result<ControlPlane> {
+        let turn = self.turn().await?;
+        let (seat, ports_of_others) = self.place()?;
+        let options = Options {
+            components: Components::WithControllerManager,
+            audit: true,
+            data_directory: DataDirectory::Given(seat.directory.clone()),
+            ports_of_others,
+            ..Options::new(name)
+        };
+        let plane = ControlPlane::start(options).await?;
+        if shape == Shape::Management {
+            installation::install_charts(&plane, &installation::charts())?;
+        }
+        let entry = Entry { shape, charts, plane: plane.hand_over(self.owner.as_deref())? };
+        drop(turn);
+        FirstState::settled(&entry.plane).await?.write(&seat.directory.join(FIRST_STATE))?;
+        seat.write(&entry)?;
+        let directory = seat.directory.clone();
+        ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await
+    }
+
+    /// A new folder that is ours, and the ports that all others have.
+    fn place(&self) -> Result<(Seat, BTreeSet<u16>)> {
+        let _counter = self.counter()?;
+        let entries = self.folders()?.into_iter().filter_map(|folder| Entry::read(&folder));
+        let ports = entries.flat_map(|entry| entry.plane.ports.all()).collect();
+        let folder = tempfile::Builder::new().prefix("plane-").tempdir_in(&self.directory);
+        let folder = folder.on("create in", &self.directory)?.keep();
+        Ok((Seat::of_new(folder)?, ports))
+    }
+
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.directory).on("list", &self.directory)?.flatten();
+        Ok(entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+    }
+
+    /// Waits for a turn to start a control plane, which lasts as long as the file is open.
+    async fn turn(&self) -> Result<File> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let files = (0..STARTS_PER_CORE * cores).map(|number| {
+            let path = self.directory.join(format!("{STARTING}-{number}.lock"));
+            File::create(&path).on("create", path)
+        });
+        let mut files = files.collect::<Result<Vec<File>>>()?;
+        loop {
+            if let Some(free) = files.iter().position(|file| file.try_lock().is_ok()) {
+                return Ok(files.swap_remove(free));
+            }
+            tokio::time::sleep(TURN_PAUSE).await;
+        }
+    }
+
+    fn counter(&self) -> Result<File> {
+        let path = self.directory.join(COUNTER);
+        let file = File::create(&path).on("create", &path)?;
+        file.lock().on("lock", path)?;
+        Ok(file)
+    }
+
+    /// Ends all of its control planes and removes it.
+    pub async fn end(&self) -> Result<()> {
+        for folder in self.folders()? {
+            if let Some(entry) = Entry::read(&folder) {
+                entry.plane.kill().await?;
+            }
+        }
+        fs::remove_dir_all(&self.directory).on("remove", &self.directory)
+    }
+
+    /// What it has, for people: a line for each control plane.
+    pub fn describe(&self) -> Result<Vec<String>> {
+        let line = |folder: PathBuf| {
+            let entry = Entry::read(&folder)?;
+            let state = if entry.plane.is_current(&self.tools) { "running" } else { "outdated" };
+            Some(format!("{:?}: {state}, KUBECONFIG={}", entry.shape, folder.join("admin.kubeconfig").display()))
+        };
+        Ok(self.folders()?.into_iter().filter_map(line).collect())
+    }
+}
+
+impl Entry {
+    /// None if nothing was started there yet.
+    fn read(folder: &Path) -> Option<Self> {
+        reset::read_json(&folder.join(RECORD)).ok()
+    }
+}
+
+/// Says whether charts are the same.
+fn fingerprint(shape: Shape) -> Result<String> {
+    match shape {
+        Shape::Bare => Ok(String::new()),
+        Shape::Management => crate::tools::digest_of_tree(&installation::charts()),
+    }
+}

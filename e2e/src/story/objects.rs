@@ -1,0 +1,46 @@
+//! What people apply, and what they read of it.
+
+use serde_json::{Value, json};
+
+/// Between two probes of a Cluster of a story.
+pub const PROBE_SECONDS: u64 = 2;
+
+/// A Namespace.
+#[must_use]
+pub fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
+#[must_use]
+pub fn cluster(name: &str) -> Value {
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": {"env": "prod"}},
+        "spec": {
+            "connection": {"kubeconfig": {"secretRef": {"name": name}}},
+            "health": {"interval": format!("{PROBE_SECONDS}s"), "timeout": "3s"},
+            "tenants": [{"name": "team", "from": {"names": ["team"]}, "namespacePatterns": ["team-*"]}],
+        },
+    })
+}
+
+/// A Project in `team` with these namespaces on every cluster labelled `env=prod`.
+#[must_use]
+pub fn project(name: &str, namespaces: &[&str]) -> Value {
+    let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": "team"},
+        "spec": {"clusters": {"selector": {"matchLabels": {"env": "prod"}}}, "namespaces": namespaces},
+    })
+}
+
+/// `status/reason` of a condition, once it speaks of the current spec.
+#[must_use]
+pub fn condition(object: &Value, kind: &str) -> Option<String> {
+    if object.pointer("/status/observedGeneration") != object.pointer("/metadata/generation") {
+        return None;
+    }
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == kind)?;
+    Some(format!("{}/{}", found["status"].as_str()?, found["reason"].as_str()?))
+}

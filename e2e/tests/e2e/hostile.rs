@@ -1,0 +1,296 @@
+//! Clusters that mean harm. They are a small server of our own, as no real API server behaves like that.
+
+use std::{
+    convert::Infallible,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use drover_e2e::certificates::{Authority, kubeconfig};
+use drover_e2e::http_proxy::acceptor;
+use drover_e2e::installation::Installation;
+use drover_e2e::story::*;
+use futures::{StreamExt as _, stream};
+use http::{Request, Response};
+use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
+use hyper::{body::Frame, body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::TlsAcceptor;
+
+drover_e2e::tests![
+    a_cluster_that_sends_without_end_is_cut_off_and_hurts_nobody,
+    one_event_or_one_probe_without_end_is_cut_off_as_well,
+    a_cluster_that_answers_a_byte_a_second_hurts_nobody,
+    a_hundred_thousand_objects_are_taken_and_hurt_nobody => weight(4),
+    another_cluster_that_answers_after_a_cut_sees_nothing_but_the_probe,
+];
+
+/// How a hostile cluster answers, a list if nothing else is said.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    /// Without end, as fast as it can.
+    Flood,
+    /// A byte a second.
+    Drip,
+    /// Lists are empty; the first event of a watch has no end.
+    Event,
+    /// Already the probe is answered without end.
+    Probe,
+    /// Lists and watches are as they should be; after the connection was cut another cluster answers.
+    Impostor,
+    /// Every list has [`CROWD`] objects.
+    Crowd,
+}
+
+/// So many objects of one kind are more than any cluster has nodes or namespaces.
+const CROWD: usize = 100_000;
+
+/// A cluster that means harm.
+struct Hostile {
+    harm: Harm,
+    /// The paths that were asked for.
+    asked: Mutex<Vec<String>>,
+    /// How often its connections were cut.
+    cuts: watch::Sender<u32>,
+    /// The lists of a [`Harm::Crowd`], which take seconds to make.
+    nodes: OnceLock<Bytes>,
+    namespaces: OnceLock<Bytes>,
+}
+
+impl Hostile {
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+fn whole(text: String) -> Body {
+    http_body_util::Full::new(Bytes::from(text)).boxed()
+}
+
+fn endless(harm: Harm) -> Body {
+    let (chunk, pause) = match harm {
+        Harm::Flood | Harm::Event | Harm::Probe => (Bytes::from(vec![b'x'; 64 * 1024]), Duration::ZERO),
+        Harm::Drip => (Bytes::from_static(b"x"), Duration::from_secs(1)),
+        Harm::Impostor | Harm::Crowd => return BodyExt::boxed(StreamBody::new(stream::pending())),
+    };
+    let start = stream::once(async { Bytes::from_static(br#"{"kind":"List","items":[{"metadata":{"name":""#) });
+    let rest = stream::repeat(chunk).then(move |chunk| async move {
+        tokio::time::sleep(pause).await;
+        chunk
+    });
+    BodyExt::boxed(StreamBody::new(Box::pin(start.chain(rest)).map(|chunk| Ok(Frame::data(chunk)))))
+}
+
+/// Plausible until it is asked for a list.
+fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
+    let harm = hostile.harm;
+    hostile.asked.lock().unwrap().push(request.uri().path().to_owned());
+    let uid = format!("11111111-2222-3333-4444-{:012}", *hostile.cuts.borrow());
+    let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let body = match request.uri().path() {
+        "/readyz" if matches!(harm, Harm::Probe) => endless(harm),
+        "/readyz" => whole("ok".to_owned()),
+        "/version" => {
+            let names = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler"];
+            let mut version = json!({"major": "1", "minor": "37", "gitVersion": "v1.37.1", "platform": "linux/amd64"});
+            for name in names {
+                version[name] = "".into();
+            }
+            whole(version.to_string())
+        }
+        "/api/v1/namespaces/kube-system" => whole(
+            json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {"name": "kube-system", "uid": uid},
+            })
+            .to_string(),
+        ),
+        "/api/v1/namespaces/drover-system/configmaps/drover-claim" => whole(
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "drover-claim"},
+                "data": {"installation": "e2e", "clusterName": "us"},
+            })
+            .to_string(),
+        ),
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews" if matches!(harm, Harm::Crowd) => {
+            let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+            let status = json!({"resourceRules": [everything], "nonResourceRules": [], "incomplete": false});
+            let kind = "SelfSubjectRulesReview";
+            whole(
+                json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {}, "status": status})
+                    .to_string(),
+            )
+        }
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" if matches!(harm, Harm::Crowd) => {
+            let kind = "SelfSubjectAccessReview";
+            let (spec, status) = (json!({}), json!({"allowed": true}));
+            whole(
+                json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec, "status": status})
+                    .to_string(),
+            )
+        }
+        _ if matches!(harm, Harm::Event | Harm::Impostor) && !watches => whole(
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
+        ),
+        path if matches!(harm, Harm::Crowd) && !watches => {
+            let list = if path.ends_with("nodes") { &hostile.nodes } else { &hostile.namespaces };
+            http_body_util::Full::new(list.get_or_init(|| Bytes::from(crowd(path))).clone()).boxed()
+        }
+        _ => endless(harm),
+    };
+    Response::new(body)
+}
+
+/// A list of [`CROWD`] objects, as small as objects can be.
+fn crowd(path: &str) -> String {
+    let object = |number: usize| {
+        let metadata = json!({"name": format!("crowd-{number}"), "uid": number.to_string(), "resourceVersion": "1"});
+        json!({"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    };
+    let items: Vec<_> = (0..CROWD).map(object).collect();
+    let kind = if path.ends_with("nodes") { "NodeList" } else { "PartialObjectMetadataList" };
+    json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}).to_string()
+}
+
+/// Starts a hostile cluster, and returns its kubeconfig.
+async fn hostile(harm: Harm) -> (String, Arc<Hostile>) {
+    let authority = Authority::new("hostile").unwrap();
+    let acceptor = acceptor(&authority).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let server = format!("https://{}", listener.local_addr().unwrap());
+    let hostile = Hostile {
+        harm,
+        asked: Mutex::default(),
+        cuts: watch::Sender::new(0),
+        nodes: OnceLock::new(),
+        namespaces: OnceLock::new(),
+    };
+    if matches!(harm, Harm::Crowd) {
+        hostile.nodes.get_or_init(|| Bytes::from(crowd("nodes")));
+        hostile.namespaces.get_or_init(|| Bytes::from(crowd("namespaces")));
+    }
+    let hostile = Arc::new(hostile);
+    let serving = Arc::clone(&hostile);
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(serve(connection, acceptor.clone(), Arc::clone(&serving)));
+        }
+    });
+    let user = authority.client("drover", &[]).unwrap();
+    (kubeconfig("hostile", &server, authority.certificate(), "drover", &user), hostile)
+}
+
+async fn serve(connection: TcpStream, acceptor: TlsAcceptor, hostile: Arc<Hostile>) {
+    let mut cuts = hostile.cuts.subscribe();
+    let Ok(secured) = acceptor.accept(connection).await else { return };
+    let service = service_fn(|request| {
+        let answer = answer(&request, &hostile);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    tokio::select! {
+        _ = builder.serve_connection(TokioIo::new(secured), service) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+/// Resident memory of the newest drover, in MiB.
+fn memory(installation: &mut Installation) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", installation.replica(0).unwrap().pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+async fn harms_nobody(harm: Harm) -> Option<Installation> {
+    let cut_off = !matches!(harm, Harm::Drip | Harm::Crowd);
+    // With short clocks, whoever is not cut off would be listed again all the time.
+    let installation = if cut_off {
+        restful_story("a hostile cluster", &["eu"]).await?
+    } else {
+        story("a hostile cluster", &["eu"]).await?
+    };
+    let (kubeconfig, hostile) = hostile(harm).await;
+    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    converged(&installation, "shop").await;
+    let pace = time_to_heal(&installation, "eu").await;
+    installation.store_secret("us", &kubeconfig).await.unwrap();
+    installation.apply(&cluster("us").to_string()).await.unwrap();
+    if cut_off {
+        reads(&installation, "cluster", "us", "Ready", "False/TooLarge").await;
+    }
+    let asked = hostile.asked();
+    for _ in 0..3 {
+        not_held_up(&format!("{harm:?}"), pace, time_to_heal(&installation, "eu").await);
+    }
+    if cut_off {
+        // Several probe intervals: it would do so again, so it is left alone.
+        tokio::time::sleep(two_periods()).await;
+        assert_eq!(hostile.asked(), asked, "it was asked again");
+    }
+    Some(installation)
+}
+
+async fn a_cluster_that_sends_without_end_is_cut_off_and_hurts_nobody() {
+    let Some(mut installation) = harms_nobody(Harm::Flood).await else { return };
+    let used = memory(&mut installation);
+    // A debug build with two clusters takes about 40 MiB; the rest is the one answer that was let in up to its cap.
+    assert!(used < 300, "drover took {used} MiB");
+    reads(&installation, "cluster", "us", "Connected", "False/TooLarge").await;
+}
+
+async fn one_event_or_one_probe_without_end_is_cut_off_as_well() {
+    for harm in [Harm::Event, Harm::Probe] {
+        let Some(mut installation) = harms_nobody(harm).await else { return };
+        let used = memory(&mut installation);
+        assert!(used < 300, "{harm:?}: drover took {used} MiB");
+        reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
+    }
+}
+
+async fn a_cluster_that_answers_a_byte_a_second_hurts_nobody() {
+    harms_nobody(Harm::Drip).await;
+}
+
+async fn a_hundred_thousand_objects_are_taken_and_hurt_nobody() {
+    let Some(mut installation) = harms_nobody(Harm::Crowd).await else { return };
+    reads(&installation, "cluster", "us", "NodesHealthy", "True/AllReady").await;
+    let nodes = get(&installation, "cluster", "us").await.unwrap()["status"]["nodes"].clone();
+    assert_eq!(nodes["total"], CROWD);
+    let used = memory(&mut installation);
+    println!("{CROWD} nodes and as many namespaces: drover took {used} MiB");
+    assert!(used < 500, "drover took {used} MiB");
+}
+
+/// What is asked of whoever answers, before it is known who that is.
+const PROBE: [&str; 3] = ["/readyz", "/version", "/api/v1/namespaces/kube-system"];
+
+async fn another_cluster_that_answers_after_a_cut_sees_nothing_but_the_probe() {
+    let Some(installation) = restful_story("an impostor", &["eu"]).await else { return };
+    let (kubeconfig, hostile) = hostile(Harm::Impostor).await;
+    installation.store_secret("us", &kubeconfig).await.unwrap();
+    installation.apply(&cluster("us").to_string()).await.unwrap();
+    installation.apply(&project("shop", &[]).to_string()).await.unwrap();
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    converged(&installation, "shop").await;
+
+    // Everything that watches wants to come back, and there is something to be written.
+    hostile.asked.lock().unwrap().clear();
+    hostile.cuts.send_modify(|cuts| *cuts += 1);
+    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    reads(&installation, "cluster", "us", "Ready", "False/IdentityMismatch").await;
+    reads(&installation, "cluster", "us", "Accepted", "False/IdentityMismatch").await;
+    tokio::time::sleep(two_periods()).await;
+    let others: Vec<_> = hostile.asked().into_iter().filter(|path| !PROBE.contains(&path.as_str())).collect();
+    assert_eq!(others, Vec::<String>::new(), "the impostor saw more than the probe");
+    assert!(!hostile.asked().is_empty());
+    assert!(downstream_namespace(&installation, "eu", "team-web").await.unwrap().is_some(), "the others go on");
+}

@@ -1,0 +1,77 @@
+//! All end-to-end tests, one module a theme. `docs/testing.md` says how they are run.
+
+#![deny(dead_code, reason = "a test that is in no list is not run")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unused_async,
+    clippy::wildcard_imports,
+    reason = "a test may panic, all have one form, and stories one vocabulary"
+)]
+
+mod api;
+mod away;
+mod bad_days;
+mod bench;
+mod cache;
+mod charts;
+mod claims;
+mod clock;
+mod credentials;
+mod deletion;
+mod demo;
+mod faults;
+mod harness;
+mod hostile;
+mod image;
+mod import;
+mod kills;
+mod lease;
+mod parts;
+mod pool;
+mod promises;
+mod proxies;
+mod runner;
+mod stories;
+mod writes;
+
+use std::process::ExitCode;
+
+use drover_e2e::runner::Test;
+
+fn tests() -> Vec<Test> {
+    [
+        api::tests(),
+        away::tests(),
+        bad_days::tests(),
+        bench::tests(),
+        cache::tests(),
+        charts::tests(),
+        claims::tests(),
+        clock::tests(),
+        credentials::tests(),
+        deletion::tests(),
+        demo::tests(),
+        faults::tests(),
+        harness::tests(),
+        hostile::tests(),
+        image::tests(),
+        import::tests(),
+        kills::tests(),
+        lease::tests(),
+        parts::tests(),
+        pool::tests(),
+        promises::tests(),
+        proxies::tests(),
+        runner::tests(),
+        stories::tests(),
+        writes::tests(),
+    ]
+    .concat()
+}
+
+fn main() -> ExitCode {
+    drover_e2e::runner::main(&runner::fixtures().unwrap_or_else(tests))
+}

@@ -1,0 +1,165 @@
+//! The runner of these tests, tried on tests that fail, hang, panic and leave things behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use drover_e2e::process::{Process, Specification};
+use drover_e2e::runner::Test;
+use drover_e2e::wait::{eventually, soon};
+
+drover_e2e::tests![
+    what_fails_shows_its_output_and_logs_and_what_passes_does_not,
+    what_is_skipped_is_told_with_its_reason,
+    a_test_that_hangs_is_ended_with_all_that_it_started,
+    a_runner_that_is_killed_takes_everything_with_it,
+    heavy_tests_have_the_slots_for_themselves,
+];
+
+/// Set to a folder: the tests below are the only ones.
+const FIXTURES: &str = "DROVER_E2E_FIXTURES";
+
+/// The tests that this runner is tried on, if that is what this process is for.
+pub(crate) fn fixtures() -> Option<Vec<Test>> {
+    std::env::var_os(FIXTURES).map(|_| fixtures::tests())
+}
+
+mod fixtures {
+    use super::*;
+
+    drover_e2e::tests![
+        passes,
+        fails,
+        panics,
+        is_skipped,
+        hangs => limit(Duration::from_secs(2)),
+        heavy_one => weight(2),
+        heavy_two => weight(2),
+        none_beside_heavy_ones,
+    ];
+
+    async fn passes() {
+        println!("the words of the one that passes");
+    }
+
+    async fn fails() -> Result<(), String> {
+        println!("the words of the one that fails");
+        std::fs::write(std::env::temp_dir().join("x.log"), "the log of the one that fails\n").unwrap();
+        Err("the reason of the one that fails".to_owned())
+    }
+
+    async fn panics() {
+        panic!("the panic of the one that panics");
+    }
+
+    async fn is_skipped() {
+        drover_e2e::existing::skip("is_skipped", "the moon is not full");
+    }
+
+    async fn hangs() {
+        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let specification = Specification {
+            name: "sleep".to_owned(),
+            program: "sleep".into(),
+            arguments: vec!["600".to_owned()],
+            environment: Vec::new(),
+            log: folder.join("sleep"),
+        };
+        let process = Process::start(&specification).unwrap();
+        std::fs::write(folder.join("pid"), process.pid().to_string()).unwrap();
+        std::future::pending::<()>().await;
+    }
+
+    async fn heavy_one() {
+        at_work("heavy_one").await;
+    }
+
+    async fn heavy_two() {
+        at_work("heavy_two").await;
+    }
+
+    async fn none_beside_heavy_ones() {
+        at_work("none_beside_heavy_ones").await;
+    }
+
+    /// Two of which at least one is heavy would find each other's mark.
+    async fn at_work(name: &str) {
+        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let mark = folder.join(format!("{name}.working"));
+        std::fs::write(&mark, "").unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let others = std::fs::read_dir(&folder).unwrap().flatten();
+        let others = others.filter(|entry| entry.path().extension().is_some_and(|end| end == "working")).count();
+        std::fs::remove_file(mark).unwrap();
+        assert_eq!(others, 1, "somebody works beside {name}");
+    }
+}
+
+fn runner(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(arguments).env(FIXTURES, folder);
+    command
+}
+
+fn run(arguments: &[&str]) -> (Output, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output, text)
+}
+
+async fn what_fails_shows_its_output_and_logs_and_what_passes_does_not() {
+    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy"]);
+    assert!(!output.status.success());
+    for shown in [
+        "the words of the one that fails",
+        "the log of the one that fails",
+        "the reason of the one that fails",
+        "the panic of the one that panics",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    assert!(!text.contains("the words of the one that passes"), "{text}");
+    assert!(text.contains("test result: FAILED. 1 passed; 2 failed; 1 ignored"), "{text}");
+    assert!(text.contains("slowest:"), "{text}");
+}
+
+async fn what_is_skipped_is_told_with_its_reason() {
+    let (output, text) = run(&["is_skipped"]);
+    assert!(output.status.success());
+    assert!(text.contains("skipped runner::fixtures::is_skipped") && text.contains("the moon is not full"), "{text}");
+}
+
+async fn a_test_that_hangs_is_ended_with_all_that_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let output = runner(folder.path(), &["hangs"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(started.elapsed() < soon(), "{:?}", started.elapsed());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("not over after 2s") && text.contains("its time was over"), "{text}");
+    assert!(!is_alive(folder.path()), "what it started goes on");
+}
+
+async fn a_runner_that_is_killed_takes_everything_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut runner = runner(folder.path(), &["hangs"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let is_there = async || Ok(folder.path().join("pid").exists().then_some(()));
+    eventually("the test has started something", soon(), is_there).await.unwrap();
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    eventually("it has ended", soon(), async || Ok((!is_alive(folder.path())).then_some(()))).await.unwrap();
+}
+
+async fn heavy_tests_have_the_slots_for_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), &["--test-threads=2", "heavy"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("3 passed"), "{text}");
+}
+
+fn is_alive(folder: &Path) -> bool {
+    let pid = std::fs::read_to_string(folder.join("pid")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+}
