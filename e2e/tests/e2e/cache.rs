@@ -8,6 +8,7 @@ use std::time::Duration;
 use drover_e2e::control_plane::{Component, Revisions, client_from};
 use drover_e2e::pool::{Pool, Shape};
 use drover_e2e::proxy::{Mode, Proxy};
+use drover_e2e::wait::soon;
 use drover_e2e::{ControlPlane, Program, require_or_skip};
 use drover_runtime::cache::Health;
 use drover_runtime::{Cache, LabelQuery, View};
@@ -33,8 +34,6 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const PROGRAMS: [Program; 5] =
     [Program::Etcd, Program::KubeApiserver, Program::KubeControllerManager, Program::Etcdctl, Program::Etcdutl];
 const WATCHED: &str = "watched";
-/// Nothing that is due takes longer.
-const LIMIT: Duration = Duration::from_secs(40);
 
 async fn after_a_cut_exactly_the_differences_are_told_each_once() -> Outcome {
     let Some(rig) = Rig::start("after_a_cut_exactly_the_differences_are_told_each_once").await? else { return Ok(()) };
@@ -198,7 +197,7 @@ impl Rig {
         let gate = watch::Sender::new(true);
         let cache = Cache::new(client_from(&kubeconfig).await?, gate.subscribe());
         let view = cache.view::<ConfigMap>(&LabelQuery::equals(WATCHED, "yes"));
-        timeout(LIMIT, view.live()).await?;
+        timeout(soon(), view.live()).await?;
         let told = Told::of(&view);
         Ok(Some(Self { plane, proxy, gate, cache, view, told }))
     }
@@ -280,7 +279,7 @@ impl Rig {
     /// Waits until a change made now is told, and with it everything before it.
     async fn settle(&self) -> Outcome {
         let mark = self.maps().create(&PostParams::default(), &map("")).await?.name_any();
-        timeout(LIMIT, async {
+        timeout(soon(), async {
             while !self.told.mirror().contains_key(&mark) {
                 sleep(Duration::from_millis(10)).await;
             }

@@ -7,7 +7,7 @@ use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{Installation, example, kubectl_on};
 use drover_e2e::objects::apply_to;
 use drover_e2e::story::*;
-use drover_e2e::wait::{eventually, soon};
+use drover_e2e::wait::{eventually, patiently, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -282,7 +282,7 @@ async fn a_project_is_renamed_by_orphan_and_adopt() {
     installation.apply(&example("rename/after.yaml").unwrap()).await.unwrap();
     team("project", "store", "False/NamespaceTaken").await;
     installation.kubectl(&["delete", "project", "shop", "--namespace=team-a", "--timeout=30s"]).unwrap();
-    eventually("the new Project took over", Duration::from_secs(90), async || {
+    eventually("the new Project took over", patiently(Duration::from_secs(90)), async || {
         let found = downstream_namespace(&installation, "eu", "team-a-web").await?.unwrap();
         Ok((found.pointer(OWNER) == Some(&json!("store")) && found["metadata"]["uid"] == uid).then_some(()))
     })

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use drover_e2e::control_plane::{Component, DataDirectory, DetachedControlPlane, NODE_SELECTOR, Revisions, down};
+use drover_e2e::wait::soon;
 use drover_e2e::{Components, ControlPlane, Options, Program, TestCluster, require_or_skip};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
@@ -244,13 +245,13 @@ async fn run_pod(client: &Client, namespace: &str) -> Outcome {
 
 async fn eventually(what: &str, check: impl AsyncFn() -> Result<bool, Box<dyn std::error::Error>>) -> Outcome {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(30) {
+    while started.elapsed() < soon() {
         if check().await? {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(format!("not after 30 s: {what}").into())
+    Err(format!("not in time: {what}").into())
 }
 
 fn is_alive(pid: &str) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY};
 use drover_e2e::pool::{Pool, Shape};
+use drover_e2e::wait::soon;
 use drover_e2e::{Components, ControlPlane, require_or_skip};
 use drover_runtime::{Cache, Class, Classify, ObjectKey, Owner, Step, WriteError, Writer};
 use k8s_openapi::NamespaceResourceScope;
@@ -239,7 +240,7 @@ async fn what_was_written_counts_as_settled_only_when_the_cache_shows_it() -> Ou
     let view = rig.cache.view::<ConfigMap>(&Owner::query(KIND));
     let (writer, owner, key) = (rig.writer("ours"), rig.owner("ours"), ObjectKey::namespaced(&rig.namespace, NAME));
     let settled = async || {
-        timeout(Duration::from_secs(10), async {
+        timeout(soon(), async {
             while !rig.cache.settled(&owner) {
                 sleep(Duration::from_millis(1)).await;
             }
