@@ -30,7 +30,7 @@ pub use component::{Component, Components};
 pub use detached::{DetachedControlPlane, down};
 pub use faults::SlowEtcd;
 pub use nodes::NODE_SELECTOR;
-pub(crate) use pooled::Record;
+pub(crate) use pooled::{Record, administrator_kubeconfig};
 use ports::Ports;
 use running::Running;
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
 use crate::installation::{Installation, Plan, example, kubectl_on};
+use crate::json_file;
 use crate::process::DetachedProcess;
 use crate::wait::eventually;
 use crate::{Components, Program, Tools};
@@ -139,17 +140,14 @@ fn leave_running(installation: Installation, folder: &Path) -> Result<()> {
         plane.detach(&file)?;
     }
     let processes = replicas.into_iter().map(crate::process::Process::detach).collect::<Result<Vec<_>>>()?;
-    let file = folder.join(DROVER_STATE);
-    let json = |source| Error::Json { what: file.display().to_string(), source };
-    fs::write(&file, serde_json::to_string_pretty(&processes).map_err(json)?).on("write", &file)
+    json_file::write(&folder.join(DROVER_STATE), &processes)
 }
 
 fn read_processes(file: &Path) -> Result<Vec<DetachedProcess>> {
     if !file.is_file() {
         return Ok(Vec::new());
     }
-    let text = fs::read_to_string(file).on("read", file)?;
-    serde_json::from_str(&text).map_err(|source| Error::Json { what: file.display().to_string(), source })
+    json_file::read(file)
 }
 
 /// Shows the fleet until everything is Ready: on a terminal the table stays in place.

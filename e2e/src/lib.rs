@@ -14,6 +14,7 @@ mod error;
 pub mod existing;
 pub mod http_proxy;
 pub mod installation;
+mod json_file;
 pub mod objects;
 pub mod pool;
 pub mod process;

@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control_plane::{DataDirectory, Record};
+use crate::control_plane::{DataDirectory, Record, administrator_kubeconfig};
 use crate::error::{FileContext, Result};
-use crate::installation;
 use crate::run_directory::{OWNER_LOCK, RunDirectory};
 use crate::tools::{Tools, variable};
 use crate::{Components, ControlPlane, Options};
+use crate::{installation, json_file};
 pub(crate) use lease::Lease;
 use lease::Seat;
 pub use lease::{Outcome, give_back};
@@ -47,7 +47,7 @@ const STARTS_PER_CORE: usize = 2;
 /// Between two looks for a turn.
 const TURN_PAUSE: Duration = Duration::from_millis(50);
 /// Held for moments, by whoever looks for a control plane or makes a place for one.
-const COUNTER: &str = "counter.lock";
+const POOL_LOCK: &str = "pool.lock";
 
 /// What a control plane of a pool has. All have a controller manager and write an audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,7 +167,7 @@ impl Pool {
 
     /// Some control plane of this shape that nobody uses.
     fn free(&self, shape: Shape) -> Result<Option<(Seat, Entry)>> {
-        let _counter = self.counter()?;
+        let _lock = self.lock()?;
         for folder in self.folders()? {
             let Some(seat) = Seat::of_existing(&folder) else { continue };
             match seat.entry() {
@@ -194,17 +194,19 @@ impl Pool {
         if shape == Shape::Management {
             installation::install_charts(&plane, &installation::charts())?;
         }
-        let entry = Entry { shape, charts, plane: plane.hand_over(self.owner.as_deref())? };
         drop(turn);
+        let entry = Entry { shape, charts, plane: plane.record()? };
         FirstState::settled(&entry.plane).await?.write(&seat.directory.join(FIRST_STATE))?;
+        // Until here it ends with us. Whoever kills us from here on leaves a record by which others end it.
         seat.write(&entry)?;
+        plane.hand_over(self.owner.as_deref())?;
         let directory = seat.directory.clone();
         ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await
     }
 
     /// A new folder that is ours, and the ports that all others have.
     fn place(&self) -> Result<(Seat, BTreeSet<u16>)> {
-        let _counter = self.counter()?;
+        let _lock = self.lock()?;
         let entries = self.folders()?.into_iter().filter_map(|folder| Entry::read(&folder));
         let ports = entries.flat_map(|entry| entry.plane.ports.all()).collect();
         let folder = tempfile::Builder::new().prefix("plane-").tempdir_in(&self.directory);
@@ -233,8 +235,8 @@ impl Pool {
         }
     }
 
-    fn counter(&self) -> Result<File> {
-        let path = self.directory.join(COUNTER);
+    fn lock(&self) -> Result<File> {
+        let path = self.directory.join(POOL_LOCK);
         let file = File::create(&path).on("create", &path)?;
         file.lock().on("lock", path)?;
         Ok(file)
@@ -255,7 +257,7 @@ impl Pool {
         let line = |folder: PathBuf| {
             let entry = Entry::read(&folder)?;
             let state = if entry.plane.is_current(&self.tools) { "running" } else { "outdated" };
-            Some(format!("{:?}: {state}, KUBECONFIG={}", entry.shape, folder.join("admin.kubeconfig").display()))
+            Some(format!("{:?}: {state}, KUBECONFIG={}", entry.shape, administrator_kubeconfig(&folder).display()))
         };
         Ok(self.folders()?.into_iter().filter_map(line).collect())
     }
@@ -264,7 +266,7 @@ impl Pool {
 impl Entry {
     /// None if nothing was started there yet.
     fn read(folder: &Path) -> Option<Self> {
-        reset::read_json(&folder.join(RECORD)).ok()
+        json_file::read(&folder.join(RECORD)).ok()
     }
 }
 

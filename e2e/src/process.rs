@@ -178,9 +178,14 @@ impl Process {
         self.hand_over(&lock.to_string_lossy()).map(|(process, _supervisor)| process)
     }
 
+    /// What tells it from any other process, for a file.
+    pub fn observe(&self) -> Result<DetachedProcess> {
+        DetachedProcess::observe(&self.name, self.pid(), &self.program, &self.log)
+    }
+
     fn hand_over(mut self, heir: &str) -> Result<(DetachedProcess, Child)> {
         self.check()?;
-        let detached = DetachedProcess::observe(&self.name, self.pid(), &self.program, &self.log)?;
+        let detached = self.observe()?;
         let failed = |source| Error::Start { name: self.name.clone(), source };
         if let Some(mut hold) = self.hold.take() {
             hold.write_all(format!("{heir}\n").as_bytes()).map_err(failed)?;

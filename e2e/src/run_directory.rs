@@ -4,7 +4,8 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, FileContext, Result};
+use crate::error::{FileContext, Result};
+use crate::json_file;
 use crate::process::DetachedProcess;
 
 pub(crate) const OWNER_LOCK: &str = "owner.lock";
@@ -49,10 +50,7 @@ impl RunDirectory {
 
     /// Leaves the directory to the processes that use it.
     pub(crate) fn detach(mut self, processes: &[DetachedProcess]) -> Result<()> {
-        let path = self.path.join(DETACHED);
-        let text =
-            serde_json::to_string(processes).map_err(|source| Error::Json { what: DETACHED.to_owned(), source })?;
-        fs::write(&path, text).on("write", path)?;
+        json_file::write(&self.path.join(DETACHED), processes)?;
         self.temporary = false;
         Ok(())
     }
@@ -83,8 +81,7 @@ fn is_abandoned(path: &Path) -> bool {
     if owner.try_lock().is_err() {
         return false;
     }
-    let detached = fs::read(path.join(DETACHED)).unwrap_or_default();
-    let processes: Vec<DetachedProcess> = serde_json::from_slice(&detached).unwrap_or_default();
+    let processes: Vec<DetachedProcess> = json_file::read(&path.join(DETACHED)).unwrap_or_default();
     !processes.iter().any(DetachedProcess::is_running)
 }
 

@@ -135,7 +135,9 @@ pub async fn remove_namespace(plane: &ControlPlane, name: &str) -> Result<()> {
 
 /// What is in the namespace stays without it.
 async fn finalize(namespaces: &Api<Namespace>, name: &str) -> Result<()> {
-    let Some(mut namespace) = namespaces.get_opt(name).await? else { return Ok(()) };
+    // One that was made since then, of the same name, is nobody's to finalize.
+    let found = namespaces.get_opt(name).await?.filter(|namespace| namespace.metadata.deletion_timestamp.is_some());
+    let Some(mut namespace) = found else { return Ok(()) };
     namespace.spec.get_or_insert_default().finalizers = None;
     match namespaces.replace_subresource("finalize", name, &PostParams::default(), &namespace).await {
         // Somebody was faster, or it is another one of the same name.

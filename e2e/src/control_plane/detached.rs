@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ControlPlane, Running, client_from};
-use crate::error::{Error, FileContext, Result};
+use crate::error::{FileContext, Result};
+use crate::json_file;
 use crate::process::DetachedProcess;
 
 /// What a state file says about a control plane that runs on its own.
@@ -35,8 +36,7 @@ impl ControlPlane {
         let processes = std::mem::take(&mut self.processes);
         let processes = processes.into_values().map(Running::detach).collect::<Result<Vec<_>>>()?;
         let state = DetachedControlPlane { name, endpoint, kubeconfig_path, processes, directory, temporary };
-        let text = serde_json::to_string_pretty(&state).map_err(|source| json_error(state_file, source))?;
-        fs::write(state_file, text).on("write", state_file)?;
+        json_file::write(state_file, &state)?;
         self.directory.detach(&state.processes)?;
         Ok(state)
     }
@@ -45,8 +45,7 @@ impl ControlPlane {
 impl DetachedControlPlane {
     /// Reads a state file.
     pub fn load(state_file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(state_file).on("read", state_file)?;
-        serde_json::from_str(&text).map_err(|source| json_error(state_file, source))
+        json_file::read(state_file)
     }
 
     /// Whether all its processes run.
@@ -74,8 +73,4 @@ pub async fn down(state_file: &Path) -> Result<DetachedControlPlane> {
     }
     fs::remove_file(state_file).on("remove", state_file)?;
     Ok(state)
-}
-
-fn json_error(state_file: &Path, source: serde_json::Error) -> Error {
-    Error::Json { what: state_file.display().to_string(), source }
 }

@@ -1,7 +1,7 @@
 //! A control plane that one process started and others use after it: see [`crate::pool`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,11 @@ use crate::pool::Lease;
 use crate::process::DetachedProcess;
 use crate::run_directory::RunDirectory;
 use crate::tools::Tools;
+
+/// The kubeconfig of the administrator of the control plane in a directory.
+pub(crate) fn administrator_kubeconfig(directory: &Path) -> PathBuf {
+    Layout(directory.to_owned()).kubeconfig("admin")
+}
 
 /// What a process has to know to go on with a control plane that another one started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,18 +62,19 @@ impl Record {
 }
 
 impl ControlPlane {
-    /// Lets go of the processes: they end with the holder of `lock`, or, without one, when somebody ends them.
-    pub(crate) fn hand_over(mut self, lock: Option<&Path>) -> Result<Record> {
-        let processes = std::mem::take(&mut self.processes).into_iter();
-        let processes = processes.map(|(component, running)| {
-            let process = match (running, lock) {
-                (Running::Ours(process), Some(lock)) => process.tie_to(lock)?,
-                (running, _) => running.detach()?,
-            };
-            Ok((component, process))
-        });
+    /// What another process has to know to go on with it.
+    pub(crate) fn record(&self) -> Result<Record> {
+        let processes = self.processes.iter().map(|(component, running)| Ok((*component, running.observe()?)));
         let processes = processes.collect::<Result<_>>()?;
         Ok(Record { components: self.options.components, audit: self.options.audit, ports: self.ports, processes })
+    }
+
+    /// Leaves the processes to others: they end with the holder of `lock`, or, without one, when somebody ends them.
+    pub(crate) fn hand_over(mut self, lock: Option<&Path>) -> Result<()> {
+        std::mem::take(&mut self.processes).into_values().try_for_each(|running| match (running, lock) {
+            (Running::Ours(process), Some(lock)) => process.tie_to(lock).map(drop),
+            (running, _) => running.detach().map(drop),
+        })
     }
 
     /// Goes on with a control plane under another name.

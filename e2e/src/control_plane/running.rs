@@ -75,6 +75,14 @@ impl Running {
         }
     }
 
+    /// Its process, as others know it.
+    pub(super) fn observe(&self) -> Result<DetachedProcess> {
+        match self {
+            Self::Ours(process) => process.observe(),
+            Self::Pooled(process) => Ok(process.clone()),
+        }
+    }
+
     /// Lets it outlive us.
     pub(super) fn detach(self) -> Result<DetachedProcess> {
         match self {

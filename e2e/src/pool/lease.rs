@@ -2,9 +2,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::reset::{self, FirstState};
+use super::reset::FirstState;
 use super::{Entry, FIRST_STATE, HARMED, RECORD, TAKEN};
 use crate::error::{FileContext, Result};
+use crate::json_file;
 use crate::run_directory::OWNER_LOCK;
 
 /// The right to use a control plane of a pool, for as long as this value lives. What is dropped is free once [`give_back`]
@@ -78,7 +79,7 @@ impl Seat {
     }
 
     pub(super) fn write(&self, entry: &Entry) -> Result<()> {
-        reset::write_json(&self.directory.join(RECORD), entry)
+        json_file::write(&self.directory.join(RECORD), entry)
     }
 
     pub(super) fn first_state(&self) -> Result<FirstState> {

@@ -22,9 +22,11 @@ use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::control_plane::{Record, client_from};
+use crate::control_plane::{Record, administrator_kubeconfig, client_from};
 use crate::error::{Error, FileContext, Result};
+use crate::json_file;
 
 /// etcd takes 128 operations in a transaction.
 const OPERATIONS: usize = 100;
@@ -33,6 +35,8 @@ const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks at a control plane that was just started.
 const STARTING_PAUSE: Duration = Duration::from_millis(150);
+/// An etcd that is asked here serves one process on this machine: one that takes longer hangs, and its control plane is thrown away.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// An API server acts on a policy that is gone until it looks again, once a second.
 const POLICIES_ARE_FORGOTTEN: Duration = Duration::from_secs(2);
 
@@ -65,11 +69,11 @@ impl FirstState {
     }
 
     pub(super) fn read(path: &Path) -> Result<Self> {
-        read_json(path)
+        json_file::read(path)
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        write_json(path, self)
+        json_file::write(path, self)
     }
 
     /// Makes the keys of a control plane equal to these. Fails if they do not stay so, if what is served is not what they say,
@@ -110,7 +114,7 @@ impl FirstState {
         if changed.iter().any(|key| begins(key, &[POLICIES])) {
             tokio::time::sleep(POLICIES_ARE_FORGOTTEN).await;
         }
-        let path = directory.join("admin.kubeconfig");
+        let path = administrator_kubeconfig(directory);
         let client = client_from(&fs::read_to_string(&path).on("read", path)?).await?;
         let mut served: Vec<String> = Api::<Namespace>::all(client)
             .list(&ListParams::default())
@@ -188,6 +192,11 @@ impl Etcd {
     }
 
     async fn call<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        let late = |_| Error::Etcd { call: path.to_owned(), reason: format!("no answer in {} s", PATIENCE.as_secs()) };
+        timeout(PATIENCE, self.answer(path, body)).await.map_err(late)?
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
         let failed = |reason: String| Error::Etcd { call: path.to_owned(), reason };
         let request = http::Request::post(format!("{}{path}", self.base)).body(Full::from(body.to_string()));
         let request = request.map_err(|error| failed(error.to_string()))?;
@@ -203,17 +212,4 @@ impl Etcd {
 
 fn decoded(key: &str) -> String {
     String::from_utf8_lossy(&BASE64.decode(key).unwrap_or_default()).into_owned()
-}
-
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).on("read", path)?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json { what: path.display().to_string(), source })
-}
-
-/// In one step: nobody reads half of it.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let json = |source| Error::Json { what: path.display().to_string(), source };
-    let next = path.with_extension("next");
-    fs::write(&next, serde_json::to_vec(value).map_err(json)?).on("write", &next)?;
-    fs::rename(&next, path).on("rename to", path)
 }

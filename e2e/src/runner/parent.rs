@@ -19,7 +19,8 @@ use super::{Soak, Test};
 use crate::error::{Error, FileContext, Result};
 use crate::pool::{OwnedPool, PLANE_LINK, POOL, Pool};
 use crate::process::{Process, Specification, tail_of};
-use crate::tools::say;
+use crate::run_directory::RunDirectory;
+use crate::tools::{Tools, say};
 use crate::wait::patiently;
 
 /// A test waits more than it works, so this many at a time keep a core busy.
@@ -37,8 +38,12 @@ struct Shared {
     slots: Arc<Semaphore>,
     slot_count: u32,
     report: Report,
+    /// Of a part of `make soak`.
+    progress: Option<Progress>,
     /// The folder of the pool.
     pool: String,
+    /// Where tests have their folders: the next run removes what a killed one left.
+    scratch: RunDirectory,
     shows_output: bool,
 }
 
@@ -63,7 +68,9 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     let slot_count = arguments.test_threads.map_or_else(slots, |threads| u32::try_from(threads).unwrap_or(1)).max(1);
     arguments.test_threads = usize::try_from(slot_count).ok();
     let kept = Pool::kept()?;
-    let owned = if kept.exists() { None } else { Some(OwnedPool::create()?) };
+    // Those that are kept are for single tests: all of them would leave them as many as they need themselves.
+    let takes_kept = kept.exists() && arguments.filter.is_some();
+    let owned = if takes_kept { None } else { Some(OwnedPool::create()?) };
     let progress = part.map(Progress::of).transpose()?;
     let durations = Durations::read();
     let mut tests = tests.to_vec();
@@ -74,6 +81,8 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
         slots: Arc::new(Semaphore::new(usize::try_from(slot_count).unwrap_or(1))),
         slot_count,
         report: Report::begin(),
+        progress,
+        scratch: RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?,
         pool: owned.as_ref().map_or(&kept, OwnedPool::pool).directory().display().to_string(),
         shows_output: arguments.nocapture || arguments.show_output,
     });
@@ -82,9 +91,8 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     let conclusion = libtest_mimic::run(arguments, trials);
     let soaks = tests.iter().filter(|test| test.soak.is_some() && part.is_none() && is_wanted(test, arguments)).count();
     finish(&shared, durations, soaks);
-    if let Some(progress) = progress {
-        let all = !conclusion.has_failed() && arguments.filter.is_none();
-        say(&progress.end(shared.report.passed().map(|entry| entry.title), all)?);
+    if let Some(progress) = &shared.progress {
+        say(&progress.end(!conclusion.has_failed() && arguments.filter.is_none()));
     }
     if let Some(owned) = owned {
         runtime.block_on(owned.end())?;
@@ -139,12 +147,15 @@ impl Shared {
             Ok(Ended::Badly(shown)) => (report::Ending::Failed, Err(Failed::from(shown))),
             Err(error) => (report::Ending::Failed, Err(Failed::from(error.to_string()))),
         };
+        if let (report::Ending::Passed, Some(progress)) = (&ending, &self.progress) {
+            progress.passed(&test.title())?;
+        }
         self.report.add(report::Entry { name: test.name(), title: test.title(), took: started.elapsed(), ending });
         completion
     }
 
     async fn run(&self, test: Test) -> Result<Ended> {
-        let folder = tempfile::Builder::new().prefix("drover-test-").tempdir().on("create", std::env::temp_dir())?;
+        let folder = tempfile::tempdir_in(self.scratch.path()).on("create in", self.scratch.path())?;
         let output = folder.path().join("output");
         let mut process = self.start(test, folder.path(), &output)?;
         let ended = ended_within(&mut process, patiently(test.limit)).await;

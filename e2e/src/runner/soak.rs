@@ -1,7 +1,8 @@
 //! Parts of `make soak`, each of which goes on where it was broken off.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -24,36 +25,43 @@ pub(super) fn of(tests: &[Test], part: Soak) -> Vec<Test> {
     ROUNDS.iter().flat_map(|round| usual.clone().map(|test| Test { round: Some(round), ..*test })).collect()
 }
 
-/// Which tests of a part have passed since it was begun, in a file, so that a part that was broken off goes on from there.
+/// Which tests of a part have passed since it was begun: a line each, written when it passes, so that a part that was broken
+/// off, however that happened, goes on from there.
 #[derive(Debug)]
 pub(super) struct Progress {
     part: Soak,
     path: PathBuf,
-    passed: BTreeSet<String>,
+    before: BTreeSet<String>,
 }
 
 impl Progress {
     pub(super) fn of(part: Soak) -> Result<Self> {
         let path = Tools::from_environment()?.soak_file(&name(part));
         let text = fs::read_to_string(&path).unwrap_or_default();
-        Ok(Self { part, path, passed: text.lines().map(str::to_owned).collect() })
+        Ok(Self { part, path, before: text.lines().map(str::to_owned).collect() })
     }
 
+    /// Whether the test passed in a run before this one.
     pub(super) fn has_passed(&self, test: &str) -> bool {
-        self.passed.contains(test)
+        self.before.contains(test)
     }
 
-    /// Remembers what passed; forgets all of it once everything has.
-    pub(super) fn end(mut self, passed: impl Iterator<Item = String>, all: bool) -> Result<String> {
-        if all {
-            // There is none after the first run.
-            let _ = fs::remove_file(&self.path);
-            return Ok(format!("soak {}: all of it has passed, with {}", name(self.part), revision()));
+    pub(super) fn passed(&self, test: &str) -> Result<()> {
+        let file = OpenOptions::new().create(true).append(true).open(&self.path);
+        file.and_then(|mut file| writeln!(file, "{test}")).on("write", &self.path)
+    }
+
+    /// Says how far it is. Once everything has passed, the next run begins anew.
+    pub(super) fn end(&self, all: bool) -> String {
+        if !all {
+            return format!(
+                "soak {}: not all of it has passed; the same command goes on with the rest",
+                name(self.part)
+            );
         }
-        self.passed.extend(passed);
-        let text: Vec<&str> = self.passed.iter().map(String::as_str).collect();
-        fs::write(&self.path, text.join("\n")).on("write", &self.path)?;
-        Ok(format!("soak {}: {} have passed; the same command goes on with the rest", name(self.part), text.len()))
+        // There is none if nothing had to be run.
+        let _ = fs::remove_file(&self.path);
+        format!("soak {}: all of it has passed, with {}", name(self.part), revision())
     }
 }
 

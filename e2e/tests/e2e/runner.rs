@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use drover_e2e::process::{Process, Specification};
-use drover_e2e::runner::Test;
+use drover_e2e::runner::{Soak, Test};
 use drover_e2e::wait::{eventually, soon};
 
 drover_e2e::tests![
@@ -14,6 +14,7 @@ drover_e2e::tests![
     a_test_that_hangs_is_ended_with_all_that_it_started,
     a_runner_that_is_killed_takes_everything_with_it,
     heavy_tests_have_the_slots_for_themselves,
+    a_soak_that_was_killed_goes_on_with_what_has_not_passed,
 ];
 
 /// Set to a folder: the tests below are the only ones.
@@ -36,7 +37,26 @@ mod fixtures {
         heavy_one => weight(2),
         heavy_two => weight(2),
         none_beside_heavy_ones,
+        soaks_shortly => soak(Soak::Away),
+        soaks_until_it_may_end => soak(Soak::Away),
     ];
+
+    async fn soaks_shortly() {
+        note("shortly");
+    }
+
+    async fn soaks_until_it_may_end() {
+        note("until it may end");
+        let end = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("end");
+        eventually("it may end", 2 * soon(), async || Ok(end.exists().then_some(()))).await.unwrap();
+    }
+
+    /// Adds a line to what was run.
+    fn note(line: &str) {
+        let path = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("notes");
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
+    }
 
     async fn passes() {
         println!("the words of the one that passes");
@@ -95,9 +115,13 @@ mod fixtures {
     }
 }
 
+/// Whatever the runner of this test was told, this one is told by its arguments, and remembers in the folder.
 fn runner(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(arguments).env(FIXTURES, folder);
+    command.args(arguments).env(FIXTURES, folder).env("DROVER_E2E_CACHE", folder);
+    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE"] {
+        command.env_remove(of_ours);
+    }
     command
 }
 
@@ -109,7 +133,7 @@ fn run(arguments: &[&str]) -> (Output, String) {
 }
 
 async fn what_fails_shows_its_output_and_logs_and_what_passes_does_not() {
-    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy"]);
+    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy", "--skip=soaks"]);
     assert!(!output.status.success());
     for shown in [
         "the words of the one that fails",
@@ -156,6 +180,28 @@ async fn heavy_tests_have_the_slots_for_themselves() {
     let output = runner(folder.path(), &["--test-threads=2", "heavy"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("3 passed"), "{text}");
+}
+
+async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = || std::fs::read_to_string(folder.path().join("notes")).unwrap_or_default();
+    let soak = || {
+        let mut command = runner(folder.path(), &["--test-threads=1"]);
+        command.env("DROVER_E2E_SOAK", "away").stdout(std::process::Stdio::null());
+        command
+    };
+    let mut first = soak().spawn().unwrap();
+    eventually("the second test runs", soon(), async || Ok(notes().contains("until it may end").then_some(())))
+        .await
+        .unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    std::fs::write(folder.path().join("end"), "").unwrap();
+    for (run, lines) in [("goes on", 3), ("begins anew", 5)] {
+        let output = soak().output().unwrap();
+        assert!(output.status.success(), "{run}: {output:?}");
+        assert_eq!(notes().lines().count(), lines, "{run}: {}", notes());
+    }
 }
 
 fn is_alive(folder: &Path) -> bool {

@@ -45,6 +45,23 @@ async fn a_conflict_is_looked_at_again_at_once_and_is_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_time_is_looked_at_then_and_after_the_resync_interval_at_the_latest() {
+    let rig = Rig::warm().await;
+    for (toy, seconds) in [("soon", 60), ("late", 86_400)] {
+        rig.server.create(toy, &json!({"again_in": seconds}));
+        rig.until_ready(toy).await;
+    }
+    sleep(seconds(5)).await;
+    let passes = |toy| rig.stage.passes(toy).len();
+    let before = (passes("soon"), passes("late"));
+    sleep(seconds(580)).await;
+    assert!(passes("soon") - before.0 >= 9, "once a minute");
+    assert_eq!(passes("late"), before.1, "it is not yet time");
+    sleep(seconds(20)).await;
+    assert_eq!(passes("late"), before.1 + 1, "the resync interval, 10 min, is over");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_somebody_else_is_told_and_waits() {
     for (class, reason) in
         [(Class::Blocked, "blocked"), (Class::Invalid, "invalid"), (Class::Unreachable, "unreachable: unreachable")]

@@ -8,7 +8,10 @@ use std::{
 };
 
 use drover_crds::condition::{READY, StatusConditions};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Condition,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{CustomResource, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -32,6 +35,9 @@ pub(super) struct ToySpec {
     where_reached: bool,
     #[serde(default)]
     pub(super) panics_in: Option<Step>,
+    /// Asks to be looked at again after so many seconds.
+    #[serde(default)]
+    again_in: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -234,7 +240,7 @@ impl Operator for ToyOperator {
         Ok(World { made, leaving, reading: state.reading })
     }
 
-    fn plan(toy: &Toy, world: &World, _: Timestamp) -> Plan<Self> {
+    fn plan(toy: &Toy, world: &World, now: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
         let part = Part { made: world.made, reading: world.reading };
         let deleting = toy.metadata.deletion_timestamp.is_some() || world.leaving;
@@ -243,7 +249,8 @@ impl Operator for ToyOperator {
             (true, true) => vec![Action::Remove],
             _ => Vec::new(),
         };
-        Plan { part, actions, next: if deleting { Next::Released } else { Next::Watch } }
+        let again = toy.spec.again_in.map_or(Next::Watch, |seconds| Next::At(now + SignedDuration::from_secs(seconds)));
+        Plan { part, actions, next: if deleting { Next::Released } else { again } }
     }
 
     async fn act(&self, toy: &Toy, site: &Site, action: Action) -> Result<(), Fault> {
