@@ -12,7 +12,7 @@ mod ports;
 mod running;
 mod start;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -83,8 +83,6 @@ pub struct Options {
     pub data_directory: DataDirectory,
     /// How long each component may take to become ready.
     pub start_timeout: Duration,
-    /// Ports that are not to be taken although nobody listens there now.
-    pub ports_of_others: BTreeSet<u16>,
 }
 
 impl Options {
@@ -101,7 +99,6 @@ impl Options {
             storage: Storage::Own,
             data_directory: DataDirectory::Temporary,
             start_timeout: Duration::from_mins(1),
-            ports_of_others: BTreeSet::new(),
         }
     }
 

@@ -10,7 +10,6 @@
 mod lease;
 mod reset;
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::symlink;
@@ -182,12 +181,11 @@ impl Pool {
 
     async fn start(&self, shape: Shape, charts: String, name: &str) -> Result<ControlPlane> {
         let turn = self.turn().await?;
-        let (seat, ports_of_others) = self.place()?;
+        let seat = self.place()?;
         let options = Options {
             components: Components::WithControllerManager,
             audit: true,
             data_directory: DataDirectory::Given(seat.directory.clone()),
-            ports_of_others,
             ..Options::new(name)
         };
         let plane = ControlPlane::start(options).await?;
@@ -204,14 +202,12 @@ impl Pool {
         ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await
     }
 
-    /// A new folder that is ours, and the ports that all others have.
-    fn place(&self) -> Result<(Seat, BTreeSet<u16>)> {
+    /// A new folder that is ours.
+    fn place(&self) -> Result<Seat> {
         let _lock = self.lock()?;
-        let entries = self.folders()?.into_iter().filter_map(|folder| Entry::read(&folder));
-        let ports = entries.flat_map(|entry| entry.plane.ports.all()).collect();
         let folder = tempfile::Builder::new().prefix("plane-").tempdir_in(&self.directory);
         let folder = folder.on("create in", &self.directory)?.keep();
-        Ok((Seat::of_new(folder)?, ports))
+        Seat::of_new(folder)
     }
 
     fn folders(&self) -> Result<Vec<PathBuf>> {

@@ -83,6 +83,11 @@ impl Tools {
         self.cache.join("run")
     }
 
+    /// The file that says which ports belong to which control plane.
+    pub(crate) fn ports_file(&self) -> PathBuf {
+        self.cache.join("ports.json")
+    }
+
     /// The file that says how long tests took.
     pub(crate) fn durations_file(&self) -> PathBuf {
         self.cache.join("durations.json")

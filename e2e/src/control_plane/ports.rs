@@ -1,9 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileContext, Result};
+use crate::json_file;
 
 /// Below the ports that Linux gives to outgoing connections, so that none of those takes a port while its server is stopped.
 const FROM: u16 = 20_000;
@@ -21,11 +24,28 @@ pub(crate) struct Ports {
     pub(super) kwok: u16,
 }
 
+/// Which ports belong to which control plane, by its directory, also while its servers are stopped. They are free again when
+/// the directory is gone.
+type Reservations = BTreeMap<PathBuf, Vec<u16>>;
+
 impl Ports {
-    /// Ports that are free now, and none of those of `others`, whose servers may be stopped for a moment. Another process can
-    /// still take one, so a start must be ready to try again.
-    pub(super) fn free(others: &BTreeSet<u16>) -> Result<Self> {
-        let mut taken = others.clone();
+    /// Reserves ports for the control plane in this directory, in place of those that it has, in a file that all processes
+    /// share. A server that is none of ours can still take one, so a start must be ready to try again.
+    pub(super) fn reserve(reservations: &Path, directory: &Path) -> Result<Self> {
+        let lock = reservations.with_extension("lock");
+        let guard = File::create(&lock).on("create", &lock)?;
+        guard.lock().on("lock", lock)?;
+        let mut reserved: Reservations =
+            if reservations.exists() { json_file::read(reservations)? } else { Reservations::new() };
+        reserved.retain(|other, _| other != directory && other.is_dir());
+        let ports = Self::free(&reserved.values().flatten().copied().collect())?;
+        reserved.insert(directory.to_owned(), ports.all().to_vec());
+        json_file::write(reservations, &reserved)?;
+        Ok(ports)
+    }
+
+    fn free(reserved: &BTreeSet<u16>) -> Result<Self> {
+        let mut taken = reserved.clone();
         let mut next = || free_port(&mut taken);
         Ok(Self {
             etcd_client: next()?,
@@ -36,11 +56,8 @@ impl Ports {
             kwok: next()?,
         })
     }
-}
 
-impl Ports {
-    /// All of them.
-    pub(crate) fn all(self) -> [u16; 6] {
+    fn all(self) -> [u16; 6] {
         let Self { etcd_client, etcd_peer, apiserver, controller_manager, scheduler, kwok } = self;
         [etcd_client, etcd_peer, apiserver, controller_manager, scheduler, kwok]
     }
@@ -55,4 +72,29 @@ fn free_port(taken: &mut BTreeSet<u16>) -> Result<u16> {
         }
     }
     Err(Error::NoPort { from: FROM, to: TO })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_stay_reserved_while_nobody_listens_and_until_the_directory_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let reservations = parent.path().join("ports.json");
+        let directory = |number: usize| parent.path().join(number.to_string());
+        let mut all = BTreeSet::new();
+        for number in 0..200 {
+            std::fs::create_dir(directory(number)).unwrap();
+            let ports = Ports::reserve(&reservations, &directory(number)).unwrap();
+            assert!(ports.all().into_iter().all(|port| all.insert(port)), "{number} got a port of another");
+        }
+        let reserved = || json_file::read::<Reservations>(&reservations).unwrap();
+        assert_eq!(reserved().len(), 200);
+
+        std::fs::remove_dir(directory(0)).unwrap();
+        Ports::reserve(&reservations, &directory(1)).unwrap();
+        assert_eq!(reserved().len(), 199);
+        assert_eq!(reserved()[&directory(1)].len(), 6);
+    }
 }

@@ -36,7 +36,7 @@ impl ControlPlane {
         };
         let layout = Layout(directory.path().to_owned());
         let authority = prepare_files(&layout)?;
-        let ports = Ports::free(&options.ports_of_others)?;
+        let ports = Ports::reserve(&tools.ports_file(), directory.path())?;
         let (kubeconfig, client) = administrator(&options, &layout, &authority, ports).await?;
         let (processes, lease) = (BTreeMap::new(), None);
         let mut plane =
@@ -60,7 +60,7 @@ impl ControlPlane {
 
     async fn change_ports(&mut self) -> Result<()> {
         self.processes.clear();
-        self.ports = Ports::free(&self.options.ports_of_others)?;
+        self.ports = Ports::reserve(&self.tools.ports_file(), self.directory.path())?;
         (self.kubeconfig, self.client) =
             administrator(&self.options, &self.layout, &self.authority, self.ports).await?;
         Ok(())
