@@ -4,6 +4,9 @@
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`] on every object that Drover owns.
 pub const MANAGED_BY: &str = "drover";
+/// Value of [`LABEL_MANAGED_BY`] on everything that `drover import` makes. Not Drover's own: the namespace must not look as if
+/// Drover had made it.
+pub const MANAGED_BY_IMPORT: &str = "drover-import";
 /// Kind of the management object for which a downstream object exists.
 pub const LABEL_OWNER_KIND: &str = "drover.dev/owner-kind";
 /// Namespace of the management object for which a downstream object exists; absent for cluster-scoped owners.

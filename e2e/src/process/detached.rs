@@ -122,9 +122,17 @@ impl DetachedProcess {
         program == self.program.as_os_str().as_encoded_bytes()
     }
 
+    /// Whether it is gone with all that it had. A process that was killed has neither command nor main thread while its
+    /// other threads still hold its ports, which on a busy machine takes its time.
+    fn has_ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
+        let is_another = stat.as_deref().and_then(parse_stat).is_none_or(|(_, started)| started != self.started);
+        is_another || every_thread(self.pid, |state| matches!(state, 'Z' | 'X'))
+    }
+
     pub(super) async fn ended_within(&self, patience: Duration) -> bool {
         let started = Instant::now();
-        while self.is_running() {
+        while !self.has_ended() {
             if started.elapsed() >= patience {
                 return false;
             }
@@ -148,10 +156,15 @@ pub(super) async fn until_it_stands_still(name: &str, pid: i32) -> Result<()> {
 
 /// Whether no thread of a process runs: all are stopped, or it has ended.
 fn stands_still(pid: i32) -> bool {
+    every_thread(pid, |state| matches!(state, 'T' | 'Z' | 'X'))
+}
+
+/// Whether all threads of a process that are left are in such a state.
+fn every_thread(pid: i32, is_in: impl Fn(char) -> bool) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).ok();
-        stat.as_deref().and_then(parse_stat).is_none_or(|(state, _)| matches!(state, 'T' | 'Z' | 'X'))
+        stat.as_deref().and_then(parse_stat).is_none_or(|(state, _)| is_in(state))
     })
 }
 
@@ -172,6 +185,21 @@ mod tests {
     fn a_command_name_with_spaces_and_parentheses_does_not_confuse() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 2000";
         assert_eq!(parse_stat(stat), Some(('S', 987_654)));
+    }
+
+    #[tokio::test]
+    async fn a_process_is_gone_once_none_of_its_threads_runs() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let process = DetachedProcess::observe("test", pid, Path::new("sleep"), Path::new("")).unwrap();
+        assert!(process.is_running() && !process.has_ended());
+        // Its command says nothing: a process that is being killed loses that first.
+        let nameless = DetachedProcess { program: PathBuf::from("other"), ..process.clone() };
+        assert!(!nameless.is_running() && !nameless.has_ended());
+        process.kill().await.unwrap();
+        assert!(process.has_ended(), "a zombie holds nothing");
+        child.wait().unwrap();
+        assert!(process.has_ended());
     }
 
     #[test]

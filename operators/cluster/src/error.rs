@@ -1,6 +1,8 @@
 //! What may go wrong while a cluster is let go.
 
-use drover_runtime::{ApiError, Class, Classify};
+use drover_runtime::{ApiError, Cause, Class, Classify};
+
+use crate::cause::ClusterCause;
 
 /// An error of the Cluster operator.
 #[derive(Debug, thiserror::Error)]
@@ -15,17 +17,11 @@ pub enum ClusterError {
 
 impl Classify for ClusterError {
     /// Whatever it was, no watch tells of it here, and the deletion has a deadline: it is tried again.
-    fn class(&self) -> Class {
+    fn cause(&self) -> Cause {
         match self {
-            Self::Api(error) if error.class() == Class::Conflict => Class::Conflict,
-            Self::Api(_) | Self::Away => Class::Transient,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Api(error) => error.reason(),
-            Self::Away => "ConnectionLost",
+            Self::Api(error) if error.class() == Class::Conflict => error.cause(),
+            Self::Api(error) => error.cause().of_class(Class::Transient),
+            Self::Away => ClusterCause::ConnectionLost.cause().of_class(Class::Transient),
         }
     }
 }

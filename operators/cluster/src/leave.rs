@@ -5,13 +5,14 @@
 use std::{fmt, time::Duration};
 
 use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
-use drover_fleet::hop::IDENTITY_MISMATCH;
-use drover_runtime::{Next, Standing, operator::Plan, place::ANOTHERS};
+use drover_fleet::ConnectionCause;
+use drover_runtime::{ApiCause, Cause, Next, Standing, operator::Plan};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator,
+    cause::DeletionCause,
     observe::{Abandoned, Holder, Leaving, MOST_COUNTED, Reach, There},
     plan::Part,
 };
@@ -46,8 +47,8 @@ impl fmt::Debug for Action {
 /// How far the deletion is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leave {
-    /// Condition reason.
-    pub reason: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// What is done, or what is waited for.
     pub message: String,
     /// How its connection stands.
@@ -65,41 +66,46 @@ const FREED_AT_A_TIME: usize = 20;
 
 const UNREACHED: &str = "without being reached";
 const UNDONE: &str = "although it answers";
-const LET_GO: &str = "LetGo";
-const HOSTS_DROVER: &str =
-    "the namespace drover-system stays, as a Drover runs in it, or as the credential may not list its Leases";
-const REMOVING_NAMESPACE: &str = "RemovingNamespace";
+const HOSTS_OTHERS: &str = "the namespace drover-system stays, as a Drover runs in it or another installation was imported \
+    into it, or as the credential may not list its Leases and ServiceAccounts";
 /// How a credential ends that lay in a namespace that was deleted.
-const REFUSALS: [&str; 2] = ["Unauthorized", "Forbidden"];
+const REFUSALS: [Cause; 4] = [
+    ConnectionCause::Unauthorized.cause(),
+    ConnectionCause::Forbidden.cause(),
+    ApiCause::Unauthorized.cause(),
+    ApiCause::Forbidden.cause(),
+];
 
 pub(crate) fn plan(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Plan<ClusterOperator> {
-    let (reason, message, actions, next) = decide(cluster, leaving, now);
+    let (cause, message, actions, next) = decide(cluster, leaving, now);
     let connection = match &leaving.reach {
         Reach::Connecting => Standing::Pending,
         Reach::Disconnected(failure) => Standing::Unreachable(failure.clone()),
         Reach::Failing(_) | Reach::Connected(_) => Standing::Current,
     };
-    Plan { part: Part::Leaving(Leave { reason, message, connection }), actions, next }
+    Plan { part: Part::Leaving(Leave { cause, message, connection }), actions, next }
 }
 
 /// Condition reason and message, what to do, and when to go on.
-type Decision = (&'static str, String, Vec<Action>, Next);
+type Decision = (Cause, String, Vec<Action>, Next);
 
 fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
     if cluster.spec.suspend {
         let message = "spec.suspend is set, so nothing is written to the cluster and the deletion waits; \
             set spec.suspend to false to go on";
-        return ("Suspended", message.to_owned(), Vec::new(), Next::Watch);
+        return (DeletionCause::Suspended.cause(), message.to_owned(), Vec::new(), Next::Watch);
     }
     let clock = Clock::of(cluster, leaving.running, now);
     match &leaving.reach {
         // What answers is not ours, so nothing there is.
-        Reach::Disconnected(failure) if ANOTHERS.contains(&failure.reason) || failure.reason == IDENTITY_MISMATCH => {
+        Reach::Disconnected(failure)
+            if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
+        {
             released(&failure.message)
         }
         // Our namespace there took the credential with it; that comes last, so nothing is left to do.
         Reach::Disconnected(failure) | Reach::Failing(failure)
-            if REFUSALS.contains(&failure.reason) && was_told(cluster, REMOVING_NAMESPACE) =>
+            if failure.cause.is_any(&REFUSALS) && was_told(cluster, DeletionCause::RemovingNamespace) =>
         {
             released("what was Drover's is removed")
         }
@@ -110,9 +116,11 @@ fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
         Reach::Connecting if clock.is_over && clock.has_tried => {
             let_go(cluster, &clock, UNREACHED, "there was no contact")
         }
-        Reach::Disconnected(failure) => clock.wait("WaitingForCluster", &format!("cannot be reached: {failure}")),
-        Reach::Failing(failure) => clock.wait(failure.reason, &format!("does not let Drover look: {failure}")),
-        Reach::Connecting => clock.wait("Connecting", "is being connected to"),
+        Reach::Disconnected(failure) => {
+            clock.wait(DeletionCause::WaitingForCluster.cause(), &format!("cannot be reached: {failure}"))
+        }
+        Reach::Failing(failure) => clock.wait(failure.cause, &format!("does not let Drover look: {failure}")),
+        Reach::Connecting => clock.wait(DeletionCause::Connecting.cause(), "is being connected to"),
         Reach::Connected(there) => hand_over(cluster, there, &clock),
     }
 }
@@ -127,30 +135,33 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     if removes && there.holder == Holder::Us && !there.abandoned.is_empty() && !clock.is_over {
         let message = format!("{} of Projects that do not exist are being let go", namespaces(there.abandoned.len()));
         let some = there.abandoned.iter().take(FREED_AT_A_TIME).cloned().collect();
-        return ("ReleasingNamespaces", message, vec![Action::Free(some)], Next::At(clock.soon));
+        return (DeletionCause::ReleasingNamespaces.cause(), message, vec![Action::Free(some)], Next::At(clock.soon));
     }
     if removes && there.owned > 0 && !clock.is_over {
-        return clock.wait("WaitingForParts", &format!("still has {} that Drover manages", namespaces(there.owned)));
+        return clock.wait(
+            DeletionCause::WaitingForParts.cause(),
+            &format!("still has {} that Drover manages", namespaces(there.owned)),
+        );
     }
     let left = match there.owned + there.abandoned.len() {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
         _ => String::new(),
     };
-    let is_ours_alone = cluster.name_any() != LOCAL_CLUSTER && !there.hosts_drover;
+    let is_ours_alone = cluster.name_any() != LOCAL_CLUSTER && !there.hosts_others;
     let removable = there.namespace.as_ref().filter(|_| removes && is_ours_alone);
-    let left = if removes && there.hosts_drover { format!("{left}; {HOSTS_DROVER}") } else { left };
-    let (reason, message, action) = match (there.holder, removable) {
-        (Holder::Us, _) => ("ReleasingClaim", "the claim is being released", Action::ReleaseClaim),
+    let left = if removes && there.hosts_others { format!("{left}; {HOSTS_OTHERS}") } else { left };
+    let (cause, message, action) = match (there.holder, removable) {
+        (Holder::Us, _) => (DeletionCause::ReleasingClaim.cause(), "the claim is being released", Action::ReleaseClaim),
         (_, Some(uid)) => {
             let action = Action::DeleteNamespace { uid: uid.clone() };
-            (REMOVING_NAMESPACE, "the namespace drover-system is being deleted there", action)
+            (DeletionCause::RemovingNamespace.cause(), "the namespace drover-system is being deleted there", action)
         }
         (_, None) => return released(&format!("what was Drover's is given back{left}")),
     };
     if clock.is_hopeless {
         return let_go(cluster, clock, UNDONE, "what is Drover's there could not be removed");
     }
-    (reason, format!("{message}{left}"), vec![action], Next::At(clock.soon))
+    (cause, format!("{message}{left}"), vec![action], Next::At(clock.soon))
 }
 
 /// What the time says of a deletion.
@@ -180,28 +191,29 @@ impl Clock {
         }
     }
 
-    fn wait(&self, reason: &'static str, what: &str) -> Decision {
+    fn wait(&self, cause: Cause, what: &str) -> Decision {
         let next = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
         let message = format!("the cluster {what}; it is let go at {} at the latest", self.deadline);
-        (reason, message, Vec::new(), Next::At(next))
+        (cause, message, Vec::new(), Next::At(next))
     }
 }
 
 /// Nothing tells of an object that is gone, so the status says it first, and an event with it.
 fn let_go(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
-    let told = was_told(cluster, LET_GO) || clock.is_hopeless;
+    let told = was_told(cluster, DeletionCause::LetGo) || clock.is_hopeless;
     let next = if told { Next::Released } else { Next::At(clock.soon) };
     let message = format!("the cluster was let go {how}: its claim and labels stay there; {why}");
-    (LET_GO, message, Vec::new(), next)
+    (DeletionCause::LetGo.cause(), message, Vec::new(), next)
 }
 
-fn was_told(cluster: &Cluster, reason: &str) -> bool {
-    let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.type_ == DELETING && condition.reason == reason)
+fn was_told(cluster: &Cluster, cause: DeletionCause) -> bool {
+    let mut conditions =
+        cluster.status.iter().flat_map(|status| &status.conditions).filter(|one| one.type_ == DELETING);
+    conditions.any(|condition| DeletionCause::from_reason(&condition.reason) == Some(cause))
 }
 
 fn released(message: &str) -> Decision {
-    ("Released", message.to_owned(), Vec::new(), Next::Released)
+    (DeletionCause::Released.cause(), message.to_owned(), Vec::new(), Next::Released)
 }
 
 fn namespaces(count: usize) -> String {

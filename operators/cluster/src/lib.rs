@@ -8,6 +8,7 @@
 //! cluster may be away: see [`leave`].
 
 mod act;
+pub mod cause;
 mod distribution;
 mod error;
 pub mod leave;
@@ -24,9 +25,9 @@ use std::{
 };
 
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
-use drover_fleet::Fleet;
+use drover_fleet::{ConnectionCause, Fleet};
 use drover_runtime::{
-    ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, View, Watches,
+    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, View, Watches,
     operator::Plan, rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -34,7 +35,7 @@ use k8s_openapi::jiff::Timestamp;
 pub use error::ClusterError;
 pub use leave::Action;
 pub use node::SlimNode;
-pub use plan::{Living, Part, Seen, World};
+pub use plan::{Living, Part, RightsOfCredential, Seen, World};
 pub use validity::Validity;
 
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
@@ -53,7 +54,10 @@ pub const RIGHTS: Rights = Rights {
         Rule::on("", &["namespaces"], &["list", "patch"]),
         Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
     ],
-    downstream_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["list"])],
+    downstream_namespace: &[
+        Rule::on("coordination.k8s.io", &["leases"], &["list"]),
+        Rule::on("", &["serviceaccounts"], &["list"]),
+    ],
 };
 
 /// The operator of the kind [`Cluster`].
@@ -75,6 +79,8 @@ impl ClusterOperator {
 
 impl Operator for ClusterOperator {
     const NAME: &'static str = "cluster";
+    const CAUSES: &'static [&'static [Cause]] =
+        &[cause::ClusterCause::TABLE, cause::DeletionCause::TABLE, ConnectionCause::TABLE];
     const FINALIZER: bool = true;
 
     type Kind = Cluster;
@@ -98,7 +104,7 @@ impl Operator for ClusterOperator {
             return Ok(World::Leaving(Box::new(observe::look(self, cluster, site).await)));
         }
         let installation = self.fleet.installation().to_owned();
-        let report = self.fleet.report(&ClusterName::from(cluster)).unwrap_or_default();
+        let report = self.fleet.report(cluster).unwrap_or_default();
         let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
         Ok(World::Living(Box::new(Living { installation, report, nodes })))
     }

@@ -4,17 +4,24 @@ use std::time::Duration;
 
 use drover_crds::{
     Cluster, DeletionPolicy, Project,
-    names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY},
+    names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY, MANAGED_BY_IMPORT},
 };
 use drover_fleet::claim;
 use drover_runtime::{
     ApiError, ClusterName, Failure, Link, ObjectKey, Owner, Site, View, cache::Lookup, request::request,
 };
 use k8s_openapi::{
-    api::{coordination::v1::Lease, core::v1::Namespace},
+    api::{
+        authentication::v1::SelfSubjectReview,
+        coordination::v1::Lease,
+        core::v1::{Namespace, ServiceAccount},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, Resource as _, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 
 use crate::ClusterOperator;
 
@@ -51,8 +58,9 @@ pub struct There {
     pub abandoned: Vec<Abandoned>,
     /// UID of Drover's namespace there, if we made it and it is not going already.
     pub namespace: Option<String>,
-    /// Whether a Drover runs in that namespace, or whether that cannot be told: then it is more than ours.
-    pub hosts_drover: bool,
+    /// Whether a Drover runs in that namespace, another installation was imported into it, or that cannot be told: then it is
+    /// more than ours.
+    pub hosts_others: bool,
 }
 
 /// A namespace whose Project does not exist.
@@ -100,7 +108,7 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, abandoned: Vec::new(), namespace: None, hosts_drover: false });
+        return Ok(There { holder, owned: 0, abandoned: Vec::new(), namespace: None, hosts_others: false });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
@@ -116,8 +124,8 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
         managed_by.is_some_and(|by| by == MANAGED_BY) && meta.deletion_timestamp.is_none()
     });
     let namespace = namespace.and_then(|meta| meta.uid);
-    let hosts_drover = namespace.is_some() && hosts_drover(client).await?;
-    Ok(There { holder, owned, abandoned, namespace, hosts_drover })
+    let hosts_others = namespace.is_some() && (hosts_drover(client).await? || hosts_another_import(client).await?);
+    Ok(There { holder, owned, abandoned, namespace, hosts_others })
 }
 
 fn abandoned(projects: &View<Project>, mut live: ObjectMeta) -> Option<Abandoned> {
@@ -136,4 +144,29 @@ async fn hosts_drover(client: &Client) -> Result<bool, ApiError> {
         Err(error) if error.code() == Some(403) => Ok(true),
         answer => Ok(!answer?.items.is_empty()),
     }
+}
+
+/// Another installation that waits for the claim has its account and token there already. Who imported the cluster for an older
+/// Drover may not list them.
+async fn hosts_another_import(client: &Client) -> Result<bool, ApiError> {
+    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), DROVER_NAMESPACE);
+    let imported = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY_IMPORT}"));
+    let listed = match request("list the ServiceAccounts in drover-system", accounts.list_metadata(&imported)).await {
+        Err(error) if error.code() == Some(403) => return Ok(true),
+        answer => answer?.items,
+    };
+    if listed.is_empty() {
+        return Ok(false);
+    }
+    let own = own_user(client).await?;
+    let user = |name: String| format!("system:serviceaccount:{DROVER_NAMESPACE}:{name}");
+    Ok(listed.into_iter().any(|account| Some(user(account.name_any())) != own))
+}
+
+/// Who the cluster takes us for.
+async fn own_user(client: &Client) -> Result<Option<String>, ApiError> {
+    let reviews = Api::<SelfSubjectReview>::all(client.clone());
+    let (parameters, review) = (PostParams::default(), SelfSubjectReview::default());
+    let answer = request("create a SelfSubjectReview", reviews.create(&parameters, &review)).await?;
+    Ok(answer.status.and_then(|status| status.user_info?.username))
 }

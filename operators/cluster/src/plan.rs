@@ -74,8 +74,8 @@ pub struct Seen {
     pub credential_validity: Validity,
     /// Why a changed credential was not taken.
     pub rejected: Option<Failure>,
-    /// What to do about rights that the credential lacks; none if it lacks none.
-    pub outdated: Option<String>,
+    /// What to do about rights that the credential lacks.
+    pub rights: RightsOfCredential,
 }
 
 /// The shell's timers are made for waits of weeks, not for the ten years of a certificate.
@@ -109,7 +109,7 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
         credential_end: report.credential.map(|life| Time(life.not_after)),
         credential_validity,
         rejected: report.rejected.clone(),
-        outdated: outdated(&cluster.name_any(), &report.missing_rights),
+        rights: rights(&cluster.name_any(), report.missing_rights.as_deref()),
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let next = first.into_iter().chain(second).min().map_or(Next::Watch, |at| Next::At(at.min(latest)));
@@ -119,8 +119,22 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
 /// More missing rights are counted only.
 const MOST_RIGHTS_NAMED: usize = 10;
 
-/// What to do about the rights that a credential lacks.
-fn outdated(name: &str, missing: &[String]) -> Option<String> {
+/// What is known of the rights that a credential has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RightsOfCredential {
+    /// The cluster has not said yet.
+    Unknown,
+    /// It has all that Drover needs.
+    Complete,
+    /// What it lacks, and what to do about it.
+    Incomplete(String),
+}
+
+fn rights(name: &str, missing: Option<&[String]>) -> RightsOfCredential {
+    let Some(missing) = missing else { return RightsOfCredential::Unknown };
+    if missing.is_empty() {
+        return RightsOfCredential::Complete;
+    }
     let named = missing.iter().take(MOST_RIGHTS_NAMED).map(String::as_str).collect::<Vec<_>>();
     let more = match missing.len().saturating_sub(named.len()) {
         0 => String::new(),
@@ -131,9 +145,9 @@ fn outdated(name: &str, missing: &[String]) -> Option<String> {
     } else {
         format!("import it again (`drover import --name {name}`), or grant what config/rbac/downstream.yaml says")
     };
-    (!missing.is_empty()).then(|| {
-        format!("the credential may not {}{more}, which this version of Drover needs: {remedy}", named.join(", "))
-    })
+    let message =
+        format!("the credential may not {}{more}, which this version of Drover needs: {remedy}", named.join(", "));
+    RightsOfCredential::Incomplete(message)
 }
 
 fn summarise_nodes(nodes: &[Arc<SlimNode>]) -> NodeSummary {
@@ -218,12 +232,18 @@ mod tests {
 
     #[test]
     fn missing_rights_are_named_with_the_remedy() {
-        assert_eq!(outdated("eu", &[]), None);
+        assert_eq!(rights("eu", None), RightsOfCredential::Unknown);
+        assert_eq!(rights("eu", Some(&[])), RightsOfCredential::Complete);
+        let told = |name: &str, missing: &[String]| match rights(name, Some(missing)) {
+            RightsOfCredential::Incomplete(message) => message,
+            other => panic!("{other:?}"),
+        };
         let missing: Vec<_> = (0..12).map(|number| format!("list kind{number}")).collect();
-        let told = outdated("eu", &missing).unwrap();
+        let local = told("local", &missing[..1]);
+        let told = told("eu", &missing);
         assert!(told.contains("may not list kind0, list kind1") && told.contains("list kind9 and 2 more"), "{told}");
         assert!(told.contains("drover import --name eu"), "{told}");
-        assert!(outdated("local", &missing[..1]).unwrap().contains("local.enabled"));
+        assert!(local.contains("local.enabled"));
     }
 
     #[test]

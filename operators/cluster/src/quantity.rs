@@ -17,7 +17,7 @@ pub(crate) enum Form {
 
 const ONE: i128 = 1_000_000_000;
 /// An exponent beyond this fits in no number that is kept here.
-const MOST_EXPONENT: i32 = 40;
+const MOST_EXPONENT: u32 = 40;
 
 impl Amount {
     /// Reads what a node reports. Text that is no quantity, or a larger one than can be told, is none.
@@ -71,7 +71,7 @@ fn scale(suffix: &str) -> Option<(i128, i32)> {
         return Some((1 << (10 * power), 0));
     }
     let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-    (exponent.abs() <= MOST_EXPONENT).then_some((1, exponent))
+    (exponent.unsigned_abs() <= MOST_EXPONENT).then_some((1, exponent))
 }
 
 /// `value` times ten to the power of `exponent`; what is finer than a billionth is rounded up, as Kubernetes does.
@@ -128,8 +128,25 @@ mod tests {
     #[test]
     fn what_is_no_quantity_or_too_large_counts_as_nothing() {
         let long = "9".repeat(100);
-        let bad =
-            ["", ".", "-", "--1", "1.2.3", "1Kb", "1 Gi", "x", "1e", "1e99999999999", "1e40", "1e41", "1i", "٣", &long];
+        let bad = [
+            "",
+            ".",
+            "-",
+            "--1",
+            "1.2.3",
+            "1Kb",
+            "1 Gi",
+            "x",
+            "1e",
+            "1e99999999999",
+            "1e40",
+            "1e41",
+            "1i",
+            "٣",
+            "1e-2147483648",
+            "1e2147483647",
+            &long,
+        ];
         for text in bad {
             assert_eq!(Amount::parse(text), None, "{text}");
         }
@@ -170,6 +187,12 @@ mod tests {
         #[test]
         fn no_text_is_a_defect(text in "[-+]?[0-9.]{0,60}[a-zA-Z]{0,3}[-+]?[0-9]{0,12}") {
             let _ = Amount::parse(&text);
+        }
+
+        #[test]
+        fn no_exponent_is_a_defect(exponent in any::<i32>(), digits in 0_u64..1000) {
+            let _ = Amount::parse(&format!("{digits}e{exponent}"));
+            let _ = Amount::parse(&format!("{digits}E{}", exponent.clamp(i32::MIN, i32::MIN + 2)));
         }
     }
 }

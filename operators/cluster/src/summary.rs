@@ -7,19 +7,19 @@ use drover_crds::{
         NODES_HEALTHY,
     },
 };
-use drover_fleet::hop::IDENTITY_MISMATCH;
+use drover_fleet::ConnectionCause;
 use drover_runtime::{
-    Class, Failure, Parts, Standing,
+    Cause, Failure, Parts, Standing, StatusCause,
     parts::{PartEntry, Readiness},
-    place::ANOTHERS,
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
+    cause::{ClusterCause, DeletionCause},
     leave::Leave,
     place_of,
-    plan::{Part, Seen},
+    plan::{Part, RightsOfCredential, Seen},
     validity::Validity,
 };
 
@@ -62,45 +62,36 @@ fn readiness(cluster: &Cluster, standing: &Standing) -> Readiness {
     if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
-        return Readiness::no("NotYetImplemented", message, Activity::Stalled);
+        return Readiness::no(StatusCause::NotYetImplemented, message);
     }
     match standing {
-        Standing::Pending => {
-            Readiness::no("Connecting", "the first contact is being made".into(), Activity::Reconciling)
-        }
+        Standing::Pending => Readiness::no(ClusterCause::Connecting, "the first contact is being made".into()),
         Standing::Failed(failure) | Standing::Unreachable(failure) => {
-            Readiness::no(failure.reason, failure.message.clone(), activity(failure))
+            Readiness::no(failure.cause, failure.message.clone())
         }
         Standing::Current | Standing::Suspended | Standing::Released if cluster.spec.suspend => {
-            Readiness::yes("Suspended", "connected; spec.suspend is set, so nothing is written to it".into())
+            Readiness::yes(StatusCause::Suspended, "connected; spec.suspend is set, so nothing is written to it".into())
         }
         Standing::Current | Standing::Suspended | Standing::Released => {
-            Readiness::yes("Connected", "the cluster is reachable and its API server is ready".into())
+            Readiness::yes(ClusterCause::Connected, "the cluster is reachable and its API server is ready".into())
         }
     }
 }
 
-/// What waits for a person is stalled; what may come by itself, or by a Secret that arrives later, is not.
-fn activity(failure: &Failure) -> Activity {
-    const NEEDS_A_PERSON: [&str; 4] = ["Unauthorized", "Forbidden", IDENTITY_MISMATCH, "UnsupportedVersion"];
-    let needed = NEEDS_A_PERSON.contains(&failure.reason) || ANOTHERS.contains(&failure.reason);
-    if failure.class == Class::Invalid || needed { Activity::Stalled } else { Activity::Reconciling }
-}
+/// State, cause and message of a condition.
+type Told<'a> = (State, Cause, &'a str);
 
-/// The reasons with which a connection fails for its credential.
-const CREDENTIAL_FAILURES: [&str; 4] = ["Unauthorized", "InvalidKubeconfig", "UnsafeKubeconfig", "SecretMissing"];
-
-/// State, reason and message of a condition.
-type Told<'a> = (State, &'a str, &'a str);
-
-const NONE_YET: Told<'_> = (State::Unknown, "Connecting", "no verdict yet");
-const LOST: Told<'_> = (State::Unknown, "ConnectionLost", "the cluster cannot be reached");
-const NOT_LOOKED_AT: Told<'_> =
-    (State::Unknown, "NotAccepted", "the cluster answers, but it is not looked at, as it is not this Cluster's");
+const NONE_YET: Told<'_> = (State::Unknown, ClusterCause::Connecting.cause(), "no verdict yet");
+const LOST: Told<'_> = (State::Unknown, ClusterCause::ConnectionLost.cause(), "the cluster cannot be reached");
+const NOT_LOOKED_AT: Told<'_> = (
+    State::Unknown,
+    ClusterCause::NotAccepted.cause(),
+    "the cluster answers, but it is not looked at, as it is not this Cluster's",
+);
 
 fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &ClusterStatus) -> Vec<Condition> {
-    let Readiness { state, reason, message, activity } = readiness(cluster, standing);
-    let mut conditions = ready_conditions(state, &reason, &message, activity);
+    let Readiness { state, cause, message, activity } = readiness(cluster, standing);
+    let mut conditions = ready_conditions(state, cause, &message, activity);
     let claimed = match seen {
         Some(seen) => format!("claimed by installation {}", seen.installation),
         None => "claimed by this installation".to_owned(),
@@ -108,7 +99,7 @@ fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &
     let (connected, available) = connection(standing);
     let healthy = nodes_healthy(standing, status);
     let credential = match standing {
-        Standing::Unreachable(failure) if CREDENTIAL_FAILURES.contains(&failure.reason) => own(failure),
+        Standing::Unreachable(failure) if is_about_the_credential(failure) => own(failure),
         _ => judged(standing, seen, credential_valid),
     };
     conditions.extend(
@@ -119,9 +110,9 @@ fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &
             (NODES_HEALTHY, (healthy.0, healthy.1, healthy.2.as_str())),
             (CERTIFICATES_VALID, judged(standing, seen, certificates_valid)),
             (CREDENTIAL_VALID, credential),
-            (ADMISSION_INSTALLED, (State::False, "NotYetImplemented", NO_POLICIES)),
+            (ADMISSION_INSTALLED, (State::False, ClusterCause::NotYetImplemented.cause(), NO_POLICIES)),
         ]
-        .map(|(kind, (state, reason, message))| condition(kind, state, reason, message)),
+        .map(|(kind, (state, cause, message))| condition(kind, state, cause, message)),
     );
     conditions
 }
@@ -130,55 +121,70 @@ const NO_POLICIES: &str = "this version of Drover installs no admission policies
 
 /// What no longer is judged is not told of any more.
 fn leaving(entry: &PartEntry<Part>) -> Vec<Condition> {
-    let unknown =
-        Leave { reason: "Deleting", message: "the cluster is being let go".to_owned(), connection: Standing::Pending };
+    let unknown = Leave {
+        cause: DeletionCause::Deleting.into(),
+        message: "the cluster is being let go".to_owned(),
+        connection: Standing::Pending,
+    };
     let leave = match &entry.known {
         Some(Part::Leaving(leave)) => leave,
         Some(Part::Living(_)) | None => &unknown,
     };
-    let (reason, message) = match &entry.standing {
-        Standing::Failed(failure) | Standing::Unreachable(failure) => (failure.reason, &failure.message),
+    let (cause, message) = match &entry.standing {
+        Standing::Failed(failure) | Standing::Unreachable(failure) => (failure.cause, &failure.message),
         Standing::Pending | Standing::Current | Standing::Suspended | Standing::Released => {
-            (leave.reason, &leave.message)
+            (leave.cause, &leave.message)
         }
     };
-    let activity = if reason == "Suspended" { Activity::Stalled } else { Activity::Reconciling };
-    let mut conditions = ready_conditions(State::False, "Deleting", message, activity);
+    // A deletion moves on by itself, whatever fails: it has a deadline. Only a suspended one waits for a person.
+    let is_suspended = cause == DeletionCause::Suspended.cause();
+    let activity = if is_suspended { Activity::Stalled } else { Activity::Reconciling };
+    let mut conditions = ready_conditions(State::False, StatusCause::Deleting, message, activity);
     let (connected, available) = connection(&leave.connection);
-    let told =
-        [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, reason, message.as_str()))];
-    conditions.extend(told.map(|(kind, (state, reason, message))| condition(kind, state, reason, message)));
+    let told = [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, cause, message.as_str()))];
+    conditions.extend(told.map(|(kind, (state, cause, message))| condition(kind, state, cause, message)));
     conditions
 }
 
+fn is_about_the_credential(failure: &Failure) -> bool {
+    let cause = ConnectionCause::from_reason(failure.reason());
+    cause.is_some_and(ConnectionCause::is_about_the_credential)
+}
+
 fn own(failure: &Failure) -> Told<'_> {
-    (State::False, failure.reason, &failure.message)
+    (State::False, failure.cause, &failure.message)
 }
 
 fn accepted<'a>(cluster: &Cluster, standing: &'a Standing, claimed: &'a str) -> Told<'a> {
     match standing {
         Standing::Pending => NONE_YET,
-        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) || failure.reason == IDENTITY_MISMATCH => {
+        Standing::Unreachable(failure)
+            if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
+        {
             own(failure)
         }
         Standing::Unreachable(_) => LOST,
-        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released if cluster.spec.suspend => {
-            (State::True, "Suspended", "the cluster may be used; while spec.suspend is set, it is not claimed anew")
-        }
+        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released if cluster.spec.suspend => (
+            State::True,
+            StatusCause::Suspended.cause(),
+            "the cluster may be used; while spec.suspend is set, it is not claimed anew",
+        ),
         Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => {
-            (State::True, "Claimed", claimed)
+            (State::True, ClusterCause::Claimed.cause(), claimed)
         }
     }
 }
 
 /// `Connected` and `APIAvailable`.
 fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
-    const CONNECTED: Told<'_> = (State::True, "Connected", "the API server answers");
-    const AVAILABLE: Told<'_> = (State::True, "Available", "the API server is ready");
+    const CONNECTED: Told<'_> = (State::True, ClusterCause::Connected.cause(), "the API server answers");
+    const AVAILABLE: Told<'_> = (State::True, ClusterCause::Available.cause(), "the API server is ready");
     match standing {
         Standing::Pending => (NONE_YET, NONE_YET),
-        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) => (CONNECTED, AVAILABLE),
-        Standing::Unreachable(failure) if failure.reason == "APIServerNotReady" => (CONNECTED, own(failure)),
+        Standing::Unreachable(failure) if failure.cause.is_foreign() => (CONNECTED, AVAILABLE),
+        Standing::Unreachable(failure) if failure.cause == ConnectionCause::ApiServerNotReady.cause() => {
+            (CONNECTED, own(failure))
+        }
         Standing::Unreachable(failure) => (own(failure), LOST),
         Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => (CONNECTED, AVAILABLE),
     }
@@ -188,23 +194,23 @@ fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
 fn unseen(standing: &Standing) -> Option<Told<'_>> {
     match standing {
         Standing::Pending => Some(NONE_YET),
-        Standing::Unreachable(failure) if ANOTHERS.contains(&failure.reason) => Some(NOT_LOOKED_AT),
+        Standing::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
         Standing::Unreachable(_) => Some(LOST),
-        Standing::Failed(failure) => Some((State::Unknown, failure.reason, &failure.message)),
+        Standing::Failed(failure) => Some((State::Unknown, failure.cause, &failure.message)),
         Standing::Current | Standing::Suspended | Standing::Released => None,
     }
 }
 
-fn nodes_healthy<'a>(standing: &'a Standing, status: &ClusterStatus) -> (State, &'a str, String) {
-    if let Some((state, reason, message)) = unseen(standing) {
-        return (state, reason, message.to_owned());
+fn nodes_healthy(standing: &Standing, status: &ClusterStatus) -> (State, Cause, String) {
+    if let Some((state, cause, message)) = unseen(standing) {
+        return (state, cause, message.to_owned());
     }
     let nodes = status.nodes.clone().unwrap_or_default();
     let message = format!("{} nodes are ready", nodes.summary);
     if nodes.ready == nodes.total {
-        (State::True, "AllReady", message)
+        (State::True, ClusterCause::AllReady.cause(), message)
     } else {
-        (State::False, "NodesNotReady", message)
+        (State::False, ClusterCause::NodesNotReady.cause(), message)
     }
 }
 
@@ -218,21 +224,27 @@ fn judged<'a>(standing: &'a Standing, seen: Option<&'a Seen>, tell: fn(&'a Seen)
 
 fn certificates_valid(seen: &Seen) -> Told<'_> {
     match &seen.certificates_validity {
-        Validity::NotObserved => (State::Unknown, "NotObserved", "no certificate was seen"),
-        Validity::Valid => (State::True, "Valid", "no certificate ends soon"),
-        Validity::Expiring(message) => (State::False, "Expiring", message),
-        Validity::Expired(message) => (State::False, "Expired", message),
+        Validity::NotObserved => (State::Unknown, ClusterCause::NotObserved.cause(), "no certificate was seen"),
+        Validity::Valid => (State::True, ClusterCause::Valid.cause(), "no certificate ends soon"),
+        Validity::Expiring(message) => (State::False, ClusterCause::Expiring.cause(), message),
+        Validity::Expired(message) => (State::False, ClusterCause::Expired.cause(), message),
     }
 }
 
 fn credential_valid(seen: &Seen) -> Told<'_> {
-    let accepted = (State::True, "Accepted", "the credential is accepted");
-    match (&seen.rejected, &seen.credential_validity, &seen.outdated) {
-        (Some(failure), _, _) => (State::False, "NewCredentialRejected", &failure.message),
-        (None, Validity::Expired(message), _) => (State::False, "Expired", message),
-        (None, _, Some(message)) => (State::False, "DownstreamRoleOutdated", message),
-        (None, Validity::Expiring(message), None) => (State::False, "Expiring", message),
-        (None, Validity::NotObserved | Validity::Valid, None) => accepted,
+    let accepted = (State::True, ClusterCause::Accepted.cause(), "the credential is accepted");
+    let unknown = "the credential is accepted, and the cluster has not said yet which rights it has";
+    match (&seen.rejected, &seen.credential_validity, &seen.rights) {
+        (Some(failure), _, _) => (State::False, ClusterCause::NewCredentialRejected.cause(), &failure.message),
+        (None, Validity::Expired(message), _) => (State::False, ClusterCause::Expired.cause(), message),
+        (None, _, RightsOfCredential::Incomplete(message)) => {
+            (State::False, ClusterCause::DownstreamRoleOutdated.cause(), message)
+        }
+        (None, Validity::Expiring(message), _) => (State::False, ClusterCause::Expiring.cause(), message),
+        (None, Validity::NotObserved | Validity::Valid, RightsOfCredential::Unknown) => {
+            (State::Unknown, ClusterCause::RightsUnknown.cause(), unknown)
+        }
+        (None, Validity::NotObserved | Validity::Valid, RightsOfCredential::Complete) => accepted,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use drover_runtime::{Class, Classify, Failure, error::truncate};
+use drover_runtime::{Cause, Classify, Failure, error::truncate};
 use kube::Client;
 
 use crate::{
+    cause::ConnectionCause,
     dial::{Glance, Management, dialled},
     expiry::{CredentialLife, SeenCertificate},
     hop::Hop,
@@ -83,6 +84,18 @@ impl Contact {
         }
     }
 
+    /// Nobody asks any more, for good.
+    pub(crate) fn end(&self) {
+        if let Some(line) = &self.line {
+            line.end();
+        }
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.line.as_ref().is_none_or(|line| line.has_connection())
+    }
+
     /// Looks at the certificate that the server presents to a new connection: one that lasts shows an old one.
     pub(crate) async fn look_at_certificate(&self) {
         let Some(glance) = &self.glance else { return };
@@ -139,23 +152,13 @@ pub(crate) enum ConnectError {
 }
 
 impl Classify for ConnectError {
-    fn class(&self) -> Class {
+    fn cause(&self) -> Cause {
         match self {
-            Self::SecretMissing { .. } => Class::Blocked,
-            Self::Kubeconfig(error) => error.class(),
-            Self::Hop(hop) => hop.class(),
-            Self::Unusable => Class::Invalid,
-            Self::Defect => Class::Bug,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::SecretMissing { .. } => "SecretMissing",
-            Self::Kubeconfig(error) => error.reason(),
-            Self::Hop(hop) => hop.reason(),
-            Self::Unusable => "InvalidKubeconfig",
-            Self::Defect => "InternalError",
+            Self::SecretMissing { .. } => ConnectionCause::SecretMissing.into(),
+            Self::Kubeconfig(error) => error.cause(),
+            Self::Hop(hop) => hop.cause(),
+            Self::Unusable => ConnectionCause::InvalidKubeconfig.into(),
+            Self::Defect => ConnectionCause::InternalError.into(),
         }
     }
 }

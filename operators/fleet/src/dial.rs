@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
+    counted::Counted,
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
     line::{Line, Rules, may_dial},
@@ -158,7 +159,7 @@ impl Glance {
     /// The dates of the certificate that the server presents; none if there is no trusted one.
     pub(crate) async fn certificate(&self) -> Option<CredentialLife> {
         let stream = self.dialler.clone().oneshot(self.server.clone()).await.ok()?;
-        presented(&stream).and_then(life_of_certificate)
+        presented(&stream.stream).and_then(life_of_certificate)
     }
 }
 
@@ -204,9 +205,9 @@ struct Dialler {
 }
 
 impl Service<Uri> for Dialler {
-    type Response = Secured;
+    type Response = Counted<Secured>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Secured, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context)
@@ -222,10 +223,10 @@ impl Service<Uri> for Dialler {
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
         Box::pin(async move {
             let stream = dial.await.map_err(|_| HandshakeTimeout)??;
-            if let Some(line) = line {
+            if let Some(line) = &line {
                 line.dialled(presented(&stream).and_then(life_of_certificate));
             }
-            Ok(stream)
+            Ok(Counted::new(stream, line.map(|line| line.opened())))
         })
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use drover_crds::Cluster;
@@ -41,18 +44,29 @@ struct Inner {
     watch_timeout: WatchTimeout,
     namespaces: View<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
+    /// How many remotes were started.
+    started: AtomicU64,
     dial_slots: Arc<Semaphore>,
     changed: Notify,
     view: watch::Sender<FleetView>,
 }
 
 struct Member {
+    /// Of the Cluster.
     uid: Option<String>,
+    /// Which of all connections that this process made.
+    number: u64,
     report: Report,
     /// How many different reports there were.
     reports: u64,
     target: watch::Sender<Target>,
     task: AbortHandle,
+}
+
+impl Member {
+    fn stands_for(&self, cluster: &Cluster) -> bool {
+        cluster.uid() == self.uid
+    }
 }
 
 impl Drop for Member {
@@ -83,6 +97,7 @@ impl Fleet {
             watch_timeout: management.watch_timeout(),
             local,
             members: Mutex::default(),
+            started: AtomicU64::new(0),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
             changed: Notify::new(),
             view: watch::Sender::new(FleetView::default()),
@@ -101,10 +116,12 @@ impl Fleet {
         self.0.view.subscribe()
     }
 
-    /// What is known of one cluster's connection.
+    /// What is known of the connection of this very Cluster: not of one of the same name that was deleted.
     #[must_use]
-    pub fn report(&self, name: &ClusterName) -> Option<Report> {
-        self.lock().get(name).map(|member| member.report.clone())
+    pub fn report(&self, cluster: &Cluster) -> Option<Report> {
+        let members = self.lock();
+        let member = members.get(&ClusterName::from(cluster)).filter(|member| member.stands_for(cluster));
+        member.map(|member| member.report.clone())
     }
 
     /// Waits until Clusters, Secrets and namespaces are listed. Before that nothing is decided.
@@ -144,7 +161,7 @@ impl Fleet {
     fn converge(&self) {
         let clusters = self.clusters();
         let mut members = self.lock();
-        members.retain(|name, member| clusters.get(name).is_some_and(|cluster| cluster.uid() == member.uid));
+        members.retain(|name, member| clusters.get(name).is_some_and(|cluster| member.stands_for(cluster)));
         for (name, cluster) in clusters {
             let target = self.target(cluster);
             if let Some(member) = members.get(&name) {
@@ -176,12 +193,14 @@ impl Fleet {
         let needs = Arc::clone(&self.0.needs);
         let remote = Remote::new(receiver, self.0.local.clone(), self.claimant(), needs, slots, self.0.watch_timeout);
         let fleet = Arc::downgrade(&self.0);
+        let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let run = remote.run(move |report| {
             if let Some(inner) = fleet.upgrade() {
-                Self(inner).reported(&name, report);
+                Self(inner).reported(&name, number, report);
             }
         });
-        Member { uid, report: Report::default(), reports: 0, target: sender, task: tokio::spawn(run).abort_handle() }
+        let task = tokio::spawn(run).abort_handle();
+        Member { uid, number, report: Report::default(), reports: 0, target: sender, task }
     }
 
     fn claimant(&self) -> Claimant {
@@ -217,8 +236,10 @@ impl Fleet {
         rivals.into_iter().map(|(_, name)| name).collect()
     }
 
-    fn reported(&self, name: &ClusterName, report: Report) {
-        let changed = self.lock().get_mut(name).is_some_and(|member| {
+    /// Takes the report of connection `number`. One that was replaced meanwhile reports to nobody.
+    fn reported(&self, name: &ClusterName, number: u64, report: Report) {
+        let mut members = self.lock();
+        let changed = members.get_mut(name).filter(|member| member.number == number).is_some_and(|member| {
             let changed = !same(&member.report, &report);
             if !member.report.link.same(&report.link) {
                 log_link(name, &report.link);
@@ -227,6 +248,7 @@ impl Fleet {
             member.reports += u64::from(changed);
             changed
         });
+        drop(members);
         if changed {
             self.0.changed.notify_one();
         }
@@ -236,7 +258,7 @@ impl Fleet {
         let clusters = self.clusters();
         let members = self.lock();
         let view = |(name, cluster): (ClusterName, Arc<Cluster>)| {
-            let (link, reports) = match members.get(&name) {
+            let (link, reports) = match members.get(&name).filter(|member| member.stands_for(&cluster)) {
                 Some(member) => (workable(&cluster, &member.report), member.reports),
                 None => (Link::Connecting, 0),
             };
@@ -283,7 +305,7 @@ fn log_link(name: &ClusterName, link: &Link) {
         Link::Connecting => tracing::info!(cluster = %name, "connecting"),
         Link::Connected(_) => tracing::info!(cluster = %name, "connected"),
         Link::Disconnected(failure) => {
-            tracing::warn!(cluster = %name, reason = failure.reason, message = %failure, "disconnected");
+            tracing::warn!(cluster = %name, reason = failure.reason(), message = %failure, "disconnected");
         }
     }
 }
@@ -295,4 +317,49 @@ fn same(one: &Report, two: &Report) -> bool {
         (facts, endpoint, rejected, claimed, missing_rights, certificates, credential)
     };
     one.link.same(&two.link) && said(one) == said(two)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fleet() -> Fleet {
+        let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        Fleet::new(&Cache::ungated(client.clone()), client.into(), "drover-system", "ours", Needs::default())
+    }
+
+    fn cluster(uid: &str) -> Cluster {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu", "uid": uid},
+            "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}},
+        }))
+        .unwrap()
+    }
+
+    /// Starts a connection for this Cluster in place of any of before, and answers its number.
+    fn connect(fleet: &Fleet, cluster: &Cluster) -> u64 {
+        let name = ClusterName::from(cluster);
+        let member = fleet.start(name.clone(), fleet.target(Arc::new(cluster.clone())));
+        let number = member.number;
+        fleet.lock().insert(name, member);
+        number
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_replaced_reports_to_nobody() {
+        let (fleet, name) = (fleet(), ClusterName::from("eu"));
+        let (first, second) = (cluster("1"), cluster("2"));
+        let claimed = || Report { claimed: true, ..Report::default() };
+        let before = connect(&fleet, &first);
+        fleet.reported(&name, before, claimed());
+        assert!(fleet.report(&first).unwrap().claimed);
+        assert!(fleet.report(&second).is_none(), "it is about the one that was deleted");
+
+        connect(&fleet, &second);
+        fleet.reported(&name, before, claimed());
+        assert!(!fleet.report(&second).unwrap().claimed);
+        assert!(fleet.report(&first).is_none());
+    }
 }

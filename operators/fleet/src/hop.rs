@@ -2,18 +2,13 @@
 
 use std::{error::Error, io};
 
-use drover_runtime::{
-    Class, Classify,
-    place::{CLAIMED_BY_OTHER, DUPLICATE_OF},
-};
+use drover_runtime::{Cause, Classify};
 
 use crate::{
+    cause::ConnectionCause,
     dial::{HandshakeTimeout, ProxyFailed},
     line::TooLarge,
 };
-
-/// The reason with which another cluster answers than the one that was imported.
-pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
 
 /// The hop that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,24 +157,21 @@ fn deeper<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
 }
 
 impl Classify for Hop {
-    fn class(&self) -> Class {
-        Class::Unreachable
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Dns => "DNSFailed",
-            Self::Dial(_) => "DialFailed",
-            Self::Tls(_) => "TLSFailed",
-            Self::Unauthorized => "Unauthorized",
-            Self::Forbidden(_) => "Forbidden",
-            Self::ApiServer(..) => "APIServerNotReady",
-            Self::Timeout => "Timeout",
-            Self::IdentityMismatch { .. } => IDENTITY_MISMATCH,
-            Self::DuplicateOf(_) => DUPLICATE_OF,
-            Self::ClaimedByOther(_) => CLAIMED_BY_OTHER,
-            Self::TooLarge => "TooLarge",
-            Self::UnsupportedVersion(_) => "UnsupportedVersion",
-        }
+    fn cause(&self) -> Cause {
+        let cause = match self {
+            Self::Dns => ConnectionCause::DnsFailed,
+            Self::Dial(_) => ConnectionCause::DialFailed,
+            Self::Tls(_) => ConnectionCause::TlsFailed,
+            Self::Unauthorized => ConnectionCause::Unauthorized,
+            Self::Forbidden(_) => ConnectionCause::Forbidden,
+            Self::ApiServer(..) => ConnectionCause::ApiServerNotReady,
+            Self::Timeout => ConnectionCause::Timeout,
+            Self::IdentityMismatch { .. } => ConnectionCause::IdentityMismatch,
+            Self::DuplicateOf(_) => ConnectionCause::DuplicateOf,
+            Self::ClaimedByOther(_) => ConnectionCause::ClaimedByOther,
+            Self::TooLarge => ConnectionCause::TooLarge,
+            Self::UnsupportedVersion(_) => ConnectionCause::UnsupportedVersion,
+        };
+        cause.into()
     }
 }

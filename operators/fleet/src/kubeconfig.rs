@@ -7,10 +7,11 @@ use kube::config::{
 };
 
 use crate::{
+    cause::ConnectionCause,
     expiry::{self, CredentialLife, SeenCertificate},
     proxy,
 };
-use drover_runtime::{Class, Classify, error::truncate};
+use drover_runtime::{Cause, Classify, error::truncate};
 use secrecy::ExposeSecret as _;
 
 /// Why a kubeconfig is refused.
@@ -44,16 +45,13 @@ pub enum KubeconfigError {
 }
 
 impl Classify for KubeconfigError {
-    fn class(&self) -> Class {
-        Class::Invalid
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Unsafe { .. } => "UnsafeKubeconfig",
-            Self::NotYetImplemented(_) => "NotYetImplemented",
-            Self::Malformed | Self::NoContext(_) | Self::Missing(_) | Self::Token => "InvalidKubeconfig",
-        }
+    fn cause(&self) -> Cause {
+        let cause = match self {
+            Self::Unsafe { .. } => ConnectionCause::UnsafeKubeconfig,
+            Self::NotYetImplemented(_) => ConnectionCause::NotYetImplemented,
+            Self::Malformed | Self::NoContext(_) | Self::Missing(_) | Self::Token => ConnectionCause::InvalidKubeconfig,
+        };
+        cause.into()
     }
 }
 

@@ -3,8 +3,10 @@
 //! One [`Remote`](remote) per `Cluster` object owns one HTTP/2 connection, a probe and a cache, and reports to the
 //! [`Fleet`], which gives the shell a snapshot of all of them. Not connected is a normal value.
 
+pub mod cause;
 pub mod claim;
 mod contact;
+mod counted;
 mod dial;
 mod expiry;
 mod fleet;
@@ -22,6 +24,7 @@ mod visit;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 
+pub use cause::ConnectionCause;
 pub use dial::{Management, connect};
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;

@@ -83,6 +83,10 @@ pub(crate) struct Line {
     /// The last connection whose far end was identified.
     identified: AtomicU64,
     too_large: AtomicBool,
+    /// Nobody asks any more, for good.
+    ended: AtomicBool,
+    /// Connections that are open: one, or none.
+    open: AtomicU64,
     presented: Mutex<Option<CredentialLife>>,
     in_flight: Semaphore,
     budget: Mutex<Budget>,
@@ -94,6 +98,8 @@ impl Line {
             dials: AtomicU64::new(0),
             identified: AtomicU64::new(0),
             too_large: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            open: AtomicU64::new(0),
             presented: Mutex::default(),
             in_flight: Semaphore::new(IN_FLIGHT),
             budget: Mutex::new(Budget::full(Instant::now())),
@@ -120,6 +126,16 @@ impl Line {
         self.identified.store(NOBODY, Ordering::Release);
     }
 
+    /// Ends it for good: not even the probe asks any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+
     /// Whether an answer was larger than its cap.
     pub(crate) fn is_too_large(&self) -> bool {
         self.too_large.load(Ordering::Acquire)
@@ -141,6 +157,12 @@ impl Line {
         self.dials.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Notes that a connection is open until what this returns is dropped.
+    pub(crate) fn opened(self: &Arc<Self>) -> OpenConnection {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        OpenConnection(Arc::clone(self))
+    }
+
     async fn admit(&self) -> Result<(), BoxError> {
         self.is_open()?;
         let until = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
@@ -151,6 +173,9 @@ impl Line {
 
     /// Whether anybody but the probe may ask.
     fn is_open(&self) -> Result<(), BoxError> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(Ended.into());
+        }
         if self.is_too_large() {
             return Err(TooLarge.into()); // Every further answer would be taken up to its cap.
         }
@@ -158,10 +183,25 @@ impl Line {
     }
 }
 
+/// A connection that is open.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Arc<Line>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// The connection was lost, and the probe does not know yet who answers now.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was lost; the next probe finds out who answers now")]
 pub(crate) struct NotIdentified;
+
+/// The connection was replaced or released.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was replaced or released")]
+pub(crate) struct Ended;
 
 /// An answer was larger than its cap.
 #[derive(Debug, thiserror::Error)]
@@ -231,6 +271,9 @@ where
         Box::pin(async move {
             let cap = Cap::of(request.uri().query().unwrap_or_default());
             let _place = if is_probing() {
+                if line.ended.load(Ordering::Acquire) {
+                    return Err(Ended.into());
+                }
                 None
             } else {
                 let place = line.in_flight.acquire().await?;
@@ -375,6 +418,20 @@ mod tests {
         assert!(line.admit().await.is_err(), "and whoever turned out to be another's");
         line.identified(line.dials());
         assert!(line.admit().await.is_ok());
+        line.end();
+        line.identified(line.dials());
+        assert!(line.admit().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
+    }
+
+    #[test]
+    fn a_connection_is_open_until_its_stream_is_dropped() {
+        let line = Arc::new(Line::new());
+        assert!(!line.has_connection());
+        let (one, two) = (line.opened(), line.opened());
+        drop(one);
+        assert!(line.has_connection());
+        drop(two);
+        assert!(!line.has_connection());
     }
 
     #[tokio::test]

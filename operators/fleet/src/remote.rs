@@ -36,8 +36,8 @@ pub struct Report {
     pub rejected: Option<Failure>,
     /// Whether the cluster is ours to write to. Not yet, while it is suspended or being deleted.
     pub claimed: bool,
-    /// The rights that the credential lacks in the cluster, such as `list nodes`, as far as the cluster says.
-    pub missing_rights: Vec<String>,
+    /// The rights that the credential lacks in the cluster, such as `list nodes`; none while the cluster has not said.
+    pub missing_rights: Option<Vec<String>>,
     /// Certificates that were seen while the connection was made.
     pub certificates: Vec<SeenCertificate>,
     /// How long the credential is good for; none if it does not say so.
@@ -52,7 +52,7 @@ impl Default for Report {
             endpoint: None,
             rejected: None,
             claimed: false,
-            missing_rights: Vec::new(),
+            missing_rights: None,
             certificates: Vec::new(),
             credential: None,
         }
@@ -70,7 +70,7 @@ pub(crate) struct Remote {
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
-    /// A view of the cache changed its health.
+    /// A view of the cache changed its health, or a request failed.
     hint: Arc<Notify>,
     /// What was too large is left alone until then, unless its Cluster or Secret changes.
     avoided: Option<(Instant, Target)>,
@@ -84,7 +84,7 @@ struct Serving {
     facts: Facts,
     contact: Contact,
     claimed: bool,
-    missing_rights: Vec<String>,
+    missing_rights: Option<Vec<String>>,
     probes_since_identified: u32,
 }
 
@@ -92,7 +92,7 @@ struct Serving {
 struct Introduced {
     facts: Facts,
     claimed: bool,
-    missing_rights: Vec<String>,
+    missing_rights: Option<Vec<String>>,
 }
 
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
@@ -218,7 +218,8 @@ impl Remote {
         let Introduced { facts, claimed, missing_rights } =
             if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
-        let cache = Arc::new(Cache::new(contact.client.clone(), up).with_watch_timeout(self.watch_timeout));
+        let cache = Cache::new(contact.client.clone(), up).with_watch_timeout(self.watch_timeout);
+        let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
         let source = target.source.clone();
@@ -234,7 +235,7 @@ impl Remote {
         let hold = self.claimant.hold(&contact.client, cluster, &facts.uid);
         let claimed = line::without_dialling(hold).await?;
         contact.identified(dial);
-        let missing_rights = self.needs.missing(&contact.client, limit).await.unwrap_or_default();
+        let missing_rights = self.needs.missing(&contact.client, limit).await;
         Ok(Introduced { facts, claimed, missing_rights })
     }
 
@@ -247,6 +248,9 @@ impl Remote {
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
         let (Some(serving), claimant, needs) = (&mut self.serving, &self.claimant, &self.needs) else { return };
+        // Whoever lost its connection dials: after an outage all do at once, and wait for their turn before the clock runs.
+        let slots = Arc::clone(&self.dial_slots);
+        let _slot = if serving.contact.is_open() { None } else { slots.acquire_owned().await.ok() };
         let outcome = line::probing(Box::pin(serving.probe(&target.cluster, claimant, needs))).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(Hop::TooLarge) } else { outcome };
@@ -279,10 +283,17 @@ impl Remote {
             endpoint: serving.and_then(|serving| serving.contact.endpoint.clone()),
             rejected: self.rejected.clone(),
             claimed: serving.is_some_and(|serving| serving.claimed),
-            missing_rights: serving.map(|serving| serving.missing_rights.clone()).unwrap_or_default(),
+            missing_rights: serving.and_then(|serving| serving.missing_rights.clone()),
             certificates: serving.map(|serving| serving.contact.certificates()).unwrap_or_default(),
             credential: serving.and_then(|serving| serving.contact.credential),
         }
+    }
+}
+
+/// What still holds the client of a connection that was replaced or released sends nothing any more.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.contact.end();
     }
 }
 
@@ -303,11 +314,12 @@ impl Serving {
         }
         self.claimed = line::without_dialling(claimant.hold(client, cluster, &self.facts.uid)).await?;
         self.contact.identified(dial);
-        // Who lacks something is waiting for it.
-        if (introduces || !self.missing_rights.is_empty())
+        // Who lacks something is waiting for it, and what is unknown is asked for until it is known.
+        let is_complete = self.missing_rights.as_ref().is_some_and(Vec::is_empty);
+        if (introduces || !is_complete)
             && let Some(missing) = needs.missing(client, limit).await
         {
-            self.missing_rights = missing;
+            self.missing_rights = Some(missing);
         }
         Ok(())
     }
@@ -320,4 +332,73 @@ impl Serving {
 fn thresholds(cluster: &Cluster) -> Thresholds {
     let count = |value: i32| u32::try_from(value).unwrap_or(1).max(1);
     Thresholds { failures: count(cluster.spec.failure_threshold()), successes: count(cluster.spec.success_threshold()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    use kube::Client;
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn target() -> Target {
+        let authority = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap().cert.pem();
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {
+                "server": "https://127.0.0.1:1", "certificate-authority-data": BASE64.encode(authority),
+            }}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        });
+        let cluster = json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+            "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}},
+        });
+        let source = Source::Kubeconfig { text: kubeconfig.to_string().into(), context: None };
+        Target { cluster: Arc::new(serde_json::from_value(cluster).unwrap()), source }
+    }
+
+    /// A remote that was connected, and whose connection broke.
+    async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
+        let management: Management =
+            Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
+        let contact = Contact::prepare(&target.source, &management).await.unwrap();
+        let (gate, up) = watch::channel(true);
+        let claimant =
+            Claimant { installation: "ours".into(), rivals: Arc::new(|_, _| Vec::new()), own_uid: Arc::new(|| None) };
+        let (_, targets) = watch::channel(target.clone());
+        let (needs, slots) = (Arc::default(), Arc::clone(slots));
+        let mut remote = Remote::new(targets, management, claimant, needs, slots, WatchTimeout::default());
+        let facts = Facts { uid: "u".into(), version: "v1.37.1".into(), platform: "linux/amd64".into() };
+        remote.serving = Some(Serving {
+            source: target.source.clone(),
+            cache: Arc::new(Cache::new(contact.client.clone(), up)),
+            gate,
+            facts,
+            contact,
+            claimed: true,
+            missing_rights: None,
+            probes_since_identified: 0,
+        });
+        remote.hysteresis.replaced();
+        remote
+    }
+
+    #[tokio::test]
+    async fn who_lost_its_connection_waits_for_its_turn_to_dial() {
+        let (target, slots) = (target(), Arc::new(Semaphore::new(1)));
+        let mut remote = cut_off(&target, &slots).await;
+        let taken = slots.acquire().await.unwrap();
+        let waited = timeout(Duration::from_millis(300), remote.step(&target)).await;
+        assert!(waited.is_err(), "64 dial at a time, also after an outage of all");
+        assert_eq!(*remote.hysteresis.verdict(), Verdict::Connected, "and no clock runs meanwhile");
+        drop(taken);
+        timeout(Duration::from_secs(10), remote.step(&target)).await.unwrap();
+        assert_eq!(slots.available_permits(), 1, "the turn is over");
+    }
 }

@@ -110,14 +110,13 @@ impl Hysteresis {
 
 #[cfg(test)]
 mod tests {
-    use drover_runtime::Class;
-
     use super::*;
+    use crate::cause::ConnectionCause::{self, *};
 
     const THRESHOLDS: Thresholds = Thresholds { failures: 3, successes: 2 };
 
     fn fault(certain: bool) -> Fault {
-        let failure = Failure { class: Class::Unreachable, reason: "Timeout", message: String::new() };
+        let failure = Failure::new(ConnectionCause::Timeout, "");
         Fault { failure, certain }
     }
 
@@ -157,19 +156,22 @@ mod tests {
     #[test]
     fn what_is_told_of_a_lost_cluster_changes_only_with_what_stays() {
         let mut hysteresis = Hysteresis::default();
-        let mut told = |reason: &'static str, certain| {
-            let failure = Failure { class: Class::Unreachable, reason, message: String::new() };
+        let mut told = |cause: ConnectionCause, certain| {
+            let failure = Failure::new(cause, "");
             hysteresis.failed(Fault { failure, certain }, THRESHOLDS);
             match hysteresis.verdict() {
-                Verdict::Disconnected(failure) => failure.reason,
+                Verdict::Disconnected(failure) => failure.reason(),
                 _ => "",
             }
         };
-        let mut tell = |reasons: &[&'static str]| reasons.iter().map(|reason| told(reason, false)).collect::<Vec<_>>();
-        assert_eq!(tell(&["Timeout", "Timeout", "Timeout"]), ["", "", "Timeout"]);
-        assert_eq!(tell(&["Dial", "Timeout", "Dial", "DNS", "Dial"]), ["Timeout"; 5]);
-        assert_eq!(tell(&["Timeout", "Dial", "Dial", "Dial"]), ["Timeout", "Timeout", "Timeout", "Dial"]);
-        assert_eq!(told("Unauthorized", true), "Unauthorized");
+        let mut tell = |causes: &[ConnectionCause]| causes.iter().map(|cause| told(*cause, false)).collect::<Vec<_>>();
+        assert_eq!(tell(&[Timeout; 3]), ["", "", "Timeout"]);
+        assert_eq!(tell(&[DialFailed, Timeout, DialFailed, DnsFailed, DialFailed]), ["Timeout"; 5]);
+        assert_eq!(
+            tell(&[Timeout, DialFailed, DialFailed, DialFailed]),
+            ["Timeout", "Timeout", "Timeout", "DialFailed"]
+        );
+        assert_eq!(told(Unauthorized, true), "Unauthorized");
     }
 
     #[test]

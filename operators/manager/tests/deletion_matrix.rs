@@ -8,14 +8,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use drover_cluster::{Action as ClusterAction, ClusterOperator, Part as ClusterPart, World as ClusterWorld, observe};
 use drover_crds::{Cluster, Project, condition::DELETING, names::ANNOTATION_ADOPTED};
+use drover_fleet::ConnectionCause;
 use drover_project::{
     ProjectOperator,
     observe::{Seen, World},
     plan::Action,
 };
 use drover_runtime::{
-    Cache, Class, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Place,
-    operator::owner_of, status::condition,
+    Cache, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Place, operator::owner_of,
+    status::condition,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -224,8 +225,7 @@ impl Run {
     }
 
     fn fleet(&self) -> FleetView {
-        let message = "away".to_owned();
-        let failure = Failure { class: Class::Unreachable, reason: "DialFailed", message };
+        let failure = Failure::new(ConnectionCause::DialFailed, "away");
         let link = if self.is_away() { Link::Disconnected(failure) } else { self.connected.clone() };
         let view = |object: &Cluster| {
             (
@@ -341,7 +341,7 @@ impl Run {
             owned: if is_abandoned { 0 } else { labelled.len() },
             abandoned: if is_abandoned { labelled.iter().map(abandoned).collect() } else { Vec::new() },
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
-            hosts_drover: false,
+            hosts_others: false,
         }
     }
 }

@@ -129,7 +129,7 @@ pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -
 mod tests {
     use std::sync::Arc;
 
-    use drover_runtime::{Cache, Class, Failure, cache::Undecodable};
+    use drover_runtime::{Cache, Cause, Failure, StatusCause, cache::Undecodable};
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
     use kube::Client;
     use serde_json::json;
@@ -213,11 +213,11 @@ mod tests {
     }
 
     fn away() -> Link {
-        disconnected("DialFailed")
+        disconnected(StatusCause::Unreachable.cause())
     }
 
-    fn disconnected(reason: &'static str) -> Link {
-        Link::Disconnected(Failure { class: Class::Unreachable, reason, message: "refused".into() })
+    fn disconnected(cause: Cause) -> Link {
+        Link::Disconnected(Failure::new(cause, "refused"))
     }
 
     /// A fleet of one Cluster that is being deleted and is open to team-a.
@@ -266,21 +266,16 @@ mod tests {
     #[test]
     fn a_deletion_does_not_wait_for_a_cluster_that_is_somebody_elses() {
         let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
-        let fleet = |reason| {
-            let (object, link) = (Arc::new(cluster("eu", &to_team_a)), disconnected(reason));
+        let fleet = |cause| {
+            let (object, link) = (Arc::new(cluster("eu", &to_team_a)), disconnected(cause));
             let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
             FleetView::new(views, BTreeMap::new(), true)
         };
-        for (reason, waits) in [
-            ("ClaimedByOther", false),
-            ("DuplicateOf", false),
-            ("DialFailed", true),
-            // The right one may be back tomorrow.
-            ("IdentityMismatch", true),
-        ] {
+        let lost = StatusCause::Unreachable.cause();
+        for (cause, waits) in [(lost.foreign(), false), (lost, true)] {
             for selection in [json!({"all": {}}), json!({"names": ["eu"]})] {
-                assert_eq!(places(&deleted(project(&selection)), &fleet(reason)).len(), usize::from(waits), "{reason}");
-                assert_eq!(places(&project(&selection), &fleet(reason)).len(), 1, "it is told while the Project lives");
+                assert_eq!(places(&deleted(project(&selection)), &fleet(cause)).len(), usize::from(waits));
+                assert_eq!(places(&project(&selection), &fleet(cause)).len(), 1, "it is told while the Project lives");
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What may go wrong in a pass of a Project.
 
-use drover_runtime::{ApiError, Class, Classify, WriteError};
+use drover_runtime::{ApiError, Cause, Classify, WriteError};
+
+use crate::cause::ProjectCause;
 
 /// An error of the Project operator.
 #[derive(Debug, thiserror::Error)]
@@ -17,19 +19,11 @@ pub enum ProjectError {
 }
 
 impl Classify for ProjectError {
-    fn class(&self) -> Class {
+    fn cause(&self) -> Cause {
         match self {
-            Self::Read(error) => error.class(),
-            Self::Write(error) => error.class(),
-            Self::NotACluster => Class::Bug,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Read(error) => error.reason(),
-            Self::Write(error) => error.reason(),
-            Self::NotACluster => "InternalError",
+            Self::Read(error) => error.cause(),
+            Self::Write(error) => error.cause(),
+            Self::NotACluster => ProjectCause::InternalError.into(),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
 pub mod act;
+pub mod cause;
 pub mod consent;
 pub mod error;
 pub mod observe;
@@ -29,7 +30,7 @@ use std::collections::BTreeSet;
 
 use drover_crds::{Project, ProjectStatus};
 use drover_runtime::{
-    FleetView, Operator, Parts, Place, Rights, Rule, Site, View, Watches, operator::Plan, rights::READ,
+    Cause, FleetView, Operator, Parts, Place, Rights, Rule, Site, View, Watches, operator::Plan, rights::READ,
 };
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
@@ -61,6 +62,7 @@ impl ProjectOperator {
 
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
+    const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE];
     const FINALIZER: bool = true;
 
     type Kind = Project;

@@ -6,7 +6,9 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project, names::ANNOTATION_OWNER_UID};
-use drover_runtime::{Cache, ObjectKey, Owner, Site, View, operator::owner_of, place::leaving, request::request};
+use drover_runtime::{
+    Cache, ObjectKey, Owner, Site, View, cache::Undecodable, operator::owner_of, place::leaving, request::request,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt};
@@ -52,6 +54,11 @@ pub enum Seen {
         /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
         contested: Option<String>,
     },
+    /// It carries our owner labels and cannot be decoded.
+    Undecodable {
+        /// Its metadata.
+        meta: Box<ObjectMeta>,
+    },
     /// It exists and is not ours.
     Foreign {
         /// Its metadata.
@@ -75,7 +82,7 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let held = site.cache.view::<Namespace>(&Owner::query(owner.kind));
     let mut namespaces: BTreeMap<String, Seen> =
-        held.owned(&owner).into_iter().map(|live| (live.name_any(), ours(&site.cache, live))).collect();
+        held.owned(&owner).into_iter().map(|found| ours(&site.cache, found)).collect();
     let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
@@ -99,9 +106,17 @@ pub(crate) fn is_made_by(meta: &ObjectMeta, project: &Project) -> bool {
     made_by.is_some() && made_by == project.metadata.uid.as_ref()
 }
 
-fn ours(cache: &Cache, live: Arc<Namespace>) -> Seen {
-    let contested = live.uid().and_then(|uid| cache.reverts().contested(&uid));
-    Seen::Ours { live, contested }
+fn ours(cache: &Cache, found: Result<Arc<Namespace>, Arc<Undecodable>>) -> (String, Seen) {
+    match found {
+        Ok(live) => {
+            let contested = live.uid().and_then(|uid| cache.reverts().contested(&uid));
+            (live.name_any(), Seen::Ours { live, contested })
+        }
+        Err(undecodable) => {
+            let meta = Box::new(undecodable.meta.clone());
+            (meta.name.clone().unwrap_or_default(), Seen::Undecodable { meta })
+        }
+    }
 }
 
 /// A pass has two minutes, and a distant cluster takes a quarter of a second for an answer.

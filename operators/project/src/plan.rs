@@ -6,7 +6,9 @@ use drover_crds::{
     AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
     names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_RELEASED_BY},
 };
-use drover_runtime::{Next, ObjectKey, Step, operator::Plan, place::leaving, write::fingerprint_of};
+use drover_runtime::{
+    Cause, Next, ObjectKey, StatusCause, Step, operator::Plan, place::leaving, write::fingerprint_of,
+};
 use k8s_openapi::{
     api::core::v1::Namespace,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -16,15 +18,13 @@ use kube::ResourceExt;
 
 use crate::{
     ProjectOperator,
+    cause::ProjectCause,
     consent::tenancies,
     observe::{Holder, Seen, World},
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
-
-/// The reason of the one obstacle that passes by itself.
-pub(crate) const TERMINATING: &str = "Terminating";
 
 /// One change of one namespace.
 #[derive(Clone, PartialEq)]
@@ -91,8 +91,8 @@ pub struct Part {
 pub struct Obstacle {
     /// The namespace it is about; none if it is about the cluster.
     pub namespace: Option<String>,
-    /// Condition reason.
-    pub reason: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// What happened and what to do next.
     pub message: String,
 }
@@ -152,26 +152,27 @@ enum Verdict {
 fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &ProjectNamespace) -> Verdict {
     let name = &wanted.name;
     if world.cluster.spec.protects(name) {
-        return blocked(name, "NamespaceProtected", protected(world, name));
+        return blocked(name, ProjectCause::NamespaceProtected, protected(world, name));
     }
     let allowing: Vec<_> = tenancies.iter().filter(|tenant| tenant.allows_namespace(name)).collect();
     if allowing.is_empty() {
-        return blocked(name, "NamespaceNotAllowed", not_allowed(project, world, name));
+        return blocked(name, ProjectCause::NamespaceNotAllowed, not_allowed(project, world, name));
     }
     let desired = desired(project, wanted);
     match world.namespaces.get(name).unwrap_or(&Seen::Absent { elder: None }) {
-        Seen::Absent { elder: Some(elder) } => blocked(name, "NamespaceTaken", left_to(world, name, elder)),
+        Seen::Absent { elder: Some(elder) } => blocked(name, ProjectCause::NamespaceTaken, left_to(world, name, elder)),
         Seen::Absent { elder: None } => Verdict::Act(Action::Create(Box::new(desired))),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
-            Verdict::Waiting(obstacle(name, TERMINATING, terminating(name)))
+            Verdict::Waiting(obstacle(name, ProjectCause::Terminating, terminating(name)))
         }
         Seen::Ours { live, contested } => restore(desired, live, contested.as_deref()),
         Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
-            blocked(name, TERMINATING, terminating(name))
+            blocked(name, ProjectCause::Terminating, terminating(name))
         }
         Seen::Unlabelled { meta, contested } => relabel(desired, meta, contested.as_deref()),
+        Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
-            blocked(name, "NamespaceTaken", taken(world, name, &holder.key))
+            blocked(name, ProjectCause::NamespaceTaken, taken(world, name, &holder.key))
         }
         Seen::Foreign { meta, holder } => {
             let agreed = wanted.on_existing == OnExisting::Adopt
@@ -180,11 +181,11 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
                 Some(Holder { key, .. }) if agreed => {
                     Verdict::Act(Action::Free { live: meta.clone(), holder: key.clone() })
                 }
-                Some(Holder { key, .. }) => blocked(name, "NamespaceExists", left_behind(world, name, key)),
+                Some(Holder { key, .. }) => blocked(name, ProjectCause::NamespaceExists, left_behind(world, name, key)),
                 None if agreed || was_released_by(meta, project) => {
                     Verdict::Act(Action::Adopt { desired: Box::new(desired), live: meta.clone() })
                 }
-                None => blocked(name, "NamespaceExists", exists(world, name)),
+                None => blocked(name, ProjectCause::NamespaceExists, exists(world, name)),
             }
         }
     }
@@ -197,7 +198,7 @@ fn restore(desired: Namespace, live: &Arc<Namespace>, contested: Option<&str>) -
         // A new wish is no fight, even over the same field.
         Step::Apply { reverted } if contested == Some(&fingerprint_of(&desired)) => {
             let name = live.name_any();
-            blocked(&name, "FieldContested", fought_over(&name, &reverted))
+            blocked(&name, ProjectCause::FieldContested, fought_over(&name, &reverted))
         }
         Step::Apply { reverted } => {
             Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.metadata.clone()), reverted })
@@ -210,7 +211,7 @@ fn relabel(desired: Namespace, live: &ObjectMeta, contested: Option<&str>) -> Ve
     let reverted = vec!["metadata.labels".to_owned()];
     if contested == Some(&fingerprint_of(&desired)) {
         let name = live.name.clone().unwrap_or_default();
-        return blocked(&name, "FieldContested", fought_over(&name, &reverted));
+        return blocked(&name, ProjectCause::FieldContested, fought_over(&name, &reverted));
     }
     Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
 }
@@ -265,8 +266,9 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
     let next = if held.is_empty() { Next::Released } else { Next::Watch };
     let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
-    let problems =
-        going.filter_map(|live| live.name.as_deref()).map(|name| obstacle(name, TERMINATING, going_away(world, name)));
+    let problems = going
+        .filter_map(|live| live.name.as_deref())
+        .map(|name| obstacle(name, ProjectCause::Terminating, going_away(world, name)));
     Plan { part: Part { wanted: count(held.len()), ready: 0, problems: problems.collect() }, actions, next }
 }
 
@@ -278,7 +280,7 @@ fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
 fn held(seen: &Seen) -> Option<&ObjectMeta> {
     match seen {
         Seen::Ours { live, .. } => Some(&live.metadata),
-        Seen::Unlabelled { meta, .. } => Some(meta),
+        Seen::Unlabelled { meta, .. } | Seen::Undecodable { meta } => Some(meta),
         Seen::Absent { .. } | Seen::Foreign { .. } => None,
     }
 }
@@ -290,12 +292,12 @@ fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
     released_by.is_some_and(|by| *by == ObjectKey::of(&project.metadata).to_string())
 }
 
-fn blocked(namespace: &str, reason: &'static str, message: String) -> Verdict {
-    Verdict::Blocked(obstacle(namespace, reason, message))
+fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict {
+    Verdict::Blocked(obstacle(namespace, cause, message))
 }
 
-fn obstacle(namespace: &str, reason: &'static str, message: String) -> Obstacle {
-    Obstacle { namespace: Some(namespace.to_owned()), reason, message }
+fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstacle {
+    Obstacle { namespace: Some(namespace.to_owned()), cause: cause.into(), message }
 }
 
 fn no_tenant(project: &Project, world: &World) -> Obstacle {
@@ -304,11 +306,11 @@ fn no_tenant(project: &Project, world: &World) -> Obstacle {
         let message = format!(
             "{namespace} is Drover's own namespace, from which no cluster lets anything in; create the Project in another namespace"
         );
-        return Obstacle { namespace: None, reason: "NotATenant", message };
+        return Obstacle { namespace: None, cause: ProjectCause::NotATenant.into(), message };
     }
     Obstacle {
         namespace: None,
-        reason: "NotATenant",
+        cause: ProjectCause::NotATenant.into(),
         message: format!(
             "cluster {cluster} does not let namespace {namespace} in; its owner has to add it to spec.tenants of Cluster {cluster}"
         ),
@@ -332,6 +334,14 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
 fn fought_over(name: &str, reverted: &[String]) -> String {
     let fields = if reverted.is_empty() { ANNOTATION_APPLIED.to_owned() } else { reverted.join(", ") };
     format!("somebody keeps changing {fields} of namespace {name} back; it is left alone for now: settle who owns it")
+}
+
+fn undecodable(world: &World, meta: &ObjectMeta) -> String {
+    format!(
+        "namespace {} on cluster {} cannot be decoded, so Drover leaves it as it is; correct or remove it",
+        meta.name.as_deref().unwrap_or_default(),
+        world.cluster.name_any()
+    )
 }
 
 fn terminating(name: &str) -> String {

@@ -5,14 +5,17 @@ use drover_crds::{
     condition::{CLUSTERS_ALLOWED, CLUSTERS_REACHABLE, NAMESPACES_READY, READY},
 };
 use drover_runtime::{
-    Failure, Outcome, Parts, Place, Standing, Tally,
+    Cause, Failure, Outcome, Parts, Place, Standing, StatusCause, Tally,
     error::truncate,
     parts::{PartEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::{Obstacle, Part, TERMINATING};
+use crate::{
+    cause::ProjectCause,
+    plan::{Obstacle, Part},
+};
 
 /// Longest message, in bytes: enough for every message of ours with names of 63 characters, and less than
 /// `MAX_PROBLEM_MESSAGE`, beyond which the API server refuses the whole status.
@@ -61,26 +64,26 @@ fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, findings: &[Find
     let deleting = project.metadata.deletion_timestamp.is_some();
     let readiness = if project.spec.suspend {
         let waits = if deleting { ", so its deletion waits; set it to false" } else { "" };
-        Readiness::no("Suspended", format!("spec.suspend is set and nothing is written{waits}"), Activity::Settled)
+        let message = format!("spec.suspend is set and nothing is written{waits}");
+        Readiness { activity: Activity::Settled, ..Readiness::no(StatusCause::Suspended, message) }
     } else if deleting {
-        Readiness::no("Deleting", letting_go(parts, tally, findings), Activity::Reconciling)
+        Readiness::no(StatusCause::Deleting, letting_go(parts, tally, findings))
     } else if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
-        Readiness::no("NotYetImplemented", message, Activity::Stalled)
-    } else if let [first, others @ ..] = findings {
-        // The one problem that passes by itself.
-        let activity = if first.reason() == TERMINATING { Activity::Reconciling } else { Activity::Stalled };
-        Readiness::no(first.reason(), first_of(first, others), activity)
+        Readiness::no(StatusCause::NotYetImplemented, message)
+    } else if let Some(first) = findings.iter().find(|finding| finding.cause().needs_action()).or(findings.first()) {
+        Readiness::no(first.cause(), first_of(first, findings))
     } else {
         tally.readiness(was_ready(project))
     };
-    ready_conditions(readiness.state, &readiness.reason, &readiness.message, readiness.activity)
+    ready_conditions(readiness.state, readiness.cause, &readiness.message, readiness.activity)
 }
 
-fn first_of(first: &Finding<'_>, others: &[Finding<'_>]) -> String {
-    let more =
-        if others.is_empty() { String::new() } else { format!(" (and {} more, see status.problems)", others.len()) };
+/// What one of all findings says, and how many others there are.
+fn first_of(first: &Finding<'_>, all: &[Finding<'_>]) -> String {
+    let others = all.len().saturating_sub(1);
+    let more = if others == 0 { String::new() } else { format!(" (and {others} more, see status.problems)") };
     format!("{}{more}", first.problem().message)
 }
 
@@ -97,7 +100,7 @@ fn letting_go(parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> S
     };
     match findings {
         [] => clusters,
-        [first, others @ ..] => format!("{clusters}; {}", first_of(first, others)),
+        [first, ..] => format!("{clusters}; {}", first_of(first, findings)),
     }
 }
 
@@ -108,7 +111,7 @@ fn count(parts: &Parts<Part>) -> i64 {
 /// The first few places that cannot be worked on, each with the reason: away, or refused.
 fn away(parts: &Parts<Part>) -> String {
     let away = parts.iter().filter_map(|(place, entry)| match &entry.standing {
-        Standing::Unreachable(failure) => Some(format!("{place} ({})", failure.reason)),
+        Standing::Unreachable(failure) => Some(format!("{place} ({})", failure.reason())),
         _ => None,
     });
     away.take(5).collect::<Vec<_>>().join(", ")
@@ -144,14 +147,18 @@ enum Finding<'a> {
 }
 
 impl Finding<'_> {
-    fn reason(&self) -> &'static str {
+    fn cause(&self) -> Cause {
         match self {
-            Self::Unknown(_) => "ClusterNotFound",
-            Self::Leaving(_) => "ClusterDeleting",
-            Self::Obstacle(_, obstacle) => obstacle.reason,
-            Self::Failed(_, failure) => failure.reason,
-            Self::Suspended(_) => "ClusterSuspended",
+            Self::Unknown(_) => ProjectCause::ClusterNotFound.into(),
+            Self::Leaving(_) => ProjectCause::ClusterDeleting.into(),
+            Self::Obstacle(_, obstacle) => obstacle.cause,
+            Self::Failed(_, failure) => failure.cause,
+            Self::Suspended(_) => ProjectCause::ClusterSuspended.into(),
         }
+    }
+
+    fn is_for(&self, cause: ProjectCause) -> bool {
+        self.cause() == cause.cause()
     }
 
     fn is_about_one_namespace(&self) -> bool {
@@ -174,7 +181,7 @@ impl Finding<'_> {
                 (cluster, None, format!("cluster {cluster} is suspended; nothing is written there"))
             }
         };
-        let (cluster, reason) = ((*cluster).to_owned(), self.reason().to_owned());
+        let (cluster, reason) = ((*cluster).to_owned(), self.cause().reason().to_owned());
         Problem { cluster, namespace, reason, message: brief(&message) }
     }
 }
@@ -228,27 +235,29 @@ fn as_many_as_fit(findings: &[Finding<'_>]) -> Vec<Problem> {
 }
 
 fn allowed(findings: &[Finding<'_>], tally: &Tally) -> Condition {
-    let denies = ["NotATenant", "ClusterNotFound", "ClusterDeleting"];
-    match findings.iter().find(|finding| denies.contains(&finding.reason())) {
-        Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.reason(), finding.problem().message),
+    use ProjectCause::{Allowed, ClusterDeleting, ClusterNotFound, NotATenant};
+    let denies =
+        |finding: &&Finding<'_>| [NotATenant, ClusterNotFound, ClusterDeleting].map(|cause| finding.is_for(cause));
+    match findings.iter().find(|finding| denies(finding).contains(&true)) {
+        Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.cause(), finding.problem().message),
         None if tally.without_consent > 0 => {
             let message = format!(
                 "{} of the selected clusters do not let this Project in and are left out; their owners decide that in spec.tenants of the Clusters",
                 tally.without_consent
             );
-            condition(CLUSTERS_ALLOWED, true, "Allowed", message)
+            condition(CLUSTERS_ALLOWED, true, Allowed, message)
         }
-        None => condition(CLUSTERS_ALLOWED, true, "Allowed", "every selected cluster lets this Project in"),
+        None => condition(CLUSTERS_ALLOWED, true, Allowed, "every selected cluster lets this Project in"),
     }
 }
 
 fn reachable(parts: &Parts<Part>, tally: &Tally) -> Condition {
     let away = away(parts);
     if away.is_empty() {
-        return condition(CLUSTERS_REACHABLE, true, "Reachable", "every selected cluster can be worked on");
+        return condition(CLUSTERS_REACHABLE, true, ProjectCause::Reachable, "every selected cluster can be worked on");
     }
     let message = format!("{} of {} clusters cannot be worked on, among them {away}", tally.unreachable, tally.total);
-    condition(CLUSTERS_REACHABLE, false, "Unreachable", message)
+    condition(CLUSTERS_REACHABLE, false, StatusCause::Unreachable, message)
 }
 
 fn namespaces_ready(
@@ -260,17 +269,20 @@ fn namespaces_ready(
 ) -> Condition {
     let deleting = project.metadata.deletion_timestamp.is_some();
     // What is being deleted has to go away, so that it does is no news.
-    let is_news = |finding: &&Finding<'_>| !(deleting && finding.reason() == TERMINATING);
+    let is_news = |finding: &&Finding<'_>| !(deleting && finding.is_for(ProjectCause::Terminating));
     let about_one = findings.iter().filter(is_news).find(|finding| finding.is_about_one_namespace());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
     match about_one {
-        Some(finding) => condition(NAMESPACES_READY, false, finding.reason(), finding.problem().message),
+        Some(finding) => condition(NAMESPACES_READY, false, finding.cause(), finding.problem().message),
         None if namespaces.ready < namespaces.total || tally.progressing > 0 || deleting => {
-            condition(NAMESPACES_READY, false, "Progressing", summary)
+            condition(NAMESPACES_READY, false, StatusCause::Progressing, summary)
         }
-        None if tally.total > 0 && !parts.iter().any(|(_, entry)| told(entry).is_some()) => {
-            condition(NAMESPACES_READY, State::Unknown, "NotObserved", "no selected cluster could be looked at")
-        }
-        None => condition(NAMESPACES_READY, true, "Ready", summary),
+        None if tally.total > 0 && !parts.iter().any(|(_, entry)| told(entry).is_some()) => condition(
+            NAMESPACES_READY,
+            State::Unknown,
+            ProjectCause::NotObserved,
+            "no selected cluster could be looked at",
+        ),
+        None => condition(NAMESPACES_READY, true, StatusCause::Ready, summary),
     }
 }

@@ -1,19 +1,21 @@
 //! Error classes: one table decides retry, condition and event for every operator.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use kube::core::Status;
+
+use crate::cause::{ApiCause, Cause};
 
 /// What kind of failure it was. The class decides what the shell does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Passes by itself: 5xx, 429, a timeout. Retried with back-off.
     Transient,
-    /// Somebody wrote at the same time. Looked at again at once, and not counted as a failure.
+    /// Another client wrote at the same time. Retried at once, with back-off from the third time in a row.
     Conflict,
     /// Something else has to change first. Its watch wakes the key.
     Blocked,
-    /// The cluster cannot be reached. Its reconnect wakes the key.
+    /// The cluster cannot be reached. Its reconnect wakes the key; retried with back-off, in case it was one request only.
     Unreachable,
     /// The object asks for something that cannot be. It waits for a change of the object.
     Invalid,
@@ -26,24 +28,21 @@ pub enum Class {
 pub enum Retry {
     /// With exponential back-off.
     BackOff,
-    /// After a fixed time, without counting a failure.
-    After(Duration),
+    /// At once; with exponential back-off from the third time in a row.
+    AtOnce,
     /// When everything that waits for a change is looked at all the same, in case nothing tells of the change (a right that was
     /// granted, for example): after the resync interval.
     Resync,
 }
-
-/// A conflict is looked at again after this time: the watch needs a moment to show what the other one wrote.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Class {
     /// When to run again.
     #[must_use]
     pub fn retry(self) -> Retry {
         match self {
-            Self::Transient | Self::Bug => Retry::BackOff,
-            Self::Conflict => Retry::After(CONFLICT_PAUSE),
-            Self::Blocked | Self::Unreachable | Self::Invalid => Retry::Resync,
+            Self::Transient | Self::Unreachable | Self::Bug => Retry::BackOff,
+            Self::Conflict => Retry::AtOnce,
+            Self::Blocked | Self::Invalid => Retry::Resync,
         }
     }
 
@@ -55,6 +54,21 @@ impl Class {
             Self::Conflict | Self::Blocked | Self::Invalid => true,
             Self::Transient | Self::Unreachable | Self::Bug => false,
         }
+    }
+
+    /// Whether it often passes by itself: then the first failures in a row are no news.
+    #[must_use]
+    pub fn often_passes(self) -> bool {
+        match self {
+            Self::Transient | Self::Conflict | Self::Unreachable => true,
+            Self::Blocked | Self::Invalid | Self::Bug => false,
+        }
+    }
+
+    /// Whether it makes the connection doubtful, so that the next probe should come soon.
+    #[must_use]
+    pub fn doubts_the_connection(self) -> bool {
+        matches!(self, Self::Transient | Self::Unreachable)
     }
 
     /// The value of the metric label `class`.
@@ -71,32 +85,55 @@ impl Class {
     }
 }
 
-/// An operator's error says what class it is of and under which condition reason people find it.
+/// An operator's error names its cause, from which everything else follows.
 ///
-/// The text (`Display`) is a function of the reason and of stable names: no ports, times or attempt counts, so that equal
+/// The text (`Display`) is a function of the cause and of stable names: no ports, times or attempt counts, so that equal
 /// states give equal status.
 pub trait Classify: fmt::Display + Send + 'static {
-    /// The class.
-    fn class(&self) -> Class;
+    /// The row of the table of causes.
+    fn cause(&self) -> Cause;
+
+    /// What kind of failure it is.
+    fn class(&self) -> Class {
+        self.cause().class()
+    }
+
     /// The condition reason, in `CamelCase`.
-    fn reason(&self) -> &'static str;
+    fn reason(&self) -> &'static str {
+        self.cause().reason()
+    }
 }
 
 /// An error reduced to what a status may show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of failure.
-    pub class: Class,
-    /// Condition reason.
-    pub reason: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// What happened, where, and what to do next.
     pub message: String,
 }
 
 impl Failure {
+    /// A failure for this cause.
+    pub fn new(cause: impl Into<Cause>, message: impl Into<String>) -> Self {
+        Self { cause: cause.into(), message: message.into() }
+    }
+
     /// The failure that `error` describes.
     pub fn of(error: &impl Classify) -> Self {
-        Self { class: error.class(), reason: error.reason(), message: error.to_string() }
+        Self { cause: error.cause(), message: error.to_string() }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.cause.class()
+    }
+
+    /// The condition reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.cause.reason()
     }
 }
 
@@ -161,54 +198,42 @@ impl ApiError {
 }
 
 impl Classify for ApiError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Refused { status, .. } => class_of(status),
-            Self::Timeout { .. } | Self::TooLarge { .. } | Self::Broken { .. } => Class::Transient,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Timeout { .. } => "Timeout",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::Broken { .. } => "ConnectionFailed",
-            Self::Refused { status, .. } => match class_of(status) {
-                Class::Conflict => "Conflict",
-                Class::Invalid => "Rejected",
-                Class::Unreachable => "Unauthorized",
-                Class::Blocked if status.code == 403 => "Forbidden",
-                Class::Blocked => "NotFound",
-                Class::Transient | Class::Bug => "APIServerError",
-            },
-        }
+    fn cause(&self) -> Cause {
+        let cause = match self {
+            Self::Timeout { .. } => ApiCause::Timeout,
+            Self::TooLarge { .. } => ApiCause::TooLarge,
+            Self::Broken { .. } => ApiCause::ConnectionFailed,
+            Self::Refused { status, .. } => cause_of(status),
+        };
+        cause.into()
     }
 }
 
 /// A server that fails to read a malformed apply answers 500, not 422; retried, it would be retried for ever.
 const MALFORMED_APPLY: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
 
-fn class_of(status: &Status) -> Class {
+fn cause_of(status: &Status) -> ApiCause {
     match status.code {
-        401 => Class::Unreachable,
-        403 | 404 => Class::Blocked,
-        409 => Class::Conflict,
+        401 => ApiCause::Unauthorized,
+        403 => ApiCause::Forbidden,
+        404 => ApiCause::NotFound,
+        409 => ApiCause::Conflict,
         // An apply that names the UID of an object that was deleted and created again.
         422 if status.message.contains("field is immutable") && status.message.contains("metadata.uid") => {
-            Class::Conflict
+            ApiCause::Conflict
         }
-        400 | 405 | 413 | 415 | 422 => Class::Invalid,
-        500 if MALFORMED_APPLY.iter().any(|text| status.message.contains(text)) => Class::Invalid,
-        _ => Class::Transient,
+        400 | 405 | 413 | 415 | 422 => ApiCause::Rejected,
+        500 if MALFORMED_APPLY.iter().any(|text| status.message.contains(text)) => ApiCause::Rejected,
+        _ => ApiCause::ApiServerError,
     }
 }
 
 /// The server's own words where they are about the request; where they are about the server's state they may change with
 /// every attempt, and a fixed text stands for them.
 fn explain(status: &Status) -> String {
-    match class_of(status) {
+    match cause_of(status).cause().class() {
         Class::Invalid | Class::Blocked => truncate(&status.message, MESSAGE_LIMIT),
-        Class::Conflict => "somebody else changed it at the same time".into(),
+        Class::Conflict => "another client changed it at the same time".into(),
         Class::Unreachable => "the credential was not accepted".into(),
         Class::Transient | Class::Bug => format!("the API server answered {}", status.code),
     }

@@ -8,7 +8,7 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use crate::request::request;
+use crate::{cause::Cause, request::request};
 
 /// Events that wait to be published; more are dropped, as events are a courtesy.
 const BACKLOG: usize = 256;
@@ -35,10 +35,10 @@ impl EventSink {
         Self(sender)
     }
 
-    /// Publishes that `condition` of `object` changed.
-    pub fn transition(&self, object: &ObjectReference, condition: &Condition) {
+    /// Publishes that `condition` of `object` changed, for this cause if it is known.
+    pub fn transition(&self, object: &ObjectReference, condition: &Condition, cause: Option<Cause>) {
         let event = Event {
-            type_: severity(condition),
+            type_: severity(condition, cause),
             reason: condition.reason.clone(),
             note: Some(format!("{} is {}: {}", condition.type_, condition.status, condition.message)),
             action: ACTION.to_owned(),
@@ -49,12 +49,9 @@ impl EventSink {
     }
 }
 
-/// What is only on its way is nothing to warn of.
-const ON_THE_WAY: [&str; 4] = ["Progressing", "Connecting", "Deleting", "Terminating"];
-
-fn severity(condition: &Condition) -> EventType {
+fn severity(condition: &Condition, cause: Option<Cause>) -> EventType {
     let good = (condition.status == "True") != (condition.type_ == STALLED);
-    if good || ON_THE_WAY.contains(&condition.reason.as_str()) { EventType::Normal } else { EventType::Warning }
+    if good || cause.is_some_and(Cause::is_expected) { EventType::Normal } else { EventType::Warning }
 }
 
 #[cfg(test)]
@@ -62,19 +59,19 @@ mod tests {
     use drover_crds::condition::READY;
 
     use super::*;
-    use crate::status::condition;
+    use crate::{ApiCause, StatusCause, status::condition};
 
     #[test]
     fn only_what_needs_a_look_is_a_warning() {
-        for (kind, holds, reason, warns) in [
-            (READY, true, "Ready", false),
-            (READY, false, "Progressing", false),
-            (READY, false, "Connecting", false),
-            (READY, false, "DialFailed", true),
-            (STALLED, true, "InvalidObject", true),
+        for (kind, holds, cause, warns) in [
+            (READY, true, StatusCause::Ready.cause(), false),
+            (READY, false, StatusCause::Progressing.cause(), false),
+            (READY, false, StatusCause::Deleting.cause(), false),
+            (READY, false, ApiCause::Forbidden.cause(), true),
+            (STALLED, true, StatusCause::InvalidObject.cause(), true),
         ] {
-            let warned = matches!(severity(&condition(kind, holds, reason, "")), EventType::Warning);
-            assert_eq!(warned, warns, "{kind} {holds} {reason}");
+            let warned = matches!(severity(&condition(kind, holds, cause, ""), Some(cause)), EventType::Warning);
+            assert_eq!(warned, warns, "{kind} {holds} {}", cause.reason());
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod cause;
 mod clock;
 pub mod difference;
 pub mod drive;
@@ -31,6 +32,7 @@ mod testing;
 pub mod write;
 
 pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, Owner, View};
+pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use drive::{Context, DriveSettings, Driver};
 pub use error::{ApiError, Class, Classify, Failure};
 pub use operator::{Next, Operator, Plan, StatusOf, Watches};

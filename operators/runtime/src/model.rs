@@ -153,7 +153,7 @@ fn run<O: Operator, W: ModelWorld<O>>(
             _ if idle && next == Next::Released => return Ok(End::Released),
             _ if *world != before => {}
             // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
-            Some(failure) if failure.class != Class::Conflict => return Ok(End::Blocked(failure)),
+            Some(failure) if failure.class() != Class::Conflict => return Ok(End::Blocked(failure)),
             None if idle => return Ok(End::Quiet),
             Some(_) | None => {}
         }
@@ -179,7 +179,7 @@ fn act<O: Operator, W: ModelWorld<O>>(
             Err(Stop::Crash) => return Err(Crashed),
             Err(Stop::Refused(error)) => {
                 let failure = Failure::of(&error);
-                let goes_on = !holds_up && failure.class.is_about_one_thing();
+                let goes_on = !holds_up && failure.class().is_about_one_thing();
                 refused.get_or_insert(failure);
                 if !goes_on {
                     break;

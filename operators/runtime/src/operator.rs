@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{Change, Followed, Kept, LabelQuery, ObjectKey, Owner},
+    cause::Cause,
     error::Classify,
     parts::Parts,
     place::{FleetView, Place, Site},
@@ -27,6 +28,8 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 pub trait Operator: Send + Sync + Sized + 'static {
     /// Field manager `drover-<name>`, finalizer, event reporter and metric label.
     const NAME: &'static str;
+    /// The tables of causes that its status may name, besides those of the runtime.
+    const CAUSES: &'static [&'static [Cause]];
     /// Whether objects of this kind must be torn down before they may vanish.
     const FINALIZER: bool;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    cause::{Cause, StatusCause},
     error::Failure,
     place::Place,
     status::{Activity, State},
@@ -165,8 +166,8 @@ impl Tally {
 pub struct Readiness {
     /// Value.
     pub state: State,
-    /// Reason.
-    pub reason: String,
+    /// Why.
+    pub cause: Cause,
     /// Message.
     pub message: String,
     /// Whether it is still moving.
@@ -176,14 +177,15 @@ pub struct Readiness {
 impl Readiness {
     /// Ready.
     #[must_use]
-    pub fn yes(reason: &str, message: String) -> Self {
-        Self { state: State::True, reason: reason.to_owned(), message, activity: Activity::Settled }
+    pub fn yes(cause: impl Into<Cause>, message: String) -> Self {
+        Self { state: State::True, cause: cause.into(), message, activity: Activity::Settled }
     }
 
-    /// Not ready.
+    /// Not ready; stalled if the cause needs action, else still moving.
     #[must_use]
-    pub fn no(reason: &str, message: String, activity: Activity) -> Self {
-        Self { state: State::False, reason: reason.to_owned(), message, activity }
+    pub fn no(cause: impl Into<Cause>, message: String) -> Self {
+        let cause = cause.into();
+        Self { state: State::False, cause, message, activity: cause.into() }
     }
 }
 
@@ -204,24 +206,20 @@ impl Tally {
                     self.without_consent
                 )
             };
-            Readiness::no("NoTargets", message, Activity::Reconciling)
+            Readiness::no(StatusCause::NoTargets, message)
         } else if self.failed > 0 {
-            Readiness::no(
-                "Failed",
-                format!("{summary} clusters are as wanted, {} failed", self.failed),
-                Activity::Reconciling,
-            )
+            Readiness::no(StatusCause::Failed, format!("{summary} clusters are as wanted, {} failed", self.failed))
         } else if self.progressing > 0 {
-            Readiness::no("Progressing", format!("{summary} clusters are as wanted"), Activity::Reconciling)
+            Readiness::no(StatusCause::Progressing, format!("{summary} clusters are as wanted"))
         } else if self.unreachable == 0 {
-            Readiness::yes("Ready", format!("{summary} clusters are as wanted"))
+            Readiness::yes(StatusCause::Ready, format!("{summary} clusters are as wanted"))
         } else if self.ready > 0 || self.ever_reached || was_ready {
             Readiness::yes(
-                "ReadyExceptUnreachable",
+                StatusCause::ReadyExceptUnreachable,
                 format!("{summary} clusters are as wanted, the others cannot be worked on"),
             )
         } else {
-            Readiness::no("Unreachable", "no selected cluster was ever reached".into(), Activity::Reconciling)
+            Readiness::no(StatusCause::Unreachable, "no selected cluster was ever reached".into())
         }
     }
 }

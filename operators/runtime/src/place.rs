@@ -78,18 +78,11 @@ pub enum Link {
     Disconnected(Failure),
 }
 
-/// Two Clusters name the same cluster, and the other one has it.
-pub const DUPLICATE_OF: &str = "DuplicateOf";
-/// Another installation of Drover has it.
-pub const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
-/// Why a cluster that answers is not ours to work on.
-pub const ANOTHERS: [&str; 2] = [DUPLICATE_OF, CLAIMED_BY_OTHER];
-
 impl Link {
     /// Whether the cluster is known to be somebody else's.
     #[must_use]
     pub fn is_anothers(&self) -> bool {
-        matches!(self, Self::Disconnected(failure) if ANOTHERS.contains(&failure.reason))
+        matches!(self, Self::Disconnected(failure) if failure.cause.is_foreign())
     }
 
     /// Whether both say the same to a reader: a new connection to the same cluster is a change.
@@ -281,7 +274,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Class;
+    use crate::StatusCause;
 
     fn view(label: &str, reports: u64) -> ClusterView {
         let object = serde_json::from_value(json!({
@@ -308,16 +301,11 @@ mod tests {
         assert_eq!((reported.choice, reported.links), (false, vec![ClusterName::from("eu")]));
 
         let mut back = view("prod", 2);
-        back.link =
-            Link::Disconnected(Failure { class: Class::Unreachable, reason: "Dial", message: "refused".into() });
+        back.link = Link::Disconnected(Failure::new(StatusCause::Unreachable, "refused"));
         let away = fleet(&[("eu", back.clone())], &[("a", "x"), ("b", "x")]);
         assert!(before.change(&away).reach && !before.change(&away).choice && !away.change(&away).reach);
         let mut taken = back.clone();
-        taken.link = Link::Disconnected(Failure {
-            class: Class::Unreachable,
-            reason: CLAIMED_BY_OTHER,
-            message: "taken".into(),
-        });
+        taken.link = Link::Disconnected(Failure::new(StatusCause::Unreachable.cause().foreign(), "taken"));
         assert!(away.change(&fleet(&[("eu", taken)], &[("a", "x"), ("b", "x")])).reach);
 
         let going = |mut view: ClusterView| {

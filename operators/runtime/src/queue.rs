@@ -31,10 +31,16 @@ pub enum After {
     At(Instant),
     /// It failed and runs again after its back-off.
     Retry,
+    /// Another client was faster: it runs again at once, and after its back-off from the third time in a row.
+    Conflict,
 }
 
 /// First back-off: doubled with every failure in a row.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+/// The first conflicts in a row wait this long only: the watch needs a moment to show what the other client wrote.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+/// So many conflicts in a row are retried at once.
+const CONFLICTS_AT_ONCE: u32 = 2;
 /// Longest back-off.
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(5);
 
@@ -176,11 +182,14 @@ impl<K: Laned> State<K> {
     fn finish(&mut self, key: K, after: After) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         slot.running = false;
-        slot.failures = if after == After::Retry { slot.failures.saturating_add(1) } else { 0 };
+        let failed = matches!(after, After::Retry | After::Conflict);
+        slot.failures = if failed { slot.failures.saturating_add(1) } else { 0 };
         let again = match after {
             After::Forget => None,
             After::At(at) => Some(at),
             After::Retry => Some(Instant::now() + back_off(slot.failures)),
+            After::Conflict if slot.failures <= CONFLICTS_AT_ONCE => Some(Instant::now() + CONFLICT_PAUSE),
+            After::Conflict => Some(Instant::now() + back_off(slot.failures - CONFLICTS_AT_ONCE)),
         };
         let noted = slot.due.take().map(|(at, _)| at);
         self.change_lane(&key.lane(), |lane| lane.running = lane.running.saturating_sub(1));

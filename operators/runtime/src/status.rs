@@ -6,6 +6,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use crate::cause::Cause;
+
 /// The value of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -35,11 +37,16 @@ impl From<bool> for State {
 
 /// A condition. Its transition time and observed generation are filled in by [`finish`].
 #[must_use]
-pub fn condition(kind: &str, state: impl Into<State>, reason: &str, message: impl Into<String>) -> Condition {
+pub fn condition(
+    kind: &str,
+    state: impl Into<State>,
+    cause: impl Into<Cause>,
+    message: impl Into<String>,
+) -> Condition {
     Condition {
         type_: kind.to_owned(),
         status: state.into().as_str().to_owned(),
-        reason: reason.to_owned(),
+        reason: cause.into().reason().to_owned(),
         message: message.into(),
         observed_generation: None,
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
@@ -48,12 +55,13 @@ pub fn condition(kind: &str, state: impl Into<State>, reason: &str, message: imp
 
 /// `Ready` together with the two conditions that kstatus readers look at, which exist only while they are true.
 #[must_use]
-pub fn ready_conditions(state: State, reason: &str, message: &str, activity: Activity) -> Vec<Condition> {
-    let mut conditions = vec![condition(READY, state, reason, message)];
+pub fn ready_conditions(state: State, cause: impl Into<Cause>, message: &str, activity: Activity) -> Vec<Condition> {
+    let cause = cause.into();
+    let mut conditions = vec![condition(READY, state, cause, message)];
     match activity {
         Activity::Settled => {}
-        Activity::Reconciling => conditions.push(condition(RECONCILING, true, reason, message)),
-        Activity::Stalled => conditions.push(condition(STALLED, true, reason, message)),
+        Activity::Reconciling => conditions.push(condition(RECONCILING, true, cause, message)),
+        Activity::Stalled => conditions.push(condition(STALLED, true, cause, message)),
     }
     conditions
 }
@@ -67,6 +75,13 @@ pub enum Activity {
     Reconciling,
     /// It does not get any further without a change by a person.
     Stalled,
+}
+
+impl From<Cause> for Activity {
+    /// What is not as wanted is stalled exactly if no waiting heals it.
+    fn from(cause: Cause) -> Self {
+        if cause.needs_action() { Self::Stalled } else { Self::Reconciling }
+    }
 }
 
 /// Completes a fresh status: transition times move only when a condition's status flips, and the generation it speaks of
@@ -95,6 +110,7 @@ pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StatusCause;
 
     #[derive(Clone, Debug, Default, PartialEq)]
     struct Status {
@@ -121,15 +137,15 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn status(state: State, reason: &str) -> Status {
-        Status { generation: 0, conditions: vec![condition(READY, state, reason, "")] }
+    fn status(state: State, cause: StatusCause) -> Status {
+        Status { generation: 0, conditions: vec![condition(READY, state, cause, "")] }
     }
 
     #[test]
     fn a_transition_time_moves_only_when_the_status_flips() {
-        let first = finish(None, status(State::False, "Progressing"), 1, at(10));
-        let second = finish(Some(&first), status(State::False, "Failed"), 2, at(20));
-        let third = finish(Some(&second), status(State::True, "Ready"), 2, at(30));
+        let first = finish(None, status(State::False, StatusCause::Progressing), 1, at(10));
+        let second = finish(Some(&first), status(State::False, StatusCause::Failed), 2, at(20));
+        let third = finish(Some(&second), status(State::True, StatusCause::Ready), 2, at(30));
         let times: Vec<_> = [&first, &second, &third].map(|status| status.conditions[0].last_transition_time.0).into();
         assert_eq!(times, [at(10), at(10), at(30)]);
         assert_eq!(second.conditions[0].observed_generation, Some(2));
@@ -137,14 +153,14 @@ mod tests {
 
     #[test]
     fn an_equal_status_stays_equal_whatever_the_time() {
-        let first = finish(None, status(State::True, "Ready"), 1, at(10));
-        assert_eq!(finish(Some(&first), status(State::True, "Ready"), 1, at(99)), first);
+        let first = finish(None, status(State::True, StatusCause::Ready), 1, at(10));
+        assert_eq!(finish(Some(&first), status(State::True, StatusCause::Ready), 1, at(99)), first);
     }
 
     #[test]
     fn only_changes_of_status_or_reason_are_transitions() {
-        let before = [condition(READY, true, "Ready", "2/2")];
-        assert!(transitions(&before, &[condition(READY, true, "Ready", "3/3")]).is_empty());
-        assert_eq!(transitions(&before, &[condition(READY, false, "Failed", "")]).len(), 1);
+        let before = [condition(READY, true, StatusCause::Ready, "2/2")];
+        assert!(transitions(&before, &[condition(READY, true, StatusCause::Ready, "3/3")]).is_empty());
+        assert_eq!(transitions(&before, &[condition(READY, false, StatusCause::Failed, "")]).len(), 1);
     }
 }

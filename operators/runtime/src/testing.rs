@@ -42,6 +42,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     history: Vec<(u64, Value)>,
     held: bool,
+    list_takes: Duration,
     ends_watches: bool,
     writes: Vec<Write>,
 }
@@ -153,6 +154,11 @@ impl MockServer {
         self.0.shown.send_replace((state.epoch, 0));
     }
 
+    /// From now on a list takes so long for each object in it.
+    pub(crate) fn lists_take(&self, time: Duration) {
+        self.lock().list_takes = time;
+    }
+
     /// The accepted writes whose target is `target`: a name, or a name with `/status`.
     pub(crate) fn writes(&self, target: &str) -> Vec<Write> {
         self.lock().writes.iter().filter(|write| write.target == target).cloned().collect()
@@ -204,7 +210,7 @@ impl MockServer {
         match (parts.method, parts.uri.path().strip_prefix(self.0.root.as_str())) {
             (Method::POST, None) => success(&body),
             (Method::GET, Some("")) if query.contains("watch=true") => self.watch(query),
-            (Method::GET, Some("")) => self.list(),
+            (Method::GET, Some("")) => self.list(query).await,
             (Method::GET, Some(name)) => {
                 self.get(name.trim_start_matches('/')).map_or_else(missing, |found| success(&found))
             }
@@ -213,22 +219,31 @@ impl MockServer {
         }
     }
 
-    fn list(&self) -> Answer {
-        let state = self.lock();
-        let items: Vec<&Value> = state.objects.values().collect();
-        success(&json!({
-            "apiVersion": self.0.api_version, "kind": format!("{}List", self.0.kind),
-            "metadata": {"resourceVersion": state.revision.to_string()}, "items": items,
-        }))
+    /// A page; the token of the next one is the name that it begins after.
+    async fn list(&self, query: &str) -> Answer {
+        let limit = parameter(query, "limit").unwrap_or(u64::MAX);
+        let after = text_parameter(query, "continue").unwrap_or_default();
+        let (page, takes) = {
+            let state = self.lock();
+            let rest = state.objects.iter().filter(|(name, _)| name.as_str() > after);
+            let items: Vec<_> = rest.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+            let last = items.last().map(|(name, _)| name.as_str()).unwrap_or_default();
+            let is_last = state.objects.keys().next_back().is_none_or(|name| name.as_str() <= last);
+            let token = if is_last { "" } else { last };
+            let page = json!({
+                "apiVersion": self.0.api_version, "kind": format!("{}List", self.0.kind),
+                "metadata": {"resourceVersion": state.revision.to_string(), "continue": token},
+                "items": items.iter().map(|(_, object)| object).collect::<Vec<_>>(),
+            });
+            (page, state.list_takes * u32::try_from(items.len()).unwrap_or(u32::MAX))
+        };
+        tokio::time::sleep(takes).await;
+        success(&page)
     }
 
     fn watch(&self, query: &str) -> Answer {
-        let parameter = |name: &str| {
-            let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            value.and_then(|value| value.parse::<u64>().ok())
-        };
-        let from = parameter("resourceVersion").unwrap_or_default();
-        let limit = if self.lock().ends_watches { 0 } else { parameter("timeoutSeconds").unwrap_or(60) };
+        let from = parameter(query, "resourceVersion").unwrap_or_default();
+        let limit = if self.lock().ends_watches { 0 } else { parameter(query, "timeoutSeconds").unwrap_or(60) };
         let limit = Duration::from_secs(limit);
         let events = self.events_after(from).take_until(Box::pin(tokio::time::sleep(limit)));
         let frames = events.map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
@@ -276,6 +291,14 @@ impl MockServer {
         state.writes.push(Write { at: Instant::now(), target: target.to_owned() });
         success(state.objects.get(name).unwrap_or(&object))
     }
+}
+
+fn text_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn parameter(query: &str, name: &str) -> Option<u64> {
+    text_parameter(query, name)?.parse().ok()
 }
 
 fn success(body: &Value) -> Answer {

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::{Cache, Kept, ObjectKey, Owner},
+    cause::{Cause, WriteCause},
     difference::lacks,
-    error::{ApiError, Class, Classify, MESSAGE_LIMIT, truncate},
+    error::{ApiError, Classify, MESSAGE_LIMIT, truncate},
     request::request,
 };
 
@@ -70,20 +71,12 @@ pub enum WriteError {
 }
 
 impl Classify for WriteError {
-    fn class(&self) -> Class {
+    fn cause(&self) -> Cause {
         match self {
             // The next look may find whose it is. It may also never do so, as our views show only what is ours.
-            Self::Taken { .. } => Class::Transient,
-            Self::FieldConflict { .. } => Class::Blocked,
-            Self::Api(error) => error.class(),
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Taken { .. } => "AlreadyExists",
-            Self::FieldConflict { .. } => "FieldConflict",
-            Self::Api(error) => error.reason(),
+            Self::Taken { .. } => WriteCause::AlreadyExists.into(),
+            Self::FieldConflict { .. } => WriteCause::FieldConflict.into(),
+            Self::Api(error) => error.cause(),
         }
     }
 }

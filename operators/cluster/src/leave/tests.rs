@@ -1,5 +1,5 @@
 use drover_runtime::{
-    Class, Failure, ObjectKey,
+    Failure, ObjectKey,
     model::{End, ModelWorld, Requests, Stop, every_crash, until_quiet},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,11 +15,11 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
 }
 
-fn cluster(name: &str, spec: &serde_json::Value, told: Option<&str>) -> Cluster {
+fn cluster(name: &str, spec: &serde_json::Value, told: Option<DeletionCause>) -> Cluster {
     let mut whole = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let conditions: Vec<_> =
-        told.map(|reason| drover_runtime::status::condition(DELETING, true, reason, "x")).into_iter().collect();
+        told.map(|cause| drover_runtime::status::condition(DELETING, true, cause, "x")).into_iter().collect();
     serde_json::from_value(json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "spec": whole,
         "metadata": {"name": name, "deletionTimestamp": at(0).to_string()},
@@ -28,8 +28,9 @@ fn cluster(name: &str, spec: &serde_json::Value, told: Option<&str>) -> Cluster 
     .unwrap()
 }
 
-fn failure(reason: &'static str) -> Failure {
-    Failure { class: Class::Unreachable, reason, message: format!("{reason} happened") }
+fn failure(cause: impl Into<Cause>) -> Failure {
+    let cause = cause.into();
+    Failure::new(cause, format!("{} happened", cause.reason()))
 }
 
 fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
@@ -38,7 +39,7 @@ fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
 
 fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
     let namespace = namespace.map(str::to_owned);
-    There { holder, owned, abandoned: Vec::new(), namespace, hosts_drover: false }
+    There { holder, owned, abandoned: Vec::new(), namespace, hosts_others: false }
 }
 
 /// A namespace of a Project that is no more.
@@ -60,7 +61,7 @@ fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> Str
         Next::At(time) => format!("+{}", time.as_second() - at(second).as_second()),
         other => format!("{other:?}"),
     };
-    format!("{}{} {next}", leave.reason, actions.collect::<String>())
+    format!("{}{} {next}", leave.cause.reason(), actions.collect::<String>())
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_few_namespaces_are_let_go_at_a_time_and_named_in_the_log() {
 #[test]
 fn a_namespace_in_which_another_drover_runs_stays_with_its_kubeconfigs() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
-    let with_drover = |holder| Reach::Connected(There { hosts_drover: true, ..as_found(holder, 0, Some("u")) });
+    let with_drover = |holder| Reach::Connected(There { hosts_others: true, ..as_found(holder, 0, Some("u")) });
     assert_eq!(told(&delete, &with_drover(Holder::Us), 1, LONG), "ReleasingClaim release +2");
     assert_eq!(told(&delete, &with_drover(Holder::Nobody), 1, LONG), "Released Released");
 }
@@ -131,8 +132,9 @@ fn the_namespace_of_the_management_cluster_stays() {
 
 #[test]
 fn a_cluster_that_is_away_is_waited_for_until_the_deadline_and_let_go_aloud() {
-    let (eu, said) = (cluster("eu", &json!({}), None), cluster("eu", &json!({}), Some("LetGo")));
-    let (away, failing) = (Reach::Disconnected(failure("Timeout")), Reach::Failing(failure("Forbidden")));
+    let (eu, said) = (cluster("eu", &json!({}), None), cluster("eu", &json!({}), Some(DeletionCause::LetGo)));
+    let (away, failing) =
+        (Reach::Disconnected(failure(ConnectionCause::Timeout)), Reach::Failing(failure(ApiCause::Forbidden)));
     let just_started = Duration::from_secs(3);
     for (cluster, reach, second, running, expected) in [
         (&eu, &away, 1, LONG, "WaitingForCluster +2"),
@@ -157,8 +159,8 @@ fn a_cluster_that_is_away_is_waited_for_until_the_deadline_and_let_go_aloud() {
 
 #[test]
 fn where_nothing_is_ours_nothing_is_waited_for() {
-    for reason in ["DuplicateOf", "ClaimedByOther", "IdentityMismatch"] {
-        let reach = Reach::Disconnected(failure(reason));
+    for cause in [ConnectionCause::DuplicateOf, ConnectionCause::ClaimedByOther, ConnectionCause::IdentityMismatch] {
+        let reach = Reach::Disconnected(failure(cause));
         assert_eq!(told(&cluster("eu", &json!({}), None), &reach, 1, LONG), "Released Released");
     }
 }
@@ -166,12 +168,15 @@ fn where_nothing_is_ours_nothing_is_waited_for() {
 #[test]
 fn a_credential_that_went_with_the_namespace_ends_the_deletion() {
     let delete = json!({"deletionPolicy": "Delete"});
-    let (before, after) = (cluster("eu", &delete, None), cluster("eu", &delete, Some(REMOVING_NAMESPACE)));
-    for reach in [Reach::Disconnected(failure("Unauthorized")), Reach::Failing(failure("Unauthorized"))] {
+    let (before, after) =
+        (cluster("eu", &delete, None), cluster("eu", &delete, Some(DeletionCause::RemovingNamespace)));
+    for reach in
+        [Reach::Disconnected(failure(ConnectionCause::Unauthorized)), Reach::Failing(failure(ApiCause::Unauthorized))]
+    {
         assert_eq!(told(&after, &reach, 5, LONG), "Released Released");
         assert_ne!(told(&before, &reach, 5, LONG), "Released Released");
     }
-    assert_eq!(told(&after, &Reach::Disconnected(failure("Timeout")), 5, LONG), "WaitingForCluster +2");
+    assert_eq!(told(&after, &Reach::Disconnected(failure(ConnectionCause::Timeout)), 5, LONG), "WaitingForCluster +2");
 }
 
 #[test]
@@ -185,8 +190,10 @@ fn a_claim_that_cannot_be_released_does_not_hold_the_deletion_for_ever() {
 #[test]
 fn while_suspended_nothing_is_done_whatever_the_time() {
     for policy in ["Orphan", "Delete"] {
-        let suspended = cluster("eu", &json!({"suspend": true, "deletionPolicy": policy}), Some(LET_GO));
-        for reach in [Reach::Connecting, Reach::Disconnected(failure("Timeout")), there(Holder::Us, 0, Some("u"))] {
+        let suspended = cluster("eu", &json!({"suspend": true, "deletionPolicy": policy}), Some(DeletionCause::LetGo));
+        for reach in
+            [Reach::Connecting, Reach::Disconnected(failure(ConnectionCause::Timeout)), there(Holder::Us, 0, Some("u"))]
+        {
             assert_eq!(told(&suspended, &reach, 9_000, LONG), "Suspended Watch");
         }
     }

@@ -1,6 +1,6 @@
 use drover_crds::{CertificateStatus, ClusterResources, NodeSummary};
 use drover_fleet::Facts;
-use drover_runtime::Place;
+use drover_runtime::{ApiCause, Place};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ fn seen() -> Seen {
         credential_end: Some(time()),
         credential_validity: Validity::Valid,
         rejected: None,
-        outdated: None,
+        rights: RightsOfCredential::Complete,
     }
 }
 
@@ -37,12 +37,13 @@ fn time() -> Time {
     Time(Timestamp::UNIX_EPOCH)
 }
 
-fn failure(class: Class, reason: &'static str) -> Failure {
-    Failure { class, reason, message: format!("{reason} happened") }
+fn failure(cause: impl Into<Cause>) -> Failure {
+    let cause = cause.into();
+    Failure::new(cause, format!("{} happened", cause.reason()))
 }
 
-fn lost(reason: &'static str) -> Standing {
-    Standing::Unreachable(failure(Class::Unreachable, reason))
+fn lost(reason: &str) -> Standing {
+    Standing::Unreachable(failure(ConnectionCause::from_reason(reason).unwrap()))
 }
 
 fn status(cluster: &Cluster, known: Option<Seen>, standing: Standing) -> ClusterStatus {
@@ -85,7 +86,7 @@ fn every_standing_has_its_conditions() {
             "Ready=True/Connected Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=False/NodesNotReady CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
         ),
         (
-            Standing::Failed(failure(Class::Blocked, "Forbidden")),
+            Standing::Failed(failure(ApiCause::Forbidden)),
             "Ready=False/Forbidden Stalled=True/Forbidden Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=Unknown/Forbidden CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
         ),
         (
@@ -163,7 +164,7 @@ fn what_ends_soon_is_a_warning_and_leaves_the_cluster_ready() {
 
 #[test]
 fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_credential_has_ended() {
-    let outdated = Seen { outdated: Some("may not list nodes".to_owned()), ..seen() };
+    let outdated = Seen { rights: RightsOfCredential::Incomplete("may not list nodes".to_owned()), ..seen() };
     let reason = |seen: Seen| {
         let status = status(&cluster(&json!({})), Some(seen), Standing::Current);
         let found = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind).cloned().unwrap();
@@ -171,6 +172,7 @@ fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_
         found(CREDENTIAL_VALID).reason
     };
     assert_eq!(reason(outdated.clone()), "DownstreamRoleOutdated");
+    assert_eq!(reason(Seen { rights: RightsOfCredential::Unknown, ..seen() }), "RightsUnknown");
     let expiring = Validity::Expiring("soon".to_owned());
     assert_eq!(reason(Seen { credential_validity: expiring, ..outdated.clone() }), "DownstreamRoleOutdated");
     let expired = Validity::Expired("over".to_owned());
@@ -179,7 +181,7 @@ fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_
 
 #[test]
 fn a_rejected_new_credential_leaves_the_cluster_connected() {
-    let rejected = Seen { rejected: Some(failure(Class::Invalid, "UnsafeKubeconfig")), ..seen() };
+    let rejected = Seen { rejected: Some(failure(ConnectionCause::UnsafeKubeconfig)), ..seen() };
     let shown = shown(&status(&cluster(&json!({})), Some(rejected), Standing::Current));
     assert!(shown.starts_with("Ready=True/Connected"), "{shown}");
     assert!(shown.ends_with("CredentialValid=False/NewCredentialRejected"), "{shown}");
@@ -208,7 +210,8 @@ fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
         assert_eq!(status.nodes.as_ref().unwrap().summary, "2/3");
         shown(&status)
     };
-    let leave = |reason, connection| Some(Leave { reason, message: "waits".into(), connection });
+    let leave =
+        |cause: DeletionCause, connection| Some(Leave { cause: cause.into(), message: "waits".into(), connection });
     for (leave, standing, expected) in [
         (
             None,
@@ -216,17 +219,17 @@ fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
             "Ready=False/Deleting Reconciling=True/Deleting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting Deleting=True/Deleting",
         ),
         (
-            leave("WaitingForCluster", lost("Timeout")),
+            leave(DeletionCause::WaitingForCluster, lost("Timeout")),
             Standing::Current,
             "Ready=False/Deleting Reconciling=True/Deleting Connected=False/Timeout APIAvailable=Unknown/ConnectionLost Deleting=True/WaitingForCluster",
         ),
         (
-            leave("ReleasingClaim", Standing::Current),
-            Standing::Failed(failure(Class::Transient, "Forbidden")),
+            leave(DeletionCause::ReleasingClaim, Standing::Current),
+            Standing::Failed(failure(ApiCause::Forbidden)),
             "Ready=False/Deleting Reconciling=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Forbidden",
         ),
         (
-            leave("Suspended", Standing::Current),
+            leave(DeletionCause::Suspended, Standing::Current),
             Standing::Current,
             "Ready=False/Deleting Stalled=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Suspended",
         ),

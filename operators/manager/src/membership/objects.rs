@@ -1,7 +1,7 @@
 //! The objects of an import. Nothing here reaches a server.
 
 use clap::ValueEnum as _;
-use drover_crds::names::DROVER_NAMESPACE;
+use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
 use kube::{
     api::ObjectMeta,
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{command_line::OperatorName, rights::Rules};
 
-/// On everything that an import makes. Not Drover's own label: the namespace must not look as if Drover had made it.
-pub(super) const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "drover-import");
+/// On everything that an import makes.
+pub(super) const LABEL: (&str, &str) = (LABEL_MANAGED_BY, MANAGED_BY_IMPORT);
 
 /// Whether an import made this object.
 pub(super) fn is_imported(meta: &ObjectMeta) -> bool {

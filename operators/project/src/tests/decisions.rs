@@ -66,7 +66,12 @@ pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
         _ => format!("{action:?}"),
     };
     let ready = (part.ready > 0).then(|| format!("{} ready", part.ready));
-    actions.iter().map(action).chain(part.problems.iter().map(|o| format!("! {}", o.reason))).chain(ready).collect()
+    actions
+        .iter()
+        .map(action)
+        .chain(part.problems.iter().map(|o| format!("! {}", o.cause.reason())))
+        .chain(ready)
+        .collect()
 }
 
 /// The lines for a Project that lives.

@@ -4,7 +4,7 @@ use std::iter::repeat_n;
 
 use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
 use drover_runtime::{
-    Class, Failure, Parts, Place, Standing,
+    ApiCause, Failure, Parts, Place, Standing, StatusCause,
     parts::PartEntry,
     status::{condition, finish},
 };
@@ -13,6 +13,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::decisions::shop;
 use crate::{
+    cause::ProjectCause,
     plan::{Obstacle, Part},
     summary::summarise,
 };
@@ -22,11 +23,15 @@ const MAX_STATUS: usize = 16 * 1024;
 
 fn failure() -> Failure {
     let message = "cannot apply Namespace team-a-web: admission webhook says no".to_owned();
-    Failure { class: Class::Blocked, reason: "Forbidden", message }
+    Failure::new(ApiCause::Forbidden, message)
+}
+
+fn failed(cause: ApiCause) -> PartEntry<Part> {
+    entry(None, Standing::Failed(Failure::new(cause, "failed")))
 }
 
 fn away() -> Standing {
-    Standing::Unreachable(Failure { class: Class::Unreachable, reason: "Dial", message: "no route".to_owned() })
+    Standing::Unreachable(Failure::new(ApiCause::ConnectionFailed, "no route"))
 }
 
 fn entry(known: Option<Part>, standing: Standing) -> PartEntry<Part> {
@@ -70,14 +75,19 @@ fn other(status: &ProjectStatus, kind: &str) -> String {
 /// The Project as it was left when it was Ready for its present spec.
 fn after_a_restart() -> Project {
     let mut project = wants_web();
-    let was = ProjectStatus { conditions: vec![condition(READY, true, "Ready", "")], ..ProjectStatus::default() };
+    let was =
+        ProjectStatus { conditions: vec![condition(READY, true, StatusCause::Ready, "")], ..ProjectStatus::default() };
     project.status = Some(finish(None, was, 1, Timestamp::UNIX_EPOCH));
     project
 }
 
 #[test]
 fn ready_at_fleet_size() {
-    let obstacle = Obstacle { namespace: Some("team-a-web".into()), reason: "NamespaceExists", message: "m".into() };
+    let obstacle = Obstacle {
+        namespace: Some("team-a-web".into()),
+        cause: ProjectCause::NamespaceExists.into(),
+        message: "m".into(),
+    };
     let blocked = Part { wanted: 1, ready: 0, problems: vec![obstacle] };
     for (what, entries, expected) in [
         ("no target", vec![], "False NoTargets, Reconciling"),
@@ -90,10 +100,16 @@ fn ready_at_fleet_size() {
         ("none ever reached", vec![entry(None, away()), entry(None, away())], "False Unreachable, Reconciling"),
         ("one in the way", vec![good(), entry(Some(blocked), Standing::Current)], "False NamespaceExists, Stalled"),
         ("one failed", vec![good(), entry(None, Standing::Failed(failure()))], "False Forbidden, Stalled"),
+        ("one failed for now", vec![good(), failed(ApiCause::Timeout)], "False Timeout, Reconciling"),
+        (
+            "one of two needs a person",
+            vec![failed(ApiCause::Timeout), failed(ApiCause::Rejected)],
+            "False Rejected, Stalled",
+        ),
         (
             "one suspended",
             vec![good(), entry(Some(part(1, 0)), Standing::Suspended)],
-            "False ClusterSuspended, Stalled",
+            "False ClusterSuspended, Reconciling",
         ),
     ] {
         assert_eq!(ready(&wants_web(), &fleet(entries)), expected, "{what}");
@@ -135,7 +151,7 @@ fn a_named_cluster_that_does_not_exist_is_told_with_the_remedy() {
     let mut project = wants_web();
     project.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "typo"]})).unwrap();
     let parts = fleet([good()]);
-    assert_eq!(ready(&project, &parts), "False ClusterNotFound, Stalled");
+    assert_eq!(ready(&project, &parts), "False ClusterNotFound, Reconciling");
     let expected =
         "False ClusterNotFound: there is no Cluster typo to work on; create it, or remove it from spec.clusters.names";
     assert_eq!(other(&summarise(&project, &parts), "ClustersAllowed"), expected);
@@ -168,18 +184,18 @@ fn namespaces_are_counted_where_they_can_be_seen() {
 #[test]
 fn clusters_that_are_away_are_named_up_to_five() {
     let status = summarise(&wants_web(), &fleet(repeat_n(entry(None, away()), 7)));
-    let among = "cluster c0 (Dial), cluster c1 (Dial), cluster c2 (Dial), cluster c3 (Dial), cluster c4 (Dial)";
+    let among = "cluster c0 (ConnectionFailed), cluster c1 (ConnectionFailed), cluster c2 (ConnectionFailed), cluster c3 (ConnectionFailed), cluster c4 (ConnectionFailed)";
     let expected = format!("False Unreachable: 7 of 7 clusters cannot be worked on, among them {among}");
     assert_eq!(other(&status, "ClustersReachable"), expected);
 }
 
 #[test]
 fn a_deletion_says_whom_it_waits_for_and_why() {
-    let refused = Failure { class: Class::Blocked, reason: "DuplicateOf", message: "it is eu-1".to_owned() };
+    let refused = Failure::new(StatusCause::Unreachable.cause().foreign(), "it is eu-1");
     let entries = [entry(None, Standing::Released), entry(None, away()), entry(None, Standing::Unreachable(refused))];
     let status = summarise(&super::strategies::deleted(wants_web()), &fleet(entries));
-    let expected = "False Deleting: waiting for 2 of 3 clusters that cannot be worked on, among them cluster c1 (Dial), \
-        cluster c2 (DuplicateOf); a Cluster that will not come back has to be deleted";
+    let expected = "False Deleting: waiting for 2 of 3 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed), \
+        cluster c2 (Unreachable); a Cluster that will not come back has to be deleted";
     assert_eq!(other(&status, READY), expected);
     assert_eq!(status.clusters.unwrap().summary, "0/3");
 }
@@ -187,8 +203,11 @@ fn a_deletion_says_whom_it_waits_for_and_why() {
 /// A cluster with `count` namespaces that do not go away.
 fn stuck(count: usize) -> PartEntry<Part> {
     let names = (0..count).map(|number| format!("team-a-{number}"));
-    let stuck =
-        |name| Obstacle { message: format!("{name} is not gone"), namespace: Some(name), reason: "Terminating" };
+    let stuck = |name| Obstacle {
+        message: format!("{name} is not gone"),
+        namespace: Some(name),
+        cause: ProjectCause::Terminating.into(),
+    };
     entry(Some(Part { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), Standing::Current)
 }
 
@@ -199,7 +218,7 @@ fn a_deletion_names_what_does_not_go_away() {
     assert_eq!(other(&one, READY), "False Deleting: letting go of 2 clusters; team-a-0 is not gone");
     assert_eq!(one.problems[0].namespace.as_deref(), Some("team-a-0"));
     let two = summarise(&deleting, &fleet([stuck(2), entry(None, away())]));
-    let expected = "False Deleting: waiting for 1 of 2 clusters that cannot be worked on, among them cluster c1 (Dial); \
+    let expected = "False Deleting: waiting for 1 of 2 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed); \
         a Cluster that will not come back has to be deleted; team-a-0 is not gone (and 1 more, see status.problems)";
     assert_eq!(other(&two, READY), expected);
 }
@@ -226,7 +245,7 @@ fn a_cluster_that_was_let_go_of_is_no_target_and_only_its_name_is_a_problem() {
     assert_eq!(summarise(&wants_web(), &parts()), summarise(&wants_web(), &without));
     let mut named = wants_web();
     named.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "c1"]})).unwrap();
-    assert_eq!(ready(&named, &parts()), "False ClusterDeleting, Stalled");
+    assert_eq!(ready(&named, &parts()), "False ClusterDeleting, Reconciling");
     let expected = "False ClusterDeleting: Cluster c1 is being deleted; remove it from spec.clusters.names";
     assert_eq!(other(&summarise(&named, &parts()), "ClustersAllowed"), expected);
 }
@@ -244,8 +263,11 @@ fn long_name(number: usize) -> String {
 /// 2,000 clusters with the longest names, in each of which everything is wrong, in words that JSON has to escape.
 fn worst_fleet(text: &str) -> Parts<Part> {
     let message = text.repeat(1000 / text.len());
-    let obstacle =
-        |number| Obstacle { namespace: Some(long_name(number)), reason: "NamespaceExists", message: message.clone() };
+    let obstacle = |number| Obstacle {
+        namespace: Some(long_name(number)),
+        cause: ProjectCause::NamespaceExists.into(),
+        message: message.clone(),
+    };
     let part = Part { wanted: 500, ready: 0, problems: (0..2).map(obstacle).collect() };
     let failure = Failure { message: message.clone(), ..failure() };
     let standing = |number: usize| match number % 2 {
@@ -307,7 +329,7 @@ fn any_standing() -> impl Strategy<Value = Standing> {
 fn any_part() -> impl Strategy<Value = Part> {
     let obstacle = prop::option::of("[a-z]{1,63}").prop_map(|namespace| Obstacle {
         namespace,
-        reason: "NamespaceExists",
+        cause: ProjectCause::NamespaceExists.into(),
         message: "exists".into(),
     });
     (0..5i64, 0..5i64, prop_oneof![3 => Just(vec![]), 1 => vec(obstacle, 0..5)])

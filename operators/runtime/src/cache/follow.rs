@@ -7,11 +7,12 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt as _, StreamExt, TryStreamExt};
 use kube::{
     Api,
     api::{ListParams, WatchEvent, WatchParams},
@@ -29,12 +30,15 @@ use super::{
     view::{Health, Shared, revision},
 };
 use crate::{
+    cause::StatusCause,
     error::{ApiError, Failure},
     request::request,
 };
 
-/// Objects per page of a list, as kubectl asks for.
+/// Objects per page of a list, as kubectl asks for …
 const PAGE: u32 = 500;
+/// … and by how much fewer after a page that did not come in time.
+const SMALLER_PAGE: u32 = 4;
 /// First pause after a broken watch, doubled up to the longest one. The gate, not the pause, waits for a dead server.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -52,6 +56,8 @@ pub(super) struct Follower<K: Kept> {
     opened: Option<Instant>,
     /// Watches in a row that did not last.
     failures: u32,
+    /// Objects per page, fewer where pages did not come in time.
+    page: u32,
 }
 
 impl<K: Kept> Follower<K> {
@@ -63,10 +69,24 @@ impl<K: Kept> Follower<K> {
         meters: Arc<CacheMeters>,
         limit: WatchTimeout,
     ) -> Self {
-        Self { api, query, view, gate, meters, limit, from: None, opened: None, failures: 0 }
+        Self { api, query, view, gate, meters, limit, from: None, opened: None, failures: 0, page: PAGE }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Follows the server until the gate's owner is gone. A panic ends one attempt only: the view is broken until the next one
+    /// has listed it anew.
+    pub(super) async fn run(&mut self) {
+        while AssertUnwindSafe(self.follow()).catch_unwind().await.is_err() {
+            (self.from, self.opened) = (None, None);
+            self.meters.panics.fetch_add(1, Ordering::Relaxed);
+            let kind = K::kind(&());
+            tracing::error!(kind = kind.as_ref(), "a defect ended a watch; what it showed is stale until it is back");
+            let message = format!("a defect in Drover ended the watch of {kind}; see its log");
+            self.view.set_health(Health::Broken(Failure::new(StatusCause::InternalError, message)));
+            self.pause().await;
+        }
+    }
+
+    async fn follow(&mut self) {
         loop {
             if !*self.gate.borrow() {
                 // Anything may happen to a server while nobody looks.
@@ -155,9 +175,16 @@ impl<K: Kept> Follower<K> {
         let what = format!("list {}", K::plural(&()));
         let mut listed = Objects::default();
         let mut listed_weight = 0;
-        let mut params = ListParams::default().labels(self.query.as_str()).limit(PAGE);
+        let mut params = ListParams::default().labels(self.query.as_str()).limit(self.page);
         loop {
-            let page = request(&*what, self.api.list(&params)).await?;
+            let page = match request(&*what, self.api.list(&params)).await {
+                Err(ApiError::Timeout { .. }) if self.page > 1 => {
+                    self.page /= SMALLER_PAGE.min(self.page);
+                    params.limit = Some(self.page);
+                    continue;
+                }
+                answer => answer?,
+            };
             for object in page.items {
                 let entry = Entry::from_guard(object);
                 listed_weight += entry.weight();

@@ -25,7 +25,7 @@ use kube::{
     core::{DeserializeGuard, NamespaceResourceScope},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use expectations::Owner;
@@ -74,6 +74,8 @@ pub struct CacheMeters {
     pub lists: AtomicU64,
     /// Watches that ended otherwise than in good order.
     pub broken_watches: AtomicU64,
+    /// Panics while a view followed its server: each is a defect.
+    pub panics: AtomicU64,
     /// Lists that showed a server older than what was seen before: it was restored from a backup.
     pub rollbacks: AtomicU64,
 }
@@ -92,6 +94,7 @@ pub struct Cache {
     reverts: Reverts,
     meters: Arc<CacheMeters>,
     load: Arc<Load>,
+    doubts: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -132,6 +135,7 @@ impl Cache {
             reverts: Reverts::default(),
             meters: Arc::default(),
             load: Arc::new(load),
+            doubts: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -141,6 +145,18 @@ impl Cache {
     pub fn with_watch_timeout(mut self, watch_timeout: WatchTimeout) -> Self {
         self.watch_timeout = watch_timeout;
         self
+    }
+
+    /// The same, with whom to notify of doubts in the connection: requests that failed, and watches that broke.
+    #[must_use]
+    pub fn with_doubts(mut self, doubts: Arc<Notify>) -> Self {
+        self.doubts = doubts;
+        self
+    }
+
+    /// Notifies whoever probes the connection that a request failed.
+    pub fn doubt(&self) {
+        self.doubts.notify_one();
     }
 
     /// The limit of its watches.
@@ -188,7 +204,7 @@ impl Cache {
         }
         let (view, shared) = View::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
         let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
-        let follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
+        let mut follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(follower.run()).await });
         views.insert(key, shared);

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Cache, Health, LabelQuery, ObjectKey, View};
+use super::{Cache, Health, LabelQuery, ObjectKey, Owner, View};
 use crate::testing::MockServer;
 
 type Told = Arc<Mutex<Vec<String>>>;
@@ -180,4 +180,92 @@ async fn a_version_is_seen_when_the_view_shows_it_or_what_came_after_it() {
     rig.server.create("new", &json!({}));
     rig.told_next().await;
     assert!(seen(), "another one has taken its place");
+}
+
+/// A kind whose decoder has a defect.
+#[derive(Clone, Debug)]
+struct Fragile(Namespace);
+
+impl<'de> serde::Deserialize<'de> for Fragile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let namespace = Namespace::deserialize(deserializer)?;
+        assert!(!namespace.labels().contains_key("bad"), "as asked for");
+        Ok(Self(namespace))
+    }
+}
+
+impl kube::Resource for Fragile {
+    type DynamicType = ();
+    type Scope = k8s_openapi::ClusterResourceScope;
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        Namespace::kind(&())
+    }
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        Namespace::group(&())
+    }
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        Namespace::version(&())
+    }
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        Namespace::plural(&())
+    }
+    fn meta(&self) -> &kube::api::ObjectMeta {
+        self.0.meta()
+    }
+    fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
+        self.0.meta_mut()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_defect_while_a_server_is_followed_is_told_and_ends_one_attempt_only() {
+    let server = MockServer::of::<Fragile>();
+    server.create("old", &json!({}));
+    let cache = Cache::ungated(server.client());
+    let view = cache.view::<Fragile>(&LabelQuery::everything());
+    view.live().await;
+    server.edit("old", |old| old["metadata"]["labels"] = json!({"bad": "yes"}));
+    sleep(Duration::from_mins(2)).await;
+    let Health::Broken(failure) = view.health() else { panic!("what is not followed any more is not live") };
+    assert_eq!(failure.reason(), "InternalError");
+    let panics = cache.meters().panics.load(Ordering::Relaxed);
+    assert!((2..30).contains(&panics), "{panics} attempts in two minutes");
+
+    server.edit("old", |old| old["metadata"]["labels"] = json!({"good": "yes"}));
+    tokio::time::timeout(Duration::from_mins(1), view.live()).await.unwrap();
+    let old = view.get(&ObjectKey::cluster_scoped("old")).unwrap();
+    assert!(old.0.labels().contains_key("good"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_come_in_time_is_asked_for_in_smaller_pages() {
+    let server = MockServer::of::<Namespace>();
+    for number in 0..300 {
+        server.create(&format!("team-{number}"), &json!({}));
+    }
+    // 500 take 50 s, of the 15 s that a request has.
+    server.lists_take(Duration::from_millis(100));
+    let cache = Cache::ungated(server.client());
+    let view = cache.view::<Namespace>(&LabelQuery::everything());
+    let listed = tokio::time::timeout(Duration::from_mins(2), view.live()).await;
+    assert!(listed.is_ok() && view.len() == 300, "{} of 300", view.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_decode_is_owned_all_the_same() {
+    let server = MockServer::of::<Namespace>();
+    let owner = Owner { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+    for name in ["good", "bad"] {
+        server.create(name, &json!({}));
+        server.edit(name, |object| object["metadata"]["labels"] = json!(owner.labels()));
+    }
+    server.edit("bad", |bad| bad["spec"] = json!("no object"));
+    let cache = Cache::ungated(server.client());
+    let view = cache.view::<Namespace>(&LabelQuery::everything());
+    view.live().await;
+    let names = view.owned(&owner).into_iter().map(|found| match found {
+        Ok(good) => good.name_any(),
+        Err(undecodable) => format!("{}?", undecodable.meta.name.as_deref().unwrap_or_default()),
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["bad?", "good"]);
 }

@@ -196,10 +196,12 @@ impl<K: Kept> View<K> {
         good.filter(|object| wanted(object)).map(Arc::clone).collect()
     }
 
-    /// All objects that decode and whose labels record this owner. It takes the same time however many others there are.
+    /// All objects whose labels record this owner; one that does not decode is owned as well. It takes the same time however
+    /// many others there are.
     #[must_use]
-    pub fn owned(&self, owner: &Owner) -> Vec<Arc<K>> {
-        self.0.read().owned(owner).filter_map(Entry::clone_good).collect()
+    pub fn owned(&self, owner: &Owner) -> Vec<Result<Arc<K>, Arc<Undecodable>>> {
+        let clone = |entry: &Entry<K>| entry.object().map(Arc::clone).map_err(Arc::clone);
+        self.0.read().owned(owner).map(clone).collect()
     }
 
     /// How many objects there are, undecodable ones included.

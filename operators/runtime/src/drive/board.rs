@@ -1,6 +1,6 @@
 //! What the driver remembers of every object while it runs. All of it can be found out again after a restart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -28,6 +28,8 @@ pub(super) struct Tracked<O: Operator> {
     pub(super) parts: Parts<O::Part>,
     /// Since when some place has no verdict.
     pub(super) pending_since: Instant,
+    /// How many reconciles failed in a row, by place.
+    failures: BTreeMap<Place, u32>,
     /// The last status write: when, and the resource version that it made.
     pub(super) written: Option<(Instant, Option<String>)>,
 }
@@ -98,7 +100,25 @@ impl<O: Operator> Board<O> {
 
 impl<O: Operator> Tracked<O> {
     fn new(identity: Identity) -> Self {
-        Self { identity, parts: Parts::default(), pending_since: Instant::now(), written: None }
+        Self {
+            identity,
+            parts: Parts::default(),
+            pending_since: Instant::now(),
+            failures: BTreeMap::new(),
+            written: None,
+        }
+    }
+
+    /// Counts one more failure in a row at a place, and says how many there are.
+    pub(super) fn count_failure(&mut self, place: &Place) -> u32 {
+        let failures = self.failures.entry(place.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
+    /// A reconcile at a place went well.
+    pub(super) fn forget_failures(&mut self, place: &Place) {
+        self.failures.remove(place);
     }
 
     /// Records how a place stands, and says whether that differs from before.

@@ -18,17 +18,19 @@ use std::{
 };
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::SignedDuration};
 use kube::Resource;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     cache::{Cache, Followed, ObjectKey, View},
-    error::{Class, Failure, Retry},
+    cause::StatusCause,
+    clock,
+    error::{Failure, Retry},
     events::EventSink,
     metrics::Meters,
     operator::Operator,
@@ -65,6 +67,11 @@ const PASS_LIMIT: Duration = Duration::from_mins(2);
 /// A pass that takes longer waits for a slow place: it still counts there, but no longer as one of the workers, or a few
 /// slow places would hold up all others.
 const WORKER_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is due by the wall clock is late by this at most after somebody set it …
+const CLOCK_CHECK: Duration = Duration::from_mins(1);
+/// … by more than this.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// What the driver needs from outside.
 pub struct Context {
@@ -120,6 +127,7 @@ impl<O: Operator> Driver<O> {
         self.follow_objects();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&self).follow_fleet());
+        tasks.spawn(Arc::clone(&self).follow_clock());
         let workers = Arc::new(Semaphore::new(self.context.settings.workers));
         loop {
             let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return };
@@ -147,10 +155,13 @@ impl<O: Operator> Driver<O> {
         let caught = AssertUnwindSafe(timeout(PASS_LIMIT, pass)).catch_unwind().await;
         let (after, outcome) = match caught {
             Ok(Ok(after)) => (after, if after == After::Retry { "error" } else { "ok" }),
-            Ok(Err(_)) => (self.failed(&task, "PassTimeout", "a pass took too long").await, "timeout"),
+            Ok(Err(_)) => {
+                (self.failed(&task, StatusCause::ReconcileTimeout, "a reconcile took too long").await, "timeout")
+            }
             Err(_) => {
                 self.context.meters.panicked(O::NAME);
-                (self.failed(&task, "InternalError", "a defect in Drover ended this pass; see its log").await, "panic")
+                let message = "a defect in Drover ended this reconcile; see its log";
+                (self.failed(&task, StatusCause::InternalError, message).await, "panic")
             }
         };
         self.context.meters.passed(O::NAME, outcome, started.elapsed());
@@ -158,9 +169,9 @@ impl<O: Operator> Driver<O> {
         self.queue.done(task, after);
     }
 
-    async fn failed(&self, task: &Task, reason: &'static str, message: &str) -> After {
-        tracing::error!(operator = O::NAME, ?task, reason, message);
-        let failure = Failure { class: Class::Bug, reason, message: message.to_owned() };
+    async fn failed(&self, task: &Task, cause: StatusCause, message: &str) -> After {
+        tracing::error!(operator = O::NAME, ?task, reason = cause.reason(), message);
+        let failure = Failure::new(cause, message);
         match task {
             Task::Object(key) => self.report_failure(key, &failure).await,
             Task::Part(key, place) => self.record_failure(key, place, failure),
@@ -206,6 +217,22 @@ impl<O: Operator> Driver<O> {
         }
     }
 
+    /// Whoever waits for a time of the wall clock waits by the monotonic one, which knows nothing of a wall clock that is set.
+    async fn follow_clock(self: Arc<Self>) {
+        let mut before = (clock::now(), Instant::now());
+        loop {
+            sleep(CLOCK_CHECK).await;
+            let now = (clock::now(), Instant::now());
+            let by_the_wall = now.0.duration_since(before.0);
+            let passed = SignedDuration::try_from(now.1 - before.1).unwrap_or(SignedDuration::MAX);
+            if by_the_wall.saturating_sub(passed).unsigned_abs() >= CLOCK_STEP {
+                tracing::info!(operator = O::NAME, "the wall clock was set: every object is reconciled");
+                self.wake_all(|_| true);
+            }
+            before = now;
+        }
+    }
+
     /// Looks anew at every object that `chosen` picks, as a whole and at each of its places.
     fn wake_all(&self, chosen: impl Fn(&ObjectKey) -> bool) {
         let known = self.lock_board().places();
@@ -232,9 +259,9 @@ impl<O: Operator> Driver<O> {
     }
 
     fn after(&self, failure: &Failure) -> After {
-        match failure.class.retry() {
+        match failure.class().retry() {
             Retry::BackOff => After::Retry,
-            Retry::After(pause) => After::At(Instant::now() + pause),
+            Retry::AtOnce => After::Conflict,
             Retry::Resync => After::At(Instant::now() + self.context.settings.resync_interval),
         }
     }

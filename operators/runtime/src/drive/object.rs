@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::{
     cache::{Lookup, ObjectKey, SHOWN_WITHIN, Undecodable, revision},
+    cause::{Cause, RUNTIME_CAUSES, StatusCause},
     clock,
     error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
@@ -50,7 +51,7 @@ impl<O: Operator> Driver<O> {
             Ok(after) => after,
             Err(error) => {
                 let failure = Failure::of(&error);
-                if failure.class == Class::Conflict {
+                if failure.class() == Class::Conflict {
                     tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its pass");
                 } else {
                     tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
@@ -154,14 +155,14 @@ impl<O: Operator> Driver<O> {
         let reference = Self::reference(object);
         let before = previous.map(StatusConditions::conditions).unwrap_or_default();
         for condition in transitions(before, fresh.conditions()) {
-            self.context.events.transition(&reference, condition);
+            self.context.events.transition(&reference, condition, cause_of::<O>(&condition.reason));
         }
     }
 
     /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
     async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> After {
         let message = truncate(&undecodable.error, MESSAGE_LIMIT);
-        let conditions = ready_conditions(State::False, "InvalidObject", &message, Activity::Stalled);
+        let conditions = ready_conditions(State::False, StatusCause::InvalidObject, &message, Activity::Stalled);
         match self.report_conditions(key, &undecodable.meta, conditions).await {
             Ok(()) => After::Forget,
             Err(error) => self.after(&Failure::of(&error)),
@@ -171,7 +172,7 @@ impl<O: Operator> Driver<O> {
     /// The pass of the object as a whole failed, so there is nobody else to say so.
     pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> After {
         let Some(object) = self.objects.get(key) else { return After::Forget };
-        let conditions = ready_conditions(State::False, failure.reason, &failure.message, Activity::Reconciling);
+        let conditions = ready_conditions(State::False, failure.cause, &failure.message, Activity::Reconciling);
         if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
             tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "a failure could not be reported");
         }
@@ -260,6 +261,12 @@ impl<O: Operator> Driver<O> {
             Api::namespaced_with(client, &key.namespace, &resource)
         }
     }
+}
+
+/// The cause that a stored reason names.
+fn cause_of<O: Operator>(reason: &str) -> Option<Cause> {
+    let tables = O::CAUSES.iter().chain(RUNTIME_CAUSES);
+    tables.flat_map(|table| table.iter()).find(|cause| cause.reason() == reason).copied()
 }
 
 /// The part of any status that the shell itself understands.

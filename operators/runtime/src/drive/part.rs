@@ -26,6 +26,8 @@ const STALE_LIMIT: Duration = Duration::from_secs(10);
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// So many failures in a row of what often passes by itself are told.
+const TOLD_FROM: u32 = 3;
 /// Verdicts of many places within this time cost one object pass.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -67,6 +69,7 @@ impl<O: Operator> Driver<O> {
             return After::Forget;
         }
         if actions.is_empty() {
+            self.forget_failures(key, &site.place);
             let standing = if next == Next::Released { Standing::Released } else { Standing::Current };
             self.record(key, &site.place, Some(part), standing);
             return match next {
@@ -81,6 +84,7 @@ impl<O: Operator> Driver<O> {
         if let Err(failure) = self.act(key, object, site, actions).await {
             return self.record_failure(key, &site.place, failure);
         }
+        self.forget_failures(key, &site.place);
         self.record(key, &site.place, Some(part), Standing::Current);
         // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
         After::At(Instant::now() + SETTLE_PAUSE)
@@ -96,14 +100,14 @@ impl<O: Operator> Driver<O> {
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for action in actions {
-            if self.is_suspended_meanwhile(site) {
+            if !self.still_holds(site) {
                 return outcome; // What is left is decided anew: the change of the Cluster wakes this key.
             }
             let holds_up = O::holds_up(&action);
             tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
             if let Err(error) = self.operator.act(object, site, action).await {
                 let failure = Failure::of(&error);
-                if holds_up || !failure.class.is_about_one_thing() {
+                if holds_up || !failure.class().is_about_one_thing() {
                     return Err(failure);
                 }
                 outcome = outcome.and(Err(failure));
@@ -112,10 +116,14 @@ impl<O: Operator> Driver<O> {
         outcome
     }
 
-    /// Whether somebody suspended the cluster since the pass began.
-    fn is_suspended_meanwhile(&self, site: &Site) -> bool {
-        let Place::Cluster(name) = &site.place else { return false };
-        self.context.fleet.borrow().get(name).is_some_and(|view| keeps(&view.object)) && !site.suspended()
+    /// Whether what was decided at `site` may still be done: over the connection that was observed, to a Cluster that exists
+    /// and may be written to as before.
+    fn still_holds(&self, site: &Site) -> bool {
+        let Place::Cluster(name) = &site.place else { return true };
+        self.context.fleet.borrow().get(name).is_some_and(|view| {
+            let is_same = matches!(&view.link, Link::Connected(cache) if Arc::ptr_eq(cache, &site.cache));
+            is_same && keeps(&view.object) == site.suspended()
+        })
     }
 
     fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
@@ -162,7 +170,7 @@ impl<O: Operator> Driver<O> {
         if let Health::Broken(failure) = health
             && stale_for >= stale_limit(&failure)
         {
-            self.record_failure(key, &site.place, failure);
+            self.tell_failure(key, &site.place, failure);
         }
         Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
     }
@@ -183,27 +191,50 @@ impl<O: Operator> Driver<O> {
         Attached { cache: Arc::downgrade(&site.cache), followed, stale_since: None }
     }
 
+    /// What often passes by itself is told from the third failure in a row; until then the last verdict stands.
     pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
         let after = self.after(&failure);
-        if self.is_done_with(key, place) {
-            return after; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
+        if failure.class().doubts_the_connection() {
+            self.hint_probe(place);
         }
-        match failure.class {
-            // Looked at again at once; the verdict of before stands until then.
-            Class::Conflict => {}
-            Class::Unreachable => self.record(key, place, None, Standing::Unreachable(failure)),
-            Class::Transient | Class::Blocked | Class::Invalid | Class::Bug => {
-                tracing::warn!(operator = O::NAME, object = %key, %place, reason = failure.reason, message = %failure);
-                self.record(key, place, None, Standing::Failed(failure));
-            }
+        let failures = self.lock_board().get(key).map_or(0, |tracked| tracked.count_failure(place));
+        if failure.class().often_passes() && failures < TOLD_FROM {
+            tracing::debug!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
+        } else {
+            self.tell_failure(key, place, failure);
         }
         after
+    }
+
+    fn tell_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) {
+        if self.is_done_with(key, place) {
+            return; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
+        }
+        if failure.class() == Class::Unreachable {
+            return self.record(key, place, None, Standing::Unreachable(failure));
+        }
+        tracing::warn!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
+        self.record(key, place, None, Standing::Failed(failure));
+    }
+
+    /// A request that failed is a hint, not a verdict: it brings the next probe of the cluster forward.
+    fn hint_probe(&self, place: &Place) {
+        let Place::Cluster(name) = place else { return };
+        if let Some(Link::Connected(cache)) = self.context.fleet.borrow().get(name).map(|view| &view.link) {
+            cache.doubt();
+        }
     }
 
     fn record(&self, key: &ObjectKey, place: &Place, known: Option<O::Part>, standing: Standing) {
         let changed = self.lock_board().get(key).is_some_and(|tracked| tracked.record(place, known, standing));
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
+        }
+    }
+
+    fn forget_failures(&self, key: &ObjectKey, place: &Place) {
+        if let Some(tracked) = self.lock_board().get(key) {
+            tracked.forget_failures(place);
         }
     }
 
@@ -237,7 +268,7 @@ impl Attached {
 }
 
 fn stale_limit(failure: &Failure) -> Duration {
-    match failure.class {
+    match failure.class() {
         Class::Transient | Class::Unreachable => UNREACHED_LIMIT,
         Class::Conflict | Class::Blocked | Class::Invalid | Class::Bug => STALE_LIMIT,
     }

@@ -27,8 +27,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, DriveSettings, Driver};
 use crate::{
-    Cache, Class, ClusterName, ClusterView, Failure, FleetView, LabelQuery, Link, ObjectKey, Place, events::EventSink,
-    metrics::Meters, task::Task, testing::MockServer,
+    Cache, Class, ClusterName, ClusterView, Failure, FleetView, LabelQuery, Link, ObjectKey, Place, StatusCause,
+    events::EventSink, metrics::Meters, task::Task, testing::MockServer,
 };
 use toy::{Stage, Toy, ToyOperator, ToyStatus};
 
@@ -194,5 +194,5 @@ fn connected() -> Link {
 }
 
 fn disconnected() -> Link {
-    Link::Disconnected(Failure { class: Class::Unreachable, reason: "Dial", message: "refused".into() })
+    Link::Disconnected(Failure::new(StatusCause::Unreachable, "refused"))
 }

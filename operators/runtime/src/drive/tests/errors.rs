@@ -1,8 +1,10 @@
 //! What each class of failure does to a key.
 
-use tokio::time::Instant;
+use k8s_openapi::jiff::SignedDuration;
+use tokio::{sync::Notify, time::Instant};
 
 use super::*;
+use crate::clock;
 
 /// A rig with one toy whose act fails in this way from the beginning.
 async fn failing(class: Class) -> (Rig, Instant) {
@@ -16,7 +18,9 @@ async fn failing(class: Class) -> (Rig, Instant) {
 
 #[tokio::test(start_paused = true)]
 async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
-    for class in [Class::Transient, Class::Bug] {
+    for (class, reason) in
+        [(Class::Transient, "transient"), (Class::Unreachable, "unreachable: unreachable"), (Class::Bug, "bug")]
+    {
         let (rig, _) = failing(class).await;
         sleep(seconds(3600)).await;
         let passes = rig.stage.passes("toy");
@@ -25,7 +29,7 @@ async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
         assert!(gaps[0] <= seconds(1), "{class:?}: {gaps:?}");
         assert!(gaps.iter().all(|gap| *gap <= seconds(301)), "{class:?}: {gaps:?}");
         assert!(gaps.iter().skip(8).any(|gap| *gap > seconds(60)), "{class:?}: {gaps:?}");
-        assert_eq!(rig.reason("toy").as_deref(), Some(class.as_str()));
+        assert_eq!(rig.reason("toy").as_deref(), Some(reason));
 
         rig.stage.heal("toy");
         rig.wake("toy");
@@ -34,14 +38,63 @@ async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_looked_at_again_at_once_and_is_not_told() {
+async fn a_conflict_is_retried_at_once_and_one_that_stays_backs_off_and_is_told() {
     let (rig, started) = failing(Class::Conflict).await;
-    sleep(seconds(10)).await;
-    let soon = rig.stage.passes("toy").iter().filter(|at| **at - started < seconds(10)).count();
-    assert!((40..=60).contains(&soon), "{soon} passes in 10 s");
-    assert_ne!(rig.reason("toy").as_deref(), Some("conflict"));
+    sleep(Duration::from_millis(250)).await;
+    assert_eq!(rig.stage.passes("toy").len(), 2, "at once");
     rig.stage.heal("toy");
     rig.until_ready("toy").await;
+    assert!(!rig.told().contains(&"conflict".to_owned()), "one that passes is no news");
+
+    rig.stage.fail("toy", Class::Conflict);
+    rig.stage.unmake("toy");
+    rig.wake("toy");
+    sleep(seconds(60)).await;
+    let passes = rig.stage.passes("toy").iter().filter(|at| **at - started < seconds(70)).count();
+    assert!((8..=25).contains(&passes), "{passes} passes in a minute");
+    assert_eq!(rig.reason("toy").as_deref(), Some("conflict"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_often_passes_by_itself_leaves_the_last_verdict_and_hints_the_probe() {
+    for class in [Class::Transient, Class::Unreachable] {
+        let rig = Rig::warm().await;
+        let doubts = Arc::<Notify>::default();
+        let cache = Cache::ungated(MockServer::of::<Toy>().client()).with_doubts(Arc::clone(&doubts));
+        rig.fleet.send_replace(clusters([cluster("eu-1", Link::Connected(Arc::new(cache)))]));
+        rig.server.create("toy", &on(&["eu-1"]));
+        rig.until_ready("toy").await;
+        rig.stage.fail("toy", class);
+        rig.stage.unmake("toy");
+        rig.driver.wake_place(&Place::cluster("eu-1"));
+        let hinted = tokio::time::timeout(seconds(1), doubts.notified()).await;
+        assert!(hinted.is_ok(), "{class:?}: the probe finds out whether it is the connection");
+        rig.stage.heal("toy");
+        rig.until_ready("toy").await;
+        assert!(!rig.told().contains(&class.as_str().to_owned()), "{class:?}: {:?}", rig.told());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_that_is_not_authorised_is_tried_again_soon() {
+    let (rig, _) = failing(Class::Unreachable).await;
+    rig.stage.heal("toy");
+    let healed = tokio::time::timeout(seconds(3), rig.until_ready("toy")).await;
+    assert!(healed.is_ok(), "no reconnect comes, as the connection never went");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_by_the_wall_clock_is_not_late_by_more_than_a_minute_when_that_is_set() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &json!({"again_in": 500}));
+    rig.until_ready("toy").await;
+    sleep(seconds(5)).await;
+    let before = rig.stage.passes("toy").len();
+    clock::set_by(SignedDuration::from_secs(495));
+    sleep(seconds(60)).await;
+    assert_eq!(rig.stage.passes("toy").len(), before + 1);
+    sleep(seconds(300)).await;
+    assert_eq!(rig.stage.passes("toy").len(), before + 1, "a clock that goes as it should wakes nobody");
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,9 +116,7 @@ async fn what_waits_for_a_time_is_looked_at_then_and_after_the_resync_interval_a
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_somebody_else_is_told_and_waits() {
-    for (class, reason) in
-        [(Class::Blocked, "blocked"), (Class::Invalid, "invalid"), (Class::Unreachable, "unreachable: unreachable")]
-    {
+    for (class, reason) in [(Class::Blocked, "blocked"), (Class::Invalid, "invalid")] {
         let (rig, _) = failing(class).await;
         sleep(seconds(590)).await;
         assert_eq!(rig.stage.passes("toy").len(), 1, "{class:?}");

@@ -7,7 +7,7 @@ async fn a_lost_cluster_is_told_and_its_return_wakes_what_is_placed_there() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
     rig.server.create("toy", &on(&["eu-1", "us-1"]));
-    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("unreachable: Dial")).await;
+    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("unreachable: Unreachable")).await;
     rig.until("the other is told", || rig.says("toy", "cluster us-1").as_deref() == Some("made 0")).await;
     sleep(seconds(1200)).await;
     assert_eq!(rig.stage.passes("toy").len(), 2, "a dead cluster costs nothing, a converged one neither");
@@ -96,4 +96,33 @@ async fn a_cluster_that_the_fleet_does_not_know_yet_is_waited_for_at_no_cost() {
     rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
     rig.until_ready("toy").await;
+}
+
+/// A toy that is made in three steps of a second each, of which the first is done.
+async fn half_made() -> Rig {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
+    rig.stage.act_takes(seconds(1));
+    rig.server.create("toy", &json!({"clusters": ["eu-1"], "steps": 3}));
+    rig.until("the first step is done", || rig.stage.acted("toy").len() == 1).await;
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_ends_with_the_connection_that_it_was_made_on() {
+    let ends: [(&str, FleetView); 4] = [
+        ("its Cluster is gone", clusters([])),
+        ("another connection took its place", clusters([cluster("eu-1", connected())])),
+        ("it was lost", clusters([cluster("eu-1", disconnected())])),
+        ("its Cluster is being deleted", clusters([going("eu-1", "Orphan", connected())])),
+    ];
+    for (end, fleet) in ends {
+        let rig = half_made().await;
+        rig.fleet.send_replace(fleet);
+        sleep(Duration::from_millis(2500)).await;
+        // The step that was under way comes to its end.
+        assert_eq!(rig.stage.acted("toy").len(), 2, "{end}");
+    }
+    let rig = half_made().await;
+    rig.until("all is done", || rig.stage.acted("toy").len() == 3).await;
 }

@@ -66,7 +66,7 @@ async fn slow_places_however_many_delay_no_other_place() {
     .await;
     assert!(started.elapsed() < seconds(10), "it took {:?}", started.elapsed());
     rig.until("the slow ones are told", || {
-        toys.iter().all(|toy| rig.says(toy, "cluster slow-0").as_deref() == Some("PassTimeout"))
+        toys.iter().all(|toy| rig.says(toy, "cluster slow-0").as_deref() == Some("ReconcileTimeout"))
     })
     .await;
 }

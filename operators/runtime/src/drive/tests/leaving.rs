@@ -79,7 +79,7 @@ async fn the_last_word_of_a_toy_is_told_once_and_written_nowhere() {
     rig.until("one waits", || rig.says("toy", "cluster us-1").as_deref() == Some("released")).await;
     sleep(seconds(5)).await;
     let (told, statuses) = (rig.told(), rig.server.writes("toy/status").len());
-    assert_eq!(told.last().map(String::as_str), Some("unreachable: Dial"));
+    assert_eq!(told.last().map(String::as_str), Some("unreachable: Unreachable"));
 
     rig.fleet.send_replace(clusters([cluster("us-1", connected())]));
     rig.until("the toy is gone", || rig.server.get("toy").is_none()).await;

@@ -28,7 +28,7 @@ async fn a_verdict_during_the_warm_up_ends_the_wait() {
     assert_eq!(rig.status("toy"), None);
     rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", disconnected())]));
     sleep(seconds(3)).await;
-    assert_eq!(rig.says("toy", "cluster us-1").as_deref(), Some("unreachable: Dial"));
+    assert_eq!(rig.says("toy", "cluster us-1").as_deref(), Some("unreachable: Unreachable"));
 }
 
 #[tokio::test(start_paused = true)]

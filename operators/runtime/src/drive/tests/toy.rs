@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Site, Standing, Watches,
-    operator::owner_of, place::leaving, status::condition, testing::MockServer,
+    Cause, Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Site, Standing,
+    StatusCause, Watches, operator::owner_of, place::leaving, status::condition, testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub(super) struct ToySpec {
     where_reached: bool,
     #[serde(default)]
     pub(super) panics_in: Option<Step>,
+    /// Makes its thing in so many actions.
+    #[serde(default)]
+    pub(super) steps: usize,
     /// Asks to be looked at again after so many seconds.
     #[serde(default)]
     again_in: Option<i64>,
@@ -119,6 +122,11 @@ impl Stage {
         self.lock().hanging.insert(place);
     }
 
+    /// Somebody else removes what was made of this toy.
+    pub(super) fn unmake(&self, toy: &str) {
+        self.lock().things.retain(|(name, _)| name != toy);
+    }
+
     /// What is made now cannot be seen until it is revealed.
     pub(super) fn hide(&self, hidden: bool) {
         self.lock().hidden = hidden;
@@ -187,16 +195,14 @@ impl fmt::Display for Fault {
 }
 
 impl Classify for Fault {
-    fn class(&self) -> Class {
-        self.0
-    }
-    fn reason(&self) -> &'static str {
-        self.0.as_str()
+    fn cause(&self) -> Cause {
+        Cause::new(self.0.as_str(), self.0, "A toy fails.", "")
     }
 }
 
 impl Operator for ToyOperator {
     const NAME: &'static str = "toy";
+    const CAUSES: &'static [&'static [Cause]] = &[];
     const FINALIZER: bool = true;
     type Kind = Toy;
     type World = World;
@@ -245,7 +251,7 @@ impl Operator for ToyOperator {
         let part = Part { made: world.made, reading: world.reading };
         let deleting = toy.metadata.deletion_timestamp.is_some() || world.leaving;
         let actions = match (deleting, world.made) {
-            (false, false) => vec![Action::Make],
+            (false, false) => vec![Action::Make; toy.spec.steps.max(1)],
             (true, true) => vec![Action::Remove],
             _ => Vec::new(),
         };
@@ -281,7 +287,8 @@ impl Operator for ToyOperator {
         let places = counts.map(|(place, entry)| (place.to_string(), describe(&entry.standing, entry.known.as_ref())));
         let places: BTreeMap<String, String> = places.collect();
         let unwell = places.values().find(|text| !text.starts_with("made")).cloned();
-        let ready = condition(READY, unwell.is_none(), unwell.as_deref().unwrap_or("Ready"), "");
+        let mut ready = condition(READY, unwell.is_none(), StatusCause::Ready, "");
+        ready.reason = unwell.unwrap_or(ready.reason);
         ToyStatus { conditions: vec![ready], places, ..ToyStatus::default() }
     }
 }
@@ -291,8 +298,8 @@ fn describe(standing: &Standing, known: Option<&Part>) -> String {
         (Standing::Current, Some(part)) if part.made => format!("made {}", part.reading),
         (Standing::Current, _) => "making".to_owned(),
         (Standing::Pending, _) => "pending".to_owned(),
-        (Standing::Failed(failure), _) => failure.reason.to_owned(),
-        (Standing::Unreachable(failure), _) => format!("unreachable: {}", failure.reason),
+        (Standing::Failed(failure), _) => failure.reason().to_owned(),
+        (Standing::Unreachable(failure), _) => format!("unreachable: {}", failure.reason()),
         (Standing::Suspended, _) => "suspended".to_owned(),
         (Standing::Released, _) => "released".to_owned(),
     }

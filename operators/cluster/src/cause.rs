@@ -1,0 +1,71 @@
+//! Why a Cluster is as it is, besides the causes of its connection.
+
+use drover_runtime::causes;
+
+causes! {
+    /// What the conditions of a Cluster say.
+    pub enum ClusterCause {
+        /// The API server answers, and Drover works with the cluster.
+        Connected = "Connected": Blocked expected; "",
+        /// Drover makes the first contact.
+        Connecting = "Connecting": Blocked expected; "",
+        /// The cluster cannot be reached, so what only it can tell is unknown.
+        ConnectionLost = "ConnectionLost": Unreachable; "See the condition Connected.",
+        /// The cluster answers, but another Cluster or installation holds it.
+        NotAccepted = "NotAccepted": Blocked; "See the condition Accepted.",
+        /// This installation holds the claim on the cluster.
+        Claimed = "Claimed": Blocked expected; "",
+        /// The API server says that it is ready.
+        Available = "Available": Blocked expected; "",
+        /// Every node is ready.
+        AllReady = "AllReady": Blocked expected; "",
+        /// At least one node is not ready.
+        NodesNotReady = "NodesNotReady": Blocked; "Look at the nodes of the cluster.",
+        /// Drover has seen nothing of the kind.
+        NotObserved = "NotObserved": Blocked; "",
+        /// No certificate ends soon.
+        Valid = "Valid": Blocked expected; "",
+        /// A certificate or the credential ends soon.
+        Expiring = "Expiring": Blocked; "Renew what the message names.",
+        /// A certificate or the credential has ended.
+        Expired = "Expired": Blocked; "Renew what the message names.",
+        /// The API server accepts the credential.
+        Accepted = "Accepted": Blocked expected; "",
+        /// The Secret changed, and its new content does not work; the connection with the old one goes on.
+        NewCredentialRejected = "NewCredentialRejected": Blocked; "Put a valid kubeconfig into the Secret.",
+        /// The credential lacks rights that this version of Drover needs.
+        DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import` again.",
+        /// The cluster has not said yet which rights the credential has.
+        RightsUnknown = "RightsUnknown": Blocked; "Wait: Drover asks again with every probe.",
+        /// This version installs no admission policies.
+        NotYetImplemented = "NotYetImplemented": Blocked; "",
+    }
+}
+
+causes! {
+    /// How far the deletion of a Cluster is.
+    pub enum DeletionCause {
+        /// The Cluster is being deleted, and nothing is known of the cluster yet.
+        Deleting = "Deleting": Blocked expected; "",
+        /// spec.suspend is set, so Drover writes nothing and the deletion waits.
+        Suspended = "Suspended": Blocked stalls; "Set spec.suspend to false to go on.",
+        /// Drover makes the first contact.
+        Connecting = "Connecting": Blocked expected; "",
+        /// The cluster cannot be reached; Drover waits for it until the deadline.
+        WaitingForCluster = "WaitingForCluster": Unreachable; "See the condition Connected.",
+        /// The cluster answers, and Drover cannot look up what it holds there.
+        LookupFailed = "LookupFailed": Blocked; "See the message for the request that failed.",
+        /// Drover removes its labels from namespaces of Projects that do not exist.
+        ReleasingNamespaces = "ReleasingNamespaces": Blocked expected; "",
+        /// Objects that Drover manages are still there.
+        WaitingForParts = "WaitingForParts": Blocked expected; "",
+        /// Drover releases the claim.
+        ReleasingClaim = "ReleasingClaim": Blocked expected; "",
+        /// Drover deletes the namespace drover-system of the cluster.
+        RemovingNamespace = "RemovingNamespace": Blocked expected; "",
+        /// The deadline has passed: Drover stopped waiting, and its claim and labels remain on the cluster.
+        LetGo = "LetGo": Blocked; "Remove what remains with `drover detach --force`, or by hand.",
+        /// Nothing of this Cluster is left at the cluster.
+        Released = "Released": Blocked expected; "",
+    }
+}
