@@ -309,7 +309,7 @@ impl Run {
             return Ok(());
         }
         let ClusterPart::Leaving(leave) = plan.part else { panic!("{:?}", plan.part) };
-        let told = vec![condition(DELETING, true, leave.reason, leave.message)];
+        let told = vec![condition(DELETING, true, leave.cause, leave.message)];
         let mut status = cluster.status.unwrap_or_default();
         status.conditions = told;
         self.cluster.as_mut().unwrap().status = Some(status);
