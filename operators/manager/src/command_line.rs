@@ -223,7 +223,8 @@ impl fmt::Display for OperatorName {
 
 #[cfg(test)]
 mod tests {
-    use drover_runtime::{DriveSettings, lease::LeaseSettings};
+    use drover_process::lease::LeaseSettings;
+    use drover_runtime::DriveSettings;
 
     use super::*;
 

@@ -13,7 +13,10 @@ pub(crate) fn rights(operators: &[OperatorName]) -> Vec<Rights> {
         OperatorName::Cluster => drover_cluster::RIGHTS,
         OperatorName::Project => drover_project::RIGHTS,
     };
-    [drover_runtime::rights::RIGHTS, drover_fleet::RIGHTS].into_iter().chain(operators.iter().map(of)).collect()
+    [drover_process::RIGHTS, drover_runtime::rights::RIGHTS, drover_fleet::RIGHTS]
+        .into_iter()
+        .chain(operators.iter().map(of))
+        .collect()
 }
 
 /// The rules of the roles that `operators` need.

@@ -12,25 +12,22 @@ use std::{
 use clap::ValueEnum as _;
 use drover_cluster::ClusterOperator;
 use drover_fleet::{Fleet, Management, Needs};
+use drover_process::{
+    admin::{AdminServer, AdminState, Gate, Readiness},
+    lease::{LeaderLease, LeaseError, LeaseSettings},
+    shutdown::stop_on_signal,
+    telemetry::{self, TelemetryError, TelemetrySettings},
+};
 use drover_project::ProjectOperator;
 use drover_runtime::{
-    Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
-    admin::{AdminServer, AdminState, Gate, Readiness},
-    events::EventSink,
-    lease::{LeaderLease, LeaseError, LeaseSettings},
-    metrics::Meters,
-    request::request,
-    telemetry::{self, TelemetryError, TelemetrySettings},
+    Cache, Context, DriveSettings, Driver, LabelQuery, Operator, events::EventSink, metrics::Meters, request::request,
 };
 use kube::{
     Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use prometheus_client::registry::Registry;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -132,18 +129,6 @@ fn telemetry_settings(arguments: &RunArguments) -> TelemetrySettings {
         LogFormat::Json => telemetry::LogFormat::Json,
     };
     TelemetrySettings { filter: arguments.log.clone(), format, otlp_endpoint: arguments.otlp_endpoint.clone() }
-}
-
-/// Cancelled by SIGTERM, as Kubernetes sends it, and by SIGINT, as a terminal does.
-fn stop_on_signal() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        token.cancel();
-    });
-    Ok(stop)
 }
 
 fn serve_admin(

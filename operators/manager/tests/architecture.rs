@@ -34,6 +34,7 @@ fn crates_depend_on_one_another_as_drawn() {
     for (name, allowed) in [
         ("drover-crds", vec![]),
         ("drover-runtime", vec!["drover-crds"]),
+        ("drover-process", vec!["drover-runtime"]),
         ("drover-fleet", vec!["drover-crds", "drover-runtime"]),
         ("drover-cluster", vec!["drover-crds", "drover-fleet", "drover-runtime"]),
         ("drover-project", vec!["drover-crds", "drover-runtime"]),

@@ -23,10 +23,10 @@ pub struct Rights {
     pub downstream_namespace: &'static [Rule],
 }
 
-/// What the shell itself needs: the leader Lease, and telling what happened.
+/// What the runtime itself needs: to report events.
 pub const RIGHTS: Rights = Rights {
     management: &[Rule::on("events.k8s.io", &["events"], &["create", "patch"])],
-    own_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["create", "get", "update"])],
+    own_namespace: &[],
     downstream: &[],
     downstream_namespace: &[],
 };

@@ -8,7 +8,8 @@ use drover_crds::{
     names::{FINALIZER_CLUSTER, FINALIZER_PROJECT},
 };
 use drover_fleet::claim::{self, Claim};
-use drover_runtime::{ApiError, lease::Observation, request::request};
+use drover_process::lease::Observation;
+use drover_runtime::{ApiError, request::request};
 use k8s_openapi::{
     api::{coordination::v1::Lease, core::v1::Secret},
     serde::de::DeserializeOwned,
