@@ -2,14 +2,14 @@
 
 use std::{error::Error, fs, path::Path};
 
-use clap::{CommandFactory, ValueEnum as _};
+use clap::CommandFactory;
 use kube::ResourceExt as _;
 
 use crate::{
-    command_line::{CommandLine, OperatorName, OutputArguments, RbacArguments},
+    command_line::{CommandLine, OutputArguments, RbacArguments},
     reference,
+    registry::Operators,
     rights::{Rules, cluster_role, namespaced_role},
-    run::part_name,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -28,7 +28,8 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
 /// The roles of Drover in the management cluster and in a downstream one, for those who do not use the chart.
 pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
     let RbacArguments { operators, output } = arguments;
-    let (rules, name) = (Rules::of(operators), part_name(operators));
+    let operators = Operators::of(operators);
+    let (rules, name) = (Rules::of(&operators), operators.process_name());
     let downstream_name = format!("{name}-downstream");
     let management = [
         serde_json::to_value(cluster_role(&name, rules.management))?,
@@ -55,7 +56,7 @@ pub(crate) fn charts(folder: &Path) -> Outcome {
         }
         write(&folder.join("drover-crds/templates"), &name, &text)?;
     }
-    let rules = serde_yaml::to_string(&serde_json::to_value(Rules::of(OperatorName::value_variants()))?)?;
+    let rules = serde_yaml::to_string(&serde_json::to_value(Rules::of(&Operators::all()))?)?;
     write(&folder.join("drover/files"), "rules.yaml", &rules)
 }
 

@@ -12,8 +12,6 @@ use drover_runtime::{Rights, Rule};
 
 /// What a process needs: the leader Lease.
 pub const RIGHTS: Rights = Rights {
-    management: &[],
     own_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["create", "get", "update"])],
-    downstream: &[],
-    downstream_namespace: &[],
+    ..Rights::NONE
 };

@@ -23,13 +23,14 @@ pub struct Rights {
     pub downstream_namespace: &'static [Rule],
 }
 
+impl Rights {
+    /// No rights: `Rights { management: &[...], ..Rights::NONE }` states only what there is.
+    pub const NONE: Self = Self { management: &[], own_namespace: &[], downstream: &[], downstream_namespace: &[] };
+}
+
 /// What the runtime itself needs: to report events.
-pub const RIGHTS: Rights = Rights {
-    management: &[Rule::on("events.k8s.io", &["events"], &["create", "patch"])],
-    own_namespace: &[],
-    downstream: &[],
-    downstream_namespace: &[],
-};
+pub const RIGHTS: Rights =
+    Rights { management: &[Rule::on("events.k8s.io", &["events"], &["create", "patch"])], ..Rights::NONE };
 
 /// One rule of a role, as [RBAC](https://kubernetes.io/docs/reference/access-authn-authz/rbac/) spells it.
 #[derive(Clone, Copy, Debug)]

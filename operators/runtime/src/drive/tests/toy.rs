@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Site, Standing, Watches,
+    Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Rights, Site, Standing, Watches,
     operator::owner_of, place::leaving, status::condition, testing::MockServer,
 };
 
@@ -198,6 +198,7 @@ impl Classify for Fault {
 impl Operator for ToyOperator {
     const NAME: &'static str = "toy";
     const FINALIZER: bool = true;
+    const RIGHTS: Rights = Rights::NONE;
     type Kind = Toy;
     type World = World;
     type Action = Action;
