@@ -160,7 +160,11 @@ async fn release_other_kinds(management: &Side) -> Result<(), MembershipError> {
 async fn release_kind(management: &Side, resource: &ApiResource, finalizer: &str) -> Result<(), MembershipError> {
     let kind = resource.kind.as_str();
     let everywhere = Api::<DynamicObject>::all_with(management.client.clone(), resource);
-    let found = management.ask(format!("list the {kind}s"), everywhere.list_metadata(&ListParams::default())).await?;
+    let found = match request(format!("list the {kind}s"), everywhere.list_metadata(&ListParams::default())).await {
+        // An older Drover, which does not have this kind.
+        Err(ApiError::Refused { status, .. }) if status.is_not_found() => return Ok(()),
+        answer => management.said(answer)?,
+    };
     let mut later = 0_usize;
     for meta in found.items.into_iter().map(|object| object.metadata) {
         let name = meta.name.clone().unwrap_or_default();
