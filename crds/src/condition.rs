@@ -60,16 +60,16 @@ pub trait StatusConditions {
     fn set_observed_generation(&mut self, generation: i64);
 }
 
+/// Implements [`StatusConditions`] for a status that has the fields `conditions` and `observed_generation`; stands below its
+/// struct.
 macro_rules! status_conditions {
-    ($($status:ty),+) => {$(
+    ($status:ty) => {
         impl $crate::condition::StatusConditions for $status {
             fn conditions(&self) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition] {
                 &self.conditions
             }
 
-            fn conditions_mut(
-                &mut self,
-            ) -> &mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+            fn conditions_mut(&mut self) -> &mut Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
                 &mut self.conditions
             }
 
@@ -81,7 +81,6 @@ macro_rules! status_conditions {
                 self.observed_generation = generation;
             }
         }
-    )+};
+    };
 }
-
-status_conditions!(crate::ClusterStatus, crate::ProjectStatus);
+pub(crate) use status_conditions;

@@ -1,4 +1,4 @@
-//! Names of labels, annotations and finalizers that Drover writes, and the namespaces no tenant may hold.
+//! Names of labels and annotations that Drover writes, and the namespaces no tenant may hold.
 
 /// Says which tool wrote an object; Kubernetes' recommended label.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -21,11 +21,6 @@ pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";
 pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
 /// On an object that was let go: namespace and name of who held it, so that the same holder may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
-
-/// Holds a Cluster until its claim is released or its `deletionTimeout` has passed.
-pub const FINALIZER_CLUSTER: &str = "drover.dev/cluster";
-/// Holds a Project until its bindings are revoked and its `deletionPolicy` is carried out.
-pub const FINALIZER_PROJECT: &str = "drover.dev/project";
 
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";

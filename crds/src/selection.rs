@@ -1,63 +1,85 @@
 //! Which clusters or namespaces are meant.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use crate::duration::ApiDuration;
 use crate::schema;
+
+/// Which of the objects of one kind are meant: by name, by label, or all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", bound = "")]
+pub enum Selection<Of> {
+    /// Exactly these.
+    Names(Vec<String>),
+    /// Those whose labels match.
+    Selector(LabelSelector),
+    /// Every one.
+    All(Everything<Of>),
+}
+
+/// Which clusters are meant: by name, by label, or all.
+pub type ClusterSelection = Selection<Clusters>;
+
+/// Which namespaces of the management cluster are meant: by name, by label, or all.
+pub type NamespaceSelection = Selection<Namespaces>;
 
 /// Everything there is. An object, so that it can gain exceptions one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Everything {}
-
-/// Which clusters are meant: by name, by label, or all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ClusterSelection {
-    /// Exactly these.
-    Names(Vec<String>),
-    /// Those whose labels match.
-    Selector(LabelSelector),
-    /// Every one.
-    All(Everything),
+#[serde(bound = "")]
+pub struct Everything<Of> {
+    #[serde(skip)]
+    of: PhantomData<Of>,
 }
 
-/// Which namespaces of the management cluster are meant: by name, by label, or all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum NamespaceSelection {
-    /// Exactly these.
-    Names(Vec<String>),
-    /// Those whose labels match.
-    Selector(LabelSelector),
-    /// Every one.
-    All(Everything),
+/// What a [`Selection`] selects from.
+pub trait Selectable {
+    /// The name of the type in schemas.
+    const SELECTION: &'static str;
+    /// What the objects are called, for people.
+    const PLURAL: &'static str;
+
+    /// The schema of a list of their names.
+    fn names(generator: &mut SchemaGenerator) -> Schema;
 }
 
-impl ClusterSelection {
-    /// Whether the cluster of this name and these labels is meant. An invalid selector selects nothing.
-    #[must_use]
-    pub fn selects(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::Names(names) => names.iter().any(|n| n == name),
-            Self::Selector(selector) => selector_matches(selector, labels),
-            Self::All(Everything {}) => true,
-        }
+/// The clusters of the fleet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clusters;
+
+impl Selectable for Clusters {
+    const SELECTION: &'static str = "ClusterSelection";
+    const PLURAL: &'static str = "clusters";
+
+    fn names(generator: &mut SchemaGenerator) -> Schema {
+        schema::names::<500>(generator)
     }
 }
 
-impl NamespaceSelection {
-    /// Whether the namespace of this name and these labels is meant. An invalid selector selects nothing.
+/// The namespaces of the management cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces;
+
+impl Selectable for Namespaces {
+    const SELECTION: &'static str = "NamespaceSelection";
+    const PLURAL: &'static str = "namespaces";
+
+    fn names(generator: &mut SchemaGenerator) -> Schema {
+        schema::names::<100>(generator)
+    }
+}
+
+impl<Of> Selection<Of> {
+    /// Whether the object of this name and these labels is meant. An invalid selector selects nothing.
     #[must_use]
     pub fn selects(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Names(names) => names.iter().any(|n| n == name),
             Self::Selector(selector) => selector_matches(selector, labels),
-            Self::All(Everything {}) => true,
+            Self::All(Everything { of: PhantomData }) => true,
         }
     }
 }
@@ -85,47 +107,29 @@ pub fn pattern_matches(pattern: &str, name: &str) -> bool {
     true
 }
 
-fn selection_schema(names: Schema, selector: &Schema, what: &str) -> Schema {
-    let mut names = names;
-    names.insert("description".into(), format!("Exactly these {what}, by name.").into());
-    json_schema!({
-        "type": "object",
-        "properties": {
-            "names": names,
-            "selector": selector,
-            "all": { "description": format!("Every one of the {what}: write {{}}."), "type": "object" },
-        },
-        "x-kubernetes-validations": [{
-            "rule": "[has(self.names), has(self.selector), has(self.all)].exists_one(given, given)",
-            "message": "give exactly one of names, selector and all",
-        }],
-    })
-}
-
-impl JsonSchema for ClusterSelection {
+impl<Of: Selectable> JsonSchema for Selection<Of> {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "ClusterSelection".into()
+        Of::SELECTION.into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        selection_schema(schema::names::<500>(generator), &schema::label_selector(generator), "clusters")
-    }
-}
-
-impl JsonSchema for NamespaceSelection {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "NamespaceSelection".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        selection_schema(schema::names::<100>(generator), &schema::label_selector(generator), "namespaces")
+        let mut names = Of::names(generator);
+        names.insert("description".into(), format!("Exactly these {}, by name.", Of::PLURAL).into());
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "names": names,
+                "selector": schema::label_selector(generator),
+                "all": { "description": format!("Every one of the {}: write {{}}.", Of::PLURAL), "type": "object" },
+            },
+            "x-kubernetes-validations": [{
+                "rule": "[has(self.names), has(self.selector), has(self.all)].exists_one(given, given)",
+                "message": "give exactly one of names, selector and all",
+            }],
+        })
     }
 }

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion;
 use kube::core::cel::{CompiledSchema, compile_schema, estimate_rule_cost};
 use serde_json::{Value, json};
 
@@ -129,51 +132,75 @@ fn the_lint_finds_what_it_is_for() {
     assert_eq!(found.len(), 1, "{found:?}");
 }
 
-#[test]
-fn the_definitions_say_what_kubectl_needs() {
-    for (crd, (name, scope, short, columns)) in crate::all().iter().zip([
-        (
-            "clusters.drover.dev",
-            "Cluster",
-            "dcl",
-            "Ready Reason Version Nodes Age Message+ Distribution+ CPU+ Memory+ Expires+ Endpoint+",
-        ),
-        ("projects.drover.dev", "Namespaced", "dproj", "Ready Reason Clusters Namespaces Age Message+"),
-    ]) {
-        let version = &crd.spec.versions[0];
-        assert_eq!(crd.metadata.name.as_deref(), Some(name));
-        assert_eq!((crd.spec.group.as_str(), version.name.as_str()), (crate::GROUP, crate::VERSION));
-        assert_eq!(crd.spec.scope, scope);
-        assert_eq!(crd.spec.names.short_names, Some(vec![short.to_owned()]));
-        assert_eq!(crd.spec.names.categories, Some(vec!["drover".to_owned()]));
-        let shown: Vec<_> = version
-            .additional_printer_columns
-            .iter()
-            .flatten()
-            .map(|column| format!("{}{}", column.name, if column.priority == Some(1) { "+" } else { "" }))
-            .collect();
-        assert_eq!(shown.join(" "), columns);
-        assert!(version.subresources.as_ref().unwrap().status.is_some());
-        let schema = schema(&crd.spec.names.kind);
-        assert_eq!(schema["properties"]["status"]["default"], json!({ "observedGeneration": -1 }));
-        assert_eq!(schema["properties"]["spec"].get("default"), None);
-    }
+/// The columns that a definition shows, those of `-o wide` with a plus.
+fn columns(version: &CustomResourceDefinitionVersion) -> Vec<String> {
+    let columns = version.additional_printer_columns.iter().flatten();
+    columns.map(|column| format!("{}{}", column.name, if column.priority == Some(1) { "+" } else { "" })).collect()
 }
 
 #[test]
-fn lists_of_objects_are_keyed() {
-    let (cluster, project) = (schema("Cluster"), schema("Project"));
-    for (schema, path, key) in [
-        (&cluster, "/properties/spec/properties/tenants", "name"),
-        (&cluster, "/properties/status/properties/certificates", "name"),
-        (&cluster, "/properties/status/properties/conditions", "type"),
-        (&project, "/properties/spec/properties/namespaces", "name"),
-        (&project, "/properties/status/properties/quota", "cluster"),
-        (&project, "/properties/status/properties/conditions", "type"),
-    ] {
-        let list = schema.pointer(path).unwrap();
-        assert_eq!(list["x-kubernetes-list-type"], "map", "{path}");
-        assert_eq!(list["x-kubernetes-list-map-keys"], json!([key]), "{path}");
-        assert!(list["items"]["required"].as_array().unwrap().contains(&json!(key)), "{path}");
+fn the_definitions_say_what_kubectl_needs() {
+    let mut short_names = BTreeSet::new();
+    for crd in crate::all() {
+        let (spec, names) = (&crd.spec, &crd.spec.names);
+        let kind = names.kind.as_str();
+        let [version] = &spec.versions[..] else { panic!("{kind}: one version") };
+        assert_eq!(crd.metadata.name, Some(format!("{}.{}", names.plural, crate::GROUP)));
+        assert_eq!((spec.group.as_str(), version.name.as_str()), (crate::GROUP, crate::VERSION));
+        let short = names.short_names.as_deref().unwrap_or_default();
+        assert!(!short.is_empty() && short.iter().all(|name| name.starts_with('d')), "{kind}: {short:?}");
+        assert!(short.iter().all(|name| short_names.insert(name.clone())), "{kind}: {short:?} is used twice");
+        assert_eq!(names.categories, Some(vec!["drover".to_owned()]), "{kind}");
+        let columns = columns(version);
+        assert_eq!(columns.get(..2), Some(&["Ready".to_owned(), "Reason".to_owned()][..]), "{kind}");
+        let wide = columns.iter().position(|column| column.ends_with('+')).expect("wide columns");
+        assert!(columns[wide..].iter().all(|column| column.ends_with('+')), "{kind}: {columns:?}");
+        assert_eq!((columns[wide - 1].as_str(), columns[wide].as_str()), ("Age", "Message+"), "{kind}");
+        assert!(version.subresources.as_ref().unwrap().status.is_some(), "{kind}");
+        let schema = schema(kind);
+        assert_eq!(schema["properties"]["status"]["default"], json!({ "observedGeneration": -1 }), "{kind}");
+        assert_eq!(schema["properties"]["spec"].get("default"), None, "{kind}");
+        assert_eq!(
+            schema.pointer("/properties/status/properties/conditions/x-kubernetes-list-type"),
+            Some(&json!("map"))
+        );
     }
+}
+
+/// Every list of objects in `node`, with its path.
+fn lists_of_objects<'a>(node: &'a Value, at: &str, found: &mut Vec<(String, &'a Value)>) {
+    if node["items"]["type"] == json!("object") {
+        found.push((at.to_owned(), node));
+    }
+    for (name, child) in node["properties"].as_object().into_iter().flatten() {
+        lists_of_objects(child, &format!("{at}.{name}"), found);
+    }
+    for child in ["items", "additionalProperties"] {
+        if let Some(schema) = node.get(child) {
+            lists_of_objects(schema, &format!("{at}.{child}"), found);
+        }
+    }
+}
+
+/// Server-side apply merges a keyed list entry by entry; an atomic one has one owner as a whole.
+#[test]
+fn lists_of_objects_are_keyed_or_atomic_and_a_key_is_required() {
+    let mut keyed = Vec::new();
+    for crd in crate::all() {
+        let kind = &crd.spec.names.kind;
+        let schema = schema(kind);
+        let mut lists = Vec::new();
+        lists_of_objects(&schema, kind, &mut lists);
+        for (path, list) in lists {
+            if list["x-kubernetes-list-type"] == "atomic" {
+                continue;
+            }
+            assert_eq!(list["x-kubernetes-list-type"], "map", "{path}");
+            let keys = list["x-kubernetes-list-map-keys"].as_array().unwrap();
+            let required = list["items"]["required"].as_array().unwrap();
+            assert!(!keys.is_empty() && keys.iter().all(|key| required.contains(key)), "{path}");
+            keyed.push(path);
+        }
+    }
+    assert!(keyed.contains(&"Cluster.spec.tenants".to_owned()), "{keyed:?}");
 }

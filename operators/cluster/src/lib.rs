@@ -41,25 +41,6 @@ pub use validity::Validity;
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
 
-/// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, which of that
-/// has no Project any more, and then to remove Drover's namespace.
-pub const RIGHTS: Rights = Rights {
-    management: &[
-        Rule::on("drover.dev", &["clusters", "projects"], READ),
-        Rule::on("drover.dev", &["clusters", "clusters/status"], &["patch"]),
-    ],
-    own_namespace: &[],
-    downstream: &[
-        Rule::on("", &["nodes"], READ),
-        Rule::on("", &["namespaces"], &["list", "patch"]),
-        Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
-    ],
-    downstream_namespace: &[
-        Rule::on("coordination.k8s.io", &["leases"], &["list"]),
-        Rule::on("", &["serviceaccounts"], &["list"]),
-    ],
-};
-
 /// The operator of the kind [`Cluster`].
 #[derive(Clone, Debug)]
 pub struct ClusterOperator {
@@ -82,6 +63,24 @@ impl Operator for ClusterOperator {
     const CAUSES: &'static [&'static [Cause]] =
         &[cause::ClusterCause::TABLE, cause::DeletionCause::TABLE, ConnectionCause::TABLE];
     const FINALIZER: bool = true;
+    /// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, which of that
+    /// has no Project any more, and then to remove Drover's namespace.
+    const RIGHTS: Rights = Rights {
+        management: &[
+            Rule::on("drover.dev", &["clusters", "projects"], READ),
+            Rule::on("drover.dev", &["clusters", "clusters/status"], &["patch"]),
+        ],
+        downstream: &[
+            Rule::on("", &["nodes"], READ),
+            Rule::on("", &["namespaces"], &["list", "patch"]),
+            Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
+        ],
+        downstream_namespace: &[
+            Rule::on("coordination.k8s.io", &["leases"], &["list"]),
+            Rule::on("", &["serviceaccounts"], &["list"]),
+        ],
+        ..Rights::NONE
+    };
 
     type Kind = Cluster;
     type World = World;

@@ -11,11 +11,13 @@ pub(crate) struct Amount(i128);
 pub(crate) enum Form {
     /// `3`, `1500m`.
     Decimal,
-    /// `12Ki`; what is no whole number of them is in bytes.
+    /// `192Gi`: in the largest unit of which it is a whole number; what is no whole number of Ki is in bytes.
     Binary,
 }
 
 const ONE: i128 = 1_000_000_000;
+/// The suffixes of powers of two, the largest first.
+const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 /// An exponent beyond this fits in no number that is kept here.
 const MOST_EXPONENT: u32 = 40;
 
@@ -47,11 +49,9 @@ impl Amount {
     /// Spells the amount in the one way that stands for it.
     pub(crate) fn print(self, form: Form) -> Quantity {
         let Self(value) = self;
-        let units: &[(i128, &str)] = match form {
-            Form::Decimal => &[(ONE, ""), (1_000_000, "m"), (1_000, "u")],
-            Form::Binary => &[(ONE * 1024, "Ki"), (ONE, ""), (1_000_000, "m"), (1_000, "u")],
-        };
-        let exact = units.iter().find(|(unit, _)| value % unit == 0);
+        let binary = BINARY.iter().filter(|_| form == Form::Binary).map(|(suffix, power)| (ONE << power, *suffix));
+        let mut units = binary.chain([(ONE, ""), (1_000_000, "m"), (1_000, "u")]);
+        let exact = units.find(|(unit, _)| value % unit == 0);
         Quantity(match exact {
             _ if value == 0 => "0".to_owned(),
             Some((unit, suffix)) => format!("{}{suffix}", value / unit),
@@ -63,12 +63,11 @@ impl Amount {
 /// What a suffix multiplies by: a factor and a power of ten.
 fn scale(suffix: &str) -> Option<(i128, i32)> {
     const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
-    const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     if let Some((_, power)) = DECIMAL.iter().zip(-3..).find(|(known, _)| **known == suffix) {
         return Some((1, 3 * power));
     }
-    if let Some((_, power)) = BINARY.iter().zip(1..).find(|(known, _)| **known == suffix) {
-        return Some((1 << (10 * power), 0));
+    if let Some((_, power)) = BINARY.iter().find(|(known, _)| *known == suffix) {
+        return Some((1 << power, 0));
     }
     let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
     (exponent.unsigned_abs() <= MOST_EXPONENT).then_some((1, exponent))
@@ -156,7 +155,13 @@ mod tests {
     fn an_amount_has_one_spelling() {
         for (text, form, printed) in [
             ("0Mi", Form::Binary, "0"),
-            ("12Mi", Form::Binary, "12288Ki"),
+            ("12Mi", Form::Binary, "12Mi"),
+            ("201326592Ki", Form::Binary, "192Gi"),
+            ("1536Mi", Form::Binary, "1536Mi"),
+            ("16374220Ki", Form::Binary, "16374220Ki"),
+            ("2048Ei", Form::Binary, "2048Ei"),
+            ("-1024", Form::Binary, "-1Ki"),
+            ("1Gi", Form::Decimal, "1073741824"),
             ("1000", Form::Binary, "1000"),
             ("1500m", Form::Binary, "1500m"),
             ("2000m", Form::Decimal, "2"),

@@ -1,9 +1,11 @@
 //! The command line. Every setting is a flag with an environment variable beside it.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use drover_runtime::cache::WatchTimeout;
+
+use crate::registry::{self, Entry};
 
 /// Runs a fleet of Kubernetes clusters from one management cluster.
 #[derive(Debug, Parser)]
@@ -38,15 +40,6 @@ pub(crate) enum Command {
     Version,
 }
 
-/// An operator that this binary can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum OperatorName {
-    /// Tells how every cluster stands.
-    Cluster,
-    /// Gives teams namespaces on many clusters.
-    Project,
-}
-
 /// How log lines look, as a choice on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -71,8 +64,8 @@ pub(crate) struct RunArguments {
     #[arg(long, env = "DROVER_INSTALLATION")]
     pub(crate) installation: Option<String>,
     /// Operators to run. Several Deployments may each run a part.
-    #[arg(long, env = "DROVER_OPERATORS", value_enum, value_delimiter = ',', default_values_t = OperatorName::value_variants().iter().copied())]
-    pub(crate) operators: Vec<OperatorName>,
+    #[arg(long, env = "DROVER_OPERATORS", value_parser = registry::parser(), value_delimiter = ',', default_values = registry::names())]
+    pub(crate) operators: Vec<&'static Entry>,
     /// Address of the admin port: /livez, /readyz, /metrics.
     #[arg(long, env = "DROVER_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
     pub(crate) admin_address: SocketAddr,
@@ -201,8 +194,8 @@ fn watch_timeout(text: &str) -> Result<WatchTimeout, String> {
 pub(crate) struct RbacArguments {
     /// Operators that run under these roles. A part of them gets roles with names of its own. The kubeconfig of a cluster serves
     /// all parts, and needs the rights of all.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = OperatorName::value_variants().iter().copied())]
-    pub(crate) operators: Vec<OperatorName>,
+    #[arg(long, value_parser = registry::parser(), value_delimiter = ',', default_values = registry::names())]
+    pub(crate) operators: Vec<&'static Entry>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }
@@ -214,16 +207,10 @@ pub(crate) struct OutputArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
-impl fmt::Display for OperatorName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value();
-        formatter.write_str(value.as_ref().map(PossibleValue::get_name).unwrap_or_default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use drover_runtime::{DriveSettings, lease::LeaseSettings};
+    use drover_process::lease::LeaseSettings;
+    use drover_runtime::DriveSettings;
 
     use super::*;
 
@@ -254,5 +241,17 @@ mod tests {
             let refusal = timers(&[argument]).unwrap_err().to_string();
             assert!(refusal.contains(bounds), "{argument}: {refusal}");
         }
+    }
+    #[test]
+    fn an_operator_that_there_is_not_is_refused_with_those_that_there_are() {
+        let parse = |operators: &str| {
+            let line = CommandLine::try_parse_from(["drover", "run", operators])?;
+            let Command::Run(arguments) = line.command else { panic!("{line:?}") };
+            Ok::<_, clap::Error>(arguments.operators.iter().map(|entry| entry.name).collect::<Vec<_>>())
+        };
+        assert_eq!(parse("--operators=project,cluster").unwrap(), ["project", "cluster"]);
+        let refusal = parse("--operators=cluster,projects").unwrap_err().to_string();
+        assert!(refusal.contains("invalid value 'projects'"), "{refusal}");
+        assert!(refusal.contains("[possible values: cluster, project]"), "{refusal}");
     }
 }

@@ -5,6 +5,7 @@ mod generate;
 mod identity;
 mod membership;
 mod reference;
+mod registry;
 mod rights;
 mod run;
 
@@ -15,7 +16,7 @@ use command_line::{Command, CommandLine};
 
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
-        Command::Run(arguments) => run::run(&arguments).map_err(Into::into),
+        Command::Run(arguments) => run::run(arguments).map_err(Into::into),
         Command::Import(arguments) => wait_for(membership::import(&arguments)),
         Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),

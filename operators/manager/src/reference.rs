@@ -98,6 +98,22 @@ fn row(text: &mut String, flag: &Arg) {
     let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
     let choices: Vec<String> = flag.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
     let choices = if choices.is_empty() { String::new() } else { format!(" One of: {}.", choices.join(", ")) };
-    let name = flag.get_long().unwrap_or_default();
-    let _ = writeln!(text, "| `--{name}` | {environment} | {default} | {help}.{choices} |");
+    // clap spells a positional argument as in its usage line.
+    let name = flag.get_long().map_or_else(|| flag.to_string(), |name| format!("--{name}"));
+    let _ = writeln!(text, "| `{name}` | {environment} | {default} | {help}.{choices} |");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_and_positional_arguments_are_spelled_as_they_are_typed() {
+        let text = command_line(crate::command_line::CommandLine::command());
+        assert!(text.contains("\n| `[NAMES]...` |  |  | Names of the Clusters. |\n"), "{text}");
+        assert!(text.contains("\n| `--operators` | `DROVER_OPERATORS` | `cluster,project` |"), "{text}");
+        assert!(!text.contains("`--`"), "{text}");
+    }
 }

@@ -5,15 +5,12 @@ use drover_runtime::{Rights, Rule, rights::role};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::ObjectMeta;
 
-use crate::command_line::OperatorName;
+use crate::registry::Operators;
 
-/// What `operators` need, and the shell and the fleet under them.
-pub(crate) fn rights(operators: &[OperatorName]) -> Vec<Rights> {
-    let of = |operator: &OperatorName| match operator {
-        OperatorName::Cluster => drover_cluster::RIGHTS,
-        OperatorName::Project => drover_project::RIGHTS,
-    };
-    [drover_runtime::rights::RIGHTS, drover_fleet::RIGHTS].into_iter().chain(operators.iter().map(of)).collect()
+/// What `operators` need, and everything under them.
+pub(crate) fn rights(operators: &Operators) -> Vec<Rights> {
+    let base = [drover_process::RIGHTS, drover_runtime::rights::RIGHTS, drover_fleet::RIGHTS];
+    base.into_iter().chain(operators.iter().map(|operator| operator.rights)).collect()
 }
 
 /// The rules of the roles that `operators` need.
@@ -32,7 +29,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// What `operators` need.
-    pub(crate) fn of(operators: &[OperatorName]) -> Self {
+    pub(crate) fn of(operators: &Operators) -> Self {
         let rights = rights(operators);
         let all = |part: fn(&Rights) -> &'static [Rule]| role(rights.iter().flat_map(part).copied());
         Self {
@@ -62,14 +59,11 @@ pub(crate) fn namespaced_role(name: &str, rules: Vec<PolicyRule>) -> Role {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
-
     use super::*;
 
     #[test]
     fn no_role_that_ships_has_a_wildcard() {
-        let Rules { management, own_namespace, downstream, downstream_namespace } =
-            Rules::of(OperatorName::value_variants());
+        let Rules { management, own_namespace, downstream, downstream_namespace } = Rules::of(&Operators::all());
         for rule in [management, own_namespace, downstream, downstream_namespace].concat() {
             let PolicyRule { api_groups, non_resource_urls, resource_names, resources, verbs } = rule;
             let optional = [api_groups, non_resource_urls, resource_names, resources];
@@ -85,7 +79,10 @@ mod tests {
             let all = |rule: &&PolicyRule| rule.resource_names.is_none() && rule.verbs.iter().any(|each| each == verb);
             rules.iter().filter(all).any(|rule| rule.resources.iter().flatten().any(|each| each == resource))
         };
-        let (cluster, project) = (Rules::of(&[OperatorName::Cluster]), Rules::of(&[OperatorName::Project]));
+        let of = |name: &str| {
+            Rules::of(&Operators::of(&Operators::all().iter().filter(|entry| entry.name == name).collect::<Vec<_>>()))
+        };
+        let (cluster, project) = (of("cluster"), of("project"));
         let (verb, resource) = ("patch", "projects/status");
         assert!(may(&project.management, verb, resource) && !may(&cluster.management, verb, resource));
         for verb in ["delete", "watch"] {
@@ -97,7 +94,7 @@ mod tests {
 
     #[test]
     fn secrets_are_readable_in_the_own_namespace_only() {
-        let rules = Rules::of(OperatorName::value_variants());
+        let rules = Rules::of(&Operators::all());
         let about_secrets = |rules: &[PolicyRule]| {
             rules.iter().any(|rule| rule.resources.iter().flatten().any(|resource| resource == "secrets"))
         };

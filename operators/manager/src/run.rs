@@ -1,41 +1,34 @@
 //! Puts everything together and runs it.
 
 use std::{
-    collections::BTreeSet,
     io,
-    path::Path,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     process,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use clap::ValueEnum as _;
-use drover_cluster::ClusterOperator;
 use drover_fleet::{Fleet, Management, Needs};
-use drover_project::ProjectOperator;
-use drover_runtime::{
-    Cache, Context, DriveSettings, Driver, LabelQuery, Operator,
-    admin::{AdminServer, AdminState, Gate, Readiness},
-    events::EventSink,
+use drover_process::{
+    admin::{AdminServer, AdminState, Readiness},
     lease::{LeaderLease, LeaseError, LeaseSettings},
-    metrics::Meters,
-    request::request,
+    shutdown::stop_on_signal,
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
+use drover_runtime::{Cache, DriveSettings, cache::WatchTimeout, events::EventSink, metrics::Meters, request::request};
 use kube::{
     Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use prometheus_client::registry::Registry;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    command_line::{LogFormat, OperatorName, RunArguments},
+    command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
+    registry::{Operators, Wiring, open_once},
     rights::rights,
 };
 
@@ -49,7 +42,7 @@ pub(crate) enum RunError {
     #[error("the connection to the management cluster cannot be prepared: {0}")]
     Client(#[from] kube::Error),
     #[error("the admin port {0} cannot be used: {1}; choose another with --admin-address")]
-    Admin(std::net::SocketAddr, io::Error),
+    Admin(SocketAddr, io::Error),
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]
@@ -67,39 +60,109 @@ const CONTACT_PAUSE: Duration = Duration::from_secs(2);
 /// How long the rest of the process may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
+/// What the command line says, by who needs it.
+struct Settings {
+    kubeconfig: Option<PathBuf>,
+    namespace: String,
+    installation: Option<String>,
+    operators: Operators,
+    admin_address: SocketAddr,
+    lease: LeaseSettings,
+    watch_timeout: WatchTimeout,
+    drive: DriveSettings,
+}
+
+/// Taken apart without `..`, so that a flag that nothing reads does not compile.
+fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
+    let RunArguments {
+        kubeconfig,
+        namespace,
+        installation,
+        operators,
+        admin_address,
+        identity,
+        log,
+        log_format,
+        otlp_endpoint,
+        workers,
+        workers_per_cluster,
+        timers,
+    } = arguments;
+    let TimerArguments {
+        watch_timeout,
+        resync_interval,
+        warm_up,
+        leader_elect_lease_duration,
+        leader_elect_renew_deadline,
+        leader_elect_retry_period,
+    } = timers;
+    let operators = Operators::of(&operators);
+    let lease = LeaseSettings {
+        namespace: namespace.clone(),
+        name: operators.process_name(),
+        identity: identity.unwrap_or_else(own_identity),
+        duration: leader_elect_lease_duration,
+        renew_deadline: leader_elect_renew_deadline,
+        retry_period: leader_elect_retry_period,
+    };
+    let drive = DriveSettings {
+        workers: workers.into(),
+        workers_per_place: workers_per_cluster.into(),
+        warm_up,
+        resync_interval,
+    };
+    let format = match log_format {
+        LogFormat::Auto => telemetry::LogFormat::Auto,
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    let installation = installation.filter(|name| !name.is_empty());
+    let settings =
+        Settings { kubeconfig, namespace, installation, operators, admin_address, lease, watch_timeout, drive };
+    (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
+}
+
+/// The host name is the pod's name; the process id tells replicas on one host apart.
+fn own_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), process::id())
+}
+
 /// Runs until a signal asks to stop.
-pub(crate) fn run(arguments: &RunArguments) -> Result<(), RunError> {
-    let _telemetry = telemetry::init(&telemetry_settings(arguments))?;
+pub(crate) fn run(arguments: RunArguments) -> Result<(), RunError> {
+    let (settings, telemetry) = settings(arguments);
+    let _telemetry = telemetry::init(&telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(arguments));
+    let outcome = runtime.block_on(serve(settings));
     // What still runs holds no state that matters: every action may be cut off anywhere.
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     outcome
 }
 
-async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
+async fn serve(settings: Settings) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let registry = Arc::new(Mutex::new(Registry::default()));
     let readiness = Readiness::default();
     let contact = readiness.wait_for("the management API server");
     let mut tasks = JoinSet::new();
-    serve_admin(arguments, &registry, &readiness, &stop, &mut tasks)?;
+    serve_admin(settings.admin_address, &registry, &readiness, &stop, &mut tasks)?;
 
-    let management = management(arguments.kubeconfig.as_deref()).await?;
+    let management = management(settings.kubeconfig.as_deref()).await?;
     let client = management.client.clone();
     if stop.run_until_cancelled(first_contact(&client)).await.is_none() {
         return Ok(());
     }
     contact.open();
-    let Some(installation) = stop.run_until_cancelled(installation(arguments, &client)).await else {
+    let installation = installation(settings.installation.as_deref(), &client);
+    let Some(installation) = stop.run_until_cancelled(installation).await else {
         return Ok(());
     };
-    let Some(mut leadership) = LeaderLease::acquire(client.clone(), lease(arguments), stop.clone()).await? else {
+    let Some(mut leadership) = LeaderLease::acquire(client, settings.lease.clone(), stop.clone()).await? else {
         return Ok(());
     };
 
-    start(management, arguments, &installation, &registry, &readiness, &mut tasks);
-    tracing::info!(operators = ?arguments.operators, namespace = arguments.namespace, "leading");
+    start(management, &settings, &installation, &registry, &readiness, &mut tasks);
+    tracing::info!(operators = ?settings.operators, namespace = settings.namespace, "leading");
     let outcome = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
@@ -115,46 +178,15 @@ async fn serve(arguments: &RunArguments) -> Result<(), RunError> {
     outcome
 }
 
-fn lease(arguments: &RunArguments) -> LeaseSettings {
-    let timers = &arguments.timers;
-    LeaseSettings {
-        duration: timers.leader_elect_lease_duration,
-        renew_deadline: timers.leader_elect_renew_deadline,
-        retry_period: timers.leader_elect_retry_period,
-        ..LeaseSettings::new(&arguments.namespace, part_name(&arguments.operators), identity(arguments))
-    }
-}
-
-fn telemetry_settings(arguments: &RunArguments) -> TelemetrySettings {
-    let format = match arguments.log_format {
-        LogFormat::Auto => telemetry::LogFormat::Auto,
-        LogFormat::Text => telemetry::LogFormat::Text,
-        LogFormat::Json => telemetry::LogFormat::Json,
-    };
-    TelemetrySettings { filter: arguments.log.clone(), format, otlp_endpoint: arguments.otlp_endpoint.clone() }
-}
-
-/// Cancelled by SIGTERM, as Kubernetes sends it, and by SIGINT, as a terminal does.
-fn stop_on_signal() -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        token.cancel();
-    });
-    Ok(stop)
-}
-
 fn serve_admin(
-    arguments: &RunArguments,
+    address: SocketAddr,
     registry: &Arc<Mutex<Registry>>,
     readiness: &Readiness,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), RunError> {
-    let failed = |error| RunError::Admin(arguments.admin_address, error);
-    let server = AdminServer::bind(arguments.admin_address).map_err(failed)?;
+    let failed = |error| RunError::Admin(address, error);
+    let server = AdminServer::bind(address).map_err(failed)?;
     tracing::info!(address = %server.local_addr()?, "admin port");
     let state = AdminState { readiness: readiness.clone(), registry: Arc::clone(registry) };
     let stop = stop.clone();
@@ -179,9 +211,9 @@ async fn management(kubeconfig: Option<&Path>) -> Result<Management, RunError> {
 }
 
 /// The name under which clusters are claimed: the one that was given, else the identity of the management cluster.
-async fn installation(arguments: &RunArguments, client: &Client) -> String {
-    if let Some(name) = arguments.installation.clone().filter(|name| !name.is_empty()) {
-        return name;
+async fn installation(given: Option<&str>, client: &Client) -> String {
+    if let Some(name) = given {
+        return name.to_owned();
     }
     loop {
         match cluster_uid(client).await {
@@ -202,98 +234,27 @@ async fn first_contact(client: &Client) {
     }
 }
 
-/// What runs these operators is called so, its Lease and its roles: replicas that run the same operators compete for one Lease,
-/// Deployments that run a part each do not.
-pub(crate) fn part_name(operators: &[OperatorName]) -> String {
-    let all: BTreeSet<OperatorName> = OperatorName::value_variants().iter().copied().collect();
-    let chosen: BTreeSet<OperatorName> = operators.iter().copied().collect();
-    let names = chosen.iter().map(ToString::to_string);
-    if chosen == all {
-        "drover".to_owned()
-    } else {
-        std::iter::once("drover".to_owned()).chain(names).collect::<Vec<_>>().join("-")
-    }
-}
-
-/// The host name is the pod's name; the process id tells replicas on one host apart.
-fn identity(arguments: &RunArguments) -> String {
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", host().trim(), process::id()))
-}
-
 /// Starts the fleet and the chosen operators.
 fn start(
     local: Management,
-    arguments: &RunArguments,
+    settings: &Settings,
     installation: &str,
     registry: &Mutex<Registry>,
     readiness: &Readiness,
     tasks: &mut JoinSet<()>,
 ) {
     let client = local.client.clone();
-    let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(arguments.timers.watch_timeout));
-    let needs = Needs::of(&rights(&arguments.operators));
-    let fleet = Fleet::new(&management, local, &arguments.namespace, installation, needs);
-    let meters = Meters::register(&mut registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(settings.watch_timeout));
+    let needs = Needs::of(&rights(&settings.operators));
+    let fleet = Fleet::new(&management, local, &settings.namespace, installation, needs);
+    let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));
     let events = EventSink::start(client, "drover");
-    let context = || Context {
-        management: Arc::clone(&management),
-        fleet: fleet.view(),
-        events: events.clone(),
-        meters: meters.clone(),
-        settings: DriveSettings {
-            workers: arguments.workers.into(),
-            workers_per_place: arguments.workers_per_cluster.into(),
-            warm_up: arguments.timers.warm_up,
-            resync_interval: arguments.timers.resync_interval,
-        },
-    };
-    let projects = || management.view(&LabelQuery::everything());
-    let operators: BTreeSet<OperatorName> = arguments.operators.iter().copied().collect();
-    for operator in operators {
-        match operator {
-            OperatorName::Cluster => {
-                drive(ClusterOperator::new(fleet.clone(), projects()), context(), readiness, tasks);
-            }
-            OperatorName::Project => drive(ProjectOperator::new(projects()), context(), readiness, tasks),
-        }
+    let wiring = Wiring { management, fleet, events, meters, settings: settings.drive.clone() };
+    for operator in settings.operators.iter() {
+        operator.start(&wiring, readiness, tasks);
     }
+    let fleet = wiring.fleet;
     let gate = readiness.wait_for("the lists of Clusters, Secrets and namespaces");
     let listed = fleet.clone();
     tasks.spawn(open_once(gate, async move { listed.listed().await }, fleet.run()));
-}
-
-fn drive<O: Operator>(operator: O, context: Context, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let objects = context.management.view::<O::Kind>(&LabelQuery::everything());
-    let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
-    let driver = Driver::new(operator, objects.clone(), context);
-    tasks.spawn(open_once(gate, async move { objects.live().await }, driver.run()));
-}
-
-/// Does `work`, and opens `gate` once `ready` says so.
-async fn open_once(gate: Gate, ready: impl Future<Output = ()>, work: impl Future<Output = ()>) {
-    let open = async {
-        ready.await;
-        gate.open();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! { () = open => {}, () = work => {} }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replicas_compete_for_a_lease_only_when_they_run_the_same_operators() {
-        use OperatorName::{Cluster, Project};
-        for (operators, lease) in [
-            (OperatorName::value_variants().to_vec(), "drover"),
-            ([&[Project], OperatorName::value_variants()].concat(), "drover"),
-            (vec![Project], "drover-project"),
-            (vec![Cluster, Cluster], "drover-cluster"),
-        ] {
-            assert_eq!(part_name(&operators), lease, "{operators:?}");
-        }
-    }
 }

@@ -34,17 +34,6 @@ use drover_runtime::{
 };
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
-/// What this operator needs: the Projects and their status, and the namespaces of every cluster.
-pub const RIGHTS: Rights = Rights {
-    management: &[
-        Rule::on("drover.dev", &["projects"], READ),
-        Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
-    ],
-    own_namespace: &[],
-    downstream: &[Rule::on("", &["namespaces"], READ), Rule::on("", &["namespaces"], &["create", "delete", "patch"])],
-    downstream_namespace: &[],
-};
-
 /// The operator of the kind [`Project`].
 #[derive(Clone, Debug)]
 pub struct ProjectOperator {
@@ -64,6 +53,18 @@ impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
     const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE];
     const FINALIZER: bool = true;
+    /// What this operator needs: the Projects and their status, and the namespaces of every cluster.
+    const RIGHTS: Rights = Rights {
+        management: &[
+            Rule::on("drover.dev", &["projects"], READ),
+            Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
+        ],
+        downstream: &[
+            Rule::on("", &["namespaces"], READ),
+            Rule::on("", &["namespaces"], &["create", "delete", "patch"]),
+        ],
+        ..Rights::NONE
+    };
 
     type Kind = Project;
     type World = observe::World;

@@ -4,15 +4,13 @@
 //! Everything that is not domain is here, once: how servers are read ([`cache`]), in which order keys run ([`queue`]), how
 //! passes are driven ([`drive`]), how things are written ([`write`](mod@write)), how status and errors look.
 
-pub mod admin;
 pub mod cache;
 pub mod cause;
-mod clock;
+pub mod clock;
 pub mod difference;
 pub mod drive;
 pub mod error;
 pub mod events;
-pub mod lease;
 pub mod metrics;
 #[cfg(feature = "model")]
 pub mod model;
@@ -26,7 +24,6 @@ pub mod reverts;
 pub mod rights;
 pub mod status;
 pub mod task;
-pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod write;

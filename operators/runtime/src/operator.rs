@@ -15,6 +15,7 @@ use crate::{
     parts::Parts,
     place::{FleetView, Place, Site},
     queue::Queue,
+    rights::Rights,
     task::Task,
     write::Writer,
 };
@@ -32,6 +33,8 @@ pub trait Operator: Send + Sync + Sized + 'static {
     const CAUSES: &'static [&'static [Cause]];
     /// Whether objects of this kind must be torn down before they may vanish.
     const FINALIZER: bool;
+    /// What it needs at API servers. Roles, charts and the check of a credential's rights come from it.
+    const RIGHTS: Rights;
 
     /// The kind that people write.
     type Kind: Kept + HasStatus<Status: StatusConditions + Serialize + Clone + PartialEq + Send + Sync> + Serialize;
@@ -144,6 +147,12 @@ impl Site {
 #[must_use]
 pub fn field_manager<O: Operator>() -> String {
     format!("drover-{}", O::NAME)
+}
+
+/// The finalizer that an operator puts on its objects.
+#[must_use]
+pub fn finalizer<O: Operator>() -> String {
+    format!("{}/{}", drover_crds::GROUP, O::NAME)
 }
 
 /// Wakes keys of one operator at one place.

@@ -23,13 +23,14 @@ pub struct Rights {
     pub downstream_namespace: &'static [Rule],
 }
 
-/// What the shell itself needs: the leader Lease, and telling what happened.
-pub const RIGHTS: Rights = Rights {
-    management: &[Rule::on("events.k8s.io", &["events"], &["create", "patch"])],
-    own_namespace: &[Rule::on("coordination.k8s.io", &["leases"], &["create", "get", "update"])],
-    downstream: &[],
-    downstream_namespace: &[],
-};
+impl Rights {
+    /// No rights: `Rights { management: &[...], ..Rights::NONE }` states only what there is.
+    pub const NONE: Self = Self { management: &[], own_namespace: &[], downstream: &[], downstream_namespace: &[] };
+}
+
+/// What the runtime itself needs: to report events.
+pub const RIGHTS: Rights =
+    Rights { management: &[Rule::on("events.k8s.io", &["events"], &["create", "patch"])], ..Rights::NONE };
 
 /// One rule of a role, as [RBAC](https://kubernetes.io/docs/reference/access-authn-authz/rbac/) spells it.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use drover_crds::{
-    Cluster, Connection,
-    condition::DELETING,
-    names::{DROVER_NAMESPACE, FINALIZER_CLUSTER},
-};
+use drover_cluster::ClusterOperator;
+use drover_crds::{Cluster, Connection, condition::DELETING, names::DROVER_NAMESPACE};
+use drover_runtime::operator::finalizer;
 use k8s_openapi::api::{
     core::v1::{Secret, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -165,7 +163,7 @@ async fn wait(
 
 /// What keeps a Cluster that Drover is done with.
 fn others_only(cluster: &Cluster) -> Option<String> {
-    let others = force::others(&cluster.metadata, FINALIZER_CLUSTER);
+    let others = force::others(&cluster.metadata, &finalizer::<ClusterOperator>());
     let only = !others.is_empty() && others.len() == cluster.finalizers().len();
     only.then(|| format!("it waits for finalizers that are not Drover's: {}", others.join(", ")))
 }

@@ -3,19 +3,19 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use drover_crds::{
-    Cluster, DeletionPolicy, Project,
-    names::{FINALIZER_CLUSTER, FINALIZER_PROJECT},
-};
+use drover_cluster::ClusterOperator;
+use drover_crds::{Cluster, DeletionPolicy};
 use drover_fleet::claim::{self, Claim};
-use drover_runtime::{ApiError, lease::Observation, request::request};
+use drover_process::lease::Observation;
+use drover_runtime::{ApiError, Operator as _, operator::finalizer, request::request};
 use k8s_openapi::{
     api::{coordination::v1::Lease, core::v1::Secret},
     serde::de::DeserializeOwned,
 };
 use kube::{
-    Api, Resource, ResourceExt as _,
-    api::{ListParams, ObjectMeta, Patch, PatchParams},
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams, ObjectMeta, Patch, PatchParams},
+    core::ApiResource,
 };
 use serde_json::json;
 use tokio::time::sleep;
@@ -25,7 +25,7 @@ use super::{
     detach::secret_of,
     side::{FIELD_MANAGER, Side},
 };
-use crate::command_line::DetachArguments;
+use crate::{command_line::DetachArguments, registry::Operators};
 
 /// Between two looks at a Lease, and before a write that met a conflict is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ pub(super) async fn let_go(
             None => release_by_secret(management, &arguments.membership.namespace, cluster, installation).await?,
         };
         tell(&name, answer);
-        release_finalizer(management, &clusters, &cluster.metadata, FINALIZER_CLUSTER).await?;
+        release_finalizer(management, "Cluster", &clusters, &cluster.metadata, &finalizer::<ClusterOperator>()).await?;
     }
     // One whose Cluster is gone already may have left its claim there.
     let gone = arguments.names.iter().filter(|_| chosen.is_empty());
@@ -99,7 +99,7 @@ pub(super) async fn let_go(
             tell(name, release_by_person(downstream, installation, name).await);
         }
     }
-    if arguments.all { let_go_of_projects(management).await } else { Ok(()) }
+    if arguments.all { release_other_kinds(management).await } else { Ok(()) }
 }
 
 /// Who holds the cluster now, or why nobody can tell.
@@ -147,30 +147,50 @@ fn words(name: &str, answer: Released) -> String {
     }
 }
 
-/// Lets the Projects go that wait for Drover alone.
-async fn let_go_of_projects(management: &Side) -> Result<(), MembershipError> {
-    let everywhere = Api::<Project>::all(management.client.clone());
-    let found = management.ask("list the Projects", everywhere.list_metadata(&ListParams::default())).await?;
+/// Releases what waits for Drover alone, of every kind but Cluster.
+async fn release_other_kinds(management: &Side) -> Result<(), MembershipError> {
+    for operator in Operators::all().iter().filter(|operator| operator.name != ClusterOperator::NAME) {
+        if let Some(finalizer) = operator.finalizer() {
+            release_kind(management, &operator.resource(), &finalizer).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn release_kind(management: &Side, resource: &ApiResource, finalizer: &str) -> Result<(), MembershipError> {
+    let kind = resource.kind.as_str();
+    let everywhere = Api::<DynamicObject>::all_with(management.client.clone(), resource);
+    let found = match request(format!("list the {kind}s"), everywhere.list_metadata(&ListParams::default())).await {
+        // An older Drover, which does not have this kind.
+        Err(ApiError::Refused { status, .. }) if status.is_not_found() => return Ok(()),
+        answer => management.said(answer)?,
+    };
     let mut later = 0_usize;
-    for meta in found.items.into_iter().map(|project| project.metadata) {
-        let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());
-        match Waiting::of(&meta, FINALIZER_PROJECT) {
-            Waiting::Not => later += usize::from(holds(&meta, FINALIZER_PROJECT)),
+    for meta in found.items.into_iter().map(|object| object.metadata) {
+        let name = meta.name.clone().unwrap_or_default();
+        let (api, full_name) = match &meta.namespace {
+            Some(namespace) => {
+                let api = Api::<DynamicObject>::namespaced_with(management.client.clone(), namespace, resource);
+                (api, format!("{namespace}/{name}"))
+            }
+            None => (everywhere.clone(), name),
+        };
+        match Waiting::of(&meta, finalizer) {
+            Waiting::Not => later += usize::from(holds(&meta, finalizer)),
             Waiting::ForDrover => {
-                let projects = Api::<Project>::namespaced(management.client.clone(), &namespace);
-                release_finalizer(management, &projects, &meta, FINALIZER_PROJECT).await?;
+                release_finalizer(management, kind, &api, &meta, finalizer).await?;
                 eprintln!(
-                    "drover: the Project {namespace}/{name} is let go: what it holds in clusters stays as it is, whatever its policy says"
+                    "drover: the {kind} {full_name} is let go: what it holds in clusters stays as it is, whatever its policy says"
                 );
             }
             Waiting::ForOthers(finalizers) => {
-                eprintln!("drover: the Project {namespace}/{name} waits for others first: {}", finalizers.join(", "));
+                eprintln!("drover: the {kind} {full_name} waits for others first: {}", finalizers.join(", "));
             }
         }
     }
     if later > 0 {
         eprintln!(
-            "drover: {later} Projects are not being deleted, and stay; if you delete them, `drover detach --all --force` lets them go"
+            "drover: {later} {kind}s are not being deleted, and stay; if you delete them, `drover detach --all --force` lets them go"
         );
     }
     Ok(())
@@ -209,14 +229,15 @@ pub(super) fn others(meta: &ObjectMeta, finalizer: &str) -> Vec<String> {
 /// Takes `finalizer` off the object that was `seen`, if it is being deleted. Those of others stay.
 async fn release_finalizer<K>(
     management: &Side,
+    kind: &str,
     api: &Api<K>,
     seen: &ObjectMeta,
     finalizer: &str,
 ) -> Result<(), MembershipError>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Clone + DeserializeOwned + Debug,
 {
-    let (kind, name) = (K::kind(&()), seen.name.clone().unwrap_or_default());
+    let name = seen.name.clone().unwrap_or_default();
     let mut attempts = ATTEMPTS;
     loop {
         let found = management.ask(format!("get the {kind} {name}"), api.get_metadata_opt(&name)).await?;
@@ -247,7 +268,7 @@ fn remaining(seen: &ObjectMeta, found: ObjectMeta, finalizer: &str) -> Option<Ob
 mod tests {
     use super::*;
 
-    const OURS: &str = FINALIZER_CLUSTER;
+    const OURS: &str = "drover.dev/cluster";
 
     fn meta(uid: &str, deleted: bool, finalizers: &[&str]) -> ObjectMeta {
         let deletion = deleted.then_some("2026-01-01T00:00:00Z");

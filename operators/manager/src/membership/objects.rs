@@ -1,6 +1,5 @@
 //! The objects of an import. Nothing here reaches a server.
 
-use clap::ValueEnum as _;
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
 use kube::{
@@ -9,7 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{command_line::OperatorName, rights::Rules};
+use crate::{registry::Operators, rights::Rules};
 
 /// On everything that an import makes.
 pub(super) const LABEL: (&str, &str) = (LABEL_MANAGED_BY, MANAGED_BY_IMPORT);
@@ -42,7 +41,7 @@ impl Names {
 /// What an import makes in the cluster: the namespace, and what is applied in it and beside it.
 pub(super) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
     let Names { account } = names;
-    let rules = Rules::of(OperatorName::value_variants());
+    let rules = Rules::of(&Operators::all());
     let metadata = ObjectMeta { name: Some(DROVER_NAMESPACE.to_owned()), ..ObjectMeta::default() };
     let labels = json!({LABEL.0: LABEL.1});
     let everywhere = json!({"name": account, "labels": labels});

@@ -245,7 +245,7 @@ impl<O: Operator> Driver<O> {
     }
 
     pub(super) fn finalizer() -> String {
-        format!("{}/{}", drover_crds::GROUP, O::NAME)
+        crate::operator::finalizer::<O>()
     }
 
     pub(super) fn holds_finalizer(meta: &ObjectMeta) -> bool {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Site, Standing,
+    Cause, Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Rights, Site, Standing,
     StatusCause, Watches, operator::owner_of, place::leaving, status::condition, testing::MockServer,
 };
 
@@ -204,6 +204,7 @@ impl Operator for ToyOperator {
     const NAME: &'static str = "toy";
     const CAUSES: &'static [&'static [Cause]] = &[];
     const FINALIZER: bool = true;
+    const RIGHTS: Rights = Rights::NONE;
     type Kind = Toy;
     type World = World;
     type Action = Action;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClusterSelection, DeletionPolicy,
-    condition::{UNOBSERVED, unobserved},
+    condition::{UNOBSERVED, status_conditions, unobserved},
     schema::{self, is_default},
 };
 
@@ -295,6 +295,8 @@ pub struct ProjectStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
+
+status_conditions!(ProjectStatus);
 
 /// Counts of clusters.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiDuration, DeletionPolicy, NamespaceSelection,
-    condition::{UNOBSERVED, unobserved},
+    condition::{UNOBSERVED, status_conditions, unobserved},
     names::ALWAYS_PROTECTED,
     pattern_matches,
     schema::{self, is_default},
@@ -311,6 +311,8 @@ pub struct ClusterStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
+
+status_conditions!(ClusterStatus);
 
 /// Counts of nodes.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

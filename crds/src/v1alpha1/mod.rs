@@ -1,0 +1,20 @@
+//! The kinds of API version `v1alpha1`, one file each. A further kind is entered here and nowhere else in this crate.
+
+pub mod cluster;
+pub mod project;
+
+pub use cluster::*;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+pub use project::*;
+
+use crate::schema;
+
+/// API version of every kind here.
+pub const VERSION: &str = "v1alpha1";
+
+/// Every custom resource definition, ready to be applied. Use this, not `Kind::crd()`, which lacks the final touches.
+#[must_use]
+pub fn all() -> Vec<CustomResourceDefinition> {
+    [Cluster::crd(), Project::crd()].into_iter().map(schema::finish).collect()
+}

@@ -1,0 +1,218 @@
+//! The operators that this binary can run. This is the only place of the manager in which a further kind is entered: the
+//! command line, the roles, the names of Leases and the start all read it.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use drover_cluster::ClusterOperator;
+use drover_fleet::Fleet;
+use drover_process::admin::{Gate, Readiness};
+use drover_project::ProjectOperator;
+use drover_runtime::{
+    Cache, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
+    operator::finalizer,
+};
+use kube::core::{ApiResource, Resource};
+use tokio::task::JoinSet;
+
+/// Every operator.
+static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>()];
+
+impl Registered for ClusterOperator {
+    const ABOUT: &'static str = "Tells how every cluster stands";
+
+    fn construct(fleet: &Fleet, management: &Cache) -> Self {
+        Self::new(fleet.clone(), management.view(&LabelQuery::everything()))
+    }
+}
+
+impl Registered for ProjectOperator {
+    const ABOUT: &'static str = "Gives teams namespaces on many clusters";
+
+    fn construct(_: &Fleet, management: &Cache) -> Self {
+        Self::new(management.view(&LabelQuery::everything()))
+    }
+}
+
+/// An operator that this binary can run.
+pub(crate) trait Registered: Operator {
+    /// What it does, for the help of the command line.
+    const ABOUT: &'static str;
+
+    /// The operator, with what it reads besides its own objects.
+    fn construct(fleet: &Fleet, management: &Cache) -> Self;
+}
+
+/// What the manager knows of one operator.
+pub(crate) struct Entry {
+    /// What it is called on the command line and in names of roles and Leases.
+    pub(crate) name: &'static str,
+    /// What it needs at API servers.
+    pub(crate) rights: Rights,
+    about: &'static str,
+    resource: fn() -> ApiResource,
+    finalizer: Option<fn() -> String>,
+    start: fn(&Wiring, &Readiness, &mut JoinSet<()>),
+}
+
+/// What all operators of a process share.
+pub(crate) struct Wiring {
+    /// The cache of the management cluster.
+    pub(crate) management: Arc<Cache>,
+    /// The clusters.
+    pub(crate) fleet: Fleet,
+    /// Where events go.
+    pub(crate) events: EventSink,
+    /// Where reconciles are counted.
+    pub(crate) meters: Meters,
+    /// Bounds.
+    pub(crate) settings: DriveSettings,
+}
+
+impl Entry {
+    const fn of<O: Registered>() -> Self {
+        Self {
+            name: O::NAME,
+            rights: O::RIGHTS,
+            about: O::ABOUT,
+            resource: resource::<O>,
+            finalizer: if O::FINALIZER { Some(finalizer::<O>) } else { None },
+            start: start::<O>,
+        }
+    }
+
+    /// The kind that it reconciles.
+    pub(crate) fn resource(&self) -> ApiResource {
+        (self.resource)()
+    }
+
+    /// The finalizer that it puts on its objects.
+    pub(crate) fn finalizer(&self) -> Option<String> {
+        self.finalizer.map(|name| name())
+    }
+
+    /// Starts it, and makes readiness wait for the list of its objects.
+    pub(crate) fn start(&self, wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
+        (self.start)(wiring, readiness, tasks);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
+
+/// Operators of the registry, each once, in its order.
+#[derive(Clone, Debug)]
+pub(crate) struct Operators(Vec<&'static Entry>);
+
+impl Operators {
+    /// Every operator.
+    pub(crate) fn all() -> Self {
+        Self(REGISTRY.iter().collect())
+    }
+
+    /// The operators that were named, however often.
+    pub(crate) fn of(named: &[&'static Entry]) -> Self {
+        let is_named = |entry: &&Entry| named.iter().any(|each| each.name == entry.name);
+        Self(REGISTRY.iter().filter(is_named).collect())
+    }
+
+    /// The operators one by one.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Entry> {
+        self.0.iter().copied()
+    }
+
+    /// The name of what runs these operators, which its Lease and its roles have: replicas that run the same operators compete
+    /// for one Lease, Deployments that run some each do not.
+    pub(crate) fn process_name(&self) -> String {
+        if self.0.len() == REGISTRY.len() {
+            return "drover".to_owned();
+        }
+        let names: BTreeSet<&str> = self.iter().map(|entry| entry.name).collect();
+        std::iter::once("drover").chain(names).collect::<Vec<_>>().join("-")
+    }
+}
+
+/// The names of all operators: the default on the command line.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|entry| entry.name)
+}
+
+/// Reads the name of an operator on the command line.
+pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Entry> {
+    let values = REGISTRY.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
+    PossibleValuesParser::new(values).try_map(|name| find(&name).ok_or("there is no operator of this name"))
+}
+
+fn find(name: &str) -> Option<&'static Entry> {
+    REGISTRY.iter().find(|entry| entry.name == name)
+}
+
+fn resource<O: Operator>() -> ApiResource
+where
+    O::Kind: Resource<DynamicType = ()>,
+{
+    ApiResource::erase::<O::Kind>(&())
+}
+
+fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
+    let Wiring { management, fleet, events, meters, settings } = wiring;
+    let objects = management.view::<O::Kind>(&LabelQuery::everything());
+    let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
+    let context = Context {
+        management: Arc::clone(management),
+        fleet: fleet.view(),
+        events: events.clone(),
+        meters: meters.clone(),
+        settings: settings.clone(),
+    };
+    let driver = Driver::new(O::construct(fleet, management), objects.clone(), context);
+    tasks.spawn(open_once(gate, async move { objects.live().await }, driver.run()));
+}
+
+/// Does `work`, and opens `gate` once `ready` is done.
+pub(crate) async fn open_once(gate: Gate, ready: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    let open = async {
+        ready.await;
+        gate.open();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = open => {}, () = work => {} }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process_name(names: &[&str]) -> String {
+        Operators::of(&names.iter().map(|name| find(name).unwrap()).collect::<Vec<_>>()).process_name()
+    }
+
+    #[test]
+    fn replicas_compete_for_a_lease_only_when_they_run_the_same_operators() {
+        assert_eq!(Operators::all().process_name(), "drover");
+        assert_eq!(process_name(&names().chain(["project"]).collect::<Vec<_>>()), "drover");
+        assert_eq!(process_name(&["project"]), "drover-project");
+        assert_eq!(process_name(&["cluster", "cluster"]), "drover-cluster");
+    }
+
+    #[test]
+    fn every_kind_has_one_operator() {
+        let mut defined: Vec<String> = drover_crds::all().into_iter().map(|crd| crd.spec.names.plural).collect();
+        let mut reconciled: Vec<String> = REGISTRY.iter().map(|entry| entry.resource().plural).collect();
+        defined.sort();
+        reconciled.sort();
+        assert_eq!(defined, reconciled);
+        assert_eq!(names().collect::<BTreeSet<_>>().len(), REGISTRY.len(), "a name is used twice");
+    }
+
+    #[test]
+    fn a_finalizer_is_named_after_the_operator() {
+        for entry in REGISTRY {
+            let finalizer = entry.finalizer();
+            assert!(finalizer.is_none_or(|finalizer| finalizer == format!("drover.dev/{}", entry.name)), "{entry:?}");
+        }
+    }
+}
