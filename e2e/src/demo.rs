@@ -95,7 +95,7 @@ async fn apply_files(installation: &Installation) -> Result<()> {
         installation.store_kubeconfig(name).await?;
     }
     for file in ["demo/clusters.yaml", "demo/project.yaml"] {
-        installation.apply(&example(file)?).await?;
+        installation.apply_text(&example(file)?).await?;
     }
     Ok(())
 }

@@ -12,13 +12,13 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::control_plane::Storage;
 use crate::error::{Error, FileContext, Result};
 use crate::http_proxy::HttpProxy;
-use crate::objects::apply_to;
+use crate::objects::{apply_text_to, apply_to};
 use crate::pool::{POOL, Pool, Shape};
 use crate::process::{Process, Specification};
 use crate::story::PROBE_SECONDS;
@@ -164,7 +164,7 @@ impl Installation {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": DROVER_NAMESPACE},
             "stringData": {"kubeconfig": kubeconfig},
         });
-        self.apply(&secret.to_string()).await
+        self.apply(&secret).await
     }
 
     /// The management cluster and the downstream ones.
@@ -182,9 +182,14 @@ impl Installation {
         self.downstream.get_mut(name).ok_or_else(|| Error::NoSuchCluster { name: name.to_owned() })
     }
 
-    /// Applies YAML or JSON to the management cluster, as `kubectl apply --server-side` does.
-    pub async fn apply(&self, text: &str) -> Result<()> {
-        apply_to(&self.management, text).await
+    /// Applies an object to the management cluster, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
+        apply_to(&self.management, object).await
+    }
+
+    /// Applies the objects of a YAML or JSON text to the management cluster.
+    pub async fn apply_text(&self, text: &str) -> Result<()> {
+        apply_text_to(&self.management, text).await
     }
 
     /// Runs kubectl on the management cluster and returns what it prints.
@@ -369,7 +374,7 @@ pub async fn administrator_token(plane: &ControlPlane, namespace: &str, account:
             "subjects": [subject], "roleRef": role,
         }),
     ] {
-        apply_to(plane, &object.to_string()).await?;
+        apply_to(plane, &object).await?;
     }
     token(plane, namespace, account).await
 }

@@ -34,6 +34,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut
     loop {
         match ask().await {
             Ok(Some(answer)) => return Ok(answer),
+            Err(error) if error.is_final() => return Err(error),
             Ok(None) | Err(_) if started.elapsed() < limit => tokio::time::sleep(PAUSE).await,
             Ok(None) => return Err(Error::NeverHappened { what: what.to_owned(), seconds: limit.as_secs() }),
             Err(error) => return Err(error),

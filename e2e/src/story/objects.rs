@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
+/// The namespace of the management cluster in which stories have their objects.
+pub const TEAM: &str = "team";
+/// The namespaces of the Project `shop` of [`super::with_shop`].
+pub const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
 /// Between two probes of a Cluster of a story.
 pub const PROBE_SECONDS: u64 = 2;
 
 /// A Namespace.
 #[must_use]
-pub fn namespace(name: &str) -> Value {
+pub fn a_namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
 #[must_use]
-pub fn cluster(name: &str) -> Value {
+pub fn a_cluster(name: &str) -> Value {
     json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": {"env": "prod"}},
         "spec": {
@@ -26,10 +30,10 @@ pub fn cluster(name: &str) -> Value {
 
 /// A Project in `team` with these namespaces on every cluster labelled `env=prod`.
 #[must_use]
-pub fn project(name: &str, namespaces: &[&str]) -> Value {
+pub fn a_project(name: &str, namespaces: &[&str]) -> Value {
     let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
     json!({
-        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": "team"},
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": TEAM},
         "spec": {"clusters": {"selector": {"matchLabels": {"env": "prod"}}}, "namespaces": namespaces},
     })
 }

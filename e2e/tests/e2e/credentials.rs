@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
 
-use drover_e2e::installation::{DROVER_USER, Installation, administrator_token, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, Installation, administrator_token};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::jiff;
@@ -27,9 +27,8 @@ async fn certificates(installation: &Installation) -> Vec<String> {
 async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     const ACCOUNT: &str = "system:serviceaccount:default:rotated";
     let Some(installation) = story("rotation", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
-    let before = ready(&installation, "eu").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
+    let before = ready_condition(&installation, "eu").await;
     assert_eq!(certificates(&installation).await, ["api-server", "client"]);
     let pace = time_to_heal(&installation, "eu").await;
     let eu = installation.cluster("eu").unwrap();
@@ -55,10 +54,10 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     assert!(status["credential"]["notAfter"].is_string(), "the end of the token: {status}");
     time_to_heal(&installation, "eu").await;
     assert!(creations_by(ACCOUNT) >= 1, "nothing was done with the token");
-    assert_eq!(ready(&installation, "eu").await, before, "Ready never changed");
+    assert_eq!(ready_condition(&installation, "eu").await, before, "Ready never changed");
 
     // An account that is gone: nothing is written any more, and what is wrong is said.
-    kubectl_on(eu, &["delete", "serviceaccount", "rotated", "--namespace=default"]).unwrap();
+    deleted_downstream(&installation, "eu", "serviceaccount", "default", "rotated").await;
     reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "False/Unauthorized").await;
     installation.store_kubeconfig("eu").await.unwrap();
@@ -82,13 +81,12 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let status = get(&installation, "cluster", "eu").await.unwrap()["status"].clone();
     assert!(status["credential"]["notAfter"].as_str().unwrap().starts_with(&soon.to_string()), "{status}");
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
 
     // Whoever renews it at the last moment says so, and is not warned before.
-    let mut late = cluster("eu");
+    let mut late = a_cluster("eu");
     late["spec"]["certificates"] = json!({"warnBefore": "1h"});
-    installation.apply(&late.to_string()).await.unwrap();
+    installation.apply(&late).await.unwrap();
     reads(&installation, "cluster", "eu", "CertificatesValid", "True/Valid").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
 }

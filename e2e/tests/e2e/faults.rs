@@ -21,8 +21,6 @@ drover_e2e::tests![
     a_watch_that_falls_silent_is_noticed_within_five_minutes => soak(Soak::Watches),
 ];
 
-const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
-
 /// What goes wrong on the way to a cluster.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -34,7 +32,7 @@ enum Fault {
 type Case = (&'static str, Fault, Option<&'static str>);
 
 /// A healthy cluster `eu`, faulty ones with proxies in front of them, and one Project on all of them.
-struct Story {
+struct FaultyFleet {
     installation: Installation,
     cases: Vec<Case>,
     ways: Vec<(Proxy, HttpProxy)>,
@@ -42,7 +40,7 @@ struct Story {
     pace: Duration,
 }
 
-impl Story {
+impl FaultyFleet {
     async fn start(test: &str, cases: &[Case], timers: Option<Timers>) -> Option<Self> {
         let clusters: Vec<&str> = std::iter::once("eu").chain(cases.iter().map(|case| case.0)).collect();
         let mut installation = prepared(test, &clusters).await?;
@@ -50,8 +48,7 @@ impl Story {
         let ways = join_all(ways).await;
         installation.timers = timers;
         installation.start_drover().await.unwrap();
-        installation.apply(&project("shop", &NAMESPACES).to_string()).await.unwrap();
-        converged(&installation, "shop").await;
+        with_shop(&installation).await;
         let pace = time_to_heal(&installation, "eu").await;
         Some(Self { installation, cases: cases.to_vec(), ways, pace })
     }
@@ -78,10 +75,10 @@ impl Story {
 
     /// While something is wrong: people want something new, `eu` gets it, and the others read as expected.
     async fn while_it_lasts(&self, what: &str) {
-        let mut shop = project("shop", &NAMESPACES);
+        let mut shop = a_project("shop", &NAMESPACES);
         shop["spec"]["namespaceMetadata"] = json!({"labels": {"during": "faults"}});
         let asked = Instant::now();
-        self.installation.apply(&shop.to_string()).await.unwrap();
+        self.installation.apply(&shop).await.unwrap();
         namespace_becomes(&self.installation, "eu", "team-web", what, |found| {
             found.is_some_and(|found| found["metadata"]["labels"]["during"] == "faults")
         })
@@ -134,7 +131,7 @@ async fn faults_of_connections_pass_without_a_trace() {
         ("resets", Fault::Connections(Mode::Reset), Some("False/DialFailed")),
         ("is-slow", Fault::Connections(Mode::Slow), Some("True/Connected")),
     ];
-    let Some(story) = Story::start("faults of connections", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(story) = FaultyFleet::start("faults of connections", &cases, Some(Timers::SHORT)).await else { return };
     story.passes("faults of connections").await;
 }
 
@@ -145,14 +142,14 @@ async fn faults_of_requests_pass_without_a_trace() {
         ("is-late", Fault::Requests(Answers::Late(Duration::from_secs(1))), Some("True/Connected")),
         ("truncates", Fault::Requests(Answers::TruncatedWatches), Some("True/Connected")),
     ];
-    let Some(story) = Story::start("faults of requests", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(story) = FaultyFleet::start("faults of requests", &cases, Some(Timers::SHORT)).await else { return };
     story.passes("faults of requests").await;
 }
 
 async fn a_slow_and_a_full_disk_pass_without_a_trace() {
     let nothing = Fault::Connections(Mode::Pass);
     let cases = [("slow", nothing, None), ("full", nothing, None)];
-    let Some(mut story) = Story::start("disks", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(mut story) = FaultyFleet::start("disks", &cases, Some(Timers::SHORT)).await else { return };
     let slow = story.installation.cluster_mut("slow").unwrap().slow_etcd().unwrap();
     story.installation.cluster_mut("full").unwrap().exhaust_etcd().await.unwrap();
     story.while_it_lasts("a slow and a full disk").await;
@@ -173,7 +170,7 @@ async fn a_watch_that_falls_silent_is_noticed_within_five_minutes() {
 
 async fn falls_silent(timers: Option<Timers>, limit: Duration) {
     let cases = [("us", Fault::Requests(Answers::SilentWatches), Some("True/Connected"))];
-    let Some(story) = Story::start("a silent watch", &cases, timers).await else { return };
+    let Some(story) = FaultyFleet::start("a silent watch", &cases, timers).await else { return };
     story.set(|fault| fault);
     story.while_it_lasts("silent watches").await;
     story.set(|_| Fault::Requests(Answers::Pass));

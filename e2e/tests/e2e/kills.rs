@@ -31,9 +31,8 @@ async fn killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same() {
 
 /// Kills at the first write, and at each that is `step` after the one before.
 async fn killed_at_writes(step: usize) {
-    let Some(mut installation) = prepared("kill at each write", &["us"]).await else { return };
-    installation.timers = Some(Timers::SHORT);
-    installation.kubectl(&["delete", "cluster", "us"]).unwrap();
+    let Some(mut installation) = prepared_restful("kill at each write", &["us"]).await else { return };
+    deleted(&installation, "cluster", "us").await;
     let trap = Arc::new(WriteTrap::default());
     let _ways = proxied(&installation, "us", Arc::clone(&trap)).await;
     installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
@@ -76,10 +75,10 @@ impl Killed {
     /// A Cluster joins and a Project is taken up. Whether drover was killed meanwhile.
     async fn take_up(&mut self) -> bool {
         self.set();
-        self.installation.apply(&cluster("us").to_string()).await.unwrap();
-        let mut shop = project("shop", &["team-web", "team-db"]);
+        self.installation.apply(&a_cluster("us")).await.unwrap();
+        let mut shop = a_project("shop", &["team-web", "team-db"]);
         shop["spec"]["deletionPolicy"] = "Delete".into();
-        self.installation.apply(&shop.to_string()).await.unwrap();
+        self.installation.apply(&shop).await.unwrap();
         self.until("taken up", async |installation| {
             let (us, shop) = (get(installation, "cluster", "us").await?, get(installation, "project", "shop").await?);
             let ready = [us, shop].map(|object| condition(&object, "Ready").unwrap_or_default());
@@ -93,8 +92,7 @@ impl Killed {
         self.set();
         let mut killed = false;
         for (kind, name) in [("project", "shop"), ("cluster", "us")] {
-            let arguments = ["delete", kind, name, "--namespace=team", "--wait=false"];
-            self.installation.kubectl(&arguments).unwrap();
+            delete(&self.installation, kind, name).await;
             killed |= self
                 .until("let go", async |installation| {
                     Ok(find(installation.management.client(), kind, "team", name).await?.is_none())

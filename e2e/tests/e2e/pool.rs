@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::kubectl_on;
-use drover_e2e::objects::apply_to;
+use drover_e2e::objects::{apply_to, delete_from, patch_on};
 use drover_e2e::pool::{Outcome, OwnedPool, Shape, give_back};
+use drover_e2e::story::a_namespace;
 use drover_e2e::wait::{eventually, soon};
 use drover_e2e::{Components, ControlPlane, Program, require_or_skip};
 use futures::StreamExt as _;
@@ -61,12 +62,12 @@ async fn make_a_mess(plane: &ControlPlane) {
             },
         }),
     ] {
-        apply_to(plane, &object.to_string()).await.unwrap();
+        apply_to(plane, &object).await.unwrap();
     }
     kubectl_on(plane, &["label", "namespace", "kube-system", "changed=yes"]).unwrap();
-    kubectl_on(plane, &["delete", "configmap", "kube-root-ca.crt", "--namespace=kube-public"]).unwrap();
-    kubectl_on(plane, &["delete", "clusterrole", "view"]).unwrap();
-    kubectl_on(plane, &["delete", "namespace", "stuck", "--wait=false"]).unwrap();
+    delete_from(plane, "configmap", "kube-public", "kube-root-ca.crt").await.unwrap();
+    delete_from(plane, "clusterrole", "", "view").await.unwrap();
+    delete_from(plane, "namespace", "", "stuck").await.unwrap();
     eventually("the pods are there", soon(), async || {
         let pods = kubectl_on(plane, &["get", "pods", "--namespace=default", "--output=name"])?;
         Ok((pods.lines().count() == 2).then_some(()))
@@ -98,7 +99,7 @@ async fn a_plane_that_comes_back_is_as_it_was_and_its_watches_live() {
     let told = tokio::time::timeout(soon(), gone).await.expect("a watch of before is told of the reset");
     assert_eq!(told.as_deref(), Some("stuck"));
     // It works as before.
-    apply_to(&plane, r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"stuck"}}"#).await.unwrap();
+    apply_to(&plane, &a_namespace("stuck")).await.unwrap();
     eventually("its controllers work", soon(), async || {
         let found =
             kubectl_on(&plane, &["get", "serviceaccount", "default", "--namespace=stuck", "--ignore-not-found"])?;
@@ -130,8 +131,8 @@ async fn a_plane_whose_definitions_changed_is_thrown_away() {
     let Some(owned) = pool("a reconfigured plane").await else { return };
     let plane = owned.pool().take(Shape::Management, "first").await.unwrap();
     let folder = plane.directory();
-    let patch = r#"--patch={"metadata":{"labels":{"changed":"yes"}}}"#;
-    kubectl_on(&plane, &["patch", "crd", "projects.drover.dev", "--type=merge", patch]).unwrap();
+    let change = json!({"metadata": {"labels": {"changed": "yes"}}});
+    patch_on(&plane, "customresourcedefinition", "", "projects.drover.dev", change).await.unwrap();
     drop(plane);
     give_back(Outcome::Passed).await.unwrap();
     assert!(!folder.exists(), "what the API server serves follows a definition late");

@@ -125,7 +125,7 @@ async fn a_proxy_with_tls_is_used_if_an_authority_of_this_machine_vouches_for_it
 /// Everything goes through the proxy, for drover and for a person who imports, and the password shows nowhere.
 async fn is_used(installation: &Installation, proxy: &ConnectProxy, kubeconfig: &str) {
     reads(installation, "cluster", "eu", "Ready", "True/Connected").await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
     converged(installation, "shop").await;
     assert!(proxy.opened() > 0, "the proxy was not asked");
     import_through(installation, proxy, kubeconfig).await;
