@@ -143,6 +143,13 @@ pub fn namespace_of(object: &Value) -> Option<&str> {
     object.pointer("/metadata/namespace").and_then(Value::as_str)
 }
 
+/// `NAMESPACE/NAME` of an object, or its name if it names no namespace.
+#[must_use]
+pub fn key_of(object: &Value) -> String {
+    namespace_of(object)
+        .map_or_else(|| name_of(object).to_owned(), |namespace| format!("{namespace}/{}", name_of(object)))
+}
+
 /// One object as kubectl shows it; none if it is not there.
 pub async fn find(client: Client, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
     Ok(api(client, kind, namespace).await?.get_opt(name).await?.as_ref().map(as_json))

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -29,16 +29,18 @@ use crate::error::Result;
 use crate::http_proxy::{HttpProxy, WriteTrap};
 pub use crate::installation::Timers;
 use crate::installation::{End, Installation, administrator_token, charts};
-use crate::objects::api;
+use crate::objects::{api, owned};
 use crate::proxy::Proxy;
-use crate::wait::{eventually, soon};
+use crate::wait::{as_json, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
 pub use ask::{
     becomes_gone, claim, converged, downstream, downstream_becomes, downstream_namespace, get, namespace_becomes,
     problem, reads, ready_condition,
 };
-pub use change::{delete, deleted, deleted_downstream, patch, patch_downstream, ready_with, with_shop};
-pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition};
+pub use change::{
+    becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
+};
+pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
 pub use rest::{quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_by, writes_since};
 
@@ -179,13 +181,32 @@ pub async fn restart_as_itself(installation: &mut Installation, how: End) {
     installation.start_drover_as("drover-again").await.unwrap();
 }
 
-/// All namespaces of a downstream cluster with labels and annotations, without what the server counts.
+/// What there is in a downstream cluster: all namespaces, and whatever else belongs to an object of Drover, of every kind that is
+/// served there; without what the server counts.
 pub async fn picture(installation: &Installation, cluster: &str) -> Value {
     let namespaces = api(installation.cluster(cluster).unwrap().client(), "namespace", "").await.unwrap();
-    let all = namespaces.list(&kube::api::ListParams::default()).await.unwrap();
-    let of =
-        |item: &kube::api::DynamicObject| json!([item.metadata.name, item.metadata.labels, item.metadata.annotations]);
-    all.items.iter().map(of).collect()
+    let mut all = namespaces.list(&ListParams::default()).await.unwrap().items;
+    for item in &mut all {
+        item.types = Some(TypeMeta::resource::<Namespace>());
+    }
+    let all: Vec<Value> = all.iter().map(as_json).collect();
+    let others = belongings(installation, cluster).await.into_iter().filter(|item| item[0] != "Namespace");
+    all.iter().map(pictured).chain(others).collect()
+}
+
+/// Of [`picture`] only what belongs to an object of Drover, each as kind, namespace, name, labels, annotations and content.
+pub async fn belongings(installation: &Installation, cluster: &str) -> Vec<Value> {
+    owned(installation.cluster(cluster).unwrap()).await.unwrap().iter().map(pictured).collect()
+}
+
+/// Everything else of a namespace is the server's.
+fn pictured(object: &Value) -> Value {
+    let meta = &object["metadata"];
+    let mut content = object.as_object().cloned().unwrap_or_default();
+    let is_left_out =
+        |field: &str| object["kind"] == "Namespace" || ["apiVersion", "kind", "metadata", "status"].contains(&field);
+    content.retain(|field, _| !is_left_out(field));
+    json!([object["kind"], meta["namespace"], meta["name"], meta["labels"], meta["annotations"], content])
 }
 
 /// Puts a proxy that sees every request in front of the downstream cluster `name`, and a proxy for connections before that;

@@ -12,7 +12,7 @@ use super::objects::{NAMESPACES, a_project, condition};
 use crate::ControlPlane;
 use crate::error::{Error, Result};
 use crate::installation::Installation;
-use crate::objects::{delete_from, name_of, namespace_of, patch_on};
+use crate::objects::{delete_from, key_of, patch_on};
 use crate::wait::soon;
 
 /// What Ready reads of an object with which nothing is left to do; the second one is that of a Cluster.
@@ -22,14 +22,21 @@ const ALL_IS_WELL: [&str; 2] = ["True/Ready", "True/Connected"];
 pub async fn ready_with(installation: &Installation, object: &Value) {
     let applied = installation.apply(object).await;
     assert!(applied.is_ok(), "{applied:?}: {object:#}");
+    becomes_ready(installation, object).await;
+}
+
+/// Waits until an object of ours that was applied is ready and nothing is left to do.
+pub async fn becomes_ready(installation: &Installation, object: &Value) {
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let name = namespace_of(object)
-        .map_or_else(|| name_of(object).to_owned(), |namespace| format!("{namespace}/{}", name_of(object)));
-    let is_ready = |object: Option<&Value>| {
-        let reading = object.and_then(|object| condition(object, "Ready"));
-        reading.is_some_and(|reading| ALL_IS_WELL.contains(&reading.as_str()))
-    };
-    object_becomes(installation, kind, &name, &format!("{kind} {name} is ready"), is_ready).await;
+    let name = key_of(object);
+    let is_so = |object: Option<&Value>| object.is_some_and(is_ready);
+    object_becomes(installation, kind, &name, &format!("{kind} {name} is ready"), is_so).await;
+}
+
+/// Whether an object of ours is ready, by its current spec, and nothing is left to do.
+#[must_use]
+pub fn is_ready(object: &Value) -> bool {
+    condition(object, "Ready").is_some_and(|reading| ALL_IS_WELL.contains(&reading.as_str()))
 }
 
 /// Applies the Project `shop`, which has [`NAMESPACES`] on all clusters, and waits until it is ready.

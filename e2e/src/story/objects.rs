@@ -38,6 +38,17 @@ pub fn a_project(name: &str, namespaces: &[&str]) -> Value {
     })
 }
 
+/// An object of each kind of ours but Cluster, in the order in which they are applied. All are deleted with what they made. The
+/// tests of safety apply these: drover is killed at its writes for them, and the ways to clusters that have them fail.
+#[must_use]
+pub fn one_of_each_kind() -> Vec<Value> {
+    let mut shop = a_project("shop", &NAMESPACES);
+    if let Some(spec) = shop.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("deletionPolicy".to_owned(), "Delete".into());
+    }
+    vec![shop]
+}
+
 /// `status/reason` of a condition, once it speaks of the current spec.
 #[must_use]
 pub fn condition(object: &Value, kind: &str) -> Option<String> {
@@ -47,4 +58,20 @@ pub fn condition(object: &Value, kind: &str) -> Option<String> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| condition["type"] == kind)?;
     Some(format!("{}/{}", found["status"].as_str()?, found["reason"].as_str()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_tests_of_safety_apply_every_kind() {
+        let mut applied: BTreeSet<_> =
+            one_of_each_kind().iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+        applied.insert("Cluster".to_owned());
+        let ours: BTreeSet<_> = drover_crds::all().into_iter().map(|definition| definition.spec.names.kind).collect();
+        assert_eq!(applied, ours);
+    }
 }

@@ -9,7 +9,9 @@ use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
-    a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was,
+    stories:
+    a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
+        => unkillable("it counts the connections of the process that it started"),
     a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces,
     a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer,
     a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more,

@@ -6,9 +6,11 @@ use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
+    stories:
     specs_belong_to_people_and_status_to_us,
-    a_management_cluster_rebuilt_from_the_same_files_takes_up_where_the_old_one_stopped,
-    no_secret_shows_up_anywhere,
+    a_management_cluster_rebuilt_from_the_same_files_takes_up_where_the_old_one_stopped
+        => unkillable("the management cluster that the proxy leads to is gone"),
+    no_secret_shows_up_anywhere => unkillable("it makes its own kubeconfigs, which lead past the proxy"),
     access_needs_the_consent_of_the_clusters_owner_also_later,
 ];
 

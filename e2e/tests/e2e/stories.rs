@@ -9,13 +9,15 @@ use drover_e2e::story::*;
 use serde_json::json;
 
 drover_e2e::tests![
+    stories:
     a_cluster_joins_a_project_converges_and_then_it_is_quiet,
     what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left_alone,
     deleting_a_project_keeps_its_namespaces_unless_asked_and_the_same_yaml_takes_them_up_again,
     what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_first_at_work,
     a_project_moves_to_another_cluster_and_back_and_nothing_is_deleted,
     files_may_come_in_any_order_and_the_status_says_what_is_missing,
-    a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heals_it,
+    a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heals_it
+        => unkillable("it reaches the cluster in ways of its own"),
     a_field_that_this_version_does_not_act_on_is_said,
     a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone,
     the_management_cluster_itself_may_be_a_cluster_of_the_fleet,
