@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use drover_crds::names::DROVER_NAMESPACE;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, PostParams, TypeMeta};
@@ -28,7 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::Result;
 use crate::http_proxy::{HttpProxy, WriteTrap};
 pub use crate::installation::Timers;
-use crate::installation::{End, Installation, administrator_token, charts};
+use crate::installation::{End, Installation, charts, downstream_token};
 use crate::objects::{api, owned};
 use crate::proxy::Proxy;
 use crate::wait::{as_json, eventually, soon};
@@ -216,7 +217,7 @@ pub async fn proxied(installation: &Installation, name: &str, trap: Arc<WriteTra
     let requests = HttpProxy::start(plane, trap).await.unwrap();
     let connections = Proxy::start(requests.port()).await.unwrap();
     let requests = requests.behind(&connections);
-    let token = administrator_token(plane, "drover-system", "drover").await.unwrap();
+    let token = downstream_token(plane, DROVER_NAMESPACE, "drover").await.unwrap();
     installation.store_secret(name, &requests.kubeconfig(&token)).await.unwrap();
     (connections, requests)
 }

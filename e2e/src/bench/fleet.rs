@@ -95,7 +95,7 @@ async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) ->
     progress("One cluster is cut off and comes back.");
     let name = cluster_name(0);
     let plane = installation.cluster(&name)?;
-    let direct = plane.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+    let direct = plane.kubeconfig_for(DROVER_USER, &[])?;
     let proxy = Proxy::start(plane.port()).await?;
     let through = direct.replace(&plane.endpoint(), &format!("https://{}", proxy.address()));
     installation.store_secret(&name, &through).await?;

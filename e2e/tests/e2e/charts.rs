@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use drover_e2e::existing::skip;
-use drover_e2e::installation::{CHART_VALUES, End, Installation, chart, charts};
-use drover_e2e::objects::{apply_text_to, apply_to};
+use drover_e2e::installation::{
+    CHART_VALUES, DROVER_USER, End, Installation, chart, charts, downstream_roles, grant_downstream_roles,
+};
+use drover_e2e::objects::{apply_text_to, find};
 use drover_e2e::{Program, Tools, require_or_skip};
 use mlua::LuaSerdeExt as _;
 use serde_json::{Value, json};
@@ -236,15 +238,11 @@ fn charts_with_one_more_field() -> tempfile::TempDir {
     folder
 }
 
-/// Somebody who may downstream what `config/rbac/downstream.yaml` says, and nothing else.
-const LIMITED: &str = "limited";
-
 async fn the_roles_that_ship_are_enough() {
     let Some(mut installation) = prepared("roles", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    grant_downstream_roles(eu).await;
-    let kubeconfig = eu.kubeconfig_for(LIMITED, &[]).unwrap();
-    installation.store_secret("eu", &kubeconfig).await.unwrap();
+    let client = eu.client_for(DROVER_USER, &[]).await.unwrap();
+    assert!(find(client, "secret", "drover-system", "any").await.is_err(), "every story runs with these roles alone");
     installation.start_drover().await.unwrap();
     let mut shop = a_project("shop", &["team-shop"]);
     shop["spec"]["deletionPolicy"] = json!("Delete");
@@ -263,39 +261,16 @@ async fn the_roles_that_ship_are_enough() {
 async fn a_role_that_lacks_what_drover_needs_is_said_and_granting_it_heals() {
     let Some(mut installation) = prepared("an outdated role", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    grant_downstream_roles(eu).await;
-    let granted = downstream_roles().replacen("  - delete\n", "", 1);
-    assert_ne!(granted, downstream_roles());
+    let granted = downstream_roles().unwrap().replacen("  - delete\n", "", 1);
+    assert_ne!(granted, downstream_roles().unwrap());
     apply_text_to(eu, &granted).await.unwrap();
-    installation.store_secret("eu", &eu.kubeconfig_for(LIMITED, &[]).unwrap()).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "False/DownstreamRoleOutdated").await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let said = get(&installation, "cluster", "eu").await.unwrap()["status"]["conditions"].to_string();
     assert!(said.contains("may not delete namespaces, which") && said.contains("drover import --name eu"), "{said}");
-    grant_downstream_roles(installation.cluster("eu").unwrap()).await;
+    grant_downstream_roles(installation.cluster("eu").unwrap(), DROVER_USER).await.unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
-}
-
-fn downstream_roles() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac/downstream.yaml");
-    std::fs::read_to_string(file).unwrap()
-}
-
-/// Done twice it ends the same.
-async fn grant_downstream_roles(plane: &drover_e2e::ControlPlane) {
-    let subjects = json!([{"kind": "User", "name": LIMITED, "apiGroup": "rbac.authorization.k8s.io"}]);
-    let role = |kind: &str| json!({"kind": kind, "name": "drover-downstream", "apiGroup": "rbac.authorization.k8s.io"});
-    let binding = |kind: &str, role: Value| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "subjects": subjects, "roleRef": role,
-            "metadata": {"name": LIMITED, "namespace": if kind == "RoleBinding" { Some("drover-system") } else { None }},
-        })
-    };
-    apply_to(plane, &drover_e2e::story::a_namespace("drover-system")).await.unwrap();
-    apply_text_to(plane, &downstream_roles()).await.unwrap();
-    apply_to(plane, &binding("ClusterRoleBinding", role("ClusterRole"))).await.unwrap();
-    apply_to(plane, &binding("RoleBinding", role("Role"))).await.unwrap();
 }
 
 async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothing() {

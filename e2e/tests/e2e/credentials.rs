@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
 
-use drover_e2e::installation::{DROVER_USER, Installation, administrator_token};
+use drover_e2e::installation::{DROVER_USER, Installation, downstream_token};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::jiff;
@@ -40,7 +40,7 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     };
 
     installation
-        .store_secret("eu", &eu.kubeconfig_with_token(&administrator_token(eu, "default", "rotated").await.unwrap()))
+        .store_secret("eu", &eu.kubeconfig_with_token(&downstream_token(eu, "default", "rotated").await.unwrap()))
         .await
         .unwrap();
     let meanwhile = time_to_heal(&installation, "eu").await;
@@ -72,10 +72,7 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
     let soon = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(3);
     let end = (i32::from(soon.year()), u8::try_from(soon.month()).unwrap(), u8::try_from(soon.day()).unwrap());
     let eu = installation.cluster("eu").unwrap();
-    installation
-        .store_secret("eu", &eu.kubeconfig_until(DROVER_USER, &["system:masters"], end).unwrap())
-        .await
-        .unwrap();
+    installation.store_secret("eu", &eu.kubeconfig_until(DROVER_USER, &[], end).unwrap()).await.unwrap();
     reads(&installation, "cluster", "eu", "CertificatesValid", "False/Expiring").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "False/Expiring").await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
@@ -94,7 +91,7 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
 async fn at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it() {
     let Some(mut installation) = prepared("first contact", &["eu", "us"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    let good = eu.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let good = eu.kubeconfig_for(DROVER_USER, &[]).unwrap();
     let endpoint = eu.endpoint();
     let stranger = installation.cluster("us").unwrap().endpoint();
     let nobody = eu.kubeconfig_for("nobody", &[]).unwrap();
@@ -119,7 +116,7 @@ async fn at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it(
 async fn an_expired_kubeconfig_is_said_and_a_new_secret_alone_heals_it() {
     let Some(mut installation) = prepared("expired", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    let expired = eu.kubeconfig_until(DROVER_USER, &["system:masters"], (2026, 1, 1)).unwrap();
+    let expired = eu.kubeconfig_until(DROVER_USER, &[], (2026, 1, 1)).unwrap();
     installation.store_secret("eu", &expired).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;

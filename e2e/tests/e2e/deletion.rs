@@ -121,6 +121,8 @@ async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_nam
     namespace_becomes(&installation, "eu", "drover-system", "Drover's own namespace is gone", |found| found.is_none())
         .await;
     reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    // The credential lost its rights with the namespace, so they come back with the Cluster.
+    installation.store_kubeconfig("eu").await.unwrap();
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
 }
@@ -162,7 +164,8 @@ async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_
     delete(&installation, "project", "shop").await;
     let unfinished = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
     patch(&installation, "project", "shop", unfinished).await;
-    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "20s"})).await;
+    // Before the pauses between two attempts grow longer than what is waited for.
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "8s"})).await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let before = web(&installation).await;
     assert_eq!(before.pointer(OWNER), Some(&json!("shop")));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover_e2e::control_plane::Component;
-use drover_e2e::installation::{End, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, End, kubectl_on};
 use drover_e2e::objects::apply_to;
 use drover_e2e::story::*;
 use serde_json::json;
@@ -218,11 +218,12 @@ async fn a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heal
     installation.store_kubeconfig("eu").await.unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
     // While it does not work anyway, what is wrong with the new credential is what people have to know.
+    let of_drover = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &[]).unwrap();
     installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
     installation.store_secret("eu", &exec).await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/UnsafeKubeconfig").await;
-    installation.store_kubeconfig("eu").await.unwrap();
+    installation.store_secret("eu", &of_drover).await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
     installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
