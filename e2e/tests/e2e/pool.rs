@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::kubectl_on;
-use drover_e2e::objects::{apply_to, delete_from, patch_on};
+use drover_e2e::objects::{apply_to, delete_from, find, patch_on};
 use drover_e2e::pool::{Outcome, OwnedPool, Shape, give_back};
 use drover_e2e::story::a_namespace;
 use drover_e2e::wait::{eventually, soon};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 drover_e2e::tests![
     a_plane_that_comes_back_is_as_it_was_and_its_watches_live => weight(2),
+    what_a_failed_test_left_stays_when_planes_are_asked_for_again,
     a_harmed_plane_is_thrown_away,
     a_plane_whose_definitions_changed_is_thrown_away,
     a_pool_ends_with_the_process_that_owns_it,
@@ -109,6 +110,22 @@ async fn a_plane_that_comes_back_is_as_it_was_and_its_watches_live() {
     .unwrap();
     drop(plane);
     give_back(Outcome::Passed).await.unwrap();
+    owned.end().await.unwrap();
+}
+
+async fn what_a_failed_test_left_stays_when_planes_are_asked_for_again() {
+    let Some(owned) = pool("a plane that a test left").await else { return };
+    let plane = owned.pool().take(Shape::Bare, "first").await.unwrap();
+    apply_to(&plane, &a_namespace("left")).await.unwrap();
+    let client = plane.client();
+    drop(plane);
+    give_back(Outcome::Failed).await.unwrap();
+    let before = owned.pool().describe().unwrap();
+    owned.pool().fill(&[Shape::Bare]).await.unwrap();
+    assert_eq!(owned.pool().describe().unwrap(), before, "none was missing");
+    assert!(find(client, "namespace", "", "left").await.unwrap().is_some());
+    owned.pool().fill(&[Shape::Bare, Shape::Bare]).await.unwrap();
+    assert_eq!(owned.pool().describe().unwrap().len(), 2);
     owned.end().await.unwrap();
 }
 
