@@ -74,6 +74,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A filter that no test matches.
+    #[error("no end-to-end test has {0} in its name: `cargo test --test e2e -- --list` names them all")]
+    NoSuchTest(String),
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,

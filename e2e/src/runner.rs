@@ -167,6 +167,8 @@ macro_rules! tests {
 
 /// Set to a part, only that part of `make soak` is run.
 const SOAK: &str = "DROVER_E2E_SOAK";
+/// Set, a filter that matches no test is an error: for whoever asks for tests of this crate by name, not of all crates.
+const MUST_MATCH: &str = "DROVER_E2E_MUST_MATCH";
 /// Set, nothing is run: for whoever runs all other tests.
 const SKIP: &str = "DROVER_E2E_SKIP";
 
