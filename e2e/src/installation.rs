@@ -148,7 +148,7 @@ impl Installation {
     }
 
     /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name. Its user may do there what Drover
-    /// asks for and nothing else, also if somebody took these rights away meanwhile.
+    /// asks for and nothing else; rights that it lost meanwhile are granted again.
     pub async fn store_kubeconfig(&self, name: &str) -> Result<()> {
         let plane = self.cluster(name)?;
         if let Some(way) = self.killer.as_ref().and_then(|killer| killer.way(name)) {

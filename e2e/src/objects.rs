@@ -172,3 +172,17 @@ pub async fn delete_from(plane: &ControlPlane, kind: &str, namespace: &str, name
     api(plane.client(), kind, namespace).await?.delete(name, &DeleteParams::default()).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_of_ours_are_known_without_a_request() {
+        let (cluster, scope) = &OUR_KINDS["cluster"];
+        assert_eq!((cluster.plural.as_str(), cluster.api_version.as_str()), ("clusters", "drover.dev/v1alpha1"));
+        assert!(matches!(scope, Scope::Cluster));
+        assert!(matches!(OUR_KINDS["project"].1, Scope::Namespaced));
+        assert_eq!(OUR_KINDS.len(), drover_crds::all().len());
+    }
+}

@@ -80,3 +80,20 @@ pub(crate) fn as_json(object: &DynamicObject) -> Value {
     object.managed_fields_mut().clear();
     serde_json::to_value(object).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_in_vain_is_asked_once() {
+        let mut asked = 0;
+        let outcome: Result<()> = eventually("an answer", Duration::from_secs(3), async || {
+            asked += 1;
+            Err(Error::UnknownKind("projekt".to_owned()))
+        })
+        .await;
+        assert!(matches!(outcome, Err(Error::UnknownKind(_))), "{outcome:?}");
+        assert_eq!(asked, 1);
+    }
+}

@@ -124,7 +124,7 @@ impl Killed {
         json!([serde_json::from_str::<Value>(&all).unwrap(), told])
     }
 
-    /// Otherwise nothing is seen when it is let go.
+    /// Otherwise nothing of it is seen to go.
     async fn each_object_has_something_downstream(&self) {
         let belongings = belongings(&self.installation, "us").await;
         for object in self.objects.iter().filter(|object| kind_of(object) != "Cluster") {
