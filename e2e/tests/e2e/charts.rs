@@ -253,8 +253,7 @@ async fn the_roles_that_ship_are_enough() {
 
     let mut eu = a_cluster("eu");
     eu["spec"]["deletionPolicy"] = json!("Delete");
-    installation.apply(&eu).await.unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    ready_with(&installation, &eu).await;
     deleted(&installation, "cluster", "eu").await;
 }
 

@@ -60,8 +60,7 @@ async fn a_cluster_that_is_not_the_one_that_was_pinned_is_not_written_to() {
     tokio::time::sleep(two_periods()).await;
     assert_eq!(writes_by(DROVER_USER, installation.cluster("eu").unwrap(), mark).unwrap(), Vec::<String>::new());
     pinned["spec"]["expectedUID"] = json!(uid);
-    installation.apply(&pinned).await.unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    ready_with(&installation, &pinned).await;
     converged(&installation, "shop").await;
 }
 

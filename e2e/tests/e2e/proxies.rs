@@ -130,8 +130,7 @@ async fn a_proxy_with_tls_is_used_if_an_authority_of_this_machine_vouches_for_it
 /// Everything goes through the proxy, for drover and for a person who imports, and the password shows nowhere.
 async fn is_used(installation: &Installation, proxy: &ConnectProxy, url: &str) {
     reads(installation, "cluster", "eu", "Ready", "True/Connected").await;
-    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
-    converged(installation, "shop").await;
+    ready_with(installation, &a_project("shop", &["team-web"])).await;
     assert!(proxy.opened() > 0, "the proxy was not asked");
     let administrator = installation.cluster("eu").unwrap().kubeconfig();
     import_through(installation, proxy, &through(&administrator, url)).await;

@@ -140,8 +140,7 @@ async fn what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_fir
     assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None);
 
     elder["spec"]["suspend"] = false.into();
-    installation.apply(&elder).await.unwrap();
-    converged(&installation, "zebra").await;
+    ready_with(&installation, &elder).await;
     // A change of its own makes it look again at once.
     let mut younger = a_project("ant", &["team-web"]);
     younger["spec"]["displayName"] = "Ant".into();
