@@ -33,7 +33,7 @@ unit: ## Run the tests that need no control plane
 	DROVER_E2E_SKIP=1 $(CARGO) test $(ALL)
 
 e2e: build tools $(if $(TEST),,static) ## Run the tests on real control planes; TEST=part-of-a-name runs what matches
-	$(CARGO) test $(ALL) --test e2e -- $(TEST)
+	$(if $(TEST),DROVER_E2E_MUST_MATCH=1 )$(CARGO) test $(ALL) --test e2e -- $(TEST)
 
 planes: build ## Start control planes that stay, so that single tests begin at once
 	$(E2E) planes

@@ -1,5 +1,6 @@
 //! The audit log of an API server: who asked for what.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -34,6 +35,20 @@ pub struct AuditEvent {
     pub name: String,
     /// The HTTP status of the answer.
     pub code: u16,
+}
+
+/// `VERB RESOURCE NAMESPACE/NAME CODE`, without a namespace for what is in none.
+impl fmt::Display for AuditEvent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, namespace, name, code, .. } = self;
+        let resource = self.kind().resource;
+        // The API server takes a Namespace to be in itself.
+        if namespace.is_empty() || self.resource == "namespaces" {
+            write!(formatter, "{verb} {resource} {name} {code}")
+        } else {
+            write!(formatter, "{verb} {resource} {namespace}/{name} {code}")
+        }
+    }
 }
 
 /// What requests are counted by.
@@ -198,5 +213,6 @@ mod tests {
         let events = parse(&log).unwrap();
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].kind().resource, "pods/status");
+        assert_eq!(events[0].to_string(), "get pods/status n/p 200");
     }
 }

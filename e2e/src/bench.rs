@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, Plan, Timers};
 use crate::process::Process;
-use crate::story::{cluster, namespace};
+use crate::story::{a_cluster, a_namespace};
 use crate::{Components, Program, Tools};
 use measure::{ReadyTimes, Usage, usage};
 
@@ -85,7 +85,7 @@ async fn installation(size: Size, clusters: usize) -> Result<Installation> {
     let mut installation = Installation::start(&plan).await?;
     // Whoever only sees that it can be measured need not wait for a Lease to run out.
     installation.timers = if size.thorough { None } else { Some(Timers::SHORT) };
-    installation.apply(&namespace("team").to_string()).await?;
+    installation.apply(&a_namespace("team")).await?;
     installation.start_drover().await?;
     settle(size, &mut installation).await?;
     Ok(installation)
@@ -95,13 +95,13 @@ async fn installation(size: Size, clusters: usize) -> Result<Installation> {
 async fn import(installation: &Installation, ready: &ReadyTimes, name: &str) -> Result<Duration> {
     installation.store_kubeconfig(name).await?;
     let applied = Instant::now();
-    installation.apply(&slow_probe(name).to_string()).await?;
+    installation.apply(&slow_probe(name)).await?;
     ready.wait(name, applied).await
 }
 
 /// With the default interval of probes, which is what a fleet at rest costs.
 fn slow_probe(name: &str) -> serde_json::Value {
-    let mut cluster = cluster(name);
+    let mut cluster = a_cluster(name);
     if let Some(spec) = cluster.get_mut("spec").and_then(serde_json::Value::as_object_mut) {
         spec.remove("health");
     }

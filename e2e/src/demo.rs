@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
-use crate::installation::{Installation, Plan, example, kubectl_on};
+use crate::installation::{DROVER_USER, Installation, Plan, example, kubectl_on};
 use crate::json_file;
 use crate::process::DetachedProcess;
 use crate::wait::eventually;
@@ -92,10 +92,13 @@ async fn let_try(installation: &Installation, folder: &Path) -> Result<()> {
 /// What people would have in Git.
 async fn apply_files(installation: &Installation) -> Result<()> {
     for name in CLUSTERS {
-        installation.store_kubeconfig(name).await?;
+        // As an administrator: a role in Drover's namespace goes with it when a Cluster is deleted with the policy Delete, and
+        // the demo brings such a Cluster back by its file alone.
+        let kubeconfig = installation.cluster(name)?.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+        installation.store_secret(name, &kubeconfig).await?;
     }
     for file in ["demo/clusters.yaml", "demo/project.yaml"] {
-        installation.apply(&example(file)?).await?;
+        installation.apply_text(&example(file)?).await?;
     }
     Ok(())
 }

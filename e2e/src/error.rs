@@ -61,8 +61,10 @@ pub enum Error {
     /// YAML or JSON that is no object.
     #[error("cannot read an object: {0}")]
     Yaml(String),
-    /// A kind that the harness has no API for.
-    #[error("the harness does not know the kind {0}: name it in `objects::api`")]
+    /// A kind that is neither ours nor served.
+    #[error(
+        "the kind {0} is neither one of `drover_crds::all` nor one that the control plane serves: correct its name"
+    )]
     UnknownKind(String),
     /// An object that should be there.
     #[error("{kind} {name} is not there")]
@@ -72,6 +74,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A filter that no test matches.
+    #[error("no end-to-end test has {0} in its name: `cargo test --test e2e -- --list` names them all")]
+    NoSuchTest(String),
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,
@@ -263,6 +268,14 @@ pub enum Error {
     /// A blocking task was cancelled or panicked.
     #[error("a background task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// Whether asking again is in vain.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::UnknownKind(_))
+    }
 }
 
 /// A test that returns an error shows it this way, and the log lines in it should stay readable.

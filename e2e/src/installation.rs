@@ -1,6 +1,7 @@
 //! Drover itself, running against a management control plane and a few downstream ones.
 
 mod killer;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +9,13 @@ use std::time::Duration;
 
 use drover_crds::names::DROVER_NAMESPACE;
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::Api;
-use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::control_plane::Storage;
 use crate::error::{Error, FileContext, Result};
 use crate::http_proxy::HttpProxy;
-use crate::objects::apply_to;
+use crate::objects::{apply_text_to, apply_to};
 use crate::pool::{POOL, Pool, Shape};
 use crate::process::{Process, Specification};
 use crate::story::PROBE_SECONDS;
@@ -26,9 +23,11 @@ use crate::tools::variable;
 use crate::{Components, ControlPlane, Options};
 pub use killer::KILL_AT;
 use killer::Killer;
+use rights::token;
+pub use rights::{administrator_token, downstream_roles, downstream_token, grant_downstream_roles};
 
 /// The user that `drover` is in audit logs: on the management cluster the chart's `ServiceAccount`, with the chart's rights and
-/// no others; downstream a certificate of the same name.
+/// no others; downstream a certificate of the same name, with the rights of `config/rbac/downstream.yaml` and no others.
 pub const DROVER_USER: &str = "system:serviceaccount:drover-system:drover";
 
 /// What the harness says of the chart: nothing runs Pods here, and some stories have the Cluster `local`.
@@ -148,14 +147,16 @@ impl Installation {
         Ok(())
     }
 
-    /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name.
+    /// Puts the kubeconfig of the downstream cluster `name` into a Secret of the same name. Its user may do there what Drover
+    /// asks for and nothing else; rights that it lost meanwhile are granted again.
     pub async fn store_kubeconfig(&self, name: &str) -> Result<()> {
         let plane = self.cluster(name)?;
         if let Some(way) = self.killer.as_ref().and_then(|killer| killer.way(name)) {
-            let token = administrator_token(plane, DROVER_NAMESPACE, "drover").await?;
+            let token = downstream_token(plane, DROVER_NAMESPACE, "drover").await?;
             return self.store_secret(name, &way.kubeconfig(&token)).await;
         }
-        self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &["system:masters"])?).await
+        grant_downstream_roles(plane, DROVER_USER).await?;
+        self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &[])?).await
     }
 
     /// Puts any text into the Secret `name`, as a kubeconfig.
@@ -164,7 +165,7 @@ impl Installation {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": DROVER_NAMESPACE},
             "stringData": {"kubeconfig": kubeconfig},
         });
-        self.apply(&secret.to_string()).await
+        self.apply(&secret).await
     }
 
     /// The management cluster and the downstream ones.
@@ -182,9 +183,14 @@ impl Installation {
         self.downstream.get_mut(name).ok_or_else(|| Error::NoSuchCluster { name: name.to_owned() })
     }
 
-    /// Applies YAML or JSON to the management cluster, as `kubectl apply --server-side` does.
-    pub async fn apply(&self, text: &str) -> Result<()> {
-        apply_to(&self.management, text).await
+    /// Applies an object to the management cluster, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
+        apply_to(&self.management, object).await
+    }
+
+    /// Applies the objects of a YAML or JSON text to the management cluster.
+    pub async fn apply_text(&self, text: &str) -> Result<()> {
+        apply_text_to(&self.management, text).await
     }
 
     /// Runs kubectl on the management cluster and returns what it prints.
@@ -353,34 +359,6 @@ async fn start_downstream(options: Options, nodes: usize) -> Result<ControlPlane
         plane.start_kwok(nodes).await?;
     }
     Ok(plane)
-}
-
-/// Makes the service account `account` in a namespace of a control plane a cluster administrator, and returns a new token of
-/// it. Both are created when they are not there.
-pub async fn administrator_token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
-    let metadata = json!({"name": account, "namespace": namespace});
-    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
-    for object in [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": account},
-            "subjects": [subject], "roleRef": role,
-        }),
-    ] {
-        apply_to(plane, &object.to_string()).await?;
-    }
-    token(plane, namespace, account).await
-}
-
-/// A new token of a service account, good for two hours.
-async fn token(plane: &ControlPlane, namespace: &str, account: &str) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), namespace);
-    let spec = TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() };
-    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
-    Ok(answer.status.and_then(|status| status.token).unwrap_or_default())
 }
 
 /// Runs helm on a control plane, in Drover's namespace, and returns what it prints.

@@ -130,14 +130,31 @@ impl Pool {
         &self.directory
     }
 
-    /// Makes sure that it has at least so many control planes of each of these shapes that are free.
+    /// Makes sure that it has at least so many control planes of each of these shapes. Only what is missing is started: the rest
+    /// stays as it is, with whatever a test left in it.
     pub async fn fill(&self, shapes: &[Shape]) -> Result<()> {
         fs::create_dir_all(&self.directory).on("create", &self.directory)?;
-        // All are held until all are there, so that none is counted twice.
-        let taken = shapes.iter().map(|shape| self.take(*shape, "new"));
-        let taken: Vec<ControlPlane> = futures::future::try_join_all(taken).await?;
-        drop(taken);
+        let mut missing = shapes.to_vec();
+        for folder in self.folders()? {
+            let Some(entry) = Entry::read(&folder) else { continue };
+            let place = missing.iter().position(|shape| *shape == entry.shape);
+            if let Some(place) = place
+                && self.is_usable(&entry, &folder)?
+            {
+                missing.remove(place);
+            }
+        }
+        let started =
+            missing.into_iter().map(|shape| async move { self.start(shape, fingerprint(shape)?, "new").await });
+        let started: Vec<ControlPlane> = futures::future::try_join_all(started).await?;
+        drop(started);
         give_back(Outcome::Passed).await
+    }
+
+    /// Whether a test may take it, rather than throw it away.
+    fn is_usable(&self, entry: &Entry, folder: &Path) -> Result<bool> {
+        let is_harmed = folder.join(HARMED).exists();
+        Ok(!is_harmed && entry.charts == fingerprint(entry.shape)? && entry.plane.is_current(&self.tools))
     }
 
     /// Takes a control plane in its first state, under this name; starts one if none is free.
@@ -153,9 +170,9 @@ impl Pool {
     async fn take_or_start(&self, shape: Shape, name: &str) -> Result<ControlPlane> {
         let charts = fingerprint(shape)?;
         while let Some((seat, entry)) = self.free(shape)? {
-            let is_current = entry.charts == charts && entry.plane.is_current(&self.tools) && !seat.is_harmed();
+            let is_usable = self.is_usable(&entry, &seat.directory)?;
             entry.plane.thaw()?;
-            if is_current && seat.first_state()?.restore(&entry.plane, &seat.directory).await.is_ok() {
+            if is_usable && seat.first_state()?.restore(&entry.plane, &seat.directory).await.is_ok() {
                 let directory = seat.directory.clone();
                 return ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await;
             }
@@ -252,7 +269,7 @@ impl Pool {
     pub fn describe(&self) -> Result<Vec<String>> {
         let line = |folder: PathBuf| {
             let entry = Entry::read(&folder)?;
-            let state = if entry.plane.is_current(&self.tools) { "running" } else { "outdated" };
+            let state = if self.is_usable(&entry, &folder).unwrap_or(false) { "running" } else { "outdated or harmed" };
             Some(format!("{:?}: {state}, KUBECONFIG={}", entry.shape, administrator_kubeconfig(&folder).display()))
         };
         Ok(self.folders()?.into_iter().filter_map(line).collect())

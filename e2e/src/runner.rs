@@ -45,6 +45,9 @@ pub struct Test {
     weight: u32,
     limit: Duration,
     soak: Option<Soak>,
+    is_story: bool,
+    /// Why drover cannot be killed in this story.
+    unkillable: Option<&'static str>,
     /// Which of several runs of it.
     round: Option<&'static str>,
 }
@@ -58,7 +61,16 @@ impl Test {
     /// A test that takes one slot. `path` is that of its function.
     #[must_use]
     pub const fn new(path: &'static str, run: Run) -> Self {
-        Self { name: path, run, weight: 1, limit: USUAL_LIMIT, soak: None, round: None }
+        Self {
+            name: path,
+            run,
+            weight: 1,
+            limit: USUAL_LIMIT,
+            soak: None,
+            is_story: false,
+            unkillable: None,
+            round: None,
+        }
     }
 
     /// So many slots: for tests that keep a core busy, or run more than three control planes.
@@ -77,6 +89,24 @@ impl Test {
     #[must_use]
     pub const fn soak(self, part: Soak) -> Self {
         Self { soak: Some(part), limit: SOAK_LIMIT, ..self }
+    }
+
+    /// What people do and what comes of it, which has to end the same wherever drover is killed meanwhile.
+    #[must_use]
+    pub const fn story(self) -> Self {
+        Self { is_story: true, ..self }
+    }
+
+    /// A story whose own words would be disturbed if drover were killed, not drover; says why.
+    #[must_use]
+    pub const fn unkillable(self, why: &'static str) -> Self {
+        Self { unkillable: Some(why), ..self }
+    }
+
+    /// Whether it is a story in which drover may be killed.
+    #[must_use]
+    pub const fn is_killable(&self) -> bool {
+        self.is_story && self.unkillable.is_none()
     }
 
     /// The module and the name of the function.
@@ -110,24 +140,35 @@ impl<E: Debug> Ending for Result<(), E> {
 }
 
 /// Lists the tests of a module, in a function `tests` for [`main`]: names of asynchronous functions, and after an arrow what
-/// is special about one. A function that is not listed is dead code, which does not compile here.
+/// is special about one. `stories:` before the first says that all are stories ([`Test::story`]). A function that is not
+/// listed is dead code, which does not compile here.
 #[macro_export]
 macro_rules! tests {
-    ($($name:ident $(=> $special:ident($value:expr))*),* $(,)?) => {
+    (stories: $($tests:tt)*) => {
+        $crate::tests!(@function [.story()] $($tests)*);
+    };
+    (@function $marks:tt $($name:ident $(=> $special:ident($value:expr))*),* $(,)?) => {
         pub(crate) fn tests() -> Vec<$crate::runner::Test> {
-            vec![$(
-                $crate::runner::Test::new(
-                    concat!(module_path!(), "::", stringify!($name)),
-                    || Box::pin(async { $crate::runner::Ending::told($name().await) }),
-                )
-                $(.$special($value))*
-            ),*]
+            vec![$($crate::tests!(@test $marks $name $(.$special($value))*)),*]
         }
+    };
+    (@test [$($marks:tt)*] $name:ident $($special:tt)*) => {
+        $crate::runner::Test::new(
+            concat!(module_path!(), "::", stringify!($name)),
+            || Box::pin(async { $crate::runner::Ending::told($name().await) }),
+        )
+        $($marks)*
+        $($special)*
+    };
+    ($($tests:tt)*) => {
+        $crate::tests!(@function [] $($tests)*);
     };
 }
 
 /// Set to a part, only that part of `make soak` is run.
 const SOAK: &str = "DROVER_E2E_SOAK";
+/// Set, a filter that matches no test is an error: for whoever asks for tests of this crate by name, not of all crates.
+const MUST_MATCH: &str = "DROVER_E2E_MUST_MATCH";
 /// Set, nothing is run: for whoever runs all other tests.
 const SKIP: &str = "DROVER_E2E_SKIP";
 

@@ -7,6 +7,8 @@
     reason = "a story is a test, and a test may panic"
 )]
 
+mod ask;
+mod change;
 mod objects;
 mod rest;
 mod writes;
@@ -15,9 +17,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use drover_crds::names::DROVER_NAMESPACE;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -26,14 +29,21 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::Result;
 use crate::http_proxy::{HttpProxy, WriteTrap};
 pub use crate::installation::Timers;
-use crate::installation::{End, Installation, administrator_token, charts};
-use crate::objects::{api, find};
+use crate::installation::{End, Installation, charts, downstream_token};
+use crate::objects::{api, owned};
 use crate::proxy::Proxy;
-use crate::wait::{becomes, eventually, soon};
+use crate::wait::{as_json, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
-pub use objects::{PROBE_SECONDS, cluster, condition, namespace, project};
+pub use ask::{
+    becomes_gone, claim, converged, downstream, downstream_becomes, downstream_namespace, get, namespace_becomes,
+    problem, reads, ready_condition,
+};
+pub use change::{
+    becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
+};
+pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
 pub use rest::{quiet, two_periods, unmoved_since};
-pub use writes::{Marks, marks, requests_since, writes_since};
+pub use writes::{Marks, marks, requests_since, writes_by, writes_since};
 
 /// Starts an installation with the downstream `clusters`, imported and open to the namespace `team`, and runs drover.
 /// None when the programs are missing and may be.
@@ -45,13 +55,19 @@ pub async fn story(test: &str, clusters: &[&str]) -> Option<Installation> {
 
 /// The same with short clocks, so that rest can be seen: see [`quiet`].
 pub async fn restful_story(test: &str, clusters: &[&str]) -> Option<Installation> {
-    let mut installation = prepared(test, clusters).await?;
-    installation.timers = Some(Timers::SHORT);
+    let mut installation = prepared_restful(test, clusters).await?;
     installation.start_drover().await.unwrap();
     Some(installation)
 }
 
-/// The same, before drover runs.
+/// The same with short clocks, before drover runs.
+pub async fn prepared_restful(test: &str, clusters: &[&str]) -> Option<Installation> {
+    let mut installation = prepared(test, clusters).await?;
+    installation.timers = Some(Timers::SHORT);
+    Some(installation)
+}
+
+/// The same with the clocks that drover has by default, before drover runs.
 pub async fn prepared(test: &str, clusters: &[&str]) -> Option<Installation> {
     prepared_from(&charts(), test, clusters).await
 }
@@ -64,66 +80,12 @@ pub async fn prepared_from(charts: &Path, test: &str, clusters: &[&str]) -> Opti
         return None;
     }
     let installation = Installation::take(charts, clusters).await.unwrap();
-    installation.apply(&namespace("team").to_string()).await.unwrap();
+    installation.apply(&a_namespace(TEAM)).await.unwrap();
     for name in clusters {
         installation.store_kubeconfig(name).await.unwrap();
-        installation.apply(&cluster(name).to_string()).await.unwrap();
+        installation.apply(&a_cluster(name)).await.unwrap();
     }
     Some(installation)
-}
-
-/// One of our objects as it is.
-pub async fn get(installation: &Installation, kind: &str, name: &str) -> Result<Value> {
-    let found = find(installation.management.client(), kind, "team", name).await?;
-    found.ok_or_else(|| crate::Error::NotFound { kind: kind.to_owned(), name: name.to_owned() })
-}
-
-/// Waits until a condition of one of our objects reads `status/reason`.
-pub async fn reads(installation: &Installation, kind: &str, name: &str, condition_type: &str, expected: &str) {
-    let objects = api(installation.management.client(), kind, "team").unwrap();
-    let what = format!("{kind} {name}: {condition_type} reads {expected}");
-    let outcome = becomes(&objects, name, &what, soon(), |object| {
-        object.and_then(|object| condition(object, condition_type)).as_deref() == Some(expected)
-    })
-    .await;
-    assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
-}
-
-/// The condition Ready of a Cluster.
-pub async fn ready(installation: &Installation, cluster: &str) -> Value {
-    let object = get(installation, "cluster", cluster).await.unwrap();
-    let conditions = object["status"]["conditions"].as_array().unwrap();
-    conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
-}
-
-/// Waits until the Project is Ready everywhere.
-pub async fn converged(installation: &Installation, project: &str) {
-    reads(installation, "project", project, "Ready", "True/Ready").await;
-}
-
-/// Waits until one of our objects is gone.
-pub async fn is_gone(installation: &Installation, kind: &str, name: &str) {
-    let objects = api(installation.management.client(), kind, "team").unwrap();
-    let outcome = becomes(&objects, name, &format!("{kind} {name} is gone"), soon(), |object| object.is_none()).await;
-    assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
-}
-
-/// A namespace of a downstream cluster; none if there is none.
-pub async fn downstream_namespace(installation: &Installation, cluster: &str, name: &str) -> Result<Option<Value>> {
-    find(installation.cluster(cluster)?.client(), "namespace", "", name).await
-}
-
-/// Waits until a downstream namespace is as `wanted` says.
-pub async fn namespace_becomes(
-    installation: &Installation,
-    cluster: &str,
-    name: &str,
-    what: &str,
-    wanted: impl Fn(Option<&Value>) -> bool,
-) {
-    let namespaces = api(installation.cluster(cluster).unwrap().client(), "namespace", "").unwrap();
-    let outcome = becomes(&namespaces, name, what, soon(), wanted).await;
-    assert!(outcome.is_ok(), "{outcome:?}\ndrover:\n{}", installation.drover_log());
 }
 
 /// Deletes a namespace, and does for it what the namespace controller does, but at once: that one waits for five seconds first.
@@ -187,9 +149,7 @@ pub fn not_held_up(what: &str, before: Duration, now: Duration) {
 
 /// What the leader Lease says.
 pub async fn lease(installation: &Installation) -> Result<Value> {
-    let found = find(installation.management.client(), "lease", "drover-system", "drover").await?;
-    let mut found = found.ok_or_else(|| crate::Error::NotFound { kind: "Lease".into(), name: "drover".into() })?;
-    Ok(found["spec"].take())
+    Ok(get(installation, "lease", "drover-system/drover").await?["spec"].take())
 }
 
 /// Who leads, and since when: the same as long as nobody else led meanwhile.
@@ -215,13 +175,39 @@ pub async fn restart_drover(installation: &mut Installation, how: End) {
     installation.start_drover().await.unwrap();
 }
 
-/// All namespaces of a downstream cluster with labels and annotations, without what the server counts.
+/// Ends the newest `drover`, if one runs, and starts it again under the same identity, as a pod's container comes back: it need
+/// not wait for its own Lease.
+pub async fn restart_as_itself(installation: &mut Installation, how: End) {
+    installation.stop_drover(how).await.unwrap();
+    installation.start_drover_as("drover-again").await.unwrap();
+}
+
+/// What there is in a downstream cluster: all namespaces, and whatever else belongs to an object of Drover, of every kind that is
+/// served there; without what the server counts.
 pub async fn picture(installation: &Installation, cluster: &str) -> Value {
-    let namespaces = api(installation.cluster(cluster).unwrap().client(), "namespace", "").unwrap();
-    let all = namespaces.list(&kube::api::ListParams::default()).await.unwrap();
-    let of =
-        |item: &kube::api::DynamicObject| json!([item.metadata.name, item.metadata.labels, item.metadata.annotations]);
-    all.items.iter().map(of).collect()
+    let namespaces = api(installation.cluster(cluster).unwrap().client(), "namespace", "").await.unwrap();
+    let mut all = namespaces.list(&ListParams::default()).await.unwrap().items;
+    for item in &mut all {
+        item.types = Some(TypeMeta::resource::<Namespace>());
+    }
+    let all: Vec<Value> = all.iter().map(as_json).collect();
+    let others = belongings(installation, cluster).await.into_iter().filter(|item| item[0] != "Namespace");
+    all.iter().map(pictured).chain(others).collect()
+}
+
+/// Of [`picture`] only what belongs to an object of Drover, each as kind, namespace, name, labels, annotations and content.
+pub async fn belongings(installation: &Installation, cluster: &str) -> Vec<Value> {
+    owned(installation.cluster(cluster).unwrap()).await.unwrap().iter().map(pictured).collect()
+}
+
+/// Everything else of a namespace is the server's.
+fn pictured(object: &Value) -> Value {
+    let meta = &object["metadata"];
+    let mut content = object.as_object().cloned().unwrap_or_default();
+    let is_left_out =
+        |field: &str| object["kind"] == "Namespace" || ["apiVersion", "kind", "metadata", "status"].contains(&field);
+    content.retain(|field, _| !is_left_out(field));
+    json!([object["kind"], meta["namespace"], meta["name"], meta["labels"], meta["annotations"], content])
 }
 
 /// Puts a proxy that sees every request in front of the downstream cluster `name`, and a proxy for connections before that;
@@ -231,7 +217,7 @@ pub async fn proxied(installation: &Installation, name: &str, trap: Arc<WriteTra
     let requests = HttpProxy::start(plane, trap).await.unwrap();
     let connections = Proxy::start(requests.port()).await.unwrap();
     let requests = requests.behind(&connections);
-    let token = administrator_token(plane, "drover-system", "drover").await.unwrap();
+    let token = downstream_token(plane, DROVER_NAMESPACE, "drover").await.unwrap();
     installation.store_secret(name, &requests.kubeconfig(&token)).await.unwrap();
     (connections, requests)
 }

@@ -34,6 +34,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut
     loop {
         match ask().await {
             Ok(Some(answer)) => return Ok(answer),
+            Err(error) if error.is_final() => return Err(error),
             Ok(None) | Err(_) if started.elapsed() < limit => tokio::time::sleep(PAUSE).await,
             Ok(None) => return Err(Error::NeverHappened { what: what.to_owned(), seconds: limit.as_secs() }),
             Err(error) => return Err(error),
@@ -78,4 +79,21 @@ pub(crate) fn as_json(object: &DynamicObject) -> Value {
     let mut object = object.clone();
     object.managed_fields_mut().clear();
     serde_json::to_value(object).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_in_vain_is_asked_once() {
+        let mut asked = 0;
+        let outcome: Result<()> = eventually("an answer", Duration::from_secs(3), async || {
+            asked += 1;
+            Err(Error::UnknownKind("projekt".to_owned()))
+        })
+        .await;
+        assert!(matches!(outcome, Err(Error::UnknownKind(_))), "{outcome:?}");
+        assert_eq!(asked, 1);
+    }
 }

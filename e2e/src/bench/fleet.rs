@@ -13,7 +13,7 @@ use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::Result;
 use crate::installation::{DROVER_USER, End, Installation};
 use crate::proxy::{Mode, Proxy};
-use crate::story::{Marks, marks, project};
+use crate::story::{Marks, a_project, marks};
 use crate::wait::eventually;
 
 /// One Project with a namespace on a single cluster, this often; quickly and thoroughly.
@@ -59,17 +59,17 @@ async fn paces(size: Size, installation: &Installation, table: &mut Table) -> Re
     progress("Projects are applied.");
     let ready = ReadyTimes::of::<Project>(installation.management.client());
     let applied = Instant::now();
-    installation.apply(&everywhere(FIRST).to_string()).await?;
+    installation.apply(&everywhere(FIRST)).await?;
     table.row("Project on all clusters: apply → Ready", seconds(ready.wait("everywhere", applied).await?));
     let mut times = Vec::new();
     for number in 0..size.times(PROJECTS) {
         let name = format!("single-{number}");
-        let mut single = project(&name, &[&format!("team-{name}")]);
+        let mut single = a_project(&name, &[&format!("team-{name}")]);
         if let Some(clusters) = single.pointer_mut("/spec/clusters") {
             *clusters = json!({"names": [cluster_name(number % size.clusters)]});
         }
         let applied = Instant::now();
-        installation.apply(&single.to_string()).await?;
+        installation.apply(&single).await?;
         times.push(ready.wait(&name, applied).await?);
     }
     table.row("Project on one cluster: apply → Ready, p50 / p99", percentiles(times));
@@ -95,7 +95,7 @@ async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) ->
     progress("One cluster is cut off and comes back.");
     let name = cluster_name(0);
     let plane = installation.cluster(&name)?;
-    let direct = plane.kubeconfig_for(DROVER_USER, &["system:masters"])?;
+    let direct = plane.kubeconfig_for(DROVER_USER, &[])?;
     let proxy = Proxy::start(plane.port()).await?;
     let through = direct.replace(&plane.endpoint(), &format!("https://{}", proxy.address()));
     installation.store_secret(&name, &through).await?;
@@ -104,7 +104,7 @@ async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) ->
     for round in 0..size.times(CUTS) {
         proxy.set(Mode::Refuse);
         let value = format!("round-{round}");
-        installation.apply(&everywhere(&value).to_string()).await?;
+        installation.apply(&everywhere(&value)).await?;
         tokio::time::sleep(size.times(CUT)).await;
         let restored = Instant::now();
         proxy.set(Mode::Pass);
@@ -112,7 +112,7 @@ async fn cuts(size: Size, installation: &mut Installation, table: &mut Table) ->
         times.push(restored.elapsed());
     }
     table.row(format!("cut for {} s: back → up to date, p50 / p99", size.times(CUT).as_secs()), percentiles(times));
-    installation.apply(&everywhere(FIRST).to_string()).await?;
+    installation.apply(&everywhere(FIRST)).await?;
     installation.store_secret(&name, &direct).await
 }
 
@@ -151,7 +151,7 @@ async fn failover(size: Size, installation: &mut Installation, table: &mut Table
 
 /// A Project with one namespace on all clusters, labelled with this value.
 fn everywhere(value: &str) -> Value {
-    let mut project = project("everywhere", &[]);
+    let mut project = a_project("everywhere", &[]);
     if let Some(namespaces) = project.pointer_mut("/spec/namespaces") {
         *namespaces = json!([{"name": EVERYWHERE, "labels": {LABEL: value}}]);
     }

@@ -11,7 +11,7 @@ use super::measure::{ReadyTimes, Table, mebibytes, requests, seconds, share, usa
 use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::{Error, Result};
 use crate::installation::End;
-use crate::story::{marks, project, writes_since};
+use crate::story::{a_project, marks, writes_since};
 
 const NAMESPACES: usize = 10;
 const AT_ONCE: usize = 16;
@@ -65,7 +65,7 @@ async fn apply(client: &kube::Client, count: usize) -> Result<()> {
                 let name = name(number);
                 let namespaces: Vec<String> = (0..NAMESPACES).map(|place| format!("team-{name}-{place}")).collect();
                 let namespaces: Vec<&str> = namespaces.iter().map(String::as_str).collect();
-                let project = serde_json::from_value(project(&name, &namespaces))
+                let project = serde_json::from_value(a_project(&name, &namespaces))
                     .map_err(|source| Error::Json { what: name, source })?;
                 Ok(projects.create(&PostParams::default(), &project).await.map(drop)?)
             }

@@ -15,12 +15,12 @@ use super::child::{IN_PROCESS, SKIPPED};
 use super::durations::Durations;
 use super::report::{self, Report};
 use super::soak::{self, Progress};
-use super::{Soak, Test};
+use super::{MUST_MATCH, Soak, Test};
 use crate::error::{Error, FileContext, Result};
 use crate::pool::{OwnedPool, PLANE_LINK, POOL, Pool};
 use crate::process::{Process, Specification, tail_of};
 use crate::run_directory::RunDirectory;
-use crate::tools::{Tools, say};
+use crate::tools::{Tools, say, variable};
 use crate::wait::patiently;
 
 /// A test waits more than it works, so this many at a time keep a core busy.
@@ -65,6 +65,11 @@ pub(super) fn run(tests: &[Test], part: Option<Soak>) -> ExitCode {
 }
 
 fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtime: &Runtime) -> Result<ExitCode> {
+    if let Some(filter) = arguments.filter.clone().filter(|_| variable(MUST_MATCH).is_some())
+        && !tests.iter().any(|test| is_wanted(test, arguments))
+    {
+        return Err(Error::NoSuchTest(filter));
+    }
     let slot_count = arguments.test_threads.map_or_else(slots, |threads| u32::try_from(threads).unwrap_or(1)).max(1);
     arguments.test_threads = usize::try_from(slot_count).ok();
     let kept = Pool::kept()?;

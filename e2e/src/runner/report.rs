@@ -1,10 +1,11 @@
 //! What is printed when all tests are over.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many of the slowest are named.
+/// How many of the slowest are named, of tests and of modules.
 const SLOWEST: usize = 10;
 
 /// How one test went.
@@ -75,6 +76,10 @@ impl Report {
         for entry in entries.iter().take(SLOWEST) {
             let _ = writeln!(text, "{:>8.1} s  {}", entry.took.as_secs_f64(), entry.title);
         }
+        text.push_str("by module:\n");
+        for (module, took) in by_module(&entries).into_iter().take(SLOWEST) {
+            let _ = writeln!(text, "{:>8.1} s  {module}", took.as_secs_f64());
+        }
         text
     }
 
@@ -84,6 +89,18 @@ impl Report {
         let all = to.all.checked_sub(from.all).filter(|all| *all > 0)?;
         Some(100 * to.busy.checked_sub(from.busy)? / all)
     }
+}
+
+/// What the tests of each module took one after the other, the slowest first.
+fn by_module(entries: &[Entry]) -> Vec<(&'static str, Duration)> {
+    let mut modules = BTreeMap::<_, Duration>::new();
+    for entry in entries {
+        let module = entry.name.split_once("::").map_or(entry.name, |(module, _)| module);
+        *modules.entry(module).or_default() += entry.took;
+    }
+    let mut modules: Vec<_> = modules.into_iter().collect();
+    modules.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    modules
 }
 
 /// What the cores of this machine did since it started.
@@ -127,6 +144,7 @@ mod tests {
         assert!(text.contains("skipped b::absent: no etcd") && text.contains("not run here: 3 tests"), "{text}");
         let place = |name: &str| text.rfind(name).unwrap();
         assert!(place("a::slow") < place("a::quick"), "{text}");
+        assert!(text.ends_with("by module:\n    71.0 s  a\n     0.0 s  b\n"), "{text}");
     }
 
     #[test]

@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
+/// The namespace of the management cluster in which stories have their objects.
+pub const TEAM: &str = "team";
+/// The namespaces of the Project `shop` of [`super::with_shop`].
+pub const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
 /// Between two probes of a Cluster of a story.
 pub const PROBE_SECONDS: u64 = 2;
 
 /// A Namespace.
 #[must_use]
-pub fn namespace(name: &str) -> Value {
+pub fn a_namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
 /// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
 #[must_use]
-pub fn cluster(name: &str) -> Value {
+pub fn a_cluster(name: &str) -> Value {
     json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": {"env": "prod"}},
         "spec": {
@@ -26,12 +30,23 @@ pub fn cluster(name: &str) -> Value {
 
 /// A Project in `team` with these namespaces on every cluster labelled `env=prod`.
 #[must_use]
-pub fn project(name: &str, namespaces: &[&str]) -> Value {
+pub fn a_project(name: &str, namespaces: &[&str]) -> Value {
     let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
     json!({
-        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": "team"},
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": name, "namespace": TEAM},
         "spec": {"clusters": {"selector": {"matchLabels": {"env": "prod"}}}, "namespaces": namespaces},
     })
+}
+
+/// An object of each kind of ours but Cluster, in the order in which they are applied. All are deleted with what they made. The
+/// tests of safety apply these: drover is killed at its writes for them, and the ways to clusters that have them fail.
+#[must_use]
+pub fn one_of_each_kind() -> Vec<Value> {
+    let mut shop = a_project("shop", &NAMESPACES);
+    if let Some(spec) = shop.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("deletionPolicy".to_owned(), "Delete".into());
+    }
+    vec![shop]
 }
 
 /// `status/reason` of a condition, once it speaks of the current spec.
@@ -43,4 +58,20 @@ pub fn condition(object: &Value, kind: &str) -> Option<String> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| condition["type"] == kind)?;
     Some(format!("{}/{}", found["status"].as_str()?, found["reason"].as_str()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_tests_of_safety_apply_every_kind() {
+        let mut applied: BTreeSet<_> =
+            one_of_each_kind().iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+        applied.insert("Cluster".to_owned());
+        let ours: BTreeSet<_> = drover_crds::all().into_iter().map(|definition| definition.spec.names.kind).collect();
+        assert_eq!(applied, ours);
+    }
 }

@@ -27,5 +27,11 @@ pub fn requests_since(installation: &Installation, marks: &Marks) -> Result<Vec<
 /// Those of them that change something, for people.
 pub fn writes_since(installation: &Installation, marks: &Marks) -> Result<Vec<String>> {
     let requests = requests_since(installation, marks)?.into_iter().filter(|(_, event)| event.changes());
-    Ok(requests.map(|(plane, event)| format!("{plane}: {} {} {}", event.verb, event.resource, event.name)).collect())
+    Ok(requests.map(|(plane, event)| format!("{plane}: {event}")).collect())
+}
+
+/// What `user` changed on a control plane since `mark`, in order, each as `VERB RESOURCE NAMESPACE/NAME CODE`.
+pub fn writes_by(user: &str, plane: &ControlPlane, mark: AuditMark) -> Result<Vec<String>> {
+    let events = plane.audit_events_since(mark)?.into_iter();
+    Ok(events.filter(|event| event.user == user && event.changes()).map(|event| event.to_string()).collect())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use drover_e2e::ControlPlane;
 use drover_e2e::installation::kubectl_on;
 use drover_e2e::objects::apply_to;
-use drover_e2e::story::{prepared, project};
+use drover_e2e::story::{a_project, prepared};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -28,7 +28,7 @@ async fn every_example_is_accepted() {
     let Some(installation) = prepared("examples", &[]).await else { return };
     for file in examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")) {
         let text = std::fs::read_to_string(&file).unwrap();
-        installation.apply(&text).await.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        installation.apply_text(&text).await.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
     let shown = installation.kubectl(&["get", "drover", "--all-namespaces"]).unwrap();
     assert!(shown.contains("prod-eu") && shown.contains("shop"), "{shown}");
@@ -42,7 +42,7 @@ fn examples(folder: &Path) -> Vec<std::path::PathBuf> {
 async fn bad_objects_are_refused_with_a_reason_and_a_fresh_one_is_not_taken_for_ready() {
     let Some(installation) = prepared("bad objects", &[]).await else { return };
     let plane = &installation.management;
-    apply_to(plane, &project("good", &["team-web"]).to_string()).await.unwrap();
+    apply_to(plane, &a_project("good", &["team-web"])).await.unwrap();
     let fresh: Value =
         serde_json::from_str(&kubectl_on(plane, &["get", "project", "good", "-n", "team", "-o", "json"]).unwrap())
             .unwrap();
@@ -63,7 +63,7 @@ async fn bad_objects_are_refused_with_a_reason_and_a_fresh_one_is_not_taken_for_
         ("a name twice", "/spec/namespaces", json!([{"name": "team-a"}, {"name": "team-a"}]), "uplicate"),
         ("a policy that is none", "/spec/deletionPolicy", json!("Maybe"), "Unsupported value"),
     ] {
-        let mut bad = project("bad", &[]);
+        let mut bad = a_project("bad", &[]);
         let (parent, key) = path.rsplit_once('/').unwrap();
         bad.pointer_mut(parent).unwrap()[key] = value;
         refused(plane, &bad, what, expected).await;
@@ -80,6 +80,6 @@ async fn bad_objects_are_refused_with_a_reason_and_a_fresh_one_is_not_taken_for_
 }
 
 async fn refused(plane: &ControlPlane, object: &Value, what: &str, expected: &str) {
-    let error = apply_to(plane, &object.to_string()).await.expect_err(what).to_string();
+    let error = apply_to(plane, object).await.expect_err(what).to_string();
     assert!(error.contains(expected), "{what}: {error}");
 }

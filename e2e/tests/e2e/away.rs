@@ -28,12 +28,11 @@ async fn away_for(absence: Duration, timers: Option<Timers>) {
     installation.timers = timers;
     let (connections, _requests) = proxied(&installation, "us", Arc::new(WriteTrap::default())).await;
     installation.start_drover().await.unwrap();
-    installation.apply(&project("shop", &["team-web", "team-db"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    with_shop(&installation).await;
 
     connections.set(Mode::HangInDial);
     reads(&installation, "cluster", "us", "Ready", "False/Timeout").await;
-    installation.apply(&project("shop", &["team-web", "team-late"]).to_string()).await.unwrap();
+    installation.apply(&a_project("shop", &["team-web", "team-late"])).await.unwrap();
     reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
     meanwhile_people_work_in(&installation, "us").await;
     rests(&installation, "the cluster went away").await;
@@ -41,7 +40,7 @@ async fn away_for(absence: Duration, timers: Option<Timers>) {
     tokio::time::sleep(absence).await;
     let written = writes_since(&installation, &quiet_since).unwrap();
     let log = installation.drover_log();
-    let us = ready(&installation, "us").await;
+    let us = ready_condition(&installation, "us").await;
     assert_eq!(written, Vec::<String>::new(), "while us was away; it reads {us:#}\ndrover:\n{log}");
     reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
     time_to_heal(&installation, "eu").await;

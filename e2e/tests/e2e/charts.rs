@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use drover_e2e::existing::skip;
-use drover_e2e::installation::{CHART_VALUES, End, Installation, chart, charts};
-use drover_e2e::objects::apply_to;
+use drover_e2e::installation::{
+    CHART_VALUES, DROVER_USER, End, Installation, chart, charts, downstream_roles, grant_downstream_roles,
+};
+use drover_e2e::objects::{apply_text_to, find};
 use drover_e2e::{Program, Tools, require_or_skip};
 use mlua::LuaSerdeExt as _;
 use serde_json::{Value, json};
 
-use drover_e2e::story::{
-    Timers, cluster, converged, downstream_namespace, get, marks, prepared, prepared_from, project, reads, says, story,
-    two_periods, writes_since,
-};
+use drover_e2e::story::*;
 
 drover_e2e::tests![
     values_show_in_what_is_rendered,
@@ -122,8 +121,7 @@ fn same_members(path: &str, values: &Value, schema: &Value) {
 
 async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_with_objects_in_place() {
     let Some(mut installation) = story("chart life", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-shop"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-shop"])).await;
     let before = identity(&installation).await;
     let uid = downstream_uid(&installation).await;
 
@@ -138,13 +136,12 @@ async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_wit
 
     let newer = charts_with_one_more_field();
     installation.helm(&["upgrade", "drover-crds", &newer.path().display().to_string()]).unwrap();
-    let mut with_field = project("shop", &["team-shop"]);
+    let mut with_field = a_project("shop", &["team-shop"]);
     with_field["spec"]["inventedLater"] = json!("yes");
-    installation.apply(&with_field.to_string()).await.unwrap();
+    installation.apply(&with_field).await.unwrap();
     assert_eq!(get(&installation, "project", "shop").await.unwrap()["spec"]["inventedLater"], "yes");
     installation.helm(&["rollback", "drover-crds", "1"]).unwrap();
-    installation.apply(&project("shop", &["team-shop"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-shop"])).await;
 
     installation.stop_drover(End::Terminate).await.unwrap();
     for release in ["drover", "drover-crds"] {
@@ -156,8 +153,7 @@ async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_wit
     installation.helm(&["install", "drover-crds", &chart("drover-crds")]).unwrap();
     installation.helm(&["install", "drover", &chart("drover"), "--set", "replicaCount=0"]).unwrap();
     installation.start_drover().await.unwrap();
-    installation.apply(&project("shop", &["team-shop", "team-more"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-shop", "team-more"])).await;
     assert_eq!(identity(&installation).await, before);
     assert_eq!(downstream_uid(&installation).await, uid, "nothing was made anew");
 }
@@ -170,10 +166,9 @@ async fn an_installation_of_the_previous_charts_is_upgraded_with_objects_in_plac
     let ahead = ["clusterrolebinding", "ahead", "--clusterrole=cluster-admin", "--serviceaccount=drover-system:drover"];
     installation.kubectl(&[&["create"], &ahead[..]].concat()).unwrap();
     installation.start_drover().await.unwrap();
-    installation.apply(&project("shop", &["team-shop"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-shop"])).await;
     installation.stop_drover(End::Terminate).await.unwrap();
-    installation.kubectl(&["delete", "clusterrolebinding", "ahead"]).unwrap();
+    deleted(&installation, "clusterrolebinding", "ahead").await;
     let (before, uid) = (identity(&installation).await, downstream_uid(&installation).await);
     let quiet = marks(&installation).unwrap();
 
@@ -189,8 +184,7 @@ async fn an_installation_of_the_previous_charts_is_upgraded_with_objects_in_plac
     let downstream: Vec<_> = writes.filter(|write| write.starts_with("eu:")).collect();
     assert_eq!(downstream, Vec::<String>::new(), "an upgrade is nothing to a cluster");
 
-    installation.apply(&project("shop", &["team-shop", "team-more"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-shop", "team-more"])).await;
     assert!(downstream_namespace(&installation, "eu", "team-more").await.unwrap().is_some());
     assert_eq!(identity(&installation).await, before);
     assert_eq!(downstream_uid(&installation).await, uid, "nothing was made anew");
@@ -244,67 +238,38 @@ fn charts_with_one_more_field() -> tempfile::TempDir {
     folder
 }
 
-/// Somebody who may downstream what `config/rbac/downstream.yaml` says, and nothing else.
-const LIMITED: &str = "limited";
-
 async fn the_roles_that_ship_are_enough() {
     let Some(mut installation) = prepared("roles", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    grant_downstream_roles(eu).await;
-    let kubeconfig = eu.kubeconfig_for(LIMITED, &[]).unwrap();
-    installation.store_secret("eu", &kubeconfig).await.unwrap();
+    let client = eu.client_for(DROVER_USER, &[]).await.unwrap();
+    assert!(find(client, "secret", "drover-system", "any").await.is_err(), "every story runs with these roles alone");
     installation.start_drover().await.unwrap();
-    let mut shop = project("shop", &["team-shop"]);
+    let mut shop = a_project("shop", &["team-shop"]);
     shop["spec"]["deletionPolicy"] = json!("Delete");
-    installation.apply(&shop.to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &shop).await;
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    deleted(&installation, "project", "shop").await;
     assert_eq!(downstream_namespace(&installation, "eu", "team-shop").await.unwrap(), None);
 
-    let mut eu = cluster("eu");
+    let mut eu = a_cluster("eu");
     eu["spec"]["deletionPolicy"] = json!("Delete");
-    installation.apply(&eu.to_string()).await.unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
-    installation.kubectl(&["delete", "cluster", "eu", "--timeout=40s"]).unwrap();
+    ready_with(&installation, &eu).await;
+    deleted(&installation, "cluster", "eu").await;
 }
 
 async fn a_role_that_lacks_what_drover_needs_is_said_and_granting_it_heals() {
     let Some(mut installation) = prepared("an outdated role", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    grant_downstream_roles(eu).await;
-    let granted = downstream_roles().replacen("  - delete\n", "", 1);
-    assert_ne!(granted, downstream_roles());
-    apply_to(eu, &granted).await.unwrap();
-    installation.store_secret("eu", &eu.kubeconfig_for(LIMITED, &[]).unwrap()).await.unwrap();
+    let granted = downstream_roles().unwrap().replacen("  - delete\n", "", 1);
+    assert_ne!(granted, downstream_roles().unwrap());
+    apply_text_to(eu, &granted).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "False/DownstreamRoleOutdated").await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let said = get(&installation, "cluster", "eu").await.unwrap()["status"]["conditions"].to_string();
     assert!(said.contains("may not delete namespaces, which") && said.contains("drover import --name eu"), "{said}");
-    grant_downstream_roles(installation.cluster("eu").unwrap()).await;
+    grant_downstream_roles(installation.cluster("eu").unwrap(), DROVER_USER).await.unwrap();
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
-}
-
-fn downstream_roles() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/rbac/downstream.yaml");
-    std::fs::read_to_string(file).unwrap()
-}
-
-/// Done twice it ends the same.
-async fn grant_downstream_roles(plane: &drover_e2e::ControlPlane) {
-    let subjects = json!([{"kind": "User", "name": LIMITED, "apiGroup": "rbac.authorization.k8s.io"}]);
-    let role = |kind: &str| json!({"kind": kind, "name": "drover-downstream", "apiGroup": "rbac.authorization.k8s.io"});
-    let binding = |kind: &str, role: Value| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "subjects": subjects, "roleRef": role,
-            "metadata": {"name": LIMITED, "namespace": if kind == "RoleBinding" { Some("drover-system") } else { None }},
-        })
-    };
-    apply_to(plane, &drover_e2e::story::namespace("drover-system").to_string()).await.unwrap();
-    apply_to(plane, &downstream_roles()).await.unwrap();
-    apply_to(plane, &binding("ClusterRoleBinding", role("ClusterRole")).to_string()).await.unwrap();
-    apply_to(plane, &binding("RoleBinding", role("Role")).to_string()).await.unwrap();
 }
 
 async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothing() {

@@ -1,10 +1,8 @@
 //! Whose a cluster is: one installation's, one Cluster's, and nobody else writes to it. On real API servers.
 
-use drover_e2e::ControlPlane;
-use drover_e2e::audit::AuditMark;
-use drover_e2e::installation::{DROVER_USER, End, Installation, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, End, grant_downstream_roles, kubectl_on};
 use drover_e2e::story::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 drover_e2e::tests![
     a_cluster_is_claimed_before_anything_else_is_written_there,
@@ -16,29 +14,24 @@ drover_e2e::tests![
 /// The user that the second installation is downstream.
 const SECOND_USER: &str = "second";
 
-/// What `user` changed on a control plane since `mark`, in order.
-fn changes(plane: &ControlPlane, mark: AuditMark, user: &str) -> Vec<String> {
-    let events = plane.audit_events_since(mark).unwrap().into_iter();
-    let changes = events.filter(|event| event.user == user && event.changes());
-    changes.map(|event| format!("{} {} {} {}", event.verb, event.resource, event.name, event.code)).collect()
-}
-
-fn claim(installation: &Installation, cluster: &str) -> Value {
-    let arguments = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--output=json"];
-    let text = kubectl_on(installation.cluster(cluster).unwrap(), &arguments).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["data"].clone()
-}
-
 async fn a_cluster_is_claimed_before_anything_else_is_written_there() {
     let Some(mut installation) = prepared("the claim comes first", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    let mark = installation.cluster("eu").unwrap().audit_mark().unwrap();
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
+    // A role in Drover's namespace can be granted only where that is there already: this Drover makes it, as an administrator.
+    let eu = installation.cluster("eu").unwrap();
+    remove_namespace(eu, "drover-system").await.unwrap();
+    let administrator = eu.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    installation.store_secret("eu", &administrator).await.unwrap();
+    let mark = eu.audit_mark().unwrap();
     installation.start_drover().await.unwrap();
     converged(&installation, "shop").await;
     let eu = installation.cluster("eu").unwrap();
-    let written = changes(eu, mark, DROVER_USER);
-    let expected =
-        ["create namespaces drover-system 201", "create configmaps drover-claim 201", "create namespaces team-web 201"];
+    let written = writes_by(DROVER_USER, eu, mark).unwrap();
+    let expected = [
+        "create namespaces drover-system 201",
+        "create configmaps drover-system/drover-claim 201",
+        "create namespaces team-web 201",
+    ];
     assert_eq!(written.get(..expected.len()), Some(&expected.map(str::to_owned)[..]), "{written:?}");
     let label = "--output=jsonpath={.metadata.labels}";
     for object in ["namespace/drover-system", "configmap/drover-claim"] {
@@ -53,52 +46,49 @@ async fn a_cluster_is_claimed_before_anything_else_is_written_there() {
 }
 
 async fn a_cluster_that_is_not_the_one_that_was_pinned_is_not_written_to() {
-    let Some(mut installation) = prepared("a pin", &["eu"]).await else { return };
-    installation.timers = Some(Timers::SHORT);
+    let Some(mut installation) = prepared_restful("a pin", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
     let mark = eu.audit_mark().unwrap();
     let path = "--output=jsonpath={.metadata.uid}";
     let uid = kubectl_on(eu, &["get", "namespace", "kube-system", path]).unwrap();
-    let mut pinned = cluster("eu");
+    let mut pinned = a_cluster("eu");
     pinned["spec"]["expectedUID"] = json!("11111111-2222-3333-4444-555555555555");
-    installation.apply(&pinned.to_string()).await.unwrap();
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    installation.apply(&pinned).await.unwrap();
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/IdentityMismatch").await;
     tokio::time::sleep(two_periods()).await;
-    assert_eq!(changes(installation.cluster("eu").unwrap(), mark, DROVER_USER), Vec::<String>::new());
+    assert_eq!(writes_by(DROVER_USER, installation.cluster("eu").unwrap(), mark).unwrap(), Vec::<String>::new());
     pinned["spec"]["expectedUID"] = json!(uid);
-    installation.apply(&pinned.to_string()).await.unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    ready_with(&installation, &pinned).await;
     converged(&installation, "shop").await;
 }
 
 async fn who_lost_a_cluster_keeps_away_from_it() {
     let Some(first) = restful_story("the first holder", &["eu"]).await else { return };
-    let Some(mut second) = prepared("the second holder", &[]).await else { return };
-    second.timers = Some(Timers::SHORT);
-    first.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&first, "shop").await;
-    assert_eq!(claim(&first, "eu"), json!({"installation": "e2e", "clusterName": "eu"}));
+    let Some(mut second) = prepared_restful("the second holder", &[]).await else { return };
+    ready_with(&first, &a_project("shop", &["team-web"])).await;
+    assert_eq!(claim(&first, "eu").await.unwrap(), json!({"installation": "e2e", "clusterName": "eu"}));
 
     let plane = first.cluster("eu").unwrap();
     second.name = String::new();
-    second.store_secret("eu", &plane.kubeconfig_for(SECOND_USER, &["system:masters"]).unwrap()).await.unwrap();
-    let mut eu = cluster("eu");
-    second.apply(&eu.to_string()).await.unwrap();
-    second.apply(&project("shop", &["team-web", "team-new"]).to_string()).await.unwrap();
+    grant_downstream_roles(plane, SECOND_USER).await.unwrap();
+    second.store_secret("eu", &plane.kubeconfig_for(SECOND_USER, &[]).unwrap()).await.unwrap();
+    let mut eu = a_cluster("eu");
+    second.apply(&eu).await.unwrap();
+    second.apply(&a_project("shop", &["team-web", "team-new"])).await.unwrap();
     let start = plane.audit_mark().unwrap();
     second.start_drover().await.unwrap();
     reads(&second, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
     reads(&second, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
-    let message = ready(&second, "eu").await["message"].to_string();
+    let message = ready_condition(&second, "eu").await["message"].to_string();
     assert!(message.contains("takeFrom: e2e"), "{message}");
     tokio::time::sleep(two_periods()).await;
-    assert_eq!(changes(plane, start, DROVER_USER), Vec::<String>::new(), "neither of the two writes");
-    assert_eq!(changes(plane, start, SECOND_USER), Vec::<String>::new(), "the cluster is the first one's");
+    assert_eq!(writes_by(DROVER_USER, plane, start).unwrap(), Vec::<String>::new(), "neither of the two writes");
+    assert_eq!(writes_by(SECOND_USER, plane, start).unwrap(), Vec::<String>::new(), "the cluster is the first one's");
 
     eu["spec"]["claim"] = json!({"takeFrom": "e2e"});
-    second.apply(&eu.to_string()).await.unwrap();
+    second.apply(&eu).await.unwrap();
     reads(&second, "cluster", "eu", "Accepted", "True/Claimed").await;
     reads(&first, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
     reads(&first, "cluster", "eu", "Accepted", "False/ClaimedByOther").await;
@@ -108,58 +98,58 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
 
     let mark = plane.audit_mark().unwrap();
     converged(&second, "shop").await;
-    first.apply(&project("shop", &["team-web", "team-old"]).to_string()).await.unwrap();
+    first.apply(&a_project("shop", &["team-web", "team-old"])).await.unwrap();
     remove_namespace(plane, "team-web").await.unwrap();
     namespace_becomes(&first, "eu", "team-web", "the new holder restores it", |found| found.is_some()).await;
     tokio::time::sleep(two_periods()).await;
-    assert_eq!(changes(plane, mark, DROVER_USER), Vec::<String>::new(), "the former holder");
+    assert_eq!(writes_by(DROVER_USER, plane, mark).unwrap(), Vec::<String>::new(), "the former holder");
     assert!(downstream_namespace(&first, "eu", "team-old").await.unwrap().is_none());
     assert!(downstream_namespace(&first, "eu", "team-new").await.unwrap().is_some());
 
     // What the former holder deletes does not wait for what is not its own any more.
-    first.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=30s"]).unwrap();
-    first.apply(&project("shop", &["team-web", "team-old"]).to_string()).await.unwrap();
-    assert_eq!(changes(plane, mark, DROVER_USER), Vec::<String>::new(), "the former holder");
+    deleted(&first, "project", "shop").await;
+    first.apply(&a_project("shop", &["team-web", "team-old"])).await.unwrap();
+    assert_eq!(writes_by(DROVER_USER, plane, mark).unwrap(), Vec::<String>::new(), "the former holder");
 
     // Each wish is fulfilled once: two that name each other do not fight. The last one who changed a spec has it.
-    let mut back = cluster("eu");
+    let mut back = a_cluster("eu");
     back["spec"]["claim"] = json!({"takeFrom": uid});
-    first.apply(&back.to_string()).await.unwrap();
+    first.apply(&back).await.unwrap();
     reads(&first, "cluster", "eu", "Accepted", "True/Claimed").await;
     reads(&second, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
     converged(&first, "shop").await;
     let settled = plane.audit_mark().unwrap();
     tokio::time::sleep(two_periods()).await;
     for user in [DROVER_USER, SECOND_USER] {
-        assert_eq!(changes(plane, settled, user), Vec::<String>::new(), "{user} goes on fighting");
+        assert_eq!(writes_by(user, plane, settled).unwrap(), Vec::<String>::new(), "{user} goes on fighting");
     }
-    assert_eq!(claim(&first, "eu")["installation"], "e2e");
+    assert_eq!(claim(&first, "eu").await.unwrap()["installation"], "e2e");
     // The one that lost it lets it go without a word to it.
-    second.kubectl(&["delete", "cluster", "eu", "--timeout=30s"]).unwrap();
-    assert_eq!(claim(&first, "eu")["installation"], "e2e");
+    deleted(&second, "cluster", "eu").await;
+    assert_eq!(claim(&first, "eu").await.unwrap()["installation"], "e2e");
     reads(&first, "cluster", "eu", "Ready", "True/Connected").await;
 }
 
 async fn two_clusters_for_one_and_the_management_cluster_by_kubeconfig_are_duplicates() {
     let Some(installation) = story("duplicates", &["eu"]).await else { return };
     reads(&installation, "cluster", "eu", "Accepted", "True/Claimed").await;
-    let mut twin = cluster("twin");
+    let mut twin = a_cluster("twin");
     twin["spec"]["connection"]["kubeconfig"]["secretRef"]["name"] = "eu".into();
-    installation.apply(&twin.to_string()).await.unwrap();
+    installation.apply(&twin).await.unwrap();
     reads(&installation, "cluster", "twin", "Ready", "False/DuplicateOf").await;
-    let message = ready(&installation, "twin").await["message"].to_string();
+    let message = ready_condition(&installation, "twin").await["message"].to_string();
     assert!(message.contains("Cluster eu"), "{message}");
 
-    let own = installation.management.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let own = installation.management.kubeconfig_for(DROVER_USER, &[]).unwrap();
     installation.store_secret("own", &own).await.unwrap();
-    installation.apply(&cluster("own").to_string()).await.unwrap();
+    installation.apply(&a_cluster("own")).await.unwrap();
     reads(&installation, "cluster", "own", "Ready", "False/DuplicateOf").await;
-    let message = ready(&installation, "own").await["message"].to_string();
+    let message = ready_condition(&installation, "own").await["message"].to_string();
     assert!(message.contains("local"), "{message}");
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
 
     // Once the first one is let go the other one takes its place.
-    installation.kubectl(&["delete", "cluster", "eu", "--timeout=30s"]).unwrap();
+    deleted(&installation, "cluster", "eu").await;
     reads(&installation, "cluster", "twin", "Ready", "True/Connected").await;
-    assert_eq!(claim(&installation, "eu"), json!({"installation": "e2e", "clusterName": "twin"}));
+    assert_eq!(claim(&installation, "eu").await.unwrap(), json!({"installation": "e2e", "clusterName": "twin"}));
 }

@@ -12,17 +12,15 @@ drover_e2e::tests![a_clock_that_jumps_changes_neither_the_leader_nor_anything_do
 const TWO_HOURS: i64 = 2 * 60 * 60;
 
 async fn a_clock_that_jumps_changes_neither_the_leader_nor_anything_downstream() {
-    let Some(mut installation) = prepared("a clock that jumps", &["eu"]).await else { return };
+    let Some(mut installation) = prepared_restful("a clock that jumps", &["eu"]).await else { return };
     let clock = JumpingClock::compile().unwrap();
-    installation.timers = Some(Timers::SHORT);
     installation.environment = clock.environment();
     installation.start_drover().await.unwrap();
     says(&mut installation, 0, "this process leads").await;
     installation.environment.clear();
     installation.start_drover().await.unwrap();
     says(&mut installation, 1, "another process leads").await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
     let pace = time_to_heal(&installation, "eu").await;
     let (term, status) = (term(&installation).await, status(&installation).await);
 

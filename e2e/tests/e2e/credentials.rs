@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
 
-use drover_e2e::installation::{DROVER_USER, Installation, administrator_token, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, Installation, downstream_token};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::jiff;
@@ -27,9 +27,8 @@ async fn certificates(installation: &Installation) -> Vec<String> {
 async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     const ACCOUNT: &str = "system:serviceaccount:default:rotated";
     let Some(installation) = story("rotation", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
-    let before = ready(&installation, "eu").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
+    let before = ready_condition(&installation, "eu").await;
     assert_eq!(certificates(&installation).await, ["api-server", "client"]);
     let pace = time_to_heal(&installation, "eu").await;
     let eu = installation.cluster("eu").unwrap();
@@ -41,7 +40,7 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     };
 
     installation
-        .store_secret("eu", &eu.kubeconfig_with_token(&administrator_token(eu, "default", "rotated").await.unwrap()))
+        .store_secret("eu", &eu.kubeconfig_with_token(&downstream_token(eu, "default", "rotated").await.unwrap()))
         .await
         .unwrap();
     let meanwhile = time_to_heal(&installation, "eu").await;
@@ -55,10 +54,10 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     assert!(status["credential"]["notAfter"].is_string(), "the end of the token: {status}");
     time_to_heal(&installation, "eu").await;
     assert!(creations_by(ACCOUNT) >= 1, "nothing was done with the token");
-    assert_eq!(ready(&installation, "eu").await, before, "Ready never changed");
+    assert_eq!(ready_condition(&installation, "eu").await, before, "Ready never changed");
 
     // An account that is gone: nothing is written any more, and what is wrong is said.
-    kubectl_on(eu, &["delete", "serviceaccount", "rotated", "--namespace=default"]).unwrap();
+    deleted_downstream(&installation, "eu", "serviceaccount", "default", "rotated").await;
     reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "False/Unauthorized").await;
     installation.store_kubeconfig("eu").await.unwrap();
@@ -73,22 +72,18 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
     let soon = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(3);
     let end = (i32::from(soon.year()), u8::try_from(soon.month()).unwrap(), u8::try_from(soon.day()).unwrap());
     let eu = installation.cluster("eu").unwrap();
-    installation
-        .store_secret("eu", &eu.kubeconfig_until(DROVER_USER, &["system:masters"], end).unwrap())
-        .await
-        .unwrap();
+    installation.store_secret("eu", &eu.kubeconfig_until(DROVER_USER, &[], end).unwrap()).await.unwrap();
     reads(&installation, "cluster", "eu", "CertificatesValid", "False/Expiring").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "False/Expiring").await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let status = get(&installation, "cluster", "eu").await.unwrap()["status"].clone();
     assert!(status["credential"]["notAfter"].as_str().unwrap().starts_with(&soon.to_string()), "{status}");
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
 
     // Whoever renews it at the last moment says so, and is not warned before.
-    let mut late = cluster("eu");
+    let mut late = a_cluster("eu");
     late["spec"]["certificates"] = json!({"warnBefore": "1h"});
-    installation.apply(&late.to_string()).await.unwrap();
+    installation.apply(&late).await.unwrap();
     reads(&installation, "cluster", "eu", "CertificatesValid", "True/Valid").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
 }
@@ -96,7 +91,7 @@ async fn a_certificate_that_ends_soon_is_said_and_nothing_stops() {
 async fn at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it() {
     let Some(mut installation) = prepared("first contact", &["eu", "us"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    let good = eu.kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+    let good = eu.kubeconfig_for(DROVER_USER, &[]).unwrap();
     let endpoint = eu.endpoint();
     let stranger = installation.cluster("us").unwrap().endpoint();
     let nobody = eu.kubeconfig_for("nobody", &[]).unwrap();
@@ -121,7 +116,7 @@ async fn at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it(
 async fn an_expired_kubeconfig_is_said_and_a_new_secret_alone_heals_it() {
     let Some(mut installation) = prepared("expired", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
-    let expired = eu.kubeconfig_until(DROVER_USER, &["system:masters"], (2026, 1, 1)).unwrap();
+    let expired = eu.kubeconfig_until(DROVER_USER, &[], (2026, 1, 1)).unwrap();
     installation.store_secret("eu", &expired).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;

@@ -1,17 +1,17 @@
 //! How clusters and Projects go: what stays, what goes, and that nothing waits for ever. On real API servers; the whole
 //! matrix is a table test on models.
 
-use std::time::Duration;
-
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{Installation, example, kubectl_on};
 use drover_e2e::objects::apply_to;
 use drover_e2e::story::*;
-use drover_e2e::wait::{eventually, patiently, soon};
+use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
-    a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was,
+    stories:
+    a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
+        => unkillable("it counts the connections of the process that it started"),
     a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces,
     a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer,
     a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more,
@@ -24,27 +24,20 @@ drover_e2e::tests![
 
 const OWNER: &str = "/metadata/labels/drover.dev~1owner-name";
 
-async fn with_shop(test: &str) -> Option<Installation> {
+async fn running_shop(test: &str) -> Option<Installation> {
     let installation = story(test, &["eu"]).await?;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    with_shop(&installation).await;
     Some(installation)
 }
 
 async fn change(installation: &Installation, spec: &Value) {
-    let mut eu = cluster("eu");
+    let mut eu = a_cluster("eu");
     eu["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    installation.apply(&eu.to_string()).await.unwrap();
+    installation.apply(&eu).await.unwrap();
 }
 
-fn delete(installation: &Installation, arguments: &[&str]) {
-    installation.kubectl(&[&["delete", "cluster", "eu"], arguments].concat()).unwrap();
-}
-
-fn has_claim(installation: &Installation) -> bool {
-    let plane = installation.cluster("eu").unwrap();
-    let arguments = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--ignore-not-found"];
-    !kubectl_on(plane, &arguments).unwrap().is_empty()
+async fn has_claim(installation: &Installation) -> bool {
+    claim(installation, "eu").await.is_some()
 }
 
 async fn web(installation: &Installation) -> Value {
@@ -84,7 +77,7 @@ async fn lock(installation: &Installation, name: &str) {
         "spec": {"policyName": "locked", "validationActions": ["Deny"]},
     });
     for object in [policy, binding] {
-        apply_to(eu, &object.to_string()).await.unwrap();
+        apply_to(eu, &object).await.unwrap();
     }
     eventually("the namespace is locked", soon(), async || {
         Ok(kubectl_on(eu, &["annotate", "namespace", name, "--overwrite", "try=again"]).is_err().then_some(()))
@@ -95,12 +88,11 @@ async fn lock(installation: &Installation, name: &str) {
 
 async fn a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was() {
     let Some(mut installation) = restful_story("a cluster goes", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
     let before = web(&installation).await;
     assert!(connections(&mut installation) > 0);
-    delete(&installation, &["--timeout=30s"]);
-    assert!(!has_claim(&installation), "the claim is released");
+    deleted(&installation, "cluster", "eu").await;
+    assert!(!has_claim(&installation).await, "the claim is released");
     assert_eq!(web(&installation).await, before);
     reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
     eventually("nothing of Drover is connected any more", soon(), async || {
@@ -117,126 +109,124 @@ async fn a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
     assert_eq!(web(&installation).await["metadata"]["uid"], before["metadata"]["uid"]);
-    assert!(has_claim(&installation));
+    assert!(has_claim(&installation).await);
 }
 
 async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces() {
-    let Some(installation) = with_shop("a cluster goes with Delete").await else { return };
+    let Some(installation) = running_shop("a cluster goes with Delete").await else { return };
     change(&installation, &json!({"deletionPolicy": "Delete"})).await;
-    delete(&installation, &["--timeout=40s"]);
+    deleted(&installation, "cluster", "eu").await;
     let kept = web(&installation).await;
     assert_eq!(kept.pointer(OWNER), None, "{kept}");
     namespace_becomes(&installation, "eu", "drover-system", "Drover's own namespace is gone", |found| found.is_none())
         .await;
     reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
+    // The credential lost its rights with the namespace, so they come back with the Cluster.
+    installation.store_kubeconfig("eu").await.unwrap();
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
 }
 
 async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer() {
-    let Some(mut installation) = with_shop("a cluster that is away goes").await else { return };
+    let Some(mut installation) = running_shop("a cluster that is away goes").await else { return };
     change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "20s"})).await;
     installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
     reads(&installation, "cluster", "eu", "Connected", "False/DialFailed").await;
-    delete(&installation, &["--wait=false"]);
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
+    delete(&installation, "cluster", "eu").await;
+    delete(&installation, "project", "shop").await;
     reads(&installation, "cluster", "eu", "Deleting", "True/WaitingForCluster").await;
-    is_gone(&installation, "cluster", "eu").await;
-    is_gone(&installation, "project", "shop").await;
+    becomes_gone(&installation, "cluster", "eu").await;
+    becomes_gone(&installation, "project", "shop").await;
     let events = installation.kubectl(&["get", "events", "--all-namespaces"]).unwrap();
     assert!(events.contains("LetGo"), "{events}");
 
     // It returns with the labels of a Project that is no more: nobody's, and others may take it over by consent.
     installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
     assert_eq!(web(&installation).await.pointer(OWNER), Some(&json!("shop")));
-    let mut store = project("store", &["team-web"]);
+    let mut store = a_project("store", &["team-web"]);
     change(&installation, &json!({})).await;
-    installation.apply(&store.to_string()).await.unwrap();
+    installation.apply(&store).await.unwrap();
     reads(&installation, "project", "store", "Ready", "False/NamespaceExists").await;
-    let mut open = cluster("eu");
+    let mut open = a_cluster("eu");
     open["spec"]["tenants"][0]["adopt"] = "Allowed".into();
-    installation.apply(&open.to_string()).await.unwrap();
+    installation.apply(&open).await.unwrap();
     store["spec"]["namespaces"][0]["onExisting"] = "Adopt".into();
-    installation.apply(&store.to_string()).await.unwrap();
-    converged(&installation, "store").await;
+    ready_with(&installation, &store).await;
     assert_eq!(web(&installation).await.pointer(OWNER), Some(&json!("store")));
 }
 
 async fn a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more() {
     let Some(installation) = story("a Project that is no more", &["eu"]).await else { return };
-    installation.apply(&project("shop", &["team-locked", "team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-locked", "team-web"])).await;
     // As a management cluster that was rebuilt without the Project would have it.
     change(&installation, &json!({"suspend": true})).await;
     reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
-    let unfinished = r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#;
-    let arguments = ["patch", "project", "shop", "--namespace=team", "--type=json", "--patch", unfinished];
-    installation.kubectl(&arguments).unwrap();
-    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "20s"})).await;
+    delete(&installation, "project", "shop").await;
+    let unfinished = json!([{"op": "remove", "path": "/metadata/finalizers"}]);
+    patch(&installation, "project", "shop", unfinished).await;
+    // Before the pauses between two attempts grow longer than what is waited for.
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "8s"})).await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let before = web(&installation).await;
     assert_eq!(before.pointer(OWNER), Some(&json!("shop")));
     lock(&installation, "team-locked").await;
 
-    delete(&installation, &["--timeout=60s"]);
+    deleted(&installation, "cluster", "eu").await;
     let locked = downstream_namespace(&installation, "eu", "team-locked").await.unwrap().unwrap();
     assert_eq!(locked.pointer(OWNER), Some(&json!("shop")), "what refuses stays as it is, and holds up nothing");
     let after = web(&installation).await;
     assert_eq!((after.pointer(OWNER), &after["metadata"]["uid"]), (None, &before["metadata"]["uid"]), "{after:#}");
-    assert!(!has_claim(&installation));
+    assert!(!has_claim(&installation).await);
 }
 
 async fn a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says() {
-    let Some(mut installation) = with_shop("a cluster that returns goes").await else { return };
+    let Some(mut installation) = running_shop("a cluster that returns goes").await else { return };
     change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "10m"})).await;
     installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
     reads(&installation, "cluster", "eu", "Connected", "False/DialFailed").await;
-    delete(&installation, &["--wait=false"]);
+    delete(&installation, "cluster", "eu").await;
     reads(&installation, "cluster", "eu", "Deleting", "True/WaitingForCluster").await;
     installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
-    is_gone(&installation, "cluster", "eu").await;
+    becomes_gone(&installation, "cluster", "eu").await;
     assert_eq!(web(&installation).await.pointer(OWNER), None);
-    assert!(!has_claim(&installation));
+    assert!(!has_claim(&installation).await);
 }
 
 async fn a_project_and_its_cluster_that_go_together_with_delete_leave_nothing() {
     let Some(installation) = story("both go", &["eu"]).await else { return };
-    let mut shop = project("shop", &["team-web"]);
+    let mut shop = a_project("shop", &["team-web"]);
     shop["spec"]["deletionPolicy"] = "Delete".into();
-    installation.apply(&shop.to_string()).await.unwrap();
+    installation.apply(&shop).await.unwrap();
     change(&installation, &json!({"deletionPolicy": "Delete"})).await;
     converged(&installation, "shop").await;
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
-    delete(&installation, &["--wait=false"]);
-    is_gone(&installation, "project", "shop").await;
-    is_gone(&installation, "cluster", "eu").await;
+    delete(&installation, "project", "shop").await;
+    delete(&installation, "cluster", "eu").await;
+    becomes_gone(&installation, "project", "shop").await;
+    becomes_gone(&installation, "cluster", "eu").await;
     for name in ["team-web", "drover-system"] {
         namespace_becomes(&installation, "eu", name, "it is gone", |found| found.is_none()).await;
     }
 }
 
 async fn a_suspended_cluster_is_not_written_to_and_its_deletion_waits() {
-    let Some(installation) = with_shop("a suspended cluster").await else { return };
+    let Some(installation) = running_shop("a suspended cluster").await else { return };
     change(&installation, &json!({"suspend": true})).await;
     reads(&installation, "cluster", "eu", "Ready", "True/Suspended").await;
     let before = marks(&installation).unwrap();
-    installation.apply(&project("shop", &["team-web", "team-new"]).to_string()).await.unwrap();
+    installation.apply(&a_project("shop", &["team-web", "team-new"])).await.unwrap();
     reads(&installation, "project", "shop", "Ready", "False/ClusterSuspended").await;
-    delete(&installation, &["--wait=false"]);
+    delete(&installation, "cluster", "eu").await;
     reads(&installation, "cluster", "eu", "Deleting", "True/Suspended").await;
     let downstream: Vec<_> =
         writes_since(&installation, &before).unwrap().into_iter().filter(|write| write.starts_with("eu:")).collect();
     assert_eq!(downstream, Vec::<String>::new());
-    installation
-        .kubectl(&["patch", "cluster", "eu", "--type=merge", "--patch", r#"{"spec":{"suspend":false}}"#])
-        .unwrap();
-    is_gone(&installation, "cluster", "eu").await;
-    assert!(!has_claim(&installation));
+    patch(&installation, "cluster", "eu", json!({"spec": {"suspend": false}})).await;
+    becomes_gone(&installation, "cluster", "eu").await;
+    assert!(!has_claim(&installation).await);
 }
 
 async fn a_folder_renamed_in_git_and_a_label_typo_delete_nothing() {
-    let Some(installation) = with_shop("a folder renamed").await else { return };
+    let Some(installation) = running_shop("a folder renamed").await else { return };
     let uid = web(&installation).await["metadata"]["uid"].clone();
     installation.kubectl(&["label", "cluster", "eu", "env=prd", "--overwrite"]).unwrap();
     reads(&installation, "project", "shop", "Ready", "False/NoTargets").await;
@@ -244,49 +234,34 @@ async fn a_folder_renamed_in_git_and_a_label_typo_delete_nothing() {
     installation.kubectl(&["label", "cluster", "eu", "env=prod", "--overwrite"]).unwrap();
     converged(&installation, "shop").await;
 
-    delete(&installation, &["--wait=false"]);
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
-    is_gone(&installation, "cluster", "eu").await;
-    is_gone(&installation, "project", "shop").await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    delete(&installation, "cluster", "eu").await;
+    delete(&installation, "project", "shop").await;
+    becomes_gone(&installation, "cluster", "eu").await;
+    becomes_gone(&installation, "project", "shop").await;
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
     assert_eq!(web(&installation).await["metadata"]["uid"], uid);
 }
 
 async fn a_project_is_renamed_by_orphan_and_adopt() {
-    let Some(installation) = story("a rename", &["eu"]).await else { return };
-    let mut eu = cluster("eu");
+    let Some(installation) = restful_story("a rename", &["eu"]).await else { return };
+    let mut eu = a_cluster("eu");
     eu["spec"]["tenants"] = json!([
         {"name": "team-a", "from": {"names": ["team-a"]}, "namespacePatterns": ["team-a-*"], "adopt": "Allowed"},
     ]);
-    installation.apply(&eu.to_string()).await.unwrap();
-    let team = |kind: &str, name: &str, wanted: &str| {
-        let what = format!("{kind} {name} reads {wanted}");
-        let (installation, name, wanted) = (&installation, name.to_owned(), wanted.to_owned());
-        async move {
-            eventually(&what, soon(), async || {
-                let arguments = ["get", "project", &name, "--namespace=team-a", "--output=json"];
-                let object: Value = serde_json::from_str(&installation.kubectl(&arguments)?).unwrap();
-                Ok((condition(&object, "Ready").as_deref() == Some(&*wanted)).then_some(()))
-            })
-            .await
-            .unwrap();
-        }
-    };
-    installation.apply(&example("rename/before.yaml").unwrap()).await.unwrap();
-    team("project", "shop", "True/Ready").await;
+    installation.apply(&eu).await.unwrap();
+    installation.apply_text(&example("rename/before.yaml").unwrap()).await.unwrap();
+    converged(&installation, "team-a/shop").await;
     let uid =
         downstream_namespace(&installation, "eu", "team-a-web").await.unwrap().unwrap()["metadata"]["uid"].clone();
     // The new one says who holds what it wants; once the old one is gone it takes over.
-    installation.apply(&example("rename/after.yaml").unwrap()).await.unwrap();
-    team("project", "store", "False/NamespaceTaken").await;
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team-a", "--timeout=30s"]).unwrap();
-    eventually("the new Project took over", patiently(Duration::from_secs(90)), async || {
-        let found = downstream_namespace(&installation, "eu", "team-a-web").await?.unwrap();
-        Ok((found.pointer(OWNER) == Some(&json!("store")) && found["metadata"]["uid"] == uid).then_some(()))
+    installation.apply_text(&example("rename/after.yaml").unwrap()).await.unwrap();
+    reads(&installation, "project", "team-a/store", "Ready", "False/NamespaceTaken").await;
+    deleted(&installation, "project", "team-a/shop").await;
+    namespace_becomes(&installation, "eu", "team-a-web", "the new Project took it over", |found| {
+        found.is_some_and(|found| found.pointer(OWNER) == Some(&json!("store")) && found["metadata"]["uid"] == uid)
     })
-    .await
-    .unwrap();
-    team("project", "store", "True/Ready").await;
+    .await;
+    converged(&installation, "team-a/store").await;
 }

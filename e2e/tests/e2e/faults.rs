@@ -16,12 +16,10 @@ use serde_json::{Value, json};
 drover_e2e::tests![
     faults_of_connections_pass_without_a_trace => weight(2),
     faults_of_requests_pass_without_a_trace => weight(2),
-    a_slow_and_a_full_disk_pass_without_a_trace,
+    a_slow_and_a_full_disk_pass_without_a_trace => weight(2),
     a_watch_that_falls_silent_is_noticed,
     a_watch_that_falls_silent_is_noticed_within_five_minutes => soak(Soak::Watches),
 ];
-
-const NAMESPACES: [&str; 2] = ["team-web", "team-db"];
 
 /// What goes wrong on the way to a cluster.
 #[derive(Clone, Copy, Debug)]
@@ -33,27 +31,34 @@ enum Fault {
 /// A cluster, what goes wrong there, and what `Ready` has to read meanwhile, if anything is to be told.
 type Case = (&'static str, Fault, Option<&'static str>);
 
-/// A healthy cluster `eu`, faulty ones with proxies in front of them, and one Project on all of them.
-struct Story {
+/// A healthy cluster `eu`, faulty ones with proxies in front of them, and objects on all of them, among them the Project `shop`
+/// by which is seen that `eu` is served.
+struct FaultyFleet {
     installation: Installation,
+    objects: Vec<Value>,
+    /// How many things belong to the objects in each cluster.
+    count: usize,
     cases: Vec<Case>,
     ways: Vec<(Proxy, HttpProxy)>,
     /// How long `eu` takes to heal when all is well.
     pace: Duration,
 }
 
-impl Story {
-    async fn start(test: &str, cases: &[Case], timers: Option<Timers>) -> Option<Self> {
+impl FaultyFleet {
+    async fn start(test: &str, cases: &[Case], timers: Option<Timers>, objects: &[Value]) -> Option<Self> {
         let clusters: Vec<&str> = std::iter::once("eu").chain(cases.iter().map(|case| case.0)).collect();
         let mut installation = prepared(test, &clusters).await?;
         let ways = cases.iter().map(|case| proxied(&installation, case.0, Arc::new(WriteTrap::default())));
         let ways = join_all(ways).await;
         installation.timers = timers;
         installation.start_drover().await.unwrap();
-        installation.apply(&project("shop", &NAMESPACES).to_string()).await.unwrap();
-        converged(&installation, "shop").await;
+        for object in objects {
+            ready_with(&installation, object).await;
+        }
+        let count = belongings(&installation, "eu").await.len();
+        assert!(count >= NAMESPACES.len());
         let pace = time_to_heal(&installation, "eu").await;
-        Some(Self { installation, cases: cases.to_vec(), ways, pace })
+        Some(Self { installation, objects: objects.to_vec(), count, cases: cases.to_vec(), ways, pace })
     }
 
     /// All faults come at once, each is told by its own reason, and all go again.
@@ -78,10 +83,10 @@ impl Story {
 
     /// While something is wrong: people want something new, `eu` gets it, and the others read as expected.
     async fn while_it_lasts(&self, what: &str) {
-        let mut shop = project("shop", &NAMESPACES);
+        let mut shop = self.objects.iter().find(|object| object["kind"] == "Project").unwrap().clone();
         shop["spec"]["namespaceMetadata"] = json!({"labels": {"during": "faults"}});
         let asked = Instant::now();
-        self.installation.apply(&shop.to_string()).await.unwrap();
+        self.installation.apply(&shop).await.unwrap();
         namespace_becomes(&self.installation, "eu", "team-web", what, |found| {
             found.is_some_and(|found| found["metadata"]["labels"]["during"] == "faults")
         })
@@ -100,30 +105,33 @@ impl Story {
             clusters.clone().map(|cluster| reads(&self.installation, "cluster", cluster, "Ready", "True/Connected")),
         )
         .await;
-        converged(&self.installation, "shop").await;
-        let expected = ours(&self.installation, "eu").await;
+        self.all_are_ready().await;
+        let expected = self.belongings_in("eu").await;
         for cluster in clusters {
             eventually(&format!("{cluster} is as eu, after {what}"), soon(), async || {
-                Ok((ours(&self.installation, cluster).await == expected).then_some(()))
+                Ok((self.belongings_in(cluster).await == expected).then_some(()))
             })
             .await
             .unwrap();
         }
         // What was lost meanwhile is not only shown: it is looked after.
         join_all(self.cases.iter().map(|case| time_to_heal(&self.installation, case.0))).await;
-        converged(&self.installation, "shop").await;
+        self.all_are_ready().await;
         if self.installation.timers.is_some() {
             quiet(&self.installation, what).await;
         }
     }
-}
 
-/// The Project's namespaces.
-async fn ours(installation: &Installation, cluster: &str) -> Vec<Value> {
-    let all = picture(installation, cluster).await.as_array().unwrap().clone();
-    let ours: Vec<_> = all.into_iter().filter(|item| item[0].as_str().unwrap().starts_with("team-")).collect();
-    assert_eq!(ours.len(), 2);
-    ours
+    async fn all_are_ready(&self) {
+        join_all(self.objects.iter().map(|object| becomes_ready(&self.installation, object))).await;
+    }
+
+    /// What belongs to the objects in a cluster.
+    async fn belongings_in(&self, cluster: &str) -> Vec<Value> {
+        let all = belongings(&self.installation, cluster).await;
+        assert_eq!(all.len(), self.count, "{all:#?}");
+        all
+    }
 }
 
 async fn faults_of_connections_pass_without_a_trace() {
@@ -134,7 +142,11 @@ async fn faults_of_connections_pass_without_a_trace() {
         ("resets", Fault::Connections(Mode::Reset), Some("False/DialFailed")),
         ("is-slow", Fault::Connections(Mode::Slow), Some("True/Connected")),
     ];
-    let Some(story) = Story::start("faults of connections", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(story) =
+        FaultyFleet::start("faults of connections", &cases, Some(Timers::SHORT), &one_of_each_kind()).await
+    else {
+        return;
+    };
     story.passes("faults of connections").await;
 }
 
@@ -145,14 +157,19 @@ async fn faults_of_requests_pass_without_a_trace() {
         ("is-late", Fault::Requests(Answers::Late(Duration::from_secs(1))), Some("True/Connected")),
         ("truncates", Fault::Requests(Answers::TruncatedWatches), Some("True/Connected")),
     ];
-    let Some(story) = Story::start("faults of requests", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(story) = FaultyFleet::start("faults of requests", &cases, Some(Timers::SHORT), &one_of_each_kind()).await
+    else {
+        return;
+    };
     story.passes("faults of requests").await;
 }
 
 async fn a_slow_and_a_full_disk_pass_without_a_trace() {
     let nothing = Fault::Connections(Mode::Pass);
     let cases = [("slow", nothing, None), ("full", nothing, None)];
-    let Some(mut story) = Story::start("disks", &cases, Some(Timers::SHORT)).await else { return };
+    let Some(mut story) = FaultyFleet::start("disks", &cases, Some(Timers::SHORT), &one_of_each_kind()).await else {
+        return;
+    };
     let slow = story.installation.cluster_mut("slow").unwrap().slow_etcd().unwrap();
     story.installation.cluster_mut("full").unwrap().exhaust_etcd().await.unwrap();
     story.while_it_lasts("a slow and a full disk").await;
@@ -173,7 +190,7 @@ async fn a_watch_that_falls_silent_is_noticed_within_five_minutes() {
 
 async fn falls_silent(timers: Option<Timers>, limit: Duration) {
     let cases = [("us", Fault::Requests(Answers::SilentWatches), Some("True/Connected"))];
-    let Some(story) = Story::start("a silent watch", &cases, timers).await else { return };
+    let Some(story) = FaultyFleet::start("a silent watch", &cases, timers, &one_of_each_kind()).await else { return };
     story.set(|fault| fault);
     story.while_it_lasts("silent watches").await;
     story.set(|_| Fault::Requests(Answers::Pass));

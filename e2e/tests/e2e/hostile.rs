@@ -219,11 +219,10 @@ async fn harms_nobody(harm: Harm) -> Option<Installation> {
         story("a hostile cluster", &["eu"]).await?
     };
     let (kubeconfig, hostile) = hostile(harm).await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &a_project("shop", &["team-web"])).await;
     let pace = time_to_heal(&installation, "eu").await;
     installation.store_secret("us", &kubeconfig).await.unwrap();
-    installation.apply(&cluster("us").to_string()).await.unwrap();
+    installation.apply(&a_cluster("us")).await.unwrap();
     if cut_off {
         reads(&installation, "cluster", "us", "Ready", "False/TooLarge").await;
     }
@@ -277,15 +276,15 @@ async fn another_cluster_that_answers_after_a_cut_sees_nothing_but_the_probe() {
     let Some(installation) = restful_story("an impostor", &["eu"]).await else { return };
     let (kubeconfig, hostile) = hostile(Harm::Impostor).await;
     installation.store_secret("us", &kubeconfig).await.unwrap();
-    installation.apply(&cluster("us").to_string()).await.unwrap();
-    installation.apply(&project("shop", &[]).to_string()).await.unwrap();
+    installation.apply(&a_cluster("us")).await.unwrap();
+    installation.apply(&a_project("shop", &[])).await.unwrap();
     reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
     converged(&installation, "shop").await;
 
     // Everything that watches wants to come back, and there is something to be written.
     hostile.asked.lock().unwrap().clear();
     hostile.cuts.send_modify(|cuts| *cuts += 1);
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
     reads(&installation, "cluster", "us", "Ready", "False/IdentityMismatch").await;
     reads(&installation, "cluster", "us", "Accepted", "False/IdentityMismatch").await;
     tokio::time::sleep(two_periods()).await;

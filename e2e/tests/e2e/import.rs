@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, Installation, administrator_token, drover_binary, kubectl_on};
-use drover_e2e::story::{cluster, converged, downstream_namespace, get, prepared, project, reads};
+use drover_e2e::story::*;
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -22,21 +22,20 @@ async fn a_cluster_whose_kubeconfig_runs_a_program_comes_in_with_one_command_and
     let Some(mut installation) = prepared("import", &["eu", "us"]).await else { return };
     installation.start_drover().await.unwrap();
     let person = kubeconfig_with_exec(&installation, "us").await;
-    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    forget(&installation, "us").await;
 
     let output = import(&installation, &person, &["--name=us", "--apply"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is shown");
     reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
     // The rest of the Cluster is the person's, who applies it as every other one.
-    let mut consenting = cluster("us");
+    let mut consenting = a_cluster("us");
     consenting["metadata"]["labels"]["env"] = json!("test");
-    installation.apply(&consenting.to_string()).await.unwrap();
-    let mut shop = project("shop", &["team-shop"]);
+    installation.apply(&consenting).await.unwrap();
+    let mut shop = a_project("shop", &["team-shop"]);
     shop["spec"]["clusters"] = json!({"names": ["us"]});
     shop["spec"]["deletionPolicy"] = json!("Delete");
-    installation.apply(&shop.to_string()).await.unwrap();
-    converged(&installation, "shop").await;
+    ready_with(&installation, &shop).await;
     let us = installation.cluster("us").unwrap();
     let bindings = kubectl_on(us, &["get", "clusterrolebindings", "--output=json"]).unwrap();
     let bindings: Value = serde_json::from_str(&bindings).unwrap();
@@ -45,7 +44,7 @@ async fn a_cluster_whose_kubeconfig_runs_a_program_comes_in_with_one_command_and
     });
     let roles: Vec<_> = ours.map(|binding| binding["roleRef"]["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(roles, ["drover-e2e"]);
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    deleted(&installation, "project", "shop").await;
     assert_eq!(downstream_namespace(&installation, "us", "team-shop").await.unwrap(), None);
 
     let before = versions(&installation).await;
@@ -62,9 +61,7 @@ async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&["--name=us", "--apply"]).contains("drover-system/us was not made by an import"));
-    installation
-        .kubectl(&["patch", "cluster", "eu", "--type=merge", r#"--patch={"spec":{"expectedUID":"0"}}"#])
-        .unwrap();
+    patch(&installation, "cluster", "eu", json!({"spec": {"expectedUID": "0"}})).await;
     assert!(refused(&["--name=eu", "--apply"]).contains("stands for another cluster"));
     let own = installation.management.kubeconfig_path().display().to_string();
     let context = installation.kubectl(&["config", "current-context"]).unwrap();
@@ -75,7 +72,7 @@ async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_
     let output = import(&installation, &person, &["--name=printed"]);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(installation.kubectl(&["get", "cluster", "printed"]).is_err(), "nothing is applied");
-    installation.apply(&printed).await.unwrap();
+    installation.apply_text(&printed).await.unwrap();
     assert_eq!(get(&installation, "cluster", "printed").await.unwrap()["metadata"]["name"], "printed");
     let nobody = std::fs::read_to_string(&person)
         .unwrap()
@@ -96,7 +93,7 @@ async fn what_was_imported_is_detached_without_a_trace() {
     let Some(mut installation) = prepared("detach", &["eu", "us"]).await else { return };
     installation.start_drover().await.unwrap();
     let person = kubeconfig_with_exec(&installation, "us").await;
-    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    forget(&installation, "us").await;
     let before = traces(&installation);
     assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
     reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
@@ -128,18 +125,18 @@ async fn a_detach_that_was_cut_off_is_ended_by_the_next_one() {
     let Some(mut installation) = prepared("detach again", &["us"]).await else { return };
     installation.start_drover().await.unwrap();
     let person = kubeconfig_with_exec(&installation, "us").await;
-    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    forget(&installation, "us").await;
     let before = traces(&installation);
     assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
     // So far it came: the Cluster is gone, and nothing else.
-    installation.kubectl(&["delete", "cluster", "us", "--timeout=40s"]).unwrap();
+    deleted(&installation, "cluster", "us").await;
     let output = detach(&installation, &["us", &format!("--kubeconfig={person}"), "--context=prod"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(traces(&installation), before);
     assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
     // And by `--all`, which knows no names any more.
     assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
-    installation.kubectl(&["delete", "cluster", "us", "--timeout=40s"]).unwrap();
+    deleted(&installation, "cluster", "us").await;
     assert!(detach(&installation, &["--all"]).status.success());
     assert!(installation.kubectl(&["get", "secret", "us", "--namespace=drover-system"]).is_err());
 }
@@ -158,11 +155,12 @@ async fn a_drover_that_is_gone_is_stood_in_for_by_force_but_not_one_that_runs() 
     let Some(mut installation) = prepared("detach by force", &["us"]).await else { return };
     installation.start_drover_as("the-leader").await.unwrap();
     let person = kubeconfig_with_exec(&installation, "us").await;
-    installation.kubectl(&["delete", "cluster,secret", "us", "--namespace=drover-system", "--timeout=40s"]).unwrap();
+    forget(&installation, "us").await;
     let before = traces(&installation);
     assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
     reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
-    installation.kubectl(&["patch", "cluster", "us", "--type=json", FOREIGN_FINALIZER]).unwrap();
+    let theirs = json!([{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/theirs"}]);
+    patch(&installation, "cluster", "us", theirs).await;
     let refused = detach(&installation, &["us", "--force", "--timeout=2s"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("the-leader renews the Lease drover-system/drover"), "{said}");
@@ -170,23 +168,19 @@ async fn a_drover_that_is_gone_is_stood_in_for_by_force_but_not_one_that_runs() 
     assert_eq!(lives["metadata"].get("deletionTimestamp"), None, "nothing was done");
 
     installation.stop_drover(End::Kill).await.unwrap();
-    let suspend = |yes: bool| {
-        let patch = json!({"spec": {"suspend": yes}}).to_string();
-        installation.kubectl(&["patch", "cluster", "us", "--type=merge", "--patch", &patch]).unwrap();
-    };
-    suspend(true);
+    patch(&installation, "cluster", "us", json!({"spec": {"suspend": true}})).await;
     let output = detach(&installation, &["us", "--force", "--timeout=2s"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("spec.suspend is set") && !claim(&installation, "us").is_empty(), "{said}");
-    suspend(false);
+    assert!(said.contains("spec.suspend is set") && claim(&installation, "us").await.is_some(), "{said}");
+    patch(&installation, "cluster", "us", json!({"spec": {"suspend": false}})).await;
     // By the stored kubeconfig; what is somebody else's stays.
     let output = detach(&installation, &["us", "--force", "--timeout=2s"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("not Drover's: example.com/theirs"), "{said}");
-    assert!(said.contains("its claim is released") && claim(&installation, "us").is_empty(), "{said}");
+    assert!(said.contains("its claim is released") && claim(&installation, "us").await.is_none(), "{said}");
     let held = get(&installation, "cluster", "us").await.unwrap();
     assert_eq!(held["metadata"]["finalizers"], json!(["example.com/theirs"]));
-    installation.kubectl(&["patch", "cluster", "us", "--type=merge", r#"-p={"metadata":{"finalizers":[]}}"#]).unwrap();
+    patch(&installation, "cluster", "us", json!({"metadata": {"finalizers": []}})).await;
     let output = detach(&installation, &["us", "--force", &format!("--kubeconfig={person}"), "--context=prod"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(traces(&installation), before);
@@ -197,18 +191,16 @@ async fn force_lets_go_of_a_cluster_that_is_away_and_of_projects_and_says_what_s
     let Some(mut installation) = prepared("detach all by force", &["eu", "us"]).await else { return };
     let person = kubeconfig_with_exec(&installation, "eu").await;
     for name in ["shop", "stays"] {
-        installation.apply(&project(name, &[&format!("team-{name}")]).to_string()).await.unwrap();
+        installation.apply(&a_project(name, &[&format!("team-{name}")])).await.unwrap();
     }
     installation.start_drover().await.unwrap();
     converged(&installation, "shop").await;
     converged(&installation, "stays").await;
     installation.stop_drover(End::Terminate).await.unwrap();
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--wait=false"]).unwrap();
-    let policy = r#"--patch={"spec":{"deletionPolicy":"Delete"}}"#;
-    installation.kubectl(&["patch", "cluster", "us", "--type=merge", policy]).unwrap();
-    let others = r#"--patch={"data":{"installation":"others"}}"#;
-    let patch = ["patch", "configmap", "drover-claim", "--namespace=drover-system", "--type=merge", others];
-    kubectl_on(installation.cluster("us").unwrap(), &patch).unwrap();
+    delete(&installation, "project", "shop").await;
+    patch(&installation, "cluster", "us", json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    let others = json!({"data": {"installation": "others"}});
+    patch_downstream(&installation, "us", "configmap", "drover-system", "drover-claim", others).await;
     installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
 
     let output = detach(&installation, &["--all", "--force"]);
@@ -217,7 +209,7 @@ async fn force_lets_go_of_a_cluster_that_is_away_and_of_projects_and_says_what_s
     assert!(said.contains("`drover detach eu --force --context CONTEXT` removes it later"), "{said}");
     assert!(said.contains("does not carry out the policy Delete of the Cluster us"), "{said}");
     assert!(said.contains(r#"of the installation "others", and stays"#), "{said}");
-    assert!(claim(&installation, "us").contains("others"), "it is not ours");
+    assert_eq!(claim(&installation, "us").await.unwrap()["installation"], "others", "it is not ours");
     assert_eq!(installation.kubectl(&["get", "clusters.drover.dev", "--output=name"]).unwrap(), "");
     let projects = installation.kubectl(&["get", "projects.drover.dev", "--all-namespaces", "--output=name"]).unwrap();
     assert_eq!(projects.trim(), "project.drover.dev/stays");
@@ -225,21 +217,10 @@ async fn force_lets_go_of_a_cluster_that_is_away_and_of_projects_and_says_what_s
     assert_eq!(namespace["metadata"]["labels"]["drover.dev/owner-name"], "shop");
 
     installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
-    assert!(!claim(&installation, "eu").is_empty());
+    assert!(claim(&installation, "eu").await.is_some());
     let output = detach(&installation, &["eu", "--force", &format!("--kubeconfig={person}"), "--context=prod"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(claim(&installation, "eu"), "");
-}
-
-/// Appends a finalizer of somebody else.
-const FOREIGN_FINALIZER: &str =
-    r#"--patch=[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/theirs"}]"#;
-
-/// Whose a cluster is; empty if nobody's.
-fn claim(installation: &Installation, name: &str) -> String {
-    let claim = ["get", "configmap", "drover-claim", "--namespace=drover-system", "--ignore-not-found"];
-    let arguments = [&claim[..], &["--output=jsonpath={.data}"]].concat();
-    kubectl_on(installation.cluster(name).unwrap(), &arguments).unwrap()
+    assert_eq!(claim(&installation, "eu").await, None);
 }
 
 /// What there is in the cluster `us` that an import may leave behind.
@@ -248,6 +229,12 @@ fn traces(installation: &Installation) -> String {
     let everywhere = kubectl_on(us, &["get", "clusterroles,clusterrolebindings", "--output=name"]).unwrap();
     let kinds = "serviceaccounts,secrets,roles,rolebindings,configmaps";
     everywhere + &kubectl_on(us, &["get", kinds, "--namespace=drover-system", "--output=name"]).unwrap()
+}
+
+/// Takes a Cluster and its Secret away again, so that an import can bring them.
+async fn forget(installation: &Installation, name: &str) {
+    deleted(installation, "cluster", name).await;
+    deleted(installation, "secret", &format!("drover-system/{name}")).await;
 }
 
 fn detach(installation: &Installation, arguments: &[&str]) -> Output {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation, KILL_AT, KILLED, NOT_KILLED, kubectl_on};
-use drover_e2e::objects::find;
-use drover_e2e::runner::Soak;
+use drover_e2e::objects::key_of;
+use drover_e2e::runner::{Soak, Test};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use futures::StreamExt as _;
@@ -22,29 +22,30 @@ drover_e2e::tests![
 const MANY: usize = 60;
 
 async fn killed_at_every_third_write_of_taking_up_and_letting_go_it_ends_the_same() {
-    killed_at_writes(3).await;
+    killed_at_writes(3, &one_of_each_kind()).await;
 }
 
 async fn killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same() {
-    killed_at_writes(1).await;
+    killed_at_writes(1, &one_of_each_kind()).await;
 }
 
-/// Kills at the first write, and at each that is `step` after the one before.
-async fn killed_at_writes(step: usize) {
-    let Some(mut installation) = prepared("kill at each write", &["us"]).await else { return };
-    installation.timers = Some(Timers::SHORT);
-    installation.kubectl(&["delete", "cluster", "us"]).unwrap();
+/// The Cluster `us` and `objects` are taken up and go again. Kills at the first write, and at each that is `step` after the one
+/// before.
+async fn killed_at_writes(step: usize, objects: &[Value]) {
+    let Some(mut installation) = prepared_restful("kill at each write", &["us"]).await else { return };
+    deleted(&installation, "cluster", "us").await;
     let trap = Arc::new(WriteTrap::default());
     let _ways = proxied(&installation, "us", Arc::clone(&trap)).await;
     installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
     let _hastened = hastened(installation.cluster("us").unwrap());
     let before = left_behind(&installation).await;
-    start(&mut installation).await;
+    restart_as_itself(&mut installation, End::Kill).await;
 
-    let mut story = Killed { installation, trap, at: MANY };
+    let objects = std::iter::once(a_cluster("us")).chain(objects.iter().cloned()).collect();
+    let mut story = Killed { installation, trap, objects, at: MANY };
     story.take_up().await;
-    let taken_up = taken(&story.installation).await;
-    assert!(taken_up.to_string().contains("team-web"), "{taken_up}");
+    let taken_up = story.taken().await;
+    story.each_object_has_something_downstream().await;
     story.let_go().await;
     assert_eq!(left_behind(&story.installation).await, before);
 
@@ -52,7 +53,7 @@ async fn killed_at_writes(step: usize) {
     for at in (1..MANY).step_by(step) {
         story.at = at;
         let killed = story.take_up().await;
-        assert_eq!(taken(&story.installation).await, taken_up, "killed at write {at} of taking up");
+        assert_eq!(story.taken().await, taken_up, "killed at write {at} of taking up");
         let killed_again = story.let_go().await;
         assert_eq!(left_behind(&story.installation).await, before, "killed at write {at} of letting go");
         kills += usize::from(killed) + usize::from(killed_again);
@@ -65,43 +66,73 @@ async fn killed_at_writes(step: usize) {
     quiet(&story.installation, "all the kills").await;
 }
 
-/// drover, and the write at which it is killed.
+/// drover, the write at which it is killed, and what it has to take up: the Cluster `us`, and what is applied after it.
 struct Killed {
     installation: Installation,
     trap: Arc<WriteTrap>,
+    objects: Vec<Value>,
     at: usize,
 }
 
 impl Killed {
-    /// A Cluster joins and a Project is taken up. Whether drover was killed meanwhile.
+    /// All objects are applied and taken up. Whether drover was killed meanwhile.
     async fn take_up(&mut self) -> bool {
         self.set();
-        self.installation.apply(&cluster("us").to_string()).await.unwrap();
-        let mut shop = project("shop", &["team-web", "team-db"]);
-        shop["spec"]["deletionPolicy"] = "Delete".into();
-        self.installation.apply(&shop.to_string()).await.unwrap();
+        for object in &self.objects {
+            self.installation.apply(object).await.unwrap();
+        }
+        let objects = self.objects.clone();
         self.until("taken up", async |installation| {
-            let (us, shop) = (get(installation, "cluster", "us").await?, get(installation, "project", "shop").await?);
-            let ready = [us, shop].map(|object| condition(&object, "Ready").unwrap_or_default());
-            Ok(ready == ["True/Connected", "True/Ready"])
+            for object in &objects {
+                if !is_ready(&get(installation, kind_of(object), &key_of(object)).await?) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
         .await
     }
 
-    /// Both are deleted. Whether drover was killed meanwhile.
+    /// All are deleted, the last one first. Whether drover was killed meanwhile.
     async fn let_go(&mut self) -> bool {
         self.set();
         let mut killed = false;
-        for (kind, name) in [("project", "shop"), ("cluster", "us")] {
-            let arguments = ["delete", kind, name, "--namespace=team", "--wait=false"];
-            self.installation.kubectl(&arguments).unwrap();
+        for object in self.objects.clone().iter().rev() {
+            let (kind, name) = (kind_of(object), key_of(object));
+            delete(&self.installation, kind, &name).await;
             killed |= self
-                .until("let go", async |installation| {
-                    Ok(find(installation.management.client(), kind, "team", name).await?.is_none())
+                .until("let go", async |installation| match get(installation, kind, &name).await {
+                    Err(drover_e2e::Error::NotFound { .. }) => Ok(true),
+                    found => found.map(|_| false),
                 })
                 .await;
         }
         killed
+    }
+
+    /// What drover made downstream and what it says of it, without what differs from one object to the next of the same name.
+    async fn taken(&self) -> Value {
+        let mut all = picture(&self.installation, "us").await.to_string();
+        let mut told = Vec::new();
+        for object in &self.objects {
+            let found = get(&self.installation, kind_of(object), &key_of(object)).await.unwrap();
+            all = all.replace(found["metadata"]["uid"].as_str().unwrap(), "UID");
+            let of = |condition: &Value| json!([condition["type"], condition["status"], condition["reason"]]);
+            let conditions: Vec<_> = found["status"]["conditions"].as_array().unwrap().iter().map(of).collect();
+            told.push(json!([conditions, found["metadata"]["finalizers"]]));
+        }
+        json!([serde_json::from_str::<Value>(&all).unwrap(), told])
+    }
+
+    /// Otherwise nothing of it is seen to go.
+    async fn each_object_has_something_downstream(&self) {
+        let belongings = belongings(&self.installation, "us").await;
+        for object in self.objects.iter().filter(|object| kind_of(object) != "Cluster") {
+            let owner = [&object["kind"], &object["metadata"]["name"]];
+            let is_owned =
+                |labels: &Value| [&labels["drover.dev/owner-kind"], &labels["drover.dev/owner-name"]] == owner;
+            assert!(belongings.iter().any(|item| is_owned(&item[3])), "{object} has nothing: {belongings:#?}");
+        }
     }
 
     fn set(&mut self) {
@@ -115,8 +146,7 @@ impl Killed {
         let outcome = eventually(what, 2 * soon(), async || {
             if self.trap.take_sprung() {
                 killed = true;
-                self.installation.stop_drover(End::Kill).await?;
-                start(&mut self.installation).await;
+                restart_as_itself(&mut self.installation, End::Kill).await;
             }
             Ok(is_so(&self.installation).await?.then_some(()))
         })
@@ -127,23 +157,8 @@ impl Killed {
     }
 }
 
-/// The same identity comes back, as a pod's container does, and need not wait for its own Lease.
-async fn start(installation: &mut Installation) {
-    installation.start_drover_as("drover-again").await.unwrap();
-}
-
-/// What drover made downstream, without what differs from one Cluster or Project to the next.
-async fn taken(installation: &Installation) -> Value {
-    let all = picture(installation, "us").await.to_string();
-    let uid = get(installation, "project", "shop").await.unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
-    let conditions = ["cluster/us", "project/shop"].map(|name| {
-        let object = installation.kubectl(&["get", name, "--namespace=team", "--output=json"]).unwrap();
-        let object: Value = serde_json::from_str(&object).unwrap();
-        let of = |condition: &Value| json!([condition["type"], condition["status"], condition["reason"]]);
-        let conditions: Vec<_> = object["status"]["conditions"].as_array().unwrap().iter().map(of).collect();
-        json!([conditions, object["metadata"]["finalizers"]])
-    });
-    json!([serde_json::from_str::<Value>(&all.replace(&uid, "UID")).unwrap(), conditions])
+fn kind_of(object: &Value) -> &str {
+    object["kind"].as_str().unwrap()
 }
 
 /// What is there downstream when nothing should be.
@@ -153,21 +168,12 @@ async fn left_behind(installation: &Installation) -> Value {
     json!([picture(installation, "us").await, maps])
 }
 
-/// Stories whose own words would be disturbed, not drover.
-const NOT_THESE: [(&str, &str); 4] = [
-    ("a_cluster_that_goes_leaves_everything", "it counts the connections of the process that it started"),
-    ("a_bad_kubeconfig_is_refused", "it reaches the cluster in ways of its own"),
-    ("a_management_cluster_rebuilt", "the management cluster that the proxy leads to is gone"),
-    ("no_secret_shows_up_anywhere", "it makes its own kubeconfigs, which lead past the proxy"),
-];
 /// More writes than any story takes.
 const ENOUGH: usize = 200;
 const STORIES_AT_A_TIME: usize = 3;
 
 async fn killed_at_each_of_its_writes_every_story_ends_well() {
-    let stories = [crate::stories::tests(), crate::deletion::tests(), crate::promises::tests()].concat();
-    let stories = stories.into_iter().map(|story| story.name());
-    let stories = stories.filter(|name| !NOT_THESE.iter().any(|(not_this, _)| name.contains(not_this)));
+    let stories = crate::tests().into_iter().filter(Test::is_killable).map(|story| story.name());
     let killed: Vec<(&str, usize)> = futures::stream::iter(stories)
         .map(|name| async move { (name, kill_at_each_write_of(name).await) })
         .buffer_unordered(STORIES_AT_A_TIME)

@@ -26,9 +26,8 @@ struct Pair {
 
 impl Pair {
     async fn prepare(test: &str) -> Option<Self> {
-        let mut installation = prepared(test, &["eu"]).await?;
-        installation.timers = Some(Timers::SHORT);
-        installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
+        let installation = prepared_restful(test, &["eu"]).await?;
+        installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
         let requests = HttpProxy::start(&installation.management, Arc::new(WriteTrap::default())).await.unwrap();
         let connections = Proxy::start(requests.port()).await.unwrap();
         let requests = Some(requests.behind(&connections));
@@ -98,10 +97,9 @@ async fn a_leader_that_is_cut_off_ends_before_the_standby_begins() {
 }
 
 async fn a_management_api_server_that_crashes_or_goes_for_longer_leaves_no_trace() {
-    let Some(mut installation) = prepared("a management API server that goes", &["eu"]).await else { return };
-    installation.timers = Some(Timers::SHORT);
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    start_again(&mut installation).await;
+    let Some(mut installation) = prepared_restful("a management API server that goes", &["eu"]).await else { return };
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
+    restart_as_itself(&mut installation, End::Kill).await;
     converged(&installation, "shop").await;
     let (before, term) = (picture(&installation, "eu").await, term(&installation).await);
 
@@ -111,7 +109,7 @@ async fn a_management_api_server_that_crashes_or_goes_for_longer_leaves_no_trace
     let is_kept = installation.replica(0).unwrap().is_running();
     println!("the Lease was kept: {is_kept}");
     if !is_kept {
-        start_again(&mut installation).await;
+        restart_as_itself(&mut installation, End::Kill).await;
     }
     works_as_before(&installation, "a crash", &before).await;
     assert_eq!(drover_e2e::story::term(&installation).await, term, "a crash");
@@ -123,14 +121,8 @@ async fn a_management_api_server_that_crashes_or_goes_for_longer_leaves_no_trace
         .unwrap();
     assert_eq!(installation.replica(0).unwrap().exit_code(), Some(1));
     installation.management.start_again(Component::Apiserver).await.unwrap();
-    start_again(&mut installation).await;
+    restart_as_itself(&mut installation, End::Kill).await;
     works_as_before(&installation, "a longer absence", &before).await;
-}
-
-/// The same identity comes back, as a pod's container does, in the place of the one that ended.
-async fn start_again(installation: &mut Installation) {
-    installation.stop_drover(End::Kill).await.unwrap();
-    installation.start_drover_as("drover-again").await.unwrap();
 }
 
 async fn works_as_before(installation: &Installation, fault: &str, before: &Value) {

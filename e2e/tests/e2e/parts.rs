@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use drover_e2e::installation::{Installation, drover_binary};
 use drover_e2e::process::{Process, Specification};
-use drover_e2e::story::{converged, downstream_namespace, get, prepared, project, reads};
+use drover_e2e::story::*;
 use serde_json::json;
 
 drover_e2e::tests![each_part_runs_by_its_own_rights_and_both_together_do_all,];
@@ -14,9 +14,9 @@ async fn each_part_runs_by_its_own_rights_and_both_together_do_all() {
     // Without the rights of the chart, so that nothing is done by anybody else.
     installation.helm(&["uninstall", "drover"]).unwrap();
     let _parts = (start(&installation, "cluster").await, start(&installation, "project").await);
-    let mut shop = project("shop", &["team-shop"]);
+    let mut shop = a_project("shop", &["team-shop"]);
     shop["spec"]["deletionPolicy"] = json!("Delete");
-    installation.apply(&shop.to_string()).await.unwrap();
+    installation.apply(&shop).await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     converged(&installation, "shop").await;
     for (part, right, answer) in [
@@ -36,9 +36,9 @@ async fn each_part_runs_by_its_own_rights_and_both_together_do_all() {
     assert!(!refused.status.success() && said.contains("the Lease drover-system/drover-"), "{said}");
     assert_eq!(get(&installation, "cluster", "eu").await.unwrap()["metadata"].get("deletionTimestamp"), None);
 
-    installation.kubectl(&["delete", "project", "shop", "--namespace=team", "--timeout=40s"]).unwrap();
+    deleted(&installation, "project", "shop").await;
     assert_eq!(downstream_namespace(&installation, "eu", "team-shop").await.unwrap(), None);
-    installation.kubectl(&["delete", "cluster", "eu", "--timeout=40s"]).unwrap();
+    deleted(&installation, "cluster", "eu").await;
 }
 
 /// Starts a `drover` that runs one operator, as a `ServiceAccount` with the roles that `drover rbac` prints for it.
@@ -48,7 +48,7 @@ async fn start(installation: &Installation, part: &str) -> Process {
     let operators = format!("--operators={part}");
     let written = drover(&["rbac", &operators, "--output", &folder.display().to_string()]);
     assert!(written.status.success(), "{written:?}");
-    installation.apply(&std::fs::read_to_string(folder.join("management.yaml")).unwrap()).await.unwrap();
+    installation.apply_text(&std::fs::read_to_string(folder.join("management.yaml")).unwrap()).await.unwrap();
     let namespace = "--namespace=drover-system";
     let account = format!("--serviceaccount=drover-system:{name}");
     installation.kubectl(&["create", "serviceaccount", &name, namespace]).unwrap();

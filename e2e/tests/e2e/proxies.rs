@@ -83,9 +83,13 @@ async fn tunnel(mut client: impl AsyncRead + AsyncWrite + Unpin, opened: &Atomic
     copy_bidirectional(&mut client, &mut server).await.ok().map(drop)
 }
 
-/// The kubeconfig of the cluster `eu` with the proxy `url` in it.
-fn kubeconfig_through(installation: &Installation, url: &str) -> String {
-    let kubeconfig = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &["system:masters"]).unwrap();
+/// Drover's kubeconfig of the cluster `eu` with the proxy `url` in it.
+fn drovers_kubeconfig(installation: &Installation, url: &str) -> String {
+    through(&installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &[]).unwrap(), url)
+}
+
+/// A kubeconfig with the proxy `url` in it.
+fn through(kubeconfig: &str, url: &str) -> String {
     let server = kubeconfig.lines().find(|line| line.trim_start().starts_with("server:")).unwrap();
     let indent = &server[..server.len() - server.trim_start().len()];
     kubeconfig.replace(server, &format!("{server}\n{indent}proxy-url: {url}"))
@@ -94,13 +98,14 @@ fn kubeconfig_through(installation: &Installation, url: &str) -> String {
 async fn a_proxy_in_the_kubeconfig_is_used_and_its_password_shows_nowhere() {
     let Some(mut installation) = prepared("a proxy", &["eu"]).await else { return };
     let proxy = ConnectProxy::start(None).await;
-    let through = |user: &str| kubeconfig_through(&installation, &format!("http://{user}@{}", proxy.address));
-    let (wrong, right) = (through("wrong:guess"), through("user:s3cr3t"));
+    let url = |user: &str| format!("http://{user}@{}", proxy.address);
+    let wrong = drovers_kubeconfig(&installation, &url("wrong:guess"));
     installation.store_secret("eu", &wrong).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
     assert_eq!(proxy.opened(), 0);
-    installation.store_secret("eu", &right).await.unwrap();
+    let right = url("user:s3cr3t");
+    installation.store_secret("eu", &drovers_kubeconfig(&installation, &right)).await.unwrap();
     is_used(&installation, &proxy, &right).await;
 }
 
@@ -108,8 +113,8 @@ async fn a_proxy_with_tls_is_used_if_an_authority_of_this_machine_vouches_for_it
     let Some(mut installation) = prepared("a proxy with TLS", &["eu"]).await else { return };
     let authority = Authority::new("proxy").unwrap();
     let proxy = ConnectProxy::start(Some(acceptor(&authority).unwrap())).await;
-    let kubeconfig = kubeconfig_through(&installation, &format!("https://user:s3cr3t@{}", proxy.address));
-    installation.store_secret("eu", &kubeconfig).await.unwrap();
+    let url = format!("https://user:s3cr3t@{}", proxy.address);
+    installation.store_secret("eu", &drovers_kubeconfig(&installation, &url)).await.unwrap();
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/DialFailed").await;
     assert_eq!(proxy.opened(), 0, "a stranger was told the password");
@@ -119,16 +124,16 @@ async fn a_proxy_with_tls_is_used_if_an_authority_of_this_machine_vouches_for_it
     installation.stop_drover(End::Terminate).await.unwrap();
     installation.environment = vec![("SSL_CERT_FILE".to_owned(), bundle.display().to_string())];
     installation.start_drover().await.unwrap();
-    is_used(&installation, &proxy, &kubeconfig).await;
+    is_used(&installation, &proxy, &url).await;
 }
 
 /// Everything goes through the proxy, for drover and for a person who imports, and the password shows nowhere.
-async fn is_used(installation: &Installation, proxy: &ConnectProxy, kubeconfig: &str) {
+async fn is_used(installation: &Installation, proxy: &ConnectProxy, url: &str) {
     reads(installation, "cluster", "eu", "Ready", "True/Connected").await;
-    installation.apply(&project("shop", &["team-web"]).to_string()).await.unwrap();
-    converged(installation, "shop").await;
+    ready_with(installation, &a_project("shop", &["team-web"])).await;
     assert!(proxy.opened() > 0, "the proxy was not asked");
-    import_through(installation, proxy, kubeconfig).await;
+    let administrator = installation.cluster("eu").unwrap().kubeconfig();
+    import_through(installation, proxy, &through(&administrator, url)).await;
     let shown =
         eventually("the status", soon(), async || Ok(Some(get(installation, "cluster", "eu").await?))).await.unwrap();
     for text in [shown.to_string(), installation.drover_log()] {
@@ -146,7 +151,7 @@ async fn import_through(installation: &Installation, proxy: &ConnectProxy, perso
     command.args(["import", "--name=printed", "--context", context, "--kubeconfig"]).arg(&path);
     command.arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
     command.envs(installation.environment.iter().cloned());
-    // The proxy runs on this thread.
+    // Whoever waits for a process on a thread of the runtime may hold up the proxy, which runs there.
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(proxy.opened() > before, "the import went another way");

@@ -15,6 +15,7 @@ drover_e2e::tests![
     a_runner_that_is_killed_takes_everything_with_it,
     heavy_tests_have_the_slots_for_themselves,
     a_soak_that_was_killed_goes_on_with_what_has_not_passed,
+    a_name_that_no_test_has_is_said,
 ];
 
 /// Set to a folder: the tests below are the only ones.
@@ -119,7 +120,7 @@ mod fixtures {
 fn runner(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(arguments).env(FIXTURES, folder).env("DROVER_E2E_CACHE", folder);
-    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE"] {
+    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE", "DROVER_E2E_MUST_MATCH"] {
         command.env_remove(of_ours);
     }
     command
@@ -202,6 +203,16 @@ async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
         assert!(output.status.success(), "{run}: {output:?}");
         assert_eq!(notes().lines().count(), lines, "{run}: {}", notes());
     }
+}
+
+async fn a_name_that_no_test_has_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut runner = runner(folder.path(), &["no_such_test"]);
+    // Who runs the tests of all crates by a name need not have one here.
+    assert!(runner.env_remove("DROVER_E2E_MUST_MATCH").output().unwrap().status.success());
+    let output = runner.env("DROVER_E2E_MUST_MATCH", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no end-to-end test has no_such_test in its name"), "{said}");
 }
 
 fn is_alive(folder: &Path) -> bool {

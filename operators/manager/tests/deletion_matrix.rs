@@ -1,6 +1,6 @@
 //! The deletion matrix: a Cluster and a Project that are deleted in every combination of policies, order and reach, with a
 //! crash before every request. Both operators' own plans run against one cluster in memory; its corners run on real API
-//! servers in `e2e/tests/deletion.rs`.
+//! servers in `e2e/tests/e2e/deletion.rs`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
