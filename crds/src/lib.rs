@@ -15,7 +15,7 @@ pub mod v1alpha1;
 pub use condition::StatusConditions;
 pub use deletion::DeletionPolicy;
 pub use duration::{ApiDuration, ParseDurationError};
-pub use selection::{ClusterSelection, Everything, NamespaceSelection, Selection, pattern_matches};
+pub use selection::{ClusterSelection, Everything, NamespaceSelection, Selection, SelectsClusters, pattern_matches};
 pub use v1alpha1::*;
 
 /// API group of every kind.

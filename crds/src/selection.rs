@@ -93,6 +93,12 @@ fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>)
     valid && Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(labels))
 }
 
+/// A kind that fans out: it selects the clusters on which it is reconciled.
+pub trait SelectsClusters {
+    /// `spec.clusters`.
+    fn clusters(&self) -> &ClusterSelection;
+}
+
 /// Whether the whole of `name` matches `pattern`, in which `*` stands for any run of characters, also none, and
 /// everything else for itself. Takes time proportional to the length of both.
 #[must_use]

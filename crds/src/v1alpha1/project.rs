@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterSelection, DeletionPolicy,
+    ClusterSelection, DeletionPolicy, SelectsClusters,
     condition::{UNOBSERVED, status_conditions, unobserved},
     schema::{self, is_default},
 };
@@ -370,6 +370,12 @@ pub struct Problem {
     /// Why, for people, with the remedy.
     #[schemars(schema_with = "schema::text::<512>")]
     pub message: String,
+}
+
+impl SelectsClusters for Project {
+    fn clusters(&self) -> &ClusterSelection {
+        &self.spec.clusters
+    }
 }
 
 impl ProjectSpec {

@@ -10,7 +10,7 @@ use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY};
 use drover_e2e::pool::{Pool, Shape};
 use drover_e2e::wait::soon;
 use drover_e2e::{Components, ControlPlane, require_or_skip};
-use drover_runtime::{Cache, Class, Classify, ObjectKey, Owner, Step, WriteError, Writer};
+use drover_runtime::{Cache, Class, Classify, ObjectKey, OwnerRecord, Step, WriteError, Writer};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -57,7 +57,7 @@ async fn an_object_of_somebody_else_is_reported_and_stays_as_it_is() -> Outcome 
 
 async fn an_object_of_another_owner_of_the_same_name_is_not_touched() -> Outcome {
     let Some(rig) = Rig::start("an-object-of-another-owner").await? else { return Ok(()) };
-    let owner = |namespace: &str| Owner { kind: KIND, key: ObjectKey::namespaced(namespace, "shop") };
+    let owner = |namespace: &str| OwnerRecord { kind: KIND, key: ObjectKey::namespaced(namespace, "shop") };
     let (one, two) = (owner("team-a"), owner("team-b"));
     rig.writer_of(one.clone()).create(&rig.map(&[("mode", "a")])).await?;
     let before = rig.raw().await?;
@@ -237,7 +237,7 @@ async fn after_a_create_that_was_cut_short_the_next_look_waits_for_what_was_crea
 
 async fn what_was_written_counts_as_settled_only_when_the_cache_shows_it() -> Outcome {
     let Some(rig) = Rig::start("what-was-written").await? else { return Ok(()) };
-    let view = rig.cache.view::<ConfigMap>(&Owner::query(KIND));
+    let view = rig.cache.view::<ConfigMap>(&OwnerRecord::query(KIND));
     let (writer, owner, key) = (rig.writer("ours"), rig.owner("ours"), ObjectKey::namespaced(&rig.namespace, NAME));
     let settled = async || {
         timeout(soon(), async {
@@ -286,15 +286,15 @@ impl Rig {
         Ok(Some(Self { _plane: plane, namespace: namespace.to_owned(), client, maps, cache }))
     }
 
-    fn owner(&self, name: &str) -> Owner {
-        Owner { kind: KIND, key: ObjectKey::namespaced(&self.namespace, name) }
+    fn owner(&self, name: &str) -> OwnerRecord {
+        OwnerRecord { kind: KIND, key: ObjectKey::namespaced(&self.namespace, name) }
     }
 
     fn writer(&self, owner: &str) -> Writer {
         self.writer_of(self.owner(owner))
     }
 
-    fn writer_of(&self, owner: Owner) -> Writer {
+    fn writer_of(&self, owner: OwnerRecord) -> Writer {
         Writer::new(Arc::clone(&self.cache), "drover-test".to_owned(), owner, "uid")
     }
 

@@ -1,6 +1,6 @@
 //! Does what the plan for a cluster that is let go asks for.
 
-use drover_crds::{Cluster, names::DROVER_NAMESPACE};
+use drover_crds::names::DROVER_NAMESPACE;
 use drover_fleet::claim;
 use drover_runtime::{
     Classify as _, ClusterName, Link, Site, operator::field_manager, request::request, write::let_go,
@@ -14,12 +14,7 @@ use kube::{
 use crate::{ClusterOperator, error::ClusterError, leave::Action, observe::Abandoned};
 
 /// Does one action through the connection of the cluster itself.
-pub(crate) async fn act(
-    cluster: &Cluster,
-    site: &Site,
-    installation: &str,
-    action: Action,
-) -> Result<(), ClusterError> {
+pub(crate) async fn act(cluster: &str, site: &Site, installation: &str, action: Action) -> Result<(), ClusterError> {
     let name = ClusterName::from(cluster);
     let Some(Link::Connected(cache)) = site.fleet.get(&name).map(|view| &view.link) else {
         return Err(ClusterError::Away);

@@ -83,7 +83,7 @@ pub(crate) fn plan(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Plan
         Reach::Disconnected(failure) => Standing::Unreachable(failure.clone()),
         Reach::Failing(_) | Reach::Connected(_) => Standing::Current,
     };
-    Plan { part: Part::Leaving(Leave { cause, message, connection }), actions, next }
+    Plan { part: Part::Leaving(Leave { cause, message, connection }), groups: vec![actions], next }
 }
 
 /// Condition reason and message, what to do, and when to go on.

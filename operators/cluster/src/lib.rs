@@ -27,8 +27,8 @@ use std::{
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{ConnectionCause, Fleet};
 use drover_runtime::{
-    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Parts, Place, Rights, Rule, Site, View, Watches,
-    operator::Plan, rights::READ,
+    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Owner, Parts, Place, Related, Rights, Rule, Site,
+    Targets, Watches, operator::Plan, rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -45,16 +45,14 @@ const NODE_PACE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct ClusterOperator {
     fleet: Fleet,
-    projects: View<Project>,
     started: Instant,
 }
 
 impl ClusterOperator {
-    /// Tells what `fleet` reports. In `projects`, all those of the management cluster, it looks up who still lets go of what
-    /// is held at a cluster that goes.
+    /// Tells what `fleet` reports.
     #[must_use]
-    pub fn new(fleet: Fleet, projects: View<Project>) -> Self {
-        Self { fleet, projects, started: Instant::now() }
+    pub fn new(fleet: Fleet) -> Self {
+        Self { fleet, started: Instant::now() }
     }
 }
 
@@ -88,8 +86,13 @@ impl Operator for ClusterOperator {
     type Part = Part;
     type Error = ClusterError;
 
-    fn places(cluster: &Cluster, _: &FleetView) -> BTreeSet<Place> {
-        BTreeSet::from([place_of(cluster)])
+    /// What a Cluster that is being deleted finds of Projects there is somebody's only while the Project exists.
+    fn related(related: &mut Related<'_>) {
+        related.on::<Project>(|_| Vec::new());
+    }
+
+    fn targets(cluster: &Cluster, _: &FleetView) -> Targets {
+        BTreeSet::from([place_of(cluster)]).into()
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
@@ -98,22 +101,31 @@ impl Operator for ClusterOperator {
         watches.on::<SlimNode>(&LabelQuery::everything(), move |_, wake| wake.after(key.clone(), NODE_PACE));
     }
 
-    async fn observe(&self, cluster: &Cluster, site: &Site) -> Result<World, ClusterError> {
-        if cluster.metadata.deletion_timestamp.is_some() {
-            return Ok(World::Leaving(Box::new(observe::look(self, cluster, site).await)));
+    async fn observe(&self, owner: Owner<'_, Cluster>, site: &Site) -> Result<World, ClusterError> {
+        match owner {
+            Owner::Present(cluster) => {
+                let installation = self.fleet.installation().to_owned();
+                let report = self.fleet.report(cluster).unwrap_or_default();
+                let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
+                Ok(World::Living(Box::new(Living { installation, report, nodes })))
+            }
+            Owner::Deleting(cluster) if site.place == place_of(cluster) => {
+                Ok(World::Leaving(Box::new(observe::look(self, cluster, site).await)))
+            }
+            Owner::Deleting(_) | Owner::Gone(_) => Ok(World::Elsewhere),
         }
-        let installation = self.fleet.installation().to_owned();
-        let report = self.fleet.report(cluster).unwrap_or_default();
-        let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
-        Ok(World::Living(Box::new(Living { installation, report, nodes })))
     }
 
     fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<Self> {
         plan::plan(cluster, world, now)
     }
 
-    async fn act(&self, cluster: &Cluster, site: &Site, action: Action) -> Result<(), ClusterError> {
-        act::act(cluster, site, self.fleet.installation(), action).await
+    fn clean_up(owner: Owner<'_, Cluster>, world: &World, now: Timestamp) -> Plan<Self> {
+        plan::clean_up(owner, world, now)
+    }
+
+    async fn act(&self, owner: Owner<'_, Cluster>, site: &Site, action: Action) -> Result<(), ClusterError> {
+        act::act(&owner.key().name, site, self.fleet.installation(), action).await
     }
 
     fn summarise(cluster: &Cluster, parts: &Parts<Part>, _: Timestamp) -> ClusterStatus {

@@ -8,7 +8,7 @@ use drover_crds::{
 };
 use drover_fleet::claim;
 use drover_runtime::{
-    ApiError, ClusterName, Failure, Link, ObjectKey, Owner, Site, View, cache::Lookup, request::request,
+    ApiError, ClusterName, Failure, Link, ObjectKey, OwnerRecord, Site, View, cache::Lookup, request::request,
 };
 use k8s_openapi::{
     api::{
@@ -92,7 +92,7 @@ pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &S
     let reach = match link {
         Link::Connecting => Reach::Connecting,
         Link::Disconnected(failure) => Reach::Disconnected(failure),
-        Link::Connected(cache) => match look_there(operator, cluster, &cache.client()).await {
+        Link::Connected(cache) => match look_there(operator, cluster, site, &cache.client()).await {
             Ok(there) => Reach::Connected(there),
             Err(error) => Reach::Failing(Failure::of(&error)),
         },
@@ -100,7 +100,13 @@ pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &S
     Leaving { running: operator.started.elapsed(), reach }
 }
 
-async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Client) -> Result<There, ApiError> {
+async fn look_there(
+    operator: &ClusterOperator,
+    cluster: &Cluster,
+    site: &Site,
+    client: &Client,
+) -> Result<There, ApiError> {
+    let projects = site.related::<Project>();
     let installation = operator.fleet.installation();
     let holder = match claim::read(client).await? {
         None => Holder::Nobody,
@@ -115,8 +121,7 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
     let listed = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items;
     let count = listed.len();
-    let abandoned: Vec<_> =
-        listed.into_iter().filter_map(|found| abandoned(&operator.projects, found.metadata)).collect();
+    let abandoned: Vec<_> = listed.into_iter().filter_map(|found| abandoned(&projects, found.metadata)).collect();
     let owned = count - abandoned.len();
     let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
     let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
@@ -130,7 +135,7 @@ async fn look_there(operator: &ClusterOperator, cluster: &Cluster, client: &Clie
 
 fn abandoned(projects: &View<Project>, mut live: ObjectMeta) -> Option<Abandoned> {
     live.managed_fields = None;
-    let holder = Owner::recorded(&live, &Project::kind(&()))?;
+    let holder = OwnerRecord::recorded(&live, &Project::kind(&()))?;
     let is_gone = matches!(projects.lookup_live(&holder), Some(Lookup::Absent));
     is_gone.then_some(Abandoned { live, holder })
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, names::LOCAL_CLUSTER};
 use drover_fleet::{Facts, Report};
-use drover_runtime::{Failure, Next, operator::Plan};
+use drover_runtime::{Failure, Next, Owner, operator::Plan};
 use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
     jiff::Timestamp,
@@ -27,6 +27,8 @@ pub enum World {
     Living(Box<Living>),
     /// Its Cluster is being deleted.
     Leaving(Box<Leaving>),
+    /// The Cluster is looked after elsewhere, or is gone: there is nothing to do here.
+    Elsewhere,
 }
 
 /// What is known of a connected cluster.
@@ -47,6 +49,8 @@ pub enum Part {
     Living(Box<Seen>),
     /// Its Cluster is being deleted.
     Leaving(Leave),
+    /// It is looked after elsewhere.
+    Elsewhere,
 }
 
 /// What was seen of a connected cluster.
@@ -85,7 +89,19 @@ pub(crate) fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<Clu
     match world {
         World::Living(living) => look(cluster, living, now),
         World::Leaving(leaving) => leave::plan(cluster, leaving, now),
+        World::Elsewhere => nothing(),
     }
+}
+
+pub(crate) fn clean_up(owner: Owner<'_, Cluster>, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
+    match (owner, world) {
+        (Owner::Deleting(cluster), World::Leaving(leaving)) => leave::plan(cluster, leaving, now),
+        _ => nothing(),
+    }
+}
+
+fn nothing() -> Plan<ClusterOperator> {
+    Plan { part: Part::Elsewhere, groups: Vec::new(), next: Next::Released }
 }
 
 fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
@@ -113,7 +129,7 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let next = first.into_iter().chain(second).min().map_or(Next::Watch, |at| Next::At(at.min(latest)));
-    Plan { part, actions: Vec::new(), next }
+    Plan { part, groups: Vec::new(), next }
 }
 
 /// More missing rights are counted only.
@@ -209,8 +225,9 @@ mod tests {
     }
 
     fn looked(world: &World, now: &str) -> (Seen, Next) {
-        let Plan { part, actions, next } = plan(&cluster(), world, at(now));
-        assert!(actions.is_empty());
+        let plan = plan(&cluster(), world, at(now));
+        assert!(plan.is_idle());
+        let Plan { part, next, .. } = plan;
         let Part::Living(seen) = part else { panic!("{part:?}") };
         (*seen, next)
     }

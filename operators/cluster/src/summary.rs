@@ -33,7 +33,7 @@ pub(crate) fn summarise(cluster: &Cluster, parts: &Parts<Part>) -> ClusterStatus
     } else {
         let seen = match &entry.known {
             Some(Part::Living(seen)) => Some(&**seen),
-            Some(Part::Leaving(_)) | None => None,
+            Some(Part::Leaving(_) | Part::Elsewhere) | None => None,
         };
         if let Some(seen) = seen {
             show(&mut status, seen);
@@ -128,7 +128,7 @@ fn leaving(entry: &PartEntry<Part>) -> Vec<Condition> {
     };
     let leave = match &entry.known {
         Some(Part::Leaving(leave)) => leave,
-        Some(Part::Living(_)) | None => &unknown,
+        Some(Part::Living(_) | Part::Elsewhere) | None => &unknown,
     };
     let (cause, message) = match &entry.standing {
         Standing::Failed(failure) | Standing::Unreachable(failure) => (failure.cause, &failure.message),

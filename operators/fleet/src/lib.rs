@@ -19,6 +19,7 @@ mod probe;
 mod proxy;
 mod remote;
 mod source;
+pub mod targets;
 mod verdict;
 mod visit;
 

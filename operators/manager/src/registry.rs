@@ -21,16 +21,16 @@ static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<Projec
 impl Registered for ClusterOperator {
     const ABOUT: &'static str = "Tells how every cluster stands";
 
-    fn construct(fleet: &Fleet, management: &Cache) -> Self {
-        Self::new(fleet.clone(), management.view(&LabelQuery::everything()))
+    fn construct(fleet: &Fleet) -> Self {
+        Self::new(fleet.clone())
     }
 }
 
 impl Registered for ProjectOperator {
     const ABOUT: &'static str = "Gives teams namespaces on many clusters";
 
-    fn construct(_: &Fleet, management: &Cache) -> Self {
-        Self::new(management.view(&LabelQuery::everything()))
+    fn construct(_: &Fleet) -> Self {
+        Self
     }
 }
 
@@ -40,7 +40,7 @@ pub(crate) trait Registered: Operator {
     const ABOUT: &'static str;
 
     /// The operator, with what it reads besides its own objects.
-    fn construct(fleet: &Fleet, management: &Cache) -> Self;
+    fn construct(fleet: &Fleet) -> Self;
 }
 
 /// What the manager knows of one operator.
@@ -168,7 +168,7 @@ fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut Join
         meters: meters.clone(),
         settings: settings.clone(),
     };
-    let driver = Driver::new(O::construct(fleet, management), objects.clone(), context);
+    let driver = Driver::new(O::construct(fleet), objects.clone(), context);
     tasks.spawn(open_once(gate, async move { objects.live().await }, driver.run()));
 }
 

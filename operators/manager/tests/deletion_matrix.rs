@@ -15,8 +15,8 @@ use drover_project::{
     plan::Action,
 };
 use drover_runtime::{
-    Cache, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Place, operator::owner_of,
-    status::condition,
+    Cache, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Owner, Place,
+    operator::owner_of, status::condition,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -254,7 +254,7 @@ impl Run {
     /// As the shell does it: a deleted object waits for all its places, and one that is away cannot be asked.
     fn pass_project(&mut self) -> Result<(), Crashed> {
         let Some(project) = self.project.clone() else { return Ok(()) };
-        let places = ProjectOperator::places(&project, &self.fleet());
+        let places = ProjectOperator::targets(&project, &self.fleet()).places;
         let mut released = true;
         if places.contains(&Place::cluster("eu")) {
             released = !self.is_away() && self.converge_project(&project)?;
@@ -278,9 +278,9 @@ impl Run {
             return Ok(false); // Both live: nothing is deleted.
         }
         let world = World { cluster, in_vault: false, tenant_labels: None, namespaces };
-        let plan = ProjectOperator::plan(project, &world, at(self.now));
-        let idle = plan.actions.is_empty();
-        for action in plan.actions {
+        let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
+        let idle = plan.is_idle();
+        for action in plan.groups.into_iter().flatten() {
             self.request()?;
             let (Action::Release(live) | Action::Delete(live)) = &action else { panic!("{action:?}") };
             let namespace = self.namespaces.get_mut(live.name.as_deref().unwrap()).unwrap();
@@ -302,8 +302,8 @@ impl Run {
         };
         let running = Duration::from_secs(u64::try_from(self.now - self.started).unwrap());
         let world = ClusterWorld::Leaving(Box::new(observe::Leaving { running, reach }));
-        let plan = ClusterOperator::plan(&cluster, &world, at(self.now));
-        if plan.actions.is_empty() && plan.next == Next::Released {
+        let plan = ClusterOperator::clean_up(Owner::of(&cluster), &world, at(self.now));
+        if plan.is_idle() && plan.next == Next::Released {
             self.request()?;
             self.cluster = None;
             return Ok(());
@@ -313,7 +313,7 @@ impl Run {
         let mut status = cluster.status.unwrap_or_default();
         status.conditions = told;
         self.cluster.as_mut().unwrap().status = Some(status);
-        for action in plan.actions {
+        for action in plan.groups.into_iter().flatten() {
             self.request()?;
             match action {
                 ClusterAction::Free(all) => {

@@ -1,90 +1,15 @@
-//! Whether the owner of a cluster lets a Project in, and which of two Projects comes first there. Pure.
+//! Which of two Projects comes first at a cluster, and which one has left. Pure.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, Project, Tenant};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, cache::Lookup, place::leaving};
+use drover_crds::Project;
+use drover_fleet::targets::{self, is_target, tenancies_of};
+use drover_runtime::{Change, FleetView, ObjectKey, Place, cache::Lookup};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
-
-/// The tenant entries of `cluster` that let the management namespace `namespace` with these labels in.
-#[must_use]
-pub fn tenancies<'a>(
-    cluster: &'a Cluster,
-    namespace: &str,
-    labels: Option<&BTreeMap<String, String>>,
-) -> Vec<&'a Tenant> {
-    let none = BTreeMap::new();
-    let labels = labels.unwrap_or(&none);
-    cluster.spec.tenants.iter().filter(|tenant| tenant.from.selects(namespace, labels)).collect()
-}
-
-/// The clusters on which `project` is converged.
-///
-/// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
-/// without consent is no target. While the Project is being deleted, every cluster that is not known to be away is looked at
-/// as well, since one that left the selection may still hold something. One that is somebody else's by now is not waited for.
-///
-/// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
-///
-/// A Cluster that is being deleted with `Orphan` is nobody's place any more. One that goes with `Delete` is, as long as it
-/// can be worked on, everybody's: all that is held there is let go of.
-#[must_use]
-pub fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
-    let deleting = project.metadata.deletion_timestamp.is_some();
-    let targets = fleet.iter().filter(|(name, view)| is_target(project, name, view, fleet)).map(|(name, _)| name);
-    let named = |name: &&ClusterName| match &project.spec.clusters {
-        ClusterSelection::Names(names) => names.iter().any(|wanted| wanted == name.as_str()),
-        ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
-    };
-    let unread = fleet.unread().filter(|name| deleting || named(name));
-    targets.chain(unread).cloned().map(Place::Cluster).collect()
-}
-
-/// Whether [`places`] has this cluster.
-fn is_target(project: &Project, name: &ClusterName, view: &ClusterView, fleet: &FleetView) -> bool {
-    let deleting = project.metadata.deletion_timestamp.is_some();
-    let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
-    let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-    let usual = (selected && (named || lets_in(project, view, fleet)) && !(deleting && view.link.is_anothers()))
-        || (deleting && !matches!(view.link, Link::Disconnected(_)));
-    match leaving(&view.object) {
-        None => usual,
-        Some(DeletionPolicy::Orphan) => false,
-        Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
-    }
-}
-
-/// How many clusters `project` selects, without naming them, that do not let it in. They are no targets, only counted.
-#[must_use]
-pub fn without_consent(project: &Project, fleet: &FleetView) -> usize {
-    let named = matches!(project.spec.clusters, ClusterSelection::Names(_));
-    if named || project.metadata.deletion_timestamp.is_some() {
-        return 0;
-    }
-    let is_closed = |name: &ClusterName, view: &ClusterView| {
-        let selected = project.spec.clusters.selects(name.as_str(), view.object.labels());
-        selected && leaving(&view.object).is_none() && !lets_in(project, view, fleet)
-    };
-    fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
-}
-
-/// Whether the owner of a cluster names the namespace of `project` as tenant.
-fn lets_in(project: &Project, view: &ClusterView, fleet: &FleetView) -> bool {
-    !tenancies_of(project, view, fleet).is_empty()
-}
-
-/// The tenant entries of a cluster that let `project` in; nothing of a tenant is accepted in Drover's own namespace.
-fn tenancies_of<'a>(project: &Project, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
-    let namespace = project.namespace().unwrap_or_default();
-    if fleet.is_vault(&namespace) {
-        return Vec::new();
-    }
-    tenancies(&view.object, &namespace, fleet.namespace_labels(&namespace))
-}
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
 /// select the cluster. One that is being deleted still lets go by itself, and what cannot be told (none) is not gone.
@@ -94,7 +19,7 @@ pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetVi
         None | Some(Lookup::Undecodable(_)) => false,
         Some(Lookup::Absent) => true,
         Some(Lookup::Found(holder)) => {
-            holder.metadata.deletion_timestamp.is_none() && !places(holder, fleet).contains(place)
+            holder.metadata.deletion_timestamp.is_none() && !targets::of(&**holder, fleet).places.contains(place)
         }
     }
 }
@@ -119,116 +44,55 @@ pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -
         return false;
     }
     let Place::Cluster(cluster) = place else { return false };
-    let allows = |tenant: &&Tenant| tenant.allows_namespace(name);
+    let allows = |tenant: &&drover_crds::Tenant| tenant.allows_namespace(name);
     fleet.get(cluster).is_some_and(|view| {
         is_target(project, cluster, view, fleet) && tenancies_of(project, view, fleet).iter().any(allows)
     })
 }
 
+/// Which Projects list a namespace of which name.
+#[derive(Debug, Default)]
+pub(crate) struct NamespaceIndex(Mutex<BTreeMap<String, BTreeSet<ObjectKey>>>);
+
+impl NamespaceIndex {
+    /// Notes a change of a Project, and names the others that list a namespace of it.
+    pub(crate) fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+        let listed = |project: Option<&Arc<Project>>| {
+            let namespaces = project.into_iter().flat_map(|project| &project.spec.namespaces);
+            namespaces.map(|namespace| namespace.name.clone()).collect::<BTreeSet<_>>()
+        };
+        let (old, new) = (listed(change.old.as_ref()), listed(change.new.as_ref()));
+        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = old.union(&new).filter_map(|name| index.get(name)).flatten();
+        let others: BTreeSet<ObjectKey> = others.filter(|other| **other != change.key).cloned().collect();
+        for name in old.difference(&new) {
+            let is_empty = index.get_mut(name).is_some_and(|keys| keys.remove(&change.key) && keys.is_empty());
+            if is_empty {
+                index.remove(name);
+            }
+        }
+        for name in new {
+            index.entry(name).or_default().insert(change.key.clone());
+        }
+        others.into_iter().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use drover_runtime::{Cache, Cause, Failure, StatusCause, cache::Undecodable};
+    use drover_crds::Cluster;
+    use drover_runtime::{ClusterName, ClusterView, Link, cache::Undecodable};
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
-    use kube::Client;
     use serde_json::json;
 
     use super::*;
 
-    fn cluster(name: &str, tenants: &serde_json::Value) -> Cluster {
-        let spec = json!({"connection": {"kubeconfig": {"secretRef": {"name": name}}}, "tenants": tenants});
-        let labels = json!({"env": "prod"});
-        serde_json::from_value(json!({
-            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": labels}, "spec": spec,
-        }))
-        .unwrap()
-    }
-
     fn project(clusters: &serde_json::Value) -> Project {
-        serde_json::from_value(json!({
+        let project = json!({
             "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
             "metadata": {"name": "shop", "namespace": "team-a"}, "spec": {"clusters": clusters},
-        }))
-        .unwrap()
-    }
-
-    fn fleet() -> FleetView {
-        let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
-        let by_label =
-            json!([{"name": "a", "from": {"selector": {"matchLabels": {"tier": "gold"}}}, "namespacePatterns": ["*"]}]);
-        let clusters = [cluster("eu", &to_team_a), cluster("us", &by_label), cluster("closed", &json!([]))];
-        let views = clusters.into_iter().map(|cluster| {
-            let link = Link::Connecting;
-            (ClusterName::from(&cluster), ClusterView { object: cluster.into(), link, reports: 0 })
         });
-        let gold = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
-        FleetView::new(views.collect(), BTreeMap::from([("team-a".to_owned(), gold)]), true)
-    }
-
-    fn names(places: &BTreeSet<Place>) -> Vec<String> {
-        places.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_selected_cluster_without_consent_is_no_target_and_a_named_one_is() {
-        let selected = places(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}})), &fleet());
-        assert_eq!(names(&selected), ["cluster eu", "cluster us"]);
-        assert_eq!(names(&places(&project(&json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
-        let named = places(&project(&json!({"names": ["closed", "eu", "absent"]})), &fleet());
-        assert_eq!(names(&named), ["cluster closed", "cluster eu"]);
-    }
-
-    #[test]
-    fn selected_clusters_without_consent_are_counted() {
-        let fleet = fleet();
-        let count = |project: &Project| without_consent(project, &fleet);
-        assert_eq!(count(&project(&json!({"all": {}}))), 1);
-        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}}))), 1);
-        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "test"}}}))), 0);
-        assert_eq!(count(&project(&json!({"names": ["closed"]}))), 0, "that is a problem of its own");
-        assert_eq!(count(&deleted(project(&json!({"all": {}})))), 0);
-        let going = without_consent(&project(&json!({"all": {}})), &going("Delete", away()));
-        assert_eq!(going, 0);
-    }
-
-    #[test]
-    fn a_cluster_that_cannot_be_read_is_waited_for() {
-        let fleet = FleetView::default().with_unread(BTreeSet::from([ClusterName::from("broken")]));
-        let all = || project(&json!({"all": {}}));
-        assert!(places(&all(), &fleet).is_empty());
-        assert_eq!(names(&places(&project(&json!({"names": ["broken", "absent"]})), &fleet)), ["cluster broken"]);
-        assert_eq!(names(&places(&deleted(all()), &fleet)), ["cluster broken"]);
-    }
-
-    #[test]
-    fn an_unset_tenant_list_lets_nobody_in() {
-        assert!(tenancies(&cluster("c", &json!([])), "team-a", None).is_empty());
-    }
-
-    /// A link that nothing is ever sent over.
-    fn connected() -> Link {
-        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        Link::Connected(Arc::new(Cache::ungated(Client::try_from(config).unwrap())))
-    }
-
-    fn away() -> Link {
-        disconnected(StatusCause::Unreachable.cause())
-    }
-
-    fn disconnected(cause: Cause) -> Link {
-        Link::Disconnected(Failure::new(cause, "refused"))
-    }
-
-    /// A fleet of one Cluster that is being deleted and is open to team-a.
-    fn going(policy: &str, link: Link) -> FleetView {
-        let tenants = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
-        let mut object = serde_json::to_value(cluster("eu", &tenants)).unwrap();
-        object["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z");
-        object["spec"]["deletionPolicy"] = json!(policy);
-        let object = Arc::new(serde_json::from_value(object).unwrap());
-        let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
-        FleetView::new(views, BTreeMap::new(), true)
+        serde_json::from_value(project).unwrap()
     }
 
     fn deleted(mut project: Project) -> Project {
@@ -236,48 +100,18 @@ mod tests {
         project
     }
 
-    #[tokio::test]
-    async fn a_cluster_that_goes_with_orphan_is_no_place_and_one_with_delete_is_everybodys_while_it_is_connected() {
-        let selects = || project(&json!({"all": {}}));
-        let names = || project(&json!({"names": ["eu"]}));
-        let other = || project(&json!({"names": ["us"]}));
-        for project in [selects(), names(), other(), deleted(selects()), deleted(names()), deleted(other())] {
-            for link in [connected(), Link::Connecting, away()] {
-                assert!(places(&project, &going("Orphan", link)).is_empty());
-            }
-            assert_eq!(places(&project, &going("Delete", connected())).len(), 1);
-        }
-        for project in [selects(), names(), other()] {
-            for link in [Link::Connecting, away()] {
-                assert!(places(&project, &going("Delete", link)).is_empty());
-            }
-        }
-        for (project, link, waits) in [
-            (selects(), away(), true),
-            (names(), away(), true),
-            (other(), away(), false),
-            (selects(), Link::Connecting, true),
-            (other(), Link::Connecting, true),
-        ] {
-            assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
-        }
-    }
-
-    #[test]
-    fn a_deletion_does_not_wait_for_a_cluster_that_is_somebody_elses() {
-        let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
-        let fleet = |cause| {
-            let (object, link) = (Arc::new(cluster("eu", &to_team_a)), disconnected(cause));
-            let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
-            FleetView::new(views, BTreeMap::new(), true)
-        };
-        let lost = StatusCause::Unreachable.cause();
-        for (cause, waits) in [(lost.foreign(), false), (lost, true)] {
-            for selection in [json!({"all": {}}), json!({"names": ["eu"]})] {
-                assert_eq!(places(&deleted(project(&selection)), &fleet(cause)).len(), usize::from(waits));
-                assert_eq!(places(&project(&selection), &fleet(cause)).len(), 1, "it is told while the Project lives");
-            }
-        }
+    /// Two clusters that admit team-a, and one that admits nobody.
+    fn fleet() -> FleetView {
+        let open = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let views = [("eu", &open), ("us", &open), ("closed", &json!([]))].map(|(name, tenants)| {
+            let cluster: Cluster = serde_json::from_value(json!({
+                "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name},
+                "spec": {"connection": {"kubeconfig": {"secretRef": {"name": name}}}, "tenants": tenants},
+            }))
+            .unwrap();
+            (ClusterName::from(name), ClusterView { object: Arc::new(cluster), link: Link::Connecting, reports: 0 })
+        });
+        FleetView::new(BTreeMap::from(views), BTreeMap::new(), true)
     }
 
     #[test]
@@ -340,6 +174,36 @@ mod tests {
         assert!(
             !has_left(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
             "named all the same"
+        );
+    }
+
+    #[test]
+    fn a_change_concerns_who_lists_the_same_namespace() {
+        let index = NamespaceIndex::default();
+        let lists = |name: &str, namespaces: &[&str]| {
+            let mut project = project(&json!({"all": {}}));
+            project.metadata.name = Some(name.to_owned());
+            let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
+            project.spec.namespaces = serde_json::from_value(json!(namespaces)).unwrap();
+            Arc::new(project)
+        };
+        let concerned = |old: Option<&Arc<Project>>, new: Option<&Arc<Project>>| {
+            let key = ObjectKey::of(&old.or(new).unwrap().metadata);
+            let found = index.concerned(&Change { old: old.cloned(), new: new.cloned(), key });
+            found.into_iter().map(|key| key.name).collect::<Vec<_>>()
+        };
+        let (one, two, other) = (lists("one", &["web", "db"]), lists("two", &["web"]), lists("other", &["mail"]));
+        assert_eq!(concerned(None, Some(&one)), [""; 0]);
+        assert_eq!(concerned(None, Some(&other)), [""; 0]);
+        assert_eq!(concerned(None, Some(&two)), ["one"]);
+        let without_web = lists("one", &["db"]);
+        assert_eq!(concerned(Some(&one), Some(&without_web)), ["two"], "what it left is free");
+        assert_eq!(concerned(Some(&without_web), None), [""; 0]);
+        assert_eq!(concerned(Some(&two), None), [""; 0]);
+        assert_eq!(
+            concerned(None, Some(&lists("new", &["web", "mail"]))),
+            ["other"],
+            "nothing is left of those that went"
         );
     }
 }

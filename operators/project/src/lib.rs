@@ -5,7 +5,7 @@
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or somebody else's.
 //! 2. [`plan`] asks the cluster's owner for [`consent`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why.
-//! 3. [`act`] does it, one request or two per action.
+//! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
 //! Namespaces are handed on by consent only. What another Project holds is its own while it exists and selects the cluster;
@@ -15,7 +15,6 @@
 //! A pass runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
-pub mod act;
 pub mod cause;
 pub mod consent;
 pub mod error;
@@ -26,28 +25,17 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use drover_crds::{Project, ProjectStatus};
+use drover_fleet::targets;
 use drover_runtime::{
-    Cause, FleetView, Operator, Parts, Place, Rights, Rule, Site, View, Watches, operator::Plan, rights::READ,
+    Cause, FleetView, Operator, Owner, Parts, Related, Rights, Rule, Site, Targets, Watches, operator::Plan,
+    rights::READ,
 };
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
 /// The operator of the kind [`Project`].
-#[derive(Clone, Debug)]
-pub struct ProjectOperator {
-    projects: View<Project>,
-}
-
-impl ProjectOperator {
-    /// An operator that looks up in `projects`, all those of the management cluster, whether the Project that is recorded on
-    /// a namespace still holds it.
-    #[must_use]
-    pub fn new(projects: View<Project>) -> Self {
-        Self { projects }
-    }
-}
+#[derive(Clone, Copy, Debug)]
+pub struct ProjectOperator;
 
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
@@ -72,33 +60,39 @@ impl Operator for ProjectOperator {
     type Part = plan::Part;
     type Error = error::ProjectError;
 
-    fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
-        consent::places(project, fleet)
+    /// A Project that wants a namespace of another one waits for it, and may have it once that one is gone.
+    fn related(related: &mut Related<'_>) {
+        let index = consent::NamespaceIndex::default();
+        related.on::<Project>(move |change| index.concerned(change));
     }
 
-    fn without_consent(project: &Project, fleet: &FleetView) -> usize {
-        consent::without_consent(project, fleet)
+    fn targets(project: &Project, fleet: &FleetView) -> Targets {
+        targets::of(project, fleet)
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
     }
 
-    async fn observe(&self, project: &Project, site: &Site) -> Result<observe::World, error::ProjectError> {
-        observe::observe(&self.projects, project, site).await
+    async fn observe(&self, owner: Owner<'_, Project>, site: &Site) -> Result<observe::World, error::ProjectError> {
+        observe::observe(owner, site).await
     }
 
     fn plan(project: &Project, world: &observe::World, now: Timestamp) -> Plan<Self> {
         plan::plan(project, world, now)
     }
 
-    async fn act(&self, project: &Project, site: &Site, action: plan::Action) -> Result<(), error::ProjectError> {
-        act::act(project, site, action).await
+    fn clean_up(owner: Owner<'_, Project>, world: &observe::World, _: Timestamp) -> Plan<Self> {
+        plan::clean_up(owner, world)
     }
 
-    /// Every action is about another namespace.
-    fn holds_up(_: &plan::Action) -> bool {
-        false
+    async fn act(
+        &self,
+        owner: Owner<'_, Project>,
+        site: &Site,
+        action: plan::Action,
+    ) -> Result<(), error::ProjectError> {
+        Ok(action.carry_out::<Self>(owner, site).await?)
     }
 
     fn summarise(project: &Project, parts: &Parts<plan::Part>, _now: Timestamp) -> ProjectStatus {

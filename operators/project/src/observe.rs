@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{Cluster, Project, names::ANNOTATION_OWNER_UID};
+use drover_crds::{Cluster, Project};
 use drover_runtime::{
-    Cache, ObjectKey, Owner, Site, View, cache::Undecodable, operator::owner_of, place::leaving, request::request,
+    Cache, ObjectKey, Owner, OwnerRecord, Site, View, cache::Undecodable, operator::record_of, owned::is_made_for,
+    place::leaving, request::request,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -77,15 +78,18 @@ pub struct Holder {
     pub left: bool,
 }
 
-pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &Site) -> Result<World, ProjectError> {
-    let owner = owner_of::<ProjectOperator>(project);
+pub(crate) async fn observe(owner: Owner<'_, Project>, site: &Site) -> Result<World, ProjectError> {
+    let record = record_of::<ProjectOperator>(owner.key());
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
-    let held = site.cache.view::<Namespace>(&Owner::query(owner.kind));
+    let held = site.cache.view::<Namespace>(&OwnerRecord::query(record.kind));
     let mut namespaces: BTreeMap<String, Seen> =
-        held.owned(&owner).into_iter().map(|found| ours(&site.cache, found)).collect();
-    let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
+        held.owned(&record).into_iter().map(|found| ours(&site.cache, found)).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
-    if project.metadata.deletion_timestamp.is_none() && leaving(&cluster).is_none() {
+    if let Owner::Present(project) = owner
+        && leaving(&cluster).is_none()
+    {
+        let projects = &site.related::<Project>();
+        let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
         let elders = elders(projects, project, &unknown);
         let look_up = |name: &String| {
@@ -95,15 +99,9 @@ pub(crate) async fn observe(projects: &View<Project>, project: &Project, site: &
         let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOKS_AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
-    let tenant_labels = site.fleet.namespace_labels(&owner.key.namespace).cloned();
-    let in_vault = site.fleet.is_vault(&owner.key.namespace);
+    let tenant_labels = site.fleet.namespace_labels(&record.key.namespace).cloned();
+    let in_vault = site.fleet.is_vault(&record.key.namespace);
     Ok(World { cluster, in_vault, tenant_labels, namespaces })
-}
-
-/// Whether the namespace is ours by its annotation, which goes when it is let go.
-pub(crate) fn is_made_by(meta: &ObjectMeta, project: &Project) -> bool {
-    let made_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER_UID));
-    made_by.is_some() && made_by == project.metadata.uid.as_ref()
 }
 
 fn ours(cache: &Cache, found: Result<Arc<Namespace>, Arc<Undecodable>>) -> (String, Seen) {
@@ -130,7 +128,7 @@ async fn look_up(
     site: &Site,
     name: &str,
 ) -> Result<Seen, ProjectError> {
-    let kind = owner_of::<ProjectOperator>(project).kind;
+    let kind = record_of::<ProjectOperator>(ObjectKey::default()).kind;
     let api = Api::<Namespace>::all(site.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
@@ -139,11 +137,11 @@ async fn look_up(
             Seen::Absent { elder: elder.map(|elder| ObjectKey::of(&elder.metadata)) }
         }
         Some(found) => {
-            if is_made_by(&found.metadata, project) {
+            if is_made_for(&found.metadata, project.metadata.uid.as_ref()) {
                 let contested = found.uid().and_then(|uid| site.cache.reverts().contested(&uid));
                 return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), contested });
             }
-            let recorded = Owner::recorded(&found.metadata, kind);
+            let recorded = OwnerRecord::recorded(&found.metadata, kind);
             let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, site), key });
             Seen::Foreign { meta: Box::new(found.metadata), holder }
         }

@@ -1,13 +1,17 @@
 //! What to do at one cluster. Pure.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::collections::BTreeMap;
 
 use drover_crds::{
     AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_RELEASED_BY},
+    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY},
 };
+use drover_fleet::targets::tenancies;
 use drover_runtime::{
-    Cause, Next, ObjectKey, StatusCause, Step, operator::Plan, place::leaving, write::fingerprint_of,
+    Cause, Next, ObjectKey, Owner, StatusCause,
+    operator::Plan,
+    owned::{self, Change, Restored},
+    place::leaving,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -19,7 +23,6 @@ use kube::ResourceExt;
 use crate::{
     ProjectOperator,
     cause::ProjectCause,
-    consent::tenancies,
     observe::{Holder, Seen, World},
 };
 
@@ -27,53 +30,7 @@ use crate::{
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// One change of one namespace.
-#[derive(Clone, PartialEq)]
-pub enum Action {
-    /// It does not exist.
-    Create(Box<Namespace>),
-    /// It is ours and differs.
-    Apply {
-        /// As wanted.
-        desired: Box<Namespace>,
-        /// As it is.
-        live: Box<ObjectMeta>,
-        /// The fields that somebody changed back.
-        reverted: Vec<String>,
-    },
-    /// It exists, and both sides agreed that we take it over.
-    Adopt {
-        /// As wanted.
-        desired: Box<Namespace>,
-        /// As it is.
-        live: Box<ObjectMeta>,
-    },
-    /// Both sides agreed that we take it over, and its former holder has left without letting it go: that comes first, as an
-    /// adopted namespace is not written by force, and the labels of the former holder would be a conflict.
-    Free {
-        /// As it is.
-        live: Box<ObjectMeta>,
-        /// The Project that its labels record.
-        holder: ObjectKey,
-    },
-    /// It stays, and is not ours any more.
-    Release(Box<ObjectMeta>),
-    /// It goes, with everything in it.
-    Delete(Box<ObjectMeta>),
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, name) = match self {
-            Self::Create(desired) => ("create", desired.metadata.name.as_ref()),
-            Self::Apply { live, .. } => ("apply", live.name.as_ref()),
-            Self::Adopt { live, .. } => ("adopt", live.name.as_ref()),
-            Self::Free { live, .. } => ("free", live.name.as_ref()),
-            Self::Release(live) => ("release", live.name.as_ref()),
-            Self::Delete(live) => ("delete", live.name.as_ref()),
-        };
-        write!(formatter, "{verb} Namespace {}", name.map_or("", String::as_str))
-    }
-}
+pub type Action = Change<Namespace>;
 
 /// What one cluster contributes to the status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,28 +54,14 @@ pub struct Obstacle {
     pub message: String,
 }
 
-/// Decides for one cluster.
+/// Decides for a Project that is to be at this cluster.
 #[must_use]
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
-    let leaving = leaving(&world.cluster);
-    if leaving == Some(DeletionPolicy::Orphan) {
-        return Plan { part: Part::default(), actions: Vec::new(), next: Next::Released };
-    }
-    let tenancies = if world.in_vault {
-        Vec::new()
-    } else {
-        tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref())
-    };
-    if project.metadata.deletion_timestamp.is_some() {
-        return tear_down(project, world, &tenancies);
-    }
-    if leaving.is_some() {
-        return leave(project, world);
-    }
+    let tenancies = admitting(project, world);
     let mut part = Part { wanted: count(project.spec.namespaces.len()), ..Part::default() };
     if tenancies.is_empty() {
         part.problems.push(no_tenant(project, world));
-        return Plan { part, actions: Vec::new(), next: Next::Watch };
+        return Plan { part, groups: Vec::new(), next: Next::Watch };
     }
     let mut actions = release_unlisted(project, world);
     let mut look_again = false;
@@ -137,7 +80,33 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         actions.clear();
     }
     let next = if look_again { Next::At(now + LOOK_AGAIN) } else { Next::Watch };
-    Plan { part, actions, next }
+    Plan { part, groups: each_alone(actions), next }
+}
+
+/// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
+/// a cluster that is being deleted with `Orphan` is left as it is.
+#[must_use]
+pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperator> {
+    match (owner, leaving(&world.cluster)) {
+        (Owner::Gone(_), _) | (_, Some(DeletionPolicy::Orphan)) | (Owner::Present(_), None) => {
+            Plan { part: Part::default(), groups: Vec::new(), next: Next::Released }
+        }
+        (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
+        (Owner::Present(project), Some(DeletionPolicy::Delete)) => leave(project, world),
+    }
+}
+
+/// The tenant entries of the cluster that admit the Project.
+fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
+    if world.in_vault {
+        return Vec::new();
+    }
+    tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref())
+}
+
+/// Every action is about another namespace: one that is refused holds up no other.
+fn each_alone(actions: Vec<Action>) -> Vec<Vec<Action>> {
+    actions.into_iter().map(|action| vec![action]).collect()
 }
 
 enum Verdict {
@@ -160,16 +129,18 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     }
     let desired = desired(project, wanted);
     match world.namespaces.get(name).unwrap_or(&Seen::Absent { elder: None }) {
-        Seen::Absent { elder: Some(elder) } => blocked(name, ProjectCause::NamespaceTaken, left_to(world, name, elder)),
-        Seen::Absent { elder: None } => Verdict::Act(Action::Create(Box::new(desired))),
+        Seen::Absent { elder: Some(elder) } => {
+            Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, elder)))
+        }
+        Seen::Absent { elder: None } => Verdict::Act(Action::create(desired)),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, ProjectCause::Terminating, terminating(name)))
         }
-        Seen::Ours { live, contested } => restore(desired, live, contested.as_deref()),
+        Seen::Ours { live, contested } => restored(name, owned::restore(desired, live, contested.as_deref())),
         Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, ProjectCause::Terminating, terminating(name))
         }
-        Seen::Unlabelled { meta, contested } => relabel(desired, meta, contested.as_deref()),
+        Seen::Unlabelled { meta, contested } => restored(name, owned::relabel(desired, meta, contested.as_deref())),
         Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
             blocked(name, ProjectCause::NamespaceTaken, taken(world, name, &holder.key))
@@ -179,7 +150,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
                 && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
             match holder {
                 Some(Holder { key, .. }) if agreed => {
-                    Verdict::Act(Action::Free { live: meta.clone(), holder: key.clone() })
+                    Verdict::Act(Action::Disown { live: meta.clone(), owner: key.clone() })
                 }
                 Some(Holder { key, .. }) => blocked(name, ProjectCause::NamespaceExists, left_behind(world, name, key)),
                 None if agreed || was_released_by(meta, project) => {
@@ -191,29 +162,12 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     }
 }
 
-fn restore(desired: Namespace, live: &Arc<Namespace>, contested: Option<&str>) -> Verdict {
-    match Step::between(&desired, Some(live)) {
-        Step::Keep => Verdict::Ready,
-        Step::Create => Verdict::Act(Action::Create(Box::new(desired))),
-        // A new wish is no fight, even over the same field.
-        Step::Apply { reverted } if contested == Some(&fingerprint_of(&desired)) => {
-            let name = live.name_any();
-            blocked(&name, ProjectCause::FieldContested, fought_over(&name, &reverted))
-        }
-        Step::Apply { reverted } => {
-            Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.metadata.clone()), reverted })
-        }
+fn restored(name: &str, restored: Restored<Namespace>) -> Verdict {
+    match restored {
+        Restored::AsWanted => Verdict::Ready,
+        Restored::Differs(change) => Verdict::Act(change),
+        Restored::Contested(fields) => blocked(name, ProjectCause::FieldContested, fought_over(name, &fields)),
     }
-}
-
-/// Ours, without the labels that say so: they come back, unless somebody keeps taking them.
-fn relabel(desired: Namespace, live: &ObjectMeta, contested: Option<&str>) -> Verdict {
-    let reverted = vec!["metadata.labels".to_owned()];
-    if contested == Some(&fingerprint_of(&desired)) {
-        let name = live.name.clone().unwrap_or_default();
-        return blocked(&name, ProjectCause::FieldContested, fought_over(&name, &reverted));
-    }
-    Verdict::Act(Action::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
 }
 
 /// The namespace as this Project wants it. Labels of one namespace win over those for all.
@@ -247,7 +201,7 @@ fn leave(project: &Project, world: &World) -> Plan<ProjectOperator> {
     let next = if held.is_empty() { Next::Released } else { Next::Watch };
     let release = |live: &ObjectMeta| Action::Release(Box::new(live.clone()));
     let actions = if project.spec.suspend { Vec::new() } else { held.into_iter().map(release).collect() };
-    Plan { part: Part::default(), actions, next }
+    Plan { part: Part::default(), groups: each_alone(actions), next }
 }
 
 fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
@@ -269,7 +223,8 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     let problems = going
         .filter_map(|live| live.name.as_deref())
         .map(|name| obstacle(name, ProjectCause::Terminating, going_away(world, name)));
-    Plan { part: Part { wanted: count(held.len()), ready: 0, problems: problems.collect() }, actions, next }
+    let part = Part { wanted: count(held.len()), ready: 0, problems: problems.collect() };
+    Plan { part, groups: each_alone(actions), next }
 }
 
 /// Whether the cluster's owner lets the Project hold the namespace of this name.
@@ -332,7 +287,7 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
 }
 
 fn fought_over(name: &str, reverted: &[String]) -> String {
-    let fields = if reverted.is_empty() { ANNOTATION_APPLIED.to_owned() } else { reverted.join(", ") };
+    let fields = reverted.join(", ");
     format!("somebody keeps changing {fields} of namespace {name} back; it is left alone for now: settle who owns it")
 }
 

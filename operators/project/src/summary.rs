@@ -39,7 +39,7 @@ pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus
             total,
             ready: tally.ready,
             unreachable: tally.unreachable,
-            without_consent: tally.without_consent,
+            without_consent: tally.refused,
             summary: format!("{}/{total}", tally.ready),
         }),
         namespaces: Some(namespaces),
@@ -240,10 +240,17 @@ fn allowed(findings: &[Finding<'_>], tally: &Tally) -> Condition {
         |finding: &&Finding<'_>| [NotATenant, ClusterNotFound, ClusterDeleting].map(|cause| finding.is_for(cause));
     match findings.iter().find(|finding| denies(finding).contains(&true)) {
         Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.cause(), finding.problem().message),
-        None if tally.without_consent > 0 => {
+        None if tally.total == 0 && tally.refused > 0 => {
+            let message = format!(
+                "none of the {} selected clusters admits the namespace of this Project; their owners decide that in spec.tenants of the Clusters, and none admits Drover's own namespace",
+                tally.refused
+            );
+            condition(CLUSTERS_ALLOWED, false, NotATenant, message)
+        }
+        None if tally.refused > 0 => {
             let message = format!(
                 "{} of the selected clusters do not let this Project in and are left out; their owners decide that in spec.tenants of the Clusters",
-                tally.without_consent
+                tally.refused
             );
             condition(CLUSTERS_ALLOWED, true, Allowed, message)
         }

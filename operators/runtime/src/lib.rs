@@ -15,6 +15,7 @@ pub mod metrics;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod operator;
+pub mod owned;
 mod owner;
 pub mod parts;
 pub mod place;
@@ -28,12 +29,12 @@ pub mod task;
 mod testing;
 pub mod write;
 
-pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, Owner, View};
+pub use cache::{Cache, Change, Kept, LabelQuery, ObjectKey, OwnerRecord, View};
 pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use drive::{Context, DriveSettings, Driver};
 pub use error::{ApiError, Class, Classify, Failure};
-pub use operator::{Next, Operator, Plan, StatusOf, Watches};
+pub use operator::{Next, Operator, Owner, Plan, Related, StatusOf, Watches};
 pub use parts::{Outcome, Parts, Standing, Tally};
-pub use place::{ClusterName, ClusterView, FleetView, Link, Place, Site};
+pub use place::{ClusterName, ClusterView, FleetView, Link, Place, Site, Targets};
 pub use rights::{Rights, Rule};
 pub use write::{Step, WriteError, Writer};

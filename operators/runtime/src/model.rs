@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     error::{Class, Failure},
-    operator::{Next, Operator, Plan},
+    operator::{Next, Operator, Owner, Plan},
 };
 
 /// More passes than this, and an operator does not come to rest: it fights with itself.
@@ -21,6 +21,11 @@ const MAX_PASSES: usize = 50;
 pub trait ModelWorld<O: Operator>: Clone + PartialEq {
     /// What the operator's `observe` would gather.
     fn observe(&self, object: &O::Kind) -> O::World;
+
+    /// Whether the object is to be here no more, although it is not being deleted: the place is being deleted, for example.
+    fn is_deselected(&self, _object: &O::Kind) -> bool {
+        false
+    }
 
     /// Does what the operator's `act` would do. [`Requests::send`] comes before each change that a real server would get as
     /// a request of its own: there, the process may die.
@@ -101,7 +106,11 @@ pub struct Restless(String);
 
 /// What the operator decides when it looks at `world` now.
 pub fn decide<O: Operator>(object: &O::Kind, world: &impl ModelWorld<O>, now: Timestamp) -> Plan<O> {
-    O::plan(object, &world.observe(object), now)
+    let seen = world.observe(object);
+    match Owner::of(object) {
+        Owner::Present(object) if !world.is_deselected(object) => O::plan(object, &seen, now),
+        owner => O::clean_up(owner, &seen, now),
+    }
 }
 
 /// Runs passes until nothing changes any more.
@@ -140,10 +149,11 @@ fn run<O: Operator, W: ModelWorld<O>>(
     let mut wanted = String::new();
     for _ in 0..MAX_PASSES {
         let before = world.clone();
-        let Plan { actions, next, .. } = decide(object, world, now);
-        wanted = format!("{actions:?}");
-        let idle = actions.is_empty();
-        let refused = match act::<O, W>(object, world, actions, &mut requests) {
+        let plan = decide(object, world, now);
+        let idle = plan.is_idle();
+        let Plan { groups, next, .. } = plan;
+        wanted = format!("{groups:?}");
+        let refused = match act::<O, W>(object, world, groups, &mut requests) {
             Err(Crashed) => return Ok(End::Crashed),
             Ok(None) if requests.are_spent() => return Ok(End::Crashed),
             Ok(refused) => refused,
@@ -168,20 +178,22 @@ struct Crashed;
 fn act<O: Operator, W: ModelWorld<O>>(
     object: &O::Kind,
     world: &mut W,
-    actions: Vec<O::Action>,
+    groups: Vec<Vec<O::Action>>,
     requests: &mut Requests,
 ) -> Result<Option<Failure>, Crashed> {
     let mut refused = None;
-    for action in actions {
-        let holds_up = O::holds_up(&action);
-        match world.apply(object, action, requests) {
-            Ok(()) => {}
-            Err(Stop::Crash) => return Err(Crashed),
-            Err(Stop::Refused(error)) => {
-                let failure = Failure::of(&error);
-                let goes_on = !holds_up && failure.class().is_about_one_thing();
-                refused.get_or_insert(failure);
-                if !goes_on {
+    for group in groups {
+        for action in group {
+            match world.apply(object, action, requests) {
+                Ok(()) => {}
+                Err(Stop::Crash) => return Err(Crashed),
+                Err(Stop::Refused(error)) => {
+                    let failure = Failure::of(&error);
+                    let goes_on = failure.class().is_about_one_thing();
+                    refused.get_or_insert(failure);
+                    if !goes_on {
+                        return Ok(refused);
+                    }
                     break;
                 }
             }

@@ -1,6 +1,10 @@
 //! The shape that every operator has.
 
-use std::{collections::BTreeSet, fmt, sync::Weak, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use drover_crds::condition::StatusConditions;
 use k8s_openapi::jiff::Timestamp;
@@ -9,11 +13,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{Change, Followed, Kept, LabelQuery, ObjectKey, Owner},
+    cache::{Cache, Change, Followed, Kept, LabelQuery, ObjectKey, OwnerRecord, View},
     cause::Cause,
     error::Classify,
     parts::Parts,
-    place::{FleetView, Place, Site},
+    place::{FleetView, Place, Site, Targets},
     queue::Queue,
     rights::Rights,
     task::Task,
@@ -47,13 +51,12 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// What may go wrong.
     type Error: Classify;
 
-    /// Where this object is converged. Pure.
-    fn places(object: &Self::Kind, fleet: &FleetView) -> BTreeSet<Place>;
+    /// The other kinds of the management cluster that it reads, by [`Site::related`], and whom a change of them concerns.
+    /// Called once, at the start. Decisions wait until all of them are known.
+    fn related(_related: &mut Related<'_>) {}
 
-    /// How many clusters the object selects that are no places of it, as their owners do not let it in. Pure.
-    fn without_consent(_object: &Self::Kind, _fleet: &FleetView) -> usize {
-        0
-    }
+    /// Where this object is reconciled. Pure.
+    fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
 
     /// What is watched at a place, and what wakes a key there. Called once per connection, before the first pass.
     fn watches(watches: &mut Watches<'_, Self>);
@@ -61,26 +64,24 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// Gathers the world at one place. Decides nothing.
     fn observe(
         &self,
-        object: &Self::Kind,
+        owner: Owner<'_, Self::Kind>,
         site: &Site,
     ) -> impl Future<Output = Result<Self::World, Self::Error>> + Send;
 
-    /// Decides, deletion included. Pure: no client, no clock.
+    /// Decides for an object that is to be at this place. Pure: no client, no clock.
     fn plan(object: &Self::Kind, world: &Self::World, now: Timestamp) -> Plan<Self>;
+
+    /// Decides for an owner that is to be at this place no more: it is being deleted, does not select the cluster any more, or
+    /// is gone; or the Cluster is being deleted. Pure.
+    fn clean_up(owner: Owner<'_, Self::Kind>, world: &Self::World, now: Timestamp) -> Plan<Self>;
 
     /// Does one action. Done twice it must end the same.
     fn act(
         &self,
-        object: &Self::Kind,
+        owner: Owner<'_, Self::Kind>,
         site: &Site,
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
-
-    /// Whether a failure of `action` holds up what comes after it in the plan. Unless the actions of a plan are independent
-    /// of one another it does: a grant must not follow a guard that failed.
-    fn holds_up(_action: &Self::Action) -> bool {
-        true
-    }
 
     /// Joins what all places say to one status. Pure. Transition times and `observedGeneration` are the shell's.
     fn summarise(object: &Self::Kind, parts: &Parts<Self::Part>, now: Timestamp) -> StatusOf<Self>;
@@ -90,8 +91,9 @@ pub trait Operator: Send + Sync + Sized + 'static {
 pub struct Plan<O: Operator> {
     /// What this place contributes to the status.
     pub part: O::Part,
-    /// What to do, in this order. The first failure ends the pass, see [`Operator::holds_up`].
-    pub actions: Vec<O::Action>,
+    /// What to do, group by group and in order. A failure ends its group, so a grant never follows a guard that failed before
+    /// it; the other groups go on, unless the failure is about the whole server.
+    pub groups: Vec<Vec<O::Action>>,
     /// What comes after the actions.
     pub next: Next,
 }
@@ -99,7 +101,62 @@ pub struct Plan<O: Operator> {
 impl<O: Operator> fmt::Debug for Plan<O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Plan");
-        debug.field("part", &self.part).field("actions", &self.actions).field("next", &self.next).finish()
+        debug.field("part", &self.part).field("groups", &self.groups).field("next", &self.next).finish()
+    }
+}
+
+impl<O: Operator> Plan<O> {
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.groups.iter().all(Vec::is_empty)
+    }
+
+    /// The actions of all groups.
+    pub fn actions(&self) -> impl Iterator<Item = &O::Action> {
+        self.groups.iter().flatten()
+    }
+}
+
+/// On whose behalf something is done at a place.
+pub enum Owner<'a, K> {
+    /// An object that exists.
+    Present(&'a K),
+    /// An object that is being deleted.
+    Deleting(&'a K),
+    /// An object that is gone, and is still recorded on what it owned.
+    Gone(&'a ObjectKey),
+}
+
+impl<K> Clone for Owner<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Owner<'_, K> {}
+
+impl<'a, K: Resource> Owner<'a, K> {
+    /// The owner that this object is.
+    pub fn of(object: &'a K) -> Self {
+        if object.meta().deletion_timestamp.is_some() { Self::Deleting(object) } else { Self::Present(object) }
+    }
+
+    /// The object, unless it is gone.
+    #[must_use]
+    pub fn object(self) -> Option<&'a K> {
+        match self {
+            Self::Present(object) | Self::Deleting(object) => Some(object),
+            Self::Gone(_) => None,
+        }
+    }
+
+    /// Its namespace and name.
+    #[must_use]
+    pub fn key(self) -> ObjectKey {
+        match self {
+            Self::Present(object) | Self::Deleting(object) => ObjectKey::of(object.meta()),
+            Self::Gone(key) => key.clone(),
+        }
     }
 }
 
@@ -115,8 +172,14 @@ pub enum Next {
 }
 
 /// The owner record of an object of this operator.
-pub fn owner_of<O: Operator>(object: &O::Kind) -> Owner {
-    Owner { kind: kind_of::<O>(), key: ObjectKey::of(object.meta()) }
+pub fn owner_of<O: Operator>(object: &O::Kind) -> OwnerRecord {
+    record_of::<O>(ObjectKey::of(object.meta()))
+}
+
+/// The owner record of the object with this key.
+#[must_use]
+pub fn record_of<O: Operator>(key: ObjectKey) -> OwnerRecord {
+    OwnerRecord { kind: kind_of::<O>(), key }
 }
 
 /// The kind's name, which the owner labels record.
@@ -129,16 +192,23 @@ pub(crate) fn kind_of<O: Operator>() -> &'static str {
 }
 
 impl Site {
-    /// Writes here on behalf of `object`.
-    pub fn writer<O: Operator>(&self, object: &O::Kind) -> Writer {
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        Writer::new(self.cache.clone(), field_manager::<O>(), owner_of::<O>(object), uid)
+    /// Writes here on behalf of `owner`.
+    #[must_use]
+    pub fn writer<O: Operator>(&self, owner: Owner<'_, O::Kind>) -> Writer {
+        let uid = owner.object().and_then(|object| object.meta().uid.as_deref()).unwrap_or_default();
+        Writer::new(self.cache.clone(), field_manager::<O>(), record_of::<O>(owner.key()), uid)
+    }
+
+    /// All `K` of the management cluster, which the operator declared in [`Operator::related`].
+    #[must_use]
+    pub fn related<K: Kept>(&self) -> View<K> {
+        self.management.view(&LabelQuery::everything())
     }
 
     /// Lets go here of what the absent `holder` left: who was there before is on record, and may come back.
     #[must_use]
     pub fn writer_in_the_name_of<O: Operator>(&self, holder: ObjectKey) -> Writer {
-        let owner = Owner { kind: kind_of::<O>(), key: holder };
+        let owner = OwnerRecord { kind: kind_of::<O>(), key: holder };
         Writer::new(self.cache.clone(), field_manager::<O>(), owner, "")
     }
 }
@@ -180,21 +250,54 @@ impl Wake {
     }
 }
 
+/// Reconciles one object at all its places.
+type EnqueueEverywhere = Arc<dyn Fn(ObjectKey) + Send + Sync>;
+
+/// Collects which other kinds of the management cluster an operator reads.
+pub struct Related<'a> {
+    management: &'a Cache,
+    everywhere: EnqueueEverywhere,
+    followed: Vec<Box<dyn Followed>>,
+}
+
+impl<'a> Related<'a> {
+    pub(crate) fn new(management: &'a Cache, everywhere: EnqueueEverywhere) -> Self {
+        Self { management, everywhere, followed: Vec::new() }
+    }
+
+    pub(crate) fn into_followed(self) -> Vec<Box<dyn Followed>> {
+        self.followed
+    }
+
+    /// The operator reads all `K`. `concerns` names the objects that a change concerns: they are reconciled at all their places.
+    /// It is called under a lock and must not block.
+    pub fn on<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
+        let view = self.management.view::<K>(&LabelQuery::everything());
+        let everywhere = Arc::clone(&self.everywhere);
+        view.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
+        self.followed.push(Box::new(view));
+    }
+}
+
+/// Finds out who owns something at a place, by the records on it.
+type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
+
 /// Collects what an operator watches at one place.
 pub struct Watches<'a, O: Operator> {
     site: &'a Site,
     wake: Wake,
     followed: Vec<Box<dyn Followed>>,
+    owners: Vec<RecordedOwners>,
     operator: std::marker::PhantomData<O>,
 }
 
 impl<'a, O: Operator> Watches<'a, O> {
     pub(crate) fn new(site: &'a Site, wake: Wake) -> Self {
-        Self { site, wake, followed: Vec::new(), operator: std::marker::PhantomData }
+        Self { site, wake, followed: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
     }
 
-    pub(crate) fn into_followed(self) -> Vec<Box<dyn Followed>> {
-        self.followed
+    pub(crate) fn into_parts(self) -> (Vec<Box<dyn Followed>>, Vec<RecordedOwners>) {
+        (self.followed, self.owners)
     }
 
     /// Where the watches run.
@@ -203,11 +306,14 @@ impl<'a, O: Operator> Watches<'a, O> {
         self.site
     }
 
-    /// Watches every `K` that objects of this operator own, and wakes the owner that is recorded on it.
+    /// Watches every `K` that objects of this operator own, and wakes the owner that is recorded on it. When the place is
+    /// connected, owners that are gone by then, or do not select the place any more, are reconciled once as well.
     pub fn owned<K: Kept>(&mut self) {
-        self.on::<K>(&Owner::query(kind_of::<O>()), |change, wake| {
+        let view = self.site.cache.view::<K>(&OwnerRecord::query(kind_of::<O>()));
+        self.owners.push(Box::new(move || view.recorded_owners(kind_of::<O>())));
+        self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, wake| {
             for meta in change.sides().map(Resource::meta) {
-                if let Some(owner) = Owner::recorded(meta, kind_of::<O>()) {
+                if let Some(owner) = OwnerRecord::recorded(meta, kind_of::<O>()) {
                     wake.now(owner);
                 }
             }

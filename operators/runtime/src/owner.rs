@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE, MANAGED_BY};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::cache::{LabelQuery, ObjectKey, Owner};
+use crate::cache::{LabelQuery, ObjectKey, OwnerRecord};
 
-impl Owner {
+impl OwnerRecord {
     /// The labels that record this owner. Names, no ids: a rebuilt management cluster recognises its own objects.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {

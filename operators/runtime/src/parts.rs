@@ -1,6 +1,6 @@
 //! What every place says of one object, and the count that all kinds that fan out share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cause::{Cause, StatusCause},
@@ -39,33 +39,33 @@ pub struct PartEntry<P> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts<P> {
     places: BTreeMap<Place, PartEntry<P>>,
-    without_consent: usize,
+    refused: usize,
 }
 
 impl<P> Default for Parts<P> {
     fn default() -> Self {
-        Self { places: BTreeMap::new(), without_consent: 0 }
+        Self { places: BTreeMap::new(), refused: 0 }
     }
 }
 
 impl<P> FromIterator<(Place, PartEntry<P>)> for Parts<P> {
     fn from_iter<I: IntoIterator<Item = (Place, PartEntry<P>)>>(entries: I) -> Self {
-        Self { places: entries.into_iter().collect(), without_consent: 0 }
+        Self { places: entries.into_iter().collect(), refused: 0 }
     }
 }
 
 impl<P> Parts<P> {
-    /// The same, with so many clusters beside them that are selected and do not let the object in.
+    /// The same, with so many clusters beside them that are selected and do not admit the object.
     #[must_use]
-    pub fn with_without_consent(mut self, count: usize) -> Self {
-        self.without_consent = count;
+    pub fn with_refused(mut self, count: usize) -> Self {
+        self.refused = count;
         self
     }
 
-    /// Clusters that the object selects, and that are no places of it as their owners do not let it in.
+    /// Clusters that the object selects, and that are no places of it as their owners do not admit it.
     #[must_use]
-    pub fn without_consent(&self) -> i64 {
-        i64::try_from(self.without_consent).unwrap_or(i64::MAX)
+    pub fn refused(&self) -> i64 {
+        i64::try_from(self.refused).unwrap_or(i64::MAX)
     }
 
     /// The places in a fixed order.
@@ -95,20 +95,28 @@ impl<P> Parts<P> {
         self.places.keys()
     }
 
+    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut PartEntry<P>> {
+        self.places.get_mut(place)
+    }
+
     pub(crate) fn ensure(&mut self, place: &Place) -> &mut PartEntry<P> {
         self.places.entry(place.clone()).or_insert(PartEntry { known: None, standing: Standing::Pending })
     }
 
-    pub(crate) fn remove(&mut self, place: &Place) {
-        self.places.remove(place);
+    /// Forgets a place, and says whether it was known.
+    pub(crate) fn remove(&mut self, place: &Place) -> bool {
+        self.places.remove(place).is_some()
     }
 
-    pub(crate) fn retain(&mut self, wanted: impl Fn(&Place) -> bool) {
-        self.places.retain(|place, _| wanted(place));
+    /// Forgets the places that are not wanted any more, and says which.
+    pub(crate) fn leave(&mut self, wanted: &BTreeSet<Place>) -> Vec<Place> {
+        let left: Vec<_> = self.places.keys().filter(|place| !wanted.contains(*place)).cloned().collect();
+        self.places.retain(|place, _| wanted.contains(place));
+        left
     }
 
-    pub(crate) fn note_without_consent(&mut self, count: usize) {
-        self.without_consent = count;
+    pub(crate) fn note_refused(&mut self, count: usize) {
+        self.refused = count;
     }
 
     pub(crate) fn outdate(&mut self) {
@@ -131,14 +139,14 @@ pub struct Tally {
     pub failed: i64,
     /// Whether any place was ever looked at since the start.
     pub ever_reached: bool,
-    /// Selected, and no targets as their owners do not let the object in.
-    pub without_consent: i64,
+    /// Selected, and no targets as their owners do not admit the object.
+    pub refused: i64,
 }
 
 impl Tally {
     /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last pass went well.
     pub fn of<P>(parts: &Parts<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
-        let mut tally = Self { without_consent: parts.without_consent(), ..Self::default() };
+        let mut tally = Self { refused: parts.refused(), ..Self::default() };
         for (_, entry) in parts.iter().filter(|(_, entry)| entry.standing != Standing::Released) {
             tally.total += 1;
             tally.ever_reached |= entry.known.is_some();
@@ -198,13 +206,10 @@ impl Tally {
     pub fn readiness(&self, was_ready: bool) -> Readiness {
         let summary = self.summary();
         if self.total == 0 {
-            let message = if self.without_consent == 0 {
+            let message = if self.refused == 0 {
                 "no cluster is selected; check spec.clusters and the labels of the Clusters".to_owned()
             } else {
-                format!(
-                    "none of the selected clusters, {}, lets this namespace in; their owners decide that in spec.tenants of the Clusters, and nothing comes in from Drover's own namespace",
-                    self.without_consent
-                )
+                format!("{} selected clusters do not admit it; see the condition ClustersAllowed", self.refused)
             };
             Readiness::no(StatusCause::NoTargets, message)
         } else if self.failed > 0 {

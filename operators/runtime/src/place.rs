@@ -255,6 +255,21 @@ impl FleetView {
     }
 }
 
+/// Where an object is reconciled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// The places.
+    pub places: BTreeSet<Place>,
+    /// How many clusters it selects that are none of them, as their owners do not admit it.
+    pub refused: usize,
+}
+
+impl From<BTreeSet<Place>> for Targets {
+    fn from(places: BTreeSet<Place>) -> Self {
+        Self { places, refused: 0 }
+    }
+}
+
 /// A place that can be worked on right now.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -266,6 +281,8 @@ pub struct Site {
     pub fleet: FleetView,
     /// How to read it, and the client to write with.
     pub cache: Arc<Cache>,
+    /// How to read the management cluster.
+    pub management: Arc<Cache>,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    cache::{Cache, Kept, ObjectKey, Owner},
+    cache::{Cache, Kept, ObjectKey, OwnerRecord},
     cause::{Cause, WriteCause},
     difference::lacks,
     error::{ApiError, Classify, MESSAGE_LIMIT, truncate},
@@ -86,7 +86,7 @@ impl Classify for WriteError {
 pub struct Writer {
     cache: Arc<Cache>,
     manager: String,
-    owner: Owner,
+    owner: OwnerRecord,
     owner_uid: String,
 }
 
@@ -103,16 +103,24 @@ impl fmt::Debug for Writer {
 impl Writer {
     /// A writer for `owner`, whose UID goes into an annotation for diagnosis.
     #[must_use]
-    pub fn new(cache: Arc<Cache>, manager: String, owner: Owner, owner_uid: &str) -> Self {
+    pub fn new(cache: Arc<Cache>, manager: String, owner: OwnerRecord, owner_uid: &str) -> Self {
         Self { cache, manager, owner, owner_uid: owner_uid.to_owned() }
     }
 
     /// Creates `desired` with its name and owner labels only, then applies the rest. A crash in between leaves an object
     /// that is recognisably ours. An object of that name that exists already is reported, never captured.
     pub async fn create<K: Kept + Serialize>(&self, desired: &K) -> Result<(), WriteError> {
+        self.create_from(desired, Value::Null).await
+    }
+
+    /// The same for a kind with required and immutable fields, such as `roleRef`: `seed` has them for the first request.
+    pub async fn create_from<K: Kept + Serialize>(&self, desired: &K, seed: Value) -> Result<(), WriteError> {
         let key = ObjectKey::of(desired.meta());
         let what = format!("{} {key}", K::kind(&()));
         let mut bare = DynamicObject { types: Some(types::<K>()), metadata: ObjectMeta::default(), data: json!({}) };
+        if seed.is_object() {
+            bare.data = seed;
+        }
         bare.metadata.name.clone_from(&desired.meta().name);
         bare.metadata.namespace.clone_from(&desired.meta().namespace);
         bare.metadata.labels = Some(self.owner.labels());
@@ -218,13 +226,13 @@ impl Writer {
     }
 
     fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
-        let view = self.cache.view::<K>(&Owner::query(self.owner.kind));
+        let view = self.cache.view::<K>(&OwnerRecord::query(self.owner.kind));
         let (uid, version) = (written.uid.clone(), written.resource_version.clone());
         self.cache.expect(self.owner.clone(), move || view.has_seen(&key, uid.as_deref(), version.as_deref()));
     }
 
     fn expect_lost<K: Kept>(&self, key: ObjectKey, live: &ObjectMeta) {
-        let view = self.cache.view::<K>(&Owner::query(self.owner.kind));
+        let view = self.cache.view::<K>(&OwnerRecord::query(self.owner.kind));
         let uid = live.uid.clone();
         self.cache.expect(self.owner.clone(), move || view.has_lost(&key, uid.as_deref()));
     }
@@ -242,7 +250,7 @@ pub async fn let_go<K: Kept>(
     let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
     let mut patch = json!({"metadata": {
         "uid": live.uid, "resourceVersion": live.resource_version,
-        "labels": gone(&Owner::LABELS),
+        "labels": gone(&OwnerRecord::LABELS),
         "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]),
     }});
     merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: owner.to_string()}}}));

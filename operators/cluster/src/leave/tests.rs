@@ -50,9 +50,9 @@ fn abandoned() -> Abandoned {
 
 /// The reason, the actions, and when it goes on, as seconds after the deletion.
 fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> String {
-    let Plan { part, actions, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
+    let Plan { part, groups, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
     let Part::Leaving(leave) = part else { panic!("{part:?}") };
-    let actions = actions.iter().map(|action| match action {
+    let actions = groups.iter().flatten().map(|action| match action {
         Action::Free(all) => format!(" free {}", all.len()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
@@ -109,10 +109,10 @@ fn a_few_namespaces_are_let_go_at_a_time_and_named_in_the_log() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
     let there = There { abandoned: vec![abandoned(); 50], ..as_found(Holder::Us, 0, None) };
     let world = Leaving { running: LONG, reach: Reach::Connected(there) };
-    let Plan { part, actions, .. } = plan(&delete, &world, at(1));
+    let Plan { part, groups, .. } = plan(&delete, &world, at(1));
     let Part::Leaving(leave) = part else { panic!("{part:?}") };
     assert!(leave.message.starts_with("50 namespaces"), "{}", leave.message);
-    assert_eq!(format!("{actions:?}").matches("team-old").count(), 20, "{actions:?}");
+    assert_eq!(format!("{groups:?}").matches("team-old").count(), 20, "{groups:?}");
 }
 
 #[test]

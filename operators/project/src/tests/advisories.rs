@@ -96,13 +96,14 @@ fn t_24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written()
     - {name: team-a-log, onExisting: Adopt}";
     let model =
         cluster_of(ADOPTING, "{team-a-db: {heldBy: team-a/shop}, team-a-log: {}, team-a-old: {heldBy: team-a/shop}}");
-    let actions = drover_runtime::model::decide::<ProjectOperator>(&shop(spec), &model, Timestamp::UNIX_EPOCH).actions;
+    let actions =
+        drover_runtime::model::decide::<ProjectOperator>(&shop(spec), &model, Timestamp::UNIX_EPOCH).groups.concat();
     assert_eq!(actions.len(), 4);
     for action in actions {
         // A new kind of action has to be thought about here.
         let written = match action {
-            Action::Create(desired) | Action::Apply { desired, .. } | Action::Adopt { desired, .. } => desired,
-            Action::Free { .. } | Action::Release(_) | Action::Delete(_) => continue,
+            Action::Create { desired, .. } | Action::Apply { desired, .. } | Action::Adopt { desired, .. } => desired,
+            Action::Disown { .. } | Action::Release(_) | Action::Delete(_) => continue,
         };
         let Value::Object(mut body) = serde_json::to_value(written).unwrap() else { panic!("not an object") };
         let Some(Value::Object(metadata)) = body.remove("metadata") else { panic!("no metadata") };

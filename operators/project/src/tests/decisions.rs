@@ -58,7 +58,8 @@ pub(super) fn plan(project: &Project, model: &ModelCluster) -> Plan<ProjectOpera
 }
 
 pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
-    let Plan { part, actions, .. } = plan(project, model);
+    let plan = plan(project, model);
+    let (part, actions) = (&plan.part, plan.actions());
     let action = |action: &Action| match action {
         Action::Apply { reverted, .. } if !reverted.is_empty() => {
             format!("{action:?}: restores {}", reverted.join(", "))
@@ -66,12 +67,7 @@ pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
         _ => format!("{action:?}"),
     };
     let ready = (part.ready > 0).then(|| format!("{} ready", part.ready));
-    actions
-        .iter()
-        .map(action)
-        .chain(part.problems.iter().map(|o| format!("! {}", o.cause.reason())))
-        .chain(ready)
-        .collect()
+    actions.map(action).chain(part.problems.iter().map(|o| format!("! {}", o.cause.reason()))).chain(ready).collect()
 }
 
 /// The lines for a Project that lives.
@@ -254,8 +250,8 @@ fn a_suspended_project_writes_nothing_and_still_tells() {
 fn labels_of_one_namespace_win_over_those_for_all() {
     let spec = "namespaceMetadata: {labels: {team: all, common: yes-please}, annotations: {note: all}}
 namespaces: [{name: team-a-web, labels: {team: own}}]";
-    let actions = plan(&shop(spec), &cluster_of(OPEN, "{}")).actions;
-    let [Action::Create(desired)] = &actions[..] else { panic!("{actions:?}") };
+    let actions = plan(&shop(spec), &cluster_of(OPEN, "{}")).groups.concat();
+    let [Action::Create { desired, .. }] = &actions[..] else { panic!("{actions:?}") };
     let labels = desired.metadata.labels.as_ref().unwrap();
     assert_eq!((labels["team"].as_str(), labels["common"].as_str()), ("own", "yes-please"));
     assert_eq!(desired.metadata.annotations.as_ref().unwrap()["note"], "all");
@@ -279,7 +275,7 @@ fn deletion_with_delete_deletes_what_was_created_and_lets_go_what_was_adopted() 
 fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
     let (spec, going) = ("deletionPolicy: Delete", "team-a-web: {heldBy: team-a/shop, terminating: true}");
     let waiting = plan(&deleted(shop(spec)), &cluster_of(OPEN, going));
-    assert_eq!((waiting.actions.len(), waiting.next), (0, Next::Watch));
+    assert_eq!((waiting.actions().count(), waiting.next), (0, Next::Watch));
     assert_eq!(torn_down(OPEN, spec, going), ["! Terminating"]);
     let told = only_message(&deleted(shop(spec)), &cluster_of(OPEN, going));
     assert!(
@@ -287,7 +283,7 @@ fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
         "{told}"
     );
     let done = plan(&deleted(shop(spec)), &cluster_of(OPEN, "team-a-theirs: {}"));
-    assert_eq!((done.actions.len(), done.next), (0, Next::Released));
+    assert_eq!((done.actions().count(), done.next), (0, Next::Released));
 }
 
 #[test]

@@ -31,7 +31,7 @@ proptest! {
     fn it_comes_to_rest_and_then_plans_nothing(project in any_project_alive_or_not(), mut world in any_world()) {
         let end = rest(&project, &mut world)?;
         let plan = decide::<ProjectOperator>(&project, &world, NOW);
-        prop_assert_eq!(plan.actions.is_empty(), !matches!(end, End::Blocked(_)), "{:?} after {:?}", plan, end);
+        prop_assert_eq!(plan.is_idle(), !matches!(end, End::Blocked(_)), "{:?} after {:?}", plan, end);
     }
 
     #[test]
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn a_suspended_project_plans_nothing(mut project in any_project_alive_or_not(), world in any_world()) {
         project.spec.suspend = true;
-        prop_assert!(decide::<ProjectOperator>(&project, &world, NOW).actions.is_empty());
+        prop_assert!(decide::<ProjectOperator>(&project, &world, NOW).is_idle());
     }
 
     #[test]
@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn in_a_cluster_that_is_orphaned_nobody_does_anything(project in any_project_alive_or_not(), world in any_cluster()) {
         let plan = decide::<ProjectOperator>(&project, &leaving(world, DeletionPolicy::Orphan), NOW);
-        prop_assert!(plan.actions.is_empty());
+        prop_assert!(plan.is_idle());
         prop_assert_eq!(plan.next, Next::Released);
     }
 

@@ -159,15 +159,16 @@ fn a_named_cluster_that_does_not_exist_is_told_with_the_remedy() {
 
 #[test]
 fn clusters_without_consent_are_counted_and_told_and_are_no_targets() {
-    let status = summarise(&wants_web(), &fleet([good()]).with_without_consent(3));
+    let status = summarise(&wants_web(), &fleet([good()]).with_refused(3));
     let clusters = status.clusters.clone().unwrap();
     assert_eq!((clusters.total, clusters.ready, clusters.without_consent, &*clusters.summary), (1, 1, 3, "1/1"));
-    assert_eq!(ready(&wants_web(), &fleet([good()]).with_without_consent(3)), "True Ready");
+    assert_eq!(ready(&wants_web(), &fleet([good()]).with_refused(3)), "True Ready");
     let told = other(&status, "ClustersAllowed");
     assert!(told.starts_with("True Allowed: 3 of the selected clusters do not let this Project in"), "{told}");
-    let none = summarise(&wants_web(), &fleet([]).with_without_consent(3));
-    let told = other(&none, READY);
-    assert!(told.contains("none of the selected clusters, 3, lets this namespace in"), "{told}");
+    let none = summarise(&wants_web(), &fleet([]).with_refused(3));
+    assert!(other(&none, READY).starts_with("False NoTargets: 3 selected clusters do not admit it"));
+    let told = other(&none, "ClustersAllowed");
+    assert!(told.contains("none of the 3 selected clusters admits the namespace") && told.contains("spec.tenants"));
     let unselected = other(&summarise(&wants_web(), &fleet([])), READY);
     assert!(unselected.contains("no cluster is selected") && !unselected.contains("tenants"), "{unselected}");
 }

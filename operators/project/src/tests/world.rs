@@ -10,9 +10,10 @@ use drover_crds::{
     names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
 use drover_runtime::{
-    ApiError, ObjectKey, Owner, WriteError,
+    ApiError, ObjectKey, OwnerRecord, WriteError,
     model::{ModelWorld, Requests, Stop},
     operator::owner_of,
+    owned::is_made_for,
     place::leaving,
     write::fingerprint_of,
 };
@@ -28,7 +29,7 @@ use super::strategies::project;
 use crate::{
     ProjectOperator,
     error::ProjectError,
-    observe::{Holder, Seen, World, is_made_by},
+    observe::{Holder, Seen, World},
     plan::Action,
 };
 
@@ -179,7 +180,7 @@ impl ModelCluster {
     }
 
     /// The first half of `Writer::create`: name and owner labels only.
-    fn post(&mut self, owner: &Owner, name: &str) -> Result<ObjectMeta, WriteError> {
+    fn post(&mut self, owner: &OwnerRecord, name: &str) -> Result<ObjectMeta, WriteError> {
         if self.namespaces.contains_key(name) {
             return Err(WriteError::Taken { what: format!("Namespace {name}") });
         }
@@ -218,14 +219,14 @@ impl ModelCluster {
     }
 
     /// `Writer::release`: a merge patch on exactly the version that was seen.
-    fn release(&mut self, owner: &Owner, live: &ObjectMeta) -> Written {
+    fn release(&mut self, owner: &OwnerRecord, live: &ObjectMeta) -> Written {
         let name = live.name.as_deref().unwrap_or_default();
         let Some(found) = self.namespaces.get_mut(name) else { return Ok(()) };
         let seen = found.meta(name);
         if (&seen.uid, &seen.resource_version) != (&live.uid, &live.resource_version) {
             return Err(refused(409, &format!("release Namespace {name}")));
         }
-        found.labels.retain(|key, _| !Owner::LABELS.contains(&key.as_str()));
+        found.labels.retain(|key, _| !OwnerRecord::LABELS.contains(&key.as_str()));
         let ours = [ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED];
         found.annotations.retain(|key, _| !ours.contains(&key.as_str()));
         let by = Field::by(Manager::Patched, owner.key.to_string());
@@ -310,10 +311,10 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             if owner.owns(&meta) {
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
                 namespaces.insert(name.clone(), Seen::Ours { live, contested });
-            } else if listed(name) && takes_up && is_made_by(&meta, project) {
+            } else if listed(name) && takes_up && is_made_for(&meta, project.metadata.uid.as_ref()) {
                 namespaces.insert(name.clone(), Seen::Unlabelled { meta: Box::new(meta), contested });
             } else if listed(name) && takes_up {
-                let recorded = Owner::recorded(&meta, owner.kind);
+                let recorded = OwnerRecord::recorded(&meta, owner.kind);
                 let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), key });
                 namespaces.insert(name.clone(), Seen::Foreign { meta: Box::new(meta), holder });
             }
@@ -327,11 +328,15 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         World { cluster, in_vault: self.in_vault, tenant_labels, namespaces }
     }
 
+    fn is_deselected(&self, _: &Project) -> bool {
+        leaving(&self.cluster).is_some()
+    }
+
     fn apply(&mut self, project: &Project, action: Action, requests: &mut Requests) -> Result<(), Stop<ProjectError>> {
         let owner = owner_of::<ProjectOperator>(project);
         requests.send()?;
         match action {
-            Action::Create(desired) => {
+            Action::Create { desired, .. } => {
                 let name = desired.metadata.name.clone().unwrap_or_default();
                 let live = self.post(&owner, &name).map_err(ProjectError::from)?;
                 requests.send()?;
@@ -345,7 +350,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 written
             }
             Action::Adopt { desired, live } => self.patch(project, &desired, &live, true),
-            Action::Free { live, holder } => self.release(&Owner { key: holder, ..owner }, &live),
+            Action::Disown { live, owner: holder } => self.release(&OwnerRecord { key: holder, ..owner }, &live),
             Action::Release(live) => self.release(&owner, &live),
             Action::Delete(live) => self.delete(&live),
         }

@@ -12,7 +12,7 @@ use super::ObjectKey;
 
 /// The object on whose behalf something is written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Owner {
+pub struct OwnerRecord {
     /// Its kind.
     pub kind: &'static str,
     /// Its namespace and name in the management cluster.
@@ -26,15 +26,15 @@ type Seen = Box<dyn Fn() -> bool + Send>;
 pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
-pub(super) struct Expectations(Mutex<HashMap<Owner, Vec<(Instant, Seen)>>>);
+pub(super) struct Expectations(Mutex<HashMap<OwnerRecord, Vec<(Instant, Seen)>>>);
 
 impl Expectations {
-    pub(super) fn add(&self, owner: Owner, seen: Seen) {
+    pub(super) fn add(&self, owner: OwnerRecord, seen: Seen) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(owner).or_default().push((Instant::now(), seen));
     }
 
-    pub(super) fn settled(&self, owner: &Owner) -> bool {
+    pub(super) fn settled(&self, owner: &OwnerRecord) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = all.get_mut(owner) else { return true };
         waiting.retain(|(since, seen)| since.elapsed() < SHOWN_WITHIN && !seen());

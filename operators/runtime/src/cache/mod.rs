@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use expectations::Owner;
+pub use expectations::OwnerRecord;
 pub(crate) use expectations::SHOWN_WITHIN;
 pub(crate) use view::revision;
 pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
@@ -217,14 +217,14 @@ impl Cache {
     }
 
     /// Remembers that `owner` wrote something that is visible once `seen` says so. See [`Cache::settled`].
-    pub fn expect(&self, owner: Owner, seen: impl Fn() -> bool + Send + 'static) {
+    pub fn expect(&self, owner: OwnerRecord, seen: impl Fn() -> bool + Send + 'static) {
         self.expectations.add(owner, Box::new(seen));
     }
 
     /// Whether everything that `owner` wrote through this cache is visible in it. A pass waits for that: a decision on a
     /// state from before the last write would be made twice.
     #[must_use]
-    pub fn settled(&self, owner: &Owner) -> bool {
+    pub fn settled(&self, owner: &OwnerRecord) -> bool {
         self.expectations.settled(owner)
     }
 }

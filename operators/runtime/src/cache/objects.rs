@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 
 use super::{
-    Kept, Owner,
+    Kept, OwnerRecord,
     load::weight,
     view::{ObjectKey, Undecodable},
 };
@@ -88,7 +88,7 @@ impl<K: Kept> Objects<K> {
     pub(super) fn insert(&mut self, entry: Entry<K>) -> Option<Entry<K>> {
         let key = ObjectKey::of(entry.meta());
         let old = self.remove(&key);
-        if let Some(owner) = Owner::recorded_of_any_kind(entry.meta()) {
+        if let Some(owner) = OwnerRecord::recorded_of_any_kind(entry.meta()) {
             self.by_owner.entry(owner).or_default().insert(key.clone());
         }
         self.by_key.insert(key, entry);
@@ -97,7 +97,7 @@ impl<K: Kept> Objects<K> {
 
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Entry<K>> {
         let old = self.by_key.remove(key)?;
-        if let Some(owner) = Owner::recorded_of_any_kind(old.meta())
+        if let Some(owner) = OwnerRecord::recorded_of_any_kind(old.meta())
             && let Some(owned) = self.by_owner.get_mut(&owner)
         {
             owned.remove(key);
@@ -112,7 +112,7 @@ impl<K: Kept> Objects<K> {
         self.by_key.get(key)
     }
 
-    pub(super) fn owned(&self, owner: &Owner) -> impl Iterator<Item = &Entry<K>> {
+    pub(super) fn owned(&self, owner: &OwnerRecord) -> impl Iterator<Item = &Entry<K>> {
         let keys = self.by_owner.get(&owner.key).into_iter().flatten();
         keys.filter_map(|key| self.get(key)).filter(|entry| owner.owns(entry.meta()))
     }
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn owner(kind: &'static str, name: &str) -> Owner {
-        Owner { kind, key: ObjectKey::namespaced("team", name) }
+    fn owner(kind: &'static str, name: &str) -> OwnerRecord {
+        OwnerRecord { kind, key: ObjectKey::namespaced("team", name) }
     }
 
     fn entry(name: &str, labels: BTreeMap<String, String>) -> Entry<Namespace> {
@@ -156,7 +156,7 @@ mod tests {
         Entry::from_guard(DeserializeGuard(Ok(Namespace { metadata, ..Namespace::default() })))
     }
 
-    fn owned(objects: &Objects<Namespace>, owner: &Owner) -> Vec<String> {
+    fn owned(objects: &Objects<Namespace>, owner: &OwnerRecord) -> Vec<String> {
         objects.owned(owner).map(|entry| entry.meta().name.clone().unwrap()).collect()
     }
 

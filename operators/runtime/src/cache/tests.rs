@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Cache, Health, LabelQuery, ObjectKey, Owner, View};
+use super::{Cache, Health, LabelQuery, ObjectKey, OwnerRecord, View};
 use crate::testing::MockServer;
 
 type Told = Arc<Mutex<Vec<String>>>;
@@ -254,7 +254,7 @@ async fn a_list_that_does_not_come_in_time_is_asked_for_in_smaller_pages() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_decode_is_owned_all_the_same() {
     let server = MockServer::of::<Namespace>();
-    let owner = Owner { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+    let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
     for name in ["good", "bad"] {
         server.create(name, &json!({}));
         server.edit(name, |object| object["metadata"]["labels"] = json!(owner.labels()));

@@ -1,6 +1,7 @@
 //! One kind under one selector: the objects, who wants to hear of changes, and how fresh it is.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -13,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
 use super::{
-    HealthListener, Kept, Owner,
+    HealthListener, Kept, OwnerRecord,
     load::Load,
     lock,
     objects::{Entry, Objects},
@@ -199,9 +200,17 @@ impl<K: Kept> View<K> {
     /// All objects whose labels record this owner; one that does not decode is owned as well. It takes the same time however
     /// many others there are.
     #[must_use]
-    pub fn owned(&self, owner: &Owner) -> Vec<Result<Arc<K>, Arc<Undecodable>>> {
+    pub fn owned(&self, owner: &OwnerRecord) -> Vec<Result<Arc<K>, Arc<Undecodable>>> {
         let clone = |entry: &Entry<K>| entry.object().map(Arc::clone).map_err(Arc::clone);
         self.0.read().owned(owner).map(clone).collect()
+    }
+
+    /// The owners of this kind that are recorded on any object, undecodable ones included.
+    #[must_use]
+    pub fn recorded_owners(&self, kind: &str) -> Vec<ObjectKey> {
+        let objects = self.0.read();
+        let recorded = objects.values().filter_map(|entry| OwnerRecord::recorded(entry.meta(), kind));
+        recorded.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// How many objects there are, undecodable ones included.

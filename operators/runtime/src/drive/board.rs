@@ -121,9 +121,9 @@ impl<O: Operator> Tracked<O> {
         self.failures.remove(place);
     }
 
-    /// Records how a place stands, and says whether that differs from before.
+    /// Records how a place stands, and says whether that differs from before. What is no place of the object is not recorded.
     pub(super) fn record(&mut self, place: &Place, known: Option<O::Part>, standing: Standing) -> bool {
-        let entry = self.parts.ensure(place);
+        let Some(entry) = self.parts.get_mut(place) else { return false };
         let known = known.or_else(|| entry.known.clone());
         let fresh = PartEntry { known, standing };
         let changed = *entry != fresh;

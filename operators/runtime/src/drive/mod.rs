@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -27,13 +27,13 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Cache, Followed, ObjectKey, View},
+    cache::{Cache, Followed, Health, ObjectKey, View},
     cause::StatusCause,
     clock,
     error::{Failure, Retry},
     events::EventSink,
     metrics::Meters,
-    operator::Operator,
+    operator::{Operator, Related},
     place::{FleetView, Place},
     queue::{After, Queue},
     task::Task,
@@ -94,6 +94,8 @@ pub struct Driver<O: Operator> {
     queue: Arc<Queue<Task>>,
     board: Mutex<Board<O>>,
     attached: Mutex<HashMap<Place, Attached>>,
+    /// What the operator reads of other kinds.
+    related: OnceLock<Vec<Box<dyn Followed>>>,
     started: Instant,
     context: Context,
 }
@@ -103,6 +105,10 @@ struct Attached {
     /// Weak: a cluster that the fleet let go must not be kept connected by those who watched it.
     cache: Weak<Cache>,
     followed: Vec<Box<dyn Followed>>,
+    /// Who is recorded on what is owned there.
+    owners: Vec<Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>>,
+    /// Whether those were reconciled who may have left something behind.
+    cleaned: bool,
     stale_since: Option<Instant>,
 }
 
@@ -117,6 +123,7 @@ impl<O: Operator> Driver<O> {
             queue,
             board: Mutex::default(),
             attached: Mutex::default(),
+            related: OnceLock::new(),
             started: Instant::now(),
             context,
         })
@@ -125,6 +132,7 @@ impl<O: Operator> Driver<O> {
     /// Runs until the process ends or the future is dropped, which ends all its passes.
     pub async fn run(self: Arc<Self>) {
         self.follow_objects();
+        self.follow_related();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&self).follow_fleet());
         tasks.spawn(Arc::clone(&self).follow_clock());
@@ -190,8 +198,21 @@ impl<O: Operator> Driver<O> {
         self.context.management.on_health(move || {
             if let Some(driver) = this.upgrade() {
                 driver.wake_place(&Place::Management);
+                driver.wake_if_related_is_known();
             }
         });
+    }
+
+    fn follow_related(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        let everywhere = move |key: ObjectKey| {
+            if let Some(driver) = this.upgrade() {
+                driver.wake_everywhere(&key);
+            }
+        };
+        let mut related = Related::new(&self.context.management, Arc::new(everywhere));
+        O::related(&mut related);
+        let _ = self.related.set(related.into_followed());
     }
 
     /// A cluster that came, went or changed wakes what is placed there; a changed choice wakes every object.
@@ -248,6 +269,21 @@ impl<O: Operator> Driver<O> {
     fn wake_what_goes(&self) {
         for object in self.objects.filter(|object| object.meta().deletion_timestamp.is_some()) {
             self.queue.push(Task::Object(ObjectKey::of(object.meta())));
+        }
+    }
+
+    /// Decisions wait for what the operator reads of other kinds.
+    fn wake_if_related_is_known(&self) {
+        let Some(related) = self.related.get().filter(|related| !related.is_empty()) else { return };
+        if related.iter().all(|view| view.health() == Health::Live) {
+            self.wake_all(|_| true);
+        }
+    }
+
+    fn wake_everywhere(&self, key: &ObjectKey) {
+        let places = self.lock_board().get(key).map(|tracked| tracked.parts.places().cloned().collect::<Vec<_>>());
+        for place in places.into_iter().flatten() {
+            self.queue.push(Task::Part(key.clone(), place));
         }
     }
 

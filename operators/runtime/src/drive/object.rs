@@ -21,6 +21,7 @@ use crate::{
     error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
     parts::Standing,
+    place::Targets,
     queue::After,
     request::request,
     status::{Activity, State, finish, ready_conditions, transitions},
@@ -40,7 +41,7 @@ impl<O: Operator> Driver<O> {
             Lookup::Found(object) => object,
             Lookup::Undecodable(undecodable) => return self.report_undecodable(key, &undecodable).await,
             Lookup::Absent => {
-                self.lock_board().forget(key);
+                self.leave_all_places(key);
                 return After::Forget;
             }
         };
@@ -85,12 +86,14 @@ impl<O: Operator> Driver<O> {
     /// are released.
     fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
         let fleet = self.context.fleet.borrow().clone();
-        let places = O::places(object, &fleet);
+        let Targets { places, refused } = O::targets(object, &fleet);
         let lives = object.meta().deletion_timestamp.is_none();
         let mut board = self.lock_board();
         let (tracked, changed) = board.note(key, object);
-        tracked.parts.retain(|place| places.contains(place));
-        tracked.parts.note_without_consent(O::without_consent(object, &fleet));
+        for left in tracked.parts.leave(&places) {
+            self.queue.push(Task::Part(key.clone(), left)); // There it may have left something.
+        }
+        tracked.parts.note_refused(refused);
         for place in places {
             if changed || tracked.parts.get(&place).is_none() {
                 let entry = tracked.parts.ensure(&place);
@@ -102,6 +105,16 @@ impl<O: Operator> Driver<O> {
             }
         }
         tracked.parts.all_released()
+    }
+
+    /// The object is gone: what it may have left at its places is cleaned up there.
+    fn leave_all_places(&self, key: &ObjectKey) {
+        let mut board = self.lock_board();
+        let places = board.get(key).map(|tracked| tracked.parts.places().cloned().collect::<Vec<_>>());
+        board.forget(key);
+        for place in places.into_iter().flatten() {
+            self.queue.push(Task::Part(key.clone(), place));
+        }
     }
 
     async fn write_status(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {

@@ -1,6 +1,11 @@
 //! The pass of one object at one place: observe, plan, act.
 
-use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, hash_map::Entry},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use drover_crds::{Cluster, DeletionPolicy};
 use k8s_openapi::jiff::Timestamp;
@@ -9,12 +14,12 @@ use tokio::time::Instant;
 
 use super::{Attached, Driver};
 use crate::{
-    cache::{Health, ObjectKey},
+    cache::{Followed, Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure},
-    operator::{Next, Operator, Plan, Wake, Watches, owner_of},
+    operator::{Next, Operator, Owner, Plan, Wake, Watches, record_of},
     parts::Standing,
-    place::{Link, Place, Site, leaving},
+    place::{FleetView, Link, Place, Site, leaving},
     queue::After,
     task::Task,
 };
@@ -32,43 +37,62 @@ const TOLD_FROM: u32 = 3;
 const GATHER: Duration = Duration::from_millis(20);
 
 impl<O: Operator> Driver<O> {
-    #[tracing::instrument(level = "debug", name = "pass", skip_all, fields(operator = O::NAME, object = %key, place = %place))]
+    #[tracing::instrument(level = "debug", name = "reconcile", skip_all, fields(operator = O::NAME, object = %key, place = %place))]
     pub(super) async fn pass_part(self: &Arc<Self>, key: &ObjectKey, place: &Place) -> After {
-        let Some(object) = self.objects.get(key) else { return After::Forget };
-        if O::FINALIZER && !Self::holds_finalizer(object.meta()) {
+        let object = match self.objects.lookup(key) {
+            Lookup::Found(object) => Some(object),
+            Lookup::Undecodable(_) => return After::Forget,
+            Lookup::Absent if self.objects.health() == Health::Live => None,
+            Lookup::Absent => return After::At(Instant::now() + STALE_LIMIT), // Unknown is not gone.
+        };
+        if let Some(object) = &object
+            && O::FINALIZER
+            && !Self::holds_finalizer(object.meta())
+        {
             return After::Forget; // The object pass sets it first, or the object is only waiting for others.
         }
-        let site = match self.site(&object, place) {
+        let owner = object.as_deref().map_or(Owner::Gone(key), Owner::of);
+        let fleet = self.context.fleet.borrow().clone();
+        let is_target = owner.object().is_some_and(|object| O::targets(object, &fleet).places.contains(place));
+        if !is_target {
+            self.forget_part(key, place, owner);
+        }
+        let site = match self.site(place, fleet) {
             Ok(site) => site,
-            Err(Absence::Elsewhere) => {
-                self.forget_part(key, place);
-                return After::Forget;
-            }
-            Err(Absence::NotNow(standing)) => {
-                self.record(key, place, None, standing);
-                return After::Forget; // The fleet wakes us when the link changes.
+            Err(standing) => {
+                if is_target {
+                    self.record(key, place, None, standing);
+                }
+                return After::Forget; // The fleet wakes us when the link changes; who left something is found then.
             }
         };
         if let Err(after) = self.attach(key, &site) {
             return after;
         }
-        if !site.cache.settled(&owner_of::<O>(&object)) {
+        if !site.cache.settled(&record_of::<O>(key.clone())) {
             return After::At(Instant::now() + SETTLE_PAUSE);
         }
-        self.converge(key, &object, &site).await
+        self.converge(key, owner, is_target, &site).await
     }
 
-    async fn converge(&self, key: &ObjectKey, object: &Arc<O::Kind>, site: &Site) -> After {
-        let world = match self.operator.observe(object, site).await {
+    async fn converge(&self, key: &ObjectKey, owner: Owner<'_, O::Kind>, is_target: bool, site: &Site) -> After {
+        let world = match self.operator.observe(owner, site).await {
             Ok(world) => world,
             Err(error) => return self.record_failure(key, &site.place, Failure::of(&error)),
         };
-        let Plan { part, actions, next } = O::plan(object, &world, clock::now());
-        if site.suspended() && !actions.is_empty() {
+        let plan = match owner {
+            Owner::Present(object) if is_target && !site.fleet.is_leaving(&site.place) => {
+                O::plan(object, &world, clock::now())
+            }
+            owner => O::clean_up(owner, &world, clock::now()),
+        };
+        let is_idle = plan.is_idle();
+        let Plan { part, groups, next } = plan;
+        if site.suspended() && !is_idle {
             self.record(key, &site.place, Some(part), Standing::Suspended);
             return After::Forget;
         }
-        if actions.is_empty() {
+        if is_idle {
             self.forget_failures(key, &site.place);
             let standing = if next == Next::Released { Standing::Released } else { Standing::Current };
             self.record(key, &site.place, Some(part), standing);
@@ -81,7 +105,7 @@ impl<O: Operator> Driver<O> {
         if !self.has_failed(key, &site.place) {
             self.record(key, &site.place, Some(part.clone()), Standing::Current);
         }
-        if let Err(failure) = self.act(key, object, site, actions).await {
+        if let Err(failure) = self.act(key, owner, site, groups).await {
             return self.record_failure(key, &site.place, failure);
         }
         self.forget_failures(key, &site.place);
@@ -90,27 +114,30 @@ impl<O: Operator> Driver<O> {
         After::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Does the actions in their order, up to the first failure that holds up the rest. Returns the first one.
+    /// Does the actions group by group. A failure ends its group, and everything if it is about the whole server. Returns the
+    /// first one.
     async fn act(
         &self,
         key: &ObjectKey,
-        object: &O::Kind,
+        owner: Owner<'_, O::Kind>,
         site: &Site,
-        actions: Vec<O::Action>,
+        groups: Vec<Vec<O::Action>>,
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
-        for action in actions {
-            if !self.still_holds(site) {
-                return outcome; // What is left is decided anew: the change of the Cluster wakes this key.
-            }
-            let holds_up = O::holds_up(&action);
-            tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
-            if let Err(error) = self.operator.act(object, site, action).await {
-                let failure = Failure::of(&error);
-                if holds_up || !failure.class().is_about_one_thing() {
-                    return Err(failure);
+        for group in groups {
+            for action in group {
+                if !self.still_holds(site) {
+                    return outcome; // What is left is decided anew: the change of the Cluster wakes this key.
                 }
-                outcome = outcome.and(Err(failure));
+                tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
+                if let Err(error) = self.operator.act(owner, site, action).await {
+                    let failure = Failure::of(&error);
+                    if !failure.class().is_about_one_thing() {
+                        return Err(failure);
+                    }
+                    outcome = outcome.and(Err(failure));
+                    break;
+                }
             }
         }
         outcome
@@ -126,25 +153,22 @@ impl<O: Operator> Driver<O> {
         })
     }
 
-    fn site(&self, object: &O::Kind, place: &Place) -> Result<Site, Absence> {
-        let fleet = self.context.fleet.borrow().clone();
-        if !O::places(object, &fleet).contains(place) {
-            return Err(Absence::Elsewhere);
-        }
-        let Place::Cluster(name) = place else {
-            let cache = Arc::clone(&self.context.management);
-            return Ok(Site { place: place.clone(), cluster: None, fleet, cache });
-        };
-        // Named without a look at the fleet, which does not know it yet.
-        let Some(view) = fleet.get(name) else { return Err(Absence::NotNow(Standing::Pending)) };
-        match &view.link {
-            Link::Connecting => Err(Absence::NotNow(Standing::Pending)),
-            Link::Disconnected(failure) => Err(Absence::NotNow(Standing::Unreachable(failure.clone()))),
-            Link::Connected(cache) => {
-                let (cluster, cache) = (Some(Arc::clone(&view.object)), Arc::clone(cache));
-                Ok(Site { place: place.clone(), cluster, fleet: fleet.clone(), cache })
+    /// The place as it can be worked on now, or how it stands.
+    fn site(&self, place: &Place, fleet: FleetView) -> Result<Site, Standing> {
+        let management = Arc::clone(&self.context.management);
+        let (cluster, cache) = match place {
+            Place::Management => (None, Arc::clone(&management)),
+            Place::Cluster(name) => {
+                // Named without a look at the fleet, which does not know it yet.
+                let Some(view) = fleet.get(name) else { return Err(Standing::Pending) };
+                match &view.link {
+                    Link::Connecting => return Err(Standing::Pending),
+                    Link::Disconnected(failure) => return Err(Standing::Unreachable(failure.clone())),
+                    Link::Connected(cache) => (Some(Arc::clone(&view.object)), Arc::clone(cache)),
+                }
             }
-        }
+        };
+        Ok(Site { place: place.clone(), cluster, fleet, cache, management })
     }
 
     /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
@@ -161,8 +185,12 @@ impl<O: Operator> Driver<O> {
                 }
                 Entry::Vacant(vacant) => vacant.insert(self.watch(site)),
             };
-            let Some(health) = known.worst_health() else {
+            let related = self.related.get().into_iter().flatten();
+            let Some(health) = worst_health(known.followed.iter().chain(related)) else {
                 known.stale_since = None;
+                if !mem::replace(&mut known.cleaned, true) {
+                    self.wake_who_left_something(&site.place, &known.owners);
+                }
                 return Ok(());
             };
             (health, known.stale_since.get_or_insert_with(Instant::now).elapsed())
@@ -175,11 +203,21 @@ impl<O: Operator> Driver<O> {
         Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
     }
 
+    /// The place was connected. Owners that are recorded there and have nothing to do there any more, as far as the driver
+    /// remembers, may have gone while nobody looked.
+    fn wake_who_left_something(&self, place: &Place, recorded: &[Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>]) {
+        let here: BTreeSet<ObjectKey> = self.lock_board().at(place).into_iter().collect();
+        let recorded: BTreeSet<ObjectKey> = recorded.iter().flat_map(|owners| owners()).collect();
+        for key in recorded.difference(&here) {
+            self.queue.push(Task::Part(key.clone(), place.clone()));
+        }
+    }
+
     fn watch(self: &Arc<Self>, site: &Site) -> Attached {
         let (queue, place) = (Arc::downgrade(&self.queue), site.place.clone());
         let mut watches = Watches::<O>::new(site, Wake::new(queue, place.clone()));
         O::watches(&mut watches);
-        let followed = watches.into_followed();
+        let (followed, owners) = watches.into_parts();
         if place != Place::Management {
             let this = Arc::downgrade(self);
             site.cache.on_health(move || {
@@ -188,7 +226,7 @@ impl<O: Operator> Driver<O> {
                 }
             });
         }
-        Attached { cache: Arc::downgrade(&site.cache), followed, stale_since: None }
+        Attached { cache: Arc::downgrade(&site.cache), followed, owners, cleaned: false, stale_since: None }
     }
 
     /// What often passes by itself is told from the third failure in a row; until then the last verdict stands.
@@ -197,7 +235,7 @@ impl<O: Operator> Driver<O> {
         if failure.class().doubts_the_connection() {
             self.hint_probe(place);
         }
-        let failures = self.lock_board().get(key).map_or(0, |tracked| tracked.count_failure(place));
+        let failures = self.lock_board().get(key).map_or(TOLD_FROM, |tracked| tracked.count_failure(place));
         if failure.class().often_passes() && failures < TOLD_FROM {
             tracing::debug!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
         } else {
@@ -252,19 +290,18 @@ impl<O: Operator> Driver<O> {
         board.get(key).and_then(|tracked| tracked.parts.get(place)).is_some_and(|entry| failed(&entry.standing))
     }
 
-    fn forget_part(&self, key: &ObjectKey, place: &Place) {
-        if let Some(tracked) = self.lock_board().get(key) {
-            tracked.parts.remove(place);
+    /// The place is none of the object's any more.
+    fn forget_part(&self, key: &ObjectKey, place: &Place, owner: Owner<'_, O::Kind>) {
+        let forgotten = self.lock_board().get(key).is_some_and(|tracked| tracked.parts.remove(place));
+        if forgotten && owner.object().is_some() {
+            self.queue.push(Task::Object(key.clone()));
         }
-        self.queue.push(Task::Object(key.clone()));
     }
 }
 
-impl Attached {
-    /// The health of the first view that is not live; none if all are.
-    fn worst_health(&self) -> Option<Health> {
-        self.followed.iter().map(|view| view.health()).find(|health| *health != Health::Live)
-    }
+/// The health of the first view that is not live; none if all are.
+fn worst_health<'a>(mut followed: impl Iterator<Item = &'a Box<dyn Followed>>) -> Option<Health> {
+    followed.find_map(|view| Some(view.health()).filter(|health| *health != Health::Live))
 }
 
 fn stale_limit(failure: &Failure) -> Duration {
@@ -272,14 +309,6 @@ fn stale_limit(failure: &Failure) -> Duration {
         Class::Transient | Class::Unreachable => UNREACHED_LIMIT,
         Class::Conflict | Class::Blocked | Class::Invalid | Class::Bug => STALE_LIMIT,
     }
-}
-
-/// Why there is no site to work at.
-enum Absence {
-    /// The object has nothing to do with this place (any more).
-    Elsewhere,
-    /// Not at the moment.
-    NotNow(Standing),
 }
 
 impl Site {

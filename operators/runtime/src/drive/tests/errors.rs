@@ -130,3 +130,20 @@ async fn what_waits_for_somebody_else_is_told_and_waits() {
         assert!(healed.is_ok(), "{class:?}: a change of the toy wakes it");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_ends_its_group_and_the_other_groups_go_on() {
+    for (class, steps, groups, done) in [
+        (Class::Blocked, 3, 1, 0), // What follows a guard that failed is not done.
+        (Class::Blocked, 1, 3, 2),
+        (Class::Blocked, 2, 2, 2),
+        (Class::Transient, 1, 3, 0), // It is about the whole server.
+    ] {
+        let rig = Rig::warm().await;
+        rig.stage.fail_first("toy", class);
+        rig.server.create("toy", &json!({"steps": steps, "groups": groups}));
+        rig.until("it was tried", || !rig.stage.passes("toy").is_empty()).await;
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(rig.stage.acted("toy").len(), done, "{class:?}: {groups} groups of {steps}");
+    }
+}

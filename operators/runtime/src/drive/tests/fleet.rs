@@ -1,6 +1,7 @@
 //! Clusters come, go, and come back.
 
 use super::*;
+use crate::OwnerRecord;
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_cluster_is_told_and_its_return_wakes_what_is_placed_there() {
@@ -125,4 +126,68 @@ async fn a_decision_ends_with_the_connection_that_it_was_made_on() {
     }
     let rig = half_made().await;
     rig.until("all is done", || rig.stage.acted("toy").len() == 3).await;
+}
+
+/// A link to a server on which things are that these toys own, as their labels say.
+fn connected_with_things_of(toys: &[&str]) -> Link {
+    let server = MockServer::of::<Toy>();
+    for toy in toys {
+        let thing = format!("thing-of-{toy}");
+        let owner = OwnerRecord { kind: "Toy", key: ObjectKey::cluster_scoped(toy) };
+        server.create(&thing, &json!({}));
+        server.edit(&thing, |object| object["metadata"]["labels"] = json!(owner.labels()));
+    }
+    Link::Connected(Arc::new(Cache::ungated(server.client())))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_behind_while_nobody_looked_is_cleaned_up_when_its_cluster_connects() {
+    let server = MockServer::of::<Toy>();
+    for (name, spec) in [("moved", on(&["us-1"])), ("stays", on(&["eu-1"]))] {
+        server.create(name, &spec);
+        server.edit(name, |object| object["metadata"]["finalizers"] = json!(["drover.dev/toy"]));
+    }
+    let rig = Rig::start(server, clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
+    let (eu, toys) = (Place::cluster("eu-1"), ["gone", "moved", "stays"]);
+    for toy in toys {
+        rig.stage.made_before(toy, eu.clone());
+    }
+    sleep(seconds(300)).await;
+    assert!(toys.iter().all(|toy| rig.stage.has_thing(toy, &eu)), "the cluster is away");
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected_with_things_of(&toys)), cluster("us-1", connected())]));
+    let left = |toy: &str| rig.stage.has_thing(toy, &eu);
+    rig.until("what was left is gone", || !left("gone") && !left("moved")).await;
+    sleep(seconds(300)).await;
+    assert!(left("stays"));
+    assert_eq!(rig.stage.acted("gone").len() + rig.stage.acted("stays").len(), 1);
+    assert!(rig.status("moved").unwrap().places.keys().eq(["cluster us-1"]), "what it left is no target");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_not_selected_any_more_is_cleaned_up() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &on(&["eu-1", "us-1"]));
+    rig.until_ready("toy").await;
+    rig.server.edit_spec("toy", &on(&["us-1"]));
+    let there = |cluster: &str| rig.stage.has_thing("toy", &Place::cluster(cluster));
+    rig.until("it is cleaned up", || !there("eu-1")).await;
+    assert!(there("us-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_a_related_object_wakes_whom_it_concerns_at_all_places() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    for toy in ["follower", "other"] {
+        rig.server.create(toy, &on(&["eu-1", "us-1"]));
+        rig.until_ready(toy).await;
+    }
+    sleep(seconds(5)).await;
+    let (follower, other) = (rig.stage.passes("follower").len(), rig.stage.passes("other").len());
+    rig.server.create("leader", &json!({"concerns": ["follower"]}));
+    sleep(seconds(1)).await;
+    assert!(rig.stage.passes("follower").len() >= follower + 2);
+    assert_eq!(rig.stage.passes("other").len(), other);
 }

@@ -12,13 +12,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Condition,
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{CustomResource, ResourceExt as _};
+use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Class, Classify, ClusterView, FleetView, Link, Next, Operator, Parts, Place, Plan, Rights, Site, Standing,
-    StatusCause, Watches, operator::owner_of, place::leaving, status::condition, testing::MockServer,
+    Cause, Class, Classify, ClusterView, FleetView, Link, Next, ObjectKey, Operator, Owner, Parts, Place, Plan,
+    Related, Rights, Site, Standing, StatusCause, Targets, Watches, operator::record_of, status::condition,
+    testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub(super) struct ToySpec {
     where_reached: bool,
     #[serde(default)]
     pub(super) panics_in: Option<Step>,
+    /// Toys that a change of this one concerns.
+    #[serde(default)]
+    concerns: Vec<String>,
+    /// Makes its thing in so many groups of one action each.
+    #[serde(default)]
+    pub(super) groups: usize,
     /// Makes its thing in so many actions.
     #[serde(default)]
     pub(super) steps: usize,
@@ -98,6 +105,8 @@ struct StageState {
     reading: u64,
     act_takes: Duration,
     faults: HashMap<String, Class>,
+    first_faults: HashMap<String, Class>,
+    acts_of_this_reconcile: usize,
     hanging: BTreeSet<Place>,
     passes: Vec<(Instant, String, Place)>,
     acted: Vec<Acted>,
@@ -120,6 +129,16 @@ impl Stage {
     /// From now on nobody who looks at this place comes back.
     pub(super) fn hang(&self, place: Place) {
         self.lock().hanging.insert(place);
+    }
+
+    /// What was made for this toy before the driver began.
+    pub(super) fn made_before(&self, toy: &str, place: Place) {
+        self.lock().things.insert((toy.to_owned(), place));
+    }
+
+    /// From now on the first act of this toy in each reconcile fails in this way.
+    pub(super) fn fail_first(&self, toy: &str, class: Class) {
+        self.lock().first_faults.insert(toy.to_owned(), class);
     }
 
     /// Somebody else removes what was made of this toy.
@@ -168,8 +187,6 @@ pub(super) struct ToyOperator(pub(super) Arc<Stage>);
 
 pub(super) struct World {
     made: bool,
-    /// Whether the cluster is being deleted.
-    leaving: bool,
     reading: u64,
 }
 
@@ -211,62 +228,69 @@ impl Operator for ToyOperator {
     type Part = Part;
     type Error = Fault;
 
-    fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
-        if toy.spec.clusters.is_empty() {
-            return BTreeSet::from([Place::Management]);
-        }
-        if toy.spec.where_reached {
-            let is_reached = |view: &ClusterView| matches!(view.link, Link::Connected(_));
-            return fleet
-                .iter()
-                .filter(|(_, view)| is_reached(view))
-                .map(|(name, _)| Place::Cluster(name.clone()))
-                .collect();
-        }
-        if toy.spec.insists {
-            return toy.spec.clusters.iter().map(|name| Place::cluster(name)).collect();
-        }
-        let wanted = |name: &&str| toy.spec.clusters.iter().any(|wanted| wanted == name);
-        fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).collect()
+    fn related(related: &mut Related<'_>) {
+        related.on::<Toy>(|change| {
+            let concerned = change.sides().flat_map(|toy| &toy.spec.concerns);
+            concerned.map(|name| ObjectKey::cluster_scoped(name)).collect()
+        });
     }
 
-    fn watches(_: &mut Watches<'_, Self>) {}
+    fn targets(toy: &Toy, fleet: &FleetView) -> Targets {
+        places(toy, fleet).into()
+    }
 
-    async fn observe(&self, toy: &Toy, site: &Site) -> Result<World, Fault> {
+    fn watches(watches: &mut Watches<'_, Self>) {
+        if watches.site().place != Place::Management {
+            watches.owned::<Toy>();
+        }
+    }
+
+    async fn observe(&self, owner: Owner<'_, Toy>, site: &Site) -> Result<World, Fault> {
         let hangs = {
             let mut state = self.0.lock();
-            state.passes.push((Instant::now(), toy.name_any(), site.place.clone()));
+            state.acts_of_this_reconcile = 0;
+            state.passes.push((Instant::now(), owner.key().name, site.place.clone()));
             state.hanging.contains(&site.place)
         };
         if hangs {
             std::future::pending::<()>().await;
         }
         let state = self.0.lock();
-        let made = !state.hidden && state.things.contains(&(toy.name_any(), site.place.clone()));
-        let leaving = site.cluster.as_deref().and_then(leaving).is_some();
-        Ok(World { made, leaving, reading: state.reading })
+        let made = !state.hidden && state.things.contains(&(owner.key().name, site.place.clone()));
+        Ok(World { made, reading: state.reading })
     }
 
     fn plan(toy: &Toy, world: &World, now: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
         let part = Part { made: world.made, reading: world.reading };
-        let deleting = toy.metadata.deletion_timestamp.is_some() || world.leaving;
-        let actions = match (deleting, world.made) {
-            (false, false) => vec![Action::Make; toy.spec.steps.max(1)],
-            (true, true) => vec![Action::Remove],
-            _ => Vec::new(),
-        };
+        let actions = if world.made { Vec::new() } else { vec![Action::Make; toy.spec.steps.max(1)] };
+        let groups = vec![actions; toy.spec.groups.max(1)];
         let again = toy.spec.again_in.map_or(Next::Watch, |seconds| Next::At(now + SignedDuration::from_secs(seconds)));
-        Plan { part, actions, next: if deleting { Next::Released } else { again } }
+        Plan { part, groups, next: again }
     }
 
-    async fn act(&self, toy: &Toy, site: &Site, action: Action) -> Result<(), Fault> {
-        assert!(toy.spec.panics_in != Some(Step::Act), "as asked for");
+    fn clean_up(owner: Owner<'_, Toy>, world: &World, _: Timestamp) -> Plan<Self> {
+        let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Plan);
+        assert!(!owner.object().is_some_and(panics), "as asked for");
+        let part = Part { made: world.made, reading: world.reading };
+        let actions = if world.made { vec![Action::Remove] } else { Vec::new() };
+        Plan { part, groups: vec![actions], next: Next::Released }
+    }
+
+    async fn act(&self, owner: Owner<'_, Toy>, site: &Site, action: Action) -> Result<(), Fault> {
+        let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Act);
+        assert!(!owner.object().is_some_and(panics), "as asked for");
         let takes = self.0.lock().act_takes;
         tokio::time::sleep(takes).await;
-        let name = toy.name_any();
+        let name = owner.key().name;
         let finalizers = self.0.server.finalizers(&name);
         let mut state = self.0.lock();
+        state.acts_of_this_reconcile += 1;
+        if state.acts_of_this_reconcile == 1
+            && let Some(class) = state.first_faults.get(&name)
+        {
+            return Err(Fault(*class));
+        }
         if let Some(class) = state.faults.get(&name) {
             return Err(Fault(*class));
         }
@@ -277,7 +301,7 @@ impl Operator for ToyOperator {
         };
         state.acted.push(Acted { toy: name, place: site.place.clone(), action, finalizers });
         let outside = Arc::clone(&self.0);
-        site.cache.expect(owner_of::<Self>(toy), move || !outside.lock().hidden);
+        site.cache.expect(record_of::<Self>(owner.key()), move || !outside.lock().hidden);
         Ok(())
     }
 
@@ -292,6 +316,25 @@ impl Operator for ToyOperator {
         ready.reason = unwell.unwrap_or(ready.reason);
         ToyStatus { conditions: vec![ready], places, ..ToyStatus::default() }
     }
+}
+
+fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
+    if toy.spec.clusters.is_empty() {
+        return BTreeSet::from([Place::Management]);
+    }
+    if toy.spec.where_reached {
+        let is_reached = |view: &ClusterView| matches!(view.link, Link::Connected(_));
+        return fleet
+            .iter()
+            .filter(|(_, view)| is_reached(view))
+            .map(|(name, _)| Place::Cluster(name.clone()))
+            .collect();
+    }
+    if toy.spec.insists {
+        return toy.spec.clusters.iter().map(|name| Place::cluster(name)).collect();
+    }
+    let wanted = |name: &&str| toy.spec.clusters.iter().any(|wanted| wanted == name);
+    fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).collect()
 }
 
 fn describe(standing: &Standing, known: Option<&Part>) -> String {

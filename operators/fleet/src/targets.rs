@@ -1,0 +1,248 @@
+//! Which clusters an object selects, and which of them admit it. Pure, and the same for every kind that fans out.
+
+use std::collections::BTreeMap;
+
+use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant};
+use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, Targets, place::leaving};
+use kube::{Resource, ResourceExt as _};
+
+/// The tenant entries of `cluster` that admit the management namespace `namespace` with these labels.
+#[must_use]
+pub fn tenancies<'a>(
+    cluster: &'a Cluster,
+    namespace: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Vec<&'a Tenant> {
+    let none = BTreeMap::new();
+    let labels = labels.unwrap_or(&none);
+    cluster.spec.tenants.iter().filter(|tenant| tenant.from.selects(namespace, labels)).collect()
+}
+
+/// The clusters on which `object` is reconciled.
+///
+/// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
+/// without consent is no target. While the object is being deleted, every cluster that is not known to be away is a target as
+/// well, since one that left the selection may still hold something. A foreign one is not waited for.
+///
+/// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
+///
+/// A Cluster that is being deleted with `Orphan` is nobody's target any more. One that goes with `Delete` is, as long as it
+/// can be worked on, everybody's: all that is held there is released.
+pub fn of<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> Targets {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let targets = fleet.iter().filter(|(name, view)| is_target(object, name, view, fleet)).map(|(name, _)| name);
+    let named = |name: &&ClusterName| match object.clusters() {
+        ClusterSelection::Names(names) => names.iter().any(|wanted| wanted == name.as_str()),
+        ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
+    };
+    let unread = fleet.unread().filter(|name| deleting || named(name));
+    let places = targets.chain(unread).cloned().map(Place::Cluster).collect();
+    Targets { places, refused: refused(object, fleet) }
+}
+
+/// Whether [`of`] has this cluster.
+pub fn is_target<K: SelectsClusters + Resource>(
+    object: &K,
+    name: &ClusterName,
+    view: &ClusterView,
+    fleet: &FleetView,
+) -> bool {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let selected = object.clusters().selects(name.as_str(), view.object.labels());
+    let named = matches!(object.clusters(), ClusterSelection::Names(_));
+    let usual = (selected && (named || admits(view, object, fleet)) && !(deleting && view.link.is_anothers()))
+        || (deleting && !matches!(view.link, Link::Disconnected(_)));
+    match leaving(&view.object) {
+        None => usual,
+        Some(DeletionPolicy::Orphan) => false,
+        Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
+    }
+}
+
+/// How many clusters `object` selects, without naming them, that do not admit it. They are no targets, only counted.
+fn refused<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> usize {
+    let named = matches!(object.clusters(), ClusterSelection::Names(_));
+    if named || object.meta().deletion_timestamp.is_some() {
+        return 0;
+    }
+    let is_closed = |name: &ClusterName, view: &ClusterView| {
+        let selected = object.clusters().selects(name.as_str(), view.object.labels());
+        selected && leaving(&view.object).is_none() && !admits(view, object, fleet)
+    };
+    fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
+}
+
+/// Whether the owner of a cluster names the namespace of `object` as tenant.
+fn admits<K: Resource>(view: &ClusterView, object: &K, fleet: &FleetView) -> bool {
+    !tenancies_of(object, view, fleet).is_empty()
+}
+
+/// The tenant entries of a cluster that admit `object`; nothing of a tenant is accepted in Drover's own namespace.
+pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
+    let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+    if fleet.is_vault(namespace) {
+        return Vec::new();
+    }
+    tenancies(&view.object, namespace, fleet.namespace_labels(namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use drover_crds::Project;
+    use drover_runtime::{Cache, Cause, Failure, StatusCause};
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use kube::Client;
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(name: &str, tenants: &serde_json::Value) -> Cluster {
+        let spec = json!({"connection": {"kubeconfig": {"secretRef": {"name": name}}}, "tenants": tenants});
+        let labels = json!({"env": "prod"});
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name, "labels": labels}, "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn project(clusters: &serde_json::Value) -> Project {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "shop", "namespace": "team-a"}, "spec": {"clusters": clusters},
+        }))
+        .unwrap()
+    }
+
+    fn fleet() -> FleetView {
+        let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let by_label =
+            json!([{"name": "a", "from": {"selector": {"matchLabels": {"tier": "gold"}}}, "namespacePatterns": ["*"]}]);
+        let clusters = [cluster("eu", &to_team_a), cluster("us", &by_label), cluster("closed", &json!([]))];
+        let views = clusters.into_iter().map(|cluster| {
+            let link = Link::Connecting;
+            (ClusterName::from(&cluster), ClusterView { object: cluster.into(), link, reports: 0 })
+        });
+        let gold = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
+        FleetView::new(views.collect(), BTreeMap::from([("team-a".to_owned(), gold)]), true)
+    }
+
+    fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {
+        of(project, fleet).places
+    }
+
+    fn names(places: &BTreeSet<Place>) -> Vec<String> {
+        places.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_selected_cluster_without_consent_is_no_target_and_a_named_one_is() {
+        let selected = places(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}})), &fleet());
+        assert_eq!(names(&selected), ["cluster eu", "cluster us"]);
+        assert_eq!(names(&places(&project(&json!({"all": {}})), &fleet())), ["cluster eu", "cluster us"]);
+        let named = places(&project(&json!({"names": ["closed", "eu", "absent"]})), &fleet());
+        assert_eq!(names(&named), ["cluster closed", "cluster eu"]);
+    }
+
+    #[test]
+    fn selected_clusters_without_consent_are_counted() {
+        let fleet = fleet();
+        let count = |project: &Project| of(project, &fleet).refused;
+        assert_eq!(count(&project(&json!({"all": {}}))), 1);
+        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "prod"}}}))), 1);
+        assert_eq!(count(&project(&json!({"selector": {"matchLabels": {"env": "test"}}}))), 0);
+        assert_eq!(count(&project(&json!({"names": ["closed"]}))), 0, "that is a problem of its own");
+        assert_eq!(count(&deleted(project(&json!({"all": {}})))), 0);
+        let going = of(&project(&json!({"all": {}})), &going("Delete", away())).refused;
+        assert_eq!(going, 0);
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_be_read_is_waited_for() {
+        let fleet = FleetView::default().with_unread(BTreeSet::from([ClusterName::from("broken")]));
+        let all = || project(&json!({"all": {}}));
+        assert!(places(&all(), &fleet).is_empty());
+        assert_eq!(names(&places(&project(&json!({"names": ["broken", "absent"]})), &fleet)), ["cluster broken"]);
+        assert_eq!(names(&places(&deleted(all()), &fleet)), ["cluster broken"]);
+    }
+
+    #[test]
+    fn an_unset_tenant_list_lets_nobody_in() {
+        assert!(tenancies(&cluster("c", &json!([])), "team-a", None).is_empty());
+    }
+
+    /// A link that nothing is ever sent over.
+    fn connected() -> Link {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        Link::Connected(Arc::new(Cache::ungated(Client::try_from(config).unwrap())))
+    }
+
+    fn away() -> Link {
+        disconnected(StatusCause::Unreachable.cause())
+    }
+
+    fn disconnected(cause: Cause) -> Link {
+        Link::Disconnected(Failure::new(cause, "refused"))
+    }
+
+    /// A fleet of one Cluster that is being deleted and is open to team-a.
+    fn going(policy: &str, link: Link) -> FleetView {
+        let tenants = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let mut object = serde_json::to_value(cluster("eu", &tenants)).unwrap();
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z");
+        object["spec"]["deletionPolicy"] = json!(policy);
+        let object = Arc::new(serde_json::from_value(object).unwrap());
+        let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
+        FleetView::new(views, BTreeMap::new(), true)
+    }
+
+    fn deleted(mut project: Project) -> Project {
+        project.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        project
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_goes_with_orphan_is_no_place_and_one_with_delete_is_everybodys_while_it_is_connected() {
+        let selects = || project(&json!({"all": {}}));
+        let names = || project(&json!({"names": ["eu"]}));
+        let other = || project(&json!({"names": ["us"]}));
+        for project in [selects(), names(), other(), deleted(selects()), deleted(names()), deleted(other())] {
+            for link in [connected(), Link::Connecting, away()] {
+                assert!(places(&project, &going("Orphan", link)).is_empty());
+            }
+            assert_eq!(places(&project, &going("Delete", connected())).len(), 1);
+        }
+        for project in [selects(), names(), other()] {
+            for link in [Link::Connecting, away()] {
+                assert!(places(&project, &going("Delete", link)).is_empty());
+            }
+        }
+        for (project, link, waits) in [
+            (selects(), away(), true),
+            (names(), away(), true),
+            (other(), away(), false),
+            (selects(), Link::Connecting, true),
+            (other(), Link::Connecting, true),
+        ] {
+            assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
+        }
+    }
+
+    #[test]
+    fn a_deletion_does_not_wait_for_a_cluster_that_is_another_owner() {
+        let to_team_a = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
+        let fleet = |cause| {
+            let (object, link) = (Arc::new(cluster("eu", &to_team_a)), disconnected(cause));
+            let views = BTreeMap::from([(ClusterName::from("eu"), ClusterView { object, link, reports: 0 })]);
+            FleetView::new(views, BTreeMap::new(), true)
+        };
+        let lost = StatusCause::Unreachable.cause();
+        for (cause, waits) in [(lost.foreign(), false), (lost, true)] {
+            for selection in [json!({"all": {}}), json!({"names": ["eu"]})] {
+                assert_eq!(places(&deleted(project(&selection)), &fleet(cause)).len(), usize::from(waits));
+                assert_eq!(places(&project(&selection), &fleet(cause)).len(), 1, "it is told while the Project lives");
+            }
+        }
+    }
+}

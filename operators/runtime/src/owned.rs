@@ -1,0 +1,226 @@
+//! Objects that an owner wants at a place, against those that are there: one change for each difference, generic over the kind.
+//!
+//! A kind with fixed names compares whole sets ([`difference`]); one that asks for consent first compares object by object
+//! ([`restore`], [`relabel`]). Both end in [`Change`]s, of which each is one action of a plan.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    cache::{Kept, ObjectKey},
+    operator::{Operator, Owner},
+    place::Site,
+    write::{Step, WriteError, fingerprint_of},
+};
+
+/// One change of one object.
+#[derive(Clone, PartialEq)]
+pub enum Change<K> {
+    /// It does not exist.
+    Create {
+        /// As wanted.
+        desired: Box<K>,
+        /// The required and immutable fields of the kind, such as `roleRef`, which the first request has to carry; null for a
+        /// kind that has none.
+        seed: Value,
+    },
+    /// It is ours and differs.
+    Apply {
+        /// As wanted.
+        desired: Box<K>,
+        /// As it is.
+        live: Box<ObjectMeta>,
+        /// The fields that another client changed back.
+        reverted: Vec<String>,
+    },
+    /// It exists, and both sides agreed that we take it over.
+    Adopt {
+        /// As wanted.
+        desired: Box<K>,
+        /// As it is.
+        live: Box<ObjectMeta>,
+    },
+    /// Both sides agreed that we take it over, and its former owner left its labels on it: they go first, as an adopted object
+    /// is not written by force, and these labels would be a conflict.
+    Disown {
+        /// As it is.
+        live: Box<ObjectMeta>,
+        /// The owner that its labels record.
+        owner: ObjectKey,
+    },
+    /// It stays, and is not ours any more.
+    Release(Box<ObjectMeta>),
+    /// It goes, with everything in it.
+    Delete(Box<ObjectMeta>),
+}
+
+impl<K: Kept> Change<K> {
+    /// Creates an object whose kind needs nothing but a name.
+    #[must_use]
+    pub fn create(desired: K) -> Self {
+        Self::Create { desired: Box::new(desired), seed: Value::Null }
+    }
+
+    /// Does it, in the name of `owner`. Done twice it ends the same.
+    pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, site: &Site) -> Result<(), WriteError>
+    where
+        K: Serialize,
+    {
+        let writer = site.writer::<O>(owner);
+        match self {
+            Self::Create { desired, seed } => writer.create_from(&*desired, seed).await,
+            Self::Apply { desired, live, reverted } => writer.apply(&*desired, &live, &reverted).await,
+            Self::Adopt { desired, live } => writer.adopt(&*desired, &live).await,
+            Self::Disown { live, owner } => site.writer_in_the_name_of::<O>(owner).release::<K>(&live).await,
+            Self::Release(live) => writer.release::<K>(&live).await,
+            Self::Delete(live) => writer.delete::<K>(&live).await,
+        }
+    }
+}
+
+impl<K: Kept> fmt::Debug for Change<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, meta) = match self {
+            Self::Create { desired, .. } => ("create", desired.meta()),
+            Self::Apply { live, .. } => ("apply", &**live),
+            Self::Adopt { live, .. } => ("adopt", &**live),
+            Self::Disown { live, .. } => ("disown", &**live),
+            Self::Release(live) => ("release", &**live),
+            Self::Delete(live) => ("delete", &**live),
+        };
+        write!(formatter, "{verb} {} {}", K::kind(&()), ObjectKey::of(meta))
+    }
+}
+
+/// What becomes of one object of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Restored<K: Kept> {
+    /// It is as wanted.
+    AsWanted,
+    /// It differs.
+    Differs(Change<K>),
+    /// Another client keeps changing these fields back: it is left alone.
+    Contested(Vec<String>),
+}
+
+/// Compares an object of ours with what is wanted. `contested` is the fingerprint of the wish that another client keeps
+/// reverting, if one does: a new wish is no fight, even over the same field.
+pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, contested: Option<&str>) -> Restored<K> {
+    match Step::between(&desired, Some(live)) {
+        Step::Keep => Restored::AsWanted,
+        Step::Create => Restored::Differs(Change::create(desired)),
+        Step::Apply { reverted } if contested == Some(&fingerprint_of(&desired)) => {
+            Restored::Contested(or_the_fingerprint(reverted))
+        }
+        Step::Apply { reverted } => {
+            let live = Box::new(live.meta().clone());
+            Restored::Differs(Change::Apply { desired: Box::new(desired), live, reverted })
+        }
+    }
+}
+
+/// What becomes of an object of ours without the labels that say so: they come back, unless another client keeps taking them.
+pub fn relabel<K: Kept + Serialize>(desired: K, live: &ObjectMeta, contested: Option<&str>) -> Restored<K> {
+    let reverted = vec!["metadata.labels".to_owned()];
+    if contested == Some(&fingerprint_of(&desired)) {
+        return Restored::Contested(reverted);
+    }
+    Restored::Differs(Change::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
+}
+
+fn or_the_fingerprint(reverted: Vec<String>) -> Vec<String> {
+    if reverted.is_empty() { vec![ANNOTATION_APPLIED.to_owned()] } else { reverted }
+}
+
+/// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
+/// is not wanted. What another client keeps changing back, and what is being deleted, is left alone for now; what was adopted
+/// is released, never deleted. `seed` gives the fields that the first request for an object must carry.
+pub fn difference<K: Kept + Serialize>(
+    wanted: Vec<K>,
+    owned: &[Arc<K>],
+    contested: impl Fn(&K) -> Option<String>,
+    seed: impl Fn(&K) -> Value,
+) -> Vec<Change<K>> {
+    let mut live: BTreeMap<ObjectKey, &Arc<K>> = owned.iter().map(|live| (ObjectKey::of(live.meta()), live)).collect();
+    let mut changes = Vec::new();
+    for desired in wanted {
+        match live.remove(&ObjectKey::of(desired.meta())) {
+            None => changes.push(Change::Create { seed: seed(&desired), desired: Box::new(desired) }),
+            Some(live) if live.meta().deletion_timestamp.is_some() => {}
+            Some(live) => {
+                if let Restored::Differs(change) = restore(desired, live, contested(live).as_deref()) {
+                    changes.push(change);
+                }
+            }
+        }
+    }
+    changes.extend(live.into_values().filter_map(|live| removed(live.meta())));
+    changes
+}
+
+/// What becomes of an object of ours that is not wanted any more.
+fn removed<K: Kept>(live: &ObjectMeta) -> Option<Change<K>> {
+    let is_adopted = live.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_ADOPTED));
+    let change = if is_adopted { Change::Release } else { Change::Delete };
+    live.deletion_timestamp.is_none().then(|| change(Box::new(live.clone())))
+}
+
+/// Whether the object was made for an owner with this UID, by its annotation, which goes when it is released.
+#[must_use]
+pub fn is_made_for(meta: &ObjectMeta, uid: Option<&String>) -> bool {
+    let made_for = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER_UID));
+    made_for.is_some() && made_for == uid
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(name: &str, value: &str, annotations: &Value) -> ConfigMap {
+        let meta = json!({"name": name, "namespace": "team", "annotations": annotations});
+        serde_json::from_value(json!({"metadata": meta, "data": {"key": value}})).unwrap()
+    }
+
+    fn wanted(name: &str) -> ConfigMap {
+        config(name, "wanted", &Value::Null)
+    }
+
+    /// As it is once `wanted` was applied, and `value` was written since.
+    fn live(name: &str, value: &str) -> Arc<ConfigMap> {
+        Arc::new(config(name, value, &json!({ANNOTATION_APPLIED: fingerprint_of(&wanted(name))})))
+    }
+
+    fn changes(names: &[&str], owned: &[Arc<ConfigMap>], contested: bool) -> Vec<String> {
+        let contested =
+            |live: &ConfigMap| contested.then(|| fingerprint_of(&wanted(live.metadata.name.as_deref().unwrap())));
+        let wanted = names.iter().map(|name| wanted(name)).collect();
+        difference(wanted, owned, contested, |_| Value::Null).iter().map(|change| format!("{change:?}")).collect()
+    }
+
+    #[test]
+    fn a_set_is_created_restored_and_pruned() {
+        let owned = [live("same", "wanted"), live("changed", "other"), live("unwanted", "wanted")];
+        let expected = ["create ConfigMap team/new", "apply ConfigMap team/changed", "delete ConfigMap team/unwanted"];
+        assert_eq!(changes(&["new", "same", "changed"], &owned, false), expected);
+        assert_eq!(changes(&["same"], &owned[..1], false), [""; 0]);
+        assert_eq!(changes(&["changed"], &owned[1..2], true), [""; 0], "another client keeps changing it back");
+    }
+
+    #[test]
+    fn what_was_adopted_is_released_and_what_goes_is_left_alone() {
+        let adopted = Arc::new(config("adopted", "wanted", &json!({ANNOTATION_ADOPTED: "true"})));
+        let mut going = (*live("going", "wanted")).clone();
+        going.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        let owned = [adopted, Arc::new(going)];
+        assert_eq!(changes(&[], &owned, false), ["release ConfigMap team/adopted"]);
+        assert_eq!(changes(&["going"], &owned[1..], false), [""; 0]);
+    }
+}
