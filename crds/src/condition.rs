@@ -58,10 +58,17 @@ pub trait StatusConditions {
     fn observed_generation(&self) -> i64;
     /// Notes which generation this status judges.
     fn set_observed_generation(&mut self, generation: i64);
+
+    /// Whether the object of this generation was Ready: after a restart with all clusters away it still is.
+    fn was_ready(&self, generation: Option<i64>) -> bool {
+        let is_ready = |condition: &Condition| condition.type_ == READY && condition.status == "True";
+        self.conditions().iter().any(is_ready) && Some(self.observed_generation()) == generation
+    }
 }
 
 /// Implements [`StatusConditions`] for a status that has the fields `conditions` and `observed_generation`; stands below its
 /// struct.
+#[macro_export]
 macro_rules! status_conditions {
     ($status:ty) => {
         impl $crate::condition::StatusConditions for $status {
@@ -83,4 +90,4 @@ macro_rules! status_conditions {
         }
     };
 }
-pub(crate) use status_conditions;
+pub use status_conditions;

@@ -22,6 +22,7 @@ mod clock;
 mod credentials;
 mod deletion;
 mod demo;
+mod example;
 mod faults;
 mod harness;
 mod hostile;
@@ -54,6 +55,7 @@ fn tests() -> Vec<Test> {
         credentials::tests(),
         deletion::tests(),
         demo::tests(),
+        example::tests(),
         faults::tests(),
         harness::tests(),
         hostile::tests(),

@@ -7,8 +7,11 @@ use std::{
 
 use drover_crds::{Cluster, Project};
 use drover_runtime::{
-    Cache, ObjectKey, Owner, OwnerRecord, Site, View, cache::Undecodable, operator::record_of, owned::is_made_for,
-    place::leaving, request::request,
+    ObjectKey, Owner, OwnerRecord, Site, View,
+    operator::record_of,
+    owned::{Owned, is_made_for},
+    place::leaving,
+    request::request,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -81,9 +84,7 @@ pub struct Holder {
 pub(crate) async fn observe(owner: Owner<'_, Project>, site: &Site) -> Result<World, ProjectError> {
     let record = record_of::<ProjectOperator>(owner.key());
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
-    let held = site.cache.view::<Namespace>(&OwnerRecord::query(record.kind));
-    let mut namespaces: BTreeMap<String, Seen> =
-        held.owned(&record).into_iter().map(|found| ours(&site.cache, found)).collect();
+    let mut namespaces: BTreeMap<String, Seen> = Owned::at(site, &record).into_iter().map(ours).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if let Owner::Present(project) = owner
         && leaving(&cluster).is_none()
@@ -104,12 +105,9 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, site: &Site) -> Result<Wo
     Ok(World { cluster, in_vault, tenant_labels, namespaces })
 }
 
-fn ours(cache: &Cache, found: Result<Arc<Namespace>, Arc<Undecodable>>) -> (String, Seen) {
-    match found {
-        Ok(live) => {
-            let contested = live.uid().and_then(|uid| cache.reverts().contested(&uid));
-            (live.name_any(), Seen::Ours { live, contested })
-        }
+fn ours(Owned { live, contested }: Owned<Namespace>) -> (String, Seen) {
+    match live {
+        Ok(live) => (live.name_any(), Seen::Ours { live, contested }),
         Err(undecodable) => {
             let meta = Box::new(undecodable.meta.clone());
             (meta.name.clone().unwrap_or_default(), Seen::Undecodable { meta })

@@ -1,8 +1,9 @@
 //! From all clusters to one status that does not grow with the fleet. Pure.
 
 use drover_crds::{
-    ClusterSelection, MAX_PROBLEMS, NamespaceCount, Problem, Project, ProjectStatus, TargetSummary,
-    condition::{CLUSTERS_ALLOWED, CLUSTERS_REACHABLE, NAMESPACES_READY, READY},
+    ClusterSelection, MAX_PROBLEMS, NamespaceCount, Problem, Project, ProjectStatus, StatusConditions as _,
+    TargetSummary,
+    condition::{CLUSTERS_ALLOWED, CLUSTERS_REACHABLE, NAMESPACES_READY},
 };
 use drover_runtime::{
     Cause, Failure, Outcome, Parts, Place, Standing, StatusCause, Tally,
@@ -117,11 +118,9 @@ fn away(parts: &Parts<Part>) -> String {
     away.take(5).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether this very spec was Ready before: after a restart with all clusters away it still is.
+/// Whether this very spec was Ready before.
 fn was_ready(project: &Project) -> bool {
-    let Some(status) = &project.status else { return false };
-    let ready = status.conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True");
-    ready && Some(status.observed_generation) == project.metadata.generation
+    project.status.as_ref().is_some_and(|status| status.was_ready(project.metadata.generation))
 }
 
 /// Counted where it can be told: what an unreachable cluster said last is forgotten by a restart, and a restart must not

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    cache::{Kept, ObjectKey},
+    cache::{Kept, ObjectKey, OwnerRecord, Undecodable},
     operator::{Operator, Owner},
     place::Site,
     write::{Step, WriteError, fingerprint_of},
@@ -136,29 +136,68 @@ fn or_the_fingerprint(reverted: Vec<String>) -> Vec<String> {
     if reverted.is_empty() { vec![ANNOTATION_APPLIED.to_owned()] } else { reverted }
 }
 
+/// An object that carries the labels of an owner.
+#[derive(Debug)]
+pub struct Owned<K> {
+    /// As it is; one that does not decode is owned all the same.
+    pub live: Result<Arc<K>, Arc<Undecodable>>,
+    /// The fingerprint of the wish that another client keeps reverting, if one does.
+    pub contested: Option<String>,
+}
+
+impl<K> Clone for Owned<K> {
+    fn clone(&self) -> Self {
+        Self { live: self.live.clone(), contested: self.contested.clone() }
+    }
+}
+
+impl<K: Kept> Owned<K> {
+    /// All `K` at this place that carry the labels of `owner`, out of the cache.
+    #[must_use]
+    pub fn at(site: &Site, owner: &OwnerRecord) -> Vec<Self> {
+        let found = site.cache.view::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
+        let with_fights = found.into_iter().map(|live| {
+            let mut found = Self { live, contested: None };
+            found.contested = found.meta().uid.as_deref().and_then(|uid| site.cache.reverts().contested(uid));
+            found
+        });
+        with_fights.collect()
+    }
+
+    /// Its metadata.
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        match &self.live {
+            Ok(live) => live.meta(),
+            Err(undecodable) => &undecodable.meta,
+        }
+    }
+}
+
 /// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
-/// is not wanted. What another client keeps changing back, and what is being deleted, is left alone for now; what was adopted
-/// is released, never deleted. `seed` gives the fields that the first request for an object must carry.
+/// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
+/// now; what was adopted is released, never deleted. `seed` gives the fields that the first request for an object must carry.
 pub fn difference<K: Kept + Serialize>(
     wanted: Vec<K>,
-    owned: &[Arc<K>],
-    contested: impl Fn(&K) -> Option<String>,
+    owned: &[Owned<K>],
     seed: impl Fn(&K) -> Value,
 ) -> Vec<Change<K>> {
-    let mut live: BTreeMap<ObjectKey, &Arc<K>> = owned.iter().map(|live| (ObjectKey::of(live.meta()), live)).collect();
+    let mut there: BTreeMap<ObjectKey, &Owned<K>> =
+        owned.iter().map(|found| (ObjectKey::of(found.meta()), found)).collect();
     let mut changes = Vec::new();
     for desired in wanted {
-        match live.remove(&ObjectKey::of(desired.meta())) {
+        match there.remove(&ObjectKey::of(desired.meta())) {
             None => changes.push(Change::Create { seed: seed(&desired), desired: Box::new(desired) }),
-            Some(live) if live.meta().deletion_timestamp.is_some() => {}
-            Some(live) => {
-                if let Restored::Differs(change) = restore(desired, live, contested(live).as_deref()) {
+            Some(found) if found.meta().deletion_timestamp.is_some() => {}
+            Some(Owned { live: Err(_), .. }) => {}
+            Some(Owned { live: Ok(live), contested }) => {
+                if let Restored::Differs(change) = restore(desired, live, contested.as_deref()) {
                     changes.push(change);
                 }
             }
         }
     }
-    changes.extend(live.into_values().filter_map(|live| removed(live.meta())));
+    changes.extend(there.into_values().filter_map(|found| removed(found.meta())));
     changes
 }
 
@@ -178,7 +217,7 @@ pub fn is_made_for(meta: &ObjectMeta, uid: Option<&String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use serde_json::json;
 
     use super::*;
@@ -192,35 +231,38 @@ mod tests {
         config(name, "wanted", &Value::Null)
     }
 
-    /// As it is once `wanted` was applied, and `value` was written since.
-    fn live(name: &str, value: &str) -> Arc<ConfigMap> {
-        Arc::new(config(name, value, &json!({ANNOTATION_APPLIED: fingerprint_of(&wanted(name))})))
+    fn owned(live: ConfigMap) -> Owned<ConfigMap> {
+        Owned { live: Ok(Arc::new(live)), contested: None }
     }
 
-    fn changes(names: &[&str], owned: &[Arc<ConfigMap>], contested: bool) -> Vec<String> {
-        let contested =
-            |live: &ConfigMap| contested.then(|| fingerprint_of(&wanted(live.metadata.name.as_deref().unwrap())));
+    /// As it is once `wanted` was applied, and `value` was written since.
+    fn live(name: &str, value: &str) -> Owned<ConfigMap> {
+        owned(config(name, value, &json!({ANNOTATION_APPLIED: fingerprint_of(&wanted(name))})))
+    }
+
+    fn changes(names: &[&str], owned: &[Owned<ConfigMap>]) -> Vec<String> {
         let wanted = names.iter().map(|name| wanted(name)).collect();
-        difference(wanted, owned, contested, |_| Value::Null).iter().map(|change| format!("{change:?}")).collect()
+        difference(wanted, owned, |_| Value::Null).iter().map(|change| format!("{change:?}")).collect()
     }
 
     #[test]
     fn a_set_is_created_restored_and_pruned() {
         let owned = [live("same", "wanted"), live("changed", "other"), live("unwanted", "wanted")];
         let expected = ["create ConfigMap team/new", "apply ConfigMap team/changed", "delete ConfigMap team/unwanted"];
-        assert_eq!(changes(&["new", "same", "changed"], &owned, false), expected);
-        assert_eq!(changes(&["same"], &owned[..1], false), [""; 0]);
-        assert_eq!(changes(&["changed"], &owned[1..2], true), [""; 0], "another client keeps changing it back");
+        assert_eq!(changes(&["new", "same", "changed"], &owned), expected);
+        assert_eq!(changes(&["same"], &owned[..1]), [""; 0]);
+        let contested = Owned { contested: Some(fingerprint_of(&wanted("changed"))), ..live("changed", "other") };
+        assert_eq!(changes(&["changed"], &[contested]), [""; 0], "another client keeps changing it back");
     }
 
     #[test]
-    fn what_was_adopted_is_released_and_what_goes_is_left_alone() {
-        let adopted = Arc::new(config("adopted", "wanted", &json!({ANNOTATION_ADOPTED: "true"})));
-        let mut going = (*live("going", "wanted")).clone();
-        going.metadata.deletion_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
-        let owned = [adopted, Arc::new(going)];
-        assert_eq!(changes(&[], &owned, false), ["release ConfigMap team/adopted"]);
-        assert_eq!(changes(&["going"], &owned[1..], false), [""; 0]);
+    fn what_was_adopted_is_released_and_what_goes_or_does_not_decode_is_left_alone() {
+        let adopted = owned(config("adopted", "wanted", &json!({ANNOTATION_ADOPTED: "true"})));
+        let mut going = wanted("going");
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let undecodable = Undecodable { meta: wanted("broken").metadata, error: "nonsense".to_owned() };
+        let all = [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), contested: None }];
+        assert_eq!(changes(&["going", "broken"], &all), ["release ConfigMap team/adopted"]);
+        assert_eq!(changes(&[], &all[1..]), ["delete ConfigMap team/broken"]);
     }
 }

@@ -9,6 +9,8 @@ pub enum Task {
     Object(ObjectKey),
     /// One object at one place.
     Part(ObjectKey, Place),
+    /// A place as a whole: who left something behind there.
+    Place(Place),
 }
 
 /// What bounds how many tasks run at a time.
@@ -26,7 +28,7 @@ impl Laned for Task {
     fn lane(&self) -> Lane {
         match self {
             Self::Object(_) => Lane::Objects,
-            Self::Part(_, place) => Lane::At(place.clone()),
+            Self::Part(_, place) | Self::Place(place) => Lane::At(place.clone()),
         }
     }
 }

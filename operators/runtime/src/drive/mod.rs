@@ -158,6 +158,7 @@ impl<O: Operator> Driver<O> {
             match &task {
                 Task::Object(key) => self.pass_object(key).await,
                 Task::Part(key, place) => self.pass_part(key, place).await,
+                Task::Place(place) => self.pass_place(place),
             }
         };
         let caught = AssertUnwindSafe(timeout(PASS_LIMIT, pass)).catch_unwind().await;
@@ -183,6 +184,7 @@ impl<O: Operator> Driver<O> {
         match task {
             Task::Object(key) => self.report_failure(key, &failure).await,
             Task::Part(key, place) => self.record_failure(key, place, failure),
+            Task::Place(_) => self.after(&failure),
         }
     }
 
@@ -228,7 +230,9 @@ impl<O: Operator> Driver<O> {
                 self.wake_what_goes();
             }
             for cluster in change.links {
-                self.wake_place(&Place::Cluster(cluster));
+                let place = Place::Cluster(cluster);
+                self.wake_place(&place);
+                self.queue.push(Task::Place(place));
             }
             before = now;
             self.lock_attached().retain(|_, attached| attached.cache.strong_count() > 0);
@@ -291,6 +295,9 @@ impl<O: Operator> Driver<O> {
         let keys = self.lock_board().at(place);
         for key in keys {
             self.queue.push(Task::Part(key, place.clone()));
+        }
+        if self.lock_attached().get(place).is_some_and(|attached| !attached.cleaned) {
+            self.queue.push(Task::Place(place.clone()));
         }
     }
 

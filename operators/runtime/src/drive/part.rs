@@ -66,13 +66,26 @@ impl<O: Operator> Driver<O> {
                 return After::Forget; // The fleet wakes us when the link changes; who left something is found then.
             }
         };
-        if let Err(after) = self.attach(key, &site) {
-            return after;
+        if let Err(stale) = self.attach(&site) {
+            if let Some(failure) = stale {
+                self.tell_failure(key, place, failure);
+            }
+            return After::At(Instant::now() + STALE_LIMIT); // Becoming live wakes every key of this place.
         }
         if !site.cache.settled(&record_of::<O>(key.clone())) {
             return After::At(Instant::now() + SETTLE_PAUSE);
         }
         self.converge(key, owner, is_target, &site).await
+    }
+
+    /// Looks who left something behind at a place, also where no object has anything to do any more.
+    pub(super) fn pass_place(self: &Arc<Self>, place: &Place) -> After {
+        let fleet = self.context.fleet.borrow().clone();
+        let Ok(site) = self.site(place, fleet) else { return After::Forget }; // The fleet wakes us when it connects.
+        match self.attach(&site) {
+            Ok(()) => After::Forget,
+            Err(_) => After::At(Instant::now() + STALE_LIMIT), // Becoming live wakes us as well.
+        }
     }
 
     async fn converge(&self, key: &ObjectKey, owner: Owner<'_, O::Kind>, is_target: bool, site: &Site) -> After {
@@ -172,7 +185,8 @@ impl<O: Operator> Driver<O> {
     }
 
     /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
-    fn attach(self: &Arc<Self>, key: &ObjectKey, site: &Site) -> Result<(), After> {
+    /// The error is a failure once it lasts long enough to be told.
+    fn attach(self: &Arc<Self>, site: &Site) -> Result<(), Option<Failure>> {
         let (health, stale_for) = {
             let mut attached = self.lock_attached();
             let known = match attached.entry(site.place.clone()) {
@@ -195,12 +209,10 @@ impl<O: Operator> Driver<O> {
             };
             (health, known.stale_since.get_or_insert_with(Instant::now).elapsed())
         };
-        if let Health::Broken(failure) = health
-            && stale_for >= stale_limit(&failure)
-        {
-            self.tell_failure(key, &site.place, failure);
+        match health {
+            Health::Broken(failure) if stale_for >= stale_limit(&failure) => Err(Some(failure)),
+            Health::Broken(_) | Health::Syncing | Health::Live => Err(None),
         }
-        Err(After::At(Instant::now() + STALE_LIMIT)) // Becoming live wakes every key of this place.
     }
 
     /// The place was connected. Owners that are recorded there and have nothing to do there any more, as far as the driver

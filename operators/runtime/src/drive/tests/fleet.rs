@@ -165,6 +165,17 @@ async fn what_was_left_behind_while_nobody_looked_is_cleaned_up_when_its_cluster
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_left_behind_is_cleaned_up_also_where_nothing_else_is_to_do() {
+    let server = MockServer::of::<Toy>();
+    let rig = Rig::start(server, clusters([]));
+    let eu = Place::cluster("eu-1");
+    rig.stage.made_before("gone", eu.clone());
+    sleep(seconds(10)).await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected_with_things_of(&["gone"]))]));
+    rig.until("what was left is gone", || !rig.stage.has_thing("gone", &eu)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_that_is_not_selected_any_more_is_cleaned_up() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
