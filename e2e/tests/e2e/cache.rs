@@ -11,7 +11,7 @@ use drover_e2e::proxy::{Mode, Proxy};
 use drover_e2e::wait::soon;
 use drover_e2e::{ControlPlane, Program, require_or_skip};
 use drover_runtime::cache::Health;
-use drover_runtime::{Cache, LabelQuery, View};
+use drover_runtime::{Cache, Informer, LabelQuery};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -180,7 +180,7 @@ struct Rig {
     proxy: Proxy,
     gate: watch::Sender<bool>,
     cache: Cache,
-    view: View<ConfigMap>,
+    view: Informer<ConfigMap>,
     told: Told,
 }
 
@@ -196,7 +196,7 @@ impl Rig {
         let kubeconfig = plane.kubeconfig().replace(&endpoint, &format!("https://{}", proxy.address()));
         let gate = watch::Sender::new(true);
         let cache = Cache::new(client_from(&kubeconfig).await?, gate.subscribe());
-        let view = cache.view::<ConfigMap>(&LabelQuery::equals(WATCHED, "yes"));
+        let view = cache.informer::<ConfigMap>(&LabelQuery::equals(WATCHED, "yes"));
         timeout(soon(), view.live()).await?;
         let told = Told::of(&view);
         Ok(Some(Self { plane, proxy, gate, cache, view, told }))
@@ -335,7 +335,7 @@ struct Notes {
 }
 
 impl Told {
-    fn of(view: &View<ConfigMap>) -> Self {
+    fn of(view: &Informer<ConfigMap>) -> Self {
         let told = Self::default();
         let notes = told.clone();
         view.subscribe(move |change| {

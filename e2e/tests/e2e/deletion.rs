@@ -138,7 +138,7 @@ async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no
     becomes_gone(&installation, "cluster", "eu").await;
     becomes_gone(&installation, "project", "shop").await;
     let events = installation.kubectl(&["get", "events", "--all-namespaces"]).unwrap();
-    assert!(events.contains("LetGo"), "{events}");
+    assert!(events.contains("Abandoned"), "{events}");
 
     // It returns with the labels of a Project that is no more: nobody's, and others may take it over by consent.
     installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();

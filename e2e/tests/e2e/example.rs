@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drover_e2e::installation::{DROVER_USER, Installation, kubectl_on};
 use drover_e2e::story::*;
 use drover_example::{ViewGrant, ViewGrantOperator};
-use drover_fleet::{Fleet, Needs};
+use drover_fleet::{Fleet, RequiredPermissions};
 use drover_runtime::events::EventSink;
 use drover_runtime::metrics::Meters;
 use drover_runtime::{Cache, Context, DriveSettings, Driver, LabelQuery};
@@ -78,7 +78,13 @@ async fn bound(installation: &Installation, cluster: &str, grant: &str, is_bound
 fn run(installation: &Installation) -> AbortOnDropHandle<()> {
     let client = installation.management.client();
     let management = Arc::new(Cache::ungated(client.clone()));
-    let fleet = Fleet::new(&management, client.clone().into(), "drover-system", &installation.name, Needs::default());
+    let fleet = Fleet::new(
+        &management,
+        client.clone().into(),
+        "drover-system",
+        &installation.name,
+        RequiredPermissions::default(),
+    );
     let context = Context {
         management: Arc::clone(&management),
         fleet: fleet.view(),
@@ -86,7 +92,7 @@ fn run(installation: &Installation) -> AbortOnDropHandle<()> {
         meters: Meters::register(&mut Registry::default()),
         settings: DriveSettings::default(),
     };
-    let driver = Driver::new(ViewGrantOperator, management.view(&LabelQuery::everything()), context);
+    let driver = Driver::new(ViewGrantOperator, management.informer(&LabelQuery::everything()), context);
     AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::join!(fleet.run(), driver.run());
     }))

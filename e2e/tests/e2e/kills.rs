@@ -46,7 +46,7 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
     story.take_up().await;
     let taken_up = story.taken().await;
     story.each_object_has_something_downstream().await;
-    story.let_go().await;
+    story.release_labels().await;
     assert_eq!(left_behind(&story.installation).await, before);
 
     let mut kills = 0;
@@ -54,7 +54,7 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
         story.at = at;
         let killed = story.take_up().await;
         assert_eq!(story.taken().await, taken_up, "killed at write {at} of taking up");
-        let killed_again = story.let_go().await;
+        let killed_again = story.release_labels().await;
         assert_eq!(left_behind(&story.installation).await, before, "killed at write {at} of letting go");
         kills += usize::from(killed) + usize::from(killed_again);
         if !killed && !killed_again {
@@ -94,7 +94,7 @@ impl Killed {
     }
 
     /// All are deleted, the last one first. Whether drover was killed meanwhile.
-    async fn let_go(&mut self) -> bool {
+    async fn release_labels(&mut self) -> bool {
         self.set();
         let mut killed = false;
         for object in self.objects.clone().iter().rev() {

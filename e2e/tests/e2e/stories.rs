@@ -243,7 +243,7 @@ async fn a_field_that_this_version_does_not_act_on_is_said() {
 }
 
 async fn a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone() {
-    let Some(installation) = story("a contested field", &["eu"]).await else { return };
+    let Some(installation) = story("a drift_conflict field", &["eu"]).await else { return };
     let mut shop = a_project("shop", &["team-web", "team-db"]);
     shop["spec"]["namespaceMetadata"] = json!({"labels": {"tier": "gold"}});
     ready_with(&installation, &shop).await;
@@ -256,7 +256,7 @@ async fn a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone() 
         namespace_becomes(&installation, "eu", "team-web", "the label is restored", restored).await;
     }
     kubectl_on(eu, &["label", "namespace", "team-web", "tier=lead", "--overwrite"]).unwrap();
-    reads(&installation, "project", "shop", "Ready", "False/FieldContested").await;
+    reads(&installation, "project", "shop", "Ready", "False/DriftConflict").await;
     let message = problem(&installation, "project", "shop").await;
     assert!(message.contains("metadata.labels.tier"), "{message}");
     let left = downstream_namespace(&installation, "eu", "team-web").await.unwrap().unwrap();

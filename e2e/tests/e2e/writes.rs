@@ -237,7 +237,7 @@ async fn after_a_create_that_was_cut_short_the_next_look_waits_for_what_was_crea
 
 async fn what_was_written_counts_as_settled_only_when_the_cache_shows_it() -> Outcome {
     let Some(rig) = Rig::start("what-was-written").await? else { return Ok(()) };
-    let view = rig.cache.view::<ConfigMap>(&OwnerRecord::query(KIND));
+    let view = rig.cache.informer::<ConfigMap>(&OwnerRecord::query(KIND));
     let (writer, owner, key) = (rig.writer("ours"), rig.owner("ours"), ObjectKey::namespaced(&rig.namespace, NAME));
     let settled = async || {
         timeout(soon(), async {

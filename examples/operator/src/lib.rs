@@ -21,8 +21,8 @@ mod summary;
 use drover_crds::StatusConditions as _;
 use drover_fleet::targets;
 use drover_runtime::{
-    ApiError, Cause, FleetView, Operator, Owner, Parts, Plan, Rights, Rule, Site, Targets, Watches, WriteError, causes,
-    owned::Change, rights::READ,
+    ApiError, Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches,
+    WriteError, causes, owned::Change, rights::READ,
 };
 use k8s_openapi::{api::rbac::v1::RoleBinding, jiff::Timestamp};
 
@@ -82,7 +82,7 @@ impl Operator for ViewGrantOperator {
     type Kind = ViewGrant;
     type World = World;
     type Action = Change<RoleBinding>;
-    type Part = PlaceStatus;
+    type PlaceStatus = PlaceStatus;
     type Error = GrantError;
 
     fn targets(grant: &ViewGrant, fleet: &FleetView) -> Targets {
@@ -93,7 +93,7 @@ impl Operator for ViewGrantOperator {
         watches.owned::<RoleBinding>();
     }
 
-    async fn observe(&self, owner: Owner<'_, ViewGrant>, site: &Site) -> Result<World, GrantError> {
+    async fn observe(&self, owner: Owner<'_, ViewGrant>, site: &PlaceContext) -> Result<World, GrantError> {
         Ok(observe::observe(owner, site))
     }
 
@@ -108,14 +108,14 @@ impl Operator for ViewGrantOperator {
     async fn act(
         &self,
         owner: Owner<'_, ViewGrant>,
-        site: &Site,
+        site: &PlaceContext,
         change: Change<RoleBinding>,
     ) -> Result<(), GrantError> {
         Ok(change.carry_out::<Self>(owner, site).await?)
     }
 
-    fn summarise(grant: &ViewGrant, parts: &Parts<PlaceStatus>, _: Timestamp) -> ViewGrantStatus {
+    fn summarise(grant: &ViewGrant, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ViewGrantStatus {
         let was_ready = grant.status.as_ref().is_some_and(|status| status.was_ready(grant.metadata.generation));
-        summary::summarise(parts, was_ready)
+        summary::summarise(statuses, was_ready)
     }
 }

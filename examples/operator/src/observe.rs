@@ -1,7 +1,7 @@
 //! What there is at one cluster. Decides nothing.
 
 use drover_fleet::targets::tenancies_of;
-use drover_runtime::{ClusterName, Owner, Site, operator::record_of, owned::Owned};
+use drover_runtime::{ClusterName, Owner, PlaceContext, operator::record_of, owned::Owned};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 
 use crate::{ViewGrant, ViewGrantOperator};
@@ -15,12 +15,12 @@ pub struct World {
     pub bindings: Vec<Owned<RoleBinding>>,
 }
 
-pub(crate) fn observe(owner: Owner<'_, ViewGrant>, site: &Site) -> World {
+pub(crate) fn observe(owner: Owner<'_, ViewGrant>, site: &PlaceContext) -> World {
     let admitted = owner.object().is_some_and(|grant| is_admitted(grant, site));
     World { admitted, bindings: Owned::at(site, &record_of::<ViewGrantOperator>(owner.key())) }
 }
 
-fn is_admitted(grant: &ViewGrant, site: &Site) -> bool {
+fn is_admitted(grant: &ViewGrant, site: &PlaceContext) -> bool {
     let Some(view) = site.cluster.as_deref().and_then(|cluster| site.fleet.get(&ClusterName::from(cluster))) else {
         return false;
     };

@@ -1,6 +1,6 @@
 //! What to do at one cluster. Pure.
 
-use drover_runtime::{Next, Plan, owned::difference};
+use drover_runtime::{Plan, Requeue, owned::difference};
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -23,16 +23,16 @@ pub enum PlaceStatus {
 
 pub(crate) fn plan(grant: &ViewGrant, world: &World) -> Plan<ViewGrantOperator> {
     if !world.admitted {
-        return Plan { part: PlaceStatus::NotAdmitted, ..changes(Vec::new(), world) };
+        return Plan { place_status: PlaceStatus::NotAdmitted, ..changes(Vec::new(), world) };
     }
     let plan = changes(vec![binding(grant)], world);
-    let part = if plan.is_idle() { PlaceStatus::Granted } else { PlaceStatus::Granting };
-    Plan { part, ..plan }
+    let place_status = if plan.is_idle() { PlaceStatus::Granted } else { PlaceStatus::Granting };
+    Plan { place_status, ..plan }
 }
 
 pub(crate) fn clean_up(world: &World) -> Plan<ViewGrantOperator> {
-    let next = if world.bindings.is_empty() { Next::Released } else { Next::Watch };
-    Plan { next, ..changes(Vec::new(), world) }
+    let requeue = if world.bindings.is_empty() { Requeue::Released } else { Requeue::Watch };
+    Plan { requeue, ..changes(Vec::new(), world) }
 }
 
 /// All changes are one group: there is one binding at most.
@@ -40,7 +40,7 @@ fn changes(wanted: Vec<RoleBinding>, world: &World) -> Plan<ViewGrantOperator> {
     // The role of a binding is required and immutable, so it goes into the first request.
     let seed = |binding: &RoleBinding| json!({"roleRef": binding.role_ref});
     let changes = difference(wanted, &world.bindings, seed);
-    Plan { part: PlaceStatus::Granting, groups: vec![changes], next: Next::Watch }
+    Plan { place_status: PlaceStatus::Granting, groups: vec![changes], requeue: Requeue::Watch }
 }
 
 /// The name says which grant it is of: two grants never share a binding.
@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn told(plan: &Plan<ViewGrantOperator>) -> (Vec<String>, PlaceStatus) {
-        (plan.actions().map(|change| format!("{change:?}")).collect(), plan.part)
+        (plan.actions().map(|change| format!("{change:?}")).collect(), plan.place_status)
     }
 
     #[test]
@@ -87,11 +87,11 @@ mod tests {
         let none = World { admitted: true, bindings: Vec::new() };
         let create = "create RoleBinding team-web/drover:view:team:audit".to_owned();
         assert_eq!(told(&plan(&grant(), &none)), (vec![create], PlaceStatus::Granting));
-        let there = Owned { live: Ok(Arc::new(binding(&grant()))), contested: None };
+        let there = Owned { live: Ok(Arc::new(binding(&grant()))), drift_conflict: None };
         let refused = World { admitted: false, bindings: vec![there] };
         let delete = "delete RoleBinding team-web/drover:view:team:audit".to_owned();
         assert_eq!(told(&plan(&grant(), &refused)), (vec![delete.clone()], PlaceStatus::NotAdmitted));
         assert_eq!(told(&clean_up(&refused)).0, [delete]);
-        assert_eq!(clean_up(&World::default()).next, Next::Released);
+        assert_eq!(clean_up(&World::default()).requeue, Requeue::Released);
     }
 }

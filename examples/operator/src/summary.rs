@@ -1,16 +1,16 @@
 //! From all clusters to one status. Pure.
 
-use drover_runtime::{Outcome, Parts, Tally, parts::Readiness, status::ready_conditions};
+use drover_runtime::{Outcome, PlaceStatuses, Tally, place_status::Readiness, status::ready_conditions};
 
 use crate::{GrantCause, PlaceStatus, ViewGrantStatus};
 
-pub(crate) fn summarise(parts: &Parts<PlaceStatus>, was_ready: bool) -> ViewGrantStatus {
-    let tally = Tally::of(parts, |status| match status {
+pub(crate) fn summarise(statuses: &PlaceStatuses<PlaceStatus>, was_ready: bool) -> ViewGrantStatus {
+    let tally = Tally::of(statuses, |status| match status {
         PlaceStatus::Granted => Outcome::Ready,
         PlaceStatus::Granting => Outcome::Progressing,
         PlaceStatus::NotAdmitted => Outcome::Failed,
     });
-    let refuses = parts.iter().find(|(_, entry)| entry.known == Some(PlaceStatus::NotAdmitted));
+    let refuses = statuses.iter().find(|(_, entry)| entry.known == Some(PlaceStatus::NotAdmitted));
     let Readiness { state, cause, message, activity } = match refuses {
         Some((place, _)) => Readiness::no(GrantCause::NotAdmitted, format!("{place} does not admit the grant")),
         None => tally.readiness(was_ready),

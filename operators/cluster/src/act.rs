@@ -3,7 +3,7 @@
 use drover_crds::names::DROVER_NAMESPACE;
 use drover_fleet::claim;
 use drover_runtime::{
-    Classify as _, ClusterName, Link, Site, operator::field_manager, request::request, write::let_go,
+    Classify as _, ClusterName, Link, PlaceContext, operator::field_manager, request::request, write::release_labels,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -11,21 +11,26 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use crate::{ClusterOperator, error::ClusterError, leave::Action, observe::Abandoned};
+use crate::{ClusterOperator, error::ClusterError, observe::LeftBehind, teardown::Action};
 
 /// Does one action through the connection of the cluster itself.
-pub(crate) async fn act(cluster: &str, site: &Site, installation: &str, action: Action) -> Result<(), ClusterError> {
+pub(crate) async fn act(
+    cluster: &str,
+    site: &PlaceContext,
+    installation: &str,
+    action: Action,
+) -> Result<(), ClusterError> {
     let name = ClusterName::from(cluster);
     let Some(Link::Connected(cache)) = site.fleet.get(&name).map(|view| &view.link) else {
         return Err(ClusterError::Away);
     };
     match action {
-        Action::Free(all) => {
+        Action::ReleaseLeftBehind(all) => {
             // Not one action each: the shell looks again at what was refused after minutes, and here the deadline runs.
             let mut outcome = Ok(());
-            for Abandoned { live, holder } in all {
+            for LeftBehind { live, holder } in all {
                 let by = field_manager::<ClusterOperator>();
-                match let_go::<Namespace>(cache.client(), &live, &holder, by).await {
+                match release_labels::<Namespace>(cache.client(), &live, &holder, by).await {
                     Err(error) if !error.class().is_about_one_thing() => return Err(error.into()),
                     answer => outcome = outcome.and(answer),
                 }

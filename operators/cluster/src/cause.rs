@@ -64,7 +64,7 @@ causes! {
         /// Drover deletes the namespace drover-system of the cluster.
         RemovingNamespace = "RemovingNamespace": Blocked expected; "",
         /// The deadline has passed: Drover stopped waiting, and its claim and labels remain on the cluster.
-        LetGo = "LetGo": Blocked; "Remove what remains with `drover detach --force`, or by hand.",
+        Abandoned = "Abandoned": Blocked; "Remove what remains with `drover detach --force`, or by hand.",
         /// Nothing of this Cluster is left at the cluster.
         Released = "Released": Blocked expected; "",
     }

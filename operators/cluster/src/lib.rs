@@ -1,7 +1,7 @@
 //! The Cluster operator: tells how every cluster stands, and gives back what is Drover's there when one is deleted.
 //!
 //! The connection itself, and the claim, are the fleet's. While a Cluster lives, this operator writes nothing downstream: it
-//! turns what the fleet reports, and the cluster's nodes, into the status. A pass runs when the Cluster changes, when its
+//! turns what the fleet reports, and the cluster's nodes, into the status. A reconcile runs when the Cluster changes, when its
 //! connection is reported anew, at most every 30 seconds when a node changes, and when a certificate comes to its end.
 //!
 //! A Cluster that is being deleted is converged at the management cluster instead, where it is decided on although the
@@ -11,12 +11,12 @@ mod act;
 pub mod cause;
 mod distribution;
 mod error;
-pub mod leave;
 mod node;
 pub mod observe;
 mod plan;
 mod quantity;
 mod summary;
+pub mod teardown;
 mod validity;
 
 use std::{
@@ -27,15 +27,15 @@ use std::{
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{ConnectionCause, Fleet};
 use drover_runtime::{
-    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Owner, Parts, Place, Related, Rights, Rule, Site,
-    Targets, Watches, operator::Plan, rights::READ,
+    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Related,
+    Rights, Rule, Targets, Watches, operator::Plan, rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
 
 pub use error::ClusterError;
-pub use leave::Action;
 pub use node::SlimNode;
-pub use plan::{Living, Part, RightsOfCredential, Seen, World};
+pub use plan::{Living, PlaceStatus, RightsOfCredential, Seen, World};
+pub use teardown::Action;
 pub use validity::Validity;
 
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
@@ -83,7 +83,7 @@ impl Operator for ClusterOperator {
     type Kind = Cluster;
     type World = World;
     type Action = Action;
-    type Part = Part;
+    type PlaceStatus = PlaceStatus;
     type Error = ClusterError;
 
     /// What a Cluster that is being deleted finds of Projects there is somebody's only while the Project exists.
@@ -101,16 +101,16 @@ impl Operator for ClusterOperator {
         watches.on::<SlimNode>(&LabelQuery::everything(), move |_, wake| wake.after(key.clone(), NODE_PACE));
     }
 
-    async fn observe(&self, owner: Owner<'_, Cluster>, site: &Site) -> Result<World, ClusterError> {
+    async fn observe(&self, owner: Owner<'_, Cluster>, site: &PlaceContext) -> Result<World, ClusterError> {
         match owner {
             Owner::Present(cluster) => {
                 let installation = self.fleet.installation().to_owned();
                 let report = self.fleet.report(cluster).unwrap_or_default();
-                let nodes = site.cache.view::<SlimNode>(&LabelQuery::everything()).all();
+                let nodes = site.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
                 Ok(World::Living(Box::new(Living { installation, report, nodes })))
             }
             Owner::Deleting(cluster) if site.place == place_of(cluster) => {
-                Ok(World::Leaving(Box::new(observe::look(self, cluster, site).await)))
+                Ok(World::Teardown(Box::new(observe::look(self, cluster, site).await)))
             }
             Owner::Deleting(_) | Owner::Gone(_) => Ok(World::Elsewhere),
         }
@@ -124,12 +124,12 @@ impl Operator for ClusterOperator {
         plan::clean_up(owner, world, now)
     }
 
-    async fn act(&self, owner: Owner<'_, Cluster>, site: &Site, action: Action) -> Result<(), ClusterError> {
+    async fn act(&self, owner: Owner<'_, Cluster>, site: &PlaceContext, action: Action) -> Result<(), ClusterError> {
         act::act(&owner.key().name, site, self.fleet.installation(), action).await
     }
 
-    fn summarise(cluster: &Cluster, parts: &Parts<Part>, _: Timestamp) -> ClusterStatus {
-        summary::summarise(cluster, parts)
+    fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ClusterStatus {
+        summary::summarise(cluster, statuses)
     }
 }
 

@@ -8,7 +8,8 @@ use drover_crds::{
 };
 use drover_fleet::claim;
 use drover_runtime::{
-    ApiError, ClusterName, Failure, Link, ObjectKey, OwnerRecord, Site, View, cache::Lookup, request::request,
+    ApiError, ClusterName, Failure, Informer, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
+    request::request,
 };
 use k8s_openapi::{
     api::{
@@ -27,7 +28,7 @@ use crate::ClusterOperator;
 
 /// What is known of a cluster that is let go.
 #[derive(Clone, Debug)]
-pub struct Leaving {
+pub struct Teardown {
     /// For how long this process has been running.
     pub running: Duration,
     /// Whether it answers, and what is ours there.
@@ -55,7 +56,7 @@ pub struct There {
     /// How many namespaces carry the labels of an owner that may still let them go, up to [`MOST_COUNTED`].
     pub owned: usize,
     /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nobody else lets them go.
-    pub abandoned: Vec<Abandoned>,
+    pub left_behind: Vec<LeftBehind>,
     /// UID of Drover's namespace there, if we made it and it is not going already.
     pub namespace: Option<String>,
     /// Whether a Drover runs in that namespace, another installation was imported into it, or that cannot be told: then it is
@@ -65,7 +66,7 @@ pub struct There {
 
 /// A namespace whose Project does not exist.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Abandoned {
+pub struct LeftBehind {
     /// As it is.
     pub live: ObjectMeta,
     /// The Project that its labels record.
@@ -87,7 +88,7 @@ pub enum Holder {
 pub(crate) const MOST_COUNTED: usize = 500;
 
 /// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be let go as well.
-pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &Site) -> Leaving {
+pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &PlaceContext) -> Teardown {
     let link = site.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
     let reach = match link {
         Link::Connecting => Reach::Connecting,
@@ -97,13 +98,13 @@ pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &S
             Err(error) => Reach::Failing(Failure::of(&error)),
         },
     };
-    Leaving { running: operator.started.elapsed(), reach }
+    Teardown { running: operator.started.elapsed(), reach }
 }
 
 async fn look_there(
     operator: &ClusterOperator,
     cluster: &Cluster,
-    site: &Site,
+    site: &PlaceContext,
     client: &Client,
 ) -> Result<There, ApiError> {
     let projects = site.related::<Project>();
@@ -114,15 +115,15 @@ async fn look_there(
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, abandoned: Vec::new(), namespace: None, hosts_others: false });
+        return Ok(There { holder, owned: 0, left_behind: Vec::new(), namespace: None, hosts_others: false });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
     let listed = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items;
     let count = listed.len();
-    let abandoned: Vec<_> = listed.into_iter().filter_map(|found| abandoned(&projects, found.metadata)).collect();
-    let owned = count - abandoned.len();
+    let left_behind: Vec<_> = listed.into_iter().filter_map(|found| left_behind(&projects, found.metadata)).collect();
+    let owned = count - left_behind.len();
     let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
     let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
         let managed_by = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED_BY));
@@ -130,14 +131,14 @@ async fn look_there(
     });
     let namespace = namespace.and_then(|meta| meta.uid);
     let hosts_others = namespace.is_some() && (hosts_drover(client).await? || hosts_another_import(client).await?);
-    Ok(There { holder, owned, abandoned, namespace, hosts_others })
+    Ok(There { holder, owned, left_behind, namespace, hosts_others })
 }
 
-fn abandoned(projects: &View<Project>, mut live: ObjectMeta) -> Option<Abandoned> {
+fn left_behind(projects: &Informer<Project>, mut live: ObjectMeta) -> Option<LeftBehind> {
     live.managed_fields = None;
     let holder = OwnerRecord::recorded(&live, &Project::kind(&()))?;
     let is_gone = matches!(projects.lookup_live(&holder), Some(Lookup::Absent));
-    is_gone.then_some(Abandoned { live, holder })
+    is_gone.then_some(LeftBehind { live, holder })
 }
 
 /// Whoever leads has a Lease there, and it stays when nobody leads. Who imported the cluster for an older Drover may not list

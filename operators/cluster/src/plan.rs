@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, names::LOCAL_CLUSTER};
 use drover_fleet::{Facts, Report};
-use drover_runtime::{Failure, Next, Owner, operator::Plan};
+use drover_runtime::{Failure, Owner, Requeue, operator::Plan};
 use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
     jiff::Timestamp,
@@ -13,20 +13,20 @@ use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator, SlimNode, distribution,
-    leave::{self, Leave},
     node::{Amounts, told},
-    observe::Leaving,
+    observe::Teardown,
     quantity::Form,
+    teardown::{self, TeardownStatus},
     validity::{self, Judged, Validity},
 };
 
-/// What a pass knows of the cluster.
+/// What a reconcile knows of the cluster.
 #[derive(Clone, Debug)]
 pub enum World {
     /// It is connected.
     Living(Box<Living>),
     /// Its Cluster is being deleted.
-    Leaving(Box<Leaving>),
+    Teardown(Box<Teardown>),
     /// The Cluster is looked after elsewhere, or is gone: there is nothing to do here.
     Elsewhere,
 }
@@ -44,11 +44,11 @@ pub struct Living {
 
 /// What the cluster contributes to the status.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub enum PlaceStatus {
     /// It is connected.
     Living(Box<Seen>),
     /// Its Cluster is being deleted.
-    Leaving(Leave),
+    Teardown(TeardownStatus),
     /// It is looked after elsewhere.
     Elsewhere,
 }
@@ -88,20 +88,20 @@ const LONGEST_WAIT: Duration = Duration::from_hours(30 * 24);
 pub(crate) fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
     match world {
         World::Living(living) => look(cluster, living, now),
-        World::Leaving(leaving) => leave::plan(cluster, leaving, now),
+        World::Teardown(leaving) => teardown::plan(cluster, leaving, now),
         World::Elsewhere => nothing(),
     }
 }
 
 pub(crate) fn clean_up(owner: Owner<'_, Cluster>, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
     match (owner, world) {
-        (Owner::Deleting(cluster), World::Leaving(leaving)) => leave::plan(cluster, leaving, now),
+        (Owner::Deleting(cluster), World::Teardown(leaving)) => teardown::plan(cluster, leaving, now),
         _ => nothing(),
     }
 }
 
 fn nothing() -> Plan<ClusterOperator> {
-    Plan { part: Part::Elsewhere, groups: Vec::new(), next: Next::Released }
+    Plan { place_status: PlaceStatus::Elsewhere, groups: Vec::new(), requeue: Requeue::Released }
 }
 
 fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
@@ -113,7 +113,7 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
     let Judged { validity: credential_validity, changes: second } =
         validity::of_credential(report.credential, warn_before, now);
     let version = report.facts.as_ref().map(|facts| facts.version.as_str());
-    let part = Part::Living(Box::new(Seen {
+    let place_status = PlaceStatus::Living(Box::new(Seen {
         installation: installation.clone(),
         facts: report.facts.clone(),
         endpoint: report.endpoint.clone(),
@@ -128,8 +128,8 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
         rights: rights(&cluster.name_any(), report.missing_rights.as_deref()),
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
-    let next = first.into_iter().chain(second).min().map_or(Next::Watch, |at| Next::At(at.min(latest)));
-    Plan { part, groups: Vec::new(), next }
+    let requeue = first.into_iter().chain(second).min().map_or(Requeue::Watch, |at| Requeue::At(at.min(latest)));
+    Plan { place_status, groups: Vec::new(), requeue }
 }
 
 /// More missing rights are counted only.
@@ -224,20 +224,20 @@ mod tests {
         World::Living(Box::new(Living { installation: "ours".into(), report, nodes }))
     }
 
-    fn looked(world: &World, now: &str) -> (Seen, Next) {
+    fn looked(world: &World, now: &str) -> (Seen, Requeue) {
         let plan = plan(&cluster(), world, at(now));
         assert!(plan.is_idle());
-        let Plan { part, next, .. } = plan;
-        let Part::Living(seen) = part else { panic!("{part:?}") };
-        (*seen, next)
+        let Plan { place_status, requeue, .. } = plan;
+        let PlaceStatus::Living(seen) = place_status else { panic!("{place_status:?}") };
+        (*seen, requeue)
     }
 
     #[test]
     fn nodes_are_counted_and_their_resources_added_up() {
         let nodes =
             vec![node("16374220Ki", "nvidia.com/gpu"), node("1Mi", "amd.com/gpu"), node("junk", "nvidia.com/gpu")];
-        let (seen, next) = looked(&living(Report::default(), nodes), "2026-01-01T00:00:00Z");
-        assert_eq!((seen.nodes.summary.as_str(), seen.distribution, next), ("3/3", "kubeadm", Next::Watch));
+        let (seen, requeue) = looked(&living(Report::default(), nodes), "2026-01-01T00:00:00Z");
+        assert_eq!((seen.nodes.summary.as_str(), seen.distribution, requeue), ("3/3", "kubeadm", Requeue::Watch));
         assert_eq!(
             serde_json::to_value(seen.resources).unwrap(),
             json!({
@@ -277,15 +277,15 @@ mod tests {
         let life = CredentialLife { not_before: None, not_after: at("2026-01-08T00:00:00Z") };
         let report = Report { certificates: vec![certificate], credential: Some(life), ..Report::default() };
         let world = living(report, Vec::new());
-        for (now, next) in [
-            ("2026-01-01T00:00:00Z", Next::At(at("2026-01-07T00:00:00Z"))),
-            ("2026-01-07T00:00:00Z", Next::At(at("2026-01-08T00:00:00Z"))),
-            ("2026-01-08T00:00:00Z", Next::At(at("2026-01-09T00:00:00Z"))),
-            ("2026-01-09T00:00:00Z", Next::At(at("2026-01-10T00:00:00Z"))),
-            ("2026-01-10T00:00:00Z", Next::Watch),
-            ("2020-01-01T00:00:00Z", Next::At(at("2020-01-31T00:00:00Z"))),
+        for (now, requeue) in [
+            ("2026-01-01T00:00:00Z", Requeue::At(at("2026-01-07T00:00:00Z"))),
+            ("2026-01-07T00:00:00Z", Requeue::At(at("2026-01-08T00:00:00Z"))),
+            ("2026-01-08T00:00:00Z", Requeue::At(at("2026-01-09T00:00:00Z"))),
+            ("2026-01-09T00:00:00Z", Requeue::At(at("2026-01-10T00:00:00Z"))),
+            ("2026-01-10T00:00:00Z", Requeue::Watch),
+            ("2020-01-01T00:00:00Z", Requeue::At(at("2020-01-31T00:00:00Z"))),
         ] {
-            assert_eq!(looked(&world, now).1, next, "{now}");
+            assert_eq!(looked(&world, now).1, requeue, "{now}");
         }
     }
 }

@@ -9,36 +9,36 @@ use drover_crds::{
 };
 use drover_fleet::ConnectionCause;
 use drover_runtime::{
-    Cause, Failure, Parts, Standing, StatusCause,
-    parts::{PartEntry, Readiness},
+    Cause, Failure, PlaceState, PlaceStatuses, StatusCause,
+    place_status::{PlaceEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     cause::{ClusterCause, DeletionCause},
-    leave::Leave,
     place_of,
-    plan::{Part, RightsOfCredential, Seen},
+    plan::{PlaceStatus, RightsOfCredential, Seen},
+    teardown::TeardownStatus,
     validity::Validity,
 };
 
-pub(crate) fn summarise(cluster: &Cluster, parts: &Parts<Part>) -> ClusterStatus {
-    let unknown = PartEntry { known: None, standing: Standing::Pending };
-    let entry = parts.get(&place_of(cluster)).unwrap_or(&unknown);
+pub(crate) fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>) -> ClusterStatus {
+    let unknown = PlaceEntry { known: None, state: PlaceState::Pending };
+    let entry = statuses.get(&place_of(cluster)).unwrap_or(&unknown);
     // What was seen last stays, also over a restart: an unreachable cluster's version is stale, not gone.
     let mut status = cluster.status.clone().unwrap_or_default();
     status.conditions = if cluster.metadata.deletion_timestamp.is_some() {
-        leaving(entry)
+        teardown_conditions(entry)
     } else {
         let seen = match &entry.known {
-            Some(Part::Living(seen)) => Some(&**seen),
-            Some(Part::Leaving(_) | Part::Elsewhere) | None => None,
+            Some(PlaceStatus::Living(seen)) => Some(&**seen),
+            Some(PlaceStatus::Teardown(_) | PlaceStatus::Elsewhere) | None => None,
         };
         if let Some(seen) = seen {
             show(&mut status, seen);
         }
-        living(cluster, &entry.standing, seen, &status)
+        living(cluster, &entry.state, seen, &status)
     };
     status
 }
@@ -57,22 +57,22 @@ fn show(status: &mut ClusterStatus, seen: &Seen) {
     status.credential = seen.credential_end.clone().map(|end| CredentialStatus { not_after: Some(end) });
 }
 
-fn readiness(cluster: &Cluster, standing: &Standing) -> Readiness {
+fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
     let unimplemented = cluster.spec.unimplemented();
     if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
         return Readiness::no(StatusCause::NotYetImplemented, message);
     }
-    match standing {
-        Standing::Pending => Readiness::no(ClusterCause::Connecting, "the first contact is being made".into()),
-        Standing::Failed(failure) | Standing::Unreachable(failure) => {
+    match state {
+        PlaceState::Pending => Readiness::no(ClusterCause::Connecting, "the first contact is being made".into()),
+        PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => {
             Readiness::no(failure.cause, failure.message.clone())
         }
-        Standing::Current | Standing::Suspended | Standing::Released if cluster.spec.suspend => {
+        PlaceState::Current | PlaceState::Suspended | PlaceState::Released if cluster.spec.suspend => {
             Readiness::yes(StatusCause::Suspended, "connected; spec.suspend is set, so nothing is written to it".into())
         }
-        Standing::Current | Standing::Suspended | Standing::Released => {
+        PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
             Readiness::yes(ClusterCause::Connected, "the cluster is reachable and its API server is ready".into())
         }
     }
@@ -89,26 +89,26 @@ const NOT_LOOKED_AT: Told<'_> = (
     "the cluster answers, but it is not looked at, as it is not this Cluster's",
 );
 
-fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &ClusterStatus) -> Vec<Condition> {
-    let Readiness { state, cause, message, activity } = readiness(cluster, standing);
-    let mut conditions = ready_conditions(state, cause, &message, activity);
+fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &ClusterStatus) -> Vec<Condition> {
+    let Readiness { state: ready, cause, message, activity } = readiness(cluster, state);
+    let mut conditions = ready_conditions(ready, cause, &message, activity);
     let claimed = match seen {
         Some(seen) => format!("claimed by installation {}", seen.installation),
         None => "claimed by this installation".to_owned(),
     };
-    let (connected, available) = connection(standing);
-    let healthy = nodes_healthy(standing, status);
-    let credential = match standing {
-        Standing::Unreachable(failure) if is_about_the_credential(failure) => own(failure),
-        _ => judged(standing, seen, credential_valid),
+    let (connected, available) = connection(state);
+    let healthy = nodes_healthy(state, status);
+    let credential = match state {
+        PlaceState::Unreachable(failure) if is_about_the_credential(failure) => own(failure),
+        _ => judged(state, seen, credential_valid),
     };
     conditions.extend(
         [
-            (ACCEPTED, accepted(cluster, standing, &claimed)),
+            (ACCEPTED, accepted(cluster, state, &claimed)),
             (CONNECTED, connected),
             (API_AVAILABLE, available),
             (NODES_HEALTHY, (healthy.0, healthy.1, healthy.2.as_str())),
-            (CERTIFICATES_VALID, judged(standing, seen, certificates_valid)),
+            (CERTIFICATES_VALID, judged(state, seen, certificates_valid)),
             (CREDENTIAL_VALID, credential),
             (ADMISSION_INSTALLED, (State::False, ClusterCause::NotYetImplemented.cause(), NO_POLICIES)),
         ]
@@ -120,19 +120,19 @@ fn living(cluster: &Cluster, standing: &Standing, seen: Option<&Seen>, status: &
 const NO_POLICIES: &str = "this version of Drover installs no admission policies";
 
 /// What no longer is judged is not told of any more.
-fn leaving(entry: &PartEntry<Part>) -> Vec<Condition> {
-    let unknown = Leave {
+fn teardown_conditions(entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
+    let unknown = TeardownStatus {
         cause: DeletionCause::Deleting.into(),
         message: "the cluster is being let go".to_owned(),
-        connection: Standing::Pending,
+        connection: PlaceState::Pending,
     };
     let leave = match &entry.known {
-        Some(Part::Leaving(leave)) => leave,
-        Some(Part::Living(_) | Part::Elsewhere) | None => &unknown,
+        Some(PlaceStatus::Teardown(leave)) => leave,
+        Some(PlaceStatus::Living(_) | PlaceStatus::Elsewhere) | None => &unknown,
     };
-    let (cause, message) = match &entry.standing {
-        Standing::Failed(failure) | Standing::Unreachable(failure) => (failure.cause, &failure.message),
-        Standing::Pending | Standing::Current | Standing::Suspended | Standing::Released => {
+    let (cause, message) = match &entry.state {
+        PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => (failure.cause, &failure.message),
+        PlaceState::Pending | PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
             (leave.cause, &leave.message)
         }
     };
@@ -155,54 +155,60 @@ fn own(failure: &Failure) -> Told<'_> {
     (State::False, failure.cause, &failure.message)
 }
 
-fn accepted<'a>(cluster: &Cluster, standing: &'a Standing, claimed: &'a str) -> Told<'a> {
-    match standing {
-        Standing::Pending => NONE_YET,
-        Standing::Unreachable(failure)
+fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> Told<'a> {
+    match state {
+        PlaceState::Pending => NONE_YET,
+        PlaceState::Unreachable(failure)
             if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
         {
             own(failure)
         }
-        Standing::Unreachable(_) => LOST,
-        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released if cluster.spec.suspend => (
-            State::True,
-            StatusCause::Suspended.cause(),
-            "the cluster may be used; while spec.suspend is set, it is not claimed anew",
-        ),
-        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => {
+        PlaceState::Unreachable(_) => LOST,
+        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released
+            if cluster.spec.suspend =>
+        {
+            (
+                State::True,
+                StatusCause::Suspended.cause(),
+                "the cluster may be used; while spec.suspend is set, it is not claimed anew",
+            )
+        }
+        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released => {
             (State::True, ClusterCause::Claimed.cause(), claimed)
         }
     }
 }
 
 /// `Connected` and `APIAvailable`.
-fn connection(standing: &Standing) -> (Told<'_>, Told<'_>) {
+fn connection(state: &PlaceState) -> (Told<'_>, Told<'_>) {
     const CONNECTED: Told<'_> = (State::True, ClusterCause::Connected.cause(), "the API server answers");
     const AVAILABLE: Told<'_> = (State::True, ClusterCause::Available.cause(), "the API server is ready");
-    match standing {
-        Standing::Pending => (NONE_YET, NONE_YET),
-        Standing::Unreachable(failure) if failure.cause.is_foreign() => (CONNECTED, AVAILABLE),
-        Standing::Unreachable(failure) if failure.cause == ConnectionCause::ApiServerNotReady.cause() => {
+    match state {
+        PlaceState::Pending => (NONE_YET, NONE_YET),
+        PlaceState::Unreachable(failure) if failure.cause.is_foreign() => (CONNECTED, AVAILABLE),
+        PlaceState::Unreachable(failure) if failure.cause == ConnectionCause::ApiServerNotReady.cause() => {
             (CONNECTED, own(failure))
         }
-        Standing::Unreachable(failure) => (own(failure), LOST),
-        Standing::Current | Standing::Failed(_) | Standing::Suspended | Standing::Released => (CONNECTED, AVAILABLE),
+        PlaceState::Unreachable(failure) => (own(failure), LOST),
+        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released => {
+            (CONNECTED, AVAILABLE)
+        }
     }
 }
 
 /// What stands for everything that only a look at the cluster can tell; none if there was one.
-fn unseen(standing: &Standing) -> Option<Told<'_>> {
-    match standing {
-        Standing::Pending => Some(NONE_YET),
-        Standing::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
-        Standing::Unreachable(_) => Some(LOST),
-        Standing::Failed(failure) => Some((State::Unknown, failure.cause, &failure.message)),
-        Standing::Current | Standing::Suspended | Standing::Released => None,
+fn unseen(state: &PlaceState) -> Option<Told<'_>> {
+    match state {
+        PlaceState::Pending => Some(NONE_YET),
+        PlaceState::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
+        PlaceState::Unreachable(_) => Some(LOST),
+        PlaceState::Failed(failure) => Some((State::Unknown, failure.cause, &failure.message)),
+        PlaceState::Current | PlaceState::Suspended | PlaceState::Released => None,
     }
 }
 
-fn nodes_healthy(standing: &Standing, status: &ClusterStatus) -> (State, Cause, String) {
-    if let Some((state, cause, message)) = unseen(standing) {
+fn nodes_healthy(state: &PlaceState, status: &ClusterStatus) -> (State, Cause, String) {
+    if let Some((state, cause, message)) = unseen(state) {
         return (state, cause, message.to_owned());
     }
     let nodes = status.nodes.clone().unwrap_or_default();
@@ -215,10 +221,10 @@ fn nodes_healthy(standing: &Standing, status: &ClusterStatus) -> (State, Cause, 
 }
 
 /// What `tell` says of the last look; that it failed meanwhile to see the nodes changes nothing about it.
-fn judged<'a>(standing: &'a Standing, seen: Option<&'a Seen>, tell: fn(&'a Seen) -> Told<'a>) -> Told<'a> {
-    match (standing, seen) {
-        (Standing::Failed(_), Some(seen)) => tell(seen),
-        (standing, seen) => unseen(standing).or_else(|| seen.map(tell)).unwrap_or(NONE_YET),
+fn judged<'a>(state: &'a PlaceState, seen: Option<&'a Seen>, tell: fn(&'a Seen) -> Told<'a>) -> Told<'a> {
+    match (state, seen) {
+        (PlaceState::Failed(_), Some(seen)) => tell(seen),
+        (state, seen) => unseen(state).or_else(|| seen.map(tell)).unwrap_or(NONE_YET),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which installation of Drover, and which of its Clusters, a cluster belongs to.
 //!
 //! The record is the `ConfigMap` `drover-system/drover-claim` in the cluster itself. It is made by create, before anything
-//! else is written there, and moved only by `spec.claim.takeFrom`. It also says which wishes to take the cluster over were
+//! else is written there, and moved only by `spec.claim.takeFrom`. It also says which takeover requests to take the cluster over were
 //! fulfilled: each is once, or two installations that name each other would fight for ever.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub const CLAIM_NAME: &str = "drover-claim";
 const INSTALLATION: &str = "installation";
 const CLUSTER_NAME: &str = "clusterName";
 const FULFILLED: &str = "fulfilledTakeovers";
-/// So many fulfilled wishes are remembered; more installations than that do not quarrel over one cluster.
+/// So many fulfilled takeover requests are remembered; more installations than that do not quarrel over one cluster.
 const MOST_FULFILLED: usize = 20;
 /// A claim is another cluster's word and ends up in messages: longer names than the API allows are cut, in bytes.
 const NAME_LIMIT: usize = 253;
@@ -35,7 +35,7 @@ pub struct Claim {
     pub installation: String,
     /// The name of its `Cluster`.
     pub cluster_name: String,
-    /// The wishes to take the cluster over that were fulfilled, the oldest first.
+    /// The takeover requests to take the cluster over that were fulfilled, the oldest first.
     fulfilled: Vec<String>,
     /// UID and version of the record, for changes that must not overwrite another one's.
     meta: (Option<String>, Option<String>),
@@ -47,14 +47,18 @@ impl Claim {
         Self {
             installation: truncate(&field(INSTALLATION), NAME_LIMIT),
             cluster_name: truncate(&field(CLUSTER_NAME), NAME_LIMIT),
-            fulfilled: field(FULFILLED).lines().take(MOST_FULFILLED).map(|wish| truncate(wish, NAME_LIMIT)).collect(),
+            fulfilled: field(FULFILLED)
+                .lines()
+                .take(MOST_FULFILLED)
+                .map(|takeover_request| truncate(takeover_request, NAME_LIMIT))
+                .collect(),
             meta: (found.metadata.uid, found.metadata.resource_version),
         }
     }
 
-    /// The fulfilled wishes with one more; the oldest are forgotten.
-    fn fulfilled_with(&self, wish: Option<&str>) -> Vec<String> {
-        let all: Vec<_> = self.fulfilled.iter().cloned().chain(wish.map(str::to_owned)).collect();
+    /// The fulfilled takeover requests with one more; the oldest are forgotten.
+    fn fulfilled_with(&self, takeover_request: Option<&str>) -> Vec<String> {
+        let all: Vec<_> = self.fulfilled.iter().cloned().chain(takeover_request.map(str::to_owned)).collect();
         let forgotten = all.len().saturating_sub(MOST_FULFILLED);
         all.into_iter().skip(forgotten).collect()
     }
@@ -89,8 +93,8 @@ pub(crate) struct Question<'a> {
     pub(crate) cluster_name: &'a str,
     /// `spec.claim.takeFrom`.
     pub(crate) take_from: Option<&'a str>,
-    /// Tells this wish from every other one, later ones of the same Cluster included.
-    pub(crate) wish: &'a str,
+    /// Tells this takeover request from every other one, later ones of the same Cluster included.
+    pub(crate) takeover_request: &'a str,
     /// The record as it is.
     pub(crate) claim: Option<&'a Claim>,
     /// The Clusters of this installation that may stand for the same cluster, the one that wins first: the older one, then
@@ -100,7 +104,7 @@ pub(crate) struct Question<'a> {
 }
 
 pub(crate) fn decide(question: &Question<'_>) -> Decision {
-    let Question { installation, cluster_name, take_from, wish, claim, rivals } = question;
+    let Question { installation, cluster_name, take_from, takeover_request, claim, rivals } = question;
     let unless_rivalled = |decision: Decision| {
         let first = rivals().into_iter().take_while(|rival| rival != cluster_name).next();
         first.map_or(decision, Decision::DuplicateOf)
@@ -114,7 +118,7 @@ pub(crate) fn decide(question: &Question<'_>) -> Decision {
         }
         Some(claim) if claim.installation == *installation => unless_rivalled(Decision::Move((*claim).clone())),
         Some(claim) if *take_from == Some(claim.installation.as_str()) => {
-            if claim.fulfilled.iter().any(|fulfilled| fulfilled == wish) {
+            if claim.fulfilled.iter().any(|fulfilled| fulfilled == takeover_request) {
                 return Decision::ClaimedByOther(claim.installation.clone());
             }
             unless_rivalled(Decision::TakeOver((*claim).clone()))
@@ -140,16 +144,16 @@ pub(crate) async fn make(client: &Client, installation: &str, cluster_name: &str
     unless_conflict(request(what, api(client).create(&parameters(), &record)).await)
 }
 
-/// Rewrites exactly the claim that was read, and notes the wish that this fulfils, if a person had one. Says false if
+/// Rewrites exactly the claim that was read, and notes the takeover request that this fulfils, if a person had one. Says false if
 /// somebody else was faster.
 pub(crate) async fn take(
     client: &Client,
     claim: &Claim,
     installation: &str,
     cluster_name: &str,
-    wish: Option<&str>,
+    takeover_request: Option<&str>,
 ) -> Result<bool, ApiError> {
-    let record = record(installation, cluster_name, &claim.fulfilled_with(wish), &claim.meta);
+    let record = record(installation, cluster_name, &claim.fulfilled_with(takeover_request), &claim.meta);
     let what = "replace the ConfigMap drover-system/drover-claim";
     unless_conflict(request(what, api(client).replace(CLAIM_NAME, &parameters(), &record)).await)
 }
@@ -220,8 +224,8 @@ mod tests {
 
     fn decided(claim: Option<&Claim>, take_from: Option<&str>, rivals: &[&str]) -> Decision {
         let rivals = || rivals.iter().map(|name| (*name).to_owned()).collect();
-        let (installation, cluster_name, wish) = ("ours", "eu", "uid/2");
-        decide(&Question { installation, cluster_name, take_from, wish, claim, rivals: &rivals })
+        let (installation, cluster_name, takeover_request) = ("ours", "eu", "uid/2");
+        decide(&Question { installation, cluster_name, take_from, takeover_request, claim, rivals: &rivals })
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
         let mut theirs = claim("theirs", "eu");
         theirs.fulfilled = theirs.fulfilled_with(Some("uid/2"));
         assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::ClaimedByOther("theirs".into()));
-        // A later wish of the same person, or the same of another one, is another wish.
+        // A later takeover request of the same person, or the same of another one, is another takeover request.
         theirs.fulfilled = vec!["uid/1".into(), "other/2".into()];
         assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::TakeOver(theirs.clone()));
     }
@@ -278,6 +282,6 @@ mod tests {
         let data = [INSTALLATION, CLUSTER_NAME, FULFILLED].map(|key| (key.to_owned(), format!("{long}\n{long}")));
         let claim = Claim::of(ConfigMap { data: Some(data.into()), ..ConfigMap::default() });
         assert!(claim.installation.len() <= NAME_LIMIT && claim.cluster_name.len() <= NAME_LIMIT);
-        assert!(claim.fulfilled.iter().all(|wish| wish.len() <= NAME_LIMIT));
+        assert!(claim.fulfilled.iter().all(|takeover_request| takeover_request.len() <= NAME_LIMIT));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-use crate::line::OpenConnection;
+use crate::connection_guard::OpenConnection;
 
 /// A stream, and the record of it in its line.
 #[derive(Debug)]

@@ -28,10 +28,10 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
+    connection_guard::{ConnectionGuard, Rules, may_dial},
     counted::Counted,
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
-    line::{Line, Rules, may_dial},
     proxy::Proxy,
 };
 
@@ -46,12 +46,12 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
 /// The way to a proxy or to an API server, with TLS on it or not.
-type Road = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Roads = BoxCloneSyncService<Uri, Road, BoxError>;
-type Secured = MaybeHttpsStream<Road>;
+type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Transports = BoxCloneSyncService<Uri, Transport, BoxError>;
+type Secured = MaybeHttpsStream<Transport>;
 
 /// Prepares a client for a downstream cluster, on which the rules of `line` hold; nothing is dialled yet.
-pub(crate) fn dialled(access: &Access, line: &Arc<Line>) -> Result<Client, kube::Error> {
+pub(crate) fn dialled(access: &Access, line: &Arc<ConnectionGuard>) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
     let proxy = Proxy::to(&config.cluster_url, access.proxy_url.as_deref());
     let http = http(&config, proxy, Some(Arc::clone(line)))?;
@@ -86,13 +86,13 @@ pub struct Management {
     /// A client for it.
     pub client: Client,
     /// To see what its server presents; none for whoever does not ask.
-    pub(crate) server: Option<Arc<Glance>>,
+    pub(crate) server: Option<Arc<TlsProbe>>,
 }
 
 impl Management {
     /// Connects to it as [`connect`] does.
     pub fn connect(config: &Config) -> Result<Self, kube::Error> {
-        let server = Some(Arc::new(Glance::at(config, None)?));
+        let server = Some(Arc::new(TlsProbe::at(config, None)?));
         Ok(Self { client: connect(config, None)?, server })
     }
 }
@@ -118,7 +118,7 @@ fn with_agent(config: &Config) -> Config {
 fn http(
     config: &Config,
     proxy: Option<Proxy>,
-    line: Option<Arc<Line>>,
+    line: Option<Arc<ConnectionGuard>>,
 ) -> Result<HttpClient<Dialler, Body>, kube::Error> {
     Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
@@ -130,7 +130,7 @@ fn http(
         .build(dialler(config, proxy, line)?))
 }
 
-fn dialler(config: &Config, proxy: Option<Proxy>, line: Option<Arc<Line>>) -> Result<Dialler, kube::Error> {
+fn dialler(config: &Config, proxy: Option<Proxy>, line: Option<Arc<ConnectionGuard>>) -> Result<Dialler, kube::Error> {
     let tls = config.rustls_client_config()?;
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
     if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
@@ -141,12 +141,12 @@ fn dialler(config: &Config, proxy: Option<Proxy>, line: Option<Arc<Line>>) -> Re
 }
 
 /// Looks at a server without a word: a TLS handshake, and that is all.
-pub(crate) struct Glance {
+pub(crate) struct TlsProbe {
     dialler: Dialler,
     server: Uri,
 }
 
-impl Glance {
+impl TlsProbe {
     pub(crate) fn at(config: &Config, proxy_url: Option<&str>) -> Result<Self, kube::Error> {
         let proxy = Proxy::to(&config.cluster_url, proxy_url);
         Ok(Self { dialler: dialler(config, proxy, None)?, server: config.cluster_url.clone() })
@@ -164,7 +164,7 @@ impl Glance {
 }
 
 /// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.
-fn roads(proxy: Option<Proxy>) -> Result<Roads, BoxError> {
+fn roads(proxy: Option<Proxy>) -> Result<Transports, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -200,8 +200,8 @@ pub(crate) struct ProxyFailed(#[source] BoxError);
 /// Bounds the whole of each dial, and keeps a line's record of them.
 #[derive(Clone)]
 struct Dialler {
-    inner: HttpsConnector<Roads>,
-    line: Option<Arc<Line>>,
+    inner: HttpsConnector<Transports>,
+    line: Option<Arc<ConnectionGuard>>,
 }
 
 impl Service<Uri> for Dialler {

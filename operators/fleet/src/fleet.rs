@@ -11,7 +11,7 @@ use std::{
 
 use drover_crds::Cluster;
 use drover_runtime::{
-    Cache, ClusterName, ClusterView, FleetView, LabelQuery, Link, ObjectKey, View,
+    Cache, ClusterName, ClusterView, FleetView, Informer, LabelQuery, Link, ObjectKey,
     cache::{Lookup, WatchTimeout},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -21,10 +21,10 @@ use tokio::{
     task::AbortHandle,
 };
 
+use crate::claimant::{Claimant, writes};
 use crate::dial::Management;
-use crate::grants::Needs;
-use crate::hold::{Claimant, writes};
 use crate::remote::{Remote, Report};
+use crate::required_permissions::RequiredPermissions;
 use crate::source::{Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
@@ -36,13 +36,13 @@ pub struct Fleet(Arc<Inner>);
 
 struct Inner {
     local: Management,
-    clusters: View<Cluster>,
-    secrets: View<Secret>,
+    clusters: Informer<Cluster>,
+    secrets: Informer<Secret>,
     namespace: String,
     installation: Arc<str>,
-    needs: Arc<Needs>,
+    needs: Arc<RequiredPermissions>,
     watch_timeout: WatchTimeout,
-    namespaces: View<Namespace>,
+    namespaces: Informer<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
     /// How many remotes were started.
     started: AtomicU64,
@@ -86,11 +86,17 @@ impl Fleet {
     /// Secrets in `namespace`, Drover's own, only. `needs` is what a credential must allow in a cluster. Clusters are watched
     /// with the limit that `management` has.
     #[must_use]
-    pub fn new(management: &Cache, local: Management, namespace: &str, installation: &str, needs: Needs) -> Self {
+    pub fn new(
+        management: &Cache,
+        local: Management,
+        namespace: &str,
+        installation: &str,
+        needs: RequiredPermissions,
+    ) -> Self {
         Self(Arc::new(Inner {
-            clusters: management.view(&LabelQuery::everything()),
-            secrets: management.view_in(namespace, &LabelQuery::everything()),
-            namespaces: management.view(&LabelQuery::everything()),
+            clusters: management.informer(&LabelQuery::everything()),
+            secrets: management.informer_in(namespace, &LabelQuery::everything()),
+            namespaces: management.informer(&LabelQuery::everything()),
             namespace: namespace.to_owned(),
             installation: installation.into(),
             needs: Arc::new(needs),
@@ -269,7 +275,8 @@ impl Fleet {
         let unread = names.filter(|name| !clusters.contains_key(name)).collect();
         let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
         let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
-        let view = FleetView::new(clusters, namespaces, true).with_vault(&self.0.namespace).with_unread(unread);
+        let view =
+            FleetView::new(clusters, namespaces, true).with_operator_namespace(&self.0.namespace).with_unread(unread);
         self.0.view.send_replace(view);
     }
 
@@ -327,7 +334,13 @@ mod tests {
 
     fn fleet() -> Fleet {
         let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-        Fleet::new(&Cache::ungated(client.clone()), client.into(), "drover-system", "ours", Needs::default())
+        Fleet::new(
+            &Cache::ungated(client.clone()),
+            client.into(),
+            "drover-system",
+            "ours",
+            RequiredPermissions::default(),
+        )
     }
 
     fn cluster(uid: &str) -> Cluster {

@@ -183,7 +183,7 @@ async fn load(kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
     let options = KubeConfigOptions::default();
     let mut config =
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| KubeconfigError::Malformed)?;
-    // Retries are ours: one call must not hold a pass for minutes.
+    // Retries are ours: one call must not hold a reconcile for minutes.
     config.default_retry = false;
     Ok(config)
 }

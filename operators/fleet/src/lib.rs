@@ -5,23 +5,23 @@
 
 pub mod cause;
 pub mod claim;
-mod contact;
+mod claimant;
+mod cluster_client;
+pub mod connection_error;
+mod connection_guard;
 mod counted;
 mod dial;
 mod expiry;
 mod fleet;
-mod grants;
-mod hold;
-pub mod hop;
 pub mod kubeconfig;
-mod line;
+mod one_shot;
 mod probe;
 mod proxy;
 mod remote;
+mod required_permissions;
 mod source;
 pub mod targets;
 mod verdict;
-mod visit;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 
@@ -29,10 +29,10 @@ pub use cause::ConnectionCause;
 pub use dial::{Management, connect};
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;
-pub use grants::Needs;
+pub use one_shot::release_stored;
 pub use probe::Facts;
 pub use remote::Report;
-pub use visit::release_stored;
+pub use required_permissions::RequiredPermissions;
 
 /// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, and to claim
 /// it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
-use crate::hop::Hop;
+use crate::connection_error::ConnectionError;
 use drover_runtime::error::truncate;
 
 /// What a cluster says of itself.
@@ -31,21 +31,27 @@ const PLATFORM_LIMIT: usize = 64;
 const IDENTITY: &str = "get the namespace kube-system";
 
 /// Whether the API server is ready.
-pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), Hop> {
+pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), ConnectionError> {
     const WHAT: &str = "GET /readyz";
-    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|_| Hop::ApiServer(0, WHAT))?;
+    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|_| ConnectionError::ApiServer(0, WHAT))?;
     within(limit, WHAT, client.request_text(request)).await.map(|_| ())
 }
 
 /// Who answers. `expected` pins the identity.
-pub(crate) async fn identify(client: &Client, limit: Duration, expected: Option<&str>) -> Result<Facts, Hop> {
+pub(crate) async fn identify(
+    client: &Client,
+    limit: Duration,
+    expected: Option<&str>,
+) -> Result<Facts, ConnectionError> {
     let version = within(limit, "GET /version", client.apiserver_version()).await?;
     check_version(&version.major, &version.minor, &version.git_version)?;
     let namespaces = Api::<Namespace>::all(client.clone());
     let system = within(limit, IDENTITY, namespaces.get_metadata("kube-system")).await?;
-    let uid = system.metadata.uid.filter(|uid| is_uid(uid)).ok_or(Hop::ApiServer(200, IDENTITY))?;
+    let uid = system.metadata.uid.filter(|uid| is_uid(uid)).ok_or(ConnectionError::ApiServer(200, IDENTITY))?;
     match expected {
-        Some(expected) if expected != uid => Err(Hop::IdentityMismatch { expected: expected.to_owned(), found: uid }),
+        Some(expected) if expected != uid => {
+            Err(ConnectionError::IdentityMismatch { expected: expected.to_owned(), found: uid })
+        }
         _ => Ok(Facts {
             uid,
             version: truncate(&version.git_version, VERSION_LIMIT),
@@ -60,22 +66,28 @@ fn is_uid(text: &str) -> bool {
     (1..=UID_LIMIT).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn check_version(major: &str, minor: &str, full: &str) -> Result<(), Hop> {
+fn check_version(major: &str, minor: &str, full: &str) -> Result<(), ConnectionError> {
     // Hosted clusters append a plus sign to the minor version.
     let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
     match (number(major), number(minor)) {
-        (Some(1), Some(minor)) if minor < OLDEST_MINOR => Err(Hop::UnsupportedVersion(truncate(full, VERSION_LIMIT))),
+        (Some(1), Some(minor)) if minor < OLDEST_MINOR => {
+            Err(ConnectionError::UnsupportedVersion(truncate(full, VERSION_LIMIT)))
+        }
         _ => Ok(()),
     }
 }
 
-async fn within<T>(limit: Duration, what: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Hop> {
+async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ConnectionError> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|error| {
             tracing::debug!(what, %error, cause = ?error, "probe failed");
-            Hop::of(what, &error)
+            ConnectionError::of(what, &error)
         }),
-        Err(_) => Err(Hop::Timeout),
+        Err(_) => Err(ConnectionError::Timeout),
     }
 }
 

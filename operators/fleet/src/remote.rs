@@ -11,14 +11,14 @@ use tokio::{
 };
 
 use crate::{
-    contact::{ConnectError, Contact},
+    claimant::Claimant,
+    cluster_client::{ClusterClient, ConnectError},
+    connection_error::ConnectionError,
+    connection_guard,
     dial::Management,
     expiry::{CredentialLife, SeenCertificate},
-    grants::Needs,
-    hold::Claimant,
-    hop::Hop,
-    line,
     probe::{self, Facts},
+    required_permissions::RequiredPermissions,
     source::{Source, Target},
     verdict::{DOUBT_PAUSE, Fault, Hysteresis, Thresholds, Verdict},
 };
@@ -64,7 +64,7 @@ pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Management,
     claimant: Claimant,
-    needs: Arc<Needs>,
+    needs: Arc<RequiredPermissions>,
     dial_slots: Arc<Semaphore>,
     watch_timeout: WatchTimeout,
     serving: Option<Serving>,
@@ -82,7 +82,7 @@ struct Serving {
     cache: Arc<Cache>,
     gate: watch::Sender<bool>,
     facts: Facts,
-    contact: Contact,
+    contact: ClusterClient,
     claimed: bool,
     missing_rights: Option<Vec<String>>,
     probes_since_identified: u32,
@@ -105,7 +105,7 @@ impl Remote {
         target: watch::Receiver<Target>,
         management: Management,
         claimant: Claimant,
-        needs: Arc<Needs>,
+        needs: Arc<RequiredPermissions>,
         dial_slots: Arc<Semaphore>,
         watch_timeout: WatchTimeout,
     ) -> Self {
@@ -193,7 +193,7 @@ impl Remote {
     /// work either, what is wrong with the new credential is what a person has to know.
     fn refused(&mut self, error: ConnectError, target: &Target) {
         let withdrawn = matches!(error, ConnectError::SecretMissing { .. });
-        let too_large = matches!(error, ConnectError::Hop(Hop::TooLarge));
+        let too_large = matches!(error, ConnectError::ConnectionError(ConnectionError::TooLarge));
         let fault = Fault::from(error);
         if *self.hysteresis.verdict() == Verdict::Connected && self.serving.is_some() && !withdrawn {
             self.rejected = Some(fault.failure);
@@ -207,16 +207,16 @@ impl Remote {
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let contact = Contact::prepare(&target.source, &self.management).await?;
+        let contact = ClusterClient::prepare(&target.source, &self.management).await?;
         let slot = self.dial_slots.acquire().await;
-        let introduced = line::probing(Box::pin(self.introduce(&contact, target))).await;
+        let introduced = connection_guard::probing(Box::pin(self.introduce(&contact, target))).await;
         // Where there is no line, no dial told what the server presents.
         if introduced.is_ok() && contact.certificates().is_empty() {
             contact.look_at_certificate().await;
         }
         drop(slot);
         let Introduced { facts, claimed, missing_rights } =
-            if contact.is_too_large() { Err(Hop::TooLarge) } else { introduced }?;
+            if contact.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
         let cache = Cache::new(contact.client.clone(), up).with_watch_timeout(self.watch_timeout);
         let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
@@ -227,13 +227,13 @@ impl Remote {
     }
 
     /// The first words with a server: ready, the right one, and ours.
-    async fn introduce(&self, contact: &Contact, target: &Target) -> Result<Introduced, Hop> {
+    async fn introduce(&self, contact: &ClusterClient, target: &Target) -> Result<Introduced, ConnectionError> {
         let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
         probe::ready(&contact.client, limit).await?;
         let dial = contact.dials();
         let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
-        let hold = self.claimant.hold(&contact.client, cluster, &facts.uid);
-        let claimed = line::without_dialling(hold).await?;
+        let hold = self.claimant.ensure_claimed(&contact.client, cluster, &facts.uid);
+        let claimed = connection_guard::without_dialling(hold).await?;
         contact.identified(dial);
         let missing_rights = self.needs.missing(&contact.client, limit).await;
         Ok(Introduced { facts, claimed, missing_rights })
@@ -251,17 +251,17 @@ impl Remote {
         // Whoever lost its connection dials: after an outage all do at once, and wait for their turn before the clock runs.
         let slots = Arc::clone(&self.dial_slots);
         let _slot = if serving.contact.is_open() { None } else { slots.acquire_owned().await.ok() };
-        let outcome = line::probing(Box::pin(serving.probe(&target.cluster, claimant, needs))).await;
+        let outcome = connection_guard::probing(Box::pin(serving.probe(&target.cluster, claimant, needs))).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
-        let outcome = if serving.is_too_large() { Err(Hop::TooLarge) } else { outcome };
+        let outcome = if serving.is_too_large() { Err(ConnectionError::TooLarge) } else { outcome };
         // Passes may be under way: nothing more is written to who is not ours.
-        if outcome.as_ref().is_err_and(Hop::is_not_ours) {
+        if outcome.as_ref().is_err_and(ConnectionError::is_not_ours) {
             serving.contact.close();
         }
-        let too_large = outcome == Err(Hop::TooLarge);
+        let too_large = outcome == Err(ConnectionError::TooLarge);
         match outcome {
             Ok(()) => self.hysteresis.succeeded(thresholds),
-            Err(hop) => self.hysteresis.failed(ConnectError::Hop(hop).into(), thresholds),
+            Err(hop) => self.hysteresis.failed(ConnectError::ConnectionError(hop).into(), thresholds),
         }
         let up = *self.hysteresis.verdict() == Verdict::Connected;
         serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
@@ -298,10 +298,18 @@ impl Drop for Serving {
 }
 
 impl Serving {
-    async fn probe(&mut self, cluster: &Cluster, claimant: &Claimant, needs: &Needs) -> Result<(), Hop> {
+    async fn probe(
+        &mut self,
+        cluster: &Cluster,
+        claimant: &Claimant,
+        needs: &RequiredPermissions,
+    ) -> Result<(), ConnectionError> {
         let (client, limit) = (&self.contact.client, cluster.spec.health_timeout());
         if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
-            return Err(Hop::IdentityMismatch { expected: expected.clone(), found: self.facts.uid.clone() });
+            return Err(ConnectionError::IdentityMismatch {
+                expected: expected.clone(),
+                found: self.facts.uid.clone(),
+            });
         }
         probe::ready(client, limit).await?;
         self.probes_since_identified += 1;
@@ -312,7 +320,8 @@ impl Serving {
             self.contact.look_at_certificate().await;
             self.probes_since_identified = 0;
         }
-        self.claimed = line::without_dialling(claimant.hold(client, cluster, &self.facts.uid)).await?;
+        self.claimed =
+            connection_guard::without_dialling(claimant.ensure_claimed(client, cluster, &self.facts.uid)).await?;
         self.contact.identified(dial);
         // Who lacks something is waiting for it, and what is unknown is asked for until it is known.
         let is_complete = self.missing_rights.as_ref().is_some_and(Vec::is_empty);
@@ -367,7 +376,7 @@ mod tests {
     async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
         let management: Management =
             Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
-        let contact = Contact::prepare(&target.source, &management).await.unwrap();
+        let contact = ClusterClient::prepare(&target.source, &management).await.unwrap();
         let (gate, up) = watch::channel(true);
         let claimant =
             Claimant { installation: "ours".into(), rivals: Arc::new(|_, _| Vec::new()), own_uid: Arc::new(|| None) };

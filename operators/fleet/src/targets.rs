@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, Targets, place::leaving};
+use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, Targets, place::deletion_of};
 use kube::{Resource, ResourceExt as _};
 
 /// The tenant entries of `cluster` that admit the management namespace `namespace` with these labels.
@@ -50,9 +50,9 @@ pub fn is_target<K: SelectsClusters + Resource>(
     let deleting = object.meta().deletion_timestamp.is_some();
     let selected = object.clusters().selects(name.as_str(), view.object.labels());
     let named = matches!(object.clusters(), ClusterSelection::Names(_));
-    let usual = (selected && (named || admits(view, object, fleet)) && !(deleting && view.link.is_anothers()))
+    let usual = (selected && (named || admits(view, object, fleet)) && !(deleting && view.link.is_foreign()))
         || (deleting && !matches!(view.link, Link::Disconnected(_)));
-    match leaving(&view.object) {
+    match deletion_of(&view.object) {
         None => usual,
         Some(DeletionPolicy::Orphan) => false,
         Some(DeletionPolicy::Delete) => matches!(view.link, Link::Connected(_)) || (deleting && usual),
@@ -67,7 +67,7 @@ fn refused<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> usiz
     }
     let is_closed = |name: &ClusterName, view: &ClusterView| {
         let selected = object.clusters().selects(name.as_str(), view.object.labels());
-        selected && leaving(&view.object).is_none() && !admits(view, object, fleet)
+        selected && deletion_of(&view.object).is_none() && !admits(view, object, fleet)
     };
     fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
 }
@@ -80,7 +80,7 @@ fn admits<K: Resource>(view: &ClusterView, object: &K, fleet: &FleetView) -> boo
 /// The tenant entries of a cluster that admit `object`; nothing of a tenant is accepted in Drover's own namespace.
 pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-    if fleet.is_vault(namespace) {
+    if fleet.is_operator_namespace(namespace) {
         return Vec::new();
     }
     tenancies(&view.object, namespace, fleet.namespace_labels(namespace))

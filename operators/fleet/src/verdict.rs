@@ -70,12 +70,12 @@ impl Hysteresis {
         let known_bad = matches!(self.verdict, Verdict::Disconnected(_));
         if fault.certain || known_bad || self.failures >= thresholds.failures {
             self.lost = self.lost.saturating_add(1);
-            self.hold(fault, thresholds);
+            self.ensure_claimed(fault, thresholds);
         }
     }
 
     /// One that is away for hours meets another hop once in a while; what is told of it changes only with what stays.
-    fn hold(&mut self, fault: Fault, thresholds: Thresholds) {
+    fn ensure_claimed(&mut self, fault: Fault, thresholds: Thresholds) {
         if let Verdict::Disconnected(held) = &self.verdict
             && !fault.certain
             && *held != fault.failure

@@ -81,10 +81,10 @@ pub(crate) struct RunArguments {
     /// Base URL of an OTLP/HTTP collector for traces, for example `http://collector:4318`. Default: no traces leave.
     #[arg(long, env = "DROVER_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
-    /// Passes at a time, in total.
+    /// Reconciles at a time, in total.
     #[arg(long, env = "DROVER_WORKERS", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: u16,
-    /// Passes at a time at one cluster.
+    /// Reconciles at a time at one cluster.
     #[arg(long, env = "DROVER_WORKERS_PER_CLUSTER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers_per_cluster: u16,
     #[command(flatten)]

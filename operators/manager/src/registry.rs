@@ -159,7 +159,7 @@ where
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
     let Wiring { management, fleet, events, meters, settings } = wiring;
-    let objects = management.view::<O::Kind>(&LabelQuery::everything());
+    let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {
         management: Arc::clone(management),

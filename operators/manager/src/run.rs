@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use drover_fleet::{Fleet, Management, Needs};
+use drover_fleet::{Fleet, Management, RequiredPermissions};
 use drover_process::{
     admin::{AdminServer, AdminState, Readiness},
     lease::{LeaderLease, LeaseError, LeaseSettings},
@@ -245,7 +245,7 @@ fn start(
 ) {
     let client = local.client.clone();
     let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(settings.watch_timeout));
-    let needs = Needs::of(&rights(&settings.operators));
+    let needs = RequiredPermissions::of(&rights(&settings.operators));
     let fleet = Fleet::new(&management, local, &settings.namespace, installation, needs);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));
     let events = EventSink::start(client, "drover");

@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use drover_cluster::{Action as ClusterAction, ClusterOperator, Part as ClusterPart, World as ClusterWorld, observe};
+use drover_cluster::{
+    Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPart, World as ClusterWorld, observe,
+};
 use drover_crds::{Cluster, Project, condition::DELETING, names::ANNOTATION_ADOPTED};
 use drover_fleet::ConnectionCause;
 use drover_project::{
@@ -15,7 +17,7 @@ use drover_project::{
     plan::Action,
 };
 use drover_runtime::{
-    Cache, ClusterName, ClusterView, Failure, FleetView, Link, Next, ObjectKey, Operator, Owner, Place,
+    Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, Place, Requeue,
     operator::owner_of, status::condition,
 };
 use k8s_openapi::{
@@ -270,14 +272,14 @@ impl Run {
         let owner = owner_of::<ProjectOperator>(project);
         let ours = self.namespaces.iter().filter(|(_, namespace)| owner.owns(&namespace.metadata));
         let seen = |(name, live): (&&str, &Namespace)| {
-            ((*name).to_owned(), Seen::Ours { live: Arc::new(live.clone()), contested: None })
+            ((*name).to_owned(), Seen::Ours { live: Arc::new(live.clone()), drift_conflict: None })
         };
         let namespaces = ours.map(seen).collect();
         let cluster = Arc::new(self.cluster.clone().unwrap());
         if project.metadata.deletion_timestamp.is_none() && cluster.metadata.deletion_timestamp.is_none() {
             return Ok(false); // Both live: nothing is deleted.
         }
-        let world = World { cluster, in_vault: false, tenant_labels: None, namespaces };
+        let world = World { cluster, in_operator_namespace: false, tenant_labels: None, namespaces };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
         for action in plan.groups.into_iter().flatten() {
@@ -289,7 +291,7 @@ impl Run {
                 _ => namespace.metadata.deletion_timestamp = Some(Time(at(self.now))),
             }
         }
-        Ok(idle && plan.next == Next::Released)
+        Ok(idle && plan.requeue == Requeue::Released)
     }
 
     fn pass_cluster(&mut self) -> Result<(), Crashed> {
@@ -301,14 +303,14 @@ impl Run {
             _ => observe::Reach::Connected(self.there()),
         };
         let running = Duration::from_secs(u64::try_from(self.now - self.started).unwrap());
-        let world = ClusterWorld::Leaving(Box::new(observe::Leaving { running, reach }));
+        let world = ClusterWorld::Teardown(Box::new(observe::Teardown { running, reach }));
         let plan = ClusterOperator::clean_up(Owner::of(&cluster), &world, at(self.now));
-        if plan.is_idle() && plan.next == Next::Released {
+        if plan.is_idle() && plan.requeue == Requeue::Released {
             self.request()?;
             self.cluster = None;
             return Ok(());
         }
-        let ClusterPart::Leaving(leave) = plan.part else { panic!("{:?}", plan.part) };
+        let ClusterPart::Teardown(leave) = plan.place_status else { panic!("{:?}", plan.place_status) };
         let told = vec![condition(DELETING, true, leave.cause, leave.message)];
         let mut status = cluster.status.unwrap_or_default();
         status.conditions = told;
@@ -316,7 +318,7 @@ impl Run {
         for action in plan.groups.into_iter().flatten() {
             self.request()?;
             match action {
-                ClusterAction::Free(all) => {
+                ClusterAction::ReleaseLeftBehind(all) => {
                     for found in all {
                         let namespace = self.namespaces.get_mut(found.live.name.as_deref().unwrap()).unwrap();
                         namespace.metadata.labels = None;
@@ -331,7 +333,7 @@ impl Run {
 
     fn there(&self) -> observe::There {
         let labelled: Vec<_> = self.namespaces.values().filter(|namespace| is_labelled(namespace)).collect();
-        let abandoned = |namespace: &&Namespace| observe::Abandoned {
+        let left_behind = |namespace: &&Namespace| observe::LeftBehind {
             live: namespace.metadata.clone(),
             holder: ObjectKey::namespaced("team", "shop"),
         };
@@ -339,7 +341,7 @@ impl Run {
         observe::There {
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
             owned: if is_abandoned { 0 } else { labelled.len() },
-            abandoned: if is_abandoned { labelled.iter().map(abandoned).collect() } else { Vec::new() },
+            left_behind: if is_abandoned { labelled.iter().map(left_behind).collect() } else { Vec::new() },
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
             hosts_others: false,
         }

@@ -131,7 +131,7 @@ fn log_lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Auto if terminal => lines.boxed(),
-        // Fields at the top level is what collectors of Kubernetes logs expect. The innermost span names the pass.
+        // Fields at the top level is what collectors of Kubernetes logs expect. The innermost span names the reconcile.
         LogFormat::Auto | LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }

@@ -22,7 +22,7 @@ causes! {
         /// The namespace exists, and Drover may not adopt it.
         NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set onExisting: Adopt, and adopt: Allowed in the tenant entry.",
         /// Another client keeps changing a field of the namespace back.
-        FieldContested = "FieldContested": Blocked stalls; "Settle which of the two owns the field.",
+        DriftConflict = "DriftConflict": Blocked stalls; "Settle which of the two owns the field.",
         /// The namespace is being deleted.
         Terminating = "Terminating": Blocked expected; "Look at what the namespace waits for, if it stays.",
         /// Every selected cluster admits the Project.

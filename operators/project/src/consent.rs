@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
 /// select the cluster. One that is being deleted still lets go by itself, and what cannot be told (none) is not gone.
 #[must_use]
-pub fn has_left(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetView) -> bool {
+pub fn is_gone_from(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetView) -> bool {
     match holder {
         None | Some(Lookup::Undecodable(_)) => false,
         Some(Lookup::Absent) => true,
@@ -167,12 +167,15 @@ mod tests {
             ("it selects others", Some(found(elsewhere())), true),
             ("it does not exist", Some(Lookup::Absent), true),
         ] {
-            assert_eq!(has_left(holder.as_ref(), &Place::cluster("eu"), &fleet()), left, "{what}");
+            assert_eq!(is_gone_from(holder.as_ref(), &Place::cluster("eu"), &fleet()), left, "{what}");
         }
         let closed = Place::cluster("closed");
-        assert!(has_left(Some(&found(project(&json!({"all": {}})))), &closed, &fleet()), "not let in, so not selected");
         assert!(
-            !has_left(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
+            is_gone_from(Some(&found(project(&json!({"all": {}})))), &closed, &fleet()),
+            "not let in, so not selected"
+        );
+        assert!(
+            !is_gone_from(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
             "named all the same"
         );
     }

@@ -1,4 +1,4 @@
-//! What may go wrong in a pass of a Project.
+//! What may go wrong in a reconcile of a Project.
 
 use drover_runtime::{ApiError, Cause, Classify, WriteError};
 

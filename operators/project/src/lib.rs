@@ -1,6 +1,6 @@
 //! The Project operator: a team's namespaces, the same on every cluster that the Project selects.
 //!
-//! One pass converges one Project on one cluster:
+//! One reconcile converges one Project on one cluster:
 //!
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or somebody else's.
 //! 2. [`plan`] asks the cluster's owner for [`consent`], then decides per namespace: create, restore, adopt, release, delete,
@@ -12,7 +12,7 @@
 //! what it left behind is treated like what is nobody's. A Cluster that is being deleted is nobody's target any more: with
 //! `Delete` every Project lets go of what it holds there, with `Orphan` nobody writes there.
 //!
-//! A pass runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
+//! A reconcile runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
 pub mod cause;
@@ -28,8 +28,8 @@ mod tests;
 use drover_crds::{Project, ProjectStatus};
 use drover_fleet::targets;
 use drover_runtime::{
-    Cause, FleetView, Operator, Owner, Parts, Related, Rights, Rule, Site, Targets, Watches, operator::Plan,
-    rights::READ,
+    Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
+    operator::Plan, rights::READ,
 };
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
@@ -57,7 +57,7 @@ impl Operator for ProjectOperator {
     type Kind = Project;
     type World = observe::World;
     type Action = plan::Action;
-    type Part = plan::Part;
+    type PlaceStatus = plan::PlaceStatus;
     type Error = error::ProjectError;
 
     /// A Project that wants a namespace of another one waits for it, and may have it once that one is gone.
@@ -74,7 +74,11 @@ impl Operator for ProjectOperator {
         watches.owned::<Namespace>();
     }
 
-    async fn observe(&self, owner: Owner<'_, Project>, site: &Site) -> Result<observe::World, error::ProjectError> {
+    async fn observe(
+        &self,
+        owner: Owner<'_, Project>,
+        site: &PlaceContext,
+    ) -> Result<observe::World, error::ProjectError> {
         observe::observe(owner, site).await
     }
 
@@ -89,13 +93,13 @@ impl Operator for ProjectOperator {
     async fn act(
         &self,
         owner: Owner<'_, Project>,
-        site: &Site,
+        site: &PlaceContext,
         action: plan::Action,
     ) -> Result<(), error::ProjectError> {
         Ok(action.carry_out::<Self>(owner, site).await?)
     }
 
-    fn summarise(project: &Project, parts: &Parts<plan::Part>, _now: Timestamp) -> ProjectStatus {
-        summary::summarise(project, parts)
+    fn summarise(project: &Project, statuses: &PlaceStatuses<plan::PlaceStatus>, _now: Timestamp) -> ProjectStatus {
+        summary::summarise(project, statuses)
     }
 }

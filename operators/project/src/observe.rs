@@ -7,10 +7,10 @@ use std::{
 
 use drover_crds::{Cluster, Project};
 use drover_runtime::{
-    ObjectKey, Owner, OwnerRecord, Site, View,
+    Informer, ObjectKey, Owner, OwnerRecord, PlaceContext,
     operator::record_of,
     owned::{Owned, is_made_for},
-    place::leaving,
+    place::deletion_of,
     request::request,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -19,17 +19,17 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     ProjectOperator,
-    consent::{by_age, claims, has_left},
+    consent::{by_age, claims, is_gone_from},
     error::ProjectError,
 };
 
-/// What a pass knows of one cluster.
+/// What a reconcile knows of one cluster.
 #[derive(Clone, Debug)]
 pub struct World {
     /// The cluster, with its tenants and protected namespaces.
     pub cluster: Arc<Cluster>,
     /// Whether the Project lies in Drover's own namespace, where nothing of a tenant is accepted.
-    pub in_vault: bool,
+    pub in_operator_namespace: bool,
     /// Labels of the management namespace in which the Project lies; none if it is unknown.
     pub tenant_labels: Option<BTreeMap<String, String>>,
     /// Every namespace that the Project lists or holds.
@@ -42,21 +42,21 @@ pub enum Seen {
     /// There is none.
     Absent {
         /// The Project that wants it as well and comes first, if there is one.
-        elder: Option<ObjectKey>,
+        older_project: Option<ObjectKey>,
     },
     /// It carries our owner labels.
     Ours {
         /// As it is.
         live: Arc<Namespace>,
         /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
-        contested: Option<String>,
+        drift_conflict: Option<String>,
     },
     /// It is ours, but somebody changed the labels that say so.
     Unlabelled {
         /// Its metadata.
         meta: Box<ObjectMeta>,
         /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
-        contested: Option<String>,
+        drift_conflict: Option<String>,
     },
     /// It carries our owner labels and cannot be decoded.
     Undecodable {
@@ -81,33 +81,33 @@ pub struct Holder {
     pub left: bool,
 }
 
-pub(crate) async fn observe(owner: Owner<'_, Project>, site: &Site) -> Result<World, ProjectError> {
+pub(crate) async fn observe(owner: Owner<'_, Project>, site: &PlaceContext) -> Result<World, ProjectError> {
     let record = record_of::<ProjectOperator>(owner.key());
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let mut namespaces: BTreeMap<String, Seen> = Owned::at(site, &record).into_iter().map(ours).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
     if let Owner::Present(project) = owner
-        && leaving(&cluster).is_none()
+        && deletion_of(&cluster).is_none()
     {
         let projects = &site.related::<Project>();
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
-        let elders = elders(projects, project, &unknown);
+        let older_projects = older_projects(projects, project, &unknown);
         let look_up = |name: &String| {
-            let (name, elders) = (name.clone(), &elders);
-            async move { look_up(projects, elders, project, site, &name).await.map(|seen| (name, seen)) }
+            let (name, older_projects) = (name.clone(), &older_projects);
+            async move { look_up(projects, older_projects, project, site, &name).await.map(|seen| (name, seen)) }
         };
         let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOKS_AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
     let tenant_labels = site.fleet.namespace_labels(&record.key.namespace).cloned();
-    let in_vault = site.fleet.is_vault(&record.key.namespace);
-    Ok(World { cluster, in_vault, tenant_labels, namespaces })
+    let in_operator_namespace = site.fleet.is_operator_namespace(&record.key.namespace);
+    Ok(World { cluster, in_operator_namespace, tenant_labels, namespaces })
 }
 
-fn ours(Owned { live, contested }: Owned<Namespace>) -> (String, Seen) {
+fn ours(Owned { live, drift_conflict }: Owned<Namespace>) -> (String, Seen) {
     match live {
-        Ok(live) => (live.name_any(), Seen::Ours { live, contested }),
+        Ok(live) => (live.name_any(), Seen::Ours { live, drift_conflict }),
         Err(undecodable) => {
             let meta = Box::new(undecodable.meta.clone());
             (meta.name.clone().unwrap_or_default(), Seen::Undecodable { meta })
@@ -115,15 +115,15 @@ fn ours(Owned { live, contested }: Owned<Namespace>) -> (String, Seen) {
     }
 }
 
-/// A pass has two minutes, and a distant cluster takes a quarter of a second for an answer.
+/// A reconcile has two minutes, and a distant cluster takes a quarter of a second for an answer.
 const LOOKS_AT_A_TIME: usize = 16;
 
 /// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
 async fn look_up(
-    projects: &View<Project>,
-    elders: &[Arc<Project>],
+    projects: &Informer<Project>,
+    older_projects: &[Arc<Project>],
     project: &Project,
-    site: &Site,
+    site: &PlaceContext,
     name: &str,
 ) -> Result<Seen, ProjectError> {
     let kind = record_of::<ProjectOperator>(ObjectKey::default()).kind;
@@ -131,13 +131,14 @@ async fn look_up(
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
         None => {
-            let elder = elders.iter().find(|elder| claims(elder, name, &site.place, &site.fleet));
-            Seen::Absent { elder: elder.map(|elder| ObjectKey::of(&elder.metadata)) }
+            let older_project =
+                older_projects.iter().find(|older_project| claims(older_project, name, &site.place, &site.fleet));
+            Seen::Absent { older_project: older_project.map(|older_project| ObjectKey::of(&older_project.metadata)) }
         }
         Some(found) => {
             if is_made_for(&found.metadata, project.metadata.uid.as_ref()) {
-                let contested = found.uid().and_then(|uid| site.cache.reverts().contested(&uid));
-                return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), contested });
+                let drift_conflict = found.uid().and_then(|uid| site.cache.drift_conflicts().drift_conflict(&uid));
+                return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), drift_conflict });
             }
             let recorded = OwnerRecord::recorded(&found.metadata, kind);
             let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, site), key });
@@ -148,17 +149,17 @@ async fn look_up(
 
 /// The Projects that list any of these names, too, and come first; the oldest is the first, so that it is always the same one
 /// that is named.
-fn elders(projects: &View<Project>, project: &Project, names: &[&String]) -> Vec<Arc<Project>> {
+fn older_projects(projects: &Informer<Project>, project: &Project, names: &[&String]) -> Vec<Arc<Project>> {
     if names.is_empty() {
         return Vec::new(); // At rest nobody searches through all Projects.
     }
     let names: BTreeSet<&str> = names.iter().map(|name| name.as_str()).collect();
     let lists_any = |other: &Project| other.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()));
-    let mut elders = projects.filter(|other| lists_any(other) && by_age(other, project).is_lt());
-    elders.sort_by(|one, other| by_age(one, other));
-    elders
+    let mut older_projects = projects.filter(|other| lists_any(other) && by_age(other, project).is_lt());
+    older_projects.sort_by(|one, other| by_age(one, other));
+    older_projects
 }
 
-fn is_gone(projects: &View<Project>, holder: &ObjectKey, site: &Site) -> bool {
-    has_left(projects.lookup_live(holder).as_ref(), &site.place, &site.fleet)
+fn is_gone(projects: &Informer<Project>, holder: &ObjectKey, site: &PlaceContext) -> bool {
+    is_gone_from(projects.lookup_live(holder).as_ref(), &site.place, &site.fleet)
 }

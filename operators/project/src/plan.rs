@@ -8,10 +8,10 @@ use drover_crds::{
 };
 use drover_fleet::targets::tenancies;
 use drover_runtime::{
-    Cause, Next, ObjectKey, Owner, StatusCause,
+    Cause, ObjectKey, Owner, Requeue, StatusCause,
     operator::Plan,
     owned::{self, Change, Restored},
-    place::leaving,
+    place::deletion_of,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -34,7 +34,7 @@ pub type Action = Change<Namespace>;
 
 /// What one cluster contributes to the status.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
+pub struct PlaceStatus {
     /// Namespaces that should be there.
     pub wanted: i64,
     /// Those that are as they should be.
@@ -58,38 +58,38 @@ pub struct Obstacle {
 #[must_use]
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
     let tenancies = admitting(project, world);
-    let mut part = Part { wanted: count(project.spec.namespaces.len()), ..Part::default() };
+    let mut place_status = PlaceStatus { wanted: count(project.spec.namespaces.len()), ..PlaceStatus::default() };
     if tenancies.is_empty() {
-        part.problems.push(no_tenant(project, world));
-        return Plan { part, groups: Vec::new(), next: Next::Watch };
+        place_status.problems.push(no_tenant(project, world));
+        return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
     }
     let mut actions = release_unlisted(project, world);
     let mut look_again = false;
     for wanted in &project.spec.namespaces {
         match verdict(project, world, &tenancies, wanted) {
-            Verdict::Ready => part.ready += 1,
+            Verdict::Ready => place_status.ready += 1,
             Verdict::Act(action) => actions.push(action),
-            Verdict::Waiting(obstacle) => part.problems.push(obstacle),
+            Verdict::Waiting(obstacle) => place_status.problems.push(obstacle),
             Verdict::Blocked(obstacle) => {
                 look_again = true;
-                part.problems.push(obstacle);
+                place_status.problems.push(obstacle);
             }
         }
     }
     if project.spec.suspend {
         actions.clear();
     }
-    let next = if look_again { Next::At(now + LOOK_AGAIN) } else { Next::Watch };
-    Plan { part, groups: each_alone(actions), next }
+    let requeue = if look_again { Requeue::At(now + LOOK_AGAIN) } else { Requeue::Watch };
+    Plan { place_status, groups: each_alone(actions), requeue }
 }
 
 /// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
 /// a cluster that is being deleted with `Orphan` is left as it is.
 #[must_use]
 pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperator> {
-    match (owner, leaving(&world.cluster)) {
+    match (owner, deletion_of(&world.cluster)) {
         (Owner::Gone(_), _) | (_, Some(DeletionPolicy::Orphan)) | (Owner::Present(_), None) => {
-            Plan { part: Part::default(), groups: Vec::new(), next: Next::Released }
+            Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
         }
         (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
         (Owner::Present(project), Some(DeletionPolicy::Delete)) => leave(project, world),
@@ -98,7 +98,7 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
 
 /// The tenant entries of the cluster that admit the Project.
 fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
-    if world.in_vault {
+    if world.in_operator_namespace {
         return Vec::new();
     }
     tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref())
@@ -128,19 +128,21 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         return blocked(name, ProjectCause::NamespaceNotAllowed, not_allowed(project, world, name));
     }
     let desired = desired(project, wanted);
-    match world.namespaces.get(name).unwrap_or(&Seen::Absent { elder: None }) {
-        Seen::Absent { elder: Some(elder) } => {
-            Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, elder)))
+    match world.namespaces.get(name).unwrap_or(&Seen::Absent { older_project: None }) {
+        Seen::Absent { older_project: Some(older_project) } => {
+            Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
         }
-        Seen::Absent { elder: None } => Verdict::Act(Action::create(desired)),
+        Seen::Absent { older_project: None } => Verdict::Act(Action::create(desired)),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, ProjectCause::Terminating, terminating(name)))
         }
-        Seen::Ours { live, contested } => restored(name, owned::restore(desired, live, contested.as_deref())),
+        Seen::Ours { live, drift_conflict } => restored(name, owned::restore(desired, live, drift_conflict.as_deref())),
         Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, ProjectCause::Terminating, terminating(name))
         }
-        Seen::Unlabelled { meta, contested } => restored(name, owned::relabel(desired, meta, contested.as_deref())),
+        Seen::Unlabelled { meta, drift_conflict } => {
+            restored(name, owned::relabel(desired, meta, drift_conflict.as_deref()))
+        }
         Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
             blocked(name, ProjectCause::NamespaceTaken, taken(world, name, &holder.key))
@@ -166,7 +168,7 @@ fn restored(name: &str, restored: Restored<Namespace>) -> Verdict {
     match restored {
         Restored::AsWanted => Verdict::Ready,
         Restored::Differs(change) => Verdict::Act(change),
-        Restored::Contested(fields) => blocked(name, ProjectCause::FieldContested, fought_over(name, &fields)),
+        Restored::Conflict(fields) => blocked(name, ProjectCause::DriftConflict, fought_over(name, &fields)),
     }
 }
 
@@ -198,10 +200,10 @@ fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
 /// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is let go.
 fn leave(project: &Project, world: &World) -> Plan<ProjectOperator> {
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
-    let next = if held.is_empty() { Next::Released } else { Next::Watch };
+    let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
     let release = |live: &ObjectMeta| Action::Release(Box::new(live.clone()));
     let actions = if project.spec.suspend { Vec::new() } else { held.into_iter().map(release).collect() };
-    Plan { part: Part::default(), groups: each_alone(actions), next }
+    Plan { place_status: PlaceStatus::default(), groups: each_alone(actions), requeue }
 }
 
 fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
@@ -218,13 +220,13 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
         }
     });
     let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
-    let next = if held.is_empty() { Next::Released } else { Next::Watch };
+    let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
     let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
     let problems = going
         .filter_map(|live| live.name.as_deref())
         .map(|name| obstacle(name, ProjectCause::Terminating, going_away(world, name)));
-    let part = Part { wanted: count(held.len()), ready: 0, problems: problems.collect() };
-    Plan { part, groups: each_alone(actions), next }
+    let place_status = PlaceStatus { wanted: count(held.len()), ready: 0, problems: problems.collect() };
+    Plan { place_status, groups: each_alone(actions), requeue }
 }
 
 /// Whether the cluster's owner lets the Project hold the namespace of this name.
@@ -257,7 +259,7 @@ fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstac
 
 fn no_tenant(project: &Project, world: &World) -> Obstacle {
     let (cluster, namespace) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
-    if world.in_vault {
+    if world.in_operator_namespace {
         let message = format!(
             "{namespace} is Drover's own namespace, from which no cluster lets anything in; create the Project in another namespace"
         );
@@ -319,9 +321,9 @@ fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     )
 }
 
-fn left_to(world: &World, name: &str, elder: &ObjectKey) -> String {
+fn left_to(world: &World, name: &str, older_project: &ObjectKey) -> String {
     format!(
-        "namespace {name} on cluster {} is left to Project {elder}, which wants it as well and is older; remove it from one of the two",
+        "namespace {name} on cluster {} is left to Project {older_project}, which wants it as well and is older; remove it from one of the two",
         world.cluster.name_any()
     )
 }

@@ -6,16 +6,16 @@ use drover_crds::{
     condition::{CLUSTERS_ALLOWED, CLUSTERS_REACHABLE, NAMESPACES_READY},
 };
 use drover_runtime::{
-    Cause, Failure, Outcome, Parts, Place, Standing, StatusCause, Tally,
+    Cause, Failure, Outcome, Place, PlaceState, PlaceStatuses, StatusCause, Tally,
     error::truncate,
-    parts::{PartEntry, Readiness},
+    place_status::{PlaceEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     cause::ProjectCause,
-    plan::{Obstacle, Part},
+    plan::{Obstacle, PlaceStatus},
 };
 
 /// Longest message, in bytes: enough for every message of ours with names of 63 characters, and less than
@@ -25,16 +25,16 @@ pub(crate) const MESSAGE_LIMIT: usize = 400;
 /// within 16 KiB.
 const PROBLEMS_LIMIT: usize = 10 * 1024;
 
-pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus {
-    let tally = Tally::of(parts, outcome);
-    let findings = findings(project, parts);
-    let namespaces = namespaces(parts);
-    let mut conditions = ready(project, parts, &tally, &findings);
+pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> ProjectStatus {
+    let tally = Tally::of(statuses, outcome);
+    let findings = findings(project, statuses);
+    let namespaces = namespaces(statuses);
+    let mut conditions = ready(project, statuses, &tally, &findings);
     conditions.push(allowed(&findings, &tally));
-    conditions.push(reachable(parts, &tally));
-    conditions.push(namespaces_ready(project, parts, &namespaces, &tally, &findings));
+    conditions.push(reachable(statuses, &tally));
+    conditions.push(namespaces_ready(project, statuses, &namespaces, &tally, &findings));
     // What was let go of already still belongs to what is being deleted.
-    let total = if project.metadata.deletion_timestamp.is_some() { count(parts) } else { tally.total };
+    let total = if project.metadata.deletion_timestamp.is_some() { count(statuses) } else { tally.total };
     ProjectStatus {
         clusters: Some(TargetSummary {
             total,
@@ -50,17 +50,22 @@ pub(crate) fn summarise(project: &Project, parts: &Parts<Part>) -> ProjectStatus
     }
 }
 
-fn outcome(part: &Part) -> Outcome {
-    if !part.problems.is_empty() {
+fn outcome(place_status: &PlaceStatus) -> Outcome {
+    if !place_status.problems.is_empty() {
         Outcome::Failed
-    } else if part.ready == part.wanted {
+    } else if place_status.ready == place_status.wanted {
         Outcome::Ready
     } else {
         Outcome::Progressing
     }
 }
 
-fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> Vec<Condition> {
+fn ready(
+    project: &Project,
+    statuses: &PlaceStatuses<PlaceStatus>,
+    tally: &Tally,
+    findings: &[Finding<'_>],
+) -> Vec<Condition> {
     let unimplemented = project.spec.unimplemented();
     let deleting = project.metadata.deletion_timestamp.is_some();
     let readiness = if project.spec.suspend {
@@ -68,7 +73,7 @@ fn ready(project: &Project, parts: &Parts<Part>, tally: &Tally, findings: &[Find
         let message = format!("spec.suspend is set and nothing is written{waits}");
         Readiness { activity: Activity::Settled, ..Readiness::no(StatusCause::Suspended, message) }
     } else if deleting {
-        Readiness::no(StatusCause::Deleting, letting_go(parts, tally, findings))
+        Readiness::no(StatusCause::Deleting, letting_go(statuses, tally, findings))
     } else if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
@@ -89,8 +94,8 @@ fn first_of(first: &Finding<'_>, all: &[Finding<'_>]) -> String {
 }
 
 /// What a deletion waits for, and what to do when that does not come back.
-fn letting_go(parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> String {
-    let (away, total) = (away(parts), count(parts));
+fn letting_go(statuses: &PlaceStatuses<PlaceStatus>, tally: &Tally, findings: &[Finding<'_>]) -> String {
+    let (away, total) = (away(statuses), count(statuses));
     let clusters = if away.is_empty() {
         format!("letting go of {total} clusters")
     } else {
@@ -105,14 +110,14 @@ fn letting_go(parts: &Parts<Part>, tally: &Tally, findings: &[Finding<'_>]) -> S
     }
 }
 
-fn count(parts: &Parts<Part>) -> i64 {
-    i64::try_from(parts.iter().count()).unwrap_or(i64::MAX)
+fn count(statuses: &PlaceStatuses<PlaceStatus>) -> i64 {
+    i64::try_from(statuses.iter().count()).unwrap_or(i64::MAX)
 }
 
 /// The first few places that cannot be worked on, each with the reason: away, or refused.
-fn away(parts: &Parts<Part>) -> String {
-    let away = parts.iter().filter_map(|(place, entry)| match &entry.standing {
-        Standing::Unreachable(failure) => Some(format!("{place} ({})", failure.reason())),
+fn away(statuses: &PlaceStatuses<PlaceStatus>) -> String {
+    let away = statuses.iter().filter_map(|(place, entry)| match &entry.state {
+        PlaceState::Unreachable(failure) => Some(format!("{place} ({})", failure.reason())),
         _ => None,
     });
     away.take(5).collect::<Vec<_>>().join(", ")
@@ -125,14 +130,15 @@ fn was_ready(project: &Project) -> bool {
 
 /// Counted where it can be told: what an unreachable cluster said last is forgotten by a restart, and a restart must not
 /// change a status.
-fn namespaces(parts: &Parts<Part>) -> NamespaceCount {
-    let known = || parts.iter().filter_map(|(_, entry)| told(entry));
-    let (total, ready) = (known().map(|part| part.wanted).sum(), known().map(|part| part.ready).sum());
+fn namespaces(statuses: &PlaceStatuses<PlaceStatus>) -> NamespaceCount {
+    let known = || statuses.iter().filter_map(|(_, entry)| told(entry));
+    let (total, ready) =
+        (known().map(|place_status| place_status.wanted).sum(), known().map(|place_status| place_status.ready).sum());
     NamespaceCount { total, ready, summary: format!("{ready}/{total}") }
 }
 
-fn told(entry: &PartEntry<Part>) -> Option<&Part> {
-    let counts = !matches!(entry.standing, Standing::Unreachable(_) | Standing::Released);
+fn told(entry: &PlaceEntry<PlaceStatus>) -> Option<&PlaceStatus> {
+    let counts = !matches!(entry.state, PlaceState::Unreachable(_) | PlaceState::Released);
     entry.known.as_ref().filter(|_| counts)
 }
 
@@ -186,31 +192,31 @@ impl Finding<'_> {
 }
 
 /// Everything that needs a person, in a fixed order: named clusters that cannot be had, then by cluster and namespace.
-fn findings<'a>(project: &'a Project, parts: &'a Parts<Part>) -> Vec<Finding<'a>> {
-    let mut findings = missing_clusters(project, parts);
-    for (place, entry) in parts.iter() {
+fn findings<'a>(project: &'a Project, statuses: &'a PlaceStatuses<PlaceStatus>) -> Vec<Finding<'a>> {
+    let mut findings = missing_clusters(project, statuses);
+    for (place, entry) in statuses.iter() {
         let Place::Cluster(cluster) = place else { continue };
         let cluster = cluster.as_str();
-        let obstacles = told(entry).map(|part| part.problems.as_slice()).unwrap_or_default();
+        let obstacles = told(entry).map(|place_status| place_status.problems.as_slice()).unwrap_or_default();
         findings.extend(obstacles.iter().map(|obstacle| Finding::Obstacle(cluster, obstacle)));
-        match &entry.standing {
-            Standing::Failed(failure) => findings.push(Finding::Failed(cluster, failure)),
-            Standing::Suspended => findings.push(Finding::Suspended(cluster)),
-            Standing::Pending | Standing::Current | Standing::Unreachable(_) | Standing::Released => {}
+        match &entry.state {
+            PlaceState::Failed(failure) => findings.push(Finding::Failed(cluster, failure)),
+            PlaceState::Suspended => findings.push(Finding::Suspended(cluster)),
+            PlaceState::Pending | PlaceState::Current | PlaceState::Unreachable(_) | PlaceState::Released => {}
         }
     }
     findings
 }
 
-fn missing_clusters<'a>(project: &'a Project, parts: &Parts<Part>) -> Vec<Finding<'a>> {
+fn missing_clusters<'a>(project: &'a Project, statuses: &PlaceStatuses<PlaceStatus>) -> Vec<Finding<'a>> {
     let ClusterSelection::Names(names) = &project.spec.clusters else { return Vec::new() };
     if project.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
-    let missing = |name: &'a String| match parts.get(&Place::cluster(name)) {
+    let missing = |name: &'a String| match statuses.get(&Place::cluster(name)) {
         None => Some(Finding::Unknown(name)),
         // What lives is done with a cluster only when the cluster goes.
-        Some(entry) if entry.standing == Standing::Released => Some(Finding::Leaving(name)),
+        Some(entry) if entry.state == PlaceState::Released => Some(Finding::Leaving(name)),
         Some(_) => None,
     };
     names.iter().filter_map(missing).collect()
@@ -257,8 +263,8 @@ fn allowed(findings: &[Finding<'_>], tally: &Tally) -> Condition {
     }
 }
 
-fn reachable(parts: &Parts<Part>, tally: &Tally) -> Condition {
-    let away = away(parts);
+fn reachable(statuses: &PlaceStatuses<PlaceStatus>, tally: &Tally) -> Condition {
+    let away = away(statuses);
     if away.is_empty() {
         return condition(CLUSTERS_REACHABLE, true, ProjectCause::Reachable, "every selected cluster can be worked on");
     }
@@ -268,7 +274,7 @@ fn reachable(parts: &Parts<Part>, tally: &Tally) -> Condition {
 
 fn namespaces_ready(
     project: &Project,
-    parts: &Parts<Part>,
+    statuses: &PlaceStatuses<PlaceStatus>,
     namespaces: &NamespaceCount,
     tally: &Tally,
     findings: &[Finding<'_>],
@@ -283,7 +289,7 @@ fn namespaces_ready(
         None if namespaces.ready < namespaces.total || tally.progressing > 0 || deleting => {
             condition(NAMESPACES_READY, false, StatusCause::Progressing, summary)
         }
-        None if tally.total > 0 && !parts.iter().any(|(_, entry)| told(entry).is_some()) => condition(
+        None if tally.total > 0 && !statuses.iter().any(|(_, entry)| told(entry).is_some()) => condition(
             NAMESPACES_READY,
             State::Unknown,
             ProjectCause::NotObserved,

@@ -3,8 +3,8 @@
 
 mod advisories;
 mod decisions;
+mod deleting_cluster;
 mod holders;
-mod leaving;
 mod promises;
 mod properties;
 mod safety;

@@ -44,10 +44,10 @@ impl Meters {
             keys: Family::default(),
             backing_off: Family::default(),
         };
-        registry.register("drover_passes", "Passes by operator and outcome", meters.passes.clone());
-        registry.register("drover_pass_seconds", "Duration of a pass", meters.seconds.clone());
+        registry.register("drover_reconciles", "Reconciles by operator and outcome", meters.passes.clone());
+        registry.register("drover_reconcile_seconds", "Duration of a reconcile", meters.seconds.clone());
         registry.register("drover_status_writes", "Status writes", meters.status_writes.clone());
-        registry.register("drover_panics", "Panics caught in a pass: each is a defect", meters.panics.clone());
+        registry.register("drover_panics", "Panics caught in a reconcile: each is a defect", meters.panics.clone());
         registry.register("drover_keys", "Keys queued or running", meters.keys.clone());
         registry.register("drover_keys_backing_off", "Keys that failed and wait", meters.backing_off.clone());
         meters

@@ -1,6 +1,6 @@
 //! The model world: an operator's actions interpreted in memory, for property tests of its decisions.
 //!
-//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the shell drives a real one: a pass
+//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the shell drives a real one: a reconcile
 //! observes, plans and does the actions in order until one fails, and the environment moves between passes. On top of
 //! that stand the questions that every operator has to answer: does it come to rest ([`until_quiet`]), and does it end the
 //! same after a crash between any two requests ([`every_crash`])?
@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     error::{Class, Failure},
-    operator::{Next, Operator, Owner, Plan},
+    operator::{Operator, Owner, Plan, Requeue},
 };
 
 /// More passes than this, and an operator does not come to rest: it fights with itself.
@@ -17,7 +17,7 @@ const MAX_PASSES: usize = 50;
 
 /// One place in memory, with everything in it that an operator sees or changes.
 ///
-/// Equality decides whether a pass changed anything, so nothing in here may count passes.
+/// Equality decides whether a reconcile changed anything, so nothing in here may count passes.
 pub trait ModelWorld<O: Operator>: Clone + PartialEq {
     /// What the operator's `observe` would gather.
     fn observe(&self, object: &O::Kind) -> O::World;
@@ -93,13 +93,13 @@ pub enum End {
     Quiet,
     /// Nothing is left to do ever: the shell takes the finalizer away.
     Released,
-    /// An action fails the same way in every pass, and nothing else changes: it waits for somebody.
+    /// An action fails the same way in every reconcile, and nothing else changes: it waits for somebody.
     Blocked(Failure),
     /// The process died, as it was told to.
     Crashed,
 }
 
-/// The operator did not come to rest: what it still wanted to do in the last pass.
+/// The operator did not come to rest: what it still wanted to do in the last reconcile.
 #[derive(Debug, thiserror::Error)]
 #[error("still not at rest after {MAX_PASSES} passes; the last one wanted {0}")]
 pub struct Restless(String);
@@ -151,7 +151,7 @@ fn run<O: Operator, W: ModelWorld<O>>(
         let before = world.clone();
         let plan = decide(object, world, now);
         let idle = plan.is_idle();
-        let Plan { groups, next, .. } = plan;
+        let Plan { groups, requeue, .. } = plan;
         wanted = format!("{groups:?}");
         let refused = match act::<O, W>(object, world, groups, &mut requests) {
             Err(Crashed) => return Ok(End::Crashed),
@@ -160,7 +160,7 @@ fn run<O: Operator, W: ModelWorld<O>>(
         };
         world.settle();
         match refused {
-            _ if idle && next == Next::Released => return Ok(End::Released),
+            _ if idle && requeue == Requeue::Released => return Ok(End::Released),
             _ if *world != before => {}
             // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
             Some(failure) if failure.class() != Class::Conflict => return Ok(End::Blocked(failure)),

@@ -13,11 +13,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{Cache, Change, Followed, Kept, LabelQuery, ObjectKey, OwnerRecord, View},
+    cache::{Cache, Change, Followed, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
     cause::Cause,
     error::Classify,
-    parts::Parts,
-    place::{FleetView, Place, Site, Targets},
+    place::{FleetView, Place, PlaceContext, Targets},
+    place_status::PlaceStatuses,
     queue::Queue,
     rights::Rights,
     task::Task,
@@ -47,25 +47,25 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// One idempotent change.
     type Action: Send + fmt::Debug;
     /// What one place contributes to the status.
-    type Part: Clone + PartialEq + Send + Sync + fmt::Debug;
+    type PlaceStatus: Clone + PartialEq + Send + Sync + fmt::Debug;
     /// What may go wrong.
     type Error: Classify;
 
-    /// The other kinds of the management cluster that it reads, by [`Site::related`], and whom a change of them concerns.
+    /// The other kinds of the management cluster that it reads, by [`PlaceContext::related`], and whom a change of them concerns.
     /// Called once, at the start. Decisions wait until all of them are known.
     fn related(_related: &mut Related<'_>) {}
 
     /// Where this object is reconciled. Pure.
     fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
 
-    /// What is watched at a place, and what wakes a key there. Called once per connection, before the first pass.
+    /// What is watched at a place, and what wakes a key there. Called once per connection, before the first reconcile.
     fn watches(watches: &mut Watches<'_, Self>);
 
     /// Gathers the world at one place. Decides nothing.
     fn observe(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &Site,
+        site: &PlaceContext,
     ) -> impl Future<Output = Result<Self::World, Self::Error>> + Send;
 
     /// Decides for an object that is to be at this place. Pure: no client, no clock.
@@ -79,29 +79,29 @@ pub trait Operator: Send + Sync + Sized + 'static {
     fn act(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &Site,
+        site: &PlaceContext,
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Joins what all places say to one status. Pure. Transition times and `observedGeneration` are the shell's.
-    fn summarise(object: &Self::Kind, parts: &Parts<Self::Part>, now: Timestamp) -> StatusOf<Self>;
+    fn summarise(object: &Self::Kind, statuses: &PlaceStatuses<Self::PlaceStatus>, now: Timestamp) -> StatusOf<Self>;
 }
 
 /// What `plan` decided for one place.
 pub struct Plan<O: Operator> {
     /// What this place contributes to the status.
-    pub part: O::Part,
+    pub place_status: O::PlaceStatus,
     /// What to do, group by group and in order. A failure ends its group, so a grant never follows a guard that failed before
     /// it; the other groups go on, unless the failure is about the whole server.
     pub groups: Vec<Vec<O::Action>>,
     /// What comes after the actions.
-    pub next: Next,
+    pub requeue: Requeue,
 }
 
 impl<O: Operator> fmt::Debug for Plan<O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Plan");
-        debug.field("part", &self.part).field("groups", &self.groups).field("next", &self.next).finish()
+        debug.field("part", &self.place_status).field("groups", &self.groups).field("next", &self.requeue).finish()
     }
 }
 
@@ -162,7 +162,7 @@ impl<'a, K: Resource> Owner<'a, K> {
 
 /// When a place is looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Requeue {
     /// When a watch tells of a change.
     Watch,
     /// At this time at the latest.
@@ -191,7 +191,7 @@ pub(crate) fn kind_of<O: Operator>() -> &'static str {
     }
 }
 
-impl Site {
+impl PlaceContext {
     /// Writes here on behalf of `owner`.
     #[must_use]
     pub fn writer<O: Operator>(&self, owner: Owner<'_, O::Kind>) -> Writer {
@@ -201,8 +201,8 @@ impl Site {
 
     /// All `K` of the management cluster, which the operator declared in [`Operator::related`].
     #[must_use]
-    pub fn related<K: Kept>(&self) -> View<K> {
-        self.management.view(&LabelQuery::everything())
+    pub fn related<K: Kept>(&self) -> Informer<K> {
+        self.management.informer(&LabelQuery::everything())
     }
 
     /// Lets go here of what the absent `holder` left: who was there before is on record, and may come back.
@@ -227,25 +227,25 @@ pub fn finalizer<O: Operator>() -> String {
 
 /// Wakes keys of one operator at one place.
 #[derive(Clone)]
-pub struct Wake {
+pub struct Enqueuer {
     queue: Weak<Queue<Task>>,
     place: Place,
 }
 
-impl Wake {
+impl Enqueuer {
     pub(crate) fn new(queue: Weak<Queue<Task>>, place: Place) -> Self {
         Self { queue, place }
     }
 
-    /// Runs a pass of `object` at this place as soon as possible.
+    /// Runs a reconcile of `object` at this place as soon as possible.
     pub fn now(&self, object: ObjectKey) {
         self.after(object, Duration::ZERO);
     }
 
-    /// Runs a pass of `object` at this place within `delay`; many wakes within it cost one pass.
+    /// Runs a reconcile of `object` at this place within `delay`; many wakes within it cost one reconcile.
     pub fn after(&self, object: ObjectKey, delay: Duration) {
         if let Some(queue) = self.queue.upgrade() {
-            queue.push_at(Task::Part(object, self.place.clone()), Instant::now() + delay);
+            queue.push_at(Task::AtPlace(object, self.place.clone()), Instant::now() + delay);
         }
     }
 }
@@ -272,7 +272,7 @@ impl<'a> Related<'a> {
     /// The operator reads all `K`. `concerns` names the objects that a change concerns: they are reconciled at all their places.
     /// It is called under a lock and must not block.
     pub fn on<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
-        let view = self.management.view::<K>(&LabelQuery::everything());
+        let view = self.management.informer::<K>(&LabelQuery::everything());
         let everywhere = Arc::clone(&self.everywhere);
         view.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
         self.followed.push(Box::new(view));
@@ -284,15 +284,15 @@ type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
 
 /// Collects what an operator watches at one place.
 pub struct Watches<'a, O: Operator> {
-    site: &'a Site,
-    wake: Wake,
+    site: &'a PlaceContext,
+    wake: Enqueuer,
     followed: Vec<Box<dyn Followed>>,
     owners: Vec<RecordedOwners>,
     operator: std::marker::PhantomData<O>,
 }
 
 impl<'a, O: Operator> Watches<'a, O> {
-    pub(crate) fn new(site: &'a Site, wake: Wake) -> Self {
+    pub(crate) fn new(site: &'a PlaceContext, wake: Enqueuer) -> Self {
         Self { site, wake, followed: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
     }
 
@@ -302,14 +302,14 @@ impl<'a, O: Operator> Watches<'a, O> {
 
     /// Where the watches run.
     #[must_use]
-    pub fn site(&self) -> &Site {
+    pub fn site(&self) -> &PlaceContext {
         self.site
     }
 
     /// Watches every `K` that objects of this operator own, and wakes the owner that is recorded on it. When the place is
     /// connected, owners that are gone by then, or do not select the place any more, are reconciled once as well.
     pub fn owned<K: Kept>(&mut self) {
-        let view = self.site.cache.view::<K>(&OwnerRecord::query(kind_of::<O>()));
+        let view = self.site.cache.informer::<K>(&OwnerRecord::query(kind_of::<O>()));
         self.owners.push(Box::new(move || view.recorded_owners(kind_of::<O>())));
         self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, wake| {
             for meta in change.sides().map(Resource::meta) {
@@ -321,8 +321,8 @@ impl<'a, O: Operator> Watches<'a, O> {
     }
 
     /// Watches every `K` that `query` selects; `react` maps a change to wakes. It must not block.
-    pub fn on<K: Kept>(&mut self, query: &LabelQuery, react: impl Fn(&Change<K>, &Wake) + Send + Sync + 'static) {
-        let view = self.site.cache.view::<K>(query);
+    pub fn on<K: Kept>(&mut self, query: &LabelQuery, react: impl Fn(&Change<K>, &Enqueuer) + Send + Sync + 'static) {
+        let view = self.site.cache.informer::<K>(query);
         let wake = self.wake.clone();
         view.subscribe(move |change| react(change, &wake));
         self.followed.push(Box::new(view));

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::{
     cache::{Kept, ObjectKey, OwnerRecord, Undecodable},
     operator::{Operator, Owner},
-    place::Site,
-    write::{Step, WriteError, fingerprint_of},
+    place::PlaceContext,
+    write::{Step, WriteError, desired_hash},
 };
 
 /// One change of one object.
@@ -66,7 +66,7 @@ impl<K: Kept> Change<K> {
     }
 
     /// Does it, in the name of `owner`. Done twice it ends the same.
-    pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, site: &Site) -> Result<(), WriteError>
+    pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, site: &PlaceContext) -> Result<(), WriteError>
     where
         K: Serialize,
     {
@@ -104,17 +104,17 @@ pub enum Restored<K: Kept> {
     /// It differs.
     Differs(Change<K>),
     /// Another client keeps changing these fields back: it is left alone.
-    Contested(Vec<String>),
+    Conflict(Vec<String>),
 }
 
-/// Compares an object of ours with what is wanted. `contested` is the fingerprint of the wish that another client keeps
-/// reverting, if one does: a new wish is no fight, even over the same field.
-pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, contested: Option<&str>) -> Restored<K> {
+/// Compares an object of ours with what is wanted. `drift_conflict` is the hash of the desired state that another client keeps
+/// reverting, if one does: a new desired state is no fight, even over the same field.
+pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, drift_conflict: Option<&str>) -> Restored<K> {
     match Step::between(&desired, Some(live)) {
         Step::Keep => Restored::AsWanted,
         Step::Create => Restored::Differs(Change::create(desired)),
-        Step::Apply { reverted } if contested == Some(&fingerprint_of(&desired)) => {
-            Restored::Contested(or_the_fingerprint(reverted))
+        Step::Apply { reverted } if drift_conflict == Some(&desired_hash(&desired)) => {
+            Restored::Conflict(or_the_fingerprint(reverted))
         }
         Step::Apply { reverted } => {
             let live = Box::new(live.meta().clone());
@@ -124,10 +124,10 @@ pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, contested: Option
 }
 
 /// What becomes of an object of ours without the labels that say so: they come back, unless another client keeps taking them.
-pub fn relabel<K: Kept + Serialize>(desired: K, live: &ObjectMeta, contested: Option<&str>) -> Restored<K> {
+pub fn relabel<K: Kept + Serialize>(desired: K, live: &ObjectMeta, drift_conflict: Option<&str>) -> Restored<K> {
     let reverted = vec!["metadata.labels".to_owned()];
-    if contested == Some(&fingerprint_of(&desired)) {
-        return Restored::Contested(reverted);
+    if drift_conflict == Some(&desired_hash(&desired)) {
+        return Restored::Conflict(reverted);
     }
     Restored::Differs(Change::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
 }
@@ -141,24 +141,25 @@ fn or_the_fingerprint(reverted: Vec<String>) -> Vec<String> {
 pub struct Owned<K> {
     /// As it is; one that does not decode is owned all the same.
     pub live: Result<Arc<K>, Arc<Undecodable>>,
-    /// The fingerprint of the wish that another client keeps reverting, if one does.
-    pub contested: Option<String>,
+    /// The hash of the desired state that another client keeps reverting, if one does.
+    pub drift_conflict: Option<String>,
 }
 
 impl<K> Clone for Owned<K> {
     fn clone(&self) -> Self {
-        Self { live: self.live.clone(), contested: self.contested.clone() }
+        Self { live: self.live.clone(), drift_conflict: self.drift_conflict.clone() }
     }
 }
 
 impl<K: Kept> Owned<K> {
     /// All `K` at this place that carry the labels of `owner`, out of the cache.
     #[must_use]
-    pub fn at(site: &Site, owner: &OwnerRecord) -> Vec<Self> {
-        let found = site.cache.view::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
+    pub fn at(site: &PlaceContext, owner: &OwnerRecord) -> Vec<Self> {
+        let found = site.cache.informer::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
         let with_fights = found.into_iter().map(|live| {
-            let mut found = Self { live, contested: None };
-            found.contested = found.meta().uid.as_deref().and_then(|uid| site.cache.reverts().contested(uid));
+            let mut found = Self { live, drift_conflict: None };
+            found.drift_conflict =
+                found.meta().uid.as_deref().and_then(|uid| site.cache.drift_conflicts().drift_conflict(uid));
             found
         });
         with_fights.collect()
@@ -190,8 +191,8 @@ pub fn difference<K: Kept + Serialize>(
             None => changes.push(Change::Create { seed: seed(&desired), desired: Box::new(desired) }),
             Some(found) if found.meta().deletion_timestamp.is_some() => {}
             Some(Owned { live: Err(_), .. }) => {}
-            Some(Owned { live: Ok(live), contested }) => {
-                if let Restored::Differs(change) = restore(desired, live, contested.as_deref()) {
+            Some(Owned { live: Ok(live), drift_conflict }) => {
+                if let Restored::Differs(change) = restore(desired, live, drift_conflict.as_deref()) {
                     changes.push(change);
                 }
             }
@@ -232,12 +233,12 @@ mod tests {
     }
 
     fn owned(live: ConfigMap) -> Owned<ConfigMap> {
-        Owned { live: Ok(Arc::new(live)), contested: None }
+        Owned { live: Ok(Arc::new(live)), drift_conflict: None }
     }
 
     /// As it is once `wanted` was applied, and `value` was written since.
     fn live(name: &str, value: &str) -> Owned<ConfigMap> {
-        owned(config(name, value, &json!({ANNOTATION_APPLIED: fingerprint_of(&wanted(name))})))
+        owned(config(name, value, &json!({ANNOTATION_APPLIED: desired_hash(&wanted(name))})))
     }
 
     fn changes(names: &[&str], owned: &[Owned<ConfigMap>]) -> Vec<String> {
@@ -251,8 +252,9 @@ mod tests {
         let expected = ["create ConfigMap team/new", "apply ConfigMap team/changed", "delete ConfigMap team/unwanted"];
         assert_eq!(changes(&["new", "same", "changed"], &owned), expected);
         assert_eq!(changes(&["same"], &owned[..1]), [""; 0]);
-        let contested = Owned { contested: Some(fingerprint_of(&wanted("changed"))), ..live("changed", "other") };
-        assert_eq!(changes(&["changed"], &[contested]), [""; 0], "another client keeps changing it back");
+        let drift_conflict =
+            Owned { drift_conflict: Some(desired_hash(&wanted("changed"))), ..live("changed", "other") };
+        assert_eq!(changes(&["changed"], &[drift_conflict]), [""; 0], "another client keeps changing it back");
     }
 
     #[test]
@@ -261,7 +263,7 @@ mod tests {
         let mut going = wanted("going");
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let undecodable = Undecodable { meta: wanted("broken").metadata, error: "nonsense".to_owned() };
-        let all = [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), contested: None }];
+        let all = [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), drift_conflict: None }];
         assert_eq!(changes(&["going", "broken"], &all), ["release ConfigMap team/adopted"]);
         assert_eq!(changes(&[], &all[1..]), ["delete ConfigMap team/broken"]);
     }

@@ -81,7 +81,7 @@ pub enum Link {
 impl Link {
     /// Whether the cluster is known to be somebody else's.
     #[must_use]
-    pub fn is_anothers(&self) -> bool {
+    pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Disconnected(failure) if failure.cause.is_foreign())
     }
 
@@ -111,7 +111,7 @@ pub struct ClusterView {
 /// What becomes of what Drover made in `cluster`, if it is being deleted. With `Orphan` nobody writes there any more; with
 /// `Delete` it is deselected everywhere, and who holds something there lets go of it.
 #[must_use]
-pub fn leaving(cluster: &Cluster) -> Option<DeletionPolicy> {
+pub fn deletion_of(cluster: &Cluster) -> Option<DeletionPolicy> {
     cluster.metadata.deletion_timestamp.as_ref().map(|_| cluster.spec.deletion_policy)
 }
 
@@ -170,7 +170,7 @@ impl FleetView {
 
     /// The same, with Drover's own namespace, in which the kubeconfigs of all clusters are.
     #[must_use]
-    pub fn with_vault(self, namespace: &str) -> Self {
+    pub fn with_operator_namespace(self, namespace: &str) -> Self {
         Self { vault: Some(namespace.into()), ..self }
     }
 
@@ -187,7 +187,7 @@ impl FleetView {
 
     /// Whether this is Drover's own namespace: nothing of a tenant is accepted there.
     #[must_use]
-    pub fn is_vault(&self, namespace: &str) -> bool {
+    pub fn is_operator_namespace(&self, namespace: &str) -> bool {
         self.vault.as_deref() == Some(namespace)
     }
 
@@ -205,10 +205,10 @@ impl FleetView {
 
     /// Whether `place` is a cluster that is being deleted.
     #[must_use]
-    pub fn is_leaving(&self, place: &Place) -> bool {
+    pub fn is_deleting(&self, place: &Place) -> bool {
         match place {
             Place::Management => false,
-            Place::Cluster(name) => self.get(name).is_some_and(|view| leaving(&view.object).is_some()),
+            Place::Cluster(name) => self.get(name).is_some_and(|view| deletion_of(&view.object).is_some()),
         }
     }
 
@@ -245,7 +245,7 @@ impl FleetView {
             };
             let turned = mem::discriminant(&old.link) != mem::discriminant(&new.link);
             change.reach |= !old.link.same(&new.link);
-            change.choice |= !old.same_choice(new) || (turned && leaving(&new.object).is_some());
+            change.choice |= !old.same_choice(new) || (turned && deletion_of(&new.object).is_some());
             if old.reports != new.reports || !old.link.same(&new.link) {
                 change.links.push(name.clone());
             }
@@ -272,12 +272,12 @@ impl From<BTreeSet<Place>> for Targets {
 
 /// A place that can be worked on right now.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct PlaceContext {
     /// Which place.
     pub place: Place,
     /// Its `Cluster` object; none for the management cluster.
     pub cluster: Option<Arc<Cluster>>,
-    /// The fleet as it was when the pass began.
+    /// The fleet as it was when the reconcile began.
     pub fleet: FleetView,
     /// How to read it, and the client to write with.
     pub cache: Arc<Cache>,

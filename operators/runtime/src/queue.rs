@@ -24,7 +24,7 @@ pub trait Laned: Clone + Ord + Hash {
 
 /// What becomes of a key when its run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum RequeueAt {
     /// Nothing: it runs again when it is pushed again.
     Forget,
     /// It runs again at this time; it did not fail.
@@ -117,7 +117,7 @@ impl<K: Laned> Queue<K> {
     }
 
     /// Ends the run of `key`.
-    pub fn done(&self, key: K, after: After) {
+    pub fn done(&self, key: K, after: RequeueAt) {
         self.lock().finish(key, after);
         self.changed.notify_one();
     }
@@ -179,17 +179,17 @@ impl<K: Laned> State<K> {
         Ok(key)
     }
 
-    fn finish(&mut self, key: K, after: After) {
+    fn finish(&mut self, key: K, after: RequeueAt) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         slot.running = false;
-        let failed = matches!(after, After::Retry | After::Conflict);
+        let failed = matches!(after, RequeueAt::Retry | RequeueAt::Conflict);
         slot.failures = if failed { slot.failures.saturating_add(1) } else { 0 };
         let again = match after {
-            After::Forget => None,
-            After::At(at) => Some(at),
-            After::Retry => Some(Instant::now() + back_off(slot.failures)),
-            After::Conflict if slot.failures <= CONFLICTS_AT_ONCE => Some(Instant::now() + CONFLICT_PAUSE),
-            After::Conflict => Some(Instant::now() + back_off(slot.failures - CONFLICTS_AT_ONCE)),
+            RequeueAt::Forget => None,
+            RequeueAt::At(at) => Some(at),
+            RequeueAt::Retry => Some(Instant::now() + back_off(slot.failures)),
+            RequeueAt::Conflict if slot.failures <= CONFLICTS_AT_ONCE => Some(Instant::now() + CONFLICT_PAUSE),
+            RequeueAt::Conflict => Some(Instant::now() + back_off(slot.failures - CONFLICTS_AT_ONCE)),
         };
         let noted = slot.due.take().map(|(at, _)| at);
         self.change_lane(&key.lane(), |lane| lane.running = lane.running.saturating_sub(1));
@@ -256,7 +256,7 @@ mod tests {
         for _ in 0..count {
             let key = queue.next().await;
             seen.push(key);
-            queue.done(key, After::Forget);
+            queue.done(key, RequeueAt::Forget);
         }
         seen
     }
@@ -277,7 +277,7 @@ mod tests {
         queue.push((0, 1));
         queue.push((0, 1));
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
-        queue.done(key, After::Forget);
+        queue.done(key, RequeueAt::Forget);
         assert_eq!(drain(&queue, 1).await, [(0, 1)]);
         assert!(queue.is_empty());
     }
@@ -301,9 +301,9 @@ mod tests {
         let (one, two) = (queue.next().await, queue.next().await);
         assert_eq!((one.0, two.0), (0, 0));
         assert_eq!(queue.next().await, (1, 0), "lane 0 is full");
-        queue.done(one, After::Forget);
+        queue.done(one, RequeueAt::Forget);
         assert_eq!(queue.next().await, (0, 2));
-        queue.done(two, After::Forget);
+        queue.done(two, RequeueAt::Forget);
         assert_eq!(queue.next().await, (0, 3));
     }
 
@@ -315,11 +315,11 @@ mod tests {
             let before = Instant::now();
             let key = queue.next().await;
             assert!(Instant::now() - before <= LONGEST_BACK_OFF);
-            queue.done(key, After::Retry);
+            queue.done(key, RequeueAt::Retry);
         }
         assert_eq!(queue.backing_off(), 1);
         let key = queue.next().await;
-        queue.done(key, After::Forget);
+        queue.done(key, RequeueAt::Forget);
         assert_eq!(queue.backing_off(), 0);
     }
 
@@ -331,7 +331,7 @@ mod tests {
         for _ in 0..4000 {
             let key = queue.next().await;
             *runs.entry(key.1).or_default() += 1;
-            queue.done(key, After::At(Instant::now()));
+            queue.done(key, RequeueAt::At(Instant::now()));
         }
         assert_eq!(runs.len(), 400);
         assert!(runs.values().all(|count| (9..=11).contains(count)), "{:?}", runs.values().max());

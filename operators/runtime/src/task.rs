@@ -8,7 +8,7 @@ pub enum Task {
     /// One object as a whole: its finalizer, its places, its status.
     Object(ObjectKey),
     /// One object at one place.
-    Part(ObjectKey, Place),
+    AtPlace(ObjectKey, Place),
     /// A place as a whole: who left something behind there.
     Place(Place),
 }
@@ -28,7 +28,7 @@ impl Laned for Task {
     fn lane(&self) -> Lane {
         match self {
             Self::Object(_) => Lane::Objects,
-            Self::Part(_, place) | Self::Place(place) => Lane::At(place.clone()),
+            Self::AtPlace(_, place) | Self::Place(place) => Lane::At(place.clone()),
         }
     }
 }

@@ -156,7 +156,7 @@ impl Writer {
         match request(format!("apply {what}"), api.patch(&name, &params, &Patch::Apply(&body))).await {
             Ok(applied) => {
                 if let Some(uid) = &live.uid {
-                    self.cache.reverts().record(uid, &fingerprint_of(desired), !reverted.is_empty());
+                    self.cache.drift_conflicts().record(uid, &desired_hash(desired), !reverted.is_empty());
                 }
                 self.expect_seen::<K>(key, &applied.metadata);
                 Ok(())
@@ -178,7 +178,7 @@ impl Writer {
 
     /// Lets an object go: it stays, without our labels, and the next holder may take it up.
     pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
-        let_go::<K>(self.cache.client(), live, &self.owner.key, self.manager.clone()).await?;
+        release_labels::<K>(self.cache.client(), live, &self.owner.key, self.manager.clone()).await?;
         self.expect_lost::<K>(ObjectKey::of(live), live);
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Writer {
         }
     }
 
-    /// What is sent: the wanted fields, whose they are, and the fingerprint by which a later pass knows that it was sent.
+    /// What is sent: the wanted fields, whose they are, and the fingerprint by which a later reconcile knows that it was sent.
     fn body<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, adopted: bool) -> Value {
         let mut body = to_json(desired);
         let fingerprint = fingerprint(&body);
@@ -226,13 +226,13 @@ impl Writer {
     }
 
     fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
-        let view = self.cache.view::<K>(&OwnerRecord::query(self.owner.kind));
+        let view = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
         let (uid, version) = (written.uid.clone(), written.resource_version.clone());
         self.cache.expect(self.owner.clone(), move || view.has_seen(&key, uid.as_deref(), version.as_deref()));
     }
 
     fn expect_lost<K: Kept>(&self, key: ObjectKey, live: &ObjectMeta) {
-        let view = self.cache.view::<K>(&OwnerRecord::query(self.owner.kind));
+        let view = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
         let uid = live.uid.clone();
         self.cache.expect(self.owner.clone(), move || view.has_lost(&key, uid.as_deref()));
     }
@@ -240,7 +240,7 @@ impl Writer {
 
 /// Takes the labels and annotations of `owner` off an object that stays, and notes who let it go. One that is gone already is
 /// no error; one that changed since it was seen is left as it is.
-pub async fn let_go<K: Kept>(
+pub async fn release_labels<K: Kept>(
     client: Client,
     live: &ObjectMeta,
     owner: &ObjectKey,
@@ -284,12 +284,12 @@ fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     meta.annotations.as_ref()?.get(name)
 }
 
-/// Tells one wish from another: the value of the annotation `drover.dev/applied` once `desired` was applied.
-pub fn fingerprint_of(desired: &impl Serialize) -> String {
+/// Tells one desired state from another: the value of the annotation `drover.dev/applied` once `desired` was applied.
+pub fn desired_hash(desired: &impl Serialize) -> String {
     fingerprint(&to_json(desired))
 }
 
-/// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the wish differs.
+/// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the desired state differs.
 fn fingerprint(desired: &Value) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
     let (head, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));

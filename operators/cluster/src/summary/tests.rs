@@ -42,13 +42,13 @@ fn failure(cause: impl Into<Cause>) -> Failure {
     Failure::new(cause, format!("{} happened", cause.reason()))
 }
 
-fn lost(reason: &str) -> Standing {
-    Standing::Unreachable(failure(ConnectionCause::from_reason(reason).unwrap()))
+fn lost(reason: &str) -> PlaceState {
+    PlaceState::Unreachable(failure(ConnectionCause::from_reason(reason).unwrap()))
 }
 
-fn status(cluster: &Cluster, known: Option<Seen>, standing: Standing) -> ClusterStatus {
-    let known = known.map(|seen| Part::Living(Box::new(seen)));
-    let entry = (Place::cluster("eu"), PartEntry { known, standing });
+fn status(cluster: &Cluster, known: Option<Seen>, state: PlaceState) -> ClusterStatus {
+    let known = known.map(|seen| PlaceStatus::Living(Box::new(seen)));
+    let entry = (Place::cluster("eu"), PlaceEntry { known, state });
     summarise(cluster, &[entry].into_iter().collect())
 }
 
@@ -76,17 +76,17 @@ fn every_standing_has_its_conditions() {
         )
     };
     let plain = cluster(&json!({}));
-    for (standing, expected) in [
+    for (state, expected) in [
         (
-            Standing::Pending,
+            PlaceState::Pending,
             "Ready=False/Connecting Reconciling=True/Connecting Accepted=Unknown/Connecting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting NodesHealthy=Unknown/Connecting CertificatesValid=Unknown/Connecting CredentialValid=Unknown/Connecting".to_owned(),
         ),
         (
-            Standing::Current,
+            PlaceState::Current,
             "Ready=True/Connected Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=False/NodesNotReady CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
         ),
         (
-            Standing::Failed(failure(ApiCause::Forbidden)),
+            PlaceState::Failed(failure(ApiCause::Forbidden)),
             "Ready=False/Forbidden Stalled=True/Forbidden Accepted=True/Claimed Connected=True/Connected APIAvailable=True/Available NodesHealthy=Unknown/Forbidden CertificatesValid=True/Valid CredentialValid=True/Accepted".to_owned(),
         ),
         (
@@ -102,13 +102,13 @@ fn every_standing_has_its_conditions() {
         (lost("ClaimedByOther"), not_ours("ClaimedByOther")),
         (lost("DuplicateOf"), not_ours("DuplicateOf")),
     ] {
-        assert_eq!(shown(&status(&plain, Some(seen()), standing)), expected);
+        assert_eq!(shown(&status(&plain, Some(seen()), state)), expected);
     }
 }
 
 #[test]
 fn what_was_seen_is_shown() {
-    let status = status(&cluster(&json!({})), Some(seen()), Standing::Current);
+    let status = status(&cluster(&json!({})), Some(seen()), PlaceState::Current);
     assert_eq!(status.distribution.as_deref(), Some("k3s"));
     assert_eq!(status.certificates.len(), 1);
     assert_eq!(status.credential, Some(CredentialStatus { not_after: Some(time()) }));
@@ -121,7 +121,7 @@ fn what_was_seen_is_shown() {
 #[test]
 fn what_was_seen_stays_while_a_cluster_is_away_also_over_a_restart() {
     let mut before = cluster(&json!({}));
-    before.status = Some(status(&before, Some(seen()), Standing::Current));
+    before.status = Some(status(&before, Some(seen()), PlaceState::Current));
     let away = status(&before, None, lost("Timeout"));
     assert_eq!(away.kubernetes_version.as_deref(), Some("v1.37.1+k3s1"));
     assert_eq!((away.nodes.unwrap().summary.as_str(), away.certificates.len()), ("2/3", 1));
@@ -130,9 +130,9 @@ fn what_was_seen_stays_while_a_cluster_is_away_also_over_a_restart() {
 #[test]
 fn what_is_no_longer_seen_at_a_connected_cluster_goes() {
     let mut before = cluster(&json!({}));
-    before.status = Some(status(&before, Some(seen()), Standing::Current));
+    before.status = Some(status(&before, Some(seen()), PlaceState::Current));
     let without = Seen { certificates: Vec::new(), credential_end: None, ..seen() };
-    let after = status(&before, Some(without), Standing::Current);
+    let after = status(&before, Some(without), PlaceState::Current);
     assert_eq!((after.certificates.len(), after.credential), (0, None));
 }
 
@@ -157,7 +157,7 @@ fn what_ends_soon_is_a_warning_and_leaves_the_cluster_ready() {
         ),
     ] {
         let seen = Seen { certificates_validity: certificates, credential_validity: credential, ..seen() };
-        let shown = shown(&status(&cluster(&json!({})), Some(seen), Standing::Current));
+        let shown = shown(&status(&cluster(&json!({})), Some(seen), PlaceState::Current));
         assert!(shown.starts_with("Ready=True/Connected Accepted") && shown.ends_with(expected), "{shown}");
     }
 }
@@ -166,7 +166,7 @@ fn what_ends_soon_is_a_warning_and_leaves_the_cluster_ready() {
 fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_credential_has_ended() {
     let outdated = Seen { rights: RightsOfCredential::Incomplete("may not list nodes".to_owned()), ..seen() };
     let reason = |seen: Seen| {
-        let status = status(&cluster(&json!({})), Some(seen), Standing::Current);
+        let status = status(&cluster(&json!({})), Some(seen), PlaceState::Current);
         let found = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind).cloned().unwrap();
         assert_eq!(found("Ready").status, "True");
         found(CREDENTIAL_VALID).reason
@@ -182,58 +182,59 @@ fn a_role_that_lacks_rights_leaves_the_cluster_connected_and_is_told_unless_the_
 #[test]
 fn a_rejected_new_credential_leaves_the_cluster_connected() {
     let rejected = Seen { rejected: Some(failure(ConnectionCause::UnsafeKubeconfig)), ..seen() };
-    let shown = shown(&status(&cluster(&json!({})), Some(rejected), Standing::Current));
+    let shown = shown(&status(&cluster(&json!({})), Some(rejected), PlaceState::Current));
     assert!(shown.starts_with("Ready=True/Connected"), "{shown}");
     assert!(shown.ends_with("CredentialValid=False/NewCredentialRejected"), "{shown}");
 }
 
 #[test]
 fn a_suspended_cluster_says_so() {
-    let shown = shown(&status(&cluster(&json!({"suspend": true})), Some(seen()), Standing::Current));
+    let shown = shown(&status(&cluster(&json!({"suspend": true})), Some(seen()), PlaceState::Current));
     assert!(shown.starts_with("Ready=True/Suspended Accepted=True/Suspended Connected=True/Connected"), "{shown}");
 }
 
 #[test]
 fn a_field_that_is_not_acted_on_is_never_silent() {
-    let status = status(&cluster(&json!({"identity": {}})), Some(seen()), Standing::Current);
+    let status = status(&cluster(&json!({"identity": {}})), Some(seen()), PlaceState::Current);
     assert!(shown(&status).starts_with("Ready=False/NotYetImplemented Stalled=True/NotYetImplemented"));
 }
 
 #[test]
 fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
     let mut deleted = cluster(&json!({}));
-    deleted.status = Some(status(&deleted, Some(seen()), Standing::Current));
+    deleted.status = Some(status(&deleted, Some(seen()), PlaceState::Current));
     deleted.metadata.deletion_timestamp = Some(time());
-    let told = |leave: Option<Leave>, standing: Standing| {
-        let entry = (Place::Management, PartEntry { known: leave.map(Part::Leaving), standing });
+    let told = |leave: Option<TeardownStatus>, state: PlaceState| {
+        let entry = (Place::Management, PlaceEntry { known: leave.map(PlaceStatus::Teardown), state });
         let status = summarise(&deleted, &[entry].into_iter().collect());
         assert_eq!(status.nodes.as_ref().unwrap().summary, "2/3");
         shown(&status)
     };
-    let leave =
-        |cause: DeletionCause, connection| Some(Leave { cause: cause.into(), message: "waits".into(), connection });
-    for (leave, standing, expected) in [
+    let leave = |cause: DeletionCause, connection| {
+        Some(TeardownStatus { cause: cause.into(), message: "waits".into(), connection })
+    };
+    for (leave, state, expected) in [
         (
             None,
-            Standing::Pending,
+            PlaceState::Pending,
             "Ready=False/Deleting Reconciling=True/Deleting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting Deleting=True/Deleting",
         ),
         (
             leave(DeletionCause::WaitingForCluster, lost("Timeout")),
-            Standing::Current,
+            PlaceState::Current,
             "Ready=False/Deleting Reconciling=True/Deleting Connected=False/Timeout APIAvailable=Unknown/ConnectionLost Deleting=True/WaitingForCluster",
         ),
         (
-            leave(DeletionCause::ReleasingClaim, Standing::Current),
-            Standing::Failed(failure(ApiCause::Forbidden)),
+            leave(DeletionCause::ReleasingClaim, PlaceState::Current),
+            PlaceState::Failed(failure(ApiCause::Forbidden)),
             "Ready=False/Deleting Reconciling=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Forbidden",
         ),
         (
-            leave(DeletionCause::Suspended, Standing::Current),
-            Standing::Current,
+            leave(DeletionCause::Suspended, PlaceState::Current),
+            PlaceState::Current,
             "Ready=False/Deleting Stalled=True/Deleting Connected=True/Connected APIAvailable=True/Available Deleting=True/Suspended",
         ),
     ] {
-        assert_eq!(told(leave, standing), expected);
+        assert_eq!(told(leave, state), expected);
     }
 }

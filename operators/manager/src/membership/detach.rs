@@ -60,7 +60,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         management.delete(&clusters, &cluster.name_any()).await?;
     }
     if *force {
-        Box::pin(force::let_go(&management, arguments, &installation, &chosen, downstream.as_ref())).await?;
+        Box::pin(force::release_labels(&management, arguments, &installation, &chosen, downstream.as_ref())).await?;
     }
     wait(&management, &clusters, &chosen, *timeout).await?;
     delete_secrets(&management, arguments, &others).await?;

@@ -70,7 +70,7 @@ fn is_leader_lease(name: &str) -> bool {
 
 /// Releases the claims and the finalizers of `chosen`, which are deleted already. `downstream` is the one cluster as the
 /// person reaches it, if they do.
-pub(super) async fn let_go(
+pub(super) async fn release_labels(
     management: &Side,
     arguments: &DetachArguments,
     installation: &str,

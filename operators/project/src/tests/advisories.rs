@@ -51,7 +51,7 @@ fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
 
     let inside = shop("namespaces: [{name: web}]");
     let mut model = cluster_of(everything, "{}");
-    model.in_vault = true;
+    model.in_operator_namespace = true;
     assert_eq!(lines(&inside, &model), ["! NotATenant"]);
     rest(&inside, &mut model);
     assert!(model.namespaces.is_empty());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::{Cluster, Project};
-use drover_runtime::{Next, model::decide, operator::Plan};
+use drover_runtime::{Requeue, model::decide, operator::Plan};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -59,15 +59,19 @@ pub(super) fn plan(project: &Project, model: &ModelCluster) -> Plan<ProjectOpera
 
 pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
     let plan = plan(project, model);
-    let (part, actions) = (&plan.part, plan.actions());
+    let (place_status, actions) = (&plan.place_status, plan.actions());
     let action = |action: &Action| match action {
         Action::Apply { reverted, .. } if !reverted.is_empty() => {
             format!("{action:?}: restores {}", reverted.join(", "))
         }
         _ => format!("{action:?}"),
     };
-    let ready = (part.ready > 0).then(|| format!("{} ready", part.ready));
-    actions.map(action).chain(part.problems.iter().map(|o| format!("! {}", o.cause.reason()))).chain(ready).collect()
+    let ready = (place_status.ready > 0).then(|| format!("{} ready", place_status.ready));
+    actions
+        .map(action)
+        .chain(place_status.problems.iter().map(|o| format!("! {}", o.cause.reason())))
+        .chain(ready)
+        .collect()
 }
 
 /// The lines for a Project that lives.
@@ -82,7 +86,7 @@ fn torn_down(cluster: &str, spec: &str, there: &str) -> Vec<String> {
 
 /// The only obstacle's message.
 pub(super) fn only_message(project: &Project, model: &ModelCluster) -> String {
-    let [obstacle] = plan(project, model).part.problems.try_into().unwrap();
+    let [obstacle] = plan(project, model).place_status.problems.try_into().unwrap();
     obstacle.message
 }
 
@@ -122,7 +126,7 @@ fn what_somebody_changed_is_restored_and_named() {
 #[test]
 fn what_somebody_keeps_changing_back_is_left_alone_and_reported() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}, reverts: 3}";
-    assert_eq!(decided(OPEN, WANT_WEB, there), ["! FieldContested"]);
+    assert_eq!(decided(OPEN, WANT_WEB, there), ["! DriftConflict"]);
     assert!(message(OPEN, WANT_WEB, there).contains("metadata.labels.tier of namespace team-a-web"));
 }
 
@@ -136,15 +140,15 @@ fn a_new_wish_for_a_contested_namespace_is_applied_all_the_same() {
 fn what_is_ours_and_terminating_is_named_and_waited_for() {
     let there = "team-a-web: {heldBy: team-a/shop, terminating: true}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["! Terminating"]);
-    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).next, Next::Watch);
+    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).requeue, Requeue::Watch);
 }
 
 #[test]
 fn what_is_somebodys_and_terminating_is_reported_and_looked_at_again() {
     let there = "team-a-web: {terminating: true}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["! Terminating"]);
-    let again = Next::At(NOW + SignedDuration::from_secs(60));
-    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).next, again);
+    let again = Requeue::At(NOW + SignedDuration::from_secs(60));
+    assert_eq!(plan(&shop(WANT_WEB), &cluster_of(OPEN, there)).requeue, again);
 }
 
 #[test]
@@ -275,7 +279,7 @@ fn deletion_with_delete_deletes_what_was_created_and_lets_go_what_was_adopted() 
 fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
     let (spec, going) = ("deletionPolicy: Delete", "team-a-web: {heldBy: team-a/shop, terminating: true}");
     let waiting = plan(&deleted(shop(spec)), &cluster_of(OPEN, going));
-    assert_eq!((waiting.actions().count(), waiting.next), (0, Next::Watch));
+    assert_eq!((waiting.actions().count(), waiting.requeue), (0, Requeue::Watch));
     assert_eq!(torn_down(OPEN, spec, going), ["! Terminating"]);
     let told = only_message(&deleted(shop(spec)), &cluster_of(OPEN, going));
     assert!(
@@ -283,7 +287,7 @@ fn deletion_waits_for_what_is_terminating_and_then_releases_the_object() {
         "{told}"
     );
     let done = plan(&deleted(shop(spec)), &cluster_of(OPEN, "team-a-theirs: {}"));
-    assert_eq!((done.actions().count(), done.next), (0, Next::Released));
+    assert_eq!((done.actions().count(), done.requeue), (0, Requeue::Released));
 }
 
 #[test]

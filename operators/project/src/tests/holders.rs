@@ -2,7 +2,7 @@
 
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::{
-    Next, ObjectKey,
+    ObjectKey, Requeue,
     model::{End, until_quiet},
 };
 use k8s_openapi::jiff::SignedDuration;
@@ -54,22 +54,22 @@ fn what_another_project_left_needs_the_consent_of_both_sides() {
 #[test]
 fn what_nobody_has_is_left_to_an_older_project_that_wants_it() {
     let mut model = cluster_of(OPEN, "{}");
-    model.elder = Some(ObjectKey::namespaced("team-b", "shop"));
+    model.older_project = Some(ObjectKey::namespaced("team-b", "shop"));
     assert_eq!(lines(&shop(ASKS), &model), ["! NamespaceTaken"]);
     let message = only_message(&shop(ASKS), &model);
     assert!(message.contains("on cluster eu is left to Project team-b/shop, which wants it as well"), "{message}");
-    assert_eq!(plan(&shop(ASKS), &model).next, Next::Watch, "a change of the other one tells when it drops it");
+    assert_eq!(plan(&shop(ASKS), &model).requeue, Requeue::Watch, "a change of the other one tells when it drops it");
 }
 
 #[test]
 fn who_may_not_take_over_is_told_who_left_and_what_to_do() {
     let model = once_held(OPEN, HELD, true);
     let message = only_message(&shop(ASKS_NOT), &model);
-    for part in ["on cluster eu was left by Project team-b/shop", "onExisting: Adopt here", "adopt: Allowed"] {
-        assert!(message.contains(part), "{message}");
+    for place_status in ["on cluster eu was left by Project team-b/shop", "onExisting: Adopt here", "adopt: Allowed"] {
+        assert!(message.contains(place_status), "{message}");
     }
-    let again = Next::At(NOW + SignedDuration::from_secs(60));
-    assert_eq!(plan(&shop(ASKS_NOT), &model).next, again, "no watch tells what becomes of it");
+    let again = Requeue::At(NOW + SignedDuration::from_secs(60));
+    assert_eq!(plan(&shop(ASKS_NOT), &model).requeue, again, "no watch tells what becomes of it");
 }
 
 /// No message of ours is cut: the remedy comes last.
@@ -163,8 +163,8 @@ fn a_new_name_that_comes_before_the_old_one_goes_waits_and_then_converges() {
     rest(&store, &mut model);
     assert_eq!(lines(&store, &model), ["! NamespaceTaken"]);
     assert!(only_message(&store, &model).contains("held by Project team-a/shop"));
-    let again = Next::At(NOW + SignedDuration::from_secs(60));
-    assert_eq!(plan(&store, &model).next, again, "nothing else wakes it");
+    let again = Requeue::At(NOW + SignedDuration::from_secs(60));
+    assert_eq!(plan(&store, &model).requeue, again, "nothing else wakes it");
     assert_eq!(holder(&model), Some(key(&shop)));
 
     rest(&deleted(shop), &mut model);

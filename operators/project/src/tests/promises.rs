@@ -104,6 +104,6 @@ proptest! {
         prop_assert_eq!(&model, &before);
         let later = decide::<ProjectOperator>(&this, &model, NOW + k8s_openapi::jiff::SignedDuration::from_hours(24));
         let now = decide::<ProjectOperator>(&this, &model, NOW);
-        prop_assert_eq!((later.part, later.groups), (now.part, now.groups));
+        prop_assert_eq!((later.place_status, later.groups), (now.place_status, now.groups));
     }
 }

@@ -2,16 +2,16 @@
 
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::{
-    Next, Place, Standing,
+    Place, PlaceState, Requeue,
     model::{End, Restless, decide, every_crash, until_quiet},
-    parts::PartEntry,
+    place_status::PlaceEntry,
 };
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
     safety::{held_by, key, violations},
-    strategies::{any_cluster, any_project, any_project_alive_or_not, any_world, deleted, leaving},
+    strategies::{any_cluster, any_project, any_project_alive_or_not, any_world, deleted, going},
     world::ModelCluster,
 };
 use crate::{ProjectOperator, summary::summarise};
@@ -90,7 +90,7 @@ proptest! {
         let before = world.clone();
         let project = deleted(project);
         prop_assert_eq!(rest(&project, &mut world)?, End::Released);
-        prop_assert_eq!(decide::<ProjectOperator>(&project, &world, NOW).next, Next::Released);
+        prop_assert_eq!(decide::<ProjectOperator>(&project, &world, NOW).requeue, Requeue::Released);
         prop_assert!(world.namespaces.values().all(|namespace| held_by(namespace) != Some(key(&project))));
         if project.spec.deletion_policy == DeletionPolicy::Orphan {
             let stays = before.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn in_a_cluster_that_goes_everything_is_let_go_and_stays(mut project in any_project(), world in any_cluster()) {
         project.spec.suspend = false;
-        let mut world = leaving(world, DeletionPolicy::Delete);
+        let mut world = going(world, DeletionPolicy::Delete);
         let stays = world.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
         let stays: Vec<_> = stays.map(|(name, _)| name.clone()).collect();
         prop_assert_eq!(rest(&project, &mut world)?, End::Released);
@@ -112,9 +112,9 @@ proptest! {
 
     #[test]
     fn in_a_cluster_that_is_orphaned_nobody_does_anything(project in any_project_alive_or_not(), world in any_cluster()) {
-        let plan = decide::<ProjectOperator>(&project, &leaving(world, DeletionPolicy::Orphan), NOW);
+        let plan = decide::<ProjectOperator>(&project, &going(world, DeletionPolicy::Orphan), NOW);
         prop_assert!(plan.is_idle());
-        prop_assert_eq!(plan.next, Next::Released);
+        prop_assert_eq!(plan.requeue, Requeue::Released);
     }
 
     /// Equal states give equal text, or a status would be written for nothing.
@@ -123,13 +123,13 @@ proptest! {
         let mut other = project.clone();
         other.metadata.uid = Some("another".to_owned());
         let later = Timestamp::from_second(1_000_000).unwrap();
-        let parts = [
-            decide::<ProjectOperator>(&project, &world, NOW).part,
-            decide::<ProjectOperator>(&other, &world.with_other_ids(), later).part,
+        let statuses = [
+            decide::<ProjectOperator>(&project, &world, NOW).place_status,
+            decide::<ProjectOperator>(&other, &world.with_other_ids(), later).place_status,
         ];
-        prop_assert_eq!(&parts[0], &parts[1]);
-        let [one, two] = parts.map(|part| {
-            let entry = PartEntry { known: Some(part), standing: Standing::Current };
+        prop_assert_eq!(&statuses[0], &statuses[1]);
+        let [one, two] = statuses.map(|place_status| {
+            let entry = PlaceEntry { known: Some(place_status), state: PlaceState::Current };
             summarise(&project, &[(Place::cluster("eu"), entry)].into_iter().collect())
         });
         prop_assert_eq!(one, two);
@@ -148,11 +148,11 @@ proptest! {
             let ours = |name: &&String| world.namespaces.get(*name).and_then(held_by) == Some(key(&project));
             listed.filter(ours).cloned().collect()
         };
-        let (before, part) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).part);
+        let (before, place_status) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).place_status);
         rest(&deleted(project.clone()), &mut world)?;
         rest(&project, &mut world)?;
         // Only where all was well: what the Project may not hold any more is let go for good.
-        if end == End::Quiet && part.ready == part.wanted {
+        if end == End::Quiet && place_status.ready == place_status.wanted {
             prop_assert_eq!(held(&world), before);
         }
     }

@@ -56,21 +56,21 @@ fn changed(
     let agreed = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt)
         && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
     let holder = held_by(was).filter(|_| !ours_before);
-    let has_left = |(namespace, name): &(String, String)| world.left.contains(&format!("{namespace}/{name}"));
+    let is_gone_from = |(namespace, name): &(String, String)| world.left.contains(&format!("{namespace}/{name}"));
     let came_from_us =
         holder.is_none() && was.annotations.get(ANNOTATION_RELEASED_BY).is_some_and(|by| by.value == "team-a/shop");
     let going = world.cluster.metadata.deletion_timestamp.is_some();
-    let let_go = ours_before && !ours_after;
+    let release_labels = ours_before && !ours_after;
     [
         (project.spec.suspend, "changed although the Project is suspended"),
         (tenancies(world).is_empty() && !deleting(project) && !going, "changed although the Project is no tenant"),
-        (holder.is_some_and(|holder| !has_left(&holder)), "changed although another Project holds it"),
+        (holder.is_some_and(|holder| !is_gone_from(&holder)), "changed although another Project holds it"),
         (going && !ours_before, "taken although the cluster is being deleted"),
         (going && marked_for_deletion && !deleting(project), "deleted although only the cluster is being deleted"),
         (!(ours_before || agreed || came_from_us), "taken although not both sides agreed"),
-        (!let_go && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
-        (!let_go && !marked_for_deletion && wanted.is_none(), "changed although nobody listed it"),
-        (let_go && wanted.is_some() && !deleting(project) && !going, "let go although it is listed"),
+        (!release_labels && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
+        (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although nobody listed it"),
+        (release_labels && wanted.is_some() && !deleting(project) && !going, "let go although it is listed"),
         (marked_for_deletion && !ours_before, "deleted although it is not ours"),
         (marked_for_deletion && !may_delete, "deleted although nobody asked for that"),
         (marked_for_deletion && !may_hold, "deleted although the Project may not hold it"),

@@ -4,8 +4,8 @@ use std::iter::repeat_n;
 
 use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
 use drover_runtime::{
-    ApiCause, Failure, Parts, Place, Standing, StatusCause,
-    parts::PartEntry,
+    ApiCause, Failure, Place, PlaceState, PlaceStatuses, StatusCause,
+    place_status::PlaceEntry,
     status::{condition, finish},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +14,7 @@ use proptest::{collection::vec, prelude::*};
 use super::decisions::shop;
 use crate::{
     cause::ProjectCause,
-    plan::{Obstacle, Part},
+    plan::{Obstacle, PlaceStatus},
     summary::summarise,
 };
 
@@ -26,28 +26,28 @@ fn failure() -> Failure {
     Failure::new(ApiCause::Forbidden, message)
 }
 
-fn failed(cause: ApiCause) -> PartEntry<Part> {
-    entry(None, Standing::Failed(Failure::new(cause, "failed")))
+fn failed(cause: ApiCause) -> PlaceEntry<PlaceStatus> {
+    entry(None, PlaceState::Failed(Failure::new(cause, "failed")))
 }
 
-fn away() -> Standing {
-    Standing::Unreachable(Failure::new(ApiCause::ConnectionFailed, "no route"))
+fn away() -> PlaceState {
+    PlaceState::Unreachable(Failure::new(ApiCause::ConnectionFailed, "no route"))
 }
 
-fn entry(known: Option<Part>, standing: Standing) -> PartEntry<Part> {
-    PartEntry { known, standing }
+fn entry(known: Option<PlaceStatus>, state: PlaceState) -> PlaceEntry<PlaceStatus> {
+    PlaceEntry { known, state }
 }
 
 /// A cluster with one wanted namespace that is there.
-fn good() -> PartEntry<Part> {
-    entry(Some(part(1, 1)), Standing::Current)
+fn good() -> PlaceEntry<PlaceStatus> {
+    entry(Some(place_status(1, 1)), PlaceState::Current)
 }
 
-fn part(wanted: i64, ready: i64) -> Part {
-    Part { wanted, ready, problems: Vec::new() }
+fn place_status(wanted: i64, ready: i64) -> PlaceStatus {
+    PlaceStatus { wanted, ready, problems: Vec::new() }
 }
 
-fn fleet(entries: impl IntoIterator<Item = PartEntry<Part>>) -> Parts<Part> {
+fn fleet(entries: impl IntoIterator<Item = PlaceEntry<PlaceStatus>>) -> PlaceStatuses<PlaceStatus> {
     let named = |(number, entry)| (Place::cluster(&format!("c{number}")), entry);
     entries.into_iter().enumerate().map(named).collect()
 }
@@ -57,8 +57,8 @@ fn wants_web() -> Project {
 }
 
 /// `Ready`, its reason, and which of `Reconciling` and `Stalled` goes with it.
-fn ready(project: &Project, parts: &Parts<Part>) -> String {
-    let status = summarise(project, parts);
+fn ready(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> String {
+    let status = summarise(project, statuses);
     let [ready] = &status.conditions.iter().filter(|c| c.type_ == READY).collect::<Vec<_>>()[..] else {
         panic!("not exactly one Ready: {status:?}")
     };
@@ -88,18 +88,22 @@ fn ready_at_fleet_size() {
         cause: ProjectCause::NamespaceExists.into(),
         message: "m".into(),
     };
-    let blocked = Part { wanted: 1, ready: 0, problems: vec![obstacle] };
+    let blocked = PlaceStatus { wanted: 1, ready: 0, problems: vec![obstacle] };
     for (what, entries, expected) in [
         ("no target", vec![], "False NoTargets, Reconciling"),
         ("all as wanted", vec![good(), good()], "True Ready"),
-        ("one without a verdict", vec![good(), entry(None, Standing::Pending)], "False Progressing, Reconciling"),
-        ("one on its way", vec![good(), entry(Some(part(2, 1)), Standing::Current)], "False Progressing, Reconciling"),
-        ("one away, known", vec![good(), entry(Some(part(1, 1)), away())], "True ReadyExceptUnreachable"),
+        ("one without a verdict", vec![good(), entry(None, PlaceState::Pending)], "False Progressing, Reconciling"),
+        (
+            "one on its way",
+            vec![good(), entry(Some(place_status(2, 1)), PlaceState::Current)],
+            "False Progressing, Reconciling",
+        ),
+        ("one away, known", vec![good(), entry(Some(place_status(1, 1)), away())], "True ReadyExceptUnreachable"),
         ("one away, never seen", vec![good(), entry(None, away())], "True ReadyExceptUnreachable"),
-        ("all away, seen before", vec![entry(Some(part(1, 1)), away())], "True ReadyExceptUnreachable"),
+        ("all away, seen before", vec![entry(Some(place_status(1, 1)), away())], "True ReadyExceptUnreachable"),
         ("none ever reached", vec![entry(None, away()), entry(None, away())], "False Unreachable, Reconciling"),
-        ("one in the way", vec![good(), entry(Some(blocked), Standing::Current)], "False NamespaceExists, Stalled"),
-        ("one failed", vec![good(), entry(None, Standing::Failed(failure()))], "False Forbidden, Stalled"),
+        ("one in the way", vec![good(), entry(Some(blocked), PlaceState::Current)], "False NamespaceExists, Stalled"),
+        ("one failed", vec![good(), entry(None, PlaceState::Failed(failure()))], "False Forbidden, Stalled"),
         ("one failed for now", vec![good(), failed(ApiCause::Timeout)], "False Timeout, Reconciling"),
         (
             "one of two needs a person",
@@ -108,7 +112,7 @@ fn ready_at_fleet_size() {
         ),
         (
             "one suspended",
-            vec![good(), entry(Some(part(1, 0)), Standing::Suspended)],
+            vec![good(), entry(Some(place_status(1, 0)), PlaceState::Suspended)],
             "False ClusterSuspended, Reconciling",
         ),
     ] {
@@ -128,14 +132,14 @@ fn what_was_ready_before_a_restart_stays_ready_while_all_clusters_are_away() {
 /// A leader that takes over knows nothing of clusters that are away, and must not write that down.
 #[test]
 fn a_restart_changes_nothing_that_is_said() {
-    let before = summarise(&after_a_restart(), &fleet([good(), entry(Some(part(1, 1)), away())]));
+    let before = summarise(&after_a_restart(), &fleet([good(), entry(Some(place_status(1, 1)), away())]));
     let after = summarise(&after_a_restart(), &fleet([good(), entry(None, away())]));
     assert_eq!(before, after);
 }
 
 #[test]
 fn a_project_tells_first_what_concerns_all_of_it() {
-    let failed = fleet([entry(None, Standing::Failed(failure()))]);
+    let failed = fleet([entry(None, PlaceState::Failed(failure()))]);
     let quota = shop("quota: {perCluster: {limits.cpu: '4'}}");
     assert_eq!(ready(&quota, &failed), "False NotYetImplemented, Stalled");
     assert!(other(&summarise(&quota, &failed), READY).contains("does not act on spec.quota yet"));
@@ -150,11 +154,11 @@ fn a_project_tells_first_what_concerns_all_of_it() {
 fn a_named_cluster_that_does_not_exist_is_told_with_the_remedy() {
     let mut project = wants_web();
     project.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "typo"]})).unwrap();
-    let parts = fleet([good()]);
-    assert_eq!(ready(&project, &parts), "False ClusterNotFound, Reconciling");
+    let statuses = fleet([good()]);
+    assert_eq!(ready(&project, &statuses), "False ClusterNotFound, Reconciling");
     let expected =
         "False ClusterNotFound: there is no Cluster typo to work on; create it, or remove it from spec.clusters.names";
-    assert_eq!(other(&summarise(&project, &parts), "ClustersAllowed"), expected);
+    assert_eq!(other(&summarise(&project, &statuses), "ClustersAllowed"), expected);
 }
 
 #[test]
@@ -175,7 +179,8 @@ fn clusters_without_consent_are_counted_and_told_and_are_no_targets() {
 
 #[test]
 fn namespaces_are_counted_where_they_can_be_seen() {
-    let entries = [good(), entry(Some(part(3, 2)), Standing::Current), entry(Some(part(1, 1)), away())];
+    let entries =
+        [good(), entry(Some(place_status(3, 2)), PlaceState::Current), entry(Some(place_status(1, 1)), away())];
     let status = summarise(&wants_web(), &fleet(entries));
     let clusters = status.clusters.unwrap();
     assert_eq!((clusters.total, clusters.ready, clusters.unreachable, &*clusters.summary), (3, 1, 1, "1/3"));
@@ -193,7 +198,8 @@ fn clusters_that_are_away_are_named_up_to_five() {
 #[test]
 fn a_deletion_says_whom_it_waits_for_and_why() {
     let refused = Failure::new(StatusCause::Unreachable.cause().foreign(), "it is eu-1");
-    let entries = [entry(None, Standing::Released), entry(None, away()), entry(None, Standing::Unreachable(refused))];
+    let entries =
+        [entry(None, PlaceState::Released), entry(None, away()), entry(None, PlaceState::Unreachable(refused))];
     let status = summarise(&super::strategies::deleted(wants_web()), &fleet(entries));
     let expected = "False Deleting: waiting for 2 of 3 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed), \
         cluster c2 (Unreachable); a Cluster that will not come back has to be deleted";
@@ -202,20 +208,20 @@ fn a_deletion_says_whom_it_waits_for_and_why() {
 }
 
 /// A cluster with `count` namespaces that do not go away.
-fn stuck(count: usize) -> PartEntry<Part> {
+fn stuck(count: usize) -> PlaceEntry<PlaceStatus> {
     let names = (0..count).map(|number| format!("team-a-{number}"));
     let stuck = |name| Obstacle {
         message: format!("{name} is not gone"),
         namespace: Some(name),
         cause: ProjectCause::Terminating.into(),
     };
-    entry(Some(Part { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), Standing::Current)
+    entry(Some(PlaceStatus { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), PlaceState::Current)
 }
 
 #[test]
 fn a_deletion_names_what_does_not_go_away() {
     let deleting = super::strategies::deleted(wants_web());
-    let one = summarise(&deleting, &fleet([stuck(1), entry(None, Standing::Released)]));
+    let one = summarise(&deleting, &fleet([stuck(1), entry(None, PlaceState::Released)]));
     assert_eq!(other(&one, READY), "False Deleting: letting go of 2 clusters; team-a-0 is not gone");
     assert_eq!(one.problems[0].namespace.as_deref(), Some("team-a-0"));
     let two = summarise(&deleting, &fleet([stuck(2), entry(None, away())]));
@@ -227,12 +233,17 @@ fn a_deletion_names_what_does_not_go_away() {
 #[test]
 fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for() {
     let deleting = super::strategies::deleted(wants_web());
-    let all_gone = || fleet([entry(Some(part(0, 0)), Standing::Released), entry(Some(part(0, 0)), Standing::Released)]);
-    let told = |parts| {
-        let conditions = summarise(&deleting, &parts).conditions;
+    let all_gone = || {
+        fleet([
+            entry(Some(place_status(0, 0)), PlaceState::Released),
+            entry(Some(place_status(0, 0)), PlaceState::Released),
+        ])
+    };
+    let told = |statuses| {
+        let conditions = summarise(&deleting, &statuses).conditions;
         conditions.into_iter().map(|c| (c.type_, c.status, c.reason)).collect::<Vec<_>>()
     };
-    let letting_go = told(fleet([entry(Some(part(1, 0)), Standing::Current), good()]));
+    let letting_go = told(fleet([entry(Some(place_status(1, 0)), PlaceState::Current), good()]));
     assert_eq!(told(all_gone()), letting_go);
     assert_eq!(told(fleet([])), letting_go);
     assert_eq!(told(fleet([stuck(1)])), letting_go);
@@ -241,14 +252,14 @@ fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for(
 
 #[test]
 fn a_cluster_that_was_let_go_of_is_no_target_and_only_its_name_is_a_problem() {
-    let parts = || fleet([good(), entry(Some(part(1, 1)), Standing::Released)]);
+    let statuses = || fleet([good(), entry(Some(place_status(1, 1)), PlaceState::Released)]);
     let without = fleet([good()]);
-    assert_eq!(summarise(&wants_web(), &parts()), summarise(&wants_web(), &without));
+    assert_eq!(summarise(&wants_web(), &statuses()), summarise(&wants_web(), &without));
     let mut named = wants_web();
     named.spec.clusters = serde_json::from_value(serde_json::json!({"names": ["c0", "c1"]})).unwrap();
-    assert_eq!(ready(&named, &parts()), "False ClusterDeleting, Reconciling");
+    assert_eq!(ready(&named, &statuses()), "False ClusterDeleting, Reconciling");
     let expected = "False ClusterDeleting: Cluster c1 is being deleted; remove it from spec.clusters.names";
-    assert_eq!(other(&summarise(&named, &parts()), "ClustersAllowed"), expected);
+    assert_eq!(other(&summarise(&named, &statuses()), "ClustersAllowed"), expected);
 }
 
 #[test]
@@ -262,20 +273,20 @@ fn long_name(number: usize) -> String {
 }
 
 /// 2,000 clusters with the longest names, in each of which everything is wrong, in words that JSON has to escape.
-fn worst_fleet(text: &str) -> Parts<Part> {
+fn worst_fleet(text: &str) -> PlaceStatuses<PlaceStatus> {
     let message = text.repeat(1000 / text.len());
     let obstacle = |number| Obstacle {
         namespace: Some(long_name(number)),
         cause: ProjectCause::NamespaceExists.into(),
         message: message.clone(),
     };
-    let part = Part { wanted: 500, ready: 0, problems: (0..2).map(obstacle).collect() };
+    let place_status = PlaceStatus { wanted: 500, ready: 0, problems: (0..2).map(obstacle).collect() };
     let failure = Failure { message: message.clone(), ..failure() };
-    let standing = |number: usize| match number % 2 {
-        0 => Standing::Failed(failure.clone()),
-        _ => Standing::Unreachable(failure.clone()),
+    let state = |number: usize| match number % 2 {
+        0 => PlaceState::Failed(failure.clone()),
+        _ => PlaceState::Unreachable(failure.clone()),
     };
-    let entry = |number| (Place::cluster(&long_name(number)), entry(Some(part.clone()), standing(number)));
+    let entry = |number| (Place::cluster(&long_name(number)), entry(Some(place_status.clone()), state(number)));
     (0..2000).map(entry).collect()
 }
 
@@ -284,11 +295,11 @@ fn a_status_stays_small_whatever_the_fleet() {
     let mut project = wants_web();
     let names: Vec<String> = (0..500).map(|number| format!("absent-{}", &long_name(number)[..56])).collect();
     for text in ["plain ", "\"quoted\" ", "\u{1}\u{2}", "ä", "\\"] {
-        let parts = worst_fleet(text);
+        let statuses = worst_fleet(text);
         for clusters in [serde_json::json!({"all": {}}), serde_json::json!({"names": names})] {
             project.spec.clusters = serde_json::from_value(clusters).unwrap();
             for project in [project.clone(), super::strategies::deleted(project.clone())] {
-                let status = finish(None, summarise(&project, &parts), 1, Timestamp::UNIX_EPOCH);
+                let status = finish(None, summarise(&project, &statuses), 1, Timestamp::UNIX_EPOCH);
                 let size = serde_json::to_string(&status).unwrap().len();
                 assert!(size <= MAX_STATUS, "{size} bytes for {text:?}");
                 assert!(!status.problems.is_empty());
@@ -316,36 +327,36 @@ fn sound(status: &ProjectStatus) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn any_standing() -> impl Strategy<Value = Standing> {
+fn any_standing() -> impl Strategy<Value = PlaceState> {
     prop_oneof![
-        1 => Just(Standing::Pending),
-        4 => Just(Standing::Current),
-        1 => Just(Standing::Failed(failure())),
+        1 => Just(PlaceState::Pending),
+        4 => Just(PlaceState::Current),
+        1 => Just(PlaceState::Failed(failure())),
         2 => Just(away()),
-        1 => Just(Standing::Suspended),
-        1 => Just(Standing::Released),
+        1 => Just(PlaceState::Suspended),
+        1 => Just(PlaceState::Released),
     ]
 }
 
-fn any_part() -> impl Strategy<Value = Part> {
+fn any_part() -> impl Strategy<Value = PlaceStatus> {
     let obstacle = prop::option::of("[a-z]{1,63}").prop_map(|namespace| Obstacle {
         namespace,
         cause: ProjectCause::NamespaceExists.into(),
         message: "exists".into(),
     });
     (0..5i64, 0..5i64, prop_oneof![3 => Just(vec![]), 1 => vec(obstacle, 0..5)])
-        .prop_map(|(wanted, missing, problems)| Part { wanted, ready: (wanted - missing).max(0), problems })
+        .prop_map(|(wanted, missing, problems)| PlaceStatus { wanted, ready: (wanted - missing).max(0), problems })
 }
 
-fn any_fleet() -> impl Strategy<Value = Parts<Part>> {
-    vec((prop::option::of(any_part()), any_standing()).prop_map(|(known, standing)| entry(known, standing)), 0..30)
+fn any_fleet() -> impl Strategy<Value = PlaceStatuses<PlaceStatus>> {
+    vec((prop::option::of(any_part()), any_standing()).prop_map(|(known, state)| entry(known, state)), 0..30)
         .prop_map(fleet)
 }
 
 proptest! {
     #[test]
     fn every_status_is_sound(
-        parts in any_fleet(),
+        statuses in any_fleet(),
         suspend in any::<bool>(),
         deleting in any::<bool>(),
         names in prop::option::of(vec("c[0-9]{1,2}", 0..5)),
@@ -357,16 +368,16 @@ proptest! {
         if let Some(names) = names {
             project.spec.clusters = serde_json::from_value(serde_json::json!({"names": names})).unwrap();
         }
-        sound(&summarise(&project, &parts))?;
+        sound(&summarise(&project, &statuses))?;
     }
 
     #[test]
-    fn a_status_of_before_changes_nothing_but_what_was_ready(parts in any_fleet()) {
-        let first = finish(None, summarise(&wants_web(), &parts), 1, Timestamp::UNIX_EPOCH);
+    fn a_status_of_before_changes_nothing_but_what_was_ready(statuses in any_fleet()) {
+        let first = finish(None, summarise(&wants_web(), &statuses), 1, Timestamp::UNIX_EPOCH);
         let mut told = wants_web();
         told.status = Some(first.clone());
         let later = Timestamp::from_second(1_000_000).unwrap();
-        let second = finish(Some(&first), summarise(&told, &parts), 1, later);
+        let second = finish(Some(&first), summarise(&told, &statuses), 1, later);
         prop_assert_eq!(second, first);
     }
 }

@@ -89,13 +89,13 @@ fn tenant() -> impl Strategy<Value = Tenant> {
 pub(super) fn any_world() -> impl Strategy<Value = ModelCluster> {
     let policy = select(vec![DeletionPolicy::Orphan, DeletionPolicy::Delete]);
     (any_cluster(), prop::option::weighted(0.2, policy)).prop_map(|(model, policy)| match policy {
-        Some(policy) => leaving(model, policy),
+        Some(policy) => going(model, policy),
         None => model,
     })
 }
 
 /// The same cluster while its Cluster is being deleted.
-pub(super) fn leaving(mut model: ModelCluster, policy: DeletionPolicy) -> ModelCluster {
+pub(super) fn going(mut model: ModelCluster, policy: DeletionPolicy) -> ModelCluster {
     let cluster = Arc::make_mut(&mut model.cluster);
     cluster.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     cluster.spec.deletion_policy = policy;

@@ -14,8 +14,8 @@ use drover_runtime::{
     model::{ModelWorld, Requests, Stop},
     operator::owner_of,
     owned::is_made_for,
-    place::leaving,
-    write::fingerprint_of,
+    place::deletion_of,
+    write::desired_hash,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -33,7 +33,7 @@ use crate::{
     plan::Action,
 };
 
-/// So many restores, then `Reverts` in `drover-runtime` calls an object contested.
+/// So many restores, then `DriftConflicts` in `drover-runtime` gives an object up.
 const REVERTS_UNTIL_CONTESTED: usize = 3;
 
 /// One cluster.
@@ -41,14 +41,14 @@ const REVERTS_UNTIL_CONTESTED: usize = 3;
 pub(super) struct ModelCluster {
     pub(super) cluster: Arc<Cluster>,
     /// Whether the Project lies in Drover's own namespace.
-    pub(super) in_vault: bool,
+    pub(super) in_operator_namespace: bool,
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
     pub(super) namespaces: BTreeMap<String, ModelNamespace>,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// An older Project that wants every namespace that is absent.
-    pub(super) elder: Option<ObjectKey>,
+    pub(super) older_project: Option<ObjectKey>,
     /// How many objects were ever created, for UIDs that nobody had before.
     created: usize,
 }
@@ -62,7 +62,7 @@ pub(super) struct ModelNamespace {
     pub(super) labels: Fields,
     pub(super) annotations: Fields,
     pub(super) terminating: bool,
-    /// How often a pass restored something.
+    /// How often a reconcile restored something.
     reverts: usize,
     /// Somebody sets this label again between any two passes.
     pub(super) fought: Option<(String, String)>,
@@ -126,12 +126,12 @@ type Written = Result<(), WriteError>;
 impl ModelCluster {
     pub(super) fn new(cluster: Cluster, tenant_labels: Option<Texts>) -> Self {
         Self {
-            in_vault: false,
+            in_operator_namespace: false,
             cluster: Arc::new(cluster),
             tenant_labels,
             namespaces: BTreeMap::new(),
             left: BTreeSet::new(),
-            elder: None,
+            older_project: None,
             created: 0,
         }
     }
@@ -204,7 +204,7 @@ impl ModelCluster {
         labels.extend(owner_of::<ProjectOperator>(project).labels());
         let mut annotations = desired.metadata.annotations.clone().unwrap_or_default();
         annotations.insert(ANNOTATION_OWNER_UID.into(), project.metadata.uid.clone().unwrap_or_default());
-        annotations.insert(ANNOTATION_APPLIED.into(), fingerprint_of(desired));
+        annotations.insert(ANNOTATION_APPLIED.into(), desired_hash(desired));
         if adopted {
             annotations.insert(ANNOTATION_ADOPTED.into(), "true".into());
         }
@@ -302,17 +302,17 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     fn observe(&self, project: &Project) -> World {
         let owner = owner_of::<ProjectOperator>(project);
         let listed = |name: &str| project.spec.namespaces.iter().any(|wanted| wanted.name == name);
-        let takes_up = project.metadata.deletion_timestamp.is_none() && leaving(&self.cluster).is_none();
+        let takes_up = project.metadata.deletion_timestamp.is_none() && deletion_of(&self.cluster).is_none();
         let mut namespaces = BTreeMap::new();
         for (name, namespace) in &self.namespaces {
             let meta = namespace.meta(name);
             let applied = namespace.annotations.get(ANNOTATION_APPLIED).map(|field| field.value.clone());
-            let contested = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
+            let drift_conflict = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
             if owner.owns(&meta) {
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
-                namespaces.insert(name.clone(), Seen::Ours { live, contested });
+                namespaces.insert(name.clone(), Seen::Ours { live, drift_conflict });
             } else if listed(name) && takes_up && is_made_for(&meta, project.metadata.uid.as_ref()) {
-                namespaces.insert(name.clone(), Seen::Unlabelled { meta: Box::new(meta), contested });
+                namespaces.insert(name.clone(), Seen::Unlabelled { meta: Box::new(meta), drift_conflict });
             } else if listed(name) && takes_up {
                 let recorded = OwnerRecord::recorded(&meta, owner.kind);
                 let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), key });
@@ -321,15 +321,17 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         }
         if takes_up {
             for wanted in &project.spec.namespaces {
-                namespaces.entry(wanted.name.clone()).or_insert(Seen::Absent { elder: self.elder.clone() });
+                namespaces
+                    .entry(wanted.name.clone())
+                    .or_insert(Seen::Absent { older_project: self.older_project.clone() });
             }
         }
         let (cluster, tenant_labels) = (Arc::clone(&self.cluster), self.tenant_labels.clone());
-        World { cluster, in_vault: self.in_vault, tenant_labels, namespaces }
+        World { cluster, in_operator_namespace: self.in_operator_namespace, tenant_labels, namespaces }
     }
 
     fn is_deselected(&self, _: &Project) -> bool {
-        leaving(&self.cluster).is_some()
+        deletion_of(&self.cluster).is_some()
     }
 
     fn apply(&mut self, project: &Project, action: Action, requests: &mut Requests) -> Result<(), Stop<ProjectError>> {

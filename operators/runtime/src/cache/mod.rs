@@ -1,16 +1,16 @@
 //! The only way to read an API server, the management one and every downstream one alike.
 //!
-//! A [`Cache`] holds at most one [`View`] per kind and label selector. A view starts on first use, follows the server by
+//! A [`Cache`] holds at most one [`Informer`] per kind and label selector. A view starts on first use, follows the server by
 //! list and watch, keeps pruned objects, and tells its subscribers every change, deletes included, exactly once. Reading it
-//! costs no request, so a pass at rest costs none.
+//! costs no request, so a reconcile at rest costs none.
 
 mod expectations;
-mod follow;
-mod load;
+mod informer;
+mod memory_budget;
 mod objects;
+mod reflector;
 #[cfg(test)]
 mod tests;
-mod view;
 mod watch_timeout;
 
 use std::{
@@ -30,13 +30,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use expectations::OwnerRecord;
 pub(crate) use expectations::SHOWN_WITHIN;
-pub(crate) use view::revision;
-pub use view::{Change, Followed, Health, Lookup, ObjectKey, Undecodable, View};
+pub(crate) use informer::revision;
+pub use informer::{Change, Followed, Health, Informer, Lookup, ObjectKey, Undecodable};
 pub use watch_timeout::WatchTimeout;
 
-use crate::reverts::Reverts;
+use crate::drift_conflicts::DriftConflicts;
 use expectations::Expectations;
-use load::Load;
+use memory_budget::MemoryBudget;
 
 /// A kind that can be cached: any typed kind can.
 pub trait Kept: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
@@ -80,7 +80,7 @@ pub struct CacheMeters {
     pub rollbacks: AtomicU64,
 }
 
-type Views = HashMap<(TypeId, String, LabelQuery), Arc<dyn Any + Send + Sync>>;
+type Informers = HashMap<(TypeId, String, LabelQuery), Arc<dyn Any + Send + Sync>>;
 type HealthListener = Arc<dyn Fn() + Send + Sync>;
 
 /// The cache of one API server. Dropping it ends all its watches.
@@ -88,19 +88,19 @@ pub struct Cache {
     client: Client,
     gate: watch::Receiver<bool>,
     watch_timeout: WatchTimeout,
-    views: Mutex<Views>,
+    informers: Mutex<Informers>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
     expectations: Expectations,
-    reverts: Reverts,
+    drift_conflicts: DriftConflicts,
     meters: Arc<CacheMeters>,
-    load: Arc<Load>,
+    load: Arc<MemoryBudget>,
     doubts: Arc<Notify>,
     stop: CancellationToken,
 }
 
 impl fmt::Debug for Cache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Cache").field("views", &lock(&self.views).len()).finish_non_exhaustive()
+        formatter.debug_struct("Cache").field("informers", &lock(&self.informers).len()).finish_non_exhaustive()
     }
 }
 
@@ -112,27 +112,27 @@ impl Drop for Cache {
 
 impl Cache {
     /// A cache of the downstream server behind `client`, which may not hold more than it should. While `gate` is false its watches are parked: the probe of a dead cluster
-    /// opens it, so a dead cluster costs no retries and all views come back together.
+    /// opens it, so a dead cluster costs no retries and all informers come back together.
     #[must_use]
     pub fn new(client: Client, gate: watch::Receiver<bool>) -> Self {
-        Self::with(client, gate, Load::limited())
+        Self::with(client, gate, MemoryBudget::limited())
     }
 
     /// A cache of the management server: it is taken to be up, and may hold as much as there is.
     #[must_use]
     pub fn ungated(client: Client) -> Self {
-        Self::with(client, watch::channel(true).1, Load::unlimited())
+        Self::with(client, watch::channel(true).1, MemoryBudget::unlimited())
     }
 
-    fn with(client: Client, gate: watch::Receiver<bool>, load: Load) -> Self {
+    fn with(client: Client, gate: watch::Receiver<bool>, load: MemoryBudget) -> Self {
         Self {
             client,
             gate,
             watch_timeout: WatchTimeout::default(),
-            views: Mutex::default(),
+            informers: Mutex::default(),
             listeners: Arc::default(),
             expectations: Expectations::default(),
-            reverts: Reverts::default(),
+            drift_conflicts: DriftConflicts::default(),
             meters: Arc::default(),
             load: Arc::new(load),
             doubts: Arc::default(),
@@ -184,30 +184,30 @@ impl Cache {
     }
 
     /// The view of all `K` that `query` selects, started now if this is its first use.
-    pub fn view<K: Kept>(&self, query: &LabelQuery) -> View<K> {
-        self.view_of(Api::all(self.client.clone()), "", query)
+    pub fn informer<K: Kept>(&self, query: &LabelQuery) -> Informer<K> {
+        self.informer_of(Api::all(self.client.clone()), "", query)
     }
 
     /// The view of the `K` in one namespace that `query` selects: it needs rights in that namespace only.
-    pub fn view_in<K>(&self, namespace: &str, query: &LabelQuery) -> View<K>
+    pub fn informer_in<K>(&self, namespace: &str, query: &LabelQuery) -> Informer<K>
     where
         K: Kept + Resource<Scope = NamespaceResourceScope>,
     {
-        self.view_of(Api::namespaced(self.client.clone(), namespace), namespace, query)
+        self.informer_of(Api::namespaced(self.client.clone(), namespace), namespace, query)
     }
 
-    fn view_of<K: Kept>(&self, api: Api<DeserializeGuard<K>>, namespace: &str, query: &LabelQuery) -> View<K> {
+    fn informer_of<K: Kept>(&self, api: Api<DeserializeGuard<K>>, namespace: &str, query: &LabelQuery) -> Informer<K> {
         let key = (TypeId::of::<K>(), namespace.to_owned(), query.clone());
-        let mut views = lock(&self.views);
-        if let Some(view) = views.get(&key).and_then(|view| Arc::clone(view).downcast().ok()) {
-            return View::from_shared(view);
+        let mut informers = lock(&self.informers);
+        if let Some(view) = informers.get(&key).and_then(|view| Arc::clone(view).downcast().ok()) {
+            return Informer::from_shared(view);
         }
-        let (view, shared) = View::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
+        let (view, shared) = Informer::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
         let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
-        let mut follower = follow::Follower::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
+        let mut follower = reflector::Reflector::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(follower.run()).await });
-        views.insert(key, shared);
+        informers.insert(key, shared);
         view
     }
 
@@ -221,7 +221,7 @@ impl Cache {
         self.expectations.add(owner, Box::new(seen));
     }
 
-    /// Whether everything that `owner` wrote through this cache is visible in it. A pass waits for that: a decision on a
+    /// Whether everything that `owner` wrote through this cache is visible in it. A reconcile waits for that: a decision on a
     /// state from before the last write would be made twice.
     #[must_use]
     pub fn settled(&self, owner: &OwnerRecord) -> bool {
@@ -232,8 +232,8 @@ impl Cache {
 impl Cache {
     /// What others reverted on this server lately.
     #[must_use]
-    pub fn reverts(&self) -> &Reverts {
-        &self.reverts
+    pub fn drift_conflicts(&self) -> &DriftConflicts {
+        &self.drift_conflicts
     }
 }
 

@@ -10,8 +10,8 @@ use kube::core::DeserializeGuard;
 
 use super::{
     Kept, OwnerRecord,
-    load::weight,
-    view::{ObjectKey, Undecodable},
+    informer::{ObjectKey, Undecodable},
+    memory_budget::weight,
 };
 use crate::error::truncate;
 
@@ -69,7 +69,7 @@ impl<K: Kept> Entry<K> {
     }
 }
 
-/// The objects, with an index by the owner that their labels record: every pass asks what its object owns, and a search
+/// The objects, with an index by the owner that their labels record: every reconcile asks what its object owns, and a search
 /// through all of them costs the square of their number.
 #[derive(Debug)]
 pub(super) struct Objects<K> {

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Cache, Health, LabelQuery, ObjectKey, OwnerRecord, View};
+use super::{Cache, Health, Informer, LabelQuery, ObjectKey, OwnerRecord};
 use crate::testing::MockServer;
 
 type Told = Arc<Mutex<Vec<String>>>;
@@ -19,7 +19,7 @@ struct Rig {
     server: MockServer,
     gate: watch::Sender<bool>,
     cache: Cache,
-    view: View<Namespace>,
+    view: Informer<Namespace>,
     told: Told,
 }
 
@@ -29,7 +29,7 @@ impl Rig {
         server.create("old", &json!({}));
         let gate = watch::Sender::new(true);
         let cache = Cache::new(server.client(), gate.subscribe());
-        let view = cache.view::<Namespace>(&LabelQuery::everything());
+        let view = cache.informer::<Namespace>(&LabelQuery::everything());
         view.live().await;
         let told = record(&view);
         assert_eq!(take(&told), ["+old"]);
@@ -54,7 +54,7 @@ impl Rig {
 }
 
 /// Notes every change as `+name`, `-name` or `~name`.
-fn record(view: &View<Namespace>) -> Told {
+fn record(view: &Informer<Namespace>) -> Told {
     let told = Told::default();
     let notes = Arc::clone(&told);
     view.subscribe(move |change| {
@@ -222,7 +222,7 @@ async fn a_defect_while_a_server_is_followed_is_told_and_ends_one_attempt_only()
     let server = MockServer::of::<Fragile>();
     server.create("old", &json!({}));
     let cache = Cache::ungated(server.client());
-    let view = cache.view::<Fragile>(&LabelQuery::everything());
+    let view = cache.informer::<Fragile>(&LabelQuery::everything());
     view.live().await;
     server.edit("old", |old| old["metadata"]["labels"] = json!({"bad": "yes"}));
     sleep(Duration::from_mins(2)).await;
@@ -246,7 +246,7 @@ async fn a_list_that_does_not_come_in_time_is_asked_for_in_smaller_pages() {
     // 500 take 50 s, of the 15 s that a request has.
     server.lists_take(Duration::from_millis(100));
     let cache = Cache::ungated(server.client());
-    let view = cache.view::<Namespace>(&LabelQuery::everything());
+    let view = cache.informer::<Namespace>(&LabelQuery::everything());
     let listed = tokio::time::timeout(Duration::from_mins(2), view.live()).await;
     assert!(listed.is_ok() && view.len() == 300, "{} of 300", view.len());
 }
@@ -261,7 +261,7 @@ async fn what_does_not_decode_is_owned_all_the_same() {
     }
     server.edit("bad", |bad| bad["spec"] = json!("no object"));
     let cache = Cache::ungated(server.client());
-    let view = cache.view::<Namespace>(&LabelQuery::everything());
+    let view = cache.informer::<Namespace>(&LabelQuery::everything());
     view.live().await;
     let names = view.owned(&owner).into_iter().map(|found| match found {
         Ok(good) => good.name_any(),

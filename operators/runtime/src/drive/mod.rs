@@ -1,11 +1,11 @@
 //! Drives one operator: takes due keys off the queue and runs their passes, each in a task of its own.
 //!
 //! Two kinds of pass share the queue. [`Task::Object`] looks after an object as a whole: finalizer, places, status.
-//! [`Task::Part`] converges one object at one place. A pass that panics or hangs ends alone.
+//! [`Task::AtPlace`] converges one object at one place. A reconcile that panics or hangs ends alone.
 
-mod board;
+mod at_place;
 mod object;
-mod part;
+mod object_tracker;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Cache, Followed, Health, ObjectKey, View},
+    cache::{Cache, Followed, Health, Informer, ObjectKey},
     cause::StatusCause,
     clock,
     error::{Failure, Retry},
@@ -35,17 +35,17 @@ use crate::{
     metrics::Meters,
     operator::{Operator, Related},
     place::{FleetView, Place},
-    queue::{After, Queue},
+    queue::{Queue, RequeueAt},
     task::Task,
 };
-use board::Board;
+use object_tracker::ObjectTracker;
 
 /// Bounds of one operator's work.
 #[derive(Clone, Debug)]
 pub struct DriveSettings {
-    /// Passes at a time, in total.
+    /// Reconciles at a time, in total.
     pub workers: usize,
-    /// Passes at a time at one place.
+    /// Reconciles at a time at one place.
     pub workers_per_place: usize,
     /// After a start, how long a status waits for the first verdict of every place.
     pub warm_up: Duration,
@@ -62,9 +62,9 @@ impl Default for DriveSettings {
     }
 }
 
-/// A pass that takes longer has lost its way: every single request in it has a limit of its own.
-const PASS_LIMIT: Duration = Duration::from_mins(2);
-/// A pass that takes longer waits for a slow place: it still counts there, but no longer as one of the workers, or a few
+/// A reconcile that takes longer has lost its way: every single request in it has a limit of its own.
+const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
+/// A reconcile that takes longer waits for a slow place: it still counts there, but no longer as one of the workers, or a few
 /// slow places would hold up all others.
 const WORKER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -90,9 +90,9 @@ pub struct Context {
 /// Drives one operator.
 pub struct Driver<O: Operator> {
     operator: O,
-    objects: View<O::Kind>,
+    objects: Informer<O::Kind>,
     queue: Arc<Queue<Task>>,
-    board: Mutex<Board<O>>,
+    board: Mutex<ObjectTracker<O>>,
     attached: Mutex<HashMap<Place, Attached>>,
     /// What the operator reads of other kinds.
     related: OnceLock<Vec<Box<dyn Followed>>>,
@@ -115,7 +115,7 @@ struct Attached {
 impl<O: Operator> Driver<O> {
     /// A driver that does nothing yet.
     #[must_use]
-    pub fn new(operator: O, objects: View<O::Kind>, context: Context) -> Arc<Self> {
+    pub fn new(operator: O, objects: Informer<O::Kind>, context: Context) -> Arc<Self> {
         let queue = Arc::new(Queue::new(context.settings.workers_per_place));
         Arc::new(Self {
             operator,
@@ -156,14 +156,14 @@ impl<O: Operator> Driver<O> {
         let started = Instant::now();
         let pass = async {
             match &task {
-                Task::Object(key) => self.pass_object(key).await,
-                Task::Part(key, place) => self.pass_part(key, place).await,
-                Task::Place(place) => self.pass_place(place),
+                Task::Object(key) => self.reconcile_object(key).await,
+                Task::AtPlace(key, place) => self.reconcile_at_place(key, place).await,
+                Task::Place(place) => self.reconcile_place(place),
             }
         };
-        let caught = AssertUnwindSafe(timeout(PASS_LIMIT, pass)).catch_unwind().await;
+        let caught = AssertUnwindSafe(timeout(RECONCILE_LIMIT, pass)).catch_unwind().await;
         let (after, outcome) = match caught {
-            Ok(Ok(after)) => (after, if after == After::Retry { "error" } else { "ok" }),
+            Ok(Ok(after)) => (after, if after == RequeueAt::Retry { "error" } else { "ok" }),
             Ok(Err(_)) => {
                 (self.failed(&task, StatusCause::ReconcileTimeout, "a reconcile took too long").await, "timeout")
             }
@@ -178,17 +178,17 @@ impl<O: Operator> Driver<O> {
         self.queue.done(task, after);
     }
 
-    async fn failed(&self, task: &Task, cause: StatusCause, message: &str) -> After {
+    async fn failed(&self, task: &Task, cause: StatusCause, message: &str) -> RequeueAt {
         tracing::error!(operator = O::NAME, ?task, reason = cause.reason(), message);
         let failure = Failure::new(cause, message);
         match task {
             Task::Object(key) => self.report_failure(key, &failure).await,
-            Task::Part(key, place) => self.record_failure(key, place, failure),
+            Task::AtPlace(key, place) => self.record_failure(key, place, failure),
             Task::Place(_) => self.after(&failure),
         }
     }
 
-    /// Any change of an object wakes its object pass, which finds out what it means for the places.
+    /// Any change of an object wakes its reconcile of the object, which finds out what it means for the places.
     fn follow_objects(self: &Arc<Self>) {
         let queue = Arc::downgrade(&self.queue);
         self.objects.subscribe(move |change| {
@@ -260,9 +260,9 @@ impl<O: Operator> Driver<O> {
 
     /// Looks anew at every object that `chosen` picks, as a whole and at each of its places.
     fn wake_all(&self, chosen: impl Fn(&ObjectKey) -> bool) {
-        let known = self.lock_board().places();
+        let known = self.lock_tracker().places();
         for (key, place) in known.into_iter().filter(|(key, _)| chosen(key)) {
-            self.queue.push(Task::Part(key, place));
+            self.queue.push(Task::AtPlace(key, place));
         }
         for key in self.objects.keys().into_iter().filter(chosen) {
             self.queue.push(Task::Object(key));
@@ -285,31 +285,31 @@ impl<O: Operator> Driver<O> {
     }
 
     fn wake_everywhere(&self, key: &ObjectKey) {
-        let places = self.lock_board().get(key).map(|tracked| tracked.parts.places().cloned().collect::<Vec<_>>());
+        let places = self.lock_tracker().get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
         for place in places.into_iter().flatten() {
-            self.queue.push(Task::Part(key.clone(), place));
+            self.queue.push(Task::AtPlace(key.clone(), place));
         }
     }
 
     fn wake_place(&self, place: &Place) {
-        let keys = self.lock_board().at(place);
+        let keys = self.lock_tracker().at(place);
         for key in keys {
-            self.queue.push(Task::Part(key, place.clone()));
+            self.queue.push(Task::AtPlace(key, place.clone()));
         }
         if self.lock_attached().get(place).is_some_and(|attached| !attached.cleaned) {
             self.queue.push(Task::Place(place.clone()));
         }
     }
 
-    fn after(&self, failure: &Failure) -> After {
+    fn after(&self, failure: &Failure) -> RequeueAt {
         match failure.class().retry() {
-            Retry::BackOff => After::Retry,
-            Retry::AtOnce => After::Conflict,
-            Retry::Resync => After::At(Instant::now() + self.context.settings.resync_interval),
+            Retry::BackOff => RequeueAt::Retry,
+            Retry::AtOnce => RequeueAt::Conflict,
+            Retry::Resync => RequeueAt::At(Instant::now() + self.context.settings.resync_interval),
         }
     }
 
-    fn lock_board(&self) -> MutexGuard<'_, Board<O>> {
+    fn lock_tracker(&self) -> MutexGuard<'_, ObjectTracker<O>> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

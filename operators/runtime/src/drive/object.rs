@@ -1,4 +1,4 @@
-//! The pass of one object as a whole: finalizer, places, status.
+//! The reconcile of one object as a whole: finalizer, places, status.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,9 +20,9 @@ use crate::{
     clock,
     error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
     operator::{Operator, StatusOf, field_manager},
-    parts::Standing,
     place::Targets,
-    queue::After,
+    place_status::PlaceState,
+    queue::RequeueAt,
     request::request,
     status::{Activity, State, finish, ready_conditions, transitions},
     task::Task,
@@ -36,48 +36,48 @@ const KNOWN_FACTOR: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<O: Operator> Driver<O> {
-    pub(super) async fn pass_object(&self, key: &ObjectKey) -> After {
+    pub(super) async fn reconcile_object(&self, key: &ObjectKey) -> RequeueAt {
         let object = match self.objects.lookup(key) {
             Lookup::Found(object) => object,
             Lookup::Undecodable(undecodable) => return self.report_undecodable(key, &undecodable).await,
             Lookup::Absent => {
                 self.leave_all_places(key);
-                return After::Forget;
+                return RequeueAt::Forget;
             }
         };
         if !self.context.fleet.borrow().synced() {
-            return After::Forget; // The fleet wakes every object once it is known.
+            return RequeueAt::Forget; // The fleet wakes every object once it is known.
         }
         match self.look_after(key, &object).await {
             Ok(after) => after,
             Err(error) => {
                 let failure = Failure::of(&error);
                 if failure.class() == Class::Conflict {
-                    tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its pass");
+                    tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its reconcile");
                 } else {
-                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "object pass failed");
+                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "reconcile of the object failed");
                 }
                 self.after(&failure)
             }
         }
     }
 
-    async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {
+    async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<RequeueAt, ApiError> {
         let meta = object.meta();
         let (deleting, held) = (meta.deletion_timestamp.is_some(), Self::holds_finalizer(meta));
         if O::FINALIZER && !deleting && !held {
             // Its watch shows the finalizer and wakes us.
             self.set_finalizers(key, meta, |names| names.push(Self::finalizer())).await?;
-            return Ok(After::Forget);
+            return Ok(RequeueAt::Forget);
         }
         if deleting && !held {
-            self.lock_board().forget(key);
-            return Ok(After::Forget); // It only waits for finalizers of others.
+            self.lock_tracker().forget(key);
+            return Ok(RequeueAt::Forget); // It only waits for finalizers of others.
         }
         if self.place(key, object) && deleting {
             self.set_finalizers(key, meta, |names| names.retain(|name| *name != Self::finalizer())).await?;
             self.tell_the_end(key, object);
-            return Ok(After::Forget);
+            return Ok(RequeueAt::Forget);
         }
         self.write_status(key, object).await
     }
@@ -88,49 +88,49 @@ impl<O: Operator> Driver<O> {
         let fleet = self.context.fleet.borrow().clone();
         let Targets { places, refused } = O::targets(object, &fleet);
         let lives = object.meta().deletion_timestamp.is_none();
-        let mut board = self.lock_board();
+        let mut board = self.lock_tracker();
         let (tracked, changed) = board.note(key, object);
-        for left in tracked.parts.leave(&places) {
-            self.queue.push(Task::Part(key.clone(), left)); // There it may have left something.
+        for left in tracked.statuses.leave(&places) {
+            self.queue.push(Task::AtPlace(key.clone(), left)); // There it may have left something.
         }
-        tracked.parts.note_refused(refused);
+        tracked.statuses.note_refused(refused);
         for place in places {
-            if changed || tracked.parts.get(&place).is_none() {
-                let entry = tracked.parts.ensure(&place);
+            if changed || tracked.statuses.get(&place).is_none() {
+                let entry = tracked.statuses.ensure(&place);
                 // A cluster that goes is no target of what stays: it is looked at, and counts only if something turns up.
-                if lives && fleet.is_leaving(&place) {
-                    entry.standing = Standing::Released;
+                if lives && fleet.is_deleting(&place) {
+                    entry.state = PlaceState::Released;
                 }
-                self.queue.push(Task::Part(key.clone(), place));
+                self.queue.push(Task::AtPlace(key.clone(), place));
             }
         }
-        tracked.parts.all_released()
+        tracked.statuses.all_released()
     }
 
     /// The object is gone: what it may have left at its places is cleaned up there.
     fn leave_all_places(&self, key: &ObjectKey) {
-        let mut board = self.lock_board();
-        let places = board.get(key).map(|tracked| tracked.parts.places().cloned().collect::<Vec<_>>());
+        let mut board = self.lock_tracker();
+        let places = board.get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
         board.forget(key);
         for place in places.into_iter().flatten() {
-            self.queue.push(Task::Part(key.clone(), place));
+            self.queue.push(Task::AtPlace(key.clone(), place));
         }
     }
 
-    async fn write_status(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<After, ApiError> {
+    async fn write_status(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<RequeueAt, ApiError> {
         let now = Instant::now();
-        let parts = {
-            let mut board = self.lock_board();
-            let Some(tracked) = board.get(key) else { return Ok(After::Forget) };
+        let statuses = {
+            let mut board = self.lock_tracker();
+            let Some(tracked) = board.get(key) else { return Ok(RequeueAt::Forget) };
             if let Some((at, version)) = &tracked.written {
                 // A status from before our own last write would be written twice; the watch shows it and wakes us, unless
                 // the server was restored from a backup that knows nothing of it.
                 let stale = revision(object.meta().resource_version.as_deref()) < revision(version.as_deref());
                 if stale && now < *at + SHOWN_WITHIN {
-                    return Ok(After::At(*at + SHOWN_WITHIN));
+                    return Ok(RequeueAt::At(*at + SHOWN_WITHIN));
                 }
                 if now < *at + STATUS_PACE {
-                    return Ok(After::At(*at + STATUS_PACE));
+                    return Ok(RequeueAt::At(*at + STATUS_PACE));
                 }
             }
             // A restart must not replace what is known by "no verdict yet" because verdicts take long.
@@ -138,30 +138,30 @@ impl<O: Operator> Driver<O> {
                 object.status().is_some_and(|status| Some(status.observed_generation()) == object.meta().generation);
             let warm_up = self.context.settings.warm_up * if observed { KNOWN_FACTOR } else { 1 };
             let patient_until = (tracked.pending_since + PATIENCE).max(self.started + warm_up);
-            if tracked.parts.any_pending() && now < patient_until {
-                return Ok(After::At(patient_until));
+            if tracked.statuses.any_pending() && now < patient_until {
+                return Ok(RequeueAt::At(patient_until));
             }
-            tracked.parts.clone()
+            tracked.statuses.clone()
         };
         let wall_clock = clock::now();
         let previous = object.status();
         let generation = object.meta().generation.unwrap_or_default();
-        let fresh = finish(previous, O::summarise(object, &parts, wall_clock), generation, wall_clock);
+        let fresh = finish(previous, O::summarise(object, &statuses, wall_clock), generation, wall_clock);
         if previous == Some(&fresh) {
-            return Ok(After::Forget);
+            return Ok(RequeueAt::Forget);
         }
         let written = self.patch_status(key, object.meta(), &to_json(&fresh)).await?;
-        if let Some(tracked) = self.lock_board().get(key) {
+        if let Some(tracked) = self.lock_tracker().get(key) {
             tracked.written = Some((now, written.resource_version));
         }
         self.tell_transitions(object, previous, &fresh);
-        Ok(After::Forget)
+        Ok(RequeueAt::Forget)
     }
 
     /// Nobody reads the status of what is gone, but what its last word would be is worth an event.
     fn tell_the_end(&self, key: &ObjectKey, object: &O::Kind) {
-        let Some(parts) = self.lock_board().get(key).map(|tracked| tracked.parts.clone()) else { return };
-        self.tell_transitions(object, object.status(), &O::summarise(object, &parts, clock::now()));
+        let Some(statuses) = self.lock_tracker().get(key).map(|tracked| tracked.statuses.clone()) else { return };
+        self.tell_transitions(object, object.status(), &O::summarise(object, &statuses, clock::now()));
     }
 
     fn tell_transitions(&self, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {
@@ -173,18 +173,18 @@ impl<O: Operator> Driver<O> {
     }
 
     /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
-    async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> After {
+    async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> RequeueAt {
         let message = truncate(&undecodable.error, MESSAGE_LIMIT);
         let conditions = ready_conditions(State::False, StatusCause::InvalidObject, &message, Activity::Stalled);
         match self.report_conditions(key, &undecodable.meta, conditions).await {
-            Ok(()) => After::Forget,
+            Ok(()) => RequeueAt::Forget,
             Err(error) => self.after(&Failure::of(&error)),
         }
     }
 
-    /// The pass of the object as a whole failed, so there is nobody else to say so.
-    pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> After {
-        let Some(object) = self.objects.get(key) else { return After::Forget };
+    /// The reconcile of the object as a whole failed, so there is nobody else to say so.
+    pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> RequeueAt {
+        let Some(object) = self.objects.get(key) else { return RequeueAt::Forget };
         let conditions = ready_conditions(State::False, failure.cause, &failure.message, Activity::Reconciling);
         if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
             tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "a failure could not be reported");

@@ -1,10 +1,10 @@
 //! The driver on a paused clock and a server in memory. Time passes only while everybody waits, so minutes cost nothing.
 
+mod deleting_cluster;
 mod errors;
 mod finalizer;
 mod fleet;
 mod isolation;
-mod leaving;
 mod status;
 mod toy;
 mod undecodable;
@@ -56,7 +56,7 @@ impl Rig {
     fn start(server: MockServer, fleet: FleetView) -> Self {
         let stage = Stage::new(server.clone());
         let management = Arc::new(Cache::ungated(server.client()));
-        let objects = management.view::<Toy>(&LabelQuery::everything());
+        let objects = management.informer::<Toy>(&LabelQuery::everything());
         let fleet = watch::Sender::new(fleet);
         let mut registry = Registry::default();
         let told = Arc::default();
@@ -76,7 +76,7 @@ impl Rig {
     fn wake(&self, toy: &str) {
         let key = ObjectKey::cluster_scoped(toy);
         self.driver.queue.push(Task::Object(key.clone()));
-        self.driver.queue.push(Task::Part(key, Place::Management));
+        self.driver.queue.push(Task::AtPlace(key, Place::Management));
     }
 
     /// The reasons of the events so far.
@@ -85,10 +85,10 @@ impl Rig {
     }
 
     /// How many passes there were, as the metrics say.
-    fn passes_of_any_kind(&self) -> u64 {
+    fn reconciles_of_any_kind(&self) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        let counts = text.lines().filter(|line| line.starts_with("drover_passes_total"));
+        let counts = text.lines().filter(|line| line.starts_with("drover_reconciles_total"));
         counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 

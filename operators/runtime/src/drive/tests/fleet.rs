@@ -93,7 +93,7 @@ async fn a_cluster_that_the_fleet_does_not_know_yet_is_waited_for_at_no_cost() {
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
-    assert!(rig.passes_of_any_kind() < 20, "{} passes in no time", rig.passes_of_any_kind());
+    assert!(rig.reconciles_of_any_kind() < 20, "{} passes in no time", rig.reconciles_of_any_kind());
     rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
     rig.until_ready("toy").await;

@@ -69,7 +69,7 @@ async fn at_rest_nothing_is_written_and_our_own_status_wakes_no_place() {
     rig.server.create("toy", &plain());
     rig.until_ready("toy").await;
     sleep(seconds(5)).await;
-    assert_eq!(rig.stage.passes("toy").len(), 2, "one pass makes, one sees that it is made");
+    assert_eq!(rig.stage.passes("toy").len(), 2, "one reconcile makes, one sees that it is made");
 
     let writes = rig.server.write_count();
     (0..20).for_each(|_| rig.wake("toy"));

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Class, Classify, ClusterView, FleetView, Link, Next, ObjectKey, Operator, Owner, Parts, Place, Plan,
-    Related, Rights, Site, Standing, StatusCause, Targets, Watches, operator::record_of, status::condition,
-    testing::MockServer,
+    Cause, Class, Classify, ClusterView, FleetView, Link, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceState,
+    PlaceStatuses, Plan, Related, Requeue, Rights, StatusCause, Targets, Watches, operator::record_of,
+    status::condition, testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -197,7 +197,7 @@ pub(super) enum Action {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Part {
+pub(super) struct PlaceStatus {
     made: bool,
     reading: u64,
 }
@@ -225,7 +225,7 @@ impl Operator for ToyOperator {
     type Kind = Toy;
     type World = World;
     type Action = Action;
-    type Part = Part;
+    type PlaceStatus = PlaceStatus;
     type Error = Fault;
 
     fn related(related: &mut Related<'_>) {
@@ -245,7 +245,7 @@ impl Operator for ToyOperator {
         }
     }
 
-    async fn observe(&self, owner: Owner<'_, Toy>, site: &Site) -> Result<World, Fault> {
+    async fn observe(&self, owner: Owner<'_, Toy>, site: &PlaceContext) -> Result<World, Fault> {
         let hangs = {
             let mut state = self.0.lock();
             state.acts_of_this_reconcile = 0;
@@ -262,22 +262,23 @@ impl Operator for ToyOperator {
 
     fn plan(toy: &Toy, world: &World, now: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
-        let part = Part { made: world.made, reading: world.reading };
+        let place_status = PlaceStatus { made: world.made, reading: world.reading };
         let actions = if world.made { Vec::new() } else { vec![Action::Make; toy.spec.steps.max(1)] };
         let groups = vec![actions; toy.spec.groups.max(1)];
-        let again = toy.spec.again_in.map_or(Next::Watch, |seconds| Next::At(now + SignedDuration::from_secs(seconds)));
-        Plan { part, groups, next: again }
+        let again =
+            toy.spec.again_in.map_or(Requeue::Watch, |seconds| Requeue::At(now + SignedDuration::from_secs(seconds)));
+        Plan { place_status, groups, requeue: again }
     }
 
     fn clean_up(owner: Owner<'_, Toy>, world: &World, _: Timestamp) -> Plan<Self> {
         let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Plan);
         assert!(!owner.object().is_some_and(panics), "as asked for");
-        let part = Part { made: world.made, reading: world.reading };
+        let place_status = PlaceStatus { made: world.made, reading: world.reading };
         let actions = if world.made { vec![Action::Remove] } else { Vec::new() };
-        Plan { part, groups: vec![actions], next: Next::Released }
+        Plan { place_status, groups: vec![actions], requeue: Requeue::Released }
     }
 
-    async fn act(&self, owner: Owner<'_, Toy>, site: &Site, action: Action) -> Result<(), Fault> {
+    async fn act(&self, owner: Owner<'_, Toy>, site: &PlaceContext, action: Action) -> Result<(), Fault> {
         let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Act);
         assert!(!owner.object().is_some_and(panics), "as asked for");
         let takes = self.0.lock().act_takes;
@@ -305,11 +306,11 @@ impl Operator for ToyOperator {
         Ok(())
     }
 
-    fn summarise(toy: &Toy, parts: &Parts<Part>, _: Timestamp) -> ToyStatus {
+    fn summarise(toy: &Toy, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ToyStatus {
         assert!(toy.spec.panics_in != Some(Step::Summarise), "as asked for");
         let lives = toy.metadata.deletion_timestamp.is_none();
-        let counts = parts.iter().filter(|(_, entry)| !lives || entry.standing != Standing::Released);
-        let places = counts.map(|(place, entry)| (place.to_string(), describe(&entry.standing, entry.known.as_ref())));
+        let counts = statuses.iter().filter(|(_, entry)| !lives || entry.state != PlaceState::Released);
+        let places = counts.map(|(place, entry)| (place.to_string(), describe(&entry.state, entry.known.as_ref())));
         let places: BTreeMap<String, String> = places.collect();
         let unwell = places.values().find(|text| !text.starts_with("made")).cloned();
         let mut ready = condition(READY, unwell.is_none(), StatusCause::Ready, "");
@@ -337,14 +338,14 @@ fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
     fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).collect()
 }
 
-fn describe(standing: &Standing, known: Option<&Part>) -> String {
-    match (standing, known) {
-        (Standing::Current, Some(part)) if part.made => format!("made {}", part.reading),
-        (Standing::Current, _) => "making".to_owned(),
-        (Standing::Pending, _) => "pending".to_owned(),
-        (Standing::Failed(failure), _) => failure.reason().to_owned(),
-        (Standing::Unreachable(failure), _) => format!("unreachable: {}", failure.reason()),
-        (Standing::Suspended, _) => "suspended".to_owned(),
-        (Standing::Released, _) => "released".to_owned(),
+fn describe(state: &PlaceState, known: Option<&PlaceStatus>) -> String {
+    match (state, known) {
+        (PlaceState::Current, Some(place_status)) if place_status.made => format!("made {}", place_status.reading),
+        (PlaceState::Current, _) => "making".to_owned(),
+        (PlaceState::Pending, _) => "pending".to_owned(),
+        (PlaceState::Failed(failure), _) => failure.reason().to_owned(),
+        (PlaceState::Unreachable(failure), _) => format!("unreachable: {}", failure.reason()),
+        (PlaceState::Suspended, _) => "suspended".to_owned(),
+        (PlaceState::Released, _) => "released".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The pass of one object at one place: observe, plan, act.
+//! The reconcile of one object at one place: observe, plan, act.
 
 use std::{
     collections::{BTreeSet, hash_map::Entry},
@@ -17,10 +17,10 @@ use crate::{
     cache::{Followed, Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure},
-    operator::{Next, Operator, Owner, Plan, Wake, Watches, record_of},
-    parts::Standing,
-    place::{FleetView, Link, Place, Site, leaving},
-    queue::After,
+    operator::{Enqueuer, Operator, Owner, Plan, Requeue, Watches, record_of},
+    place::{FleetView, Link, Place, PlaceContext, deletion_of},
+    place_status::PlaceState,
+    queue::RequeueAt,
     task::Task,
 };
 
@@ -33,23 +33,23 @@ const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// So many failures in a row of what often passes by itself are told.
 const TOLD_FROM: u32 = 3;
-/// Verdicts of many places within this time cost one object pass.
+/// Verdicts of many places within this time cost one reconcile of the object.
 const GATHER: Duration = Duration::from_millis(20);
 
 impl<O: Operator> Driver<O> {
     #[tracing::instrument(level = "debug", name = "reconcile", skip_all, fields(operator = O::NAME, object = %key, place = %place))]
-    pub(super) async fn pass_part(self: &Arc<Self>, key: &ObjectKey, place: &Place) -> After {
+    pub(super) async fn reconcile_at_place(self: &Arc<Self>, key: &ObjectKey, place: &Place) -> RequeueAt {
         let object = match self.objects.lookup(key) {
             Lookup::Found(object) => Some(object),
-            Lookup::Undecodable(_) => return After::Forget,
+            Lookup::Undecodable(_) => return RequeueAt::Forget,
             Lookup::Absent if self.objects.health() == Health::Live => None,
-            Lookup::Absent => return After::At(Instant::now() + STALE_LIMIT), // Unknown is not gone.
+            Lookup::Absent => return RequeueAt::At(Instant::now() + STALE_LIMIT), // Unknown is not gone.
         };
         if let Some(object) = &object
             && O::FINALIZER
             && !Self::holds_finalizer(object.meta())
         {
-            return After::Forget; // The object pass sets it first, or the object is only waiting for others.
+            return RequeueAt::Forget; // The reconcile of the object sets it first, or the object is only waiting for others.
         }
         let owner = object.as_deref().map_or(Owner::Gone(key), Owner::of);
         let fleet = self.context.fleet.borrow().clone();
@@ -59,72 +59,78 @@ impl<O: Operator> Driver<O> {
         }
         let site = match self.site(place, fleet) {
             Ok(site) => site,
-            Err(standing) => {
+            Err(state) => {
                 if is_target {
-                    self.record(key, place, None, standing);
+                    self.record(key, place, None, state);
                 }
-                return After::Forget; // The fleet wakes us when the link changes; who left something is found then.
+                return RequeueAt::Forget; // The fleet wakes us when the link changes; who left something is found then.
             }
         };
         if let Err(stale) = self.attach(&site) {
             if let Some(failure) = stale {
                 self.tell_failure(key, place, failure);
             }
-            return After::At(Instant::now() + STALE_LIMIT); // Becoming live wakes every key of this place.
+            return RequeueAt::At(Instant::now() + STALE_LIMIT); // Becoming live wakes every key of this place.
         }
         if !site.cache.settled(&record_of::<O>(key.clone())) {
-            return After::At(Instant::now() + SETTLE_PAUSE);
+            return RequeueAt::At(Instant::now() + SETTLE_PAUSE);
         }
         self.converge(key, owner, is_target, &site).await
     }
 
     /// Looks who left something behind at a place, also where no object has anything to do any more.
-    pub(super) fn pass_place(self: &Arc<Self>, place: &Place) -> After {
+    pub(super) fn reconcile_place(self: &Arc<Self>, place: &Place) -> RequeueAt {
         let fleet = self.context.fleet.borrow().clone();
-        let Ok(site) = self.site(place, fleet) else { return After::Forget }; // The fleet wakes us when it connects.
+        let Ok(site) = self.site(place, fleet) else { return RequeueAt::Forget }; // The fleet wakes us when it connects.
         match self.attach(&site) {
-            Ok(()) => After::Forget,
-            Err(_) => After::At(Instant::now() + STALE_LIMIT), // Becoming live wakes us as well.
+            Ok(()) => RequeueAt::Forget,
+            Err(_) => RequeueAt::At(Instant::now() + STALE_LIMIT), // Becoming live wakes us as well.
         }
     }
 
-    async fn converge(&self, key: &ObjectKey, owner: Owner<'_, O::Kind>, is_target: bool, site: &Site) -> After {
+    async fn converge(
+        &self,
+        key: &ObjectKey,
+        owner: Owner<'_, O::Kind>,
+        is_target: bool,
+        site: &PlaceContext,
+    ) -> RequeueAt {
         let world = match self.operator.observe(owner, site).await {
             Ok(world) => world,
             Err(error) => return self.record_failure(key, &site.place, Failure::of(&error)),
         };
         let plan = match owner {
-            Owner::Present(object) if is_target && !site.fleet.is_leaving(&site.place) => {
+            Owner::Present(object) if is_target && !site.fleet.is_deleting(&site.place) => {
                 O::plan(object, &world, clock::now())
             }
             owner => O::clean_up(owner, &world, clock::now()),
         };
         let is_idle = plan.is_idle();
-        let Plan { part, groups, next } = plan;
+        let Plan { place_status, groups, requeue } = plan;
         if site.suspended() && !is_idle {
-            self.record(key, &site.place, Some(part), Standing::Suspended);
-            return After::Forget;
+            self.record(key, &site.place, Some(place_status), PlaceState::Suspended);
+            return RequeueAt::Forget;
         }
         if is_idle {
             self.forget_failures(key, &site.place);
-            let standing = if next == Next::Released { Standing::Released } else { Standing::Current };
-            self.record(key, &site.place, Some(part), standing);
-            return match next {
-                Next::Watch | Next::Released => After::Forget,
-                Next::At(at) => After::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
+            let state = if requeue == Requeue::Released { PlaceState::Released } else { PlaceState::Current };
+            self.record(key, &site.place, Some(place_status), state);
+            return match requeue {
+                Requeue::Watch | Requeue::Released => RequeueAt::Forget,
+                Requeue::At(at) => RequeueAt::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
             };
         }
         // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
         if !self.has_failed(key, &site.place) {
-            self.record(key, &site.place, Some(part.clone()), Standing::Current);
+            self.record(key, &site.place, Some(place_status.clone()), PlaceState::Current);
         }
         if let Err(failure) = self.act(key, owner, site, groups).await {
             return self.record_failure(key, &site.place, failure);
         }
         self.forget_failures(key, &site.place);
-        self.record(key, &site.place, Some(part), Standing::Current);
+        self.record(key, &site.place, Some(place_status), PlaceState::Current);
         // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
-        After::At(Instant::now() + SETTLE_PAUSE)
+        RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
     /// Does the actions group by group. A failure ends its group, and everything if it is about the whole server. Returns the
@@ -133,7 +139,7 @@ impl<O: Operator> Driver<O> {
         &self,
         key: &ObjectKey,
         owner: Owner<'_, O::Kind>,
-        site: &Site,
+        site: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
@@ -158,7 +164,7 @@ impl<O: Operator> Driver<O> {
 
     /// Whether what was decided at `site` may still be done: over the connection that was observed, to a Cluster that exists
     /// and may be written to as before.
-    fn still_holds(&self, site: &Site) -> bool {
+    fn still_holds(&self, site: &PlaceContext) -> bool {
         let Place::Cluster(name) = &site.place else { return true };
         self.context.fleet.borrow().get(name).is_some_and(|view| {
             let is_same = matches!(&view.link, Link::Connected(cache) if Arc::ptr_eq(cache, &site.cache));
@@ -167,26 +173,26 @@ impl<O: Operator> Driver<O> {
     }
 
     /// The place as it can be worked on now, or how it stands.
-    fn site(&self, place: &Place, fleet: FleetView) -> Result<Site, Standing> {
+    fn site(&self, place: &Place, fleet: FleetView) -> Result<PlaceContext, PlaceState> {
         let management = Arc::clone(&self.context.management);
         let (cluster, cache) = match place {
             Place::Management => (None, Arc::clone(&management)),
             Place::Cluster(name) => {
                 // Named without a look at the fleet, which does not know it yet.
-                let Some(view) = fleet.get(name) else { return Err(Standing::Pending) };
+                let Some(view) = fleet.get(name) else { return Err(PlaceState::Pending) };
                 match &view.link {
-                    Link::Connecting => return Err(Standing::Pending),
-                    Link::Disconnected(failure) => return Err(Standing::Unreachable(failure.clone())),
+                    Link::Connecting => return Err(PlaceState::Pending),
+                    Link::Disconnected(failure) => return Err(PlaceState::Unreachable(failure.clone())),
                     Link::Connected(cache) => (Some(Arc::clone(&view.object)), Arc::clone(cache)),
                 }
             }
         };
-        Ok(Site { place: place.clone(), cluster, fleet, cache, management })
+        Ok(PlaceContext { place: place.clone(), cluster, fleet, cache, management })
     }
 
     /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
     /// The error is a failure once it lasts long enough to be told.
-    fn attach(self: &Arc<Self>, site: &Site) -> Result<(), Option<Failure>> {
+    fn attach(self: &Arc<Self>, site: &PlaceContext) -> Result<(), Option<Failure>> {
         let (health, stale_for) = {
             let mut attached = self.lock_attached();
             let known = match attached.entry(site.place.clone()) {
@@ -218,16 +224,16 @@ impl<O: Operator> Driver<O> {
     /// The place was connected. Owners that are recorded there and have nothing to do there any more, as far as the driver
     /// remembers, may have gone while nobody looked.
     fn wake_who_left_something(&self, place: &Place, recorded: &[Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>]) {
-        let here: BTreeSet<ObjectKey> = self.lock_board().at(place).into_iter().collect();
+        let here: BTreeSet<ObjectKey> = self.lock_tracker().at(place).into_iter().collect();
         let recorded: BTreeSet<ObjectKey> = recorded.iter().flat_map(|owners| owners()).collect();
         for key in recorded.difference(&here) {
-            self.queue.push(Task::Part(key.clone(), place.clone()));
+            self.queue.push(Task::AtPlace(key.clone(), place.clone()));
         }
     }
 
-    fn watch(self: &Arc<Self>, site: &Site) -> Attached {
+    fn watch(self: &Arc<Self>, site: &PlaceContext) -> Attached {
         let (queue, place) = (Arc::downgrade(&self.queue), site.place.clone());
-        let mut watches = Watches::<O>::new(site, Wake::new(queue, place.clone()));
+        let mut watches = Watches::<O>::new(site, Enqueuer::new(queue, place.clone()));
         O::watches(&mut watches);
         let (followed, owners) = watches.into_parts();
         if place != Place::Management {
@@ -242,12 +248,12 @@ impl<O: Operator> Driver<O> {
     }
 
     /// What often passes by itself is told from the third failure in a row; until then the last verdict stands.
-    pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> After {
+    pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> RequeueAt {
         let after = self.after(&failure);
         if failure.class().doubts_the_connection() {
             self.hint_probe(place);
         }
-        let failures = self.lock_board().get(key).map_or(TOLD_FROM, |tracked| tracked.count_failure(place));
+        let failures = self.lock_tracker().get(key).map_or(TOLD_FROM, |tracked| tracked.count_failure(place));
         if failure.class().often_passes() && failures < TOLD_FROM {
             tracing::debug!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
         } else {
@@ -261,10 +267,10 @@ impl<O: Operator> Driver<O> {
             return; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
         }
         if failure.class() == Class::Unreachable {
-            return self.record(key, place, None, Standing::Unreachable(failure));
+            return self.record(key, place, None, PlaceState::Unreachable(failure));
         }
         tracing::warn!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
-        self.record(key, place, None, Standing::Failed(failure));
+        self.record(key, place, None, PlaceState::Failed(failure));
     }
 
     /// A request that failed is a hint, not a verdict: it brings the next probe of the cluster forward.
@@ -275,36 +281,36 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn record(&self, key: &ObjectKey, place: &Place, known: Option<O::Part>, standing: Standing) {
-        let changed = self.lock_board().get(key).is_some_and(|tracked| tracked.record(place, known, standing));
+    fn record(&self, key: &ObjectKey, place: &Place, known: Option<O::PlaceStatus>, state: PlaceState) {
+        let changed = self.lock_tracker().get(key).is_some_and(|tracked| tracked.record(place, known, state));
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
         }
     }
 
     fn forget_failures(&self, key: &ObjectKey, place: &Place) {
-        if let Some(tracked) = self.lock_board().get(key) {
+        if let Some(tracked) = self.lock_tracker().get(key) {
             tracked.forget_failures(place);
         }
     }
 
     /// Whether the object holds nothing that is known of in a cluster that is being deleted.
     fn is_done_with(&self, key: &ObjectKey, place: &Place) -> bool {
-        let leaving = self.context.fleet.borrow().is_leaving(place);
-        let mut board = self.lock_board();
-        let entry = board.get(key).and_then(|tracked| tracked.parts.get(place));
-        leaving && entry.is_some_and(|entry| entry.standing == Standing::Released)
+        let leaving = self.context.fleet.borrow().is_deleting(place);
+        let mut board = self.lock_tracker();
+        let entry = board.get(key).and_then(|tracked| tracked.statuses.get(place));
+        leaving && entry.is_some_and(|entry| entry.state == PlaceState::Released)
     }
 
     fn has_failed(&self, key: &ObjectKey, place: &Place) -> bool {
-        let failed = |standing: &Standing| matches!(standing, Standing::Failed(_) | Standing::Unreachable(_));
-        let mut board = self.lock_board();
-        board.get(key).and_then(|tracked| tracked.parts.get(place)).is_some_and(|entry| failed(&entry.standing))
+        let failed = |state: &PlaceState| matches!(state, PlaceState::Failed(_) | PlaceState::Unreachable(_));
+        let mut board = self.lock_tracker();
+        board.get(key).and_then(|tracked| tracked.statuses.get(place)).is_some_and(|entry| failed(&entry.state))
     }
 
     /// The place is none of the object's any more.
     fn forget_part(&self, key: &ObjectKey, place: &Place, owner: Owner<'_, O::Kind>) {
-        let forgotten = self.lock_board().get(key).is_some_and(|tracked| tracked.parts.remove(place));
+        let forgotten = self.lock_tracker().get(key).is_some_and(|tracked| tracked.statuses.remove(place));
         if forgotten && owner.object().is_some() {
             self.queue.push(Task::Object(key.clone()));
         }
@@ -323,7 +329,7 @@ fn stale_limit(failure: &Failure) -> Duration {
     }
 }
 
-impl Site {
+impl PlaceContext {
     /// Whether nobody may write here. A Cluster that goes with `Orphan` leaves everything as it is.
     fn suspended(&self) -> bool {
         self.cluster.as_deref().is_some_and(keeps)
@@ -331,7 +337,7 @@ impl Site {
 }
 
 fn keeps(cluster: &Cluster) -> bool {
-    cluster.spec.suspend || leaving(cluster) == Some(DeletionPolicy::Orphan)
+    cluster.spec.suspend || deletion_of(cluster) == Some(DeletionPolicy::Orphan)
 }
 
 fn until(at: Timestamp) -> Duration {

@@ -1,11 +1,11 @@
 //! Clusters that are being deleted: nobody takes up anything there, and what is held is let go of or left as it is.
 
 use drover_crds::DeletionPolicy;
-use drover_runtime::Next;
+use drover_runtime::Requeue;
 
 use super::{
     decisions::{ADOPTING, OPEN, cluster_of, lines, plan, shop},
-    strategies::{deleted, leaving},
+    strategies::{deleted, going},
 };
 
 const THERE: &str = "{
@@ -18,15 +18,15 @@ const LET_GO: [&str; 2] = ["release Namespace team-a-db", "release Namespace tea
 fn with_delete_a_project_that_lives_lets_go_of_everything_and_deletes_nothing() {
     for (cluster, policy) in [(OPEN, "Orphan"), (OPEN, "Delete"), (ADOPTING, "Delete"), ("tenants: []", "Delete")] {
         let project = shop(&format!("deletionPolicy: {policy}\n{WANTS}"));
-        let model = leaving(cluster_of(cluster, THERE), DeletionPolicy::Delete);
+        let model = going(cluster_of(cluster, THERE), DeletionPolicy::Delete);
         assert_eq!(lines(&project, &model), LET_GO, "{cluster} {policy}");
-        assert_eq!(plan(&project, &model).next, Next::Watch);
+        assert_eq!(plan(&project, &model).requeue, Requeue::Watch);
     }
 }
 
 #[test]
 fn with_delete_a_project_that_is_being_deleted_does_as_usual() {
-    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
+    let model = going(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
     assert_eq!(lines(&deleted(shop(WANTS)), &model), LET_GO);
     let delete = deleted(shop(&format!("deletionPolicy: Delete\n{WANTS}")));
     assert_eq!(lines(&delete, &model), ["release Namespace team-a-db", "delete Namespace team-a-web"]);
@@ -35,22 +35,22 @@ fn with_delete_a_project_that_is_being_deleted_does_as_usual() {
 #[test]
 fn who_holds_nothing_is_done_at_once_and_has_nothing_to_tell() {
     let there = "{team-a-web: {}, team-a-new: {heldBy: team-a/other}}";
-    let done = plan(&shop(WANTS), &leaving(cluster_of(OPEN, there), DeletionPolicy::Delete));
-    assert_eq!((done.actions().count(), done.part.problems.len(), done.next), (0, 0, Next::Released));
+    let done = plan(&shop(WANTS), &going(cluster_of(OPEN, there), DeletionPolicy::Delete));
+    assert_eq!((done.actions().count(), done.place_status.problems.len(), done.requeue), (0, 0, Requeue::Released));
 }
 
 #[test]
 fn a_suspended_project_holds_on_to_what_it_has() {
-    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
+    let model = going(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
     let waiting = plan(&shop("suspend: true"), &model);
-    assert_eq!((waiting.actions().count(), waiting.next), (0, Next::Watch));
+    assert_eq!((waiting.actions().count(), waiting.requeue), (0, Requeue::Watch));
 }
 
 #[test]
 fn with_orphan_nobody_writes_or_waits() {
-    let model = leaving(cluster_of(OPEN, THERE), DeletionPolicy::Orphan);
+    let model = going(cluster_of(OPEN, THERE), DeletionPolicy::Orphan);
     for project in [shop(WANTS), deleted(shop(WANTS)), deleted(shop("deletionPolicy: Delete"))] {
         let plan = plan(&project, &model);
-        assert_eq!((plan.actions().count(), plan.part.problems.len(), plan.next), (0, 0, Next::Released));
+        assert_eq!((plan.actions().count(), plan.place_status.problems.len(), plan.requeue), (0, 0, Requeue::Released));
     }
 }

@@ -11,12 +11,12 @@ use crate::{
 
 /// How one place stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PlaceState {
     /// No verdict yet, neither since the start nor since the object changed.
     Pending,
     /// Looked at and decided. What is known is current.
     Current,
-    /// The last pass ended with an error.
+    /// The last reconcile ended with an error.
     Failed(Failure),
     /// The cluster cannot be reached. What is known is stale, not gone.
     Unreachable(Failure),
@@ -28,33 +28,33 @@ pub enum Standing {
 
 /// One place of one object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PartEntry<P> {
+pub struct PlaceEntry<P> {
     /// What the last successful decision said, if there was one since the start.
     pub known: Option<P>,
     /// How it stands now.
-    pub standing: Standing,
+    pub state: PlaceState,
 }
 
 /// All places of one object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parts<P> {
-    places: BTreeMap<Place, PartEntry<P>>,
+pub struct PlaceStatuses<P> {
+    places: BTreeMap<Place, PlaceEntry<P>>,
     refused: usize,
 }
 
-impl<P> Default for Parts<P> {
+impl<P> Default for PlaceStatuses<P> {
     fn default() -> Self {
         Self { places: BTreeMap::new(), refused: 0 }
     }
 }
 
-impl<P> FromIterator<(Place, PartEntry<P>)> for Parts<P> {
-    fn from_iter<I: IntoIterator<Item = (Place, PartEntry<P>)>>(entries: I) -> Self {
+impl<P> FromIterator<(Place, PlaceEntry<P>)> for PlaceStatuses<P> {
+    fn from_iter<I: IntoIterator<Item = (Place, PlaceEntry<P>)>>(entries: I) -> Self {
         Self { places: entries.into_iter().collect(), refused: 0 }
     }
 }
 
-impl<P> Parts<P> {
+impl<P> PlaceStatuses<P> {
     /// The same, with so many clusters beside them that are selected and do not admit the object.
     #[must_use]
     pub fn with_refused(mut self, count: usize) -> Self {
@@ -69,38 +69,38 @@ impl<P> Parts<P> {
     }
 
     /// The places in a fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Place, &PartEntry<P>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Place, &PlaceEntry<P>)> {
         self.places.iter()
     }
 
     /// One place.
     #[must_use]
-    pub fn get(&self, place: &Place) -> Option<&PartEntry<P>> {
+    pub fn get(&self, place: &Place) -> Option<&PlaceEntry<P>> {
         self.places.get(place)
     }
 
     /// Whether any place has no verdict yet.
     #[must_use]
     pub fn any_pending(&self) -> bool {
-        self.places.values().any(|entry| entry.standing == Standing::Pending)
+        self.places.values().any(|entry| entry.state == PlaceState::Pending)
     }
 
     /// Whether every place is released.
     #[must_use]
     pub fn all_released(&self) -> bool {
-        self.places.values().all(|entry| entry.standing == Standing::Released)
+        self.places.values().all(|entry| entry.state == PlaceState::Released)
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         self.places.keys()
     }
 
-    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut PartEntry<P>> {
+    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut PlaceEntry<P>> {
         self.places.get_mut(place)
     }
 
-    pub(crate) fn ensure(&mut self, place: &Place) -> &mut PartEntry<P> {
-        self.places.entry(place.clone()).or_insert(PartEntry { known: None, standing: Standing::Pending })
+    pub(crate) fn ensure(&mut self, place: &Place) -> &mut PlaceEntry<P> {
+        self.places.entry(place.clone()).or_insert(PlaceEntry { known: None, state: PlaceState::Pending })
     }
 
     /// Forgets a place, and says whether it was known.
@@ -120,7 +120,7 @@ impl<P> Parts<P> {
     }
 
     pub(crate) fn outdate(&mut self) {
-        self.places.values_mut().for_each(|entry| entry.standing = Standing::Pending);
+        self.places.values_mut().for_each(|entry| entry.state = PlaceState::Pending);
     }
 }
 
@@ -144,19 +144,19 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last pass went well.
-    pub fn of<P>(parts: &Parts<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
+    /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last reconcile went well.
+    pub fn of<P>(parts: &PlaceStatuses<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
         let mut tally = Self { refused: parts.refused(), ..Self::default() };
-        for (_, entry) in parts.iter().filter(|(_, entry)| entry.standing != Standing::Released) {
+        for (_, entry) in parts.iter().filter(|(_, entry)| entry.state != PlaceState::Released) {
             tally.total += 1;
             tally.ever_reached |= entry.known.is_some();
-            match (&entry.standing, entry.known.as_ref().map(&is_ready)) {
-                (Standing::Unreachable(_), _) => tally.unreachable += 1,
-                (Standing::Failed(_) | Standing::Suspended, _) | (Standing::Current, Some(Outcome::Failed)) => {
+            match (&entry.state, entry.known.as_ref().map(&is_ready)) {
+                (PlaceState::Unreachable(_), _) => tally.unreachable += 1,
+                (PlaceState::Failed(_) | PlaceState::Suspended, _) | (PlaceState::Current, Some(Outcome::Failed)) => {
                     tally.failed += 1;
                 }
-                (Standing::Current, Some(Outcome::Ready)) => tally.ready += 1,
-                (Standing::Pending | Standing::Current | Standing::Released, _) => tally.progressing += 1,
+                (PlaceState::Current, Some(Outcome::Ready)) => tally.ready += 1,
+                (PlaceState::Pending | PlaceState::Current | PlaceState::Released, _) => tally.progressing += 1,
             }
         }
         tally

@@ -16,7 +16,7 @@ use kube::{Api, Client, api::PostParams};
 
 /// What Drover needs in a downstream cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Needs(BTreeSet<(Scope, Right)>);
+pub struct RequiredPermissions(BTreeSet<(Scope, Right)>);
 
 /// Where a right is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ enum Scope {
     Namespace,
 }
 
-impl Needs {
+impl RequiredPermissions {
     /// What the crates with these `rights` need together.
     #[must_use]
     pub fn of(rights: &[Rights]) -> Self {

@@ -77,7 +77,7 @@ const NOBODY: u64 = u64::MAX;
 
 /// The connection to one cluster, dialled anew whenever it is lost.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct ConnectionGuard {
     /// Connections made.
     dials: AtomicU64,
     /// The last connection whose far end was identified.
@@ -92,7 +92,7 @@ pub(crate) struct Line {
     budget: Mutex<Budget>,
 }
 
-impl Line {
+impl ConnectionGuard {
     pub(crate) fn new() -> Self {
         Self {
             dials: AtomicU64::new(0),
@@ -185,7 +185,7 @@ impl Line {
 
 /// A connection that is open.
 #[derive(Debug)]
-pub(crate) struct OpenConnection(Arc<Line>);
+pub(crate) struct OpenConnection(Arc<ConnectionGuard>);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
@@ -230,9 +230,9 @@ impl Budget {
     }
 }
 
-/// Puts a [`Line`]'s rules around the connection.
+/// Puts a [`ConnectionGuard`]'s rules around the connection.
 #[derive(Clone)]
-pub(crate) struct Rules(pub(crate) Arc<Line>);
+pub(crate) struct Rules(pub(crate) Arc<ConnectionGuard>);
 
 impl<S> Layer<S> for Rules {
     type Service = Ruled<S>;
@@ -245,7 +245,7 @@ impl<S> Layer<S> for Rules {
 #[derive(Clone)]
 pub(crate) struct Ruled<S> {
     inner: S,
-    line: Arc<Line>,
+    line: Arc<ConnectionGuard>,
 }
 
 impl<S, B, R> Service<Request<B>> for Ruled<S>
@@ -329,7 +329,7 @@ pub(crate) struct Capped<R> {
     body: R,
     cap: Cap,
     counted: u64,
-    line: Arc<Line>,
+    line: Arc<ConnectionGuard>,
 }
 
 impl<R> Body for Capped<R>
@@ -402,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_probe_dials_and_only_it_asks_a_stranger() {
-        let line = Line::new();
+        let line = ConnectionGuard::new();
         assert!(may_dial().is_err());
         assert!(probing(async { may_dial() }).await.is_ok());
         let (may_dial, asks) = probing(without_dialling(async { (may_dial(), is_probing()) })).await;
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_open_until_its_stream_is_dropped() {
-        let line = Arc::new(Line::new());
+        let line = Arc::new(ConnectionGuard::new());
         assert!(!line.has_connection());
         let (one, two) = (line.opened(), line.opened());
         drop(one);
@@ -436,7 +436,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_sent_too_much_is_asked_nothing_more() {
-        let line = Line::new();
+        let line = ConnectionGuard::new();
         line.dialled(None);
         line.identified(line.dials());
         assert!(line.admit().await.is_ok());

@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     claim::{self, Claim},
-    contact::{ConnectError, Contact},
+    cluster_client::{ClusterClient, ConnectError},
+    connection_guard,
     dial::Management,
-    line, probe,
+    probe,
     source::source,
 };
 
@@ -22,15 +23,15 @@ pub async fn release_stored(
     installation: &str,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);
-    let contact = Contact::prepare(&source(cluster, secret), management).await.map_err(failed)?;
+    let contact = ClusterClient::prepare(&source(cluster, secret), management).await.map_err(failed)?;
     let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
-    line::probing(async {
+    connection_guard::probing(async {
         let introduced = probe::identify(&contact.client, cluster.spec.health_timeout(), known).await;
         introduced.map_err(|hop| failed(hop.into()))?;
         let release = claim::release(&contact.client, installation, name);
-        line::without_dialling(release).await.map_err(|error| Failure::of(&error))
+        connection_guard::without_dialling(release).await.map_err(|error| Failure::of(&error))
     })
     .await
 }

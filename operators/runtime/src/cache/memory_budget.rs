@@ -18,14 +18,14 @@ const ORDINARY_TEXT: usize = 2 << 10;
 
 /// The weight of all views of one cache.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct MemoryBudget {
     /// Most that may be held.
     limit: usize,
     held: AtomicUsize,
     exceeded: AtomicBool,
 }
 
-impl Load {
+impl MemoryBudget {
     /// That of a server whose word is not trusted.
     pub(super) fn limited() -> Self {
         Self { limit: LIMIT, held: AtomicUsize::new(0), exceeded: AtomicBool::new(false) }
@@ -95,14 +95,14 @@ mod tests {
 
     #[test]
     fn what_goes_makes_room_and_what_is_too_much_is_remembered() {
-        let load = Load::limited();
+        let load = MemoryBudget::limited();
         assert!(load.change(LIMIT, 0));
         assert!(load.change(LIMIT, LIMIT));
         assert!(load.fits(LIMIT) && !load.is_exceeded());
         assert!(!load.change(1, 0));
         assert!(load.change(0, 1));
         assert!(load.is_exceeded());
-        assert!(!Load::limited().fits(LIMIT + 1));
+        assert!(!MemoryBudget::limited().fits(LIMIT + 1));
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_management_cluster_is_never_too_large() {
-        let load = Load::unlimited();
+        let load = MemoryBudget::unlimited();
         assert!(load.change(100 * LIMIT, 0) && load.fits(100 * LIMIT) && !load.is_exceeded());
     }
 }

@@ -14,9 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
 use super::{
-    HealthListener, Kept, OwnerRecord,
-    load::Load,
-    lock,
+    HealthListener, Kept, OwnerRecord, lock,
+    memory_budget::MemoryBudget,
     objects::{Entry, Objects},
 };
 use crate::error::Failure;
@@ -118,26 +117,26 @@ pub(super) struct Shared<K> {
     sinks: Mutex<Vec<Sink<K>>>,
     health: watch::Sender<Health>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
-    load: Arc<Load>,
+    load: Arc<MemoryBudget>,
 }
 
 /// A handle on a view. Cheap to clone; it never makes a request.
-pub struct View<K>(Arc<Shared<K>>);
+pub struct Informer<K>(Arc<Shared<K>>);
 
-impl<K> Clone for View<K> {
+impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K> fmt::Debug for View<K> {
+impl<K> fmt::Debug for Informer<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("View").finish_non_exhaustive()
+        formatter.debug_struct("Informer").finish_non_exhaustive()
     }
 }
 
-impl<K: Kept> View<K> {
-    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, load: Arc<Load>) -> (Self, Arc<Shared<K>>) {
+impl<K: Kept> Informer<K> {
+    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, load: Arc<MemoryBudget>) -> (Self, Arc<Shared<K>>) {
         let shared = Arc::new(Shared {
             objects: RwLock::default(),
             reached: AtomicU64::new(0),
@@ -370,9 +369,9 @@ pub trait Followed: Send + Sync {
     fn health(&self) -> Health;
 }
 
-impl<K: Kept> Followed for View<K> {
+impl<K: Kept> Followed for Informer<K> {
     fn health(&self) -> Health {
-        View::health(self)
+        Informer::health(self)
     }
 }
 

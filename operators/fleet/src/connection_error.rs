@@ -6,13 +6,13 @@ use drover_runtime::{Cause, Classify};
 
 use crate::{
     cause::ConnectionCause,
+    connection_guard::TooLarge,
     dial::{HandshakeTimeout, ProxyFailed},
-    line::TooLarge,
 };
 
 /// The hop that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Hop {
+pub enum ConnectionError {
     /// The name of the server does not resolve.
     #[error("the host name of the API server cannot be resolved; check `server` in the kubeconfig and DNS")]
     Dns,
@@ -64,7 +64,7 @@ pub enum Hop {
     UnsupportedVersion(String),
 }
 
-impl Hop {
+impl ConnectionError {
     /// Whether one failure is enough for a verdict. The others may be a blip and must repeat.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -132,18 +132,18 @@ impl Hop {
     }
 }
 
-fn of_io(error: &io::Error) -> Option<Hop> {
+fn of_io(error: &io::Error) -> Option<ConnectionError> {
     if let Some(inner) = error.get_ref()
         && inner.is::<rustls::Error>()
     {
         return None; // The next cause says more.
     }
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Some(Hop::Dial("connection refused")),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(Hop::Dial("connection reset")),
-        io::ErrorKind::TimedOut => Some(Hop::Dial("no answer in time")),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(Hop::Dial("no route")),
-        io::ErrorKind::UnexpectedEof => Some(Hop::Tls("the connection was closed during the handshake")),
+        io::ErrorKind::ConnectionRefused => Some(ConnectionError::Dial("connection refused")),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(ConnectionError::Dial("connection reset")),
+        io::ErrorKind::TimedOut => Some(ConnectionError::Dial("no answer in time")),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(ConnectionError::Dial("no route")),
+        io::ErrorKind::UnexpectedEof => Some(ConnectionError::Tls("the connection was closed during the handshake")),
         _ => None,
     }
 }
@@ -156,7 +156,7 @@ fn deeper<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
     }
 }
 
-impl Classify for Hop {
+impl Classify for ConnectionError {
     fn cause(&self) -> Cause {
         let cause = match self {
             Self::Dns => ConnectionCause::DnsFailed,

@@ -13,29 +13,30 @@ const LIMIT: usize = 3;
 /// How long a revert counts.
 pub const WINDOW: Duration = Duration::from_mins(10);
 
-/// Counts how often the same wish had to be applied to the same object lately. In memory: after a restart the count begins
+/// Counts how often the same desired state had to be applied to the same object lately. In memory: after a restart the count begins
 /// again.
 #[derive(Debug, Default)]
-pub struct Reverts(Mutex<HashMap<String, Repeats>>);
+pub struct DriftConflicts(Mutex<HashMap<String, Repeats>>);
 
-/// The latest wish for one object, and when it had to be applied once more.
+/// The latest desired state for one object, and when it had to be applied once more.
 #[derive(Debug)]
 struct Repeats {
-    wish: String,
+    desired_hash: String,
     applied: Instant,
     times: VecDeque<Instant>,
 }
 
-impl Reverts {
-    /// Notes that the wish with this fingerprint was applied to the object with this `uid`. `restoring` says that it had
+impl DriftConflicts {
+    /// Notes that the desired state with this hash was applied to the object with this `uid`. `restoring` says that it had
     /// been fulfilled before: then already the first time is one too many.
-    pub fn record(&self, uid: &str, wish: &str, restoring: bool) {
+    pub fn record(&self, uid: &str, desired_hash: &str, restoring: bool) {
         let mut all = self.lock();
         all.retain(|_, repeats| repeats.applied.elapsed() < WINDOW);
         match all.get_mut(uid) {
-            Some(repeats) if repeats.wish == wish => repeats.again(),
+            Some(repeats) if repeats.desired_hash == desired_hash => repeats.again(),
             _ => {
-                let mut repeats = Repeats { wish: wish.to_owned(), applied: Instant::now(), times: VecDeque::new() };
+                let mut repeats =
+                    Repeats { desired_hash: desired_hash.to_owned(), applied: Instant::now(), times: VecDeque::new() };
                 if restoring {
                     repeats.again();
                 }
@@ -44,14 +45,14 @@ impl Reverts {
         }
     }
 
-    /// The fingerprint of the wish over which somebody fights us: it had to be applied once more three times within ten
+    /// The hash of the desired state over which somebody fights us: it had to be applied once more three times within ten
     /// minutes.
     #[must_use]
-    pub fn contested(&self, uid: &str) -> Option<String> {
+    pub fn drift_conflict(&self, uid: &str) -> Option<String> {
         let all = self.lock();
         let repeats = all.get(uid)?;
         let lately = repeats.times.iter().filter(|time| time.elapsed() < WINDOW).count();
-        (lately >= LIMIT).then(|| repeats.wish.clone())
+        (lately >= LIMIT).then(|| repeats.desired_hash.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Repeats>> {
@@ -76,40 +77,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn three_reverts_in_ten_minutes_are_a_fight_and_peace_ends_it() {
-        let reverts = Reverts::default();
+        let reverts = DriftConflicts::default();
         for _ in 0..LIMIT {
-            assert_eq!(reverts.contested("uid"), None);
-            reverts.record("uid", "wish", true);
+            assert_eq!(reverts.drift_conflict("uid"), None);
+            reverts.record("uid", "desired_hash", true);
             tokio::time::advance(Duration::from_mins(1)).await;
         }
-        assert_eq!(reverts.contested("uid").as_deref(), Some("wish"));
-        assert_eq!(reverts.contested("another"), None);
+        assert_eq!(reverts.drift_conflict("uid").as_deref(), Some("desired_hash"));
+        assert_eq!(reverts.drift_conflict("another"), None);
         tokio::time::advance(WINDOW).await;
-        assert_eq!(reverts.contested("uid"), None);
+        assert_eq!(reverts.drift_conflict("uid"), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_first_wish_is_no_revert_and_a_new_one_ends_the_fight() {
-        let reverts = Reverts::default();
+        let reverts = DriftConflicts::default();
         for _ in 0..LIMIT {
-            reverts.record("uid", "wish", false);
-            assert_eq!(reverts.contested("uid"), None);
+            reverts.record("uid", "desired_hash", false);
+            assert_eq!(reverts.drift_conflict("uid"), None);
         }
-        reverts.record("uid", "wish", false);
+        reverts.record("uid", "desired_hash", false);
         assert!(
-            reverts.contested("uid").is_some(),
-            "the same wish again and again is a fight, whatever was taken away"
+            reverts.drift_conflict("uid").is_some(),
+            "the same desired_hash again and again is a fight, whatever was taken away"
         );
-        reverts.record("uid", "new wish", false);
-        assert_eq!(reverts.contested("uid"), None);
+        reverts.record("uid", "new desired_hash", false);
+        assert_eq!(reverts.drift_conflict("uid"), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_forgotten() {
-        let reverts = Reverts::default();
-        reverts.record("old", "wish", true);
+        let reverts = DriftConflicts::default();
+        reverts.record("old", "desired_hash", true);
         tokio::time::advance(WINDOW).await;
-        reverts.record("new", "wish", true);
+        reverts.record("new", "desired_hash", true);
         assert_eq!(reverts.lock().len(), 1);
     }
 }

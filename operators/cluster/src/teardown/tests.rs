@@ -39,29 +39,29 @@ fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
 
 fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
     let namespace = namespace.map(str::to_owned);
-    There { holder, owned, abandoned: Vec::new(), namespace, hosts_others: false }
+    There { holder, owned, left_behind: Vec::new(), namespace, hosts_others: false }
 }
 
 /// A namespace of a Project that is no more.
-fn abandoned() -> Abandoned {
+fn left_behind() -> LeftBehind {
     let live = ObjectMeta { name: Some("team-old".to_owned()), ..ObjectMeta::default() };
-    Abandoned { live, holder: ObjectKey::namespaced("team", "gone") }
+    LeftBehind { live, holder: ObjectKey::namespaced("team", "gone") }
 }
 
 /// The reason, the actions, and when it goes on, as seconds after the deletion.
 fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> String {
-    let Plan { part, groups, next } = plan(cluster, &Leaving { running, reach: reach.clone() }, at(second));
-    let Part::Leaving(leave) = part else { panic!("{part:?}") };
+    let Plan { place_status, groups, requeue } = plan(cluster, &Teardown { running, reach: reach.clone() }, at(second));
+    let PlaceStatus::Teardown(leave) = place_status else { panic!("{place_status:?}") };
     let actions = groups.iter().flatten().map(|action| match action {
-        Action::Free(all) => format!(" free {}", all.len()),
+        Action::ReleaseLeftBehind(all) => format!(" free {}", all.len()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
     });
-    let next = match next {
-        Next::At(time) => format!("+{}", time.as_second() - at(second).as_second()),
+    let requeue = match requeue {
+        Requeue::At(time) => format!("+{}", time.as_second() - at(second).as_second()),
         other => format!("{other:?}"),
     };
-    format!("{}{} {next}", leave.cause.reason(), actions.collect::<String>())
+    format!("{}{} {requeue}", leave.cause.reason(), actions.collect::<String>())
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_cluster_that_answers_gives_back_what_is_ours_in_order() {
 fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
     let with =
-        |holder, owned| Reach::Connected(There { abandoned: vec![abandoned()], ..as_found(holder, owned, None) });
+        |holder, owned| Reach::Connected(There { left_behind: vec![left_behind()], ..as_found(holder, owned, None) });
     for (reach, second, expected) in [
         (with(Holder::Us, 0), 1, "ReleasingNamespaces free 1 +2"),
         (with(Holder::Us, 3), 1, "ReleasingNamespaces free 1 +2"),
@@ -107,10 +107,10 @@ fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
 #[test]
 fn a_few_namespaces_are_let_go_at_a_time_and_named_in_the_log() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
-    let there = There { abandoned: vec![abandoned(); 50], ..as_found(Holder::Us, 0, None) };
-    let world = Leaving { running: LONG, reach: Reach::Connected(there) };
-    let Plan { part, groups, .. } = plan(&delete, &world, at(1));
-    let Part::Leaving(leave) = part else { panic!("{part:?}") };
+    let there = There { left_behind: vec![left_behind(); 50], ..as_found(Holder::Us, 0, None) };
+    let world = Teardown { running: LONG, reach: Reach::Connected(there) };
+    let Plan { place_status, groups, .. } = plan(&delete, &world, at(1));
+    let PlaceStatus::Teardown(leave) = place_status else { panic!("{place_status:?}") };
     assert!(leave.message.starts_with("50 namespaces"), "{}", leave.message);
     assert_eq!(format!("{groups:?}").matches("team-old").count(), 20, "{groups:?}");
 }
@@ -132,23 +132,23 @@ fn the_namespace_of_the_management_cluster_stays() {
 
 #[test]
 fn a_cluster_that_is_away_is_waited_for_until_the_deadline_and_let_go_aloud() {
-    let (eu, said) = (cluster("eu", &json!({}), None), cluster("eu", &json!({}), Some(DeletionCause::LetGo)));
+    let (eu, said) = (cluster("eu", &json!({}), None), cluster("eu", &json!({}), Some(DeletionCause::Abandoned)));
     let (away, failing) =
         (Reach::Disconnected(failure(ConnectionCause::Timeout)), Reach::Failing(failure(ApiCause::Forbidden)));
     let just_started = Duration::from_secs(3);
     for (cluster, reach, second, running, expected) in [
         (&eu, &away, 1, LONG, "WaitingForCluster +2"),
         (&eu, &away, 599, LONG, "WaitingForCluster +1"),
-        (&eu, &away, 600, LONG, "LetGo +2"),
-        (&said, &away, 602, LONG, "LetGo Released"),
+        (&eu, &away, 600, LONG, "Abandoned +2"),
+        (&said, &away, 602, LONG, "Abandoned Released"),
         // Should the status not be writable, it ends all the same.
-        (&eu, &away, 660, LONG, "LetGo Released"),
-        (&eu, &away, 660, just_started, "LetGo +2"),
+        (&eu, &away, 660, LONG, "Abandoned Released"),
+        (&eu, &away, 660, just_started, "Abandoned +2"),
         (&eu, &failing, 1, LONG, "Forbidden +2"),
-        (&eu, &failing, 600, LONG, "LetGo +2"),
-        (&said, &failing, 602, LONG, "LetGo Released"),
+        (&eu, &failing, 600, LONG, "Abandoned +2"),
+        (&said, &failing, 602, LONG, "Abandoned Released"),
         (&eu, &Reach::Connecting, 1, LONG, "Connecting +2"),
-        (&eu, &Reach::Connecting, 600, LONG, "LetGo +2"),
+        (&eu, &Reach::Connecting, 600, LONG, "Abandoned +2"),
         // After a restart there is no verdict yet, which is no reason to give up.
         (&eu, &Reach::Connecting, 9_000, just_started, "Connecting +2"),
         (&eu, &failing, 9_000, just_started, "Forbidden +2"),
@@ -183,14 +183,15 @@ fn a_credential_that_went_with_the_namespace_ends_the_deletion() {
 fn a_claim_that_cannot_be_released_does_not_hold_the_deletion_for_ever() {
     let (eu, reach) = (cluster("eu", &json!({}), None), there(Holder::Us, 0, None));
     assert_eq!(told(&eu, &reach, 659, LONG), "ReleasingClaim release +2");
-    assert_eq!(told(&eu, &reach, 660, LONG), "LetGo Released");
+    assert_eq!(told(&eu, &reach, 660, LONG), "Abandoned Released");
     assert_eq!(told(&eu, &reach, 660, Duration::ZERO), "ReleasingClaim release +2");
 }
 
 #[test]
 fn while_suspended_nothing_is_done_whatever_the_time() {
     for policy in ["Orphan", "Delete"] {
-        let suspended = cluster("eu", &json!({"suspend": true, "deletionPolicy": policy}), Some(DeletionCause::LetGo));
+        let suspended =
+            cluster("eu", &json!({"suspend": true, "deletionPolicy": policy}), Some(DeletionCause::Abandoned));
         for reach in
             [Reach::Connecting, Reach::Disconnected(failure(ConnectionCause::Timeout)), there(Holder::Us, 0, Some("u"))]
         {
@@ -202,13 +203,13 @@ fn while_suspended_nothing_is_done_whatever_the_time() {
 #[test]
 fn what_is_left_behind_is_counted() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
-    let leaving = |second| {
-        let world = Leaving { running: LONG, reach: there(Holder::Us, 2, None) };
-        let Part::Leaving(leave) = plan(&delete, &world, at(second)).part else { panic!() };
+    let left = |second| {
+        let world = Teardown { running: LONG, reach: there(Holder::Us, 2, None) };
+        let PlaceStatus::Teardown(leave) = plan(&delete, &world, at(second)).place_status else { panic!() };
         leave.message
     };
-    assert!(leaving(1).contains("still has 2 namespaces"), "{}", leaving(1));
-    assert!(leaving(600).contains("2 namespaces that Drover managed stay there"), "{}", leaving(600));
+    assert!(left(1).contains("still has 2 namespaces"), "{}", left(1));
+    assert!(left(600).contains("2 namespaces that Drover managed stay there"), "{}", left(600));
 }
 
 /// A cluster in memory that always answers.
@@ -220,15 +221,15 @@ struct Model {
 impl ModelWorld<ClusterOperator> for Model {
     fn observe(&self, _: &Cluster) -> World {
         let reach = Reach::Connected(self.there.clone());
-        World::Leaving(Box::new(Leaving { running: LONG, reach }))
+        World::Teardown(Box::new(Teardown { running: LONG, reach }))
     }
 
     fn apply(&mut self, _: &Cluster, action: Action, requests: &mut Requests) -> Result<(), Stop<ClusterError>> {
         requests.send()?;
         match action {
-            Action::Free(all) => {
+            Action::ReleaseLeftBehind(all) => {
                 assert_eq!(self.there.holder, Holder::Us, "what is ours is written to while it is claimed");
-                self.there.abandoned.retain(|there| !all.contains(there));
+                self.there.left_behind.retain(|there| !all.contains(there));
             }
             Action::ReleaseClaim => self.there.holder = Holder::Nobody,
             Action::DeleteNamespace { uid } => {
@@ -246,12 +247,12 @@ impl ModelWorld<ClusterOperator> for Model {
 fn a_deletion_ends_the_same_after_a_crash_anywhere() {
     for (policy, namespace) in [("Orphan", Some("u".to_owned())), ("Delete", None)] {
         let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
-        let abandoned = if policy == "Delete" { vec![abandoned()] } else { Vec::new() };
-        let model = Model { there: There { abandoned, ..as_found(Holder::Us, 0, Some("u")) } };
+        let left_behind = if policy == "Delete" { vec![left_behind()] } else { Vec::new() };
+        let model = Model { there: There { left_behind, ..as_found(Holder::Us, 0, Some("u")) } };
         for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1)).unwrap() {
             assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);
             assert_eq!((left_behind.there.holder, &left_behind.there.namespace), (Holder::Nobody, &namespace));
-            assert_eq!(left_behind.there.abandoned, Vec::new());
+            assert_eq!(left_behind.there.left_behind, Vec::new());
         }
     }
 }

@@ -26,8 +26,8 @@ use tokio::{
 
 use super::{
     CacheMeters, Kept, LabelQuery, WatchTimeout,
+    informer::{Health, Shared, revision},
     objects::{Entry, Objects},
-    view::{Health, Shared, revision},
 };
 use crate::{
     cause::StatusCause,
@@ -43,7 +43,7 @@ const SMALLER_PAGE: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-pub(super) struct Follower<K: Kept> {
+pub(super) struct Reflector<K: Kept> {
     api: Api<DeserializeGuard<K>>,
     query: LabelQuery,
     view: Arc<Shared<K>>,
@@ -60,7 +60,7 @@ pub(super) struct Follower<K: Kept> {
     page: u32,
 }
 
-impl<K: Kept> Follower<K> {
+impl<K: Kept> Reflector<K> {
     pub(super) fn new(
         api: Api<DeserializeGuard<K>>,
         query: LabelQuery,

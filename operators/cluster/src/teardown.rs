@@ -6,22 +6,22 @@ use std::{fmt, time::Duration};
 
 use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
 use drover_fleet::ConnectionCause;
-use drover_runtime::{ApiCause, Cause, Next, Standing, operator::Plan};
+use drover_runtime::{ApiCause, Cause, PlaceState, Requeue, operator::Plan};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator,
     cause::DeletionCause,
-    observe::{Abandoned, Holder, Leaving, MOST_COUNTED, Reach, There},
-    plan::Part,
+    observe::{Holder, LeftBehind, MOST_COUNTED, Reach, Teardown, There},
+    plan::PlaceStatus,
 };
 
 /// One change at a cluster that is let go.
 #[derive(Clone, PartialEq)]
 pub enum Action {
     /// Lets these namespaces go, whose Projects do not exist. One that refuses holds up no other.
-    Free(Vec<Abandoned>),
+    ReleaseLeftBehind(Vec<LeftBehind>),
     /// Gives the cluster back.
     ReleaseClaim,
     /// Deletes Drover's namespace there.
@@ -34,7 +34,7 @@ pub enum Action {
 impl fmt::Debug for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Free(all) => {
+            Self::ReleaseLeftBehind(all) => {
                 let names: Vec<_> = all.iter().filter_map(|found| found.live.name.as_deref()).collect();
                 write!(formatter, "free Namespaces {}", names.join(", "))
             }
@@ -46,13 +46,13 @@ impl fmt::Debug for Action {
 
 /// How far the deletion is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Leave {
+pub struct TeardownStatus {
     /// Why.
     pub cause: Cause,
     /// What is done, or what is waited for.
     pub message: String,
     /// How its connection stands.
-    pub connection: Standing,
+    pub connection: PlaceState,
 }
 
 /// No watch tells of what happens at the cluster, nor of its connection.
@@ -76,24 +76,28 @@ const REFUSALS: [Cause; 4] = [
     ApiCause::Forbidden.cause(),
 ];
 
-pub(crate) fn plan(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Plan<ClusterOperator> {
-    let (cause, message, actions, next) = decide(cluster, leaving, now);
+pub(crate) fn plan(cluster: &Cluster, leaving: &Teardown, now: Timestamp) -> Plan<ClusterOperator> {
+    let (cause, message, actions, requeue) = decide(cluster, leaving, now);
     let connection = match &leaving.reach {
-        Reach::Connecting => Standing::Pending,
-        Reach::Disconnected(failure) => Standing::Unreachable(failure.clone()),
-        Reach::Failing(_) | Reach::Connected(_) => Standing::Current,
+        Reach::Connecting => PlaceState::Pending,
+        Reach::Disconnected(failure) => PlaceState::Unreachable(failure.clone()),
+        Reach::Failing(_) | Reach::Connected(_) => PlaceState::Current,
     };
-    Plan { part: Part::Leaving(Leave { cause, message, connection }), groups: vec![actions], next }
+    Plan {
+        place_status: PlaceStatus::Teardown(TeardownStatus { cause, message, connection }),
+        groups: vec![actions],
+        requeue,
+    }
 }
 
 /// Condition reason and message, what to do, and when to go on.
-type Decision = (Cause, String, Vec<Action>, Next);
+type Decision = (Cause, String, Vec<Action>, Requeue);
 
-fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
+fn decide(cluster: &Cluster, leaving: &Teardown, now: Timestamp) -> Decision {
     if cluster.spec.suspend {
         let message = "spec.suspend is set, so nothing is written to the cluster and the deletion waits; \
             set spec.suspend to false to go on";
-        return (DeletionCause::Suspended.cause(), message.to_owned(), Vec::new(), Next::Watch);
+        return (DeletionCause::Suspended.cause(), message.to_owned(), Vec::new(), Requeue::Watch);
     }
     let clock = Clock::of(cluster, leaving.running, now);
     match &leaving.reach {
@@ -109,12 +113,12 @@ fn decide(cluster: &Cluster, leaving: &Leaving, now: Timestamp) -> Decision {
         {
             released("what was Drover's is removed")
         }
-        Reach::Disconnected(failure) if clock.is_over => let_go(cluster, &clock, UNREACHED, &failure.message),
+        Reach::Disconnected(failure) if clock.is_over => release_labels(cluster, &clock, UNREACHED, &failure.message),
         Reach::Failing(failure) if clock.is_over && clock.has_tried => {
-            let_go(cluster, &clock, UNDONE, &failure.message)
+            release_labels(cluster, &clock, UNDONE, &failure.message)
         }
         Reach::Connecting if clock.is_over && clock.has_tried => {
-            let_go(cluster, &clock, UNREACHED, "there was no contact")
+            release_labels(cluster, &clock, UNREACHED, "there was no contact")
         }
         Reach::Disconnected(failure) => {
             clock.wait(DeletionCause::WaitingForCluster.cause(), &format!("cannot be reached: {failure}"))
@@ -132,10 +136,15 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     if there.holder == Holder::Other {
         return released("another one holds the cluster");
     }
-    if removes && there.holder == Holder::Us && !there.abandoned.is_empty() && !clock.is_over {
-        let message = format!("{} of Projects that do not exist are being let go", namespaces(there.abandoned.len()));
-        let some = there.abandoned.iter().take(FREED_AT_A_TIME).cloned().collect();
-        return (DeletionCause::ReleasingNamespaces.cause(), message, vec![Action::Free(some)], Next::At(clock.soon));
+    if removes && there.holder == Holder::Us && !there.left_behind.is_empty() && !clock.is_over {
+        let message = format!("{} of Projects that do not exist are being let go", namespaces(there.left_behind.len()));
+        let some = there.left_behind.iter().take(FREED_AT_A_TIME).cloned().collect();
+        return (
+            DeletionCause::ReleasingNamespaces.cause(),
+            message,
+            vec![Action::ReleaseLeftBehind(some)],
+            Requeue::At(clock.soon),
+        );
     }
     if removes && there.owned > 0 && !clock.is_over {
         return clock.wait(
@@ -143,7 +152,7 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
             &format!("still has {} that Drover manages", namespaces(there.owned)),
         );
     }
-    let left = match there.owned + there.abandoned.len() {
+    let left = match there.owned + there.left_behind.len() {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
         _ => String::new(),
     };
@@ -159,9 +168,9 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
         (_, None) => return released(&format!("what was Drover's is given back{left}")),
     };
     if clock.is_hopeless {
-        return let_go(cluster, clock, UNDONE, "what is Drover's there could not be removed");
+        return release_labels(cluster, clock, UNDONE, "what is Drover's there could not be removed");
     }
-    (cause, format!("{message}{left}"), vec![action], Next::At(clock.soon))
+    (cause, format!("{message}{left}"), vec![action], Requeue::At(clock.soon))
 }
 
 /// What the time says of a deletion.
@@ -192,18 +201,18 @@ impl Clock {
     }
 
     fn wait(&self, cause: Cause, what: &str) -> Decision {
-        let next = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
+        let requeue = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
         let message = format!("the cluster {what}; it is let go at {} at the latest", self.deadline);
-        (cause, message, Vec::new(), Next::At(next))
+        (cause, message, Vec::new(), Requeue::At(requeue))
     }
 }
 
 /// Nothing tells of an object that is gone, so the status says it first, and an event with it.
-fn let_go(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
-    let told = was_told(cluster, DeletionCause::LetGo) || clock.is_hopeless;
-    let next = if told { Next::Released } else { Next::At(clock.soon) };
+fn release_labels(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
+    let told = was_told(cluster, DeletionCause::Abandoned) || clock.is_hopeless;
+    let requeue = if told { Requeue::Released } else { Requeue::At(clock.soon) };
     let message = format!("the cluster was let go {how}: its claim and labels stay there; {why}");
-    (DeletionCause::LetGo.cause(), message, Vec::new(), next)
+    (DeletionCause::Abandoned.cause(), message, Vec::new(), requeue)
 }
 
 fn was_told(cluster: &Cluster, cause: DeletionCause) -> bool {
@@ -213,7 +222,7 @@ fn was_told(cluster: &Cluster, cause: DeletionCause) -> bool {
 }
 
 fn released(message: &str) -> Decision {
-    (DeletionCause::Released.cause(), message.to_owned(), Vec::new(), Next::Released)
+    (DeletionCause::Released.cause(), message.to_owned(), Vec::new(), Requeue::Released)
 }
 
 fn namespaces(count: usize) -> String {

@@ -7,29 +7,29 @@ use kube::Client;
 
 use crate::{
     cause::ConnectionCause,
-    dial::{Glance, Management, dialled},
+    connection_error::ConnectionError,
+    connection_guard::ConnectionGuard,
+    dial::{Management, TlsProbe, dialled},
     expiry::{CredentialLife, SeenCertificate},
-    hop::Hop,
     kubeconfig::{self, KubeconfigError},
-    line::Line,
     source::Source,
     verdict::Fault,
 };
 
 /// What there is before anybody answered.
-pub(crate) struct Contact {
+pub(crate) struct ClusterClient {
     pub(crate) client: Client,
     /// None for the management cluster, whose client is not ours to watch over.
-    line: Option<Arc<Line>>,
+    line: Option<Arc<ConnectionGuard>>,
     pub(crate) endpoint: Option<String>,
     pub(crate) credential: Option<CredentialLife>,
     certificate: Option<SeenCertificate>,
-    glance: Option<Arc<Glance>>,
+    glance: Option<Arc<TlsProbe>>,
     /// What a glance showed where no line tells what it was presented.
     glanced: Mutex<Option<CredentialLife>>,
 }
 
-impl Contact {
+impl ClusterClient {
     /// Prepares the way to `source`; nothing is dialled yet.
     pub(crate) async fn prepare(source: &Source, management: &Management) -> Result<Self, ConnectError> {
         match source {
@@ -48,9 +48,9 @@ impl Contact {
             }
             Source::Kubeconfig { text, context } => {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
-                let line = Arc::new(Line::new());
+                let line = Arc::new(ConnectionGuard::new());
                 let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
-                let glance = Glance::at(&access.config, access.proxy_url.as_deref());
+                let glance = TlsProbe::at(&access.config, access.proxy_url.as_deref());
                 let glance = Some(Arc::new(glance.map_err(|_| ConnectError::Unusable)?));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate);
@@ -144,7 +144,7 @@ pub(crate) enum ConnectError {
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
     #[error(transparent)]
-    Hop(#[from] Hop),
+    ConnectionError(#[from] ConnectionError),
     #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
     Unusable,
     #[error("a defect in Drover ended the last attempt to reach the cluster; see its log")]
@@ -156,7 +156,7 @@ impl Classify for ConnectError {
         match self {
             Self::SecretMissing { .. } => ConnectionCause::SecretMissing.into(),
             Self::Kubeconfig(error) => error.cause(),
-            Self::Hop(hop) => hop.cause(),
+            Self::ConnectionError(hop) => hop.cause(),
             Self::Unusable => ConnectionCause::InvalidKubeconfig.into(),
             Self::Defect => ConnectionCause::InternalError.into(),
         }
@@ -166,7 +166,7 @@ impl Classify for ConnectError {
 impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let certain = match &error {
-            ConnectError::Hop(hop) => hop.is_certain(),
+            ConnectError::ConnectionError(hop) => hop.is_certain(),
             ConnectError::SecretMissing { .. }
             | ConnectError::Kubeconfig(_)
             | ConnectError::Unusable

@@ -8,7 +8,7 @@ use kube::{Client, ResourceExt as _};
 
 use crate::{
     claim::{self, Claim, Decision, Question, decide},
-    hop::Hop,
+    connection_error::ConnectionError,
 };
 
 /// Which Clusters of this installation may stand for the cluster with a UID, the one that wins first. The second argument
@@ -37,36 +37,47 @@ const WHAT: &str = "read and write the ConfigMap drover-system/drover-claim";
 impl Claimant {
     /// Claims the cluster with this `uid` for `cluster`, or says who has it. False where the claim is free and `cluster` says
     /// that nothing is to be written.
-    pub(crate) async fn hold(&self, client: &Client, cluster: &Cluster, uid: &str) -> Result<bool, Hop> {
+    pub(crate) async fn ensure_claimed(
+        &self,
+        client: &Client,
+        cluster: &Cluster,
+        uid: &str,
+    ) -> Result<bool, ConnectionError> {
         let name = cluster.name_any();
         if name != LOCAL_CLUSTER && (self.own_uid)().as_deref() == Some(uid) {
-            return Err(Hop::DuplicateOf(LOCAL_CLUSTER.to_owned()));
+            return Err(ConnectionError::DuplicateOf(LOCAL_CLUSTER.to_owned()));
         }
         for _ in 0..ATTEMPTS {
             let claim = claim::read(client).await.map_err(|error| hop(&error))?;
             let done = match self.decide(cluster, uid, claim.as_ref()) {
                 Decision::Held => true,
-                Decision::DuplicateOf(other) => return Err(Hop::DuplicateOf(other)),
-                Decision::ClaimedByOther(installation) => return Err(Hop::ClaimedByOther(installation)),
+                Decision::DuplicateOf(other) => return Err(ConnectionError::DuplicateOf(other)),
+                Decision::ClaimedByOther(installation) => return Err(ConnectionError::ClaimedByOther(installation)),
                 Decision::Make | Decision::Move(_) | Decision::TakeOver(_) if !writes(cluster) => return Ok(false),
                 Decision::Make => {
                     tracing::info!(cluster = name, "claiming the cluster");
                     claim::make(client, &self.installation, &name).await.map_err(|error| hop(&error))?
                 }
                 Decision::Move(from) => self.take(client, &from, &name, None).await?,
-                Decision::TakeOver(from) => self.take(client, &from, &name, Some(&wish(cluster))).await?,
+                Decision::TakeOver(from) => self.take(client, &from, &name, Some(&takeover_request(cluster))).await?,
             };
             if done {
                 return Ok(true);
             }
         }
-        Err(Hop::ApiServer(409, WHAT))
+        Err(ConnectionError::ApiServer(409, WHAT))
     }
 
-    async fn take(&self, client: &Client, from: &Claim, name: &str, wish: Option<&str>) -> Result<bool, Hop> {
+    async fn take(
+        &self,
+        client: &Client,
+        from: &Claim,
+        name: &str,
+        takeover_request: Option<&str>,
+    ) -> Result<bool, ConnectionError> {
         let (installation, named) = (&from.installation, &from.cluster_name);
         tracing::info!(cluster = name, installation, named, "taking the cluster over");
-        claim::take(client, from, &self.installation, name, wish).await.map_err(|error| hop(&error))
+        claim::take(client, from, &self.installation, name, takeover_request).await.map_err(|error| hop(&error))
     }
 
     fn decide(&self, cluster: &Cluster, uid: &str, claim: Option<&Claim>) -> Decision {
@@ -76,15 +87,15 @@ impl Claimant {
             installation: &self.installation,
             cluster_name: &cluster.name_any(),
             take_from: cluster.spec.claim.as_ref().and_then(|claim| claim.take_from.as_deref()),
-            wish: &wish(cluster),
+            takeover_request: &takeover_request(cluster),
             claim,
             rivals: &rivals,
         })
     }
 }
 
-/// What tells the wish of this Cluster's spec from all others: a person who changes the spec has a new one.
-fn wish(cluster: &Cluster) -> String {
+/// What tells the takeover request of this Cluster's spec from all others: a person who changes the spec has a new one.
+fn takeover_request(cluster: &Cluster) -> String {
     let (uid, generation) = (cluster.metadata.uid.as_deref(), cluster.metadata.generation);
     format!("{}/{}", uid.unwrap_or_default(), generation.unwrap_or_default())
 }
@@ -94,12 +105,12 @@ pub(crate) fn writes(cluster: &Cluster) -> bool {
     !cluster.spec.suspend && cluster.metadata.deletion_timestamp.is_none()
 }
 
-fn hop(error: &ApiError) -> Hop {
+fn hop(error: &ApiError) -> ConnectionError {
     tracing::debug!(%error, cause = ?error, "the claim could not be read or written");
     match error {
-        ApiError::Refused { status, .. } => Hop::of_status(WHAT, status.code),
-        ApiError::Timeout { .. } => Hop::Timeout,
-        ApiError::TooLarge { .. } => Hop::TooLarge,
-        ApiError::Broken { source, .. } => Hop::of(WHAT, source),
+        ApiError::Refused { status, .. } => ConnectionError::of_status(WHAT, status.code),
+        ApiError::Timeout { .. } => ConnectionError::Timeout,
+        ApiError::TooLarge { .. } => ConnectionError::TooLarge,
+        ApiError::Broken { source, .. } => ConnectionError::of(WHAT, source),
     }
 }

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use crate::{
     cache::ObjectKey,
     operator::Operator,
-    parts::{PartEntry, Parts, Standing},
     place::Place,
+    place_status::{PlaceEntry, PlaceState, PlaceStatuses},
 };
 
 /// All objects of one operator.
-pub(super) struct Board<O: Operator>(HashMap<ObjectKey, Tracked<O>>);
+pub(super) struct ObjectTracker<O: Operator>(HashMap<ObjectKey, Tracked<O>>);
 
-impl<O: Operator> Default for Board<O> {
+impl<O: Operator> Default for ObjectTracker<O> {
     fn default() -> Self {
         Self(HashMap::new())
     }
@@ -25,7 +25,7 @@ impl<O: Operator> Default for Board<O> {
 /// One object.
 pub(super) struct Tracked<O: Operator> {
     identity: Identity,
-    pub(super) parts: Parts<O::Part>,
+    pub(super) statuses: PlaceStatuses<O::PlaceStatus>,
     /// Since when some place has no verdict.
     pub(super) pending_since: Instant,
     /// How many reconciles failed in a row, by place.
@@ -58,7 +58,7 @@ impl Identity {
     }
 }
 
-impl<O: Operator> Board<O> {
+impl<O: Operator> ObjectTracker<O> {
     pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.0.remove(key);
     }
@@ -69,14 +69,14 @@ impl<O: Operator> Board<O> {
 
     /// The objects that have work at `place`.
     pub(super) fn at(&self, place: &Place) -> Vec<ObjectKey> {
-        let here = self.0.iter().filter(|(_, tracked)| tracked.parts.get(place).is_some());
+        let here = self.0.iter().filter(|(_, tracked)| tracked.statuses.get(place).is_some());
         here.map(|(key, _)| key.clone()).collect()
     }
 
     /// Every object at every place.
     pub(super) fn places(&self) -> Vec<(ObjectKey, Place)> {
         let pairs = |(key, tracked): (&ObjectKey, &Tracked<O>)| {
-            tracked.parts.places().map(|place| (key.clone(), place.clone())).collect::<Vec<_>>()
+            tracked.statuses.places().map(|place| (key.clone(), place.clone())).collect::<Vec<_>>()
         };
         self.0.iter().flat_map(pairs).collect()
     }
@@ -91,7 +91,7 @@ impl<O: Operator> Board<O> {
         let changed = tracked.identity != identity;
         if changed {
             tracked.identity = identity;
-            tracked.parts.outdate();
+            tracked.statuses.outdate();
             tracked.pending_since = Instant::now();
         }
         (tracked, changed)
@@ -102,7 +102,7 @@ impl<O: Operator> Tracked<O> {
     fn new(identity: Identity) -> Self {
         Self {
             identity,
-            parts: Parts::default(),
+            statuses: PlaceStatuses::default(),
             pending_since: Instant::now(),
             failures: BTreeMap::new(),
             written: None,
@@ -122,10 +122,10 @@ impl<O: Operator> Tracked<O> {
     }
 
     /// Records how a place stands, and says whether that differs from before. What is no place of the object is not recorded.
-    pub(super) fn record(&mut self, place: &Place, known: Option<O::Part>, standing: Standing) -> bool {
-        let Some(entry) = self.parts.get_mut(place) else { return false };
+    pub(super) fn record(&mut self, place: &Place, known: Option<O::PlaceStatus>, state: PlaceState) -> bool {
+        let Some(entry) = self.statuses.get_mut(place) else { return false };
         let known = known.or_else(|| entry.known.clone());
-        let fresh = PartEntry { known, standing };
+        let fresh = PlaceEntry { known, state };
         let changed = *entry != fresh;
         *entry = fresh;
         changed
