@@ -49,3 +49,13 @@ impl ConnectionCause {
         matches!(self, Self::Unauthorized | Self::InvalidKubeconfig | Self::UnsafeKubeconfig | Self::SecretMissing)
     }
 }
+
+causes! {
+    /// Whether the owners of clusters admit an object.
+    pub enum TenancyCause {
+        /// The owner of a cluster that the object names does not admit its namespace.
+        NotATenant = "NotATenant": Blocked; "Add the namespace to spec.tenants of the Cluster, or remove the cluster from spec.clusters.names.",
+        /// Every selected cluster that counts admits the object.
+        Allowed = "Allowed": Blocked expected; "",
+    }
+}

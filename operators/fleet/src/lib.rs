@@ -25,7 +25,7 @@ mod verdict;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 
-pub use cause::ConnectionCause;
+pub use cause::{ConnectionCause, TenancyCause};
 pub use dial::{Management, connect};
 pub use expiry::{CredentialLife, SeenCertificate};
 pub use fleet::Fleet;

@@ -2,9 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Link, Place, Targets, place::deletion_of};
+use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant, condition::CLUSTERS_ALLOWED};
+use drover_runtime::{
+    ClusterName, ClusterView, FleetView, Link, Place, StatusCause, Targets,
+    fan_out::{Contribution, FanOut},
+    place::deletion_of,
+    status::condition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt as _};
+
+use crate::cause::TenancyCause;
 
 /// The tenant entries of `cluster` that admit the management namespace `namespace` with these labels.
 #[must_use]
@@ -84,6 +92,32 @@ pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &
         return Vec::new();
     }
     tenancies(&view.object, namespace, fleet.namespace_labels(namespace))
+}
+
+/// `ClustersAllowed`, for every kind that fans out.
+#[must_use]
+pub fn allowed<P: Contribution>(fan_out: &FanOut<'_, P>) -> Condition {
+    let denials =
+        [TenancyCause::NotATenant.cause(), StatusCause::ClusterNotFound.cause(), StatusCause::ClusterDeleting.cause()];
+    let (refused, total) = (fan_out.tally.refused, fan_out.tally.total);
+    match fan_out.findings.iter().find(|finding| finding.cause().is_any(&denials)) {
+        Some(finding) => condition(CLUSTERS_ALLOWED, false, finding.cause(), finding.problem().message),
+        None if total == 0 && refused > 0 => {
+            let message = format!(
+                "none of the {refused} selected clusters admits this namespace; their owners decide that in spec.tenants of the Clusters, and none admits Drover's own namespace"
+            );
+            condition(CLUSTERS_ALLOWED, false, TenancyCause::NotATenant, message)
+        }
+        None if refused > 0 => {
+            let message = format!(
+                "{refused} of the selected clusters do not admit this namespace and are left out; their owners decide that in spec.tenants of the Clusters"
+            );
+            condition(CLUSTERS_ALLOWED, true, TenancyCause::Allowed, message)
+        }
+        None => {
+            condition(CLUSTERS_ALLOWED, true, TenancyCause::Allowed, "every selected cluster admits this namespace")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub mod summary;
 mod tests;
 
 use drover_crds::{Project, ProjectStatus};
-use drover_fleet::targets;
+use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
     Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, rights::READ,
@@ -39,7 +39,7 @@ pub struct ProjectOperator;
 
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
-    const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE, TenancyCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the Projects and their status, and the namespaces of every cluster.
     const RIGHTS: Rights = Rights {

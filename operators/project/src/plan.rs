@@ -6,9 +6,10 @@ use drover_crds::{
     AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
     names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY},
 };
-use drover_fleet::targets::tenancies;
+use drover_fleet::{TenancyCause, targets::tenancies};
 use drover_runtime::{
     Cause, ObjectKey, Owner, Requeue, StatusCause,
+    fan_out::Obstacle,
     operator::Plan,
     owned::{self, Change, Restored},
     place::deletion_of,
@@ -41,17 +42,6 @@ pub struct PlaceStatus {
     pub ready: i64,
     /// What is in the way, and what to do about it.
     pub problems: Vec<Obstacle>,
-}
-
-/// Something that does not pass by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Obstacle {
-    /// The namespace it is about; none if it is about the cluster.
-    pub namespace: Option<String>,
-    /// Why.
-    pub cause: Cause,
-    /// What happened and what to do next.
-    pub message: String,
 }
 
 /// Decides for a Project that is to be at this cluster.
@@ -263,11 +253,11 @@ fn no_tenant(project: &Project, world: &World) -> Obstacle {
         let message = format!(
             "{namespace} is Drover's own namespace, from which no cluster lets anything in; create the Project in another namespace"
         );
-        return Obstacle { namespace: None, cause: ProjectCause::NotATenant.into(), message };
+        return Obstacle { namespace: None, cause: TenancyCause::NotATenant.into(), message };
     }
     Obstacle {
         namespace: None,
-        cause: ProjectCause::NotATenant.into(),
+        cause: TenancyCause::NotATenant.into(),
         message: format!(
             "cluster {cluster} does not let namespace {namespace} in; its owner has to add it to spec.tenants of Cluster {cluster}"
         ),

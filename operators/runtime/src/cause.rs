@@ -174,6 +174,16 @@ causes! {
         Unreachable = "Unreachable": Unreachable; "See the Clusters that the message names.",
         /// spec.suspend is set, so Drover writes nothing.
         Suspended = "Suspended": Blocked expected; "Set spec.suspend to false to go on.",
+        /// The object names a Cluster that does not exist.
+        ClusterNotFound = "ClusterNotFound": Blocked; "Create the Cluster, or remove it from spec.clusters.names.",
+        /// The object names a Cluster that is being deleted.
+        ClusterDeleting = "ClusterDeleting": Blocked; "Remove the Cluster from spec.clusters.names.",
+        /// The Cluster is suspended, so Drover writes nothing there.
+        ClusterSuspended = "ClusterSuspended": Blocked; "Set spec.suspend of the Cluster to false to go on.",
+        /// Every selected cluster can be reached.
+        Reachable = "Reachable": Blocked expected; "",
+        /// No selected cluster could be looked at.
+        NotObserved = "NotObserved": Blocked; "See the condition ClustersReachable.",
         /// The object is being deleted; the message says what its finalizer waits for.
         Deleting = "Deleting": Blocked expected; "",
         /// The spec has a field that this version accepts but does not act on.

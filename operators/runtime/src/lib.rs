@@ -12,6 +12,7 @@ pub mod drift_conflicts;
 pub mod drive;
 pub mod error;
 pub mod events;
+pub mod fan_out;
 pub mod metrics;
 #[cfg(feature = "model")]
 pub mod model;

@@ -1,6 +1,7 @@
 //! Namespaces that another Project holds, or held until it left; and the story of a Project that gets a new name.
 
 use drover_crds::{DeletionPolicy, Project};
+use drover_runtime::fan_out::MESSAGE_LIMIT;
 use drover_runtime::{
     ObjectKey, Requeue,
     model::{End, until_quiet},
@@ -13,7 +14,7 @@ use super::{
     strategies::{deleted, project},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, summary::MESSAGE_LIMIT};
+use crate::ProjectOperator;
 
 const HELD: &str = "team-a-web: {heldBy: team-b/shop, applied: {tier: front, old: label}, changed: {theirs: stays}}";
 const ASKS: &str = "namespaces: [{name: team-a-web, labels: {tier: back}, onExisting: Adopt}]";

@@ -5,6 +5,7 @@ use std::iter::repeat_n;
 use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
 use drover_runtime::{
     ApiCause, Failure, Place, PlaceState, PlaceStatuses, StatusCause,
+    fan_out::Obstacle,
     place_status::PlaceEntry,
     status::{condition, finish},
 };
@@ -12,11 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
 
 use super::decisions::shop;
-use crate::{
-    cause::ProjectCause,
-    plan::{Obstacle, PlaceStatus},
-    summary::summarise,
-};
+use crate::{cause::ProjectCause, plan::PlaceStatus, summary::summarise};
 
 /// What a status may weigh, whatever the fleet's size.
 const MAX_STATUS: usize = 16 * 1024;
@@ -168,11 +165,11 @@ fn clusters_without_consent_are_counted_and_told_and_are_no_targets() {
     assert_eq!((clusters.total, clusters.ready, clusters.without_consent, &*clusters.summary), (1, 1, 3, "1/1"));
     assert_eq!(ready(&wants_web(), &fleet([good()]).with_refused(3)), "True Ready");
     let told = other(&status, "ClustersAllowed");
-    assert!(told.starts_with("True Allowed: 3 of the selected clusters do not let this Project in"), "{told}");
+    assert!(told.starts_with("True Allowed: 3 of the selected clusters do not admit this namespace"), "{told}");
     let none = summarise(&wants_web(), &fleet([]).with_refused(3));
     assert!(other(&none, READY).starts_with("False NoTargets: 3 selected clusters do not admit it"));
     let told = other(&none, "ClustersAllowed");
-    assert!(told.contains("none of the 3 selected clusters admits the namespace") && told.contains("spec.tenants"));
+    assert!(told.contains("none of the 3 selected clusters admits this namespace") && told.contains("spec.tenants"));
     let unselected = other(&summarise(&wants_web(), &fleet([])), READY);
     assert!(unselected.contains("no cluster is selected") && !unselected.contains("tenants"), "{unselected}");
 }
@@ -202,7 +199,7 @@ fn a_deletion_says_whom_it_waits_for_and_why() {
         [entry(None, PlaceState::Released), entry(None, away()), entry(None, PlaceState::Unreachable(refused))];
     let status = summarise(&super::strategies::deleted(wants_web()), &fleet(entries));
     let expected = "False Deleting: waiting for 2 of 3 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed), \
-        cluster c2 (Unreachable); a Cluster that will not come back has to be deleted";
+        cluster c2 (Unreachable); delete a Cluster that will not come back (kubectl delete cluster.drover.dev)";
     assert_eq!(other(&status, READY), expected);
     assert_eq!(status.clusters.unwrap().summary, "0/3");
 }
@@ -222,11 +219,11 @@ fn stuck(count: usize) -> PlaceEntry<PlaceStatus> {
 fn a_deletion_names_what_does_not_go_away() {
     let deleting = super::strategies::deleted(wants_web());
     let one = summarise(&deleting, &fleet([stuck(1), entry(None, PlaceState::Released)]));
-    assert_eq!(other(&one, READY), "False Deleting: letting go of 2 clusters; team-a-0 is not gone");
+    assert_eq!(other(&one, READY), "False Deleting: releasing what is held on 2 clusters; team-a-0 is not gone");
     assert_eq!(one.problems[0].namespace.as_deref(), Some("team-a-0"));
     let two = summarise(&deleting, &fleet([stuck(2), entry(None, away())]));
     let expected = "False Deleting: waiting for 1 of 2 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed); \
-        a Cluster that will not come back has to be deleted; team-a-0 is not gone (and 1 more, see status.problems)";
+        delete a Cluster that will not come back (kubectl delete cluster.drover.dev); team-a-0 is not gone (and 1 more, see status.problems)";
     assert_eq!(other(&two, READY), expected);
 }
 
