@@ -13,6 +13,7 @@ drover_e2e::tests![
     a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
         => unkillable("it counts the connections of the process that it started"),
     a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces,
+    a_cluster_that_goes_with_delete_keeps_what_another_installation_imported,
     a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer,
     a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more,
     a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says,
@@ -125,6 +126,21 @@ async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_nam
     installation.store_kubeconfig("eu").await.unwrap();
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
+}
+
+async fn a_cluster_that_goes_with_delete_keeps_what_another_installation_imported() {
+    let Some(installation) = running_shop("another installation imported the cluster").await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    let account = ["serviceaccount", "drover-other", "--namespace=drover-system"];
+    kubectl_on(eu, &[&["create"], &account[..]].concat()).unwrap();
+    let label = "app.kubernetes.io/managed-by=drover-import";
+    kubectl_on(eu, &[&["label"], &account[..], &[label]].concat()).unwrap();
+    change(&installation, &json!({"deletionPolicy": "Delete"})).await;
+    deleted(&installation, "cluster", "eu").await;
+    assert_eq!(claim(&installation, "eu").await, None, "it is the other one's to claim");
+    kubectl_on(eu, &[&["get"], &account[..]].concat()).unwrap();
+    let namespace = downstream_namespace(&installation, "eu", "drover-system").await.unwrap().unwrap();
+    assert_eq!(namespace.pointer("/metadata/deletionTimestamp"), None);
 }
 
 async fn a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer() {

@@ -97,11 +97,13 @@ pub(crate) struct TimerArguments {
     /// How long an API server keeps a watch open before Drover begins it anew: whole seconds, from 1s to 294s.
     #[arg(long, env = "DROVER_WATCH_TIMEOUT", default_value = "290s", value_parser = watch_timeout)]
     pub(crate) watch_timeout: WatchTimeout,
-    /// The longest time until an object that waits for something is looked at again, though no watch told of a change.
+    /// The longest time until an object that waits for something is reconciled again, though no watch told of a change. At most
+    /// 24h.
     #[arg(long, env = "DROVER_RESYNC_INTERVAL", default_value = "10m", value_parser = at_least_a_second)]
     pub(crate) resync_interval: Duration,
-    /// After a start, how long a status waits for a first verdict of every cluster that it speaks of.
-    #[arg(long, env = "DROVER_WARM_UP", default_value = "1m", value_parser = duration)]
+    /// After a start, how long a status waits for a first verdict of every cluster that it speaks of; five times as long where
+    /// it speaks of the same spec already. At most 24h.
+    #[arg(long, env = "DROVER_WARM_UP", default_value = "1m", value_parser = at_most_a_day)]
     pub(crate) warm_up: Duration,
     /// How long the other replicas wait after the leader's last renewal before one of them leads. Whole seconds.
     #[arg(long, env = "DROVER_LEADER_ELECT_LEASE_DURATION", default_value = "15s", value_parser = duration)]
@@ -182,8 +184,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
+    let duration = at_most_a_day(text)?;
     if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("at least 1s".to_owned()) }
+}
+
+fn at_most_a_day(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration <= Duration::from_hours(24) { Ok(duration) } else { Err("at most 24h".to_owned()) }
 }
 
 fn watch_timeout(text: &str) -> Result<WatchTimeout, String> {
@@ -218,6 +225,14 @@ mod tests {
         let line = CommandLine::try_parse_from([&["drover", "run"], arguments].concat())?;
         let Command::Run(arguments) = line.command else { panic!("{line:?}") };
         Ok(arguments.timers)
+    }
+
+    #[test]
+    fn absurd_times_are_refused() {
+        for refused in ["--resync-interval=0s", "--resync-interval=25h", "--warm-up=25h", "--watch-timeout=295s"] {
+            assert!(timers(&[refused]).is_err(), "{refused}");
+        }
+        assert!(timers(&["--warm-up=0s", "--resync-interval=24h"]).is_ok());
     }
 
     #[test]

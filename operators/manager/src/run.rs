@@ -131,6 +131,7 @@ fn own_identity() -> String {
 /// Runs until a signal asks to stop.
 pub(crate) fn run(arguments: RunArguments) -> Result<(), RunError> {
     let (settings, telemetry) = settings(arguments);
+    settings.lease.check()?;
     let _telemetry = telemetry::init(&telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(settings));

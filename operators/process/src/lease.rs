@@ -29,6 +29,8 @@ const DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// client-go's `RetryPeriod`.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// Attempts that follow each other faster than this are a burden on the API server and of no use.
+const SHORTEST_RETRY_PERIOD: Duration = Duration::from_millis(100);
 
 /// Which Lease decides, who we are, and how long things take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,9 @@ impl LeaseSettings {
         }
     }
 
-    fn check(&self) -> Result<(), LeaseError> {
+    /// Whether the settings agree with each other. [`LeaderLease::acquire`] checks them as well; who calls this first fails before
+    /// anything else was done.
+    pub fn check(&self) -> Result<(), LeaseError> {
         if self.namespace.is_empty() || self.name.is_empty() || self.identity.is_empty() {
             return Err(LeaseError::Settings("namespace, name and identity must not be empty"));
         }
@@ -72,8 +76,8 @@ impl LeaseSettings {
         if self.renew_deadline >= Duration::from_secs(u64::from(seconds.unsigned_abs())) {
             return Err(LeaseError::Settings("the renew deadline must be shorter than the duration in whole seconds"));
         }
-        if self.retry_period.is_zero() || self.retry_period >= self.renew_deadline {
-            return Err(LeaseError::Settings("the retry period must be above zero and below the renew deadline"));
+        if self.retry_period < SHORTEST_RETRY_PERIOD || self.retry_period >= self.renew_deadline {
+            return Err(LeaseError::Settings("the retry period must be at least 100 ms and below the renew deadline"));
         }
         Ok(())
     }

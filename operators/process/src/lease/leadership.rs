@@ -41,10 +41,14 @@ impl Leadership {
             let until = *self.until.borrow_and_update();
             tokio::select! {
                 biased;
-                changed = self.until.changed() => if changed.is_err() { return },
+                changed = self.until.changed() => if changed.is_err() { break },
                 // Watched here as well as by the renewal, so that a renewal that hangs or panics ends the leadership too.
-                () = sleep_until(until) => return,
+                () = sleep_until(until) => break,
             }
+        }
+        // Whichever of the two noticed it first.
+        if Instant::now() >= *self.until.borrow() {
+            tracing::error!(lease = self.lease.settings.name, "the leader lease was not renewed in time");
         }
     }
 
@@ -68,8 +72,7 @@ impl LeaderLease {
             let deadline = *until.borrow();
             // No renewal may succeed after the deadline: by then `Leadership::lost` has said that it is over.
             let Ok(outcome) = timeout_at(deadline, self.renew_after_pause(lease.clone())).await else {
-                tracing::error!(lease = self.settings.name, "the leader lease was not renewed in time");
-                return;
+                return; // `Leadership::lost` says so.
             };
             match outcome {
                 Ok(Attempt::Leading(term)) => {
