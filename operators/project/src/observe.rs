@@ -6,6 +6,7 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project};
+use drover_fleet::targets;
 use drover_runtime::{
     Informer, ObjectKey, Owner, OwnerRecord, PlaceContext,
     operator::record_of,
@@ -85,9 +86,10 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, site: &PlaceContext) -> R
     let record = record_of::<ProjectOperator>(owner.key());
     let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let mut namespaces: BTreeMap<String, Seen> = Owned::at(site, &record).into_iter().map(ours).collect();
-    // Nothing new is taken up by what is being deleted, nor in a cluster that is, so only what is held matters.
+    // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     if let Owner::Present(project) = owner
         && deletion_of(&cluster).is_none()
+        && targets::of(project, &site.fleet).places.contains(&site.place)
     {
         let projects = &site.related::<Project>();
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();

@@ -262,7 +262,8 @@ pub async fn release_labels<K: Kept>(
     }
 }
 
-fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject> {
+/// The API of a kind, of which only metadata and what is asked for is decoded.
+pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<K>(&());
     if key.namespace.is_empty() {
         Api::all_with(client, &resource)
@@ -275,7 +276,7 @@ fn types<K: Kept>() -> TypeMeta {
     TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
 }
 
-fn to_json<K: Serialize>(object: &K) -> Value {
+pub(crate) fn to_json<K: Serialize>(object: &K) -> Value {
     // Our own types have string keys only, so this cannot fail; null would show as a difference, not as an agreement.
     serde_json::to_value(object).unwrap_or(Value::Null)
 }

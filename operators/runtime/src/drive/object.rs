@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Duration};
 use drover_crds::condition::StatusConditions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
-    Api, Resource,
+    Resource,
     api::{Patch, PatchParams},
-    core::{DynamicObject, object::HasStatus},
-    discovery::ApiResource,
+    core::object::HasStatus,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -26,6 +25,7 @@ use crate::{
     request::request,
     status::{Activity, State, finish, ready_conditions, transitions},
     task::Task,
+    write::{api, to_json},
 };
 
 /// At most one status write per object in this time.
@@ -199,7 +199,11 @@ impl<O: Operator> Driver<O> {
         conditions: Vec<Condition>,
     ) -> Result<(), ApiError> {
         let what = format!("get {} {key}", O::Kind::kind(&()));
-        let Some(live) = request(what, self.api(key).get_opt(&key.name)).await? else { return Ok(()) };
+        let Some(live) =
+            request(what, api::<O::Kind>(self.context.management.client(), key).get_opt(&key.name)).await?
+        else {
+            return Ok(());
+        };
         let before: Vec<Condition> = live
             .data
             .pointer("/status/conditions")
@@ -231,8 +235,8 @@ impl<O: Operator> Driver<O> {
             "metadata": {"name": key.name, "uid": meta.uid}, "status": status,
         }));
         let params = PatchParams::apply(&field_manager::<O>()).force();
-        let api = self.api(key);
-        let call = api.patch_status(&key.name, &params, &patch);
+        let objects = api::<O::Kind>(self.context.management.client(), key);
+        let call = objects.patch_status(&key.name, &params, &patch);
         let written = request(format!("write the status of {kind} {key}"), call).await?;
         self.context.meters.status_written(O::NAME);
         Ok(written.metadata)
@@ -250,8 +254,8 @@ impl<O: Operator> Driver<O> {
         let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}});
         let params = PatchParams { field_manager: Some(field_manager::<O>()), ..PatchParams::default() };
         let what = format!("set the finalizers of {} {key}", O::Kind::kind(&()));
-        let api = self.api(key);
-        match request(what, api.patch(&key.name, &params, &Patch::Merge(&patch))).await {
+        let objects = api::<O::Kind>(self.context.management.client(), key);
+        match request(what, objects.patch(&key.name, &params, &Patch::Merge(&patch))).await {
             Err(error) if error.code() == Some(404) => Ok(()),
             answer => answer.map(|_| ()),
         }
@@ -263,16 +267,6 @@ impl<O: Operator> Driver<O> {
 
     pub(super) fn holds_finalizer(meta: &ObjectMeta) -> bool {
         meta.finalizers.as_ref().is_some_and(|names| names.contains(&Self::finalizer()))
-    }
-
-    fn api(&self, key: &ObjectKey) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<O::Kind>(&());
-        let client = self.context.management.client();
-        if key.namespace.is_empty() {
-            Api::all_with(client, &resource)
-        } else {
-            Api::namespaced_with(client, &key.namespace, &resource)
-        }
     }
 }
 
@@ -302,8 +296,4 @@ impl StatusConditions for BareStatus {
     }
 
     fn set_observed_generation(&mut self, _: i64) {}
-}
-
-fn to_json(status: &impl serde::Serialize) -> Value {
-    serde_json::to_value(status).unwrap_or_default()
 }
