@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use super::{AMPLE_ETCD_QUOTA, Component, ControlPlane};
 use crate::error::Result;
+use crate::process::DetachedProcess;
 
 /// More than an empty etcd takes and less than one that an API server has filled.
 const EXHAUSTED_ETCD_QUOTA: u64 = 64 << 10;
@@ -17,7 +17,7 @@ const SLOW_ETCD: (Duration, Duration) = (Duration::from_millis(700), Duration::f
 /// Slows an etcd down until it is dropped.
 #[derive(Debug)]
 pub struct SlowEtcd {
-    pid: Pid,
+    process: DetachedProcess,
     is_over: Arc<Mutex<bool>>,
 }
 
@@ -26,14 +26,14 @@ impl Drop for SlowEtcd {
         let mut is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
         *is_over = true;
         // It may have ended meanwhile.
-        let _ = kill(self.pid, Signal::SIGCONT);
+        let _ = self.process.resume();
     }
 }
 
 /// Stops the process, unless it is over: both under one lock, so that no stop comes after the last continuation.
-fn stop_unless(is_over: &Mutex<bool>, pid: Pid) -> bool {
+fn stop_unless(is_over: &Mutex<bool>, process: &DetachedProcess) -> bool {
     let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
-    !*is_over && kill(pid, Signal::SIGSTOP).is_ok()
+    !*is_over && process.is_running() && process.signal(Signal::SIGSTOP).is_ok()
 }
 
 impl ControlPlane {
@@ -86,18 +86,19 @@ impl ControlPlane {
     /// Makes etcd answer late, as on a slow disk: it stands still most of the time. Drop the answer before you stop etcd.
     pub fn slow_etcd(&mut self) -> Result<SlowEtcd> {
         self.harm()?;
-        let pid = Pid::from_raw(self.process(Component::Etcd)?.pid());
+        let process = self.process(Component::Etcd)?.observe()?;
+        let slowed = process.clone();
         let over = Arc::new(Mutex::new(false));
         let is_over = Arc::clone(&over);
         tokio::spawn(async move {
             let (still, working) = SLOW_ETCD;
-            while stop_unless(&over, pid) {
+            while stop_unless(&over, &slowed) {
                 tokio::time::sleep(still).await;
-                let _ = kill(pid, Signal::SIGCONT);
+                let _ = slowed.resume();
                 tokio::time::sleep(working).await;
             }
         });
-        Ok(SlowEtcd { pid, is_over })
+        Ok(SlowEtcd { process, is_over })
     }
 
     /// Leaves etcd no space: it answers reads and refuses writes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation, KILL_AT, KILLED, NOT_KILLED, kubectl_on};
 use drover_e2e::objects::find;
+use drover_e2e::process::DetachedProcess;
 use drover_e2e::runner::Soak;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
@@ -39,9 +40,9 @@ async fn killed_at_writes(step: usize) {
     installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
     let _hastened = hastened(installation.cluster("us").unwrap());
     let before = left_behind(&installation).await;
-    start(&mut installation).await;
+    let drover = start(&mut installation).await;
 
-    let mut story = Killed { installation, trap, at: MANY };
+    let mut story = Killed { installation, drover, trap, at: MANY };
     story.take_up().await;
     let taken_up = taken(&story.installation).await;
     assert!(taken_up.to_string().contains("team-web"), "{taken_up}");
@@ -68,6 +69,8 @@ async fn killed_at_writes(step: usize) {
 /// drover, and the write at which it is killed.
 struct Killed {
     installation: Installation,
+    /// The one that was started last; it may have been killed at the end of the story before.
+    drover: DetachedProcess,
     trap: Arc<WriteTrap>,
     at: usize,
 }
@@ -105,8 +108,7 @@ impl Killed {
     }
 
     fn set(&mut self) {
-        let pid = self.installation.replica(0).unwrap().pid();
-        self.trap.set(self.at, Victim::Process(pid));
+        self.trap.set(self.at, Victim::Process(self.drover.clone()));
     }
 
     /// Waits until it is so, and starts drover again whenever it was killed.
@@ -116,7 +118,7 @@ impl Killed {
             if self.trap.take_sprung() {
                 killed = true;
                 self.installation.stop_drover(End::Kill).await?;
-                start(&mut self.installation).await;
+                self.drover = start(&mut self.installation).await;
             }
             Ok(is_so(&self.installation).await?.then_some(()))
         })
@@ -128,8 +130,9 @@ impl Killed {
 }
 
 /// The same identity comes back, as a pod's container does, and need not wait for its own Lease.
-async fn start(installation: &mut Installation) {
+async fn start(installation: &mut Installation) -> DetachedProcess {
     installation.start_drover_as("drover-again").await.unwrap();
+    installation.replica(0).unwrap().observe().unwrap()
 }
 
 /// What drover made downstream, without what differs from one Cluster or Project to the next.

@@ -45,15 +45,19 @@ mod fixtures {
         note("shortly");
     }
 
+    fn folder() -> PathBuf {
+        std::env::var_os(FIXTURES).unwrap().into()
+    }
+
     async fn soaks_until_it_may_end() {
         note("until it may end");
-        let end = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("end");
+        let end = folder().join("end");
         eventually("it may end", 2 * soon(), async || Ok(end.exists().then_some(()))).await.unwrap();
     }
 
     /// Adds a line to what was run.
     fn note(line: &str) {
-        let path = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("notes");
+        let path = folder().join("notes");
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
     }
@@ -76,8 +80,11 @@ mod fixtures {
         drover_e2e::existing::skip("is_skipped", "the moon is not full");
     }
 
+    #[expect(clippy::zombie_processes, reason = "that is what is tried")]
     async fn hangs() {
-        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let folder = folder();
+        let command = Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(folder.join("pid-of-a-command"), command.id().to_string()).unwrap();
         let specification = Specification {
             name: "sleep".to_owned(),
             program: "sleep".into(),
@@ -104,7 +111,7 @@ mod fixtures {
 
     /// Two of which at least one is heavy would find each other's mark.
     async fn at_work(name: &str) {
-        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let folder = folder();
         let mark = folder.join(format!("{name}.working"));
         std::fs::write(&mark, "").unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -162,7 +169,8 @@ async fn a_test_that_hangs_is_ended_with_all_that_it_started() {
     assert!(started.elapsed() < soon(), "{:?}", started.elapsed());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("not over after 2s") && text.contains("its time was over"), "{text}");
-    assert!(!is_alive(folder.path()), "what it started goes on");
+    assert!(!is_alive(folder.path(), "pid"), "what it started goes on");
+    assert!(!is_alive(folder.path(), "pid-of-a-command"), "the command that it started goes on");
 }
 
 async fn a_runner_that_is_killed_takes_everything_with_it() {
@@ -172,7 +180,10 @@ async fn a_runner_that_is_killed_takes_everything_with_it() {
     eventually("the test has started something", soon(), is_there).await.unwrap();
     runner.kill().unwrap();
     runner.wait().unwrap();
-    eventually("it has ended", soon(), async || Ok((!is_alive(folder.path())).then_some(()))).await.unwrap();
+    for pid in ["pid", "pid-of-a-command"] {
+        let is_gone = async || Ok((!is_alive(folder.path(), pid)).then_some(()));
+        eventually(&format!("{pid} has ended"), soon(), is_gone).await.unwrap();
+    }
 }
 
 async fn heavy_tests_have_the_slots_for_themselves() {
@@ -204,8 +215,8 @@ async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
     }
 }
 
-fn is_alive(folder: &Path) -> bool {
-    let pid = std::fs::read_to_string(folder.join("pid")).unwrap();
+fn is_alive(folder: &Path, pid: &str) -> bool {
+    let pid = std::fs::read_to_string(folder.join(pid)).unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
