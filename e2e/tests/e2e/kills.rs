@@ -2,6 +2,7 @@
 //! drover knows. It ends in the same state each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation, KILL_AT, KILLED, NOT_KILLED, kubectl_on};
@@ -9,7 +10,7 @@ use drover_e2e::objects::find;
 use drover_e2e::process::DetachedProcess;
 use drover_e2e::runner::Soak;
 use drover_e2e::story::*;
-use drover_e2e::wait::{eventually, soon};
+use drover_e2e::wait::{eventually, patiently, soon};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -166,6 +167,8 @@ const NOT_THESE: [(&str, &str); 4] = [
 /// More writes than any story takes.
 const ENOUGH: usize = 200;
 const STORIES_AT_A_TIME: usize = 3;
+/// Of a story that is told once, as of any test.
+const LIMIT: Duration = Duration::from_mins(4);
 
 async fn killed_at_each_of_its_writes_every_story_ends_well() {
     let stories = [crate::stories::tests(), crate::deletion::tests(), crate::promises::tests()].concat();
@@ -178,6 +181,7 @@ async fn killed_at_each_of_its_writes_every_story_ends_well() {
         .await;
     for (name, kills) in killed {
         println!("{name}: killed {kills} times");
+        assert!(kills > 0, "{name} has no write that is seen");
         assert!(kills < ENOUGH, "{name} does not come to an end");
     }
 }
@@ -187,7 +191,9 @@ async fn kill_at_each_write_of(story: &str) -> usize {
     for number in 1..ENOUGH {
         let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
         command.args(["--in-process", story]).env(KILL_AT, number.to_string()).kill_on_drop(true);
-        let output = command.output().await.unwrap();
+        let output = tokio::time::timeout(patiently(LIMIT), command.output()).await;
+        let output =
+            output.unwrap_or_else(|_| panic!("{story}, killed at write {number}: not over after {LIMIT:?}")).unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{story}, killed at write {number}:\n{said}\n{errors}");
