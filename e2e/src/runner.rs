@@ -7,6 +7,7 @@
 mod child;
 mod durations;
 mod parent;
+mod pinned;
 mod report;
 mod soak;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use crate::tools::{say, variable};
+pub use pinned::static_program;
 
 /// What a test does.
 pub type Run = fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>>;

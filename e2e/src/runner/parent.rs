@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::child::{IN_PROCESS, SKIPPED};
 use super::durations::Durations;
+use super::pinned::Pinned;
 use super::report::{self, Report};
 use super::soak::{self, Progress};
 use super::{Soak, Test};
@@ -42,6 +43,7 @@ struct Shared {
     progress: Option<Progress>,
     /// The folder of the pool.
     pool: String,
+    programs: Pinned,
     /// Where tests have their folders: the next run removes what a killed one left.
     scratch: RunDirectory,
     shows_output: bool,
@@ -72,6 +74,7 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     let takes_kept = kept.exists() && arguments.filter.is_some();
     let owned = if takes_kept { None } else { Some(OwnedPool::create()?) };
     let progress = part.map(Progress::of).transpose()?;
+    let scratch = RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?;
     let durations = Durations::read();
     let mut tests = tests.to_vec();
     tests.retain(|test| progress.as_ref().is_none_or(|progress| !progress.has_passed(&test.title())));
@@ -82,7 +85,8 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
         slot_count,
         report: Report::begin(),
         progress,
-        scratch: RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?,
+        programs: Pinned::in_folder(&scratch.path().join("programs"))?,
+        scratch,
         pool: owned.as_ref().map_or(&kept, OwnedPool::pool).directory().display().to_string(),
         shows_output: arguments.nocapture || arguments.show_output,
     });
@@ -178,15 +182,14 @@ impl Shared {
     }
 
     fn start(&self, test: Test, folder: &Path, output: &Path) -> Result<Process> {
-        let program =
-            std::env::current_exe().map_err(|source| Error::Start { name: test.name().to_owned(), source })?;
         // What it makes for a while lies in its folder, and goes with it however it ends.
         let folder = folder.display().to_string();
         let environment = [("TMPDIR", folder.as_str()), (POOL, &self.pool), ("RUST_BACKTRACE", "0")];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        environment.extend(self.programs.variables.iter().cloned());
         Process::start(&Specification {
             name: test.name().to_owned(),
-            program,
+            program: self.programs.executable.clone(),
             arguments: vec![IN_PROCESS.to_owned(), test.name().to_owned()],
             environment,
             log: output.to_owned(),

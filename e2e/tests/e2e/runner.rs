@@ -15,6 +15,7 @@ drover_e2e::tests![
     a_runner_that_is_killed_takes_everything_with_it,
     heavy_tests_have_the_slots_for_themselves,
     a_soak_that_was_killed_goes_on_with_what_has_not_passed,
+    the_programs_of_a_run_are_its_own,
 ];
 
 /// Set to a folder: the tests below are the only ones.
@@ -37,12 +38,18 @@ mod fixtures {
         heavy_one => weight(2),
         heavy_two => weight(2),
         none_beside_heavy_ones,
+        tells_its_programs,
         soaks_shortly => soak(Soak::Away),
         soaks_until_it_may_end => soak(Soak::Away),
     ];
 
     async fn soaks_shortly() {
         note("shortly");
+    }
+
+    async fn tells_its_programs() {
+        note(&std::env::current_exe().unwrap().display().to_string());
+        note(&drover_e2e::installation::drover_binary().unwrap().display().to_string());
     }
 
     fn folder() -> PathBuf {
@@ -140,7 +147,7 @@ fn run(arguments: &[&str]) -> (Output, String) {
 }
 
 async fn what_fails_shows_its_output_and_logs_and_what_passes_does_not() {
-    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy", "--skip=soaks"]);
+    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy", "--skip=soaks", "--skip=tells"]);
     assert!(!output.status.success());
     for shown in [
         "the words of the one that fails",
@@ -213,6 +220,15 @@ async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
         assert!(output.status.success(), "{run}: {output:?}");
         assert_eq!(notes().lines().count(), lines, "{run}: {}", notes());
     }
+}
+
+async fn the_programs_of_a_run_are_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), &["tells_its_programs"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let notes = std::fs::read_to_string(folder.path().join("notes")).unwrap();
+    assert_eq!(notes.lines().count(), 2);
+    assert!(notes.lines().all(|program| Path::new(program).starts_with(folder.path())), "a build replaces {notes}");
 }
 
 fn is_alive(folder: &Path, pid: &str) -> bool {
