@@ -73,7 +73,7 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     // Those that are kept are for single tests: all of them would leave them as many as they need themselves.
     let takes_kept = kept.exists() && arguments.filter.is_some();
     let owned = if takes_kept { None } else { Some(OwnedPool::create()?) };
-    let progress = part.map(Progress::of).transpose()?;
+    let progress = part.map(|part| Progress::of(part, tests)).transpose()?;
     let scratch = RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?;
     let durations = Durations::read();
     let mut tests = tests.to_vec();
@@ -96,7 +96,7 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     let soaks = tests.iter().filter(|test| test.soak.is_some() && part.is_none() && is_wanted(test, arguments)).count();
     finish(&shared, durations, soaks);
     if let Some(progress) = &shared.progress {
-        say(&progress.end(!conclusion.has_failed() && arguments.filter.is_none()));
+        say(&progress.end(arguments.filter.is_some() || !arguments.skip.is_empty()));
     }
     if let Some(owned) = owned {
         runtime.block_on(owned.end())?;

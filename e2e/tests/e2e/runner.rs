@@ -15,6 +15,7 @@ drover_e2e::tests![
     a_runner_that_is_killed_takes_everything_with_it,
     heavy_tests_have_the_slots_for_themselves,
     a_soak_that_was_killed_goes_on_with_what_has_not_passed,
+    a_soak_is_over_when_all_of_it_has_passed_with_one_revision,
     the_programs_of_a_run_are_its_own,
 ];
 
@@ -44,6 +45,9 @@ mod fixtures {
     ];
 
     async fn soaks_shortly() {
+        if folder().join("skip").exists() {
+            return drover_e2e::existing::skip("soaks_shortly", "it was told to");
+        }
         note("shortly");
     }
 
@@ -220,6 +224,32 @@ async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
         assert!(output.status.success(), "{run}: {output:?}");
         assert_eq!(notes().lines().count(), lines, "{run}: {}", notes());
     }
+}
+
+async fn a_soak_is_over_when_all_of_it_has_passed_with_one_revision() {
+    const OVER: &str = "soak away: all of it has passed";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let soak = |arguments: &[&str]| {
+        let output = runner(folder.path(), arguments).env("DROVER_E2E_SOAK", "away").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    std::fs::write(file("end"), "").unwrap();
+    std::fs::write(file("skip"), "").unwrap();
+    let said = soak(&[]);
+    assert!(!said.contains(OVER), "one was skipped: {said}");
+    std::fs::remove_file(file("skip")).unwrap();
+    for some in ["--skip=until", "shortly"] {
+        let said = soak(&[some]);
+        assert!(!said.contains(OVER), "{some}: {said}");
+    }
+    let passed = "another revision\nrunner::fixtures::soaks_shortly\nrunner::fixtures::soaks_until_it_may_end\n";
+    std::fs::write(file("soak-away"), passed).unwrap();
+    std::fs::remove_file(file("notes")).unwrap();
+    let said = soak(&[]);
+    assert!(said.contains("another revision") && said.contains(OVER), "{said}");
+    assert_eq!(std::fs::read_to_string(file("notes")).unwrap().lines().count(), 2);
 }
 
 async fn the_programs_of_a_run_are_its_own() {
