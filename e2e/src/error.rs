@@ -72,6 +72,15 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A run of nothing proves nothing.
+    #[error("no test is selected: `cargo test --test e2e -- --list` names them all")]
+    NoTest,
+    /// Tests that are not run without being asked for.
+    #[error("all tests that are selected need minutes by their nature: run them with `make soak PART={part}`")]
+    OnlySoak {
+        /// The part of one of them.
+        part: String,
+    },
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,

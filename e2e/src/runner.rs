@@ -140,10 +140,15 @@ pub fn main(tests: &[Test]) -> ExitCode {
     if let (Some(child::IN_PROCESS), Some(name)) = (arguments.next().as_deref(), arguments.next()) {
         return child::run(tests, &name);
     }
+    let part = variable(SOAK);
     if variable(SKIP).is_some() {
-        return parent::run(&[], None);
+        if part.is_some() {
+            say(&format!("{SKIP} runs nothing and {SOAK} a part of it: unset one of them"));
+            return ExitCode::FAILURE;
+        }
+        return parent::run_nothing();
     }
-    match variable(SOAK).map(|part| Soak::from_str(&part, true)) {
+    match part.map(|part| Soak::from_str(&part, true)) {
         None => parent::run(tests, None),
         Some(Ok(part)) => parent::run(&soak::of(tests, part), Some(part)),
         Some(Err(error)) => {

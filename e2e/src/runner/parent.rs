@@ -49,6 +49,11 @@ struct Shared {
     shows_output: bool,
 }
 
+/// As whoever reads the closing lines expects it.
+pub(super) fn run_nothing() -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), Vec::new()).exit_code()
+}
+
 /// `part` says that these tests are one of `make soak`.
 pub(super) fn run(tests: &[Test], part: Option<Soak>) -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -67,6 +72,7 @@ pub(super) fn run(tests: &[Test], part: Option<Soak>) -> ExitCode {
 }
 
 fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtime: &Runtime) -> Result<ExitCode> {
+    check_selection(tests, part, arguments)?;
     let slot_count = arguments.test_threads.map_or_else(slots, |threads| u32::try_from(threads).unwrap_or(1)).max(1);
     arguments.test_threads = usize::try_from(slot_count).ok();
     let kept = Pool::kept()?;
@@ -102,6 +108,19 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
         runtime.block_on(owned.end())?;
     }
     Ok(conclusion.exit_code())
+}
+
+/// A run of nothing proves nothing.
+fn check_selection(tests: &[Test], part: Option<Soak>, arguments: &Arguments) -> Result<()> {
+    let selected = tests.iter().filter(|test| !arguments.is_filtered_out(&trial(**test, part, None)));
+    let mut for_later = None;
+    for test in selected {
+        match test.soak.filter(|_| part.is_none() && !arguments.include_ignored && !arguments.ignored) {
+            None => return Ok(()),
+            later => for_later = later,
+        }
+    }
+    Err(for_later.map_or(Error::NoTest, |part| Error::OnlySoak { part: soak::name(part) }))
 }
 
 fn is_wanted(test: &Test, arguments: &Arguments) -> bool {

@@ -16,6 +16,8 @@ drover_e2e::tests![
     heavy_tests_have_the_slots_for_themselves,
     a_soak_that_was_killed_goes_on_with_what_has_not_passed,
     a_soak_is_over_when_all_of_it_has_passed_with_one_revision,
+    what_is_required_may_not_be_skipped,
+    a_run_that_selects_no_test_fails_and_says_why,
     the_programs_of_a_run_are_its_own,
 ];
 
@@ -137,7 +139,7 @@ mod fixtures {
 fn runner(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(arguments).env(FIXTURES, folder).env("DROVER_E2E_CACHE", folder);
-    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE"] {
+    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE", "CI", "E2E_REQUIRE"] {
         command.env_remove(of_ours);
     }
     command
@@ -250,6 +252,30 @@ async fn a_soak_is_over_when_all_of_it_has_passed_with_one_revision() {
     let said = soak(&[]);
     assert!(said.contains("another revision") && said.contains(OVER), "{said}");
     assert_eq!(std::fs::read_to_string(file("notes")).unwrap().lines().count(), 2);
+}
+
+async fn what_is_required_may_not_be_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), &["is_skipped"]).env("E2E_REQUIRE", "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && text.contains("the moon is not full"), "{text}");
+}
+
+async fn a_run_that_selects_no_test_fails_and_says_why() {
+    let (soak, skip) = (("DROVER_E2E_SOAK", "watches"), ("DROVER_E2E_SKIP", "1"));
+    for (arguments, environment, said) in [
+        (vec!["no_such_test"], vec![], Some("no test")),
+        (vec!["soaks"], vec![], Some("make soak")),
+        (vec![], vec![soak], Some("no test")),
+        (vec![], vec![soak, skip], Some("DROVER_E2E_SKIP")),
+        (vec![], vec![skip], None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = runner(folder.path(), &arguments).envs(environment.iter().copied()).output().unwrap();
+        let case = format!("{arguments:?} {environment:?}: {output:?}");
+        assert_eq!(output.status.success(), said.is_none(), "{case}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said.unwrap_or_default()), "{case}");
+    }
 }
 
 async fn the_programs_of_a_run_are_its_own() {
