@@ -81,6 +81,18 @@ pub enum Error {
         /// The part of one of them.
         part: String,
     },
+    /// A place in an audit log that it does not have.
+    #[error(
+        "{log} has {length} bytes, so it is shorter than when it was marked at {mark}: it is another one, or was cut"
+    )]
+    AuditLogShrank {
+        /// The file.
+        log: PathBuf,
+        /// Its length now.
+        length: u64,
+        /// Its length then.
+        mark: u64,
+    },
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,

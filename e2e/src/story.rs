@@ -32,7 +32,7 @@ use crate::proxy::Proxy;
 use crate::wait::{becomes, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
 pub use objects::{PROBE_SECONDS, cluster, condition, namespace, project};
-pub use rest::{quiet, two_periods, unmoved_since};
+pub use rest::{longer_than_the_lease, quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_since};
 
 /// Starts an installation with the downstream `clusters`, imported and open to the namespace `team`, and runs drover.
