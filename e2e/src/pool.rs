@@ -27,7 +27,7 @@ use crate::{installation, json_file};
 pub(crate) use lease::Lease;
 use lease::Seat;
 pub use lease::{Outcome, give_back};
-use reset::FirstState;
+use reset::{AT_REST, FirstState};
 
 /// Names the folder of the pool to the processes of tests.
 pub const POOL: &str = "DROVER_E2E_POOL";
@@ -155,7 +155,7 @@ impl Pool {
         while let Some((seat, entry)) = self.free(shape)? {
             let is_current = entry.charts == charts && entry.plane.is_current(&self.tools) && !seat.is_harmed();
             entry.plane.thaw()?;
-            if is_current && seat.first_state()?.restore(&entry.plane, &seat.directory).await.is_ok() {
+            if is_current && seat.first_state()?.restore(&entry.plane, &seat.directory, AT_REST).await.is_ok() {
                 let directory = seat.directory.clone();
                 return ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await;
             }

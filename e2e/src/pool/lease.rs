@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::reset::FirstState;
+use super::reset::{BRIEFLY, FirstState};
 use super::{Entry, FIRST_STATE, HARMED, RECORD, TAKEN};
 use crate::error::{FileContext, Result};
 use crate::json_file;
@@ -112,7 +112,7 @@ impl Seat {
             return self.discard().await;
         }
         let Some(entry) = self.entry().filter(|_| outcome == Outcome::Passed) else { return Ok(()) };
-        if self.first_state()?.restore(&entry.plane, &self.directory).await.is_err() {
+        if self.first_state()?.restore(&entry.plane, &self.directory, BRIEFLY).await.is_err() {
             return self.discard().await;
         }
         // A pool that is kept is for people as well.
