@@ -81,6 +81,12 @@ pub enum Error {
         /// The part of one of them.
         part: String,
     },
+    /// Control planes that somebody uses are not ended.
+    #[error("in use, so nothing was ended: {folders}; try again when the tests that took them are over")]
+    PlanesInUse {
+        /// Their folders.
+        folders: String,
+    },
     /// A place in an audit log that it does not have.
     #[error(
         "{log} has {length} bytes, so it is shorter than when it was marked at {mark}: it is another one, or was cut"
