@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use crate::control_plane::{Record, administrator_kubeconfig, client_from};
 use crate::error::{Error, FileContext, Result};
 use crate::json_file;
+use crate::wait::patiently;
 
 /// etcd takes 128 operations in a transaction.
 const OPERATIONS: usize = 100;
@@ -205,8 +206,9 @@ impl Etcd {
     }
 
     async fn call<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
-        let late = |_| Error::Etcd { call: path.to_owned(), reason: format!("no answer in {} s", PATIENCE.as_secs()) };
-        timeout(PATIENCE, self.answer(path, body)).await.map_err(late)?
+        let limit = patiently(PATIENCE);
+        let late = |_| Error::Etcd { call: path.to_owned(), reason: format!("no answer in {} s", limit.as_secs()) };
+        timeout(limit, self.answer(path, body)).await.map_err(late)?
     }
 
     async fn answer<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
