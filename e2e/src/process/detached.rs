@@ -62,7 +62,14 @@ impl DetachedProcess {
     pub fn is_running(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
         let Some((state, started)) = stat.as_deref().and_then(parse_stat) else { return false };
-        state != 'Z' && state != 'X' && started == self.started && self.command_matches()
+        let lives = match state {
+            'X' => false,
+            // Its first thread has ended. The others keep what is open, such as ports, until they have as well.
+            'Z' => fs::read_dir(format!("/proc/{}/task", self.pid)).is_ok_and(|threads| threads.count() > 1),
+            // One that is about to end has no command line any more.
+            _ => self.command().is_empty() || self.command_matches(),
+        };
+        lives && started == self.started
     }
 
     /// The program that it runs.
@@ -125,9 +132,13 @@ impl DetachedProcess {
     }
 
     fn command_matches(&self) -> bool {
-        let command = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let command = self.command();
         let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
         program == self.program.as_os_str().as_encoded_bytes()
+    }
+
+    fn command(&self) -> Vec<u8> {
+        fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()
     }
 
     pub(super) async fn ended_within(&self, patience: Duration) -> bool {
