@@ -6,13 +6,17 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{AMPLE_ETCD_QUOTA, Component, ControlPlane};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::DetachedProcess;
 
 /// More than an empty etcd takes and less than one that an API server has filled.
 const EXHAUSTED_ETCD_QUOTA: u64 = 64 << 10;
 /// For how long a slow etcd does nothing, and for how long it works in between.
 const SLOW_ETCD: (Duration, Duration) = (Duration::from_millis(700), Duration::from_millis(100));
+
+/// How often, and after which pause, a start is tried again whose port is not free yet.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Slows an etcd down until it is dropped.
 #[derive(Debug)]
@@ -55,6 +59,15 @@ impl ControlPlane {
 
     /// Starts a stopped component again, with the same data and ports, and waits until it is ready.
     pub async fn start_again(&mut self, component: Component) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            match self.start_components(&[component]).await {
+                // The port is reserved for it: what the one before had open is closed moments after its end.
+                Err(Error::Ended { tail, .. }) if tail.contains("address already in use") => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
         self.start_components(&[component]).await
     }
 
