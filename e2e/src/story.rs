@@ -42,7 +42,7 @@ pub use change::{
     becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
 };
 pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
-pub use rest::{quiet, two_periods, unmoved_since};
+pub use rest::{longer_than_the_lease, quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_by, writes_since};
 
 /// Starts an installation with the downstream `clusters`, imported and open to the namespace `team`, and runs drover.
