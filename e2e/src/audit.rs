@@ -115,6 +115,10 @@ pub(crate) fn mark(log: &Path) -> Result<AuditMark> {
 pub(crate) fn events_since(log: &Path, mark: AuditMark) -> Result<Vec<AuditEvent>> {
     let mut text = String::new();
     let mut file = File::open(log).on("read", log)?;
+    let length = file.metadata().on("read", log)?.len();
+    if length < mark.0 {
+        return Err(Error::AuditLogShrank { log: log.to_owned(), length, mark: mark.0 });
+    }
     file.seek(SeekFrom::Start(mark.0)).on("read", log)?;
     file.read_to_string(&mut text).on("read", log)?;
     parse(&text)
@@ -205,6 +209,16 @@ mod tests {
     fn a_watch_counts_once_when_it_starts() {
         let log = format!("{}\n{}\n", line("ResponseStarted", "watch"), line("ResponseComplete", "watch"));
         assert_eq!(parse(&log).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_mark_beyond_the_end_of_a_log_is_an_error() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), format!("{}\n", line("ResponseComplete", "get"))).unwrap();
+        let end = mark(log.path()).unwrap();
+        assert_eq!(events_since(log.path(), end).unwrap(), []);
+        let error = events_since(log.path(), AuditMark(end.0 + 1)).unwrap_err().to_string();
+        assert!(error.contains("shorter"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::pool::Lease;
 use crate::run_directory::RunDirectory;
 use crate::tools::{Program, Tools};
+use crate::wait::patiently;
 use arguments::Layout;
 pub use backup::Revisions;
 pub use component::{Component, Components};
@@ -98,7 +99,7 @@ impl Options {
             etcd_quota: AMPLE_ETCD_QUOTA,
             storage: Storage::Own,
             data_directory: DataDirectory::Temporary,
-            start_timeout: Duration::from_mins(1),
+            start_timeout: patiently(Duration::from_mins(1)),
         }
     }
 

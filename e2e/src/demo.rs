@@ -15,7 +15,7 @@ use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
 use crate::installation::{DROVER_USER, Installation, Plan, example, kubectl_on};
 use crate::json_file;
-use crate::process::DetachedProcess;
+use crate::process::{DetachedProcess, Process};
 use crate::wait::eventually;
 use crate::{Components, Program, Tools};
 
@@ -142,8 +142,9 @@ fn leave_running(installation: Installation, folder: &Path) -> Result<()> {
         let file = state_file(folder, plane.name());
         plane.detach(&file)?;
     }
-    let processes = replicas.into_iter().map(crate::process::Process::detach).collect::<Result<Vec<_>>>()?;
-    json_file::write(&folder.join(DROVER_STATE), &processes)
+    let processes = replicas.iter().map(Process::observe).collect::<Result<Vec<_>>>()?;
+    json_file::write(&folder.join(DROVER_STATE), &processes)?;
+    replicas.into_iter().try_for_each(|process| process.detach().map(drop))
 }
 
 fn read_processes(file: &Path) -> Result<Vec<DetachedProcess>> {

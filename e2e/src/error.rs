@@ -74,9 +74,33 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// A filter that no test matches.
-    #[error("no end-to-end test has {0} in its name: `cargo test --test e2e -- --list` names them all")]
-    NoSuchTest(String),
+    /// A run of nothing proves nothing.
+    #[error("no test is selected: `cargo test --test e2e -- --list` names them all")]
+    NoTest,
+    /// Tests that are not run without being asked for.
+    #[error("all tests that are selected need minutes by their nature: run them with `make soak PART={part}`")]
+    OnlySoak {
+        /// The part of one of them.
+        part: String,
+    },
+    /// Control planes that somebody uses are not ended.
+    #[error("in use, so nothing was ended: {folders}; try again when the tests that took them are over")]
+    PlanesInUse {
+        /// Their folders.
+        folders: String,
+    },
+    /// A place in an audit log that it does not have.
+    #[error(
+        "{log} has {length} bytes, so it is shorter than when it was marked at {mark}: it is another one, or was cut"
+    )]
+    AuditLogShrank {
+        /// The file.
+        log: PathBuf,
+        /// Its length now.
+        length: u64,
+        /// Its length then.
+        mark: u64,
+    },
     /// A second demo would only confuse.
     #[error("a demo is running already: end it with `make demo-down`")]
     DemoRuns,

@@ -70,7 +70,7 @@ impl TestCluster {
 /// should return; with `CI=true` or `E2E_REQUIRE=1` it is an error instead.
 pub async fn require_or_skip(test: &str, programs: &[Program]) -> Result<bool> {
     if is_wanted() {
-        skip(test, "it starts control planes of its own and USE_EXISTING_CLUSTER=true forbids that");
+        leave_out(test, "it starts control planes of its own and USE_EXISTING_CLUSTER=true forbids that");
         return Ok(false);
     }
     match Tools::from_environment()?.ensure_all(programs).await {
@@ -83,8 +83,14 @@ pub async fn require_or_skip(test: &str, programs: &[Program]) -> Result<bool> {
     }
 }
 
-/// The loud line of a test that cannot run.
+/// The loud line of a test that cannot run, which fails with `CI=true` or `E2E_REQUIRE=1`.
 pub fn skip(test: &str, reason: &str) {
+    leave_out(test, reason);
+    MISSED.store(is_required(), Ordering::Relaxed);
+}
+
+/// The same for one that somebody chose not to run.
+fn leave_out(test: &str, reason: &str) {
     SKIPPED.store(true, Ordering::Relaxed);
     say(&format!("SKIPPED {test}: {reason}"));
 }
@@ -94,12 +100,19 @@ pub(crate) fn skipped() -> bool {
     SKIPPED.load(Ordering::Relaxed)
 }
 
+/// Whether it was, and may not be.
+pub(crate) fn missed() -> bool {
+    MISSED.load(Ordering::Relaxed)
+}
+
 static SKIPPED: AtomicBool = AtomicBool::new(false);
+static MISSED: AtomicBool = AtomicBool::new(false);
 
 fn is_wanted() -> bool {
     variable("USE_EXISTING_CLUSTER").is_some_and(|value| value == "true")
 }
 
-fn is_required() -> bool {
+/// Whether what cannot run fails.
+pub(crate) fn is_required() -> bool {
     variable("CI").is_some_and(|value| value == "true") || variable("E2E_REQUIRE").is_some_and(|value| value == "1")
 }

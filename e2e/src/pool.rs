@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::{DataDirectory, Record, administrator_kubeconfig};
-use crate::error::{FileContext, Result};
+use crate::error::{Error, FileContext, Result};
 use crate::run_directory::{OWNER_LOCK, RunDirectory};
 use crate::tools::{Tools, variable};
 use crate::{Components, ControlPlane, Options};
@@ -27,7 +27,7 @@ use crate::{installation, json_file};
 pub(crate) use lease::Lease;
 use lease::Seat;
 pub use lease::{Outcome, give_back};
-use reset::FirstState;
+use reset::{AT_REST, FirstState};
 
 /// Names the folder of the pool to the processes of tests.
 pub const POOL: &str = "DROVER_E2E_POOL";
@@ -172,7 +172,7 @@ impl Pool {
         while let Some((seat, entry)) = self.free(shape)? {
             let is_usable = self.is_usable(&entry, &seat.directory)?;
             entry.plane.thaw()?;
-            if is_usable && seat.first_state()?.restore(&entry.plane, &seat.directory).await.is_ok() {
+            if is_usable && seat.first_state()?.restore(&entry.plane, &seat.directory, AT_REST).await.is_ok() {
                 let directory = seat.directory.clone();
                 return ControlPlane::take_over(entry.plane, &directory, name, Lease::new(seat)).await;
             }
@@ -190,7 +190,7 @@ impl Pool {
                 Some(entry) if entry.shape == shape => return Ok(Some((seat, entry))),
                 Some(_) => {}
                 // Whoever was about to start it is gone, and all of it with them.
-                None => fs::remove_dir_all(&folder).on("remove", &folder)?,
+                None => seat.remove()?,
             }
         }
         Ok(None)
@@ -255,14 +255,28 @@ impl Pool {
         Ok(file)
     }
 
-    /// Ends all of its control planes and removes it.
+    /// Ends all of its control planes and removes it. Of one that is kept none may be in use.
     pub async fn end(&self) -> Result<()> {
+        let _held = if self.owner.is_none() { Some((self.lock()?, self.all_seats()?)) } else { None };
         for folder in self.folders()? {
             if let Some(entry) = Entry::read(&folder) {
                 entry.plane.kill().await?;
             }
         }
         fs::remove_dir_all(&self.directory).on("remove", &self.directory)
+    }
+
+    /// All of them, so that nobody takes one any more.
+    fn all_seats(&self) -> Result<Vec<Seat>> {
+        let (mut seats, mut in_use) = (Vec::new(), Vec::new());
+        for folder in self.folders()? {
+            match Seat::of_existing(&folder) {
+                Some(seat) => seats.push(seat),
+                None if folder.join(TAKEN).exists() => in_use.push(folder.display().to_string()),
+                None => {}
+            }
+        }
+        if in_use.is_empty() { Ok(seats) } else { Err(Error::PlanesInUse { folders: in_use.join(", ") }) }
     }
 
     /// What it has, for people: a line for each control plane.
@@ -288,5 +302,28 @@ fn fingerprint(shape: Shape) -> Result<String> {
     match shape {
         Shape::Bare => Ok(String::new()),
         Shape::Management => crate::tools::digest_of_tree(&installation::charts()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kept_pool_does_not_end_while_somebody_uses_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("planes");
+        fs::create_dir(&directory).unwrap();
+        let pool = Pool { directory, owner: None, tools: Tools::from_environment().unwrap() };
+        let (used, free) = (pool.place().unwrap(), pool.place().unwrap());
+        let (used_folder, free_folder) = (used.directory.clone(), free.directory.clone());
+        drop(free);
+        let error = pool.end().await.unwrap_err().to_string();
+        assert!(error.contains(&used_folder.display().to_string()), "{error}");
+        assert!(!error.contains(&free_folder.display().to_string()), "{error}");
+        assert!(free_folder.exists(), "all or nothing");
+        drop(used);
+        pool.end().await.unwrap();
+        assert!(!pool.exists());
     }
 }

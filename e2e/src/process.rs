@@ -3,6 +3,8 @@
 //! Each child has a small `sh` as supervisor that waits for a line or the end of a pipe which only we hold. When we end,
 //! however that happens, the system closes the pipe and the supervisor kills the child. A line hands the child over: to
 //! nobody, or to whoever holds the lock of a file, with whom it ends then.
+//!
+//! A child has a process group of its own, which ends with it: what it started in passing and did not wait for.
 
 mod detached;
 
@@ -17,34 +19,46 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::wait::patiently;
 pub use detached::DetachedProcess;
 
 /// How long a process may take to end on SIGTERM before it gets SIGKILL.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 const LOG_LINES: usize = 20;
 
-/// `$1` is the log, the rest is the command. The process group of its own keeps Ctrl-C away from the supervisor.
+/// How long a process may take to end on SIGKILL.
+fn kill_patience() -> Duration {
+    patiently(Duration::from_secs(5))
+}
+
+/// `$1` is the log, the rest is the command. The process group of its own keeps Ctrl-C away from the supervisor. The watcher
+/// is there before we are told of the child: nobody may read that, and then the supervisor ends by SIGPIPE.
 const SUPERVISOR: &str = r#"
 log=$1; shift
 trap '' HUP
 exec 3<&0 2>>"$log"
-"$@" >>"$log" 2>&1 </dev/null 3<&- &
+setsid "$@" >>"$log" 2>&1 </dev/null 3<&- &
 child=$!
-echo "$child"
-exec >&-
+end() {
+    # It has no group yet for a moment after its start; then it is alone.
+    kill -9 "$child" 2>/dev/null
+    kill -s KILL -- "-$child" 2>/dev/null
+}
 (
     if read -r heir <&3; then
         if [ "$heir" = nobody ]; then kill -9 $$; exit; fi
         flock --shared "$heir" true
     fi
-    kill -9 "$child"
-) &
+    end
+) >/dev/null &
 watcher=$!
+echo "$child"
+exec >&-
 wait "$child"
 code=$?
-kill -9 "$watcher"
+end
+kill -9 "$watcher" 2>/dev/null
 exit "$code"
 "#;
 
@@ -137,7 +151,7 @@ impl Process {
     pub async fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
         self.signal(Signal::SIGCONT)?;
-        if !self.ended_within(PATIENCE).await {
+        if !self.ended_within(patiently(PATIENCE)).await {
             self.kill().await?;
         }
         Ok(())
@@ -146,7 +160,7 @@ impl Process {
     /// Kills it with SIGKILL and waits until it is gone.
     pub async fn kill(&mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
-        if self.ended_within(KILL_PATIENCE).await {
+        if self.ended_within(kill_patience()).await {
             Ok(())
         } else {
             Err(Error::WillNotDie { name: self.name.clone(), pid: self.pid() })
@@ -222,7 +236,7 @@ impl Drop for Process {
         let _ = self.signal(Signal::SIGKILL);
         drop(self.hold.take());
         let started = Instant::now();
-        while self.is_running() && started.elapsed() < KILL_PATIENCE {
+        while self.is_running() && started.elapsed() < kill_patience() {
             std::thread::sleep(POLL);
         }
     }
@@ -295,7 +309,7 @@ mod tests {
     async fn an_early_end_is_told_with_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let mut process = start(directory.path(), "echo the $MOOD reason >&2; exit 3").unwrap();
-        assert!(process.ended_within(KILL_PATIENCE).await);
+        assert!(process.ended_within(kill_patience()).await);
         let error = process.check().unwrap_err().to_string();
         assert!(error.contains("the good reason"), "{error}");
         assert_eq!(process.exit_code(), Some(3));
@@ -320,7 +334,30 @@ mod tests {
         tokio::time::sleep(10 * POLL).await;
         assert!(tied.is_running());
         drop(lock);
-        assert!(tied.ended_within(KILL_PATIENCE).await);
+        assert!(tied.ended_within(kill_patience()).await);
+    }
+
+    #[test]
+    fn a_child_ends_although_its_owner_was_gone_before_it_was_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let pid_file = directory.path().join("pid");
+        let script = format!("echo $$ >{}; exec sleep 60", pid_file.display());
+        let mut supervisor = Command::new("sh");
+        supervisor.args(["-c", SUPERVISOR, "supervisor"]).arg(directory.path().join("log")).args(["sh", "-c", &script]);
+        supervisor.process_group(0).stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null());
+        // Its standard input is closed here as well.
+        supervisor.spawn().unwrap().wait().unwrap();
+        // It may end before it has written its id.
+        let pid = || fs::read_to_string(&pid_file).ok()?.trim().parse().ok();
+        let is_running = || pid().is_some_and(|pid| DetachedProcess::running(pid, Path::new("sleep")).is_some());
+        std::thread::sleep(10 * POLL);
+        let started = Instant::now();
+        while is_running() && started.elapsed() < kill_patience() {
+            std::thread::sleep(POLL);
+        }
+        assert!(!is_running());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod child;
 mod durations;
 mod parent;
+mod pinned;
 mod report;
 mod soak;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use crate::tools::{say, variable};
+pub use pinned::static_program;
 
 /// What a test does.
 pub type Run = fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>>;
@@ -73,7 +75,7 @@ impl Test {
         }
     }
 
-    /// So many slots: for tests that keep a core busy, or run more than three control planes.
+    /// So many slots: for tests that keep a core busy, or run more than four control planes.
     #[must_use]
     pub const fn weight(self, slots: u32) -> Self {
         Self { weight: slots, ..self }
@@ -167,7 +169,7 @@ macro_rules! tests {
 
 /// Set to a part, only that part of `make soak` is run.
 const SOAK: &str = "DROVER_E2E_SOAK";
-/// Set, a filter that matches no test is an error: for whoever asks for tests of this crate by name, not of all crates.
+/// Set, a filter that selects no test is an error: for whoever asks for tests of this crate by name, not of all crates.
 const MUST_MATCH: &str = "DROVER_E2E_MUST_MATCH";
 /// Set, nothing is run: for whoever runs all other tests.
 const SKIP: &str = "DROVER_E2E_SKIP";
@@ -179,10 +181,15 @@ pub fn main(tests: &[Test]) -> ExitCode {
     if let (Some(child::IN_PROCESS), Some(name)) = (arguments.next().as_deref(), arguments.next()) {
         return child::run(tests, &name);
     }
+    let part = variable(SOAK);
     if variable(SKIP).is_some() {
-        return parent::run(&[], None);
+        if part.is_some() {
+            say(&format!("{SKIP} runs nothing and {SOAK} a part of it: unset one of them"));
+            return ExitCode::FAILURE;
+        }
+        return parent::run_nothing();
     }
-    match variable(SOAK).map(|part| Soak::from_str(&part, true)) {
+    match part.map(|part| Soak::from_str(&part, true)) {
         None => parent::run(tests, None),
         Some(Ok(part)) => parent::run(&soak::of(tests, part), Some(part)),
         Some(Err(error)) => {

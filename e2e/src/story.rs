@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_crds::names::DROVER_NAMESPACE;
+use drover_crds::names::{ANNOTATION_APPLIED, DROVER_NAMESPACE};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, PostParams, TypeMeta};
@@ -42,7 +42,7 @@ pub use change::{
     becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
 };
 pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
-pub use rest::{quiet, two_periods, unmoved_since};
+pub use rest::{longer_than_the_lease, quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_by, writes_since};
 
 /// Starts an installation with the downstream `clusters`, imported and open to the namespace `team`, and runs drover.
@@ -127,14 +127,16 @@ pub fn hastened(plane: &ControlPlane) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Deletes a namespace and returns how long drover takes to bring it back.
+/// Deletes a namespace and returns how long drover takes to bring it back, with all that it had: it is created first, and then
+/// filled.
 pub async fn time_to_heal(installation: &Installation, cluster: &str) -> Duration {
     let uid = |namespace: &Value| namespace["metadata"]["uid"].clone();
     let old = uid(&downstream_namespace(installation, cluster, "team-web").await.unwrap().unwrap());
     remove_namespace(installation.cluster(cluster).unwrap(), "team-web").await.unwrap();
     let gone = Instant::now();
+    let is_filled = |namespace: &Value| namespace["metadata"]["annotations"][ANNOTATION_APPLIED].is_string();
     namespace_becomes(installation, cluster, "team-web", "the namespace is back", |namespace| {
-        namespace.is_some_and(|namespace| uid(namespace) != old)
+        namespace.is_some_and(|namespace| uid(namespace) != old && is_filled(namespace))
     })
     .await;
     gone.elapsed()

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-pub(crate) use build::digest_of_tree;
+pub(crate) use build::{digest_of_tree, short_digest};
 pub use program::Program;
 pub(crate) use progress::say;
 

@@ -26,18 +26,19 @@ pub struct DetachedControlPlane {
 }
 
 impl ControlPlane {
-    /// Lets the control plane run on its own, and writes what [`down`] needs to end it.
+    /// Writes what [`down`] needs to end the control plane, and then lets it run on its own: whoever kills us in between leaves
+    /// a file of processes that have ended, and no processes without a file.
     pub fn detach(mut self, state_file: &Path) -> Result<DetachedControlPlane> {
         for process in self.processes.values_mut() {
             process.check()?;
         }
         let (name, endpoint, kubeconfig_path) = (self.name().to_owned(), self.endpoint(), self.kubeconfig_path());
         let (directory, temporary) = (self.directory(), self.directory.is_temporary());
-        let processes = std::mem::take(&mut self.processes);
-        let processes = processes.into_values().map(Running::detach).collect::<Result<Vec<_>>>()?;
+        let processes = self.processes.values().map(Running::observe).collect::<Result<Vec<_>>>()?;
         let state = DetachedControlPlane { name, endpoint, kubeconfig_path, processes, directory, temporary };
         json_file::write(state_file, &state)?;
         self.directory.detach(&state.processes)?;
+        std::mem::take(&mut self.processes).into_values().try_for_each(|running| running.detach().map(drop))?;
         Ok(state)
     }
 }

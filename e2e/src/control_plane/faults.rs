@@ -3,21 +3,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use super::{AMPLE_ETCD_QUOTA, Component, ControlPlane};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::process::DetachedProcess;
 
 /// More than an empty etcd takes and less than one that an API server has filled.
 const EXHAUSTED_ETCD_QUOTA: u64 = 64 << 10;
 /// For how long a slow etcd does nothing, and for how long it works in between.
 const SLOW_ETCD: (Duration, Duration) = (Duration::from_millis(700), Duration::from_millis(100));
 
+/// How often, and after which pause, a start is tried again whose port is not free yet.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Slows an etcd down until it is dropped.
 #[derive(Debug)]
 pub struct SlowEtcd {
-    pid: Pid,
+    process: DetachedProcess,
     is_over: Arc<Mutex<bool>>,
 }
 
@@ -26,14 +30,14 @@ impl Drop for SlowEtcd {
         let mut is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
         *is_over = true;
         // It may have ended meanwhile.
-        let _ = kill(self.pid, Signal::SIGCONT);
+        let _ = self.process.resume();
     }
 }
 
 /// Stops the process, unless it is over: both under one lock, so that no stop comes after the last continuation.
-fn stop_unless(is_over: &Mutex<bool>, pid: Pid) -> bool {
+fn stop_unless(is_over: &Mutex<bool>, process: &DetachedProcess) -> bool {
     let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
-    !*is_over && kill(pid, Signal::SIGSTOP).is_ok()
+    !*is_over && process.is_running() && process.signal(Signal::SIGSTOP).is_ok()
 }
 
 impl ControlPlane {
@@ -55,6 +59,15 @@ impl ControlPlane {
 
     /// Starts a stopped component again, with the same data and ports, and waits until it is ready.
     pub async fn start_again(&mut self, component: Component) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            match self.start_components(&[component]).await {
+                // The port is reserved for it: what the one before had open is closed moments after its end.
+                Err(Error::Ended { tail, .. }) if tail.contains("address already in use") => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
         self.start_components(&[component]).await
     }
 
@@ -86,18 +99,19 @@ impl ControlPlane {
     /// Makes etcd answer late, as on a slow disk: it stands still most of the time. Drop the answer before you stop etcd.
     pub fn slow_etcd(&mut self) -> Result<SlowEtcd> {
         self.harm()?;
-        let pid = Pid::from_raw(self.process(Component::Etcd)?.pid());
+        let process = self.process(Component::Etcd)?.observe()?;
+        let slowed = process.clone();
         let over = Arc::new(Mutex::new(false));
         let is_over = Arc::clone(&over);
         tokio::spawn(async move {
             let (still, working) = SLOW_ETCD;
-            while stop_unless(&over, pid) {
+            while stop_unless(&over, &slowed) {
                 tokio::time::sleep(still).await;
-                let _ = kill(pid, Signal::SIGCONT);
+                let _ = slowed.resume();
                 tokio::time::sleep(working).await;
             }
         });
-        Ok(SlowEtcd { pid, is_over })
+        Ok(SlowEtcd { process, is_over })
     }
 
     /// Leaves etcd no space: it answers reads and refuses writes.

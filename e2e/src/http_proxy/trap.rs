@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+
+use crate::process::DetachedProcess;
 
 /// Counts requests that change something, and kills whoever makes the one that it was set for: after the server has done
 /// it, before the answer. One trap can watch several servers.
@@ -22,20 +23,28 @@ struct State {
 #[derive(Debug, Clone)]
 pub enum Victim {
     /// This process.
-    Process(i32),
-    /// The process whose id is in a file then; nobody if there is none.
-    InFile(PathBuf),
+    Process(DetachedProcess),
+    /// The process whose id is in a file then, and which runs this program; nobody if there is none.
+    InFile {
+        /// The file.
+        pid: PathBuf,
+        /// The program.
+        program: PathBuf,
+    },
 }
 
 impl Victim {
     fn kill(&self) {
-        let pid = match self {
-            Self::Process(pid) => Some(*pid),
-            Self::InFile(path) => std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()),
+        let process = match self {
+            Self::Process(process) => Some(process.clone()),
+            Self::InFile { pid, program } => {
+                let pid = std::fs::read_to_string(pid).ok().and_then(|text| text.trim().parse().ok());
+                pid.and_then(|pid| DetachedProcess::running(pid, program))
+            }
         };
-        if let Some(pid) = pid {
+        if let Some(process) = process {
             // It may have ended by itself.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = process.signal(Signal::SIGKILL);
         }
     }
 }

@@ -65,7 +65,8 @@ impl Killer {
     /// The program under a supervisor, and the trap set for it.
     pub(super) fn revived(&mut self, specification: Specification) -> Specification {
         if !std::mem::replace(&mut self.is_set, true) {
-            self.trap.set(self.number, Victim::InFile(self.pid_file.clone()));
+            let victim = Victim::InFile { pid: self.pid_file.clone(), program: specification.program.clone() };
+            self.trap.set(self.number, victim);
         }
         let program = specification.program.display().to_string();
         let mut arguments: Vec<String> = ["-c", REVIVER, "drover-e2e-reviver"].map(str::to_owned).to_vec();

@@ -1,8 +1,9 @@
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::reset::FirstState;
+use super::reset::{BRIEFLY, FirstState};
 use super::{Entry, FIRST_STATE, HARMED, RECORD, TAKEN};
 use crate::error::{FileContext, Result};
 use crate::json_file;
@@ -104,7 +105,15 @@ impl Seat {
         if let Some(entry) = self.entry() {
             entry.plane.kill().await?;
         }
-        fs::remove_dir_all(&self.directory).on("remove", &self.directory)
+        self.remove()
+    }
+
+    /// Removes its folder. Another process may have done it between our look at the folder and the lock in it.
+    pub(super) fn remove(self) -> Result<()> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            outcome => outcome.on("remove", &self.directory),
+        }
     }
 
     async fn give_back(self, outcome: Outcome) -> Result<()> {
@@ -112,10 +121,25 @@ impl Seat {
             return self.discard().await;
         }
         let Some(entry) = self.entry().filter(|_| outcome == Outcome::Passed) else { return Ok(()) };
-        if self.first_state()?.restore(&entry.plane, &self.directory).await.is_err() {
+        if self.first_state()?.restore(&entry.plane, &self.directory, BRIEFLY).await.is_err() {
             return self.discard().await;
         }
         // A pool that is kept is for people as well.
         if self.is_owned() { entry.plane.freeze().await } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_another_process_has_discarded_already_is_done() {
+        let pool = tempfile::tempdir().unwrap();
+        let folder = pool.path().join("plane-x");
+        fs::create_dir(&folder).unwrap();
+        let seat = Seat::of_new(folder.clone()).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        seat.discard().await.unwrap();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! All keys are read once after the start. Later what is new is deleted and what differs is put back; the API server and its
 //! controllers see that as changes like any others, and go on. Afterwards everything is read again, until twice in a row
-//! nothing differs: a controller may have been about to write.
+//! nothing differs: a controller may have been about to write, or does so because of the reset.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,12 +27,17 @@ use tokio::time::timeout;
 use crate::control_plane::{Record, administrator_kubeconfig, client_from};
 use crate::error::{Error, FileContext, Result};
 use crate::json_file;
+use crate::wait::patiently;
 
 /// etcd takes 128 operations in a transaction.
 const OPERATIONS: usize = 100;
 /// How often everything is read until nothing differs any more, and the pause in between.
 const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks in which nothing differs, at a control plane that comes back and is looked at again when it is taken.
+pub(super) const BRIEFLY: Duration = PAUSE;
+/// The same for one that is used from now on: by then a controller has reacted.
+pub(super) const AT_REST: Duration = Duration::from_millis(200);
 /// Between two looks at a control plane that was just started.
 const STARTING_PAUSE: Duration = Duration::from_millis(150);
 /// An etcd that is asked here serves one process on this machine: one that takes longer hangs, and its control plane is thrown away.
@@ -40,9 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An API server acts on a policy that is gone until it looks again, once a second.
 const POLICIES_ARE_FORGOTTEN: Duration = Duration::from_secs(2);
 
-/// What ends by itself, and what the API server writes by its own clock: one that finds another record of its last compaction,
-/// or none, panics at the next.
-const VOLATILE: [&str; 3] = ["/registry/events/", "/registry/leases/kube-system/apiserver-", "compact_rev_key"];
+/// What the API server writes by its own clock: one that finds another record of its last compaction, or none, panics at the
+/// next.
+const VOLATILE: [&str; 2] = ["/registry/leases/kube-system/apiserver-", "compact_rev_key"];
+/// They end by themselves, so they are never put back.
+const EVENTS: &str = "/registry/events/";
 /// What the API server serves follows a definition late, so one that changed is not put back.
 const DEFINITIONS: [&str; 2] = ["/registry/apiextensions.k8s.io/", "/registry/apiregistration.k8s.io/"];
 const POLICIES: &str = "/registry/validatingadmissionpolic";
@@ -56,10 +63,10 @@ impl FirstState {
     /// The state of a control plane once nobody writes any more.
     pub(super) async fn settled(plane: &Record) -> Result<Self> {
         let etcd = Etcd::of(plane);
-        let mut last = etcd.keys().await?;
+        let mut last = etcd.keys_but_events().await?;
         for _ in 0..LOOKS {
             tokio::time::sleep(STARTING_PAUSE).await;
-            let now = etcd.keys().await?;
+            let now = etcd.keys_but_events().await?;
             if now == last {
                 return Ok(Self(now));
             }
@@ -76,9 +83,9 @@ impl FirstState {
         json_file::write(path, self)
     }
 
-    /// Makes the keys of a control plane equal to these. Fails if they do not stay so, if what is served is not what they say,
-    /// or if a definition would have to be put back.
-    pub(super) async fn restore(&self, plane: &Record, directory: &Path) -> Result<()> {
+    /// Makes the keys of a control plane equal to these, as two looks that are so far `apart` see it. Fails if they do not stay
+    /// so, if what is served is not what they say, or if a definition would have to be put back.
+    pub(super) async fn restore(&self, plane: &Record, directory: &Path, apart: Duration) -> Result<()> {
         let etcd = Etcd::of(plane);
         let (mut equal, mut changed) = (0, Vec::new());
         for _ in 0..LOOKS {
@@ -89,12 +96,13 @@ impl FirstState {
                 if equal == 2 {
                     return self.is_served(directory, &changed).await;
                 }
+                tokio::time::sleep(apart).await;
             } else {
                 equal = 0;
                 etcd.transact(&differences).await?;
                 changed.extend(differences.into_iter().map(|difference| decoded(difference.key)));
+                tokio::time::sleep(PAUSE).await;
             }
-            tokio::time::sleep(PAUSE).await;
         }
         Err(Error::NotReset { what: changed.pop().unwrap_or_default() })
     }
@@ -183,6 +191,12 @@ impl Etcd {
         Ok(kept.map(|pair| (pair.key, pair.value)).collect())
     }
 
+    async fn keys_but_events(&self) -> Result<BTreeMap<String, String>> {
+        let mut keys = self.keys().await?;
+        keys.retain(|key, _| !decoded(key).starts_with(EVENTS));
+        Ok(keys)
+    }
+
     async fn transact(&self, differences: &[Difference<'_>]) -> Result<()> {
         for some in differences.chunks(OPERATIONS) {
             let operations: Vec<Value> = some.iter().map(Difference::operation).collect();
@@ -192,8 +206,9 @@ impl Etcd {
     }
 
     async fn call<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
-        let late = |_| Error::Etcd { call: path.to_owned(), reason: format!("no answer in {} s", PATIENCE.as_secs()) };
-        timeout(PATIENCE, self.answer(path, body)).await.map_err(late)?
+        let limit = patiently(PATIENCE);
+        let late = |_| Error::Etcd { call: path.to_owned(), reason: format!("no answer in {} s", limit.as_secs()) };
+        timeout(limit, self.answer(path, body)).await.map_err(late)?
     }
 
     async fn answer<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {

@@ -6,8 +6,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{KILL_PATIENCE, PATIENCE, POLL};
+use super::{PATIENCE, POLL, kill_patience};
 use crate::error::{Error, FileContext, Result};
+use crate::wait::patiently;
 
 /// How long a process may take from fork to exec.
 const EXEC_PATIENCE: Duration = Duration::from_secs(1);
@@ -36,6 +37,12 @@ impl DetachedProcess {
             std::thread::sleep(POLL);
         }
         Ok(process)
+    }
+
+    /// The process with this id, if it runs this program.
+    pub(crate) fn running(pid: i32, program: &Path) -> Option<Self> {
+        let name = program.display().to_string();
+        Self::observe(&name, pid, program, Path::new("/dev/null")).ok().filter(Self::is_running)
     }
 
     /// The name in messages.
@@ -79,7 +86,7 @@ impl DetachedProcess {
     pub async fn terminate(&self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
         self.signal(Signal::SIGCONT)?;
-        if self.ended_within(PATIENCE).await {
+        if self.ended_within(patiently(PATIENCE)).await {
             return Ok(());
         }
         self.kill().await
@@ -88,7 +95,7 @@ impl DetachedProcess {
     /// Kills it with SIGKILL and waits until it is gone.
     pub async fn kill(&self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
-        if self.ended_within(KILL_PATIENCE).await {
+        if self.ended_within(kill_patience()).await {
             Ok(())
         } else {
             Err(Error::WillNotDie { name: self.name.clone(), pid: self.pid })
@@ -106,7 +113,8 @@ impl DetachedProcess {
         self.signal(Signal::SIGCONT)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends it this signal, if it still runs.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         if !self.is_running() {
             return Ok(());
         }
@@ -146,7 +154,7 @@ impl DetachedProcess {
 pub(super) async fn until_it_stands_still(name: &str, pid: i32) -> Result<()> {
     let started = Instant::now();
     while !stands_still(pid) {
-        if started.elapsed() >= KILL_PATIENCE {
+        if started.elapsed() >= kill_patience() {
             return Err(Error::WillNotPause { name: name.to_owned(), pid });
         }
         tokio::time::sleep(POLL).await;

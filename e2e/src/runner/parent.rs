@@ -13,10 +13,12 @@ use tokio::sync::Semaphore;
 
 use super::child::{IN_PROCESS, SKIPPED};
 use super::durations::Durations;
+use super::pinned::Pinned;
 use super::report::{self, Report};
 use super::soak::{self, Progress};
 use super::{MUST_MATCH, Soak, Test};
 use crate::error::{Error, FileContext, Result};
+use crate::existing;
 use crate::pool::{OwnedPool, PLANE_LINK, POOL, Pool};
 use crate::process::{Process, Specification, tail_of};
 use crate::run_directory::RunDirectory;
@@ -42,9 +44,15 @@ struct Shared {
     progress: Option<Progress>,
     /// The folder of the pool.
     pool: String,
+    programs: Pinned,
     /// Where tests have their folders: the next run removes what a killed one left.
     scratch: RunDirectory,
     shows_output: bool,
+}
+
+/// As whoever reads the closing lines expects it.
+pub(super) fn run_nothing() -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), Vec::new()).exit_code()
 }
 
 /// `part` says that these tests are one of `make soak`.
@@ -65,18 +73,15 @@ pub(super) fn run(tests: &[Test], part: Option<Soak>) -> ExitCode {
 }
 
 fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtime: &Runtime) -> Result<ExitCode> {
-    if let Some(filter) = arguments.filter.clone().filter(|_| variable(MUST_MATCH).is_some())
-        && !tests.iter().any(|test| is_wanted(test, arguments))
-    {
-        return Err(Error::NoSuchTest(filter));
-    }
+    check_selection(tests, part, arguments)?;
     let slot_count = arguments.test_threads.map_or_else(slots, |threads| u32::try_from(threads).unwrap_or(1)).max(1);
     arguments.test_threads = usize::try_from(slot_count).ok();
     let kept = Pool::kept()?;
     // Those that are kept are for single tests: all of them would leave them as many as they need themselves.
     let takes_kept = kept.exists() && arguments.filter.is_some();
     let owned = if takes_kept { None } else { Some(OwnedPool::create()?) };
-    let progress = part.map(Progress::of).transpose()?;
+    let progress = part.map(|part| Progress::of(part, tests)).transpose()?;
+    let scratch = RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?;
     let durations = Durations::read();
     let mut tests = tests.to_vec();
     tests.retain(|test| progress.as_ref().is_none_or(|progress| !progress.has_passed(&test.title())));
@@ -87,7 +92,8 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
         slot_count,
         report: Report::begin(),
         progress,
-        scratch: RunDirectory::temporary(&Tools::from_environment()?.run_directory(), "tests")?,
+        programs: Pinned::in_folder(&scratch.path().join("programs"))?,
+        scratch,
         pool: owned.as_ref().map_or(&kept, OwnedPool::pool).directory().display().to_string(),
         shows_output: arguments.nocapture || arguments.show_output,
     });
@@ -97,12 +103,29 @@ fn run_all(tests: &[Test], part: Option<Soak>, arguments: &mut Arguments, runtim
     let soaks = tests.iter().filter(|test| test.soak.is_some() && part.is_none() && is_wanted(test, arguments)).count();
     finish(&shared, durations, soaks);
     if let Some(progress) = &shared.progress {
-        say(&progress.end(!conclusion.has_failed() && arguments.filter.is_none()));
+        say(&progress.end(arguments.filter.is_some() || !arguments.skip.is_empty()));
     }
     if let Some(owned) = owned {
         runtime.block_on(owned.end())?;
     }
     Ok(conclusion.exit_code())
+}
+
+/// A run of nothing proves nothing. Only whoever runs the tests of all crates by a name need not have one here.
+fn check_selection(tests: &[Test], part: Option<Soak>, arguments: &Arguments) -> Result<()> {
+    let is_required = existing::is_required() && arguments.filter.is_none();
+    if variable(MUST_MATCH).is_none() && part.is_none() && !is_required {
+        return Ok(());
+    }
+    let selected = tests.iter().filter(|test| !arguments.is_filtered_out(&trial(**test, part, None)));
+    let mut for_later = None;
+    for test in selected {
+        match test.soak.filter(|_| part.is_none() && !arguments.include_ignored && !arguments.ignored) {
+            None => return Ok(()),
+            later => for_later = later,
+        }
+    }
+    Err(for_later.map_or(Error::NoTest, |part| Error::OnlySoak { part: soak::name(part) }))
 }
 
 fn is_wanted(test: &Test, arguments: &Arguments) -> bool {
@@ -183,15 +206,14 @@ impl Shared {
     }
 
     fn start(&self, test: Test, folder: &Path, output: &Path) -> Result<Process> {
-        let program =
-            std::env::current_exe().map_err(|source| Error::Start { name: test.name().to_owned(), source })?;
         // What it makes for a while lies in its folder, and goes with it however it ends.
         let folder = folder.display().to_string();
         let environment = [("TMPDIR", folder.as_str()), (POOL, &self.pool), ("RUST_BACKTRACE", "0")];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        environment.extend(self.programs.variables.iter().cloned());
         Process::start(&Specification {
             name: test.name().to_owned(),
-            program,
+            program: self.programs.executable.clone(),
             arguments: vec![IN_PROCESS.to_owned(), test.name().to_owned()],
             environment,
             log: output.to_owned(),

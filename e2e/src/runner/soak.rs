@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum as _;
@@ -11,7 +11,9 @@ use clap::ValueEnum as _;
 use super::{Soak, Test};
 use crate::Tools;
 use crate::error::{FileContext, Result};
+use crate::installation::repository;
 use crate::process::{Process, Specification};
+use crate::tools::{say, short_digest};
 
 /// How often each test is run under load.
 const ROUNDS: [&str; 3] = ["first round", "second round", "third round"];
@@ -25,20 +27,32 @@ pub(super) fn of(tests: &[Test], part: Soak) -> Vec<Test> {
     ROUNDS.iter().flat_map(|round| usual.clone().map(|test| Test { round: Some(round), ..*test })).collect()
 }
 
-/// Which tests of a part have passed since it was begun: a line each, written when it passes, so that a part that was broken
-/// off, however that happened, goes on from there.
+/// Which tests of a part have passed since it was begun, with one revision: a line for that, and one for each test, written when
+/// it passes, so that a part that was broken off, however that happened, goes on from there.
 #[derive(Debug)]
 pub(super) struct Progress {
     part: Soak,
     path: PathBuf,
+    revision: String,
+    titles: BTreeSet<String>,
     before: BTreeSet<String>,
 }
 
 impl Progress {
-    pub(super) fn of(part: Soak) -> Result<Self> {
+    /// `tests` are all of the part. With another revision it begins anew, and says so.
+    pub(super) fn of(part: Soak, tests: &[Test]) -> Result<Self> {
         let path = Tools::from_environment()?.soak_file(&name(part));
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        Ok(Self { part, path, before: text.lines().map(str::to_owned).collect() })
+        let revision = revision();
+        let (begun_with, before) = read(&path);
+        let is_same = begun_with == revision;
+        if !is_same {
+            if !begun_with.is_empty() {
+                say(&format!("soak {}: begun with {begun_with}; with {revision} it begins anew", name(part)));
+            }
+            fs::write(&path, format!("{revision}\n")).on("write", &path)?;
+        }
+        let titles = tests.iter().map(Test::title).collect();
+        Ok(Self { part, path, revision, titles, before: if is_same { before } else { BTreeSet::new() } })
     }
 
     /// Whether the test passed in a run before this one.
@@ -51,18 +65,26 @@ impl Progress {
         file.and_then(|mut file| writeln!(file, "{test}")).on("write", &self.path)
     }
 
-    /// Says how far it is. Once everything has passed, the next run begins anew.
-    pub(super) fn end(&self, all: bool) -> String {
-        if !all {
+    /// Says how far it is. Once everything has passed, the next run begins anew; a run that was to leave something out does not
+    /// say that.
+    pub(super) fn end(&self, leaves_out: bool) -> String {
+        let (part, revision, all) = (name(self.part), &self.revision, self.titles.len());
+        let passed = self.titles.intersection(&read(&self.path).1).count();
+        if leaves_out || passed < all {
             return format!(
-                "soak {}: not all of it has passed; the same command goes on with the rest",
-                name(self.part)
+                "soak {part}: {passed} of {all} tests have passed, with {revision}; `make soak PART={part}` goes on from there"
             );
         }
-        // There is none if nothing had to be run.
         let _ = fs::remove_file(&self.path);
-        format!("soak {}: all of it has passed, with {}", name(self.part), revision())
+        format!("soak {part}: all of it has passed, with {revision}")
     }
+}
+
+/// With which revision a part was begun, and what has passed.
+fn read(path: &Path) -> (String, BTreeSet<String>) {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut lines = text.lines().map(str::to_owned);
+    (lines.next().unwrap_or_default(), lines.collect())
 }
 
 /// Other work for one core, for as long as it lives; none for the other parts.
@@ -80,13 +102,22 @@ pub(super) fn load(part: Soak) -> Result<Option<Process>> {
     Process::start(&specification).map(Some)
 }
 
-fn name(part: Soak) -> String {
+pub(super) fn name(part: Soak) -> String {
     part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// What was tested, as far as git knows.
+/// What is tested, as far as git knows. Other changes that are not committed make another one of it.
 fn revision() -> String {
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if text.is_empty() { "an unknown revision".to_owned() } else { text }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(repository()).args(arguments).output();
+        output.ok().filter(|output| output.status.success()).map(|output| output.stdout).unwrap_or_default()
+    };
+    let commit = git(&["describe", "--always", "--abbrev=12", "--exclude=*"]);
+    let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+    let changes = [git(&["diff", "HEAD"]), git(&["status", "--porcelain"])].concat();
+    match (commit.is_empty(), changes.is_empty()) {
+        (true, _) => "an unknown revision".to_owned(),
+        (false, true) => commit,
+        (false, false) => format!("{commit} and changes ({})", short_digest(&changes)),
+    }
 }

@@ -8,8 +8,9 @@
 use std::time::{Duration, Instant};
 
 use super::writes::{Marks, marks, writes_since};
-use crate::installation::{Installation, Timers};
-use crate::wait::patiently;
+use crate::audit::AuditEvent;
+use crate::installation::{DROVER_USER, Installation, Timers};
+use crate::wait::{eventually, patiently};
 
 /// Between two looks at the audit logs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -22,7 +23,15 @@ pub fn two_periods() -> Duration {
     2 * Timers::SHORT.slowest() + Duration::from_millis(500)
 }
 
-/// Waits until drover has written nothing but the leader Lease for two periods, which has to come soon.
+/// Longer than a standby waits for a leader that says nothing.
+#[must_use]
+pub fn longer_than_the_lease() -> Duration {
+    let [lease, ..] = Timers::SHORT.election;
+    lease + Duration::from_secs(2)
+}
+
+/// Waits until drover has written nothing but the leader Lease for two periods, which has to come soon, and that in each of
+/// them: one that hangs or has ended is not at rest.
 pub async fn quiet(installation: &Installation, after: &str) {
     has_short_clocks(installation);
     let started = Instant::now();
@@ -30,24 +39,44 @@ pub async fn quiet(installation: &Installation, after: &str) {
     loop {
         tokio::time::sleep(LOOK).await;
         let written = writes_since(installation, &mark).unwrap();
-        if written.is_empty() {
-            if quiet_since.elapsed() >= two_periods() {
-                return;
-            }
+        let is_over = quiet_since.elapsed() >= two_periods();
+        if written.is_empty() && !is_over {
             continue;
         }
+        if written.is_empty() && renewals_since(installation, &mark) > 0 {
+            return;
+        }
         let log = installation.drover_log();
-        assert!(started.elapsed() < patiently(SETTLES_WITHIN), "no rest after {after}: {written:?}\ndrover:\n{log}");
+        let unquiet = format!("no rest after {after}, or nobody renews the Lease: {written:?}\ndrover:\n{log}");
+        assert!(started.elapsed() < patiently(SETTLES_WITHIN), "{unquiet}");
         (quiet_since, mark) = (Instant::now(), marks(installation).unwrap());
     }
 }
 
-/// Waits for two periods, in which drover may not have written anything, and neither since `marks` were taken.
+/// Waits for two periods of a drover that leads, in which it may not have written anything, and neither since `marks` were taken.
 pub async fn unmoved_since(installation: &Installation, marks: &Marks, after: &str) {
     has_short_clocks(installation);
+    let entry = self::marks(installation).unwrap();
+    let leads = eventually("drover renews the Lease", patiently(longer_than_the_lease()), async || {
+        Ok((renewals_since(installation, &entry) > 0).then_some(()))
+    });
+    let leads = leads.await;
+    assert!(leads.is_ok(), "after {after}: {leads:?}\ndrover:\n{}", installation.drover_log());
+    let mark = self::marks(installation).unwrap();
     tokio::time::sleep(two_periods()).await;
     let written = writes_since(installation, marks).unwrap();
-    assert!(written.is_empty(), "after {after}: {written:?}\ndrover:\n{}", installation.drover_log());
+    let log = installation.drover_log();
+    assert!(written.is_empty(), "after {after}: {written:?}\ndrover:\n{log}");
+    assert!(renewals_since(installation, &mark) > 0, "after {after} nobody renews the Lease\ndrover:\n{log}");
+}
+
+/// How often drover renewed the leader Lease since then: that it lives, that the log tells of it, and under which name.
+fn renewals_since(installation: &Installation, marks: &Marks) -> usize {
+    let events = installation.management.audit_events_since(*marks.first().unwrap()).unwrap().into_iter();
+    let renews = |event: &AuditEvent| {
+        event.user == DROVER_USER && event.resource == "leases" && event.changes() && event.code == 200
+    };
+    events.filter(renews).count()
 }
 
 fn has_short_clocks(installation: &Installation) {

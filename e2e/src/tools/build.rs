@@ -48,7 +48,7 @@ pub(super) fn fingerprint(source: &Path, program: Program) -> Result<String> {
     Ok(short_digest(&input))
 }
 
-fn short_digest(input: &[u8]) -> String {
+pub(crate) fn short_digest(input: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, input);
     let bytes = digest.as_ref().iter().take(8);
     bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))

@@ -147,7 +147,7 @@ async fn of_two_replicas_one_works_and_the_other_takes_over() {
     installation.start_drover().await.unwrap();
     let holder = lease_holder(&installation, |holder| !holder.is_empty()).await;
     installation.start_drover().await.unwrap();
-    tokio::time::sleep(two_periods()).await;
+    tokio::time::sleep(longer_than_the_lease()).await;
     assert_eq!(lease_holder(&installation, |_| true).await, holder, "the standby does not disturb the leader");
     installation.replica(0).unwrap().kill().await.unwrap();
     let second = lease_holder(&installation, |now| !now.is_empty() && now != holder).await;

@@ -198,7 +198,7 @@ fn previous_charts(test: &str) -> Option<tempfile::TempDir> {
     let history = history.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
     let differs = |commit: &&str| git(&["diff", "--quiet", commit, "--", "charts"]).unwrap().status.code() == Some(1);
     let Some(commit) = history.lines().find(differs) else {
-        skip(test, "git knows no other charts than these: it needs a clone with history");
+        skip(test, "git knows no other charts than these: fetch the history with `git fetch --unshallow`");
         return None;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ async fn a_clock_that_jumps_changes_neither_the_leader_nor_anything_downstream()
         let healed = time_to_heal(&installation, "eu").await;
         not_held_up(&fault, pace, healed);
         converged(&installation, "shop").await;
-        // For longer than another candidate waits.
+        tokio::time::sleep(longer_than_the_lease()).await;
         quiet(&installation, &fault).await;
         assert_eq!(drover_e2e::story::term(&installation).await, term, "{fault}");
         assert_eq!(self::status(&installation).await, status, "{fault}");

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use drover_e2e::control_plane::{Component, DataDirectory, DetachedControlPlane, NODE_SELECTOR, Revisions, down};
+use drover_e2e::story::{marks, quiet, restful_story, unmoved_since};
 use drover_e2e::wait::soon;
 use drover_e2e::{Components, ControlPlane, Options, Program, TestCluster, require_or_skip};
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
@@ -24,6 +26,7 @@ drover_e2e::tests![
     a_killed_owner_leaves_no_process_and_the_next_start_removes_its_data,
     a_detached_control_plane_outlives_its_handle_and_can_be_taken_down,
     a_test_cluster_answers_whoever_runs_it,
+    a_drover_that_hangs_is_not_at_rest,
 ];
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -257,4 +260,17 @@ async fn eventually(what: &str, check: impl AsyncFn() -> Result<bool, Box<dyn st
 fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+}
+
+/// Nothing that it does not do proves anything.
+async fn a_drover_that_hangs_is_not_at_rest() {
+    let Some(mut installation) = restful_story("a drover that hangs", &["eu"]).await else { return };
+    quiet(&installation, "the start").await;
+    let before = marks(&installation).unwrap();
+    unmoved_since(&installation, &before, "the start").await;
+    installation.replica(0).unwrap().pause().await.unwrap();
+    let at_rest = AssertUnwindSafe(quiet(&installation, "it hangs")).catch_unwind().await;
+    assert!(at_rest.is_err(), "quiet");
+    let at_rest = AssertUnwindSafe(unmoved_since(&installation, &before, "it hangs")).catch_unwind().await;
+    assert!(at_rest.is_err(), "unmoved");
 }

@@ -38,15 +38,8 @@ async fn the_image_holds_the_program_and_certificates_and_runs_as_nobody() {
     assert_eq!(stage.len(), 6, "an instruction that this test does not know: {stage:?}");
 }
 
-/// As `make static` built it.
-fn static_program() -> PathBuf {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    // TARGET/debug/deps/TEST
-    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join(target).join("debug/drover")
-}
-
 async fn the_static_program_runs_alone_in_an_empty_root_directory() {
-    let program = static_program();
+    let program = drover_e2e::runner::static_program().unwrap();
     assert!(program.is_file(), "there is no static drover: run `make static`");
     let root = tempfile::tempdir().unwrap();
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -2,13 +2,15 @@
 //! drover knows. It ends in the same state each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation, KILL_AT, KILLED, NOT_KILLED, kubectl_on};
 use drover_e2e::objects::key_of;
+use drover_e2e::process::DetachedProcess;
 use drover_e2e::runner::{Soak, Test};
 use drover_e2e::story::*;
-use drover_e2e::wait::{eventually, soon};
+use drover_e2e::wait::{eventually, patiently, soon};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -39,10 +41,10 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
     installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
     let _hastened = hastened(installation.cluster("us").unwrap());
     let before = left_behind(&installation).await;
-    restart_as_itself(&mut installation, End::Kill).await;
+    let drover = start(&mut installation).await;
 
     let objects = std::iter::once(a_cluster("us")).chain(objects.iter().cloned()).collect();
-    let mut story = Killed { installation, trap, objects, at: MANY };
+    let mut story = Killed { installation, drover, trap, objects, at: MANY };
     story.take_up().await;
     let taken_up = story.taken().await;
     story.each_object_has_something_downstream().await;
@@ -69,6 +71,8 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
 /// drover, the write at which it is killed, and what it has to take up: the Cluster `us`, and what is applied after it.
 struct Killed {
     installation: Installation,
+    /// The one that was started last; it may have been killed at the end of the story before.
+    drover: DetachedProcess,
     trap: Arc<WriteTrap>,
     objects: Vec<Value>,
     at: usize,
@@ -136,8 +140,7 @@ impl Killed {
     }
 
     fn set(&mut self) {
-        let pid = self.installation.replica(0).unwrap().pid();
-        self.trap.set(self.at, Victim::Process(pid));
+        self.trap.set(self.at, Victim::Process(self.drover.clone()));
     }
 
     /// Waits until it is so, and starts drover again whenever it was killed.
@@ -146,7 +149,7 @@ impl Killed {
         let outcome = eventually(what, 2 * soon(), async || {
             if self.trap.take_sprung() {
                 killed = true;
-                restart_as_itself(&mut self.installation, End::Kill).await;
+                self.drover = start(&mut self.installation).await;
             }
             Ok(is_so(&self.installation).await?.then_some(()))
         })
@@ -161,6 +164,12 @@ fn kind_of(object: &Value) -> &str {
     object["kind"].as_str().unwrap()
 }
 
+/// Starts drover, again if it was killed, and says which process it is.
+async fn start(installation: &mut Installation) -> DetachedProcess {
+    restart_as_itself(installation, End::Kill).await;
+    installation.replica(0).unwrap().observe().unwrap()
+}
+
 /// What is there downstream when nothing should be.
 async fn left_behind(installation: &Installation) -> Value {
     let us = installation.cluster("us").unwrap();
@@ -171,6 +180,8 @@ async fn left_behind(installation: &Installation) -> Value {
 /// More writes than any story takes.
 const ENOUGH: usize = 200;
 const STORIES_AT_A_TIME: usize = 3;
+/// Of a story that is told once, as of any test.
+const LIMIT: Duration = Duration::from_mins(4);
 
 async fn killed_at_each_of_its_writes_every_story_ends_well() {
     let stories = crate::tests().into_iter().filter(Test::is_killable).map(|story| story.name());
@@ -181,6 +192,7 @@ async fn killed_at_each_of_its_writes_every_story_ends_well() {
         .await;
     for (name, kills) in killed {
         println!("{name}: killed {kills} times");
+        assert!(kills > 0, "{name} has no write that is seen");
         assert!(kills < ENOUGH, "{name} does not come to an end");
     }
 }
@@ -190,7 +202,9 @@ async fn kill_at_each_write_of(story: &str) -> usize {
     for number in 1..ENOUGH {
         let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
         command.args(["--in-process", story]).env(KILL_AT, number.to_string()).kill_on_drop(true);
-        let output = command.output().await.unwrap();
+        let output = tokio::time::timeout(patiently(LIMIT), command.output()).await;
+        let output =
+            output.unwrap_or_else(|_| panic!("{story}, killed at write {number}: not over after {LIMIT:?}")).unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{story}, killed at write {number}:\n{said}\n{errors}");

@@ -81,15 +81,19 @@ async fn a_plane_that_comes_back_is_as_it_was_and_its_watches_live() {
     let Some(owned) = pool("a plane comes back").await else { return };
     let plane = owned.pool().take(Shape::Management, "first").await.unwrap();
     let (before, folder) = (everything(&plane), plane.directory());
+    let events =
+        |plane: &ControlPlane| kubectl_on(plane, &["get", "events", "--all-namespaces", "--output=name"]).unwrap();
     let namespaces: Api<Namespace> = Api::all(plane.client());
     let mut watch = namespaces.watch(&WatchParams::default(), "0").await.unwrap().boxed();
     make_a_mess(&plane).await;
+    assert_ne!(events(&plane), "", "the pods are told of");
     drop(plane);
     give_back(Outcome::Passed).await.unwrap();
 
     let plane = owned.pool().take(Shape::Management, "second").await.unwrap();
     assert_eq!(plane.directory(), folder, "it is the same one");
     assert_eq!(everything(&plane), before);
+    assert_eq!(events(&plane), "");
     let gone = async {
         loop {
             if let Some(Ok(WatchEvent::Deleted(namespace))) = watch.next().await {

@@ -15,7 +15,10 @@ drover_e2e::tests![
     a_runner_that_is_killed_takes_everything_with_it,
     heavy_tests_have_the_slots_for_themselves,
     a_soak_that_was_killed_goes_on_with_what_has_not_passed,
-    a_name_that_no_test_has_is_said,
+    a_soak_is_over_when_all_of_it_has_passed_with_one_revision,
+    what_is_required_may_not_be_skipped,
+    a_run_that_selects_no_test_fails_and_says_why,
+    the_programs_of_a_run_are_its_own,
 ];
 
 /// Set to a folder: the tests below are the only ones.
@@ -38,23 +41,36 @@ mod fixtures {
         heavy_one => weight(2),
         heavy_two => weight(2),
         none_beside_heavy_ones,
+        tells_its_programs,
         soaks_shortly => soak(Soak::Away),
         soaks_until_it_may_end => soak(Soak::Away),
     ];
 
     async fn soaks_shortly() {
+        if folder().join("skip").exists() {
+            return drover_e2e::existing::skip("soaks_shortly", "it was told to");
+        }
         note("shortly");
+    }
+
+    async fn tells_its_programs() {
+        note(&std::env::current_exe().unwrap().display().to_string());
+        note(&drover_e2e::installation::drover_binary().unwrap().display().to_string());
+    }
+
+    fn folder() -> PathBuf {
+        std::env::var_os(FIXTURES).unwrap().into()
     }
 
     async fn soaks_until_it_may_end() {
         note("until it may end");
-        let end = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("end");
+        let end = folder().join("end");
         eventually("it may end", 2 * soon(), async || Ok(end.exists().then_some(()))).await.unwrap();
     }
 
     /// Adds a line to what was run.
     fn note(line: &str) {
-        let path = PathBuf::from(std::env::var_os(FIXTURES).unwrap()).join("notes");
+        let path = folder().join("notes");
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
     }
@@ -77,8 +93,11 @@ mod fixtures {
         drover_e2e::existing::skip("is_skipped", "the moon is not full");
     }
 
+    #[expect(clippy::zombie_processes, reason = "that is what is tried")]
     async fn hangs() {
-        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let folder = folder();
+        let command = Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(folder.join("pid-of-a-command"), command.id().to_string()).unwrap();
         let specification = Specification {
             name: "sleep".to_owned(),
             program: "sleep".into(),
@@ -105,7 +124,7 @@ mod fixtures {
 
     /// Two of which at least one is heavy would find each other's mark.
     async fn at_work(name: &str) {
-        let folder = PathBuf::from(std::env::var_os(FIXTURES).unwrap());
+        let folder = folder();
         let mark = folder.join(format!("{name}.working"));
         std::fs::write(&mark, "").unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -120,7 +139,9 @@ mod fixtures {
 fn runner(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(arguments).env(FIXTURES, folder).env("DROVER_E2E_CACHE", folder);
-    for of_ours in ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE", "DROVER_E2E_MUST_MATCH"] {
+    for of_ours in
+        ["DROVER_E2E_SOAK", "DROVER_E2E_SKIP", "DROVER_E2E_PATIENCE", "DROVER_E2E_MUST_MATCH", "CI", "E2E_REQUIRE"]
+    {
         command.env_remove(of_ours);
     }
     command
@@ -134,7 +155,7 @@ fn run(arguments: &[&str]) -> (Output, String) {
 }
 
 async fn what_fails_shows_its_output_and_logs_and_what_passes_does_not() {
-    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy", "--skip=soaks"]);
+    let (output, text) = run(&["--test-threads=2", "--skip=hangs", "--skip=heavy", "--skip=soaks", "--skip=tells"]);
     assert!(!output.status.success());
     for shown in [
         "the words of the one that fails",
@@ -163,7 +184,8 @@ async fn a_test_that_hangs_is_ended_with_all_that_it_started() {
     assert!(started.elapsed() < soon(), "{:?}", started.elapsed());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("not over after 2s") && text.contains("its time was over"), "{text}");
-    assert!(!is_alive(folder.path()), "what it started goes on");
+    assert!(!is_alive(folder.path(), "pid"), "what it started goes on");
+    assert!(!is_alive(folder.path(), "pid-of-a-command"), "the command that it started goes on");
 }
 
 async fn a_runner_that_is_killed_takes_everything_with_it() {
@@ -173,7 +195,10 @@ async fn a_runner_that_is_killed_takes_everything_with_it() {
     eventually("the test has started something", soon(), is_there).await.unwrap();
     runner.kill().unwrap();
     runner.wait().unwrap();
-    eventually("it has ended", soon(), async || Ok((!is_alive(folder.path())).then_some(()))).await.unwrap();
+    for pid in ["pid", "pid-of-a-command"] {
+        let is_gone = async || Ok((!is_alive(folder.path(), pid)).then_some(()));
+        eventually(&format!("{pid} has ended"), soon(), is_gone).await.unwrap();
+    }
 }
 
 async fn heavy_tests_have_the_slots_for_themselves() {
@@ -205,18 +230,73 @@ async fn a_soak_that_was_killed_goes_on_with_what_has_not_passed() {
     }
 }
 
-async fn a_name_that_no_test_has_is_said() {
+async fn a_soak_is_over_when_all_of_it_has_passed_with_one_revision() {
+    const OVER: &str = "soak away: all of it has passed";
     let folder = tempfile::tempdir().unwrap();
-    let mut runner = runner(folder.path(), &["no_such_test"]);
-    // Who runs the tests of all crates by a name need not have one here.
-    assert!(runner.env_remove("DROVER_E2E_MUST_MATCH").output().unwrap().status.success());
-    let output = runner.env("DROVER_E2E_MUST_MATCH", "1").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("no end-to-end test has no_such_test in its name"), "{said}");
+    let file = |name: &str| folder.path().join(name);
+    let soak = |arguments: &[&str]| {
+        let output = runner(folder.path(), arguments).env("DROVER_E2E_SOAK", "away").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    std::fs::write(file("end"), "").unwrap();
+    std::fs::write(file("skip"), "").unwrap();
+    let said = soak(&[]);
+    assert!(!said.contains(OVER), "one was skipped: {said}");
+    std::fs::remove_file(file("skip")).unwrap();
+    for some in ["--skip=until", "shortly"] {
+        let said = soak(&[some]);
+        assert!(!said.contains(OVER), "{some}: {said}");
+    }
+    let passed = "another revision\nrunner::fixtures::soaks_shortly\nrunner::fixtures::soaks_until_it_may_end\n";
+    std::fs::write(file("soak-away"), passed).unwrap();
+    std::fs::remove_file(file("notes")).unwrap();
+    let said = soak(&[]);
+    assert!(said.contains("another revision") && said.contains(OVER), "{said}");
+    assert_eq!(std::fs::read_to_string(file("notes")).unwrap().lines().count(), 2);
 }
 
-fn is_alive(folder: &Path) -> bool {
-    let pid = std::fs::read_to_string(folder.join("pid")).unwrap();
+async fn what_is_required_may_not_be_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), &["is_skipped"]).env("E2E_REQUIRE", "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && text.contains("the moon is not full"), "{text}");
+}
+
+async fn a_run_that_selects_no_test_fails_and_says_why() {
+    let (soak, skip) = (("DROVER_E2E_SOAK", "watches"), ("DROVER_E2E_SKIP", "1"));
+    let (by_name, required) = (("DROVER_E2E_MUST_MATCH", "1"), ("E2E_REQUIRE", "1"));
+    for (arguments, environment, said) in [
+        (vec!["no_such_test"], vec![by_name], Some("no test")),
+        (vec!["soaks"], vec![by_name], Some("make soak")),
+        // Who runs the tests of all crates by a name need not have one here.
+        (vec!["no_such_test"], vec![], None),
+        (vec!["no_such_test"], vec![required], None),
+        (vec!["--skip=s"], vec![], None),
+        (vec!["--skip=s"], vec![required], Some("no test")),
+        (vec![], vec![soak], Some("no test")),
+        (vec![], vec![soak, skip], Some("DROVER_E2E_SKIP")),
+        (vec![], vec![skip], None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = runner(folder.path(), &arguments).envs(environment.iter().copied()).output().unwrap();
+        let case = format!("{arguments:?} {environment:?}: {output:?}");
+        assert_eq!(output.status.success(), said.is_none(), "{case}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said.unwrap_or_default()), "{case}");
+    }
+}
+
+async fn the_programs_of_a_run_are_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runner(folder.path(), &["tells_its_programs"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let notes = std::fs::read_to_string(folder.path().join("notes")).unwrap();
+    assert_eq!(notes.lines().count(), 2);
+    assert!(notes.lines().all(|program| Path::new(program).starts_with(folder.path())), "a build replaces {notes}");
+}
+
+fn is_alive(folder: &Path, pid: &str) -> bool {
+    let pid = std::fs::read_to_string(folder.join(pid)).unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
