@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{Cache, Change, Followed, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
+    cache::{AnyInformer, Cache, Change, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
     cause::Cause,
     error::Classify,
     place::{FleetView, Place, PlaceContext, Targets},
@@ -65,7 +65,7 @@ pub trait Operator: Send + Sync + Sized + 'static {
     fn observe(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &PlaceContext,
+        place: &PlaceContext,
     ) -> impl Future<Output = Result<Self::World, Self::Error>> + Send;
 
     /// Decides for an object that is to be at this place. Pure: no client, no clock.
@@ -79,7 +79,7 @@ pub trait Operator: Send + Sync + Sized + 'static {
     fn act(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &PlaceContext,
+        place: &PlaceContext,
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -101,7 +101,11 @@ pub struct Plan<O: Operator> {
 impl<O: Operator> fmt::Debug for Plan<O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Plan");
-        debug.field("part", &self.place_status).field("groups", &self.groups).field("next", &self.requeue).finish()
+        debug
+            .field("place_status", &self.place_status)
+            .field("groups", &self.groups)
+            .field("requeue", &self.requeue)
+            .finish()
     }
 }
 
@@ -257,25 +261,25 @@ type EnqueueEverywhere = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 pub struct Related<'a> {
     management: &'a Cache,
     everywhere: EnqueueEverywhere,
-    followed: Vec<Box<dyn Followed>>,
+    informers: Vec<Box<dyn AnyInformer>>,
 }
 
 impl<'a> Related<'a> {
     pub(crate) fn new(management: &'a Cache, everywhere: EnqueueEverywhere) -> Self {
-        Self { management, everywhere, followed: Vec::new() }
+        Self { management, everywhere, informers: Vec::new() }
     }
 
-    pub(crate) fn into_followed(self) -> Vec<Box<dyn Followed>> {
-        self.followed
+    pub(crate) fn into_informers(self) -> Vec<Box<dyn AnyInformer>> {
+        self.informers
     }
 
     /// The operator reads all `K`. `concerns` names the objects that a change concerns: they are reconciled at all their places.
     /// It is called under a lock and must not block.
     pub fn on<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
-        let view = self.management.informer::<K>(&LabelQuery::everything());
+        let informer = self.management.informer::<K>(&LabelQuery::everything());
         let everywhere = Arc::clone(&self.everywhere);
-        view.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
-        self.followed.push(Box::new(view));
+        informer.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
+        self.informers.push(Box::new(informer));
     }
 }
 
@@ -284,37 +288,37 @@ type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
 
 /// Collects what an operator watches at one place.
 pub struct Watches<'a, O: Operator> {
-    site: &'a PlaceContext,
-    wake: Enqueuer,
-    followed: Vec<Box<dyn Followed>>,
+    context: &'a PlaceContext,
+    enqueuer: Enqueuer,
+    informers: Vec<Box<dyn AnyInformer>>,
     owners: Vec<RecordedOwners>,
     operator: std::marker::PhantomData<O>,
 }
 
 impl<'a, O: Operator> Watches<'a, O> {
-    pub(crate) fn new(site: &'a PlaceContext, wake: Enqueuer) -> Self {
-        Self { site, wake, followed: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
+    pub(crate) fn new(context: &'a PlaceContext, enqueuer: Enqueuer) -> Self {
+        Self { context, enqueuer, informers: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Box<dyn Followed>>, Vec<RecordedOwners>) {
-        (self.followed, self.owners)
+    pub(crate) fn into_informers_and_owners(self) -> (Vec<Box<dyn AnyInformer>>, Vec<RecordedOwners>) {
+        (self.informers, self.owners)
     }
 
     /// Where the watches run.
     #[must_use]
-    pub fn site(&self) -> &PlaceContext {
-        self.site
+    pub fn context(&self) -> &PlaceContext {
+        self.context
     }
 
     /// Watches every `K` that objects of this operator own, and wakes the owner that is recorded on it. When the place is
     /// connected, owners that are gone by then, or do not select the place any more, are reconciled once as well.
     pub fn owned<K: Kept>(&mut self) {
-        let view = self.site.cache.informer::<K>(&OwnerRecord::query(kind_of::<O>()));
-        self.owners.push(Box::new(move || view.recorded_owners(kind_of::<O>())));
-        self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, wake| {
+        let informer = self.context.cache.informer::<K>(&OwnerRecord::query(kind_of::<O>()));
+        self.owners.push(Box::new(move || informer.recorded_owners(kind_of::<O>())));
+        self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, enqueuer| {
             for meta in change.sides().map(Resource::meta) {
                 if let Some(owner) = OwnerRecord::recorded(meta, kind_of::<O>()) {
-                    wake.now(owner);
+                    enqueuer.now(owner);
                 }
             }
         });
@@ -322,9 +326,9 @@ impl<'a, O: Operator> Watches<'a, O> {
 
     /// Watches every `K` that `query` selects; `react` maps a change to wakes. It must not block.
     pub fn on<K: Kept>(&mut self, query: &LabelQuery, react: impl Fn(&Change<K>, &Enqueuer) + Send + Sync + 'static) {
-        let view = self.site.cache.informer::<K>(query);
-        let wake = self.wake.clone();
-        view.subscribe(move |change| react(change, &wake));
-        self.followed.push(Box::new(view));
+        let informer = self.context.cache.informer::<K>(query);
+        let enqueuer = self.enqueuer.clone();
+        informer.subscribe(move |change| react(change, &enqueuer));
+        self.informers.push(Box::new(informer));
     }
 }
