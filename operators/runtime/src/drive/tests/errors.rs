@@ -56,7 +56,7 @@ async fn a_conflict_is_retried_at_once_and_one_that_stays_backs_off_and_is_told(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_often_passes_by_itself_leaves_the_last_verdict_and_hints_the_probe() {
+async fn what_often_heals_by_itself_leaves_the_last_verdict_and_hints_the_probe() {
     for class in [Class::Transient, Class::Unreachable] {
         let rig = Rig::warm().await;
         let doubts = Arc::<Notify>::default();
