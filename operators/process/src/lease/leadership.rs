@@ -77,7 +77,11 @@ impl LeaderLease {
                     lease = term.lease;
                 }
                 Ok(Attempt::Following(holder)) => {
-                    tracing::error!(lease = self.settings.name, holder, "another process holds the leader lease");
+                    tracing::error!(
+                        lease = self.settings.name,
+                        holder,
+                        "this process does not hold the leader lease any more"
+                    );
                     return;
                 }
                 Err(error) => report(&error),

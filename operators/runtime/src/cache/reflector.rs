@@ -75,7 +75,7 @@ impl<K: Kept> Reflector<K> {
     /// Lists and watches until the gate's owner is gone. A panic ends one attempt only: the informer is broken until the next one
     /// has listed it anew.
     pub(super) async fn run(&mut self) {
-        while AssertUnwindSafe(self.run_once()).catch_unwind().await.is_err() {
+        while AssertUnwindSafe(self.keep_in_step()).catch_unwind().await.is_err() {
             (self.from, self.opened) = (None, None);
             self.meters.panics.fetch_add(1, Ordering::Relaxed);
             let kind = K::kind(&());
@@ -86,7 +86,7 @@ impl<K: Kept> Reflector<K> {
         }
     }
 
-    async fn run_once(&mut self) {
+    async fn keep_in_step(&mut self) {
         loop {
             if !*self.gate.borrow() {
                 // Anything may happen to a server that is not watched.
