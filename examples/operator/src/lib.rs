@@ -1,6 +1,6 @@
 //! The smallest operator: a [`ViewGrant`] gives a group the role `view` in one namespace of every cluster that it selects.
 //!
-//! It is complete and works, but no part of Drover: read it, and copy it to begin a kind of your own.
+//! It is complete and works, but does not belong to Drover: read it, and copy it to begin a kind of your own.
 //!
 //! One reconcile converges one grant on one cluster:
 //!
@@ -93,8 +93,8 @@ impl Operator for ViewGrantOperator {
         watches.owned::<RoleBinding>();
     }
 
-    async fn observe(&self, owner: Owner<'_, ViewGrant>, site: &PlaceContext) -> Result<World, GrantError> {
-        Ok(observe::observe(owner, site))
+    async fn observe(&self, owner: Owner<'_, ViewGrant>, place: &PlaceContext) -> Result<World, GrantError> {
+        Ok(observe::observe(owner, place))
     }
 
     fn plan(grant: &ViewGrant, world: &World, _: Timestamp) -> Plan<Self> {
@@ -108,10 +108,10 @@ impl Operator for ViewGrantOperator {
     async fn act(
         &self,
         owner: Owner<'_, ViewGrant>,
-        site: &PlaceContext,
+        place: &PlaceContext,
         change: Change<RoleBinding>,
     ) -> Result<(), GrantError> {
-        Ok(change.carry_out::<Self>(owner, site).await?)
+        Ok(change.carry_out::<Self>(owner, place).await?)
     }
 
     fn summarise(grant: &ViewGrant, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ViewGrantStatus {

@@ -15,16 +15,16 @@ pub struct World {
     pub bindings: Vec<Owned<RoleBinding>>,
 }
 
-pub(crate) fn observe(owner: Owner<'_, ViewGrant>, site: &PlaceContext) -> World {
-    let admitted = owner.object().is_some_and(|grant| is_admitted(grant, site));
-    World { admitted, bindings: Owned::at(site, &record_of::<ViewGrantOperator>(owner.key())) }
+pub(crate) fn observe(owner: Owner<'_, ViewGrant>, place: &PlaceContext) -> World {
+    let admitted = owner.object().is_some_and(|grant| is_admitted(grant, place));
+    World { admitted, bindings: Owned::at(place, &record_of::<ViewGrantOperator>(owner.key())) }
 }
 
-fn is_admitted(grant: &ViewGrant, site: &PlaceContext) -> bool {
-    let Some(view) = site.cluster.as_deref().and_then(|cluster| site.fleet.get(&ClusterName::from(cluster))) else {
+fn is_admitted(grant: &ViewGrant, place: &PlaceContext) -> bool {
+    let Some(view) = place.cluster.as_deref().and_then(|cluster| place.fleet.get(&ClusterName::from(cluster))) else {
         return false;
     };
     let namespace = &grant.spec.namespace;
-    let allows = tenancies_of(grant, view, &site.fleet).iter().any(|tenant| tenant.allows_namespace(namespace));
+    let allows = tenancies_of(grant, view, &place.fleet).iter().any(|tenant| tenant.allows_namespace(namespace));
     allows && !view.object.spec.protects(namespace)
 }

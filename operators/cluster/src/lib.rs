@@ -96,7 +96,7 @@ impl Operator for ClusterOperator {
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
-        let Place::Cluster(name) = watches.site().place.clone() else { return };
+        let Place::Cluster(name) = watches.context().place.clone() else { return };
         let key = ObjectKey::cluster_scoped(name.as_str());
         watches.on::<SlimNode>(&LabelQuery::everything(), move |_, wake| wake.after(key.clone(), NODE_PACE));
     }

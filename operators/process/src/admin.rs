@@ -51,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct AdminState {
     /// Behind `/readyz`.
     pub readiness: Readiness,
-    /// Behind `/metrics`. Locked while the text is written, so nobody may hold the lock for long.
+    /// Behind `/metrics`. Locked while the text is written, so it must not be held for long.
     pub registry: Arc<Mutex<Registry>>,
 }
 

@@ -107,7 +107,7 @@ pub enum LeaseError {
     Settings(&'static str),
 }
 
-/// Who holds the Lease. A released one has an empty holder, which is nobody.
+/// Who holds the Lease. A released one has an empty holder, which counts as none.
 fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Which of two Projects comes first at a cluster, and which one has left. Pure.
+//! Which of two Projects comes first at a cluster, and whether a holder is gone. Pure.
 
 use std::{
     cmp::Ordering,
@@ -12,7 +12,7 @@ use drover_runtime::{Change, FleetView, ObjectKey, Place, cache::Lookup};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
-/// select the cluster. One that is being deleted still lets go by itself, and what cannot be told (none) is not gone.
+/// select the cluster. One that is being deleted releases it by itself, and what cannot be told (none) is not gone.
 #[must_use]
 pub fn is_gone_from(holder: Option<&Lookup<Project>>, place: &Place, fleet: &FleetView) -> bool {
     match holder {
@@ -24,7 +24,7 @@ pub fn is_gone_from(holder: Option<&Lookup<Project>>, place: &Place, fleet: &Fle
     }
 }
 
-/// Who comes first where both want a namespace that nobody has: the older Project does, then by name. What has no date yet
+/// Who comes first where both want a namespace that does not exist: the older Project does, then by name. What has no date yet
 /// is the youngest.
 #[must_use]
 pub fn by_age(one: &Project, other: &Project) -> Ordering {
@@ -100,7 +100,7 @@ mod tests {
         project
     }
 
-    /// Two clusters that admit team-a, and one that admits nobody.
+    /// Two clusters that admit team-a, and one without tenants.
     fn fleet() -> FleetView {
         let open = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
         let views = [("eu", &open), ("us", &open), ("closed", &json!([]))].map(|(name, tenants)| {
@@ -145,8 +145,8 @@ mod tests {
         let claims = |project: &Project, name, place| claims(project, name, place, &fleet());
         assert!(claims(&all(), "web", &eu));
         assert!(!claims(&all(), "other", &eu), "not listed");
-        assert!(!claims(&all(), "web", &closed), "not let in");
-        assert!(!claims(&lists(json!({"names": ["closed"]})), "web", &closed), "named, and not let in");
+        assert!(!claims(&all(), "web", &closed), "not admitted");
+        assert!(!claims(&lists(json!({"names": ["closed"]})), "web", &closed), "named, and not admitted");
         assert!(!claims(&lists(json!({"names": ["us"]})), "web", &eu), "converged elsewhere");
         assert!(!claims(&deleted(all()), "web", &eu), "goes");
         let mut stranger = all();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_has_left_only_when_that_is_known_for_certain() {
+    fn a_holder_is_gone_only_when_that_is_known_for_certain() {
         let found = |project: Project| Lookup::Found(Arc::new(project));
         let undecodable = Undecodable { meta: ObjectMeta::default(), error: "nonsense".into() };
         let elsewhere = || project(&json!({"names": ["us"]}));
@@ -172,7 +172,7 @@ mod tests {
         let closed = Place::cluster("closed");
         assert!(
             is_gone_from(Some(&found(project(&json!({"all": {}})))), &closed, &fleet()),
-            "not let in, so not selected"
+            "not admitted, so not selected"
         );
         assert!(
             !is_gone_from(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(concerned(None, Some(&other)), [""; 0]);
         assert_eq!(concerned(None, Some(&two)), ["one"]);
         let without_web = lists("one", &["db"]);
-        assert_eq!(concerned(Some(&one), Some(&without_web)), ["two"], "what it left is free");
+        assert_eq!(concerned(Some(&one), Some(&without_web)), ["two"], "what it released");
         assert_eq!(concerned(Some(&without_web), None), [""; 0]);
         assert_eq!(concerned(Some(&two), None), [""; 0]);
         assert_eq!(

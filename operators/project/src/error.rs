@@ -14,7 +14,7 @@ pub enum ProjectError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// A Project was placed on the management cluster itself, which is only reached as the Cluster `local`.
-    #[error("a Project cannot be converged outside of a Cluster; this is a defect of Drover")]
+    #[error("a defect in Drover placed the Project outside of a Cluster; report it with the log of Drover")]
     NotACluster,
 }
 

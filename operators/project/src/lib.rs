@@ -2,15 +2,15 @@
 //!
 //! One reconcile converges one Project on one cluster:
 //!
-//! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or somebody else's.
+//! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
 //! 2. [`plan`] asks the cluster's owner for [`consent`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
 //! Namespaces are handed on by consent only. What another Project holds is its own while it exists and selects the cluster;
-//! what it left behind is treated like what is nobody's. A Cluster that is being deleted is nobody's target any more: with
-//! `Delete` every Project lets go of what it holds there, with `Orphan` nobody writes there.
+//! what it left behind is treated as foreign. A Cluster that is being deleted is no target any more: with
+//! `Delete` every Project releases what it holds there, with `Orphan` nothing is written there.
 //!
 //! A reconcile runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
@@ -77,9 +77,9 @@ impl Operator for ProjectOperator {
     async fn observe(
         &self,
         owner: Owner<'_, Project>,
-        site: &PlaceContext,
+        place: &PlaceContext,
     ) -> Result<observe::World, error::ProjectError> {
-        observe::observe(owner, site).await
+        observe::observe(owner, place).await
     }
 
     fn plan(project: &Project, world: &observe::World, now: Timestamp) -> Plan<Self> {
@@ -93,10 +93,10 @@ impl Operator for ProjectOperator {
     async fn act(
         &self,
         owner: Owner<'_, Project>,
-        site: &PlaceContext,
+        place: &PlaceContext,
         action: plan::Action,
     ) -> Result<(), error::ProjectError> {
-        Ok(action.carry_out::<Self>(owner, site).await?)
+        Ok(action.carry_out::<Self>(owner, place).await?)
     }
 
     fn summarise(project: &Project, statuses: &PlaceStatuses<plan::PlaceStatus>, _now: Timestamp) -> ProjectStatus {

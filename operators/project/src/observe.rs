@@ -29,7 +29,7 @@ use crate::{
 pub struct World {
     /// The cluster, with its tenants and protected namespaces.
     pub cluster: Arc<Cluster>,
-    /// Whether the Project lies in Drover's own namespace, where nothing of a tenant is accepted.
+    /// Whether the Project lies in the operator namespace, where nothing of a tenant is accepted.
     pub in_operator_namespace: bool,
     /// Labels of the management namespace in which the Project lies; none if it is unknown.
     pub tenant_labels: Option<BTreeMap<String, String>>,
@@ -49,14 +49,14 @@ pub enum Seen {
     Ours {
         /// As it is.
         live: Arc<Namespace>,
-        /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
+        /// The hash of the desired state that another client keeps reverting, if one does.
         drift_conflict: Option<String>,
     },
-    /// It is ours, but somebody changed the labels that say so.
+    /// It is ours, but another client changed the labels that say so.
     Unlabelled {
         /// Its metadata.
         meta: Box<ObjectMeta>,
-        /// The fingerprint of the wish that somebody keeps reverting, if somebody does.
+        /// The hash of the desired state that another client keeps reverting, if one does.
         drift_conflict: Option<String>,
     },
     /// It carries our owner labels and cannot be decoded.
@@ -82,28 +82,28 @@ pub struct Holder {
     pub left: bool,
 }
 
-pub(crate) async fn observe(owner: Owner<'_, Project>, site: &PlaceContext) -> Result<World, ProjectError> {
+pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> Result<World, ProjectError> {
     let record = record_of::<ProjectOperator>(owner.key());
-    let cluster = site.cluster.clone().ok_or(ProjectError::NotACluster)?;
-    let mut namespaces: BTreeMap<String, Seen> = Owned::at(site, &record).into_iter().map(ours).collect();
+    let cluster = place.cluster.clone().ok_or(ProjectError::NotACluster)?;
+    let mut namespaces: BTreeMap<String, Seen> = Owned::at(place, &record).into_iter().map(ours).collect();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     if let Owner::Present(project) = owner
         && deletion_of(&cluster).is_none()
-        && targets::of(project, &site.fleet).places.contains(&site.place)
+        && targets::of(project, &place.fleet).places.contains(&place.place)
     {
-        let projects = &site.related::<Project>();
+        let projects = &place.related::<Project>();
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
         let older_projects = older_projects(projects, project, &unknown);
         let look_up = |name: &String| {
             let (name, older_projects) = (name.clone(), &older_projects);
-            async move { look_up(projects, older_projects, project, site, &name).await.map(|seen| (name, seen)) }
+            async move { look_up(projects, older_projects, project, place, &name).await.map(|seen| (name, seen)) }
         };
-        let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOKS_AT_A_TIME);
+        let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOK_UPS_AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
-    let tenant_labels = site.fleet.namespace_labels(&record.key.namespace).cloned();
-    let in_operator_namespace = site.fleet.is_operator_namespace(&record.key.namespace);
+    let tenant_labels = place.fleet.namespace_labels(&record.key.namespace).cloned();
+    let in_operator_namespace = place.fleet.is_operator_namespace(&record.key.namespace);
     Ok(World { cluster, in_operator_namespace, tenant_labels, namespaces })
 }
 
@@ -118,32 +118,32 @@ fn ours(Owned { live, drift_conflict }: Owned<Namespace>) -> (String, Seen) {
 }
 
 /// A reconcile has two minutes, and a distant cluster takes a quarter of a second for an answer.
-const LOOKS_AT_A_TIME: usize = 16;
+const LOOK_UPS_AT_A_TIME: usize = 16;
 
-/// Asks the server: a namespace that is not ours is in no view, as we watch only what carries our labels.
+/// Asks the server: a foreign namespace is in no informer, as we watch only what carries our labels.
 async fn look_up(
     projects: &Informer<Project>,
     older_projects: &[Arc<Project>],
     project: &Project,
-    site: &PlaceContext,
+    place: &PlaceContext,
     name: &str,
 ) -> Result<Seen, ProjectError> {
     let kind = record_of::<ProjectOperator>(ObjectKey::default()).kind;
-    let api = Api::<Namespace>::all(site.cache.client());
+    let api = Api::<Namespace>::all(place.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
         None => {
             let older_project =
-                older_projects.iter().find(|older_project| claims(older_project, name, &site.place, &site.fleet));
+                older_projects.iter().find(|older_project| claims(older_project, name, &place.place, &place.fleet));
             Seen::Absent { older_project: older_project.map(|older_project| ObjectKey::of(&older_project.metadata)) }
         }
         Some(found) => {
             if is_made_for(&found.metadata, project.metadata.uid.as_ref()) {
-                let drift_conflict = found.uid().and_then(|uid| site.cache.drift_conflicts().drift_conflict(&uid));
+                let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
                 return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), drift_conflict });
             }
             let recorded = OwnerRecord::recorded(&found.metadata, kind);
-            let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, site), key });
+            let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, place), key });
             Seen::Foreign { meta: Box::new(found.metadata), holder }
         }
     })
@@ -153,7 +153,7 @@ async fn look_up(
 /// that is named.
 fn older_projects(projects: &Informer<Project>, project: &Project, names: &[&String]) -> Vec<Arc<Project>> {
     if names.is_empty() {
-        return Vec::new(); // At rest nobody searches through all Projects.
+        return Vec::new(); // At rest no reconcile searches through all Projects.
     }
     let names: BTreeSet<&str> = names.iter().map(|name| name.as_str()).collect();
     let lists_any = |other: &Project| other.spec.namespaces.iter().any(|wanted| names.contains(wanted.name.as_str()));
@@ -162,6 +162,6 @@ fn older_projects(projects: &Informer<Project>, project: &Project, names: &[&Str
     older_projects
 }
 
-fn is_gone(projects: &Informer<Project>, holder: &ObjectKey, site: &PlaceContext) -> bool {
-    is_gone_from(projects.lookup_live(holder).as_ref(), &site.place, &site.fleet)
+fn is_gone(projects: &Informer<Project>, holder: &ObjectKey, place: &PlaceContext) -> bool {
+    is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet)
 }

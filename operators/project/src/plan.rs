@@ -82,7 +82,7 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
             Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
         }
         (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
-        (Owner::Present(project), Some(DeletionPolicy::Delete)) => leave(project, world),
+        (Owner::Present(project), Some(DeletionPolicy::Delete)) => release_all(project, world),
     }
 }
 
@@ -158,7 +158,7 @@ fn restored(name: &str, restored: Restored<Namespace>) -> Verdict {
     match restored {
         Restored::AsWanted => Verdict::Ready,
         Restored::Differs(change) => Verdict::Act(change),
-        Restored::Conflict(fields) => blocked(name, ProjectCause::DriftConflict, fought_over(name, &fields)),
+        Restored::Conflict(fields) => blocked(name, ProjectCause::DriftConflict, drift_conflict(name, &fields)),
     }
 }
 
@@ -180,15 +180,15 @@ fn desired(project: &Project, wanted: &ProjectNamespace) -> Namespace {
     }
 }
 
-/// What is ours and not listed any more is let go. It stays: a namespace is deleted only with its Project, on request.
+/// What is ours and not listed any more is released. It stays: a namespace is deleted only with its Project, on request.
 fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
     unlisted.filter_map(|(_, seen)| held(seen)).map(|live| Action::Release(Box::new(live.clone()))).collect()
 }
 
-/// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is let go.
-fn leave(project: &Project, world: &World) -> Plan<ProjectOperator> {
+/// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is released.
+fn release_all(project: &Project, world: &World) -> Plan<ProjectOperator> {
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
     let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
     let release = |live: &ObjectMeta| Action::Release(Box::new(live.clone()));
@@ -200,7 +200,7 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
     let actions = held.iter().filter_map(|live| {
         let adopted = live.annotations().contains_key(ANNOTATION_ADOPTED);
-        // Consent may have been withdrawn, and labels can be forged: what it may not hold is let go, never deleted.
+        // Consent may have been withdrawn, and labels can be forged: what it may not hold is released, never deleted.
         let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
         if project.spec.deletion_policy == DeletionPolicy::Delete && !adopted && may_hold {
             let going = live.deletion_timestamp.is_some();
@@ -232,7 +232,7 @@ fn held(seen: &Seen) -> Option<&ObjectMeta> {
     }
 }
 
-/// Whether this very Project let the namespace go: it may take it up again without being asked, for example after a folder
+/// Whether this very Project released the namespace: it may adopt it again without being asked, for example after a folder
 /// was renamed in Git and everything was deleted and created again.
 fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
     let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
@@ -251,7 +251,7 @@ fn no_tenant(project: &Project, world: &World) -> Obstacle {
     let (cluster, namespace) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
     if world.in_operator_namespace {
         let message = format!(
-            "{namespace} is Drover's own namespace, from which no cluster lets anything in; create the Project in another namespace"
+            "namespace {namespace} is Drover's own, and no Cluster admits a Project from it; create the Project in another namespace"
         );
         return Obstacle { namespace: None, cause: TenancyCause::NotATenant.into(), message };
     }
@@ -259,7 +259,7 @@ fn no_tenant(project: &Project, world: &World) -> Obstacle {
         namespace: None,
         cause: TenancyCause::NotATenant.into(),
         message: format!(
-            "cluster {cluster} does not let namespace {namespace} in; its owner has to add it to spec.tenants of Cluster {cluster}"
+            "cluster {cluster} does not admit namespace {namespace}; ask its owner to add the namespace to spec.tenants of Cluster {cluster}"
         ),
     }
 }
@@ -267,25 +267,27 @@ fn no_tenant(project: &Project, world: &World) -> Obstacle {
 fn protected(world: &World, name: &str) -> String {
     let cluster = world.cluster.name_any();
     format!(
-        "namespace {name} is protected on cluster {cluster}; choose another name, or change spec.protectedNamespaces of Cluster {cluster}"
+        "cluster {cluster} protects namespace {name}; choose another name, or change spec.protectedNamespaces of Cluster {cluster}"
     )
 }
 
 fn not_allowed(project: &Project, world: &World, name: &str) -> String {
     let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
     format!(
-        "no tenant entry of cluster {cluster} lets {from} hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add one"
+        "no tenant entry of Cluster {cluster} allows {from} to hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add a pattern"
     )
 }
 
-fn fought_over(name: &str, reverted: &[String]) -> String {
+fn drift_conflict(name: &str, reverted: &[String]) -> String {
     let fields = reverted.join(", ");
-    format!("somebody keeps changing {fields} of namespace {name} back; it is left alone for now: settle who owns it")
+    format!(
+        "another client keeps changing {fields} of namespace {name} back, so Drover leaves the namespace alone; settle which of the two owns the fields"
+    )
 }
 
 fn undecodable(world: &World, meta: &ObjectMeta) -> String {
     format!(
-        "namespace {} on cluster {} cannot be decoded, so Drover leaves it as it is; correct or remove it",
+        "Drover cannot decode namespace {} on cluster {} and leaves it as it is; correct or remove it",
         meta.name.as_deref().unwrap_or_default(),
         world.cluster.name_any()
     )
@@ -293,34 +295,34 @@ fn undecodable(world: &World, meta: &ObjectMeta) -> String {
 
 fn terminating(name: &str) -> String {
     format!(
-        "namespace {name} is being deleted; once it is gone it is created again, for the oldest Project that wants it"
+        "namespace {name} is being deleted; once it is gone, Drover creates it again for the oldest Project that wants it"
     )
 }
 
 fn going_away(world: &World, name: &str) -> String {
     format!(
-        "namespace {name} on cluster {} is being deleted and still there; `kubectl get namespace {name} -o yaml` there shows what it waits for",
+        "namespace {name} on cluster {} is being deleted and still there; run `kubectl get namespace {name} -o yaml` there to see what it waits for",
         world.cluster.name_any()
     )
 }
 
 fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
-        "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two",
+        "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two Projects",
         world.cluster.name_any()
     )
 }
 
 fn left_to(world: &World, name: &str, older_project: &ObjectKey) -> String {
     format!(
-        "namespace {name} on cluster {} is left to Project {older_project}, which wants it as well and is older; remove it from one of the two",
+        "Drover leaves namespace {name} on cluster {} to Project {older_project}, which is older and wants it as well; remove it from one of the two Projects",
         world.cluster.name_any()
     )
 }
 
 fn left_behind(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
-        "namespace {name} on cluster {} was left by Project {holder}; to take it over, set onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster",
+        "Project {holder} left namespace {name} behind on cluster {}; to adopt it, set onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster",
         world.cluster.name_any()
     )
 }

@@ -18,7 +18,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause that may pass without anybody's help.
+    /// A cause that may go away by itself.
     #[must_use]
     pub const fn new(reason: &'static str, class: Class, meaning: &'static str, remedy: &'static str) -> Self {
         Self { reason, class, meaning, remedy, needs_action: false, is_foreign: false, is_expected: false }
@@ -36,7 +36,7 @@ impl Cause {
         Self { is_foreign: true, ..self }
     }
 
-    /// The same; it is a state on the way, which warns nobody.
+    /// The same; it is a state on the way, which raises no warning.
     #[must_use]
     pub const fn expected(self) -> Self {
         Self { is_expected: true, ..self }
@@ -189,10 +189,10 @@ causes! {
         /// The spec has a field that this version accepts but does not act on.
         NotYetImplemented = "NotYetImplemented": Invalid stalls; "Remove the field, or upgrade Drover.",
         /// The stored object cannot be decoded.
-        InvalidObject = "InvalidObject": Invalid stalls; "Correct the object after the definition of its kind.",
+        InvalidObject = "InvalidObject": Invalid stalls; "Correct the object so that it fits the definition of its kind.",
         /// A defect in Drover ended the reconcile.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
-        /// A reconcile took too long and was ended.
+        /// Drover ended a reconcile that took longer than 2 minutes.
         ReconcileTimeout = "ReconcileTimeout": Bug; "Check whether the cluster answers slowly; report it with the log of Drover if not.",
         /// An object that Drover owns cannot be decoded, so Drover leaves it as it is.
         UndecodableObject = "UndecodableObject": Blocked; "Correct or remove the object that the message names.",
@@ -203,17 +203,17 @@ causes! {
     /// Why a request to an API server did not succeed.
     pub enum ApiCause {
         /// The API server did not answer in time.
-        Timeout = "Timeout": Transient; "Wait, or look at the load of the API server.",
+        Timeout = "Timeout": Transient; "Wait, or check whether the API server is overloaded.",
         /// The API server sent more than Drover accepts.
         TooLarge = "TooLarge": Transient; "Remove what the cluster holds too much of.",
         /// The connection to the API server failed.
-        ConnectionFailed = "ConnectionFailed": Transient; "Wait: the Cluster tells when its connection is lost.",
+        ConnectionFailed = "ConnectionFailed": Transient; "Wait: the Cluster reports when its connection is lost.",
         /// The API server answered with an error of its own.
         ApiServerError = "APIServerError": Transient; "Look at the API server, its admission webhooks and its etcd.",
         /// Another client changed the object at the same time, again and again.
         Conflict = "Conflict": Conflict; "Find the client that keeps writing the object, for example in its managedFields.",
         /// The API server refuses the object: the spec, or an admission policy, does not allow it.
-        Rejected = "Rejected": Invalid stalls; "Change the spec after the message, or the policy that refuses it.",
+        Rejected = "Rejected": Invalid stalls; "Change the spec as the message says, or the policy that refuses it.",
         /// The API server does not accept the credential.
         Unauthorized = "Unauthorized": Unreachable; "Wait for the verdict of the Cluster; renew its credential if it says Unauthorized.",
         /// The credential lacks a right.

@@ -1,4 +1,4 @@
-//! A field that somebody else keeps reverting is reported and left alone.
+//! Drift conflicts: a field that another client keeps reverting is reported and left alone.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -45,7 +45,7 @@ impl DriftConflicts {
         }
     }
 
-    /// The hash of the desired state over which somebody fights us: it had to be applied once more three times within ten
+    /// The hash of the desired state that another client keeps reverting: it had to be applied once more three times within ten
     /// minutes.
     #[must_use]
     pub fn drift_conflict(&self, uid: &str) -> Option<String> {
@@ -64,7 +64,7 @@ impl Repeats {
     fn again(&mut self) {
         self.applied = Instant::now();
         self.times.push_back(self.applied);
-        // Only the latest ones can make a fight.
+        // Only the latest ones can make a conflict.
         while self.times.len() > LIMIT {
             self.times.pop_front();
         }
@@ -76,41 +76,41 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn three_reverts_in_ten_minutes_are_a_fight_and_peace_ends_it() {
-        let reverts = DriftConflicts::default();
+    async fn three_reverts_in_ten_minutes_are_a_drift_conflict_and_rest_ends_it() {
+        let conflicts = DriftConflicts::default();
         for _ in 0..LIMIT {
-            assert_eq!(reverts.drift_conflict("uid"), None);
-            reverts.record("uid", "desired_hash", true);
+            assert_eq!(conflicts.drift_conflict("uid"), None);
+            conflicts.record("uid", "desired_hash", true);
             tokio::time::advance(Duration::from_mins(1)).await;
         }
-        assert_eq!(reverts.drift_conflict("uid").as_deref(), Some("desired_hash"));
-        assert_eq!(reverts.drift_conflict("another"), None);
+        assert_eq!(conflicts.drift_conflict("uid").as_deref(), Some("desired_hash"));
+        assert_eq!(conflicts.drift_conflict("another"), None);
         tokio::time::advance(WINDOW).await;
-        assert_eq!(reverts.drift_conflict("uid"), None);
+        assert_eq!(conflicts.drift_conflict("uid"), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_first_wish_is_no_revert_and_a_new_one_ends_the_fight() {
-        let reverts = DriftConflicts::default();
+    async fn a_first_desired_state_is_no_revert_and_a_new_one_ends_the_drift_conflict() {
+        let conflicts = DriftConflicts::default();
         for _ in 0..LIMIT {
-            reverts.record("uid", "desired_hash", false);
-            assert_eq!(reverts.drift_conflict("uid"), None);
+            conflicts.record("uid", "desired_hash", false);
+            assert_eq!(conflicts.drift_conflict("uid"), None);
         }
-        reverts.record("uid", "desired_hash", false);
+        conflicts.record("uid", "desired_hash", false);
         assert!(
-            reverts.drift_conflict("uid").is_some(),
-            "the same desired_hash again and again is a fight, whatever was taken away"
+            conflicts.drift_conflict("uid").is_some(),
+            "the same desired state again and again is a conflict, whatever was taken away"
         );
-        reverts.record("uid", "new desired_hash", false);
-        assert_eq!(reverts.drift_conflict("uid"), None);
+        conflicts.record("uid", "new desired_hash", false);
+        assert_eq!(conflicts.drift_conflict("uid"), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_forgotten() {
-        let reverts = DriftConflicts::default();
-        reverts.record("old", "desired_hash", true);
+        let conflicts = DriftConflicts::default();
+        conflicts.record("old", "desired_hash", true);
         tokio::time::advance(WINDOW).await;
-        reverts.record("new", "desired_hash", true);
-        assert_eq!(reverts.lock().len(), 1);
+        conflicts.record("new", "desired_hash", true);
+        assert_eq!(conflicts.lock().len(), 1);
     }
 }

@@ -6,16 +6,16 @@ use kube::core::Status;
 
 use crate::cause::{ApiCause, Cause};
 
-/// What kind of failure it was. The class decides what the shell does next.
+/// What kind of failure it was. The class decides what the runtime does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Passes by itself: 5xx, 429, a timeout. Retried with back-off.
+    /// Goes away by itself: 5xx, 429, a timeout. Retried with back-off.
     Transient,
     /// Another client wrote at the same time. Retried at once, with back-off from the third time in a row.
     Conflict,
-    /// Something else has to change first. Its watch wakes the key.
+    /// Something else has to change first. Its watch enqueues the key.
     Blocked,
-    /// The cluster cannot be reached. Its reconnect wakes the key; retried with back-off, in case it was one request only.
+    /// The cluster cannot be reached. Its reconnect enqueues the key; retried with back-off, in case it was one request only.
     Unreachable,
     /// The object asks for something that cannot be. It waits for a change of the object.
     Invalid,
@@ -56,9 +56,9 @@ impl Class {
         }
     }
 
-    /// Whether it often passes by itself: then the first failures in a row are no news.
+    /// Whether it often goes away by itself: then the first failures in a row are no news.
     #[must_use]
-    pub fn often_passes(self) -> bool {
+    pub fn often_heals(self) -> bool {
         match self {
             Self::Transient | Self::Conflict | Self::Unreachable => true,
             Self::Blocked | Self::Invalid | Self::Bug => false,
@@ -161,7 +161,7 @@ pub enum ApiError {
         what: String,
     },
     /// More came than a cache may hold.
-    #[error("cannot {what}: there is more of it than Drover accepts from one cluster")]
+    #[error("cannot {what}: the cluster holds more of it than Drover accepts")]
     TooLarge {
         /// The request.
         what: String,
@@ -234,7 +234,7 @@ fn explain(status: &Status) -> String {
     match cause_of(status).cause().class() {
         Class::Invalid | Class::Blocked => truncate(&status.message, MESSAGE_LIMIT),
         Class::Conflict => "another client changed it at the same time".into(),
-        Class::Unreachable => "the credential was not accepted".into(),
+        Class::Unreachable => "the API server does not accept the credential".into(),
         Class::Transient | Class::Bug => format!("the API server answered {}", status.code),
     }
 }

@@ -28,7 +28,7 @@ impl EventSink {
         tokio::spawn(async move {
             while let Some((object, event)) = receiver.recv().await {
                 if let Err(error) = request("publish an event", recorder.publish(&event, &object)).await {
-                    tracing::debug!(%error, "an event could not be published");
+                    tracing::debug!(%error, "cannot publish an event");
                 }
             }
         });

@@ -1,8 +1,20 @@
-//! The shell that drives every Drover operator.
+//! The runtime that drives every Drover operator.
 //!
-//! An [`Operator`] says what its kind needs in four steps: `observe` gathers, `plan` decides, `act` does, `summarise` tells.
-//! Everything that is not domain is here, once: how servers are read ([`cache`]), in which order keys run ([`queue`]), how
-//! passes are driven ([`drive`]), how things are written ([`write`](mod@write)), how status and errors look.
+//! An [`Operator`] says what is particular to its kind, in four steps: `observe` gathers, `plan` decides, `act` does,
+//! `summarise` joins. Everything else is here, once, and is the same for every operator; the documentation of [`Operator`]
+//! says what the runtime guarantees and expects, and shows a complete operator.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cache`] | reads API servers: informers that lists and watches keep up to date, and read-your-writes |
+//! | [`queue`] | orders keys: one run at a time per key, fair between places, back-off |
+//! | [`drive`] | runs reconciles: finalizer, panics, time limits, status writes, clean-up of what was left behind |
+//! | [`place`] | the management cluster, the fleet, and where an object is reconciled |
+//! | [`owned`] | compares wanted with live objects: create, apply, adopt, release, prune |
+//! | [`write`](mod@write), [`drift_conflicts`] | writes by server-side apply, and stops where another client reverts each write |
+//! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
+//! | [`place_status`], [`status`], [`events`] | the statuses of all places, conditions, and events on their transitions |
+//! | [`rights`] | the rights that roles and charts are generated from |
 
 pub mod cache;
 pub mod cause;

@@ -1,4 +1,4 @@
-//! What the shell counts. Labels never carry object names: their number must not grow with the fleet.
+//! What the runtime counts. Labels never carry object names: their number must not grow with the fleet.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ type Seconds = Family<OperatorLabel, Histogram, fn() -> Histogram>;
 /// The meters of all operators. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meters {
-    passes: Family<OutcomeLabels, Counter>,
+    reconciles: Family<OutcomeLabels, Counter>,
     seconds: Seconds,
     status_writes: Family<OperatorLabel, Counter>,
     panics: Family<OperatorLabel, Counter>,
@@ -37,14 +37,14 @@ impl Meters {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let meters = Self {
-            passes: Family::default(),
+            reconciles: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0])),
             status_writes: Family::default(),
             panics: Family::default(),
             keys: Family::default(),
             backing_off: Family::default(),
         };
-        registry.register("drover_reconciles", "Reconciles by operator and outcome", meters.passes.clone());
+        registry.register("drover_reconciles", "Reconciles by operator and outcome", meters.reconciles.clone());
         registry.register("drover_reconcile_seconds", "Duration of a reconcile", meters.seconds.clone());
         registry.register("drover_status_writes", "Status writes", meters.status_writes.clone());
         registry.register("drover_panics", "Panics caught in a reconcile: each is a defect", meters.panics.clone());
@@ -53,8 +53,8 @@ impl Meters {
         meters
     }
 
-    pub(crate) fn passed(&self, operator: &'static str, outcome: &'static str, took: Duration) {
-        self.passes.get_or_create(&OutcomeLabels { operator, outcome }).inc();
+    pub(crate) fn reconciled(&self, operator: &'static str, outcome: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&OutcomeLabels { operator, outcome }).inc();
         self.seconds.get_or_create(&OperatorLabel { operator }).observe(took.as_secs_f64());
     }
 

@@ -1,4 +1,7 @@
-//! The shape that every operator has.
+//! What every operator implements: the trait [`Operator`], the [`Plan`]s that it makes, and the watches that it declares.
+//!
+//! An operator says what is particular to its kind. All the rest is the runtime's, and is documented on [`Operator`]: what it
+//! guarantees, what it expects, and what it does on each class of failure.
 
 use std::{
     fmt,
@@ -13,7 +16,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{Cache, Change, Followed, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
+    cache::{AnyInformer, Cache, Change, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
     cause::Cause,
     error::Classify,
     place::{FleetView, Place, PlaceContext, Targets},
@@ -27,9 +30,134 @@ use crate::{
 /// The status of an operator's kind.
 pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 
-/// One kind of object and how it is converged: `observe` gathers, `plan` decides, `act` does, `summarise` tells.
+/// One kind of object and how it is converged: `observe` gathers, `plan` decides, `act` does, `summarise` joins.
 ///
-/// The shell does everything else: keys, order, back-off, finalizer, panics, status writes, events, metrics.
+/// The runtime reconciles each object at each of its places ([`Operator::targets`]) on its own; the pair is a *key*.
+///
+/// # What the runtime guarantees
+///
+/// - **Keys are serialised.** A key never runs twice at a time. Different keys run in parallel, bounded in total and per place,
+///   so a slow cluster delays only its own keys. Many changes of one object within a moment cost one reconcile.
+/// - **Decisions see a live cache.** `observe` is called only while everything in [`watches`](Self::watches) and
+///   [`related`](Self::related) is live. What cannot be read or decoded is unknown, never gone.
+/// - **Read your writes.** A key waits until the cache shows what its last reconcile wrote by a [`Writer`].
+/// - **A decision holds only for the connection that it was made on.** Before each action the connection must be the one that
+///   was observed, and the Cluster must still exist and be suspended or not as before. Otherwise the rest is decided anew.
+/// - **Groups.** The actions of a group are done in order, and a failure ends the group. Independent groups go on, unless the
+///   failure is about the whole server.
+/// - **Panics and hangs are caught.** A reconcile that panics, or takes longer than two minutes, ends alone and is reported.
+/// - **Back-off.** A key that fails is retried with exponential back-off and full jitter, from 1 s up to 5 min.
+/// - **Finalizer.** With [`FINALIZER`](Self::FINALIZER) it is set before the first action, and removed when `clean_up` has
+///   returned [`Requeue::Released`] at every place.
+/// - **Left-behind objects are cleaned up.** When a place connects, each owner that is recorded on an object there (of a kind
+///   in [`Watches::owned`]) and is gone, or does not select the place any more, gets one reconcile that ends in `clean_up`.
+/// - **The status is written only on difference**, at most once per second and object. The runtime adds transition times and
+///   `observedGeneration` and publishes an event when a condition changes. After a start it waits until every place has a
+///   verdict: for a minute at most, or longer where the stored status already judges the present spec.
+///
+/// # What the runtime expects
+///
+/// - `targets`, `plan`, `clean_up` and `summarise` are pure: no client, no clock, no global state. Equal input gives equal output.
+/// - Every action is idempotent, and any prefix of a plan followed by a restart converges to the same state. What a
+///   decision has to remember, an action records before it matters.
+/// - A converged world gives a plan without actions: the runtime repeats the reconcile after each plan that has some.
+/// - `watches`, `related` and the closures given to them never block, and make no request: most run under a lock.
+/// - `observe` decides nothing and writes nothing. It reads the cache; a request is for what no watch can show.
+/// - Texts of errors and statuses are functions of cause and stable names, so that equal states give equal statuses.
+///
+/// # What the runtime does on failures
+///
+/// Errors are [`Classify`]; the [`Class`](crate::Class) of their cause decides:
+///
+/// | class | next reconcile | rest of the plan | reported in the status |
+/// |---|---|---|---|
+/// | `Transient` | after a back-off; the probe of the cluster is brought forward | dropped | from the third failure in a row |
+/// | `Conflict` | at once, with back-off from the third in a row | other groups go on | from the third failure in a row |
+/// | `Blocked` | when its watch enqueues the key, or after the resync interval (default 10m) | other groups go on | at once |
+/// | `Unreachable` | on reconnect, or after a back-off; the probe is brought forward | dropped | as unreachable, from the third in a row |
+/// | `Invalid` | when the object changes, or after the resync interval | other groups go on | at once |
+/// | `Bug` (panics and time-outs too) | after a back-off | dropped | at once, and logged as an error |
+///
+/// Until a failure is reported, the last verdict stands. A cluster that is not connected is no failure: its keys wait, its place
+/// is [`Unreachable`](crate::PlaceState::Unreachable), and its last [`PlaceStatus`](Self::PlaceStatus) is kept. An object that
+/// does not decode is reported on itself and otherwise left as it is.
+///
+/// # Example
+///
+/// A complete operator; the crate in `examples/operator` does the same on many clusters.
+///
+/// ```
+/// use std::collections::{BTreeMap, BTreeSet};
+///
+/// use drover_crds::condition::status_conditions;
+/// use drover_runtime::{
+///     Cause, FleetView, Operator, Outcome, Owner, Place, PlaceContext, PlaceStatuses, Plan, Requeue, Rights, Rule, Tally,
+///     Targets, Watches, WriteError, operator::record_of, owned::{Change, Owned, difference}, status::ready_conditions,
+/// };
+/// use k8s_openapi::api::core::v1::ConfigMap;
+/// use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+/// use kube::{CustomResource, ResourceExt};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Writes a text into a `ConfigMap` beside it.
+/// #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+/// #[kube(group = "docs.drover.dev", version = "v1", kind = "Greeting", namespaced, status = "GreetingStatus")]
+/// struct GreetingSpec { text: String }
+///
+/// #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+/// #[serde(rename_all = "camelCase", default)]
+/// struct GreetingStatus { observed_generation: i64, conditions: Vec<Condition> }
+/// status_conditions!(GreetingStatus);
+///
+/// struct GreetingOperator;
+///
+/// impl Operator for GreetingOperator {
+///     const NAME: &'static str = "greeting";
+///     const CAUSES: &'static [&'static [Cause]] = &[];
+///     const FINALIZER: bool = false;
+///     const RIGHTS: Rights = Rights { management: &[
+///         Rule::on("docs.drover.dev", &["greetings"], &["get", "list", "watch"]),
+///         Rule::on("docs.drover.dev", &["greetings/status"], &["patch"]),
+///         Rule::on("", &["configmaps"], &["get", "list", "watch", "create", "patch", "delete"]),
+///     ], ..Rights::NONE };
+///     type Kind = Greeting;
+///     type World = Vec<Owned<ConfigMap>>;
+///     type Action = Change<ConfigMap>;
+///     type PlaceStatus = Outcome;
+///     type Error = WriteError;
+///
+///     fn targets(_: &Greeting, _: &FleetView) -> Targets { BTreeSet::from([Place::Management]).into() }
+///     fn watches(watches: &mut Watches<'_, Self>) { watches.owned::<ConfigMap>(); }
+///     async fn observe(&self, owner: Owner<'_, Greeting>, place: &PlaceContext) -> Result<Self::World, WriteError> {
+///         Ok(Owned::at(place, &record_of::<Self>(owner.key())))
+///     }
+///     fn plan(greeting: &Greeting, world: &Self::World, _: Timestamp) -> Plan<Self> {
+///         let data = BTreeMap::from([("text".to_owned(), greeting.spec.text.clone())]);
+///         let mut wanted = ConfigMap { data: Some(data), ..ConfigMap::default() };
+///         (wanted.metadata.name, wanted.metadata.namespace) = (Some(greeting.name_any()), greeting.namespace());
+///         let changes = difference(vec![wanted], world, |_| serde_json::Value::Null);
+///         let place_status = if changes.is_empty() { Outcome::Ready } else { Outcome::Progressing };
+///         Plan { place_status, groups: vec![changes], requeue: Requeue::Watch }
+///     }
+///     fn clean_up(_: Owner<'_, Greeting>, world: &Self::World, _: Timestamp) -> Plan<Self> {
+///         let changes = difference(Vec::new(), world, |_| serde_json::Value::Null);
+///         let requeue = if world.is_empty() { Requeue::Released } else { Requeue::Watch };
+///         Plan { place_status: Outcome::Progressing, groups: vec![changes], requeue }
+///     }
+///     async fn act(&self, owner: Owner<'_, Greeting>, place: &PlaceContext, change: Self::Action) -> Result<(), WriteError> {
+///         change.carry_out::<Self>(owner, place).await
+///     }
+///     fn summarise(_: &Greeting, statuses: &PlaceStatuses<Outcome>, _: Timestamp) -> GreetingStatus {
+///         let ready = Tally::of(statuses, |outcome| *outcome).readiness(false);
+///         let conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
+///         GreetingStatus { conditions, ..GreetingStatus::default() }
+///     }
+/// }
+///
+/// let greeting = Greeting::new("hello", GreetingSpec { text: "Good morning".to_owned() });
+/// let plan = GreetingOperator::plan(&greeting, &Vec::new(), Timestamp::UNIX_EPOCH);
+/// assert_eq!(format!("{:?}", plan.groups), "[[create ConfigMap hello]]");
+/// ```
 pub trait Operator: Send + Sync + Sized + 'static {
     /// Field manager `drover-<name>`, finalizer, event reporter and metric label.
     const NAME: &'static str;
@@ -51,21 +179,22 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// What may go wrong.
     type Error: Classify;
 
-    /// The other kinds of the management cluster that it reads, by [`PlaceContext::related`], and whom a change of them concerns.
-    /// Called once, at the start. Decisions wait until all of them are known.
+    /// The other kinds of the management cluster that it reads, by [`PlaceContext::related`], and which objects a change of
+    /// them concerns. Called once, at the start; it must not block. Decisions wait until all of them are known.
     fn related(_related: &mut Related<'_>) {}
 
     /// Where this object is reconciled. Pure.
     fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
 
-    /// What is watched at a place, and what wakes a key there. Called once per connection, before the first reconcile.
+    /// What is watched at a place, and what enqueues a key there. Called once per connection, before the first reconcile. It
+    /// must not block.
     fn watches(watches: &mut Watches<'_, Self>);
 
-    /// Gathers the world at one place. Decides nothing.
+    /// Gathers the world at one place. Decides nothing and writes nothing.
     fn observe(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &PlaceContext,
+        place: &PlaceContext,
     ) -> impl Future<Output = Result<Self::World, Self::Error>> + Send;
 
     /// Decides for an object that is to be at this place. Pure: no client, no clock.
@@ -75,15 +204,15 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// is gone; or the Cluster is being deleted. Pure.
     fn clean_up(owner: Owner<'_, Self::Kind>, world: &Self::World, now: Timestamp) -> Plan<Self>;
 
-    /// Does one action. Done twice it must end the same.
+    /// Does one action. It must be idempotent: done twice it ends the same.
     fn act(
         &self,
         owner: Owner<'_, Self::Kind>,
-        site: &PlaceContext,
+        place: &PlaceContext,
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Joins what all places say to one status. Pure. Transition times and `observedGeneration` are the shell's.
+    /// Joins the statuses of all places to one status. Pure. The runtime sets transition times and `observedGeneration`.
     fn summarise(object: &Self::Kind, statuses: &PlaceStatuses<Self::PlaceStatus>, now: Timestamp) -> StatusOf<Self>;
 }
 
@@ -101,7 +230,11 @@ pub struct Plan<O: Operator> {
 impl<O: Operator> fmt::Debug for Plan<O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Plan");
-        debug.field("part", &self.place_status).field("groups", &self.groups).field("next", &self.requeue).finish()
+        debug
+            .field("place_status", &self.place_status)
+            .field("groups", &self.groups)
+            .field("requeue", &self.requeue)
+            .finish()
     }
 }
 
@@ -117,7 +250,7 @@ impl<O: Operator> Plan<O> {
     }
 }
 
-/// On whose behalf something is done at a place.
+/// The object on behalf of which something is done at a place.
 pub enum Owner<'a, K> {
     /// An object that exists.
     Present(&'a K),
@@ -160,10 +293,10 @@ impl<'a, K: Resource> Owner<'a, K> {
     }
 }
 
-/// When a place is looked at again.
+/// When an object is reconciled at a place again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
-    /// When a watch tells of a change.
+    /// When a watch shows a change.
     Watch,
     /// At this time at the latest.
     At(Timestamp),
@@ -205,7 +338,8 @@ impl PlaceContext {
         self.management.informer(&LabelQuery::everything())
     }
 
-    /// Lets go here of what the absent `holder` left: who was there before is on record, and may come back.
+    /// Writes here in the name of `holder`, to release what it left when it went: the annotation that the release writes
+    /// records `holder`, which may come back.
     #[must_use]
     pub fn writer_in_the_name_of<O: Operator>(&self, holder: ObjectKey) -> Writer {
         let owner = OwnerRecord { kind: kind_of::<O>(), key: holder };
@@ -225,7 +359,7 @@ pub fn finalizer<O: Operator>() -> String {
     format!("{}/{}", drover_crds::GROUP, O::NAME)
 }
 
-/// Wakes keys of one operator at one place.
+/// Enqueues keys of one operator at one place.
 #[derive(Clone)]
 pub struct Enqueuer {
     queue: Weak<Queue<Task>>,
@@ -242,7 +376,7 @@ impl Enqueuer {
         self.after(object, Duration::ZERO);
     }
 
-    /// Runs a reconcile of `object` at this place within `delay`; many wakes within it cost one reconcile.
+    /// Runs a reconcile of `object` at this place within `delay`; many calls within it cost one reconcile.
     pub fn after(&self, object: ObjectKey, delay: Duration) {
         if let Some(queue) = self.queue.upgrade() {
             queue.push_at(Task::AtPlace(object, self.place.clone()), Instant::now() + delay);
@@ -257,74 +391,74 @@ type EnqueueEverywhere = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 pub struct Related<'a> {
     management: &'a Cache,
     everywhere: EnqueueEverywhere,
-    followed: Vec<Box<dyn Followed>>,
+    informers: Vec<Box<dyn AnyInformer>>,
 }
 
 impl<'a> Related<'a> {
     pub(crate) fn new(management: &'a Cache, everywhere: EnqueueEverywhere) -> Self {
-        Self { management, everywhere, followed: Vec::new() }
+        Self { management, everywhere, informers: Vec::new() }
     }
 
-    pub(crate) fn into_followed(self) -> Vec<Box<dyn Followed>> {
-        self.followed
+    pub(crate) fn into_informers(self) -> Vec<Box<dyn AnyInformer>> {
+        self.informers
     }
 
     /// The operator reads all `K`. `concerns` names the objects that a change concerns: they are reconciled at all their places.
     /// It is called under a lock and must not block.
     pub fn on<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
-        let view = self.management.informer::<K>(&LabelQuery::everything());
+        let informer = self.management.informer::<K>(&LabelQuery::everything());
         let everywhere = Arc::clone(&self.everywhere);
-        view.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
-        self.followed.push(Box::new(view));
+        informer.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
+        self.informers.push(Box::new(informer));
     }
 }
 
-/// Finds out who owns something at a place, by the records on it.
+/// Lists the owners that are recorded on the objects at a place.
 type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
 
 /// Collects what an operator watches at one place.
 pub struct Watches<'a, O: Operator> {
-    site: &'a PlaceContext,
-    wake: Enqueuer,
-    followed: Vec<Box<dyn Followed>>,
+    context: &'a PlaceContext,
+    enqueuer: Enqueuer,
+    informers: Vec<Box<dyn AnyInformer>>,
     owners: Vec<RecordedOwners>,
     operator: std::marker::PhantomData<O>,
 }
 
 impl<'a, O: Operator> Watches<'a, O> {
-    pub(crate) fn new(site: &'a PlaceContext, wake: Enqueuer) -> Self {
-        Self { site, wake, followed: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
+    pub(crate) fn new(context: &'a PlaceContext, enqueuer: Enqueuer) -> Self {
+        Self { context, enqueuer, informers: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Box<dyn Followed>>, Vec<RecordedOwners>) {
-        (self.followed, self.owners)
+    pub(crate) fn into_informers_and_owners(self) -> (Vec<Box<dyn AnyInformer>>, Vec<RecordedOwners>) {
+        (self.informers, self.owners)
     }
 
-    /// Where the watches run.
+    /// The place where the watches run.
     #[must_use]
-    pub fn site(&self) -> &PlaceContext {
-        self.site
+    pub fn context(&self) -> &PlaceContext {
+        self.context
     }
 
-    /// Watches every `K` that objects of this operator own, and wakes the owner that is recorded on it. When the place is
+    /// Watches every `K` that objects of this operator own, and enqueues the owner that is recorded on it. When the place is
     /// connected, owners that are gone by then, or do not select the place any more, are reconciled once as well.
     pub fn owned<K: Kept>(&mut self) {
-        let view = self.site.cache.informer::<K>(&OwnerRecord::query(kind_of::<O>()));
-        self.owners.push(Box::new(move || view.recorded_owners(kind_of::<O>())));
-        self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, wake| {
+        let informer = self.context.cache.informer::<K>(&OwnerRecord::query(kind_of::<O>()));
+        self.owners.push(Box::new(move || informer.recorded_owners(kind_of::<O>())));
+        self.on::<K>(&OwnerRecord::query(kind_of::<O>()), |change, enqueuer| {
             for meta in change.sides().map(Resource::meta) {
                 if let Some(owner) = OwnerRecord::recorded(meta, kind_of::<O>()) {
-                    wake.now(owner);
+                    enqueuer.now(owner);
                 }
             }
         });
     }
 
-    /// Watches every `K` that `query` selects; `react` maps a change to wakes. It must not block.
+    /// Watches every `K` that `query` selects; `react` maps a change to the keys that it enqueues. It must not block.
     pub fn on<K: Kept>(&mut self, query: &LabelQuery, react: impl Fn(&Change<K>, &Enqueuer) + Send + Sync + 'static) {
-        let view = self.site.cache.informer::<K>(query);
-        let wake = self.wake.clone();
-        view.subscribe(move |change| react(change, &wake));
-        self.followed.push(Box::new(view));
+        let informer = self.context.cache.informer::<K>(query);
+        let enqueuer = self.enqueuer.clone();
+        informer.subscribe(move |change| react(change, &enqueuer));
+        self.informers.push(Box::new(informer));
     }
 }

@@ -59,23 +59,23 @@ pub enum Change<K> {
 }
 
 impl<K: Kept> Change<K> {
-    /// Creates an object whose kind needs nothing but a name.
+    /// Creates an object of a kind that needs nothing but a name.
     #[must_use]
     pub fn create(desired: K) -> Self {
         Self::Create { desired: Box::new(desired), seed: Value::Null }
     }
 
     /// Does it, in the name of `owner`. Done twice it ends the same.
-    pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, site: &PlaceContext) -> Result<(), WriteError>
+    pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, place: &PlaceContext) -> Result<(), WriteError>
     where
         K: Serialize,
     {
-        let writer = site.writer::<O>(owner);
+        let writer = place.writer::<O>(owner);
         match self {
             Self::Create { desired, seed } => writer.create_from(&*desired, seed).await,
             Self::Apply { desired, live, reverted } => writer.apply(&*desired, &live, &reverted).await,
             Self::Adopt { desired, live } => writer.adopt(&*desired, &live).await,
-            Self::Disown { live, owner } => site.writer_in_the_name_of::<O>(owner).release::<K>(&live).await,
+            Self::Disown { live, owner } => place.writer_in_the_name_of::<O>(owner).release::<K>(&live).await,
             Self::Release(live) => writer.release::<K>(&live).await,
             Self::Delete(live) => writer.delete::<K>(&live).await,
         }
@@ -108,13 +108,13 @@ pub enum Restored<K: Kept> {
 }
 
 /// Compares an object of ours with what is wanted. `drift_conflict` is the hash of the desired state that another client keeps
-/// reverting, if one does: a new desired state is no fight, even over the same field.
+/// reverting, if one does: a new desired state is no conflict, even over the same field.
 pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, drift_conflict: Option<&str>) -> Restored<K> {
     match Step::between(&desired, Some(live)) {
         Step::Keep => Restored::AsWanted,
         Step::Create => Restored::Differs(Change::create(desired)),
         Step::Apply { reverted } if drift_conflict == Some(&desired_hash(&desired)) => {
-            Restored::Conflict(or_the_fingerprint(reverted))
+            Restored::Conflict(or_the_hash(reverted))
         }
         Step::Apply { reverted } => {
             let live = Box::new(live.meta().clone());
@@ -132,7 +132,7 @@ pub fn relabel<K: Kept + Serialize>(desired: K, live: &ObjectMeta, drift_conflic
     Restored::Differs(Change::Apply { desired: Box::new(desired), live: Box::new(live.clone()), reverted })
 }
 
-fn or_the_fingerprint(reverted: Vec<String>) -> Vec<String> {
+fn or_the_hash(reverted: Vec<String>) -> Vec<String> {
     if reverted.is_empty() { vec![ANNOTATION_APPLIED.to_owned()] } else { reverted }
 }
 
@@ -154,15 +154,15 @@ impl<K> Clone for Owned<K> {
 impl<K: Kept> Owned<K> {
     /// All `K` at this place that carry the labels of `owner`, out of the cache.
     #[must_use]
-    pub fn at(site: &PlaceContext, owner: &OwnerRecord) -> Vec<Self> {
-        let found = site.cache.informer::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
-        let with_fights = found.into_iter().map(|live| {
+    pub fn at(place: &PlaceContext, owner: &OwnerRecord) -> Vec<Self> {
+        let found = place.cache.informer::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
+        let with_conflicts = found.into_iter().map(|live| {
             let mut found = Self { live, drift_conflict: None };
             found.drift_conflict =
-                found.meta().uid.as_deref().and_then(|uid| site.cache.drift_conflicts().drift_conflict(uid));
+                found.meta().uid.as_deref().and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
             found
         });
-        with_fights.collect()
+        with_conflicts.collect()
     }
 
     /// Its metadata.
@@ -175,7 +175,7 @@ impl<K: Kept> Owned<K> {
     }
 }
 
-/// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
+/// The changes from what is owned to what is wanted, for objects with names that no other owner uses: create, restore, and prune what
 /// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
 /// now; what was adopted is released, never deleted. `seed` gives the fields that the first request for an object must carry.
 pub fn difference<K: Kept + Serialize>(

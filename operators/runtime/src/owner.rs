@@ -1,4 +1,4 @@
-//! The record of whose an object is: labels on everything that Drover creates.
+//! The record of the owner of an object: labels on everything that Drover creates.
 
 use std::collections::BTreeMap;
 

@@ -70,7 +70,7 @@ impl fmt::Display for Place {
 /// Whether a downstream cluster can be worked on. Not connected is a normal value, not an error.
 #[derive(Clone, Debug)]
 pub enum Link {
-    /// No verdict yet: the first contact is being made.
+    /// No verdict yet: the cluster is being connected for the first time.
     Connecting,
     /// Reachable. The cache is the way to read it and carries the client to write with.
     Connected(Arc<Cache>),
@@ -79,7 +79,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// Whether the cluster is known to be somebody else's.
+    /// Whether the cluster is known to be foreign: claimed by another management cluster.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Disconnected(failure) if failure.cause.is_foreign())
@@ -97,7 +97,7 @@ impl Link {
     }
 }
 
-/// What the shell and the plans know of one downstream cluster.
+/// What the runtime and the plans know of one downstream cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
     /// The `Cluster` object, with its labels, tenants and policies.
@@ -108,8 +108,8 @@ pub struct ClusterView {
     pub reports: u64,
 }
 
-/// What becomes of what Drover made in `cluster`, if it is being deleted. With `Orphan` nobody writes there any more; with
-/// `Delete` it is deselected everywhere, and who holds something there lets go of it.
+/// What becomes of what Drover made in `cluster`, if it is being deleted. With `Orphan` nothing is written there any more; with
+/// `Delete` it is deselected everywhere, and every owner releases what it holds there.
 #[must_use]
 pub fn deletion_of(cluster: &Cluster) -> Option<DeletionPolicy> {
     cluster.metadata.deletion_timestamp.as_ref().map(|_| cluster.spec.deletion_policy)
@@ -131,20 +131,20 @@ pub struct FleetView {
     clusters: Arc<BTreeMap<ClusterName, ClusterView>>,
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     synced: bool,
-    vault: Option<Arc<str>>,
+    operator_namespace: Option<Arc<str>>,
     unread: Arc<BTreeSet<ClusterName>>,
 }
 
 /// What differs between two snapshots.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
-    /// Clusters of whose connection something new is known.
+    /// Clusters with news of their connection.
     pub links: Vec<ClusterName>,
     /// Whether the answer to "which clusters does this object select" may have changed for every object. A Cluster that is
-    /// being deleted is let go of only while it can be reached.
+    /// being deleted is released only while it can be reached.
     pub choice: bool,
     /// Whether a cluster can be reached that could not, or the other way round, or whether it fails otherwise: an object that
-    /// is being deleted may be let go of at other places than before.
+    /// is being deleted may have to be released at other places than before.
     pub reach: bool,
     /// Namespaces of the management cluster that came, went or changed their labels: it may have changed for what is there.
     pub namespaces: Vec<String>,
@@ -163,15 +163,15 @@ impl FleetView {
             clusters: Arc::new(clusters),
             namespaces: Arc::new(namespaces),
             synced,
-            vault: None,
+            operator_namespace: None,
             unread: Arc::default(),
         }
     }
 
-    /// The same, with Drover's own namespace, in which the kubeconfigs of all clusters are.
+    /// The same, with the operator namespace, in which the kubeconfigs of all clusters are.
     #[must_use]
     pub fn with_operator_namespace(self, namespace: &str) -> Self {
-        Self { vault: Some(namespace.into()), ..self }
+        Self { operator_namespace: Some(namespace.into()), ..self }
     }
 
     /// The same, with the Clusters that exist and could not be decoded since this process began: unknown, not gone.
@@ -185,10 +185,10 @@ impl FleetView {
         self.unread.iter()
     }
 
-    /// Whether this is Drover's own namespace: nothing of a tenant is accepted there.
+    /// Whether this is the operator namespace: nothing of a tenant is accepted there.
     #[must_use]
     pub fn is_operator_namespace(&self, namespace: &str) -> bool {
-        self.vault.as_deref() == Some(namespace)
+        self.operator_namespace.as_deref() == Some(namespace)
     }
 
     /// Whether the list of clusters is complete.
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_wakes_whom_it_concerns_and_nobody_else() {
+    fn a_change_enqueues_what_it_concerns_and_nothing_else() {
         let before = fleet(&[("eu", view("prod", 1))], &[("a", "x"), ("b", "x")]);
         assert_eq!(before.change(&before), FleetChange::default());
 

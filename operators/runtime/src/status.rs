@@ -1,4 +1,4 @@
-//! Conditions: made by operators, finished by the shell in one place.
+//! Conditions: made by operators, completed by the runtime in one place.
 
 use drover_crds::condition::{READY, RECONCILING, STALLED, StatusConditions};
 use k8s_openapi::{
@@ -97,7 +97,7 @@ pub fn finish<S: StatusConditions>(previous: Option<&S>, mut fresh: S, generatio
     fresh
 }
 
-/// The conditions whose status or reason differs between two statuses: what is worth an event. `Reconciling` is not: it
+/// The conditions with another status or reason between two statuses: what is worth an event. `Reconciling` is not: it
 /// says what `Ready` says.
 #[must_use]
 pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {

@@ -9,7 +9,7 @@ pub enum Task {
     Object(ObjectKey),
     /// One object at one place.
     AtPlace(ObjectKey, Place),
-    /// A place as a whole: who left something behind there.
+    /// A place as a whole: the owners that left something behind there.
     Place(Place),
 }
 

@@ -1,4 +1,4 @@
-//! A small API server in memory, for tests of the shell.
+//! A small API server in memory, for tests of the runtime.
 //!
 //! It holds one cluster-scoped kind and knows list, watch, get, patch and delete with finalizers. It validates nothing, and
 //! takes whatever else is created (events) without keeping it.
@@ -86,7 +86,7 @@ impl MockServer {
         self.store(&mut state, name, object);
     }
 
-    /// Changes an object, as somebody else would.
+    /// Changes an object, as another client would.
     pub(crate) fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut state = self.lock();
         let Some(mut object) = state.objects.get(name).cloned() else { panic!("{name} does not exist") };
@@ -270,7 +270,7 @@ impl MockServer {
         })
     }
 
-    /// Status and metadata are what the shell writes. A named UID or resource version is a precondition.
+    /// Status and metadata are what the runtime writes. A named UID or resource version is a precondition.
     fn patch(&self, target: &str, body: &Value) -> Answer {
         let (name, of_status) = target.strip_suffix("/status").map_or((target, false), |name| (name, true));
         let mut state = self.lock();

@@ -28,7 +28,7 @@ pub enum Step {
     Create,
     /// It lacks something of what is wanted, or carries something that we wanted before and want no longer.
     Apply {
-        /// The fields that somebody changed back; empty when it is we who want something new.
+        /// The fields that another client changed back; empty when the desired state is new.
         reverted: Vec<String>,
     },
     /// Nothing to do.
@@ -40,7 +40,7 @@ impl Step {
     pub fn between<K: Kept + Serialize>(desired: &K, live: Option<&K>) -> Self {
         let Some(live) = live else { return Self::Create };
         let wanted = to_json(desired);
-        if annotation(live.meta(), ANNOTATION_APPLIED) != Some(&fingerprint(&wanted)) {
+        if annotation(live.meta(), ANNOTATION_APPLIED) != Some(&hash(&wanted)) {
             return Self::Apply { reverted: Vec::new() };
         }
         let reverted = lacks(&wanted, &to_json(live));
@@ -51,13 +51,15 @@ impl Step {
 /// A write that did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// An object of that name exists and is somebody else's.
-    #[error("{what} exists already and does not belong to this object; it was left untouched")]
+    /// An object of that name exists and is foreign.
+    #[error(
+        "{what} exists and does not belong to this object, so Drover leaves it as it is; rename or remove one of the two"
+    )]
     Taken {
         /// Kind and name.
         what: String,
     },
-    /// Somebody else manages a field that we want otherwise, on an object that we only adopted.
+    /// Another field manager owns a field that we want otherwise, on an object that we only adopted.
     #[error("{what}: {conflict}; remove the field from one of the two sides")]
     FieldConflict {
         /// Kind and name.
@@ -73,7 +75,7 @@ pub enum WriteError {
 impl Classify for WriteError {
     fn cause(&self) -> Cause {
         match self {
-            // The next look may find whose it is. It may also never do so, as our views show only what is ours.
+            // The next reconcile may find out that it is ours. It may also never do so, as our informers show only what carries our labels.
             Self::Taken { .. } => WriteCause::AlreadyExists.into(),
             Self::FieldConflict { .. } => WriteCause::FieldConflict.into(),
             Self::Api(error) => error.cause(),
@@ -101,7 +103,7 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// A writer for `owner`, whose UID goes into an annotation for diagnosis.
+    /// A writer for `owner`. Its UID goes into an annotation for diagnosis.
     #[must_use]
     pub fn new(cache: Arc<Cache>, manager: String, owner: OwnerRecord, owner_uid: &str) -> Self {
         Self { cache, manager, owner, owner_uid: owner_uid.to_owned() }
@@ -135,7 +137,7 @@ impl Writer {
         self.apply(desired, &created.metadata, &[]).await
     }
 
-    /// Applies `desired` to the live object described by `live`. `reverted` are the fields that somebody changed back.
+    /// Applies `desired` to the live object described by `live`. `reverted` are the fields that another client changed back.
     ///
     /// The UID goes along, so an object that was deleted meanwhile is not resurrected, and so does the version, so that
     /// nothing is captured that changed hands meanwhile. What we created we own: conflicts are forced. On what we adopted
@@ -168,7 +170,7 @@ impl Writer {
         }
     }
 
-    /// Takes over an existing object of somebody else: our labels go on it, and the mark that it was there before us. The
+    /// Adopts an existing foreign object: our labels go on it, and the mark that it was there before us. The
     /// consent for that was checked by the plan.
     pub async fn adopt<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta) -> Result<(), WriteError> {
         let mut marked = live.clone();
@@ -176,7 +178,7 @@ impl Writer {
         self.apply(desired, &marked, &[]).await
     }
 
-    /// Lets an object go: it stays, without our labels, and the next holder may take it up.
+    /// Releases an object: it stays, without our labels, and the next owner may adopt it.
     pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
         release_labels::<K>(self.cache.client(), live, &self.owner.key, self.manager.clone()).await?;
         self.expect_lost::<K>(ObjectKey::of(live), live);
@@ -199,10 +201,10 @@ impl Writer {
         }
     }
 
-    /// What is sent: the wanted fields, whose they are, and the fingerprint by which a later reconcile knows that it was sent.
+    /// What is sent: the wanted fields, their owner, and the desired hash by which a later reconcile knows that it was sent.
     fn body<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, adopted: bool) -> Value {
         let mut body = to_json(desired);
-        let fingerprint = fingerprint(&body);
+        let hash = hash(&body);
         merge(
             &mut body,
             json!({
@@ -211,7 +213,7 @@ impl Writer {
                     "uid": live.uid,
                     "resourceVersion": live.resource_version,
                     "labels": self.owner.labels(),
-                    "annotations": {ANNOTATION_OWNER_UID: self.owner_uid, ANNOTATION_APPLIED: fingerprint},
+                    "annotations": {ANNOTATION_OWNER_UID: self.owner_uid, ANNOTATION_APPLIED: hash},
                 },
             }),
         );
@@ -226,19 +228,19 @@ impl Writer {
     }
 
     fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
-        let view = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
+        let informer = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
         let (uid, version) = (written.uid.clone(), written.resource_version.clone());
-        self.cache.expect(self.owner.clone(), move || view.has_seen(&key, uid.as_deref(), version.as_deref()));
+        self.cache.expect(self.owner.clone(), move || informer.has_seen(&key, uid.as_deref(), version.as_deref()));
     }
 
     fn expect_lost<K: Kept>(&self, key: ObjectKey, live: &ObjectMeta) {
-        let view = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
+        let informer = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
         let uid = live.uid.clone();
-        self.cache.expect(self.owner.clone(), move || view.has_lost(&key, uid.as_deref()));
+        self.cache.expect(self.owner.clone(), move || informer.has_lost(&key, uid.as_deref()));
     }
 }
 
-/// Takes the labels and annotations of `owner` off an object that stays, and notes who let it go. One that is gone already is
+/// Takes the labels and annotations of `owner` off an object that stays, and notes who released it. One that is gone already is
 /// no error; one that changed since it was seen is left as it is.
 pub async fn release_labels<K: Kept>(
     client: Client,
@@ -287,11 +289,11 @@ fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
 
 /// Tells one desired state from another: the value of the annotation `drover.dev/applied` once `desired` was applied.
 pub fn desired_hash(desired: &impl Serialize) -> String {
-    fingerprint(&to_json(desired))
+    hash(&to_json(desired))
 }
 
 /// SHA-256 of what is wanted, shortened to 64 bits: it only has to differ when the desired state differs.
-fn fingerprint(desired: &Value) -> String {
+fn hash(desired: &Value) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
     let (head, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
     format!("{:016x}", u64::from_be_bytes(*head))
@@ -308,7 +310,7 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// What the server says of a field that somebody else manages. It refuses an apply to an object that is gone with the same
+/// What the server says of a field that another manager owns. It refuses an apply to an object that is gone with the same
 /// code, hence the look at the causes.
 fn field_conflict(error: &ApiError) -> Option<String> {
     let ApiError::Refused { status, .. } = error else { return None };

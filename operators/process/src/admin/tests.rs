@@ -16,7 +16,7 @@ struct Running {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// Starts a server whose heartbeat is the runtime of the test.
+/// Starts a server with the runtime of the test as its heartbeat.
 fn start(heartbeat_limit: Duration) -> Running {
     let mut server = AdminServer::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     server.heartbeat_limit = heartbeat_limit;
@@ -76,12 +76,12 @@ async fn readiness_names_what_it_waits_for_until_every_gate_is_open() {
 #[tokio::test]
 async fn metrics_are_open_metrics_text() {
     let server = start(HEARTBEAT_LIMIT);
-    let passes = Counter::<u64>::default();
-    server.state.registry.lock().unwrap().register("passes", "Passes", passes.clone());
-    passes.inc_by(3);
+    let reconciles = Counter::<u64>::default();
+    server.state.registry.lock().unwrap().register("reconciles", "Reconciles", reconciles.clone());
+    reconciles.inc_by(3);
     let answer = server.send(get("/metrics")).await;
     assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
-    assert!(answer.contains("\npasses_total 3\n") && answer.ends_with("# EOF\n"), "{answer}");
+    assert!(answer.contains("\nreconciles_total 3\n") && answer.ends_with("# EOF\n"), "{answer}");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ fn a_blocked_runtime_is_noticed_and_forgiven() {
         assert_eq!(server.get("/livez").await, (200, "ok\n".into()));
         server
     });
-    // Nobody drives the runtime now, as if a task of it never returned.
+    // Nothing drives the runtime now, as if a task of it never returned.
     thread::sleep(Duration::from_millis(2100));
     let answer = exchange(server.address, &get("/livez"));
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("runtime blocked for 2 s\n"), "{answer}");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Leadership, LeaseError, LeaseSettings, Observation, holder};
 
-/// A candidate's view of the Lease.
+/// What a candidate knows of the Lease.
 #[derive(Clone, Debug)]
 pub struct LeaderLease {
     api: Api<Lease>,
@@ -32,7 +32,7 @@ pub(super) struct Term {
 pub(super) enum Attempt {
     /// The record names us.
     Leading(Box<Term>),
-    /// The record names another, or, to a leader, nobody.
+    /// The record names another, or, to a leader, no holder.
     Following(String),
 }
 
@@ -78,7 +78,7 @@ impl LeaderLease {
         }
     }
 
-    /// Reads the record and claims it if nobody alive holds it.
+    /// Reads the record and claims it if no live holder has it.
     async fn attempt(&mut self) -> Result<Attempt, ApiError> {
         let Some(lease) = self.read().await? else {
             return self.create().await.map(Attempt::leading);
@@ -91,8 +91,8 @@ impl LeaderLease {
 
     /// Writes the next sign of life, usually with one request: `lease` is what we wrote last.
     ///
-    /// After a conflict, or a write whose answer was lost, the record is read again: somebody may have annotated it. A record
-    /// that names anybody else, or nobody, ends the leadership.
+    /// After a conflict, or a write whose answer was lost, the record is read again: another client may have annotated it. A record
+    /// that names another holder, or none, ends the leadership.
     pub(super) async fn renew(&self, lease: Lease) -> Result<Attempt, ApiError> {
         match self.replace(self.claimed(lease)).await {
             Err(error) if is_conflict(&error) || error.code() == Some(404) => {}
@@ -113,7 +113,7 @@ impl LeaderLease {
         holder(lease) == Some(&self.settings.identity)
     }
 
-    /// `lease` with us as the holder. All that is not part of the record stays as it is.
+    /// `lease` with us as the holder. All that does not belong to the record stays as it is.
     fn claimed(&self, mut lease: Lease) -> Lease {
         let now = MicroTime(clock::now());
         let is_ours = self.is_ours(&lease);

@@ -60,7 +60,7 @@ impl Leadership {
         match timeout(lease.settings.request_timeout(), lease.give_up()).await {
             Ok(Ok(())) => tracing::info!(lease = lease.settings.name, "released the leader lease"),
             Ok(Err(error)) => report(&error),
-            Err(_) => tracing::warn!(lease = lease.settings.name, "the leader lease was not released in time"),
+            Err(_) => tracing::warn!(lease = lease.settings.name, "cannot release the leader lease in time"),
         }
     }
 }
@@ -80,7 +80,11 @@ impl LeaderLease {
                     lease = term.lease;
                 }
                 Ok(Attempt::Following(holder)) => {
-                    tracing::error!(lease = self.settings.name, holder, "the leader lease was taken away");
+                    tracing::error!(
+                        lease = self.settings.name,
+                        holder,
+                        "this process does not hold the leader lease any more"
+                    );
                     return;
                 }
                 Err(error) => report(&error),

@@ -1,4 +1,4 @@
-//! Whether the holder of a Lease lives, as somebody sees it who only reads.
+//! Whether the holder of a Lease lives, as one sees it that only reads.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Observation {
         holder(lease).filter(|_| since.elapsed() < duration).map(str::to_owned)
     }
 
-    /// Whether the Lease was renewed, taken or released between the looks: a sign that somebody lives.
+    /// Whether the Lease was renewed, taken or released between the looks: a sign of a live holder.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.changed

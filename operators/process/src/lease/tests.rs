@@ -26,7 +26,7 @@ enum Fault {
     Drop,
     /// The request is carried out, its answer is lost.
     DropAnswer,
-    /// The request arrives after this time, even if nobody waits for it any more.
+    /// The request arrives after this time, even if its sender does not wait for it any more.
     Late(Duration),
 }
 
@@ -107,7 +107,7 @@ impl Server {
         http::Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()
     }
 
-    /// Writes as somebody else would.
+    /// Writes as another client would.
     fn edit(&self, change: impl FnOnce(&mut Value)) {
         let mut store = self.0.lock().unwrap();
         let mut lease = store.lease.clone().unwrap_or_else(|| {
@@ -137,7 +137,7 @@ fn settings(identity: &str) -> LeaseSettings {
 
 async fn lead(client: Client, identity: &str) -> Leadership {
     let leadership = LeaderLease::acquire(client, settings(identity), CancellationToken::new());
-    timeout(Duration::from_hours(1), leadership).await.expect("somebody leads in the end").unwrap().unwrap()
+    timeout(Duration::from_hours(1), leadership).await.expect("a candidate leads in the end").unwrap().unwrap()
 }
 
 /// How long `event` takes by the paused clock.
@@ -248,7 +248,7 @@ async fn a_short_outage_and_lost_answers_do_not_end_a_leadership() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leadership_is_lost_at_once_when_the_record_names_another_or_nobody_or_is_gone() {
+async fn leadership_is_lost_at_once_when_the_record_names_another_or_no_holder_or_is_gone() {
     let taken: [fn(&Server); 3] = [
         |server| server.held_by("other", LONG_AGO),
         |server| server.held_by("", LONG_AGO),
@@ -379,7 +379,7 @@ async fn of_two_contenders_never_more_than_one_leads_whatever_breaks() {
                 };
             }
             if chance.random_bool(0.2) {
-                server.edit(|lease| lease["metadata"]["annotations"]["by"] = json!("somebody"));
+                server.edit(|lease| lease["metadata"]["annotations"]["by"] = json!("another client"));
             }
             sleep(Duration::from_millis(chance.random_range(100..15_000))).await;
         }

@@ -37,7 +37,7 @@ fn t_10_projects_of_the_same_name_share_nothing() {
     }
 }
 
-/// CVE-2018-20321: tenants reached the service account of the operator. Its namespace is nobody's to hold, and nothing that lies
+/// CVE-2018-20321: tenants reached the service account of the operator. No Project may hold its namespace, and nothing that lies
 /// in it is a tenant's.
 #[test]
 fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
@@ -57,7 +57,7 @@ fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
     assert!(model.namespaces.is_empty());
 }
 
-/// CVE-2024-39690: a tenant captured a namespace that was nobody's.
+/// CVE-2024-39690: a tenant captured a namespace without an owner.
 #[test]
 fn t_21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() {
     let asks = shop("namespaces: [{name: team-a-web, onExisting: Adopt}, {name: kube-system, onExisting: Adopt}]");
@@ -75,7 +75,7 @@ fn t_21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() 
 /// CVE-2025-55205: labels on `kube-system` made it a tenant's.
 #[test]
 fn t_22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
-    // Somebody forged the labels, or the cluster's owner withdrew what he once allowed.
+    // A tenant forged the labels, or the cluster's owner withdrew what he once allowed.
     let there = "{kube-system: {heldBy: team-a/shop}, payments: {heldBy: team-a/shop}}";
     let spec = "deletionPolicy: Delete\nnamespaces: [{name: kube-system, labels: {team: mine}}, {name: payments}]";
     let mut model = cluster_of(OPEN, there);

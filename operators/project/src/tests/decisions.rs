@@ -10,24 +10,24 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     strategies::{deleted, project},
-    world::{Held, ModelCluster, Somebody},
+    world::{Foreign, Held, ModelCluster},
 };
 use crate::{ProjectOperator, plan::Action};
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-/// A cluster that lets team-a hold what begins with its name.
+/// A cluster that allows team-a to hold what begins with its name.
 pub(super) const OPEN: &str = "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*']}]";
-/// A cluster that lets team-a take over what exists, too.
+/// A cluster that allows team-a to adopt what exists, too.
 pub(super) const ADOPTING: &str =
     "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*'], adopt: Allowed}]";
 const WANT_WEB: &str = "namespaces: [{name: team-a-web, labels: {tier: front}}]";
 
-/// What is there before: held by a Project, or somebody's.
+/// What is there before: held by a Project, or foreign.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum There {
     Held(Held),
-    Somebodys(Somebody),
+    Foreign(Foreign),
 }
 
 /// By way of JSON, in which "exactly one of" is a member, as the API server takes it; YAML alone would want a tag.
@@ -43,7 +43,7 @@ pub(super) fn cluster_of(cluster: &str, there: &str) -> ModelCluster {
     for (name, there) in there {
         match there {
             There::Held(held) => model.add_held(&name, held),
-            There::Somebodys(somebody) => model.add_somebodys(&name, somebody),
+            There::Foreign(foreign) => model.add_foreign(&name, foreign),
         }
     }
     model
@@ -111,27 +111,27 @@ fn what_was_created_and_not_applied_before_a_crash_is_applied() {
 }
 
 #[test]
-fn a_new_wish_is_applied_and_reverts_nobody() {
+fn a_new_desired_state_is_applied_and_reverts_nothing() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: back, old: label}}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["apply Namespace team-a-web"]);
 }
 
 #[test]
-fn what_somebody_changed_is_restored_and_named() {
+fn what_another_client_changed_is_restored_and_named() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}}";
     let expected = "apply Namespace team-a-web: restores metadata.labels.tier";
     assert_eq!(decided(OPEN, WANT_WEB, there), [expected]);
 }
 
 #[test]
-fn what_somebody_keeps_changing_back_is_left_alone_and_reported() {
+fn what_another_client_keeps_changing_back_is_left_alone_and_reported() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}, reverts: 3}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["! DriftConflict"]);
     assert!(message(OPEN, WANT_WEB, there).contains("metadata.labels.tier of namespace team-a-web"));
 }
 
 #[test]
-fn a_new_wish_for_a_contested_namespace_is_applied_all_the_same() {
+fn a_new_desired_state_for_a_namespace_with_a_drift_conflict_is_applied_all_the_same() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: old}, changed: {tier: back}, reverts: 3}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["apply Namespace team-a-web"]);
 }
@@ -144,7 +144,7 @@ fn what_is_ours_and_terminating_is_named_and_waited_for() {
 }
 
 #[test]
-fn what_is_somebodys_and_terminating_is_reported_and_looked_at_again() {
+fn what_is_foreign_and_terminating_is_reported_and_looked_at_again() {
     let there = "team-a-web: {terminating: true}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["! Terminating"]);
     let again = Requeue::At(NOW + SignedDuration::from_secs(60));
@@ -192,13 +192,13 @@ fn the_consent_to_adopt_counts_only_for_the_names_it_was_given_for() {
 }
 
 #[test]
-fn what_this_project_let_go_is_taken_up_again_without_being_asked() {
+fn what_this_project_released_is_taken_up_again_without_being_asked() {
     assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-a/shop}"), ["adopt Namespace team-a-web"]);
     assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-b/shop}"), ["! NamespaceExists"]);
 }
 
 #[test]
-fn what_is_not_listed_any_more_is_let_go_and_stays() {
+fn what_is_not_listed_any_more_is_released_and_stays() {
     let there = "{team-a-old: {heldBy: team-a/shop}, team-a-theirs: {}, team-a-other: {heldBy: team-a/other}}";
     for policy in ["Orphan", "Delete"] {
         let spec = format!("deletionPolicy: {policy}");
@@ -262,14 +262,14 @@ namespaces: [{name: team-a-web, labels: {team: own}}]";
 }
 
 #[test]
-fn deletion_with_orphan_lets_everything_go() {
+fn deletion_with_orphan_releases_everything() {
     let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {heldBy: team-a/shop, adopted: true}, team-a-x: {}}";
     let expected = ["release Namespace team-a-db", "release Namespace team-a-web"];
     assert_eq!(torn_down(OPEN, WANT_WEB, there), expected);
 }
 
 #[test]
-fn deletion_with_delete_deletes_what_was_created_and_lets_go_what_was_adopted() {
+fn deletion_with_delete_deletes_what_was_created_and_releases_what_was_adopted() {
     let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {heldBy: team-a/shop, adopted: true}, team-a-x: {}}";
     let expected = ["release Namespace team-a-db", "delete Namespace team-a-web"];
     assert_eq!(torn_down(OPEN, "deletionPolicy: Delete", there), expected);

@@ -1,4 +1,4 @@
-//! Clusters that are being deleted: nobody takes up anything there, and what is held is let go of or left as it is.
+//! Clusters that are being deleted: nothing is created or adopted there, and what is held is released or left as it is.
 
 use drover_crds::DeletionPolicy;
 use drover_runtime::Requeue;
@@ -12,14 +12,14 @@ const THERE: &str = "{
     team-a-web: {heldBy: team-a/shop, applied: {}}, team-a-db: {heldBy: team-a/shop, adopted: true},
     team-a-log: {}, team-a-other: {heldBy: team-a/other}, team-a-old: {releasedBy: team-a/shop}}";
 const WANTS: &str = "namespaces: [{name: team-a-web}, {name: team-a-new}, {name: team-a-old}]";
-const LET_GO: [&str; 2] = ["release Namespace team-a-db", "release Namespace team-a-web"];
+const RELEASED: [&str; 2] = ["release Namespace team-a-db", "release Namespace team-a-web"];
 
 #[test]
 fn with_delete_a_project_that_lives_lets_go_of_everything_and_deletes_nothing() {
     for (cluster, policy) in [(OPEN, "Orphan"), (OPEN, "Delete"), (ADOPTING, "Delete"), ("tenants: []", "Delete")] {
         let project = shop(&format!("deletionPolicy: {policy}\n{WANTS}"));
         let model = going(cluster_of(cluster, THERE), DeletionPolicy::Delete);
-        assert_eq!(lines(&project, &model), LET_GO, "{cluster} {policy}");
+        assert_eq!(lines(&project, &model), RELEASED, "{cluster} {policy}");
         assert_eq!(plan(&project, &model).requeue, Requeue::Watch);
     }
 }
@@ -27,7 +27,7 @@ fn with_delete_a_project_that_lives_lets_go_of_everything_and_deletes_nothing() 
 #[test]
 fn with_delete_a_project_that_is_being_deleted_does_as_usual() {
     let model = going(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
-    assert_eq!(lines(&deleted(shop(WANTS)), &model), LET_GO);
+    assert_eq!(lines(&deleted(shop(WANTS)), &model), RELEASED);
     let delete = deleted(shop(&format!("deletionPolicy: Delete\n{WANTS}")));
     assert_eq!(lines(&delete, &model), ["release Namespace team-a-db", "delete Namespace team-a-web"]);
 }
@@ -47,7 +47,7 @@ fn a_suspended_project_holds_on_to_what_it_has() {
 }
 
 #[test]
-fn with_orphan_nobody_writes_or_waits() {
+fn with_orphan_nothing_is_written_or_waited_for() {
     let model = going(cluster_of(OPEN, THERE), DeletionPolicy::Orphan);
     for project in [shop(WANTS), deleted(shop(WANTS)), deleted(shop("deletionPolicy: Delete"))] {
         let plan = plan(&project, &model);

@@ -1,4 +1,4 @@
-//! Namespaces that another Project holds, or held until it left; and the story of a Project that gets a new name.
+//! Namespaces that another Project holds, or held until it was gone; and the story of a Project that gets a new name.
 
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::fan_out::MESSAGE_LIMIT;
@@ -53,12 +53,12 @@ fn what_another_project_left_needs_the_consent_of_both_sides() {
 }
 
 #[test]
-fn what_nobody_has_is_left_to_an_older_project_that_wants_it() {
+fn what_does_not_exist_is_left_to_an_older_project_that_wants_it() {
     let mut model = cluster_of(OPEN, "{}");
     model.older_project = Some(ObjectKey::namespaced("team-b", "shop"));
     assert_eq!(lines(&shop(ASKS), &model), ["! NamespaceTaken"]);
     let message = only_message(&shop(ASKS), &model);
-    assert!(message.contains("on cluster eu is left to Project team-b/shop, which wants it as well"), "{message}");
+    assert!(message.contains("on cluster eu to Project team-b/shop, which is older and wants it as well"), "{message}");
     assert_eq!(plan(&shop(ASKS), &model).requeue, Requeue::Watch, "a change of the other one tells when it drops it");
 }
 
@@ -66,8 +66,12 @@ fn what_nobody_has_is_left_to_an_older_project_that_wants_it() {
 fn who_may_not_take_over_is_told_who_left_and_what_to_do() {
     let model = once_held(OPEN, HELD, true);
     let message = only_message(&shop(ASKS_NOT), &model);
-    for place_status in ["on cluster eu was left by Project team-b/shop", "onExisting: Adopt here", "adopt: Allowed"] {
-        assert!(message.contains(place_status), "{message}");
+    for text in [
+        "Project team-b/shop left namespace team-a-web behind on cluster eu",
+        "onExisting: Adopt here",
+        "adopt: Allowed",
+    ] {
+        assert!(message.contains(text), "{message}");
     }
     let again = Requeue::At(NOW + SignedDuration::from_secs(60));
     assert_eq!(plan(&shop(ASKS_NOT), &model).requeue, again, "no watch tells what becomes of it");
@@ -96,9 +100,9 @@ fn what_is_terminating_is_waited_for_whoever_held_it() {
     assert_eq!(lines(&shop(ASKS), &model), ["! Terminating"]);
 }
 
-/// That this Project let it go once is no consent: somebody else held it since.
+/// That this Project released it once is no consent: another Project held it since.
 #[test]
-fn what_this_project_let_go_and_another_held_since_is_not_taken_up_without_being_asked() {
+fn what_this_project_released_and_another_held_since_is_not_taken_up_without_being_asked() {
     let spec = "namespaces: [{name: team-a-web}]";
     let other = project("team-b", "shop", shop("namespaces: [{name: team-a-web, onExisting: Adopt}]").spec);
     let both = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
@@ -141,7 +145,7 @@ fn before_the_rename(cluster: &str) -> (Project, ModelCluster) {
 }
 
 #[test]
-fn a_renamed_project_takes_over_what_its_old_name_let_go_where_both_sides_agree() {
+fn a_renamed_project_takes_over_what_its_old_name_released_where_both_sides_agree() {
     for (cluster, on_existing, taken) in
         [(ADOPTING, "Adopt", true), (OPEN, "Adopt", false), (ADOPTING, "Refuse", false)]
     {
@@ -165,7 +169,7 @@ fn a_new_name_that_comes_before_the_old_one_goes_waits_and_then_converges() {
     assert_eq!(lines(&store, &model), ["! NamespaceTaken"]);
     assert!(only_message(&store, &model).contains("held by Project team-a/shop"));
     let again = Requeue::At(NOW + SignedDuration::from_secs(60));
-    assert_eq!(plan(&store, &model).requeue, again, "nothing else wakes it");
+    assert_eq!(plan(&store, &model).requeue, again, "nothing else enqueues it");
     assert_eq!(holder(&model), Some(key(&shop)));
 
     rest(&deleted(shop), &mut model);
@@ -173,7 +177,7 @@ fn a_new_name_that_comes_before_the_old_one_goes_waits_and_then_converges() {
     assert_eq!((lines(&store, &model), holder(&model)), (vec!["1 ready".to_owned()], Some(key(&store))));
 }
 
-/// Its finalizer was taken away by hand, so nobody let anything go.
+/// Its finalizer was taken away by hand, so nothing was released.
 #[test]
 fn an_old_name_that_went_by_force_is_replaced_as_well() {
     let (_, mut model) = before_the_rename(ADOPTING);
@@ -182,5 +186,5 @@ fn an_old_name_that_went_by_force_is_replaced_as_well() {
     assert_eq!(rest(&store, &mut model), End::Quiet);
     assert_eq!((lines(&store, &model), holder(&model)), (vec!["1 ready".to_owned()], Some(key(&store))));
     let refused = renamed("Refuse");
-    assert_eq!(lines(&refused, &model), ["1 ready"], "once it is ours, nobody has to be asked again");
+    assert_eq!(lines(&refused, &model), ["1 ready"], "once it is ours, no consent is needed again");
 }

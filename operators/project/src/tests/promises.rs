@@ -12,7 +12,7 @@ use super::{
 };
 use crate::ProjectOperator;
 
-/// What of `model` neither is the Project's nor was offered to it: nobody agreed that it be taken, or a Project that is
+/// What of `model` neither is the Project's nor was offered to it: no side agreed that it be adopted, or a Project that is
 /// still there holds it.
 fn foreign(this: &Project, model: &ModelCluster) -> Vec<(String, ModelNamespace)> {
     let ours = this.metadata.namespace.clone().zip(this.metadata.name.clone());
@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn b7_what_is_foreign_is_never_touched(this in any_project_alive_or_not(), mut model in any_world()) {
         for namespace in model.namespaces.values_mut() {
-            namespace.fought = None; // Somebody else's own changes are not the question.
+            namespace.drifting = None; // Changes of another client are not the question.
         }
         let before = foreign(&this, &model);
         for world in every_crash::<ProjectOperator, _>(&this, &model, NOW)? {
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn b7_what_somebody_deletes_or_changes_comes_back(mut this in any_project(), name in 0..NAMES.len()) {
+    fn b7_what_another_client_deletes_or_changes_comes_back(mut this in any_project(), name in 0..NAMES.len()) {
         this.spec.suspend = false;
         let everything = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
         let mut model = super::decisions::cluster_of(everything, "{}");
@@ -85,7 +85,7 @@ proptest! {
             let recorded = values(&model);
             model.namespaces.entry(name.to_owned()).and_modify(|found| found.labels.clear());
             until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
-            prop_assert_eq!(values(&model), recorded, "the record of whose it is");
+            prop_assert_eq!(values(&model), recorded, "the record of its owner");
             model.namespaces.remove(name);
             until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
             prop_assert_eq!(model.shape(), before, "deleted");
@@ -96,7 +96,7 @@ proptest! {
     #[test]
     fn b9_at_rest_nothing_is_written_also_after_a_restart(this in any_project_alive_or_not(), mut model in any_world()) {
         for namespace in model.namespaces.values_mut() {
-            namespace.fought = None;
+            namespace.drifting = None;
         }
         until_quiet::<ProjectOperator>(&this, &mut model, NOW)?;
         let before = model.clone();

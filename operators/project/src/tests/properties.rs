@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn in_a_cluster_that_goes_everything_is_let_go_and_stays(mut project in any_project(), world in any_cluster()) {
+    fn in_a_cluster_that_is_being_deleted_everything_is_released_and_stays(mut project in any_project(), world in any_cluster()) {
         project.spec.suspend = false;
         let mut world = going(world, DeletionPolicy::Delete);
         let stays = world.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn in_a_cluster_that_is_orphaned_nobody_does_anything(project in any_project_alive_or_not(), world in any_cluster()) {
+    fn in_a_cluster_that_is_orphaned_nothing_is_done(project in any_project_alive_or_not(), world in any_cluster()) {
         let plan = decide::<ProjectOperator>(&project, &going(world, DeletionPolicy::Orphan), NOW);
         prop_assert!(plan.is_idle());
         prop_assert_eq!(plan.requeue, Requeue::Released);
@@ -135,7 +135,7 @@ proptest! {
         prop_assert_eq!(one, two);
     }
 
-    /// What was let go is taken up again by the same Project: names are identities.
+    /// What was released is adopted again by the same Project: names are identities.
     #[test]
     fn a_project_that_is_deleted_and_created_again_takes_up_what_it_held(
         mut project in any_project(),
@@ -151,7 +151,7 @@ proptest! {
         let (before, place_status) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).place_status);
         rest(&deleted(project.clone()), &mut world)?;
         rest(&project, &mut world)?;
-        // Only where all was well: what the Project may not hold any more is let go for good.
+        // Only where all was well: what the Project may not hold any more is released for good.
         if end == End::Quiet && place_status.ready == place_status.wanted {
             prop_assert_eq!(held(&world), before);
         }

@@ -30,7 +30,7 @@ fn created(project: &Project, world: &ModelCluster, name: &str) -> Option<&'stat
         (project.spec.suspend, "created although the Project is suspended"),
         (deleting(project), "created although the Project is being deleted"),
         (world.cluster.metadata.deletion_timestamp.is_some(), "created although the cluster is being deleted"),
-        (listed(project, name).is_none(), "created although nobody listed it"),
+        (listed(project, name).is_none(), "created although it is not listed"),
         (allowing(world, name).is_empty(), "created although no tenant entry allows it"),
         (protected(world, name), "created although it is protected"),
     ]
@@ -69,35 +69,34 @@ fn changed(
         (going && marked_for_deletion && !deleting(project), "deleted although only the cluster is being deleted"),
         (!(ours_before || agreed || came_from_us), "taken although not both sides agreed"),
         (!release_labels && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
-        (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although nobody listed it"),
-        (release_labels && wanted.is_some() && !deleting(project) && !going, "let go although it is listed"),
+        (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although it is not listed"),
+        (release_labels && wanted.is_some() && !deleting(project) && !going, "released although it is listed"),
         (marked_for_deletion && !ours_before, "deleted although it is not ours"),
-        (marked_for_deletion && !may_delete, "deleted although nobody asked for that"),
+        (marked_for_deletion && !may_delete, "deleted although that was not asked for"),
         (marked_for_deletion && !may_hold, "deleted although the Project may not hold it"),
         (
             !keeps(&was.labels, &is.labels, &keys(project, wanted))
                 || !keeps(&was.annotations, &is.annotations, &keys(project, wanted)),
-            "somebody's label or annotation was lost",
+            "a foreign label or annotation was lost",
         ),
     ]
     .into_iter()
     .find_map(|(broken, rule)| broken.then_some(rule))
 }
 
-/// Equal but for what somebody else keeps setting.
+/// Equal but for what another client keeps setting.
 fn same(was: &ModelNamespace, is: &ModelNamespace) -> bool {
     let (mut was, mut is) = (was.clone(), is.clone());
-    if let (Some((key, _)), true) = (was.fought.clone(), held_by(&was) == held_by(&is)) {
+    if let (Some((key, _)), true) = (was.drifting.clone(), held_by(&was) == held_by(&is)) {
         was.labels.remove(&key);
         is.labels.remove(&key);
     }
     (was.labels, was.annotations, was.terminating) == (is.labels, is.annotations, is.terminating)
 }
 
-/// Whether every field that somebody set and that the Project does not want otherwise is still as it was.
+/// Whether every field that another client set and that the Project does not want otherwise is still as it was.
 fn keeps(was: &Fields, is: &Fields, wanted: &BTreeSet<String>) -> bool {
-    let theirs =
-        was.iter().filter(|(key, field)| field.managers.contains(&Manager::Somebody) && !wanted.contains(*key));
+    let theirs = was.iter().filter(|(key, field)| field.managers.contains(&Manager::Other) && !wanted.contains(*key));
     theirs.into_iter().all(|(key, field)| is.get(key).is_some_and(|now| now.value == field.value))
 }
 

@@ -248,7 +248,7 @@ fn the_last_word_of_a_deletion_is_no_news_but_for_clusters_that_were_waited_for(
 }
 
 #[test]
-fn a_cluster_that_was_let_go_of_is_no_target_and_only_its_name_is_a_problem() {
+fn a_cluster_where_everything_was_released_is_no_target_and_only_its_name_is_a_problem() {
     let statuses = || fleet([good(), entry(Some(place_status(1, 1)), PlaceState::Released)]);
     let without = fleet([good()]);
     assert_eq!(summarise(&wants_web(), &statuses()), summarise(&wants_web(), &without));
@@ -260,7 +260,7 @@ fn a_cluster_that_was_let_go_of_is_no_target_and_only_its_name_is_a_problem() {
 }
 
 #[test]
-fn no_namespace_is_called_ready_that_nobody_ever_saw() {
+fn no_namespace_is_called_ready_that_was_never_seen() {
     let status = summarise(&wants_web(), &fleet([entry(None, away())]));
     assert_eq!(other(&status, "NamespacesReady"), "Unknown NotObserved: no selected cluster could be looked at");
 }
@@ -324,7 +324,7 @@ fn sound(status: &ProjectStatus) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn any_standing() -> impl Strategy<Value = PlaceState> {
+fn any_place_state() -> impl Strategy<Value = PlaceState> {
     prop_oneof![
         1 => Just(PlaceState::Pending),
         4 => Just(PlaceState::Current),
@@ -335,7 +335,7 @@ fn any_standing() -> impl Strategy<Value = PlaceState> {
     ]
 }
 
-fn any_part() -> impl Strategy<Value = PlaceStatus> {
+fn any_place_status() -> impl Strategy<Value = PlaceStatus> {
     let obstacle = prop::option::of("[a-z]{1,63}").prop_map(|namespace| Obstacle {
         namespace,
         cause: ProjectCause::NamespaceExists.into(),
@@ -346,7 +346,7 @@ fn any_part() -> impl Strategy<Value = PlaceStatus> {
 }
 
 fn any_fleet() -> impl Strategy<Value = PlaceStatuses<PlaceStatus>> {
-    vec((prop::option::of(any_part()), any_standing()).prop_map(|(known, state)| entry(known, state)), 0..30)
+    vec((prop::option::of(any_place_status()), any_place_state()).prop_map(|(known, state)| entry(known, state)), 0..30)
         .prop_map(fleet)
 }
 

@@ -10,7 +10,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
-use super::world::{Held, ModelCluster, Somebody, Texts};
+use super::world::{Foreign, Held, ModelCluster, Texts};
 
 /// Names of namespaces: the team's own, a shared one, one that a cluster may protect, and one that is always protected.
 pub(super) const NAMES: [&str; 6] = ["team-a-web", "team-a-db", "team-a-log", "shared", "vault", "kube-system"];
@@ -113,10 +113,10 @@ fn holder() -> impl Strategy<Value = &'static str> {
     prop_oneof![4 => Just("team-a/shop"), 1 => Just("team-b/shop"), 1 => Just("team-a/other")]
 }
 
-fn somebody() -> impl Strategy<Value = Somebody> {
+fn any_foreign() -> impl Strategy<Value = Foreign> {
     let released_by = prop::option::of(holder().prop_map(ToOwned::to_owned));
     (texts(), texts(), released_by, prop::bool::weighted(0.1)).prop_map(
-        |(labels, annotations, released_by, terminating)| Somebody { labels, annotations, released_by, terminating },
+        |(labels, annotations, released_by, terminating)| Foreign { labels, annotations, released_by, terminating },
     )
 }
 
@@ -138,14 +138,14 @@ fn held() -> impl Strategy<Value = Held> {
 #[derive(Clone, Debug)]
 enum Before {
     Nothing,
-    Somebodys(Somebody),
+    Foreign(Foreign),
     Held(Held),
 }
 
 fn before() -> impl Strategy<Value = Before> {
     prop_oneof![
         2 => Just(Before::Nothing),
-        3 => somebody().prop_map(Before::Somebodys),
+        3 => any_foreign().prop_map(Before::Foreign),
         4 => held().prop_map(Before::Held),
     ]
 }
@@ -161,14 +161,14 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
         |(tenants, protected, tenant_labels, namespaces, left)| {
             let mut model = ModelCluster::new(cluster(tenants, protected), tenant_labels);
             model.left = left.into_iter().map(ToOwned::to_owned).collect();
-            for (name, (before, fought)) in NAMES.into_iter().zip(namespaces) {
+            for (name, (before, drifting)) in NAMES.into_iter().zip(namespaces) {
                 match before {
                     Before::Nothing => continue,
-                    Before::Somebodys(somebody) => model.add_somebodys(name, somebody),
+                    Before::Foreign(foreign) => model.add_foreign(name, foreign),
                     Before::Held(held) => model.add_held(name, held),
                 }
-                if fought {
-                    model.fight_over(name, "team", "green");
+                if drifting {
+                    model.keep_changing(name, "team", "green");
                 }
             }
             model

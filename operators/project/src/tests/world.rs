@@ -33,14 +33,14 @@ use crate::{
     plan::Action,
 };
 
-/// So many restores, then `DriftConflicts` in `drover-runtime` gives an object up.
-const REVERTS_UNTIL_CONTESTED: usize = 3;
+/// So many restores, then `DriftConflicts` in `drover-runtime` leaves an object alone.
+const REVERTS_UNTIL_DRIFT_CONFLICT: usize = 3;
 
 /// One cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ModelCluster {
     pub(super) cluster: Arc<Cluster>,
-    /// Whether the Project lies in Drover's own namespace.
+    /// Whether the Project lies in the operator namespace.
     pub(super) in_operator_namespace: bool,
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
@@ -49,7 +49,7 @@ pub(super) struct ModelCluster {
     pub(super) left: BTreeSet<String>,
     /// An older Project that wants every namespace that is absent.
     pub(super) older_project: Option<ObjectKey>,
-    /// How many objects were ever created, for UIDs that nobody had before.
+    /// How many objects were ever created, for UIDs that were never used before.
     created: usize,
 }
 
@@ -64,14 +64,14 @@ pub(super) struct ModelNamespace {
     pub(super) terminating: bool,
     /// How often a reconcile restored something.
     reverts: usize,
-    /// Somebody sets this label again between any two passes.
-    pub(super) fought: Option<(String, String)>,
+    /// Another client sets this label again between any two reconciles.
+    pub(super) drifting: Option<(String, String)>,
 }
 
 /// Labels or annotations.
 pub(super) type Fields = BTreeMap<String, Field>;
 
-/// A value and who manages it; a field that nobody manages any more vanishes.
+/// A value and who manages it; a field without managers vanishes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Field {
     pub(super) value: String,
@@ -83,10 +83,10 @@ pub(super) struct Field {
 pub(super) enum Manager {
     Applied,
     Patched,
-    Somebody,
+    Other,
 }
 
-/// A namespace that a Project holds, as it comes to be: created, applied, perhaps adopted, then changed by somebody.
+/// A namespace that a Project holds, as it comes to be: created, applied, perhaps adopted, then changed by another client.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Held {
@@ -97,7 +97,7 @@ pub(super) struct Held {
     pub(super) applied: Option<Texts>,
     #[serde(default)]
     pub(super) adopted: bool,
-    /// The labels that somebody set since.
+    /// The labels that another client set since.
     #[serde(default)]
     pub(super) changed: Texts,
     #[serde(default)]
@@ -109,12 +109,12 @@ pub(super) struct Held {
 /// A namespace that no Project holds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Somebody {
+pub(super) struct Foreign {
     #[serde(default)]
     pub(super) labels: Texts,
     #[serde(default)]
     pub(super) annotations: Texts,
-    /// Namespace and name of the Project that let it go.
+    /// Namespace and name of the Project that released it.
     pub(super) released_by: Option<String>,
     #[serde(default)]
     pub(super) terminating: bool,
@@ -142,9 +142,9 @@ impl ModelCluster {
         self.namespaces.entry(name.to_owned()).insert_entry(namespace).into_mut()
     }
 
-    pub(super) fn add_somebodys(&mut self, name: &str, somebody: Somebody) {
-        let Somebody { labels, annotations, released_by, terminating } = somebody;
-        let (labels, mut annotations) = (by_somebody(labels), by_somebody(annotations));
+    pub(super) fn add_foreign(&mut self, name: &str, foreign: Foreign) {
+        let Foreign { labels, annotations, released_by, terminating } = foreign;
+        let (labels, mut annotations) = (by_another(labels), by_another(annotations));
         if let Some(by) = released_by {
             annotations.insert(ANNOTATION_RELEASED_BY.into(), Field::by(Manager::Patched, by));
         }
@@ -168,15 +168,15 @@ impl ModelCluster {
             self.patch(&holder, &desired, &live, adopted).unwrap();
         }
         let found = self.namespaces.get_mut(name).unwrap();
-        found.labels.extend(by_somebody(changed));
+        found.labels.extend(by_another(changed));
         (found.reverts, found.terminating) = (reverts, terminating);
     }
 
-    /// From now on somebody sets this label whenever it is not so.
-    pub(super) fn fight_over(&mut self, name: &str, key: &str, value: &str) {
+    /// From now on another client sets this label whenever it is not so.
+    pub(super) fn keep_changing(&mut self, name: &str, key: &str, value: &str) {
         let found = self.namespaces.get_mut(name).unwrap();
-        found.fought = Some((key.to_owned(), value.to_owned()));
-        found.labels.insert(key.to_owned(), Field::by(Manager::Somebody, value.to_owned()));
+        found.drifting = Some((key.to_owned(), value.to_owned()));
+        found.labels.insert(key.to_owned(), Field::by(Manager::Other, value.to_owned()));
     }
 
     /// The first half of `Writer::create`: name and owner labels only.
@@ -210,7 +210,7 @@ impl ModelCluster {
         }
         let conflict = conflict(&found.labels, &labels).or_else(|| conflict(&found.annotations, &annotations));
         if let (true, Some(field)) = (adopted, conflict) {
-            return Err(WriteError::FieldConflict { what, conflict: format!("conflict with \"somebody\": {field}") });
+            return Err(WriteError::FieldConflict { what, conflict: format!("conflict with \"another\": {field}") });
         }
         apply_fields(&mut found.labels, labels);
         apply_fields(&mut found.annotations, annotations);
@@ -307,7 +307,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         for (name, namespace) in &self.namespaces {
             let meta = namespace.meta(name);
             let applied = namespace.annotations.get(ANNOTATION_APPLIED).map(|field| field.value.clone());
-            let drift_conflict = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_CONTESTED);
+            let drift_conflict = applied.filter(|_| namespace.reverts >= REVERTS_UNTIL_DRIFT_CONFLICT);
             if owner.owns(&meta) {
                 let live = Arc::new(Namespace { metadata: meta, ..Namespace::default() });
                 namespaces.insert(name.clone(), Seen::Ours { live, drift_conflict });
@@ -362,20 +362,20 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     fn settle(&mut self) {
         self.namespaces.retain(|_, namespace| !namespace.terminating);
         for namespace in self.namespaces.values_mut() {
-            let Some((key, value)) = namespace.fought.clone() else { continue };
+            let Some((key, value)) = namespace.drifting.clone() else { continue };
             if namespace.labels.get(&key).is_none_or(|field| field.value != value) {
-                namespace.labels.insert(key, Field::by(Manager::Somebody, value));
+                namespace.labels.insert(key, Field::by(Manager::Other, value));
                 namespace.version += 1;
             }
         }
     }
 }
 
-fn by_somebody(texts: Texts) -> Fields {
-    texts.into_iter().map(|(key, value)| (key, Field::by(Manager::Somebody, value))).collect()
+fn by_another(texts: Texts) -> Fields {
+    texts.into_iter().map(|(key, value)| (key, Field::by(Manager::Other, value))).collect()
 }
 
-/// The first field that somebody else manages with another value.
+/// The first field that another client manages with another value.
 fn conflict(fields: &Fields, wanted: &BTreeMap<String, String>) -> Option<String> {
     let differs = |key: &&String, value: &String| {
         let others = |field: &Field| field.managers.iter().any(|manager| *manager != Manager::Applied);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::ObjectKey;
 
-/// The object on whose behalf something is written.
+/// The object on behalf of which something is written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnerRecord {
     /// Its kind.
@@ -21,7 +21,7 @@ pub struct OwnerRecord {
 
 type Seen = Box<dyn Fn() -> bool + Send>;
 
-/// A write that stays invisible for longer is given up: the view is broken, which the cache's health says, or the server
+/// A write that stays invisible for longer is forgotten: the informer is broken, which the cache's health says, or the server
 /// was restored from a backup.
 pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 

@@ -59,7 +59,7 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// What happened to one object. Both sides are given, so that a label that moved from one owner to another wakes both.
+/// What happened to one object. Both sides are given, so that a label that moved from one owner to another enqueues both.
 #[derive(Debug)]
 pub struct Change<K> {
     /// Before; none if it is new.
@@ -86,7 +86,7 @@ pub struct Undecodable {
     pub error: String,
 }
 
-/// What a view knows of a key.
+/// What an informer knows of a key.
 #[derive(Debug)]
 pub enum Lookup<K> {
     /// The object.
@@ -99,14 +99,14 @@ pub enum Lookup<K> {
 
 type Sink<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
-/// Whether a view is being followed.
+/// How fresh an informer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// Not listed completely, since the start or since nobody looked.
+    /// Not listed completely, since the start or since the last gap.
     Syncing,
     /// Listed, and a watch is open.
     Live,
-    /// Listed once, but not followed at the moment: what it holds is stale. Or it cannot be listed at all.
+    /// Listed once, but not watched at the moment: what it holds is stale. Or it cannot be listed at all.
     Broken(Failure),
 }
 
@@ -117,10 +117,10 @@ pub(super) struct Shared<K> {
     sinks: Mutex<Vec<Sink<K>>>,
     health: watch::Sender<Health>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
-    load: Arc<MemoryBudget>,
+    budget: Arc<MemoryBudget>,
 }
 
-/// A handle on a view. Cheap to clone; it never makes a request.
+/// A handle on the cached objects of one kind and selector. Cheap to clone; it never makes a request.
 pub struct Informer<K>(Arc<Shared<K>>);
 
 impl<K> Clone for Informer<K> {
@@ -136,14 +136,14 @@ impl<K> fmt::Debug for Informer<K> {
 }
 
 impl<K: Kept> Informer<K> {
-    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, load: Arc<MemoryBudget>) -> (Self, Arc<Shared<K>>) {
+    pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, budget: Arc<MemoryBudget>) -> (Self, Arc<Shared<K>>) {
         let shared = Arc::new(Shared {
             objects: RwLock::default(),
             reached: AtomicU64::new(0),
             sinks: Mutex::default(),
             health: watch::Sender::new(Health::Syncing),
             listeners,
-            load,
+            budget,
         });
         (Self(Arc::clone(&shared)), shared)
     }
@@ -158,7 +158,7 @@ impl<K: Kept> Informer<K> {
         self.0.read().get(key).and_then(Entry::clone_good)
     }
 
-    /// What is known of this key for certain: nothing while the view is not followed.
+    /// What is known of this key for certain: nothing while the informer is not live.
     #[must_use]
     pub fn lookup_live(&self, key: &ObjectKey) -> Option<Lookup<K>> {
         (self.health() == Health::Live).then(|| self.lookup(key))
@@ -224,13 +224,13 @@ impl<K: Kept> Informer<K> {
         self.len() == 0
     }
 
-    /// Whether it is being followed.
+    /// How fresh it is.
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.health.borrow().clone()
     }
 
-    /// Waits until the view is listed and followed.
+    /// Waits until it is listed and watched.
     pub async fn live(&self) {
         // The sender lives in the same allocation as this handle, so waiting cannot fail.
         let _ = self.0.health.subscribe().wait_for(|health| *health == Health::Live).await;
@@ -257,8 +257,8 @@ impl<K: Kept> Informer<K> {
             .is_none_or(|entry| entry.meta().uid.as_deref() != uid || entry.meta().deletion_timestamp.is_some())
     }
 
-    /// Tells `sink` every change from now on, after a replay of what is known. It is called under the view's lock: it must
-    /// not block nor read the view, only map the change to keys and push them into a queue.
+    /// Tells `sink` every change from now on, after a replay of what is known. It is called under the informer's lock: it must
+    /// not block nor read the informer, only map the change to keys and push them into a queue.
     pub fn subscribe(&self, sink: impl Fn(&Change<K>) + Send + Sync + 'static) {
         let mut sinks = lock(&self.0.sinks);
         for (key, entry) in self.0.read().iter() {
@@ -284,8 +284,8 @@ impl<K: Kept> Shared<K> {
         self.tell(|objects| {
             let (good, added) = (new.clone_good(), new.weight());
             let old = objects.insert(new);
-            fits = self.load.change(added, old.as_ref().map_or(0, Entry::weight));
-            // A list may be newer than the watch that follows it: what is known already is not told again.
+            fits = self.budget.change(added, old.as_ref().map_or(0, Entry::weight));
+            // A list may be newer than the watch that follows it: what is known already is not reported again.
             let same =
                 old.as_ref().is_some_and(|old| objects.get(&key).is_some_and(|new| new.version() == old.version()));
             if same { Vec::new() } else { vec![Change { old: old.and_then(Entry::good), new: good, key }] }
@@ -297,19 +297,19 @@ impl<K: Kept> Shared<K> {
         let key = ObjectKey::of(meta);
         self.tell(|objects| match objects.remove(&key) {
             Some(old) => {
-                self.load.change(0, old.weight());
+                self.budget.change(0, old.weight());
                 vec![Change { old: old.good(), new: None, key }]
             }
             None => Vec::new(),
         });
     }
 
-    /// After a list: only real differences are told, and what vanished while nobody looked is told as deleted.
+    /// After a list: only real differences are reported, and what vanished in the meantime is reported as deleted.
     pub(super) fn replace(&self, listed: Objects<K>) {
         self.tell(|objects| {
             let mut before = std::mem::replace(objects, listed);
             let sum = |objects: &Objects<K>| objects.values().map(Entry::weight).sum();
-            self.load.change(sum(objects), sum(&before));
+            self.budget.change(sum(objects), sum(&before));
             let mut told = Vec::new();
             for (key, entry) in objects.iter() {
                 let old = before.remove(key);
@@ -328,7 +328,7 @@ impl<K: Kept> Shared<K> {
         let told = change(&mut self.write());
         for change in &told {
             for sink in sinks.iter() {
-                // A defect in one subscriber must neither end the view nor keep the change from the others.
+                // A defect in one subscriber must neither end the reflector nor keep the change from the others.
                 if catch_unwind(AssertUnwindSafe(|| sink(change))).is_err() {
                     tracing::error!(kind = K::kind(&()).as_ref(), object = %change.key, "a subscriber panicked");
                 }
@@ -338,7 +338,7 @@ impl<K: Kept> Shared<K> {
 
     /// Whether the cache can hold this much besides what it holds.
     pub(super) fn fits(&self, weight: usize) -> bool {
-        self.load.fits(weight)
+        self.budget.fits(weight)
     }
 
     /// Notes what the server has told up to, and answers what it was before: a server can go back in time.
@@ -346,7 +346,7 @@ impl<K: Kept> Shared<K> {
         self.reached.swap(revision, Ordering::AcqRel)
     }
 
-    /// Notes how fresh the view is, and says whether that is new.
+    /// Notes how fresh it is, and says whether that is new.
     pub(super) fn set_health(&self, health: Health) -> bool {
         let changed = self.health.send_if_modified(|current| {
             let changed = *current != health;
@@ -363,13 +363,13 @@ impl<K: Kept> Shared<K> {
     }
 }
 
-/// A view whatever its kind, for those who only ask how fresh it is.
-pub trait Followed: Send + Sync {
-    /// Whether it is being followed.
+/// An informer of any kind, for those who only ask how fresh it is.
+pub trait AnyInformer: Send + Sync {
+    /// How fresh it is.
     fn health(&self) -> Health;
 }
 
-impl<K: Kept> Followed for Informer<K> {
+impl<K: Kept> AnyInformer for Informer<K> {
     fn health(&self) -> Health {
         Informer::health(self)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Most that all views of one downstream server may hold together, in bytes as [`weight`] estimates them: 100,000 objects of 2 KiB.
+/// Most that all informers of one downstream server may hold together, in bytes as [`weight`] estimates them: 100,000 objects of 2 KiB.
 const LIMIT: usize = 200 << 20;
 /// What an object takes besides its texts: its key, its slot in the map and the empty fields.
 const BARE: usize = 768;
@@ -16,7 +16,7 @@ const ENTRY: usize = 64;
 /// The text of an object that holds little is about as long; what goes beyond it is content.
 const ORDINARY_TEXT: usize = 2 << 10;
 
-/// The weight of all views of one cache.
+/// The memory that all informers of one cache take, and may take.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     /// Most that may be held.
@@ -26,17 +26,17 @@ pub(super) struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// That of a server whose word is not trusted.
+    /// The budget of a downstream server, which is not trusted.
     pub(super) fn limited() -> Self {
         Self { limit: LIMIT, held: AtomicUsize::new(0), exceeded: AtomicBool::new(false) }
     }
 
-    /// That of the management cluster: without it there is no fleet at all, so it is never given up.
+    /// The budget of the management cluster: without it there is no fleet at all, so it has no limit.
     pub(super) fn unlimited() -> Self {
         Self { limit: usize::MAX, ..Self::limited() }
     }
 
-    /// Adds what a view now holds and subtracts what it held, and says whether that fits.
+    /// Adds what an informer now holds and subtracts what it held, and says whether that fits.
     pub(super) fn change(&self, added: usize, removed: usize) -> bool {
         let before = self.held.fetch_add(added, Ordering::AcqRel);
         self.held.fetch_sub(removed, Ordering::AcqRel);
@@ -95,13 +95,13 @@ mod tests {
 
     #[test]
     fn what_goes_makes_room_and_what_is_too_much_is_remembered() {
-        let load = MemoryBudget::limited();
-        assert!(load.change(LIMIT, 0));
-        assert!(load.change(LIMIT, LIMIT));
-        assert!(load.fits(LIMIT) && !load.is_exceeded());
-        assert!(!load.change(1, 0));
-        assert!(load.change(0, 1));
-        assert!(load.is_exceeded());
+        let budget = MemoryBudget::limited();
+        assert!(budget.change(LIMIT, 0));
+        assert!(budget.change(LIMIT, LIMIT));
+        assert!(budget.fits(LIMIT) && !budget.is_exceeded());
+        assert!(!budget.change(1, 0));
+        assert!(budget.change(0, 1));
+        assert!(budget.is_exceeded());
         assert!(!MemoryBudget::limited().fits(LIMIT + 1));
     }
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_management_cluster_is_never_too_large() {
-        let load = MemoryBudget::unlimited();
-        assert!(load.change(100 * LIMIT, 0) && load.fits(100 * LIMIT) && !load.is_exceeded());
+        let budget = MemoryBudget::unlimited();
+        assert!(budget.change(100 * LIMIT, 0) && budget.fits(100 * LIMIT) && !budget.is_exceeded());
     }
 }

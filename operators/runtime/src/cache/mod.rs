@@ -1,6 +1,6 @@
 //! The only way to read an API server, the management one and every downstream one alike.
 //!
-//! A [`Cache`] holds at most one [`Informer`] per kind and label selector. A view starts on first use, follows the server by
+//! A [`Cache`] holds at most one [`Informer`] per kind and label selector. An informer starts on first use, keeps in step with the server by
 //! list and watch, keeps pruned objects, and tells its subscribers every change, deletes included, exactly once. Reading it
 //! costs no request, so a reconcile at rest costs none.
 
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use expectations::OwnerRecord;
 pub(crate) use expectations::SHOWN_WITHIN;
 pub(crate) use informer::revision;
-pub use informer::{Change, Followed, Health, Informer, Lookup, ObjectKey, Undecodable};
+pub use informer::{AnyInformer, Change, Health, Informer, Lookup, ObjectKey, Undecodable};
 pub use watch_timeout::WatchTimeout;
 
 use crate::drift_conflicts::DriftConflicts;
@@ -74,7 +74,7 @@ pub struct CacheMeters {
     pub lists: AtomicU64,
     /// Watches that ended otherwise than in good order.
     pub broken_watches: AtomicU64,
-    /// Panics while a view followed its server: each is a defect.
+    /// Panics in a reflector: each is a defect.
     pub panics: AtomicU64,
     /// Lists that showed a server older than what was seen before: it was restored from a backup.
     pub rollbacks: AtomicU64,
@@ -93,7 +93,7 @@ pub struct Cache {
     expectations: Expectations,
     drift_conflicts: DriftConflicts,
     meters: Arc<CacheMeters>,
-    load: Arc<MemoryBudget>,
+    budget: Arc<MemoryBudget>,
     doubts: Arc<Notify>,
     stop: CancellationToken,
 }
@@ -124,7 +124,7 @@ impl Cache {
         Self::with(client, watch::channel(true).1, MemoryBudget::unlimited())
     }
 
-    fn with(client: Client, gate: watch::Receiver<bool>, load: MemoryBudget) -> Self {
+    fn with(client: Client, gate: watch::Receiver<bool>, budget: MemoryBudget) -> Self {
         Self {
             client,
             gate,
@@ -134,7 +134,7 @@ impl Cache {
             expectations: Expectations::default(),
             drift_conflicts: DriftConflicts::default(),
             meters: Arc::default(),
-            load: Arc::new(load),
+            budget: Arc::new(budget),
             doubts: Arc::default(),
             stop: CancellationToken::new(),
         }
@@ -154,7 +154,7 @@ impl Cache {
         self
     }
 
-    /// Notifies whoever probes the connection that a request failed.
+    /// Notifies the probe of the connection that a request failed.
     pub fn doubt(&self) {
         self.doubts.notify_one();
     }
@@ -177,18 +177,18 @@ impl Cache {
         &self.meters
     }
 
-    /// Whether the server has sent more than a cache may hold. What is held then is given up by dropping the cache.
+    /// Whether the server has sent more than a cache may hold. The owner of the cache drops it then.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        self.load.is_exceeded()
+        self.budget.is_exceeded()
     }
 
-    /// The view of all `K` that `query` selects, started now if this is its first use.
+    /// The informer of all `K` that `query` selects, started now if this is its first use.
     pub fn informer<K: Kept>(&self, query: &LabelQuery) -> Informer<K> {
         self.informer_of(Api::all(self.client.clone()), "", query)
     }
 
-    /// The view of the `K` in one namespace that `query` selects: it needs rights in that namespace only.
+    /// The informer of the `K` in one namespace that `query` selects: it needs rights in that namespace only.
     pub fn informer_in<K>(&self, namespace: &str, query: &LabelQuery) -> Informer<K>
     where
         K: Kept + Resource<Scope = NamespaceResourceScope>,
@@ -199,19 +199,19 @@ impl Cache {
     fn informer_of<K: Kept>(&self, api: Api<DeserializeGuard<K>>, namespace: &str, query: &LabelQuery) -> Informer<K> {
         let key = (TypeId::of::<K>(), namespace.to_owned(), query.clone());
         let mut informers = lock(&self.informers);
-        if let Some(view) = informers.get(&key).and_then(|view| Arc::clone(view).downcast().ok()) {
-            return Informer::from_shared(view);
+        if let Some(informer) = informers.get(&key).and_then(|informer| Arc::clone(informer).downcast().ok()) {
+            return Informer::from_shared(informer);
         }
-        let (view, shared) = Informer::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.load));
+        let (informer, shared) = Informer::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.budget));
         let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
-        let mut follower = reflector::Reflector::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
+        let mut reflector = reflector::Reflector::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
         let stop = self.stop.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(follower.run()).await });
+        tokio::spawn(async move { stop.run_until_cancelled(reflector.run()).await });
         informers.insert(key, shared);
-        view
+        informer
     }
 
-    /// Calls `listener` whenever a view becomes live or stops being so. It must not block.
+    /// Calls `listener` whenever an informer becomes live or stops being so. It must not block.
     pub fn on_health(&self, listener: impl Fn() + Send + Sync + 'static) {
         lock(&self.listeners).push(Arc::new(listener));
     }
@@ -230,7 +230,7 @@ impl Cache {
 }
 
 impl Cache {
-    /// What others reverted on this server lately.
+    /// What other clients reverted on this server lately.
     #[must_use]
     pub fn drift_conflicts(&self) -> &DriftConflicts {
         &self.drift_conflicts

@@ -1,4 +1,4 @@
-//! The objects of one view, by key and by owner.
+//! The objects of one informer, by key and by owner.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,7 +28,7 @@ impl<K: Kept> Entry<K> {
     pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
         match guard.0 {
             Ok(mut object) => {
-                // Half of an object's size, and nobody reads it.
+                // Half of an object's size, and nothing reads it.
                 object.meta_mut().managed_fields = None;
                 Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
             }
@@ -167,16 +167,16 @@ mod tests {
         for name in ["web", "db"] {
             assert!(objects.insert(entry(name, shop.labels())).is_none());
         }
-        objects.insert(entry("nobodys", BTreeMap::new()));
+        objects.insert(entry("unowned", BTreeMap::new()));
         assert_eq!(owned(&objects, &shop), ["db", "web"]);
 
         assert!(objects.insert(entry("web", store.labels())).is_some());
         assert_eq!((owned(&objects, &shop), owned(&objects, &store)), (vec!["db".into()], vec!["web".into()]));
         assert_eq!(owned(&objects, &owner("App", "store")), [""; 0], "of the same name and another kind");
 
-        let mut somebodys = store.labels();
-        somebodys.remove(LABEL_MANAGED_BY);
-        objects.insert(entry("web", somebodys));
+        let mut foreign = store.labels();
+        foreign.remove(LABEL_MANAGED_BY);
+        objects.insert(entry("web", foreign));
         let mut of_another_kind = shop.labels();
         of_another_kind.insert(LABEL_OWNER_KIND.into(), "App".into());
         objects.insert(entry("db", of_another_kind));

@@ -1,7 +1,7 @@
-//! Keeps one view in step with the server.
+//! Keeps one informer in step with the server.
 //!
 //! List once, then watch from there. A watch that ends in good order after its full time is resumed at once. After any other
-//! end, that of a server that shuts down included, the view is listed again and only the differences are told: a resume
+//! end, that of a server that shuts down included, the kind is listed again and only the differences are reported: a resume
 //! would be cheaper, but a server that was restored from an older backup and has since moved past our revision accepts it
 //! and never mentions what the restore undid.
 
@@ -46,7 +46,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Reflector<K: Kept> {
     api: Api<DeserializeGuard<K>>,
     query: LabelQuery,
-    view: Arc<Shared<K>>,
+    shared: Arc<Shared<K>>,
     gate: watch::Receiver<bool>,
     meters: Arc<CacheMeters>,
     limit: WatchTimeout,
@@ -64,35 +64,35 @@ impl<K: Kept> Reflector<K> {
     pub(super) fn new(
         api: Api<DeserializeGuard<K>>,
         query: LabelQuery,
-        view: Arc<Shared<K>>,
+        shared: Arc<Shared<K>>,
         gate: watch::Receiver<bool>,
         meters: Arc<CacheMeters>,
         limit: WatchTimeout,
     ) -> Self {
-        Self { api, query, view, gate, meters, limit, from: None, opened: None, failures: 0, page: PAGE }
+        Self { api, query, shared, gate, meters, limit, from: None, opened: None, failures: 0, page: PAGE }
     }
 
-    /// Follows the server until the gate's owner is gone. A panic ends one attempt only: the view is broken until the next one
+    /// Lists and watches until the gate's owner is gone. A panic ends one attempt only: the informer is broken until the next one
     /// has listed it anew.
     pub(super) async fn run(&mut self) {
-        while AssertUnwindSafe(self.follow()).catch_unwind().await.is_err() {
+        while AssertUnwindSafe(self.keep_in_step()).catch_unwind().await.is_err() {
             (self.from, self.opened) = (None, None);
             self.meters.panics.fetch_add(1, Ordering::Relaxed);
             let kind = K::kind(&());
             tracing::error!(kind = kind.as_ref(), "a defect ended a watch; what it showed is stale until it is back");
             let message = format!("a defect in Drover ended the watch of {kind}; see its log");
-            self.view.set_health(Health::Broken(Failure::new(StatusCause::InternalError, message)));
+            self.shared.set_health(Health::Broken(Failure::new(StatusCause::InternalError, message)));
             self.pause().await;
         }
     }
 
-    async fn follow(&mut self) {
+    async fn keep_in_step(&mut self) {
         loop {
             if !*self.gate.borrow() {
-                // Anything may happen to a server while nobody looks.
+                // Anything may happen to a server that is not watched.
                 self.from = None;
                 self.failures = 0;
-                self.view.set_health(Health::Syncing);
+                self.shared.set_health(Health::Syncing);
             }
             if self.gate.wait_for(|up| *up).await.is_err() {
                 return; // The owner of the gate is gone, and with it the cluster.
@@ -105,7 +105,7 @@ impl<K: Kept> Reflector<K> {
             if let Err(error) = ended {
                 self.from = None;
                 self.meters.broken_watches.fetch_add(1, Ordering::Relaxed);
-                if self.view.set_health(Health::Broken(Failure::of(&error))) {
+                if self.shared.set_health(Health::Broken(Failure::of(&error))) {
                     tracing::warn!(kind = K::kind(&()).as_ref(), %error, "a watch broke; what it showed is stale until it is back");
                 }
                 tracing::debug!(kind = K::kind(&()).as_ref(), cause = ?error, "a watch broke");
@@ -115,7 +115,7 @@ impl<K: Kept> Reflector<K> {
     }
 
     async fn list_and_watch(&mut self) -> Result<(), ApiError> {
-        // The futures of the one-off requests are boxed: unboxed, every idle view would carry the largest of them.
+        // The futures of the one-off requests are boxed: unboxed, every idle reflector would carry the largest of them.
         let from = match self.from.clone() {
             Some(from) => from,
             None => Box::pin(self.list()).await?,
@@ -131,7 +131,7 @@ impl<K: Kept> Reflector<K> {
         self.from = Some(from);
         let opened = Instant::now();
         self.opened = Some(opened);
-        self.view.set_health(Health::Live);
+        self.shared.set_health(Health::Live);
         loop {
             let next = timeout(self.limit.silence(), events.try_next()).await;
             let event = next.map_err(|_| ApiError::Timeout { what: what.clone() })?;
@@ -150,14 +150,14 @@ impl<K: Kept> Reflector<K> {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let entry = Entry::from_guard(object);
                 let version = entry.meta().resource_version.clone();
-                if !self.view.put(entry) {
+                if !self.shared.put(entry) {
                     return Err(ApiError::TooLarge { what: what.to_owned() });
                 }
                 self.saw(version);
             }
             WatchEvent::Deleted(object) => {
                 let entry = Entry::from_guard(object);
-                self.view.remove(entry.meta());
+                self.shared.remove(entry.meta());
                 self.saw(entry.meta().resource_version.clone());
             }
             WatchEvent::Bookmark(bookmark) => self.saw(Some(bookmark.metadata.resource_version)),
@@ -167,7 +167,7 @@ impl<K: Kept> Reflector<K> {
     }
 
     fn saw(&mut self, resource_version: Option<String>) {
-        self.view.reached(revision(resource_version.as_deref()));
+        self.shared.reached(revision(resource_version.as_deref()));
         self.from = resource_version;
     }
 
@@ -190,15 +190,15 @@ impl<K: Kept> Reflector<K> {
                 listed_weight += entry.weight();
                 listed.insert(entry);
             }
-            if !self.view.fits(listed_weight) {
+            if !self.shared.fits(listed_weight) {
                 return Err(ApiError::TooLarge { what });
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.unwrap_or_default();
-                self.view.replace(listed);
+                self.shared.replace(listed);
                 self.meters.lists.fetch_add(1, Ordering::Relaxed);
-                self.check_rollback(self.view.reached(revision(Some(&version))), &version);
+                self.check_rollback(self.shared.reached(revision(Some(&version))), &version);
                 return Ok(version);
             }
         }

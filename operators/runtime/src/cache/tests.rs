@@ -1,4 +1,4 @@
-//! One view on a server in memory, on a paused clock. What real servers do is in `e2e/tests/cache.rs`.
+//! One informer on a server in memory, on a paused clock. What real servers do is in `e2e/tests/cache.rs`.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -19,7 +19,7 @@ struct Rig {
     server: MockServer,
     gate: watch::Sender<bool>,
     cache: Cache,
-    view: Informer<Namespace>,
+    informer: Informer<Namespace>,
     told: Told,
 }
 
@@ -29,11 +29,11 @@ impl Rig {
         server.create("old", &json!({}));
         let gate = watch::Sender::new(true);
         let cache = Cache::new(server.client(), gate.subscribe());
-        let view = cache.informer::<Namespace>(&LabelQuery::everything());
-        view.live().await;
-        let told = record(&view);
+        let informer = cache.informer::<Namespace>(&LabelQuery::everything());
+        informer.live().await;
+        let told = record(&informer);
         assert_eq!(take(&told), ["+old"]);
-        Self { server, gate, cache, view, told }
+        Self { server, gate, cache, informer, told }
     }
 
     fn lists(&self) -> u64 {
@@ -54,10 +54,10 @@ impl Rig {
 }
 
 /// Notes every change as `+name`, `-name` or `~name`.
-fn record(view: &Informer<Namespace>) -> Told {
+fn record(informer: &Informer<Namespace>) -> Told {
     let told = Told::default();
     let notes = Arc::clone(&told);
-    view.subscribe(move |change| {
+    informer.subscribe(move |change| {
         let sign = match (&change.old, &change.new) {
             (None, Some(_)) => '+',
             (_, None) => '-',
@@ -135,24 +135,24 @@ async fn a_gate_that_opens_ends_every_pause() {
     rig.gate.send_replace(true);
     sleep(Duration::from_millis(100)).await;
     assert_eq!(take(&rig.told), ["+new"]);
-    assert_eq!(rig.view.health(), Health::Live);
+    assert_eq!(rig.informer.health(), Health::Live);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_gate_opens_nobody_takes_the_past_for_the_present() {
+async fn while_the_gate_opens_the_past_is_not_taken_for_the_present() {
     let rig = Rig::start().await;
     rig.gate.send_replace(false);
     sleep(Duration::from_mins(5)).await;
-    assert_eq!(rig.view.health(), Health::Syncing, "the watch ended in time, and nobody looks");
+    assert_eq!(rig.informer.health(), Health::Syncing, "the watch ended in time, and none is open");
     sleep(Duration::from_hours(1)).await;
     assert_eq!(rig.lists(), 1, "a closed gate costs nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_panics_harms_neither_the_view_nor_the_others() {
+async fn a_subscriber_that_panics_harms_neither_the_informer_nor_the_others() {
     let rig = Rig::start().await;
-    rig.view.subscribe(|change| assert_ne!(change.key.name, "bad", "as asked for"));
-    let later = record(&rig.view);
+    rig.informer.subscribe(|change| assert_ne!(change.key.name, "bad", "as asked for"));
+    let later = record(&rig.informer);
     take(&later);
     rig.server.create("bad", &json!({}));
     rig.server.create("good", &json!({}));
@@ -161,13 +161,13 @@ async fn a_subscriber_that_panics_harms_neither_the_view_nor_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_is_seen_when_the_view_shows_it_or_what_came_after_it() {
+async fn a_version_is_seen_when_the_informer_shows_it_or_what_came_after_it() {
     let rig = Rig::start().await;
     rig.server.hold_watches(true);
     rig.server.create("new", &json!({}));
     let written: Namespace = serde_json::from_value(rig.server.get("new").unwrap()).unwrap();
     let (key, uid, version) = (ObjectKey::cluster_scoped("new"), written.uid(), written.resource_version());
-    let seen = || rig.view.has_seen(&key, uid.as_deref(), version.as_deref());
+    let seen = || rig.informer.has_seen(&key, uid.as_deref(), version.as_deref());
     sleep(Duration::from_secs(5)).await;
     assert!(!seen(), "it is not there yet");
     rig.server.hold_watches(false);
@@ -182,7 +182,7 @@ async fn a_version_is_seen_when_the_view_shows_it_or_what_came_after_it() {
     assert!(seen(), "another one has taken its place");
 }
 
-/// A kind whose decoder has a defect.
+/// A kind with a defect in its decoder.
 #[derive(Clone, Debug)]
 struct Fragile(Namespace);
 
@@ -218,22 +218,22 @@ impl kube::Resource for Fragile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_defect_while_a_server_is_followed_is_told_and_ends_one_attempt_only() {
+async fn a_defect_in_a_reflector_is_reported_and_ends_one_attempt_only() {
     let server = MockServer::of::<Fragile>();
     server.create("old", &json!({}));
     let cache = Cache::ungated(server.client());
-    let view = cache.informer::<Fragile>(&LabelQuery::everything());
-    view.live().await;
+    let informer = cache.informer::<Fragile>(&LabelQuery::everything());
+    informer.live().await;
     server.edit("old", |old| old["metadata"]["labels"] = json!({"bad": "yes"}));
     sleep(Duration::from_mins(2)).await;
-    let Health::Broken(failure) = view.health() else { panic!("what is not followed any more is not live") };
+    let Health::Broken(failure) = informer.health() else { panic!("what is not watched any more is not live") };
     assert_eq!(failure.reason(), "InternalError");
     let panics = cache.meters().panics.load(Ordering::Relaxed);
     assert!((2..30).contains(&panics), "{panics} attempts in two minutes");
 
     server.edit("old", |old| old["metadata"]["labels"] = json!({"good": "yes"}));
-    tokio::time::timeout(Duration::from_mins(1), view.live()).await.unwrap();
-    let old = view.get(&ObjectKey::cluster_scoped("old")).unwrap();
+    tokio::time::timeout(Duration::from_mins(1), informer.live()).await.unwrap();
+    let old = informer.get(&ObjectKey::cluster_scoped("old")).unwrap();
     assert!(old.0.labels().contains_key("good"));
 }
 
@@ -246,9 +246,9 @@ async fn a_list_that_does_not_come_in_time_is_asked_for_in_smaller_pages() {
     // 500 take 50 s, of the 15 s that a request has.
     server.lists_take(Duration::from_millis(100));
     let cache = Cache::ungated(server.client());
-    let view = cache.informer::<Namespace>(&LabelQuery::everything());
-    let listed = tokio::time::timeout(Duration::from_mins(2), view.live()).await;
-    assert!(listed.is_ok() && view.len() == 300, "{} of 300", view.len());
+    let informer = cache.informer::<Namespace>(&LabelQuery::everything());
+    let listed = tokio::time::timeout(Duration::from_mins(2), informer.live()).await;
+    assert!(listed.is_ok() && informer.len() == 300, "{} of 300", informer.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,9 +261,9 @@ async fn what_does_not_decode_is_owned_all_the_same() {
     }
     server.edit("bad", |bad| bad["spec"] = json!("no object"));
     let cache = Cache::ungated(server.client());
-    let view = cache.informer::<Namespace>(&LabelQuery::everything());
-    view.live().await;
-    let names = view.owned(&owner).into_iter().map(|found| match found {
+    let informer = cache.informer::<Namespace>(&LabelQuery::everything());
+    informer.live().await;
+    let names = informer.owned(&owner).into_iter().map(|found| match found {
         Ok(good) => good.name_any(),
         Err(undecodable) => format!("{}?", undecodable.meta.name.as_deref().unwrap_or_default()),
     });

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Attached, Driver};
 use crate::{
-    cache::{Followed, Health, Lookup, ObjectKey},
+    cache::{AnyInformer, Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure},
     operator::{Enqueuer, Operator, Owner, Plan, Requeue, Watches, record_of},
@@ -24,15 +24,15 @@ use crate::{
     task::Task,
 };
 
-/// A view that the server refuses for longer than this is worth a word in the status.
+/// An informer that the server refuses for longer than this is reported in the status.
 const STALE_LIMIT: Duration = Duration::from_secs(10);
-/// Whether a cluster can be reached is for its probe to say, which takes its time; only a view that stays broken although
-/// the cluster counts as connected is worth a word then.
+/// Whether a cluster can be reached is for its probe to say, which takes its time; only an informer that stays broken although
+/// the cluster counts as connected is reported then.
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
-/// So many failures in a row of what often passes by itself are told.
-const TOLD_FROM: u32 = 3;
+/// From so many failures in a row on, what often goes away by itself is reported.
+const REPORTED_FROM: u32 = 3;
 /// Verdicts of many places within this time cost one reconcile of the object.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -55,36 +55,36 @@ impl<O: Operator> Driver<O> {
         let fleet = self.context.fleet.borrow().clone();
         let is_target = owner.object().is_some_and(|object| O::targets(object, &fleet).places.contains(place));
         if !is_target {
-            self.forget_part(key, place, owner);
+            self.forget_place(key, place, owner);
         }
-        let site = match self.site(place, fleet) {
-            Ok(site) => site,
+        let context = match self.place_context(place, fleet) {
+            Ok(context) => context,
             Err(state) => {
                 if is_target {
                     self.record(key, place, None, state);
                 }
-                return RequeueAt::Forget; // The fleet wakes us when the link changes; who left something is found then.
+                return RequeueAt::Forget; // The fleet enqueues the place when the link changes; left-behind owners are found then.
             }
         };
-        if let Err(stale) = self.attach(&site) {
+        if let Err(stale) = self.attach(&context) {
             if let Some(failure) = stale {
-                self.tell_failure(key, place, failure);
+                self.report_at_place(key, place, failure);
             }
-            return RequeueAt::At(Instant::now() + STALE_LIMIT); // Becoming live wakes every key of this place.
+            return RequeueAt::At(Instant::now() + STALE_LIMIT); // Becoming live enqueues every key of this place.
         }
-        if !site.cache.settled(&record_of::<O>(key.clone())) {
+        if !context.cache.settled(&record_of::<O>(key.clone())) {
             return RequeueAt::At(Instant::now() + SETTLE_PAUSE);
         }
-        self.converge(key, owner, is_target, &site).await
+        self.converge(key, owner, is_target, &context).await
     }
 
-    /// Looks who left something behind at a place, also where no object has anything to do any more.
+    /// Finds the owners that left something behind at a place, also where no object has anything to do any more.
     pub(super) fn reconcile_place(self: &Arc<Self>, place: &Place) -> RequeueAt {
         let fleet = self.context.fleet.borrow().clone();
-        let Ok(site) = self.site(place, fleet) else { return RequeueAt::Forget }; // The fleet wakes us when it connects.
-        match self.attach(&site) {
+        let Ok(context) = self.place_context(place, fleet) else { return RequeueAt::Forget }; // The fleet enqueues the place when it connects.
+        match self.attach(&context) {
             Ok(()) => RequeueAt::Forget,
-            Err(_) => RequeueAt::At(Instant::now() + STALE_LIMIT), // Becoming live wakes us as well.
+            Err(_) => RequeueAt::At(Instant::now() + STALE_LIMIT), // Becoming live enqueues the place as well.
         }
     }
 
@@ -93,43 +93,43 @@ impl<O: Operator> Driver<O> {
         key: &ObjectKey,
         owner: Owner<'_, O::Kind>,
         is_target: bool,
-        site: &PlaceContext,
+        context: &PlaceContext,
     ) -> RequeueAt {
-        let world = match self.operator.observe(owner, site).await {
+        let world = match self.operator.observe(owner, context).await {
             Ok(world) => world,
-            Err(error) => return self.record_failure(key, &site.place, Failure::of(&error)),
+            Err(error) => return self.record_failure(key, &context.place, Failure::of(&error)),
         };
         let plan = match owner {
-            Owner::Present(object) if is_target && !site.fleet.is_deleting(&site.place) => {
+            Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
                 O::plan(object, &world, clock::now())
             }
             owner => O::clean_up(owner, &world, clock::now()),
         };
         let is_idle = plan.is_idle();
         let Plan { place_status, groups, requeue } = plan;
-        if site.suspended() && !is_idle {
-            self.record(key, &site.place, Some(place_status), PlaceState::Suspended);
+        if context.suspended() && !is_idle {
+            self.record(key, &context.place, Some(place_status), PlaceState::Suspended);
             return RequeueAt::Forget;
         }
         if is_idle {
-            self.forget_failures(key, &site.place);
+            self.forget_failures(key, &context.place);
             let state = if requeue == Requeue::Released { PlaceState::Released } else { PlaceState::Current };
-            self.record(key, &site.place, Some(place_status), state);
+            self.record(key, &context.place, Some(place_status), state);
             return match requeue {
                 Requeue::Watch | Requeue::Released => RequeueAt::Forget,
                 Requeue::At(at) => RequeueAt::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
             };
         }
         // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
-        if !self.has_failed(key, &site.place) {
-            self.record(key, &site.place, Some(place_status.clone()), PlaceState::Current);
+        if !self.has_failed(key, &context.place) {
+            self.record(key, &context.place, Some(place_status.clone()), PlaceState::Current);
         }
-        if let Err(failure) = self.act(key, owner, site, groups).await {
-            return self.record_failure(key, &site.place, failure);
+        if let Err(failure) = self.act(key, owner, context, groups).await {
+            return self.record_failure(key, &context.place, failure);
         }
-        self.forget_failures(key, &site.place);
-        self.record(key, &site.place, Some(place_status), PlaceState::Current);
-        // What we did shows up in a watch, which wakes us; what was seen already wakes nobody, hence the second look.
+        self.forget_failures(key, &context.place);
+        self.record(key, &context.place, Some(place_status), PlaceState::Current);
+        // What we did shows up in a watch, which enqueues the key; what was seen already enqueues nothing, hence the second look.
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
@@ -139,17 +139,17 @@ impl<O: Operator> Driver<O> {
         &self,
         key: &ObjectKey,
         owner: Owner<'_, O::Kind>,
-        site: &PlaceContext,
+        context: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
     ) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for group in groups {
             for action in group {
-                if !self.still_holds(site) {
-                    return outcome; // What is left is decided anew: the change of the Cluster wakes this key.
+                if !self.still_holds(context) {
+                    return outcome; // What is left is decided anew: the change of the Cluster enqueues this key.
                 }
-                tracing::info!(operator = O::NAME, object = %key, place = %site.place, ?action, "acting");
-                if let Err(error) = self.operator.act(owner, site, action).await {
+                tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
+                if let Err(error) = self.operator.act(owner, context, action).await {
                     let failure = Failure::of(&error);
                     if !failure.class().is_about_one_thing() {
                         return Err(failure);
@@ -162,18 +162,18 @@ impl<O: Operator> Driver<O> {
         outcome
     }
 
-    /// Whether what was decided at `site` may still be done: over the connection that was observed, to a Cluster that exists
+    /// Whether what was decided in `context` may still be done: over the connection that was observed, to a Cluster that exists
     /// and may be written to as before.
-    fn still_holds(&self, site: &PlaceContext) -> bool {
-        let Place::Cluster(name) = &site.place else { return true };
+    fn still_holds(&self, context: &PlaceContext) -> bool {
+        let Place::Cluster(name) = &context.place else { return true };
         self.context.fleet.borrow().get(name).is_some_and(|view| {
-            let is_same = matches!(&view.link, Link::Connected(cache) if Arc::ptr_eq(cache, &site.cache));
-            is_same && keeps(&view.object) == site.suspended()
+            let is_same = matches!(&view.link, Link::Connected(cache) if Arc::ptr_eq(cache, &context.cache));
+            is_same && keeps(&view.object) == context.suspended()
         })
     }
 
-    /// The place as it can be worked on now, or how it stands.
-    fn site(&self, place: &Place, fleet: FleetView) -> Result<PlaceContext, PlaceState> {
+    /// The context of a place that can be worked on now, or the state of one that cannot.
+    fn place_context(&self, place: &Place, fleet: FleetView) -> Result<PlaceContext, PlaceState> {
         let management = Arc::clone(&self.context.management);
         let (cluster, cache) = match place {
             Place::Management => (None, Arc::clone(&management)),
@@ -190,26 +190,26 @@ impl<O: Operator> Driver<O> {
         Ok(PlaceContext { place: place.clone(), cluster, fleet, cache, management })
     }
 
-    /// Makes sure that what the operator reads at this place is followed; a decision on a stale view is not made.
-    /// The error is a failure once it lasts long enough to be told.
-    fn attach(self: &Arc<Self>, site: &PlaceContext) -> Result<(), Option<Failure>> {
+    /// Makes sure that what the operator reads at this place is watched; no decision is made on a stale informer.
+    /// The error is a failure once it lasts long enough to be reported.
+    fn attach(self: &Arc<Self>, context: &PlaceContext) -> Result<(), Option<Failure>> {
         let (health, stale_for) = {
             let mut attached = self.lock_attached();
-            let known = match attached.entry(site.place.clone()) {
-                Entry::Occupied(known) if std::ptr::eq(known.get().cache.as_ptr(), Arc::as_ptr(&site.cache)) => {
+            let known = match attached.entry(context.place.clone()) {
+                Entry::Occupied(known) if std::ptr::eq(known.get().cache.as_ptr(), Arc::as_ptr(&context.cache)) => {
                     known.into_mut()
                 }
                 Entry::Occupied(mut outdated) => {
-                    outdated.insert(self.watch(site));
+                    outdated.insert(self.watch(context));
                     outdated.into_mut()
                 }
-                Entry::Vacant(vacant) => vacant.insert(self.watch(site)),
+                Entry::Vacant(vacant) => vacant.insert(self.watch(context)),
             };
             let related = self.related.get().into_iter().flatten();
-            let Some(health) = worst_health(known.followed.iter().chain(related)) else {
+            let Some(health) = worst_health(known.informers.iter().chain(related)) else {
                 known.stale_since = None;
                 if !mem::replace(&mut known.cleaned, true) {
-                    self.wake_who_left_something(&site.place, &known.owners);
+                    self.enqueue_left_behind(&context.place, &known.owners);
                 }
                 return Ok(());
             };
@@ -222,8 +222,8 @@ impl<O: Operator> Driver<O> {
     }
 
     /// The place was connected. Owners that are recorded there and have nothing to do there any more, as far as the driver
-    /// remembers, may have gone while nobody looked.
-    fn wake_who_left_something(&self, place: &Place, recorded: &[Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>]) {
+    /// remembers, may have gone while the place was not watched.
+    fn enqueue_left_behind(&self, place: &Place, recorded: &[Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>]) {
         let here: BTreeSet<ObjectKey> = self.lock_tracker().at(place).into_iter().collect();
         let recorded: BTreeSet<ObjectKey> = recorded.iter().flat_map(|owners| owners()).collect();
         for key in recorded.difference(&here) {
@@ -231,40 +231,40 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn watch(self: &Arc<Self>, site: &PlaceContext) -> Attached {
-        let (queue, place) = (Arc::downgrade(&self.queue), site.place.clone());
-        let mut watches = Watches::<O>::new(site, Enqueuer::new(queue, place.clone()));
+    fn watch(self: &Arc<Self>, context: &PlaceContext) -> Attached {
+        let (queue, place) = (Arc::downgrade(&self.queue), context.place.clone());
+        let mut watches = Watches::<O>::new(context, Enqueuer::new(queue, place.clone()));
         O::watches(&mut watches);
-        let (followed, owners) = watches.into_parts();
+        let (informers, owners) = watches.into_informers_and_owners();
         if place != Place::Management {
             let this = Arc::downgrade(self);
-            site.cache.on_health(move || {
+            context.cache.on_health(move || {
                 if let Some(driver) = this.upgrade() {
-                    driver.wake_place(&place);
+                    driver.enqueue_place(&place);
                 }
             });
         }
-        Attached { cache: Arc::downgrade(&site.cache), followed, owners, cleaned: false, stale_since: None }
+        Attached { cache: Arc::downgrade(&context.cache), informers, owners, cleaned: false, stale_since: None }
     }
 
-    /// What often passes by itself is told from the third failure in a row; until then the last verdict stands.
+    /// What often goes away by itself is reported from the third failure in a row; until then the last verdict stands.
     pub(super) fn record_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) -> RequeueAt {
         let after = self.after(&failure);
         if failure.class().doubts_the_connection() {
             self.hint_probe(place);
         }
-        let failures = self.lock_tracker().get(key).map_or(TOLD_FROM, |tracked| tracked.count_failure(place));
-        if failure.class().often_passes() && failures < TOLD_FROM {
+        let failures = self.lock_tracker().get(key).map_or(REPORTED_FROM, |tracked| tracked.count_failure(place));
+        if failure.class().often_heals() && failures < REPORTED_FROM {
             tracing::debug!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
         } else {
-            self.tell_failure(key, place, failure);
+            self.report_at_place(key, place, failure);
         }
         after
     }
 
-    fn tell_failure(&self, key: &ObjectKey, place: &Place, failure: Failure) {
+    fn report_at_place(&self, key: &ObjectKey, place: &Place, failure: Failure) {
         if self.is_done_with(key, place) {
-            return; // The credential may go before the Cluster does, which is no news to those who hold nothing there.
+            return; // The credential may go before the Cluster does, which is no news to an object that holds nothing there.
         }
         if failure.class() == Class::Unreachable {
             return self.record(key, place, None, PlaceState::Unreachable(failure));
@@ -296,20 +296,20 @@ impl<O: Operator> Driver<O> {
 
     /// Whether the object holds nothing that is known of in a cluster that is being deleted.
     fn is_done_with(&self, key: &ObjectKey, place: &Place) -> bool {
-        let leaving = self.context.fleet.borrow().is_deleting(place);
-        let mut board = self.lock_tracker();
-        let entry = board.get(key).and_then(|tracked| tracked.statuses.get(place));
-        leaving && entry.is_some_and(|entry| entry.state == PlaceState::Released)
+        let deleting = self.context.fleet.borrow().is_deleting(place);
+        let mut objects = self.lock_tracker();
+        let entry = objects.get(key).and_then(|tracked| tracked.statuses.get(place));
+        deleting && entry.is_some_and(|entry| entry.state == PlaceState::Released)
     }
 
     fn has_failed(&self, key: &ObjectKey, place: &Place) -> bool {
         let failed = |state: &PlaceState| matches!(state, PlaceState::Failed(_) | PlaceState::Unreachable(_));
-        let mut board = self.lock_tracker();
-        board.get(key).and_then(|tracked| tracked.statuses.get(place)).is_some_and(|entry| failed(&entry.state))
+        let mut objects = self.lock_tracker();
+        objects.get(key).and_then(|tracked| tracked.statuses.get(place)).is_some_and(|entry| failed(&entry.state))
     }
 
     /// The place is none of the object's any more.
-    fn forget_part(&self, key: &ObjectKey, place: &Place, owner: Owner<'_, O::Kind>) {
+    fn forget_place(&self, key: &ObjectKey, place: &Place, owner: Owner<'_, O::Kind>) {
         let forgotten = self.lock_tracker().get(key).is_some_and(|tracked| tracked.statuses.remove(place));
         if forgotten && owner.object().is_some() {
             self.queue.push(Task::Object(key.clone()));
@@ -317,9 +317,9 @@ impl<O: Operator> Driver<O> {
     }
 }
 
-/// The health of the first view that is not live; none if all are.
-fn worst_health<'a>(mut followed: impl Iterator<Item = &'a Box<dyn Followed>>) -> Option<Health> {
-    followed.find_map(|view| Some(view.health()).filter(|health| *health != Health::Live))
+/// The health of the first informer that is not live; none if all are.
+fn worst_health<'a>(mut informers: impl Iterator<Item = &'a Box<dyn AnyInformer>>) -> Option<Health> {
+    informers.find_map(|informer| Some(informer.health()).filter(|health| *health != Health::Live))
 }
 
 fn stale_limit(failure: &Failure) -> Duration {
@@ -330,7 +330,7 @@ fn stale_limit(failure: &Failure) -> Duration {
 }
 
 impl PlaceContext {
-    /// Whether nobody may write here. A Cluster that goes with `Orphan` leaves everything as it is.
+    /// Whether nothing may be written here. A Cluster that is deleted with `Orphan` keeps everything as it is.
     fn suspended(&self) -> bool {
         self.cluster.as_deref().is_some_and(keeps)
     }

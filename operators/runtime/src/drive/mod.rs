@@ -1,6 +1,6 @@
-//! Drives one operator: takes due keys off the queue and runs their passes, each in a task of its own.
+//! Drives one operator: takes due keys off the queue and runs their reconciles, each in a task of its own.
 //!
-//! Two kinds of pass share the queue. [`Task::Object`] looks after an object as a whole: finalizer, places, status.
+//! Two kinds of reconcile share the queue. [`Task::Object`] looks after an object as a whole: finalizer, places, status.
 //! [`Task::AtPlace`] converges one object at one place. A reconcile that panics or hangs ends alone.
 
 mod at_place;
@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{Cache, Followed, Health, Informer, ObjectKey},
+    cache::{AnyInformer, Cache, Health, Informer, ObjectKey},
     cause::StatusCause,
     clock,
     error::{Failure, Retry},
@@ -64,11 +64,12 @@ impl Default for DriveSettings {
 
 /// A reconcile that takes longer has lost its way: every single request in it has a limit of its own.
 const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
+const RECONCILE_TIMEOUT: &str = "Drover ended the reconcile after 2 minutes; check whether the cluster answers slowly";
 /// A reconcile that takes longer waits for a slow place: it still counts there, but no longer as one of the workers, or a few
 /// slow places would hold up all others.
 const WORKER_LIMIT: Duration = Duration::from_secs(2);
 
-/// What is due by the wall clock is late by this at most after somebody set it …
+/// What is due by the wall clock is late by this at most after the clock was set …
 const CLOCK_CHECK: Duration = Duration::from_mins(1);
 /// … by more than this.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
@@ -79,9 +80,9 @@ pub struct Context {
     pub management: Arc<Cache>,
     /// The fleet, as it changes.
     pub fleet: watch::Receiver<FleetView>,
-    /// Where transitions are told.
+    /// Where transitions are published.
     pub events: EventSink,
-    /// Where passes are counted.
+    /// Where reconciles are counted.
     pub meters: Meters,
     /// Bounds.
     pub settings: DriveSettings,
@@ -92,19 +93,19 @@ pub struct Driver<O: Operator> {
     operator: O,
     objects: Informer<O::Kind>,
     queue: Arc<Queue<Task>>,
-    board: Mutex<ObjectTracker<O>>,
+    tracker: Mutex<ObjectTracker<O>>,
     attached: Mutex<HashMap<Place, Attached>>,
     /// What the operator reads of other kinds.
-    related: OnceLock<Vec<Box<dyn Followed>>>,
+    related: OnceLock<Vec<Box<dyn AnyInformer>>>,
     started: Instant,
     context: Context,
 }
 
 /// The watches of one connection to a place.
 struct Attached {
-    /// Weak: a cluster that the fleet let go must not be kept connected by those who watched it.
+    /// Weak: a connection that the fleet dropped must not be kept open by its watches.
     cache: Weak<Cache>,
-    followed: Vec<Box<dyn Followed>>,
+    informers: Vec<Box<dyn AnyInformer>>,
     /// Who is recorded on what is owned there.
     owners: Vec<Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>>,
     /// Whether those were reconciled who may have left something behind.
@@ -121,7 +122,7 @@ impl<O: Operator> Driver<O> {
             operator,
             objects,
             queue,
-            board: Mutex::default(),
+            tracker: Mutex::default(),
             attached: Mutex::default(),
             related: OnceLock::new(),
             started: Instant::now(),
@@ -129,13 +130,13 @@ impl<O: Operator> Driver<O> {
         })
     }
 
-    /// Runs until the process ends or the future is dropped, which ends all its passes.
+    /// Runs until the process ends or the future is dropped, which ends all its reconciles.
     pub async fn run(self: Arc<Self>) {
-        self.follow_objects();
-        self.follow_related();
+        self.watch_objects();
+        self.watch_related();
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&self).follow_fleet());
-        tasks.spawn(Arc::clone(&self).follow_clock());
+        tasks.spawn(Arc::clone(&self).watch_fleet());
+        tasks.spawn(Arc::clone(&self).watch_clock());
         let workers = Arc::new(Semaphore::new(self.context.settings.workers));
         loop {
             let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return };
@@ -143,10 +144,10 @@ impl<O: Operator> Driver<O> {
             while tasks.try_join_next().is_some() {}
             let this = Arc::clone(&self);
             tasks.spawn(async move {
-                let mut pass = pin!(this.run_task(task));
-                if timeout(WORKER_LIMIT, &mut pass).await.is_err() {
+                let mut reconcile = pin!(this.run_task(task));
+                if timeout(WORKER_LIMIT, &mut reconcile).await.is_err() {
                     drop(worker);
-                    pass.await;
+                    reconcile.await;
                 }
             });
         }
@@ -154,26 +155,24 @@ impl<O: Operator> Driver<O> {
 
     async fn run_task(self: &Arc<Self>, task: Task) {
         let started = Instant::now();
-        let pass = async {
+        let reconcile = async {
             match &task {
                 Task::Object(key) => self.reconcile_object(key).await,
                 Task::AtPlace(key, place) => self.reconcile_at_place(key, place).await,
                 Task::Place(place) => self.reconcile_place(place),
             }
         };
-        let caught = AssertUnwindSafe(timeout(RECONCILE_LIMIT, pass)).catch_unwind().await;
+        let caught = AssertUnwindSafe(timeout(RECONCILE_LIMIT, reconcile)).catch_unwind().await;
         let (after, outcome) = match caught {
             Ok(Ok(after)) => (after, if after == RequeueAt::Retry { "error" } else { "ok" }),
-            Ok(Err(_)) => {
-                (self.failed(&task, StatusCause::ReconcileTimeout, "a reconcile took too long").await, "timeout")
-            }
+            Ok(Err(_)) => (self.failed(&task, StatusCause::ReconcileTimeout, RECONCILE_TIMEOUT).await, "timeout"),
             Err(_) => {
                 self.context.meters.panicked(O::NAME);
                 let message = "a defect in Drover ended this reconcile; see its log";
                 (self.failed(&task, StatusCause::InternalError, message).await, "panic")
             }
         };
-        self.context.meters.passed(O::NAME, outcome, started.elapsed());
+        self.context.meters.reconciled(O::NAME, outcome, started.elapsed());
         self.context.meters.queue(O::NAME, self.queue.len(), self.queue.backing_off());
         self.queue.done(task, after);
     }
@@ -188,8 +187,8 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    /// Any change of an object wakes its reconcile of the object, which finds out what it means for the places.
-    fn follow_objects(self: &Arc<Self>) {
+    /// Any change of an object enqueues its reconcile as a whole, which finds out what it means for the places.
+    fn watch_objects(self: &Arc<Self>) {
         let queue = Arc::downgrade(&self.queue);
         self.objects.subscribe(move |change| {
             if let Some(queue) = queue.upgrade() {
@@ -199,39 +198,39 @@ impl<O: Operator> Driver<O> {
         let this = Arc::downgrade(self);
         self.context.management.on_health(move || {
             if let Some(driver) = this.upgrade() {
-                driver.wake_place(&Place::Management);
-                driver.wake_if_related_is_known();
+                driver.enqueue_place(&Place::Management);
+                driver.enqueue_if_related_is_known();
             }
         });
     }
 
-    fn follow_related(self: &Arc<Self>) {
+    fn watch_related(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
         let everywhere = move |key: ObjectKey| {
             if let Some(driver) = this.upgrade() {
-                driver.wake_everywhere(&key);
+                driver.enqueue_everywhere(&key);
             }
         };
         let mut related = Related::new(&self.context.management, Arc::new(everywhere));
         O::related(&mut related);
-        let _ = self.related.set(related.into_followed());
+        let _ = self.related.set(related.into_informers());
     }
 
-    /// A cluster that came, went or changed wakes what is placed there; a changed choice wakes every object.
-    async fn follow_fleet(self: Arc<Self>) {
+    /// A cluster that came, went or changed enqueues what is placed there; a changed choice enqueues every object.
+    async fn watch_fleet(self: Arc<Self>) {
         let mut fleet = self.context.fleet.clone();
         let mut before = FleetView::default();
         loop {
             let now = fleet.borrow_and_update().clone();
             let change = before.change(&now);
             let namespaces: BTreeSet<String> = change.namespaces.into_iter().collect();
-            self.wake_all(|key| change.choice || namespaces.contains(&key.namespace));
+            self.enqueue_all(|key| change.choice || namespaces.contains(&key.namespace));
             if change.reach {
-                self.wake_what_goes();
+                self.enqueue_deleting();
             }
             for cluster in change.links {
                 let place = Place::Cluster(cluster);
-                self.wake_place(&place);
+                self.enqueue_place(&place);
                 self.queue.push(Task::Place(place));
             }
             before = now;
@@ -243,7 +242,7 @@ impl<O: Operator> Driver<O> {
     }
 
     /// Whoever waits for a time of the wall clock waits by the monotonic one, which knows nothing of a wall clock that is set.
-    async fn follow_clock(self: Arc<Self>) {
+    async fn watch_clock(self: Arc<Self>) {
         let mut before = (clock::now(), Instant::now());
         loop {
             sleep(CLOCK_CHECK).await;
@@ -251,15 +250,15 @@ impl<O: Operator> Driver<O> {
             let by_the_wall = now.0.duration_since(before.0);
             let passed = SignedDuration::try_from(now.1 - before.1).unwrap_or(SignedDuration::MAX);
             if by_the_wall.saturating_sub(passed).unsigned_abs() >= CLOCK_STEP {
-                tracing::info!(operator = O::NAME, "the wall clock was set: every object is reconciled");
-                self.wake_all(|_| true);
+                tracing::info!(operator = O::NAME, "the wall clock changed; reconciling every object");
+                self.enqueue_all(|_| true);
             }
             before = now;
         }
     }
 
-    /// Looks anew at every object that `chosen` picks, as a whole and at each of its places.
-    fn wake_all(&self, chosen: impl Fn(&ObjectKey) -> bool) {
+    /// Enqueues every object that `chosen` picks, as a whole and at each of its places.
+    fn enqueue_all(&self, chosen: impl Fn(&ObjectKey) -> bool) {
         let known = self.lock_tracker().places();
         for (key, place) in known.into_iter().filter(|(key, _)| chosen(key)) {
             self.queue.push(Task::AtPlace(key, place));
@@ -269,29 +268,29 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    /// Looks anew at where every object that is being deleted has to be let go of.
-    fn wake_what_goes(&self) {
+    /// Enqueues every object that is being deleted: where it has to be released may have changed.
+    fn enqueue_deleting(&self) {
         for object in self.objects.filter(|object| object.meta().deletion_timestamp.is_some()) {
             self.queue.push(Task::Object(ObjectKey::of(object.meta())));
         }
     }
 
-    /// Decisions wait for what the operator reads of other kinds.
-    fn wake_if_related_is_known(&self) {
+    /// Decisions wait for the related kinds: once all of them are live, every object is reconciled.
+    fn enqueue_if_related_is_known(&self) {
         let Some(related) = self.related.get().filter(|related| !related.is_empty()) else { return };
-        if related.iter().all(|view| view.health() == Health::Live) {
-            self.wake_all(|_| true);
+        if related.iter().all(|informer| informer.health() == Health::Live) {
+            self.enqueue_all(|_| true);
         }
     }
 
-    fn wake_everywhere(&self, key: &ObjectKey) {
+    fn enqueue_everywhere(&self, key: &ObjectKey) {
         let places = self.lock_tracker().get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
         for place in places.into_iter().flatten() {
             self.queue.push(Task::AtPlace(key.clone(), place));
         }
     }
 
-    fn wake_place(&self, place: &Place) {
+    fn enqueue_place(&self, place: &Place) {
         let keys = self.lock_tracker().at(place);
         for key in keys {
             self.queue.push(Task::AtPlace(key, place.clone()));
@@ -310,7 +309,7 @@ impl<O: Operator> Driver<O> {
     }
 
     fn lock_tracker(&self) -> MutexGuard<'_, ObjectTracker<O>> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_attached(&self) -> MutexGuard<'_, HashMap<Place, Attached>> {

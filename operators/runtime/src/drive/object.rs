@@ -41,12 +41,12 @@ impl<O: Operator> Driver<O> {
             Lookup::Found(object) => object,
             Lookup::Undecodable(undecodable) => return self.report_undecodable(key, &undecodable).await,
             Lookup::Absent => {
-                self.leave_all_places(key);
+                self.clean_up_all_places(key);
                 return RequeueAt::Forget;
             }
         };
         if !self.context.fleet.borrow().synced() {
-            return RequeueAt::Forget; // The fleet wakes every object once it is known.
+            return RequeueAt::Forget; // The fleet enqueues every object once it is known.
         }
         match self.look_after(key, &object).await {
             Ok(after) => after,
@@ -55,7 +55,7 @@ impl<O: Operator> Driver<O> {
                 if failure.class() == Class::Conflict {
                     tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its reconcile");
                 } else {
-                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "reconcile of the object failed");
+                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot reconcile the object");
                 }
                 self.after(&failure)
             }
@@ -66,7 +66,7 @@ impl<O: Operator> Driver<O> {
         let meta = object.meta();
         let (deleting, held) = (meta.deletion_timestamp.is_some(), Self::holds_finalizer(meta));
         if O::FINALIZER && !deleting && !held {
-            // Its watch shows the finalizer and wakes us.
+            // Its watch shows the finalizer and enqueues the object.
             self.set_finalizers(key, meta, |names| names.push(Self::finalizer())).await?;
             return Ok(RequeueAt::Forget);
         }
@@ -82,14 +82,14 @@ impl<O: Operator> Driver<O> {
         self.write_status(key, object).await
     }
 
-    /// Wakes the places of the object that are new or outdated, forgets those that are none any more, and says whether all
+    /// Enqueues the places of the object that are new or outdated, forgets those that are none any more, and says whether all
     /// are released.
     fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
         let fleet = self.context.fleet.borrow().clone();
         let Targets { places, refused } = O::targets(object, &fleet);
         let lives = object.meta().deletion_timestamp.is_none();
-        let mut board = self.lock_tracker();
-        let (tracked, changed) = board.note(key, object);
+        let mut objects = self.lock_tracker();
+        let (tracked, changed) = objects.note(key, object);
         for left in tracked.statuses.leave(&places) {
             self.queue.push(Task::AtPlace(key.clone(), left)); // There it may have left something.
         }
@@ -97,7 +97,7 @@ impl<O: Operator> Driver<O> {
         for place in places {
             if changed || tracked.statuses.get(&place).is_none() {
                 let entry = tracked.statuses.ensure(&place);
-                // A cluster that goes is no target of what stays: it is looked at, and counts only if something turns up.
+                // A cluster that is being deleted is no target of what stays: it is looked at, and counts only if something turns up.
                 if lives && fleet.is_deleting(&place) {
                     entry.state = PlaceState::Released;
                 }
@@ -108,10 +108,10 @@ impl<O: Operator> Driver<O> {
     }
 
     /// The object is gone: what it may have left at its places is cleaned up there.
-    fn leave_all_places(&self, key: &ObjectKey) {
-        let mut board = self.lock_tracker();
-        let places = board.get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
-        board.forget(key);
+    fn clean_up_all_places(&self, key: &ObjectKey) {
+        let mut objects = self.lock_tracker();
+        let places = objects.get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
+        objects.forget(key);
         for place in places.into_iter().flatten() {
             self.queue.push(Task::AtPlace(key.clone(), place));
         }
@@ -120,10 +120,10 @@ impl<O: Operator> Driver<O> {
     async fn write_status(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<RequeueAt, ApiError> {
         let now = Instant::now();
         let statuses = {
-            let mut board = self.lock_tracker();
-            let Some(tracked) = board.get(key) else { return Ok(RequeueAt::Forget) };
+            let mut objects = self.lock_tracker();
+            let Some(tracked) = objects.get(key) else { return Ok(RequeueAt::Forget) };
             if let Some((at, version)) = &tracked.written {
-                // A status from before our own last write would be written twice; the watch shows it and wakes us, unless
+                // A status from before our own last write would be written twice; the watch shows it and enqueues the object, unless
                 // the server was restored from a backup that knows nothing of it.
                 let stale = revision(object.meta().resource_version.as_deref()) < revision(version.as_deref());
                 if stale && now < *at + SHOWN_WITHIN {
@@ -158,7 +158,7 @@ impl<O: Operator> Driver<O> {
         Ok(RequeueAt::Forget)
     }
 
-    /// Nobody reads the status of what is gone, but what its last word would be is worth an event.
+    /// The status of what is gone is not written any more, but its last word is worth an event.
     fn tell_the_end(&self, key: &ObjectKey, object: &O::Kind) {
         let Some(statuses) = self.lock_tracker().get(key).map(|tracked| tracked.statuses.clone()) else { return };
         self.tell_transitions(object, object.status(), &O::summarise(object, &statuses, clock::now()));
@@ -182,12 +182,12 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    /// The reconcile of the object as a whole failed, so there is nobody else to say so.
+    /// The reconcile of the object as a whole failed, so the failure is written here.
     pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> RequeueAt {
         let Some(object) = self.objects.get(key) else { return RequeueAt::Forget };
         let conditions = ready_conditions(State::False, failure.cause, &failure.message, Activity::Reconciling);
         if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
-            tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "a failure could not be reported");
+            tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot report a failure");
         }
         self.after(failure)
     }
@@ -276,7 +276,7 @@ fn cause_of<O: Operator>(reason: &str) -> Option<Cause> {
     tables.flat_map(|table| table.iter()).find(|cause| cause.reason() == reason).copied()
 }
 
-/// The part of any status that the shell itself understands.
+/// The fields of any status that the runtime itself reads.
 #[derive(Clone, Debug, Default)]
 struct BareStatus {
     conditions: Vec<Condition>,

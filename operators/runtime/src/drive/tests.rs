@@ -1,4 +1,4 @@
-//! The driver on a paused clock and a server in memory. Time passes only while everybody waits, so minutes cost nothing.
+//! The driver on a paused clock and a server in memory. Time goes on only while everything waits, so minutes cost nothing.
 
 mod deleting_cluster;
 mod errors;
@@ -72,8 +72,8 @@ impl Rig {
         Self { server, stage, fleet, driver, registry, told, _running: running }
     }
 
-    /// Wakes `toy` and its part in the management cluster.
-    fn wake(&self, toy: &str) {
+    /// Enqueues `toy`, as a whole and at the management cluster.
+    fn enqueue(&self, toy: &str) {
         let key = ObjectKey::cluster_scoped(toy);
         self.driver.queue.push(Task::Object(key.clone()));
         self.driver.queue.push(Task::AtPlace(key, Place::Management));
@@ -84,7 +84,7 @@ impl Rig {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many passes there were, as the metrics say.
+    /// How many reconciles there were, as the metrics say.
     fn reconciles_of_any_kind(&self) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();

@@ -56,14 +56,14 @@ async fn a_toy_that_is_deleted_waits_for_the_verdict_of_a_cluster_that_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_cluster_that_goes_with_orphan_nobody_acts() {
+async fn in_a_cluster_that_is_deleted_with_orphan_nothing_is_done() {
     let rig = Rig::warm().await;
     let eu = connected();
     rig.fleet.send_replace(clusters([cluster("eu-1", eu.clone())]));
     rig.server.create("toy", &on(&["eu-1"]));
     rig.until_ready("toy").await;
     rig.fleet.send_replace(clusters([going("eu-1", "Orphan", eu)]));
-    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("suspended")).await;
+    rig.until("it is reported", || rig.says("toy", "cluster eu-1").as_deref() == Some("suspended")).await;
     sleep(seconds(300)).await;
     assert!(rig.stage.has_thing("toy", &Place::cluster("eu-1")));
     assert_eq!(rig.stage.acted("toy").len(), 1);
@@ -74,7 +74,7 @@ async fn the_last_word_of_a_toy_is_told_once_and_written_nowhere() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
     rig.server.create("toy", &on(&["eu-1", "us-1"]));
-    rig.until("both are told", || rig.status("toy").is_some_and(|status| status.places.len() == 2)).await;
+    rig.until("both are reported", || rig.status("toy").is_some_and(|status| status.places.len() == 2)).await;
     rig.server.delete("toy");
     rig.until("one waits", || rig.says("toy", "cluster us-1").as_deref() == Some("released")).await;
     sleep(seconds(5)).await;

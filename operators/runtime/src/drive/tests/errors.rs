@@ -11,8 +11,8 @@ async fn failing(class: Class) -> (Rig, Instant) {
     let rig = Rig::warm().await;
     rig.stage.fail("toy", class);
     rig.server.create("toy", &plain());
-    rig.until("it was tried", || !rig.stage.passes("toy").is_empty()).await;
-    let started = rig.stage.passes("toy")[0];
+    rig.until("it was tried", || !rig.stage.reconciles("toy").is_empty()).await;
+    let started = rig.stage.reconciles("toy")[0];
     (rig, started)
 }
 
@@ -23,8 +23,8 @@ async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
     {
         let (rig, _) = failing(class).await;
         sleep(seconds(3600)).await;
-        let passes = rig.stage.passes("toy");
-        let gaps: Vec<Duration> = passes.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let reconciles = rig.stage.reconciles("toy");
+        let gaps: Vec<Duration> = reconciles.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!((10..=60).contains(&gaps.len()), "{class:?} was tried {} times in an hour", gaps.len());
         assert!(gaps[0] <= seconds(1), "{class:?}: {gaps:?}");
         assert!(gaps.iter().all(|gap| *gap <= seconds(301)), "{class:?}: {gaps:?}");
@@ -32,7 +32,7 @@ async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
         assert_eq!(rig.reason("toy").as_deref(), Some(reason));
 
         rig.stage.heal("toy");
-        rig.wake("toy");
+        rig.enqueue("toy");
         rig.until_ready("toy").await;
     }
 }
@@ -41,22 +41,22 @@ async fn what_passes_by_itself_and_what_is_a_defect_back_off_ever_longer() {
 async fn a_conflict_is_retried_at_once_and_one_that_stays_backs_off_and_is_told() {
     let (rig, started) = failing(Class::Conflict).await;
     sleep(Duration::from_millis(250)).await;
-    assert_eq!(rig.stage.passes("toy").len(), 2, "at once");
+    assert_eq!(rig.stage.reconciles("toy").len(), 2, "at once");
     rig.stage.heal("toy");
     rig.until_ready("toy").await;
-    assert!(!rig.told().contains(&"conflict".to_owned()), "one that passes is no news");
+    assert!(!rig.told().contains(&"conflict".to_owned()), "one that goes away is no news");
 
     rig.stage.fail("toy", Class::Conflict);
     rig.stage.unmake("toy");
-    rig.wake("toy");
+    rig.enqueue("toy");
     sleep(seconds(60)).await;
-    let passes = rig.stage.passes("toy").iter().filter(|at| **at - started < seconds(70)).count();
-    assert!((8..=25).contains(&passes), "{passes} passes in a minute");
+    let reconciles = rig.stage.reconciles("toy").iter().filter(|at| **at - started < seconds(70)).count();
+    assert!((8..=25).contains(&reconciles), "{reconciles} reconciles in a minute");
     assert_eq!(rig.reason("toy").as_deref(), Some("conflict"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_often_passes_by_itself_leaves_the_last_verdict_and_hints_the_probe() {
+async fn what_often_heals_by_itself_leaves_the_last_verdict_and_hints_the_probe() {
     for class in [Class::Transient, Class::Unreachable] {
         let rig = Rig::warm().await;
         let doubts = Arc::<Notify>::default();
@@ -66,7 +66,7 @@ async fn what_often_passes_by_itself_leaves_the_last_verdict_and_hints_the_probe
         rig.until_ready("toy").await;
         rig.stage.fail("toy", class);
         rig.stage.unmake("toy");
-        rig.driver.wake_place(&Place::cluster("eu-1"));
+        rig.driver.enqueue_place(&Place::cluster("eu-1"));
         let hinted = tokio::time::timeout(seconds(1), doubts.notified()).await;
         assert!(hinted.is_ok(), "{class:?}: the probe finds out whether it is the connection");
         rig.stage.heal("toy");
@@ -89,12 +89,12 @@ async fn what_is_due_by_the_wall_clock_is_not_late_by_more_than_a_minute_when_th
     rig.server.create("toy", &json!({"again_in": 500}));
     rig.until_ready("toy").await;
     sleep(seconds(5)).await;
-    let before = rig.stage.passes("toy").len();
+    let before = rig.stage.reconciles("toy").len();
     clock::set_by(SignedDuration::from_secs(495));
     sleep(seconds(60)).await;
-    assert_eq!(rig.stage.passes("toy").len(), before + 1);
+    assert_eq!(rig.stage.reconciles("toy").len(), before + 1);
     sleep(seconds(300)).await;
-    assert_eq!(rig.stage.passes("toy").len(), before + 1, "a clock that goes as it should wakes nobody");
+    assert_eq!(rig.stage.reconciles("toy").len(), before + 1, "a clock that goes as it should enqueues nothing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,29 +105,29 @@ async fn what_waits_for_a_time_is_looked_at_then_and_after_the_resync_interval_a
         rig.until_ready(toy).await;
     }
     sleep(seconds(5)).await;
-    let passes = |toy| rig.stage.passes(toy).len();
-    let before = (passes("soon"), passes("late"));
+    let reconciles = |toy| rig.stage.reconciles(toy).len();
+    let before = (reconciles("soon"), reconciles("late"));
     sleep(seconds(580)).await;
-    assert!(passes("soon") - before.0 >= 9, "once a minute");
-    assert_eq!(passes("late"), before.1, "it is not yet time");
+    assert!(reconciles("soon") - before.0 >= 9, "once a minute");
+    assert_eq!(reconciles("late"), before.1, "it is not yet time");
     sleep(seconds(20)).await;
-    assert_eq!(passes("late"), before.1 + 1, "the resync interval, 10 min, is over");
+    assert_eq!(reconciles("late"), before.1 + 1, "the resync interval, 10 min, is over");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_somebody_else_is_told_and_waits() {
+async fn what_waits_for_another_client_is_reported_and_waits() {
     for (class, reason) in [(Class::Blocked, "blocked"), (Class::Invalid, "invalid")] {
         let (rig, _) = failing(class).await;
         sleep(seconds(590)).await;
-        assert_eq!(rig.stage.passes("toy").len(), 1, "{class:?}");
+        assert_eq!(rig.stage.reconciles("toy").len(), 1, "{class:?}");
         assert_eq!(rig.reason("toy").as_deref(), Some(reason));
         sleep(seconds(20)).await;
-        assert_eq!(rig.stage.passes("toy").len(), 2, "{class:?}: in case nobody tells");
+        assert_eq!(rig.stage.reconciles("toy").len(), 2, "{class:?}: in case no watch tells");
 
         rig.stage.heal("toy");
         rig.server.edit_spec("toy", &plain());
         let healed = tokio::time::timeout(seconds(5), rig.until_ready("toy")).await;
-        assert!(healed.is_ok(), "{class:?}: a change of the toy wakes it");
+        assert!(healed.is_ok(), "{class:?}: a change of the toy enqueues it");
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_failure_ends_its_group_and_the_other_groups_go_on() {
         let rig = Rig::warm().await;
         rig.stage.fail_first("toy", class);
         rig.server.create("toy", &json!({"steps": steps, "groups": groups}));
-        rig.until("it was tried", || !rig.stage.passes("toy").is_empty()).await;
+        rig.until("it was tried", || !rig.stage.reconciles("toy").is_empty()).await;
         sleep(Duration::from_millis(50)).await;
         assert_eq!(rig.stage.acted("toy").len(), done, "{class:?}: {groups} groups of {steps}");
     }

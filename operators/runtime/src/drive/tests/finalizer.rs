@@ -34,9 +34,9 @@ async fn a_place_that_is_woken_before_the_finalizer_is_seen_waits_for_it() {
     rig.server.create("toy", &plain());
     rig.server.hold_watches(true);
     rig.until("it is set", || rig.server.finalizers("toy") == [OURS]).await;
-    rig.wake("toy");
+    rig.enqueue("toy");
     sleep(seconds(10)).await;
-    assert!(rig.stage.passes("toy").is_empty());
+    assert!(rig.stage.reconciles("toy").is_empty());
     rig.server.hold_watches(false);
     rig.until_ready("toy").await;
 }
@@ -51,10 +51,10 @@ async fn finalizers_of_others_stay_and_what_only_waits_for_them_is_left_alone() 
 
     rig.server.delete("toy");
     rig.until("ours is gone", || rig.server.finalizers("toy") == [THEIRS]).await;
-    let (writes, passes) = (rig.server.write_count(), rig.stage.passes("toy").len());
+    let (writes, reconciles) = (rig.server.write_count(), rig.stage.reconciles("toy").len());
     sleep(seconds(1200)).await;
     assert_eq!(rig.server.finalizers("toy"), [THEIRS]);
-    assert_eq!((rig.server.write_count(), rig.stage.passes("toy").len()), (writes, passes));
+    assert_eq!((rig.server.write_count(), rig.stage.reconciles("toy").len()), (writes, reconciles));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn a_toy_that_is_deleted_before_anything_was_made_gets_no_finalizer_and_no
     rig.server.hold_watches(false);
     sleep(seconds(300)).await;
     assert_eq!(rig.server.finalizers("toy"), [THEIRS]);
-    assert!(rig.stage.passes("toy").is_empty());
+    assert!(rig.stage.reconciles("toy").is_empty());
     assert_eq!(rig.server.write_count(), 0);
 }
 
@@ -92,7 +92,7 @@ async fn a_toy_that_was_deleted_and_created_again_starts_afresh() {
     let rig = Rig::warm().await;
     rig.server.create("toy", &plain());
     rig.stage.fail("toy", Class::Invalid);
-    rig.until("the failure is told", || rig.reason("toy").as_deref() == Some("invalid")).await;
+    rig.until("the failure is reported", || rig.reason("toy").as_deref() == Some("invalid")).await;
 
     rig.stage.heal("toy");
     rig.server.hold_watches(true);

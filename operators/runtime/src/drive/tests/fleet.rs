@@ -8,17 +8,18 @@ async fn a_lost_cluster_is_told_and_its_return_wakes_what_is_placed_there() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
     rig.server.create("toy", &on(&["eu-1", "us-1"]));
-    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("unreachable: Unreachable")).await;
-    rig.until("the other is told", || rig.says("toy", "cluster us-1").as_deref() == Some("made 0")).await;
+    rig.until("it is reported", || rig.says("toy", "cluster eu-1").as_deref() == Some("unreachable: Unreachable"))
+        .await;
+    rig.until("the other is reported", || rig.says("toy", "cluster us-1").as_deref() == Some("made 0")).await;
     sleep(seconds(1200)).await;
-    assert_eq!(rig.stage.passes("toy").len(), 2, "a dead cluster costs nothing, a converged one neither");
+    assert_eq!(rig.stage.reconciles("toy").len(), 2, "a dead cluster costs nothing, a converged one neither");
 
     rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
     let back = tokio::time::timeout(seconds(5), rig.until_ready("toy")).await;
-    assert!(back.is_ok(), "its reconnect wakes it");
+    assert!(back.is_ok(), "its reconnect enqueues it");
 
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
-    rig.until("it is told again", || !rig.is_ready("toy")).await;
+    rig.until("it is reported again", || !rig.is_ready("toy")).await;
     assert!(rig.stage.has_thing("toy", &Place::cluster("eu-1")), "unknown is not gone");
 }
 
@@ -37,7 +38,7 @@ async fn what_is_being_deleted_is_let_go_of_at_a_cluster_that_returns_although_i
     sleep(seconds(300)).await;
     assert!(there("eu-1") && there("us-1"));
     rig.fleet.send_replace(clusters([cluster("eu-1", connected()), held]));
-    rig.until("it is let go of", || !there("eu-1")).await;
+    rig.until("it is released", || !there("eu-1")).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +46,7 @@ async fn a_cluster_that_leaves_the_fleet_lets_its_parts_go() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", disconnected()), cluster("us-1", connected())]));
     rig.server.create("toy", &on(&["eu-1", "us-1"]));
-    rig.until("both are told", || rig.status("toy").is_some_and(|status| status.places.len() == 2)).await;
+    rig.until("both are reported", || rig.status("toy").is_some_and(|status| status.places.len() == 2)).await;
     rig.server.delete("toy");
     sleep(seconds(300)).await;
     assert!(rig.server.get("toy").is_some(), "eu-1 is only unreachable");
@@ -74,7 +75,7 @@ async fn a_suspended_cluster_gets_no_act_and_says_so_until_it_goes_on() {
     let link = connected();
     rig.fleet.send_replace(clusters([suspended("eu-1", link.clone())]));
     rig.server.create("toy", &on(&["eu-1"]));
-    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("suspended")).await;
+    rig.until("it is reported", || rig.says("toy", "cluster eu-1").as_deref() == Some("suspended")).await;
     rig.server.delete("toy");
     sleep(seconds(300)).await;
     assert!(rig.stage.acted("toy").is_empty());
@@ -93,8 +94,8 @@ async fn a_cluster_that_the_fleet_does_not_know_yet_is_waited_for_at_no_cost() {
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
-    assert!(rig.reconciles_of_any_kind() < 20, "{} passes in no time", rig.reconciles_of_any_kind());
-    rig.until("it is told", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
+    assert!(rig.reconciles_of_any_kind() < 20, "{} reconciles in no time", rig.reconciles_of_any_kind());
+    rig.until("it is reported", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
     rig.until_ready("toy").await;
 }
@@ -141,7 +142,7 @@ fn connected_with_things_of(toys: &[&str]) -> Link {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_left_behind_while_nobody_looked_is_cleaned_up_when_its_cluster_connects() {
+async fn what_was_left_behind_while_drover_was_down_is_cleaned_up_when_its_cluster_connects() {
     let server = MockServer::of::<Toy>();
     for (name, spec) in [("moved", on(&["us-1"])), ("stays", on(&["eu-1"]))] {
         server.create(name, &spec);
@@ -191,14 +192,14 @@ async fn a_cluster_that_is_not_selected_any_more_is_cleaned_up() {
 async fn a_change_of_a_related_object_wakes_whom_it_concerns_at_all_places() {
     let rig = Rig::warm().await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
-    for toy in ["follower", "other"] {
+    for toy in ["reader", "other"] {
         rig.server.create(toy, &on(&["eu-1", "us-1"]));
         rig.until_ready(toy).await;
     }
     sleep(seconds(5)).await;
-    let (follower, other) = (rig.stage.passes("follower").len(), rig.stage.passes("other").len());
-    rig.server.create("leader", &json!({"concerns": ["follower"]}));
+    let (reader, other) = (rig.stage.reconciles("reader").len(), rig.stage.reconciles("other").len());
+    rig.server.create("leader", &json!({"concerns": ["reader"]}));
     sleep(seconds(1)).await;
-    assert!(rig.stage.passes("follower").len() >= follower + 2);
-    assert_eq!(rig.stage.passes("other").len(), other);
+    assert!(rig.stage.reconciles("reader").len() >= reader + 2);
+    assert_eq!(rig.stage.reconciles("other").len(), other);
 }

@@ -15,7 +15,7 @@ async fn two_hundred_toys_converge_although_two_panic_and_only_those_run_again()
     }
 
     rig.until("all toys are ready", || names.iter().all(|name| rig.is_ready(name))).await;
-    rig.until("the panics are told", || {
+    rig.until("the panics are reported", || {
         ["bad-plan", "bad-act"].iter().all(|name| rig.reason(name).as_deref() == Some("InternalError"))
     })
     .await;
@@ -24,9 +24,9 @@ async fn two_hundred_toys_converge_although_two_panic_and_only_those_run_again()
     let (then, writes) = (Instant::now(), rig.server.write_count());
     sleep(seconds(1200)).await;
     assert_eq!(rig.stage.looked_at_since(then), ["bad-act".to_owned(), "bad-plan".to_owned()].into());
-    assert_eq!(rig.server.write_count(), writes, "the same panic is told once");
+    assert_eq!(rig.server.write_count(), writes, "the same panic is reported once");
     for name in ["bad-plan", "bad-act"] {
-        let runs = rig.stage.passes(name).len();
+        let runs = rig.stage.reconciles(name).len();
         assert!((5..=40).contains(&runs), "{name} ran {runs} times in 20 minutes");
     }
 }
@@ -37,7 +37,7 @@ async fn a_panic_in_the_summary_is_told_on_the_object_and_others_go_on() {
     rig.server.create("bad", &json!({"panics_in": "Summarise"}));
     rig.server.create("good", &plain());
     rig.until_ready("good").await;
-    rig.until("the panic is told", || rig.reason("bad").as_deref() == Some("InternalError")).await;
+    rig.until("the panic is reported", || rig.reason("bad").as_deref() == Some("InternalError")).await;
     rig.server.edit_spec("bad", &plain());
     rig.until_ready("bad").await;
 }
@@ -65,7 +65,7 @@ async fn slow_places_however_many_delay_no_other_place() {
     })
     .await;
     assert!(started.elapsed() < seconds(10), "it took {:?}", started.elapsed());
-    rig.until("the slow ones are told", || {
+    rig.until("the slow ones are reported", || {
         toys.iter().all(|toy| rig.says(toy, "cluster slow-0").as_deref() == Some("ReconcileTimeout"))
     })
     .await;

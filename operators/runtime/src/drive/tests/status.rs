@@ -50,7 +50,7 @@ async fn a_status_is_written_at_most_once_a_second_and_the_last_word_is_the_late
     let before = rig.server.writes("toy/status").len();
     for reading in 1..=100 {
         rig.stage.read(reading);
-        rig.wake("toy");
+        rig.enqueue("toy");
         sleep(Duration::from_millis(100)).await;
     }
     sleep(seconds(2)).await;
@@ -69,17 +69,17 @@ async fn at_rest_nothing_is_written_and_our_own_status_wakes_no_place() {
     rig.server.create("toy", &plain());
     rig.until_ready("toy").await;
     sleep(seconds(5)).await;
-    assert_eq!(rig.stage.passes("toy").len(), 2, "one reconcile makes, one sees that it is made");
+    assert_eq!(rig.stage.reconciles("toy").len(), 2, "one reconcile makes, one sees that it is made");
 
     let writes = rig.server.write_count();
-    (0..20).for_each(|_| rig.wake("toy"));
+    (0..20).for_each(|_| rig.enqueue("toy"));
     sleep(seconds(1200)).await;
     assert_eq!(rig.server.write_count(), writes);
-    assert_eq!(rig.stage.passes("toy").len(), 3);
+    assert_eq!(rig.stage.reconciles("toy").len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_somebody_else_overwrote_is_written_again() {
+async fn a_status_that_another_client_overwrote_is_written_again() {
     let rig = Rig::warm().await;
     rig.server.create("toy", &plain());
     rig.until_ready("toy").await;
@@ -87,7 +87,7 @@ async fn a_status_that_somebody_else_overwrote_is_written_again() {
     rig.server.edit("toy", |toy| toy["status"]["conditions"] = json!([]));
     assert!(!rig.is_ready("toy"));
     rig.until_ready("toy").await;
-    assert_eq!(rig.stage.passes("toy").len(), 2, "the places have nothing to do with it");
+    assert_eq!(rig.stage.reconciles("toy").len(), 2, "the places have nothing to do with it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +96,10 @@ async fn a_failing_act_is_told_once_and_does_not_make_the_status_flap() {
     rig.stage.act_takes(Duration::from_millis(300));
     rig.stage.fail("toy", Class::Transient);
     rig.server.create("toy", &plain());
-    rig.until("the failure is told", || rig.reason("toy").as_deref() == Some("transient")).await;
+    rig.until("the failure is reported", || rig.reason("toy").as_deref() == Some("transient")).await;
     let writes = rig.server.write_count();
     sleep(seconds(1200)).await;
-    assert!(rig.stage.passes("toy").len() > 4, "it was tried again");
+    assert!(rig.stage.reconciles("toy").len() > 4, "it was tried again");
     assert_eq!(rig.server.write_count(), writes);
     rig.stage.heal("toy");
     rig.until_ready("toy").await;
@@ -122,10 +122,10 @@ async fn what_was_written_is_seen_before_the_next_decision() {
     rig.server.create("toy", &plain());
     rig.until("it acted", || !rig.stage.acted("toy").is_empty()).await;
     for _ in 0..10 {
-        rig.wake("toy");
+        rig.enqueue("toy");
         sleep(seconds(1)).await;
     }
-    assert_eq!(rig.stage.acted("toy").len(), 1, "the cache does not show it yet, so nobody decides");
+    assert_eq!(rig.stage.acted("toy").len(), 1, "the cache does not show it yet, so nothing is decided");
     rig.stage.hide(false);
     rig.until_ready("toy").await;
     assert_eq!(rig.stage.acted("toy").len(), 1);

@@ -62,7 +62,7 @@ pub(super) enum Step {
 pub(super) struct ToyStatus {
     pub(super) observed_generation: i64,
     pub(super) conditions: Vec<Condition>,
-    /// How every place stands.
+    /// The state of every place.
     pub(super) places: BTreeMap<String, String>,
 }
 
@@ -108,7 +108,7 @@ struct StageState {
     first_faults: HashMap<String, Class>,
     acts_of_this_reconcile: usize,
     hanging: BTreeSet<Place>,
-    passes: Vec<(Instant, String, Place)>,
+    reconciles: Vec<(Instant, String, Place)>,
     acted: Vec<Acted>,
 }
 
@@ -126,7 +126,7 @@ impl Stage {
         self.lock().faults.remove(toy);
     }
 
-    /// From now on nobody who looks at this place comes back.
+    /// From now on every reconcile at this place hangs.
     pub(super) fn hang(&self, place: Place) {
         self.lock().hanging.insert(place);
     }
@@ -141,7 +141,7 @@ impl Stage {
         self.lock().first_faults.insert(toy.to_owned(), class);
     }
 
-    /// Somebody else removes what was made of this toy.
+    /// Another client removes what was made of this toy.
     pub(super) fn unmake(&self, toy: &str) {
         self.lock().things.retain(|(name, _)| name != toy);
     }
@@ -161,13 +161,13 @@ impl Stage {
     }
 
     /// When this toy was looked at.
-    pub(super) fn passes(&self, toy: &str) -> Vec<Instant> {
-        self.lock().passes.iter().filter(|(_, name, _)| name == toy).map(|(at, ..)| *at).collect()
+    pub(super) fn reconciles(&self, toy: &str) -> Vec<Instant> {
+        self.lock().reconciles.iter().filter(|(_, name, _)| name == toy).map(|(at, ..)| *at).collect()
     }
 
     /// Which toys were looked at since `then`.
     pub(super) fn looked_at_since(&self, then: Instant) -> BTreeSet<String> {
-        self.lock().passes.iter().filter(|(at, ..)| *at > then).map(|(_, toy, _)| toy.clone()).collect()
+        self.lock().reconciles.iter().filter(|(at, ..)| *at > then).map(|(_, toy, _)| toy.clone()).collect()
     }
 
     pub(super) fn acted(&self, toy: &str) -> Vec<Acted> {
@@ -240,23 +240,23 @@ impl Operator for ToyOperator {
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
-        if watches.site().place != Place::Management {
+        if watches.context().place != Place::Management {
             watches.owned::<Toy>();
         }
     }
 
-    async fn observe(&self, owner: Owner<'_, Toy>, site: &PlaceContext) -> Result<World, Fault> {
+    async fn observe(&self, owner: Owner<'_, Toy>, place: &PlaceContext) -> Result<World, Fault> {
         let hangs = {
             let mut state = self.0.lock();
             state.acts_of_this_reconcile = 0;
-            state.passes.push((Instant::now(), owner.key().name, site.place.clone()));
-            state.hanging.contains(&site.place)
+            state.reconciles.push((Instant::now(), owner.key().name, place.place.clone()));
+            state.hanging.contains(&place.place)
         };
         if hangs {
             std::future::pending::<()>().await;
         }
         let state = self.0.lock();
-        let made = !state.hidden && state.things.contains(&(owner.key().name, site.place.clone()));
+        let made = !state.hidden && state.things.contains(&(owner.key().name, place.place.clone()));
         Ok(World { made, reading: state.reading })
     }
 
@@ -278,7 +278,7 @@ impl Operator for ToyOperator {
         Plan { place_status, groups: vec![actions], requeue: Requeue::Released }
     }
 
-    async fn act(&self, owner: Owner<'_, Toy>, site: &PlaceContext, action: Action) -> Result<(), Fault> {
+    async fn act(&self, owner: Owner<'_, Toy>, place: &PlaceContext, action: Action) -> Result<(), Fault> {
         let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Act);
         assert!(!owner.object().is_some_and(panics), "as asked for");
         let takes = self.0.lock().act_takes;
@@ -295,14 +295,14 @@ impl Operator for ToyOperator {
         if let Some(class) = state.faults.get(&name) {
             return Err(Fault(*class));
         }
-        let thing = (name.clone(), site.place.clone());
+        let thing = (name.clone(), place.place.clone());
         match action {
             Action::Make => state.things.insert(thing),
             Action::Remove => state.things.remove(&thing),
         };
-        state.acted.push(Acted { toy: name, place: site.place.clone(), action, finalizers });
+        state.acted.push(Acted { toy: name, place: place.place.clone(), action, finalizers });
         let outside = Arc::clone(&self.0);
-        site.cache.expect(record_of::<Self>(owner.key()), move || !outside.lock().hidden);
+        place.cache.expect(record_of::<Self>(owner.key()), move || !outside.lock().hidden);
         Ok(())
     }
 

@@ -16,18 +16,18 @@ fn is_reported(rig: &Rig, toy: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_toy_that_does_not_decode_is_told_on_itself_once_and_others_go_on() {
+async fn a_toy_that_does_not_decode_is_reported_on_itself_once_and_others_go_on() {
     let rig = Rig::warm().await;
     rig.server.create("bad", &nonsense());
     rig.server.create("good", &plain());
     rig.until_ready("good").await;
-    rig.until("the bad one is told", || is_reported(&rig, "bad")).await;
+    rig.until("the bad one is reported", || is_reported(&rig, "bad")).await;
 
     let writes = rig.server.write_count();
     rig.server.edit("bad", |toy| toy["metadata"]["labels"] = json!({"looked": "again"}));
     sleep(seconds(1200)).await;
     assert_eq!(rig.server.write_count(), writes, "a second look says the same");
-    assert!(rig.stage.passes("bad").is_empty());
+    assert!(rig.stage.reconciles("bad").is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,11 +37,11 @@ async fn a_toy_that_stops_decoding_keeps_what_was_made_and_goes_on_when_it_is_me
     rig.until_ready("toy").await;
 
     rig.server.edit_spec("toy", &nonsense());
-    rig.until("it is told", || is_reported(&rig, "toy")).await;
-    let passes = rig.stage.passes("toy").len();
+    rig.until("it is reported", || is_reported(&rig, "toy")).await;
+    let reconciles = rig.stage.reconciles("toy").len();
     sleep(seconds(1200)).await;
     assert!(rig.stage.has_thing("toy", &Place::Management), "nothing is torn down");
-    assert_eq!(rig.stage.passes("toy").len(), passes);
+    assert_eq!(rig.stage.reconciles("toy").len(), reconciles);
     assert_eq!(rig.server.finalizers("toy"), ["drover.dev/toy"]);
 
     rig.server.edit_spec("toy", &plain());
