@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
     Rbac(RbacArguments),
-    /// Write the references of the API and of this command line.
+    /// Write the references of the API, this command line, reasons and metrics.
     Docs(OutputArguments),
     /// Write what the charts take from the code.
     #[command(hide = true)]

@@ -173,7 +173,7 @@ impl<O: Operator> Driver<O> {
                 (self.failed(&task, StatusCause::InternalError, message).await, "panic")
             }
         };
-        self.context.meters.passed(O::NAME, outcome, started.elapsed());
+        self.context.meters.reconciled(O::NAME, outcome, started.elapsed());
         self.context.meters.queue(O::NAME, self.queue.len(), self.queue.backing_off());
         self.queue.done(task, after);
     }
