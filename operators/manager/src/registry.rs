@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>()];
 
 impl Registered for ClusterOperator {
-    const ABOUT: &'static str = "Tells how every cluster stands";
+    const ABOUT: &'static str = "Reports the state of every cluster";
 
     fn construct(fleet: &Fleet) -> Self {
         Self::new(fleet.clone())

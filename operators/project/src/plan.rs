@@ -290,7 +290,9 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
 
 fn fought_over(name: &str, reverted: &[String]) -> String {
     let fields = reverted.join(", ");
-    format!("somebody keeps changing {fields} of namespace {name} back; it is left alone for now: settle who owns it")
+    format!(
+        "another client keeps changing {fields} of namespace {name} back, so Drover leaves the namespace alone; settle which of the two owns the fields"
+    )
 }
 
 fn undecodable(world: &World, meta: &ObjectMeta) -> String {

@@ -73,7 +73,7 @@ fn ready(
         let message = format!("spec.suspend is set and nothing is written{waits}");
         Readiness { activity: Activity::Settled, ..Readiness::no(StatusCause::Suspended, message) }
     } else if deleting {
-        Readiness::no(StatusCause::Deleting, letting_go(statuses, tally, findings))
+        Readiness::no(StatusCause::Deleting, deletion(statuses, tally, findings))
     } else if !unimplemented.is_empty() {
         let message =
             format!("this version does not act on {} yet; remove it, or upgrade Drover", unimplemented.join(", "));
@@ -94,10 +94,10 @@ fn first_of(first: &Finding<'_>, all: &[Finding<'_>]) -> String {
 }
 
 /// What a deletion waits for, and what to do when that does not come back.
-fn letting_go(statuses: &PlaceStatuses<PlaceStatus>, tally: &Tally, findings: &[Finding<'_>]) -> String {
+fn deletion(statuses: &PlaceStatuses<PlaceStatus>, tally: &Tally, findings: &[Finding<'_>]) -> String {
     let (away, total) = (away(statuses), count(statuses));
     let clusters = if away.is_empty() {
-        format!("letting go of {total} clusters")
+        format!("Drover releases {total} clusters")
     } else {
         format!(
             "waiting for {} of {total} clusters that cannot be worked on, among them {away}; a Cluster that will not come back has to be deleted",

@@ -1,7 +1,7 @@
 //! The model world: an operator's actions interpreted in memory, for property tests of its decisions.
 //!
-//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the shell drives a real one: a reconcile
-//! observes, plans and does the actions in order until one fails, and the environment moves between passes. On top of
+//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the runtime drives a real one: a reconcile
+//! observes, plans and does the actions in order until one fails, and the environment moves between reconciles. On top of
 //! that stand the questions that every operator has to answer: does it come to rest ([`until_quiet`]), and does it end the
 //! same after a crash between any two requests ([`every_crash`])?
 
@@ -12,12 +12,12 @@ use crate::{
     operator::{Operator, Owner, Plan, Requeue},
 };
 
-/// More passes than this, and an operator does not come to rest: it fights with itself.
-const MAX_PASSES: usize = 50;
+/// More reconciles than this, and an operator does not come to rest: it undoes what it did.
+const MAX_RECONCILES: usize = 50;
 
 /// One place in memory, with everything in it that an operator sees or changes.
 ///
-/// Equality decides whether a reconcile changed anything, so nothing in here may count passes.
+/// Equality decides whether a reconcile changed anything, so nothing in here may count reconciles.
 pub trait ModelWorld<O: Operator>: Clone + PartialEq {
     /// What the operator's `observe` would gather.
     fn observe(&self, object: &O::Kind) -> O::World;
@@ -31,7 +31,7 @@ pub trait ModelWorld<O: Operator>: Clone + PartialEq {
     /// a request of its own: there, the process may die.
     fn apply(&mut self, object: &O::Kind, action: O::Action, requests: &mut Requests) -> Result<(), Stop<O::Error>>;
 
-    /// What the environment does by itself between two passes: what is terminating vanishes, people undo things.
+    /// What the environment does by itself between two reconciles: what is terminating vanishes, people undo things.
     fn settle(&mut self);
 }
 
@@ -91,9 +91,9 @@ impl Requests {
 pub enum End {
     /// Nothing is left to do until something changes.
     Quiet,
-    /// Nothing is left to do ever: the shell takes the finalizer away.
+    /// Nothing is left to do ever: the runtime removes the finalizer.
     Released,
-    /// An action fails the same way in every reconcile, and nothing else changes: it waits for somebody.
+    /// An action fails the same way in every reconcile, and nothing else changes: it waits for a person.
     Blocked(Failure),
     /// The process died, as it was told to.
     Crashed,
@@ -101,7 +101,7 @@ pub enum End {
 
 /// The operator did not come to rest: what it still wanted to do in the last reconcile.
 #[derive(Debug, thiserror::Error)]
-#[error("still not at rest after {MAX_PASSES} passes; the last one wanted {0}")]
+#[error("still not at rest after {MAX_RECONCILES} reconciles; the last one wanted {0}")]
 pub struct Restless(String);
 
 /// What the operator decides when it looks at `world` now.
@@ -113,7 +113,7 @@ pub fn decide<O: Operator>(object: &O::Kind, world: &impl ModelWorld<O>, now: Ti
     }
 }
 
-/// Runs passes until nothing changes any more.
+/// Runs reconciles until nothing changes any more.
 pub fn until_quiet<O: Operator>(
     object: &O::Kind,
     world: &mut impl ModelWorld<O>,
@@ -147,7 +147,7 @@ fn run<O: Operator, W: ModelWorld<O>>(
     mut requests: Requests,
 ) -> Result<End, Restless> {
     let mut wanted = String::new();
-    for _ in 0..MAX_PASSES {
+    for _ in 0..MAX_RECONCILES {
         let before = world.clone();
         let plan = decide(object, world, now);
         let idle = plan.is_idle();
@@ -174,7 +174,7 @@ fn run<O: Operator, W: ModelWorld<O>>(
 /// The process died.
 struct Crashed;
 
-/// Does the actions as the shell does, and returns the first refusal.
+/// Does the actions as the runtime does, and returns the first refusal.
 fn act<O: Operator, W: ModelWorld<O>>(
     object: &O::Kind,
     world: &mut W,

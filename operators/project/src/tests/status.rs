@@ -222,7 +222,7 @@ fn stuck(count: usize) -> PlaceEntry<PlaceStatus> {
 fn a_deletion_names_what_does_not_go_away() {
     let deleting = super::strategies::deleted(wants_web());
     let one = summarise(&deleting, &fleet([stuck(1), entry(None, PlaceState::Released)]));
-    assert_eq!(other(&one, READY), "False Deleting: letting go of 2 clusters; team-a-0 is not gone");
+    assert_eq!(other(&one, READY), "False Deleting: Drover releases 2 clusters; team-a-0 is not gone");
     assert_eq!(one.problems[0].namespace.as_deref(), Some("team-a-0"));
     let two = summarise(&deleting, &fleet([stuck(2), entry(None, away())]));
     let expected = "False Deleting: waiting for 1 of 2 clusters that cannot be worked on, among them cluster c1 (ConnectionFailed); \
