@@ -54,7 +54,7 @@ pub trait StatusConditions {
     fn conditions(&self) -> &[Condition];
     /// All conditions, to be changed.
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
-    /// The generation that this status judges; [`UNOBSERVED`] before the first pass.
+    /// The generation that this status judges; [`UNOBSERVED`] before the first reconcile.
     fn observed_generation(&self) -> i64;
     /// Notes which generation this status judges.
     fn set_observed_generation(&mut self, generation: i64);

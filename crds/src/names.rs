@@ -1,4 +1,4 @@
-//! Names of labels and annotations that Drover writes, and the namespaces no tenant may hold.
+//! Names of labels and annotations that Drover writes, and the namespaces that no tenant may own.
 
 /// Says which tool wrote an object; Kubernetes' recommended label.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -13,13 +13,13 @@ pub const LABEL_OWNER_KIND: &str = "drover.dev/owner-kind";
 pub const LABEL_OWNER_NAMESPACE: &str = "drover.dev/owner-namespace";
 /// Name of the management object for which a downstream object exists.
 pub const LABEL_OWNER_NAME: &str = "drover.dev/owner-name";
-/// UID of the management object, so that a recreated owner of the same name is told apart.
+/// UID of the management object, so that a recreated owner of the same name differs from the former one.
 pub const ANNOTATION_OWNER_UID: &str = "drover.dev/owner-uid";
 /// Present on an object that existed before Drover took it over; such an object is never deleted.
 pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";
 /// Hash of what was last applied to the object.
 pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
-/// On an object that was let go: namespace and name of who held it, so that the same holder may take it up again.
+/// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.

@@ -58,13 +58,16 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     link_files(&installation, folder)?;
     let outcome = match ending {
         Ending::Keep => {
-            say(&what_to_try(&installation, folder)?);
+            say(&what_to_try(folder));
             leave_running(installation, folder)?;
             say("The demo goes on. `make demo-down` ends it.");
             return Ok(());
         }
         Ending::Tour => tour(installation, folder, started).await,
-        Ending::Person => let_try(&installation, folder).await,
+        Ending::Person => {
+            let_try(folder).await;
+            Ok(())
+        }
     };
     // What we put there points at what has ended.
     let removed = fs::remove_dir_all(folder).on("remove", folder);
@@ -78,15 +81,12 @@ async fn tour(mut installation: Installation, folder: &Path, started: Instant) -
     Ok(())
 }
 
-async fn let_try(installation: &Installation, folder: &Path) -> Result<()> {
-    say(&what_to_try(installation, folder)?);
+async fn let_try(folder: &Path) {
+    say(&what_to_try(folder));
     if std::io::stdin().is_terminal() {
-        say(
-            "Press Enter or Ctrl-C to end the demo. `make demo DEMO=keep` leaves it running, DEMO=tour shows all that.",
-        );
+        say("Press Enter or Ctrl-C to end the demo; `make demo DEMO=keep` leaves it running.");
         wait_for_person().await;
     }
-    Ok(())
 }
 
 /// What people would have in Git.
@@ -225,18 +225,18 @@ fn link_files(installation: &Installation, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The scenes that a person can play, as lines for a shell.
-fn what_to_try(installation: &Installation, folder: &Path) -> Result<String> {
-    let mut text = format!(
-        "Kubeconfigs: {0}/management.kubeconfig, {0}/eu-1.kubeconfig, {0}/us-1.kubeconfig\n\nThings to try:\n",
-        folder.display()
-    );
-    let scenes = scenes::scenes(installation, folder)?;
-    let scenes = scenes.iter().map(|scene| (scene.title, scene.lines())).filter(|(_, lines)| !lines.is_empty());
-    for (number, (title, lines)) in (1..).zip(scenes) {
-        text.extend([&format!("{number}. {title}:\n"), "     ", &lines.join("\n     "), "\n"]);
-    }
-    Ok(text)
+/// Where to begin; the tour has the rest.
+fn what_to_try(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "Try it, in the folder of the repository:\n  \
+           alias manage='{folder}/kubectl --kubeconfig {folder}/management.kubeconfig'\n  \
+           alias eu='{folder}/kubectl --kubeconfig {folder}/eu-1.kubeconfig'\n  \
+           alias us='{folder}/kubectl --kubeconfig {folder}/us-1.kubeconfig'\n  \
+           manage get drover --all-namespaces\n  \
+           eu delete namespace shop-cart    # it comes back\n\
+         docs/tour.md has eleven scenes more; `make demo DEMO=tour` plays them all."
+    )
 }
 
 async fn wait_for_person() {

@@ -85,7 +85,7 @@ pub struct ClusterSpec {
     /// How Drover reaches the cluster: exactly one of kubeconfig and local.
     pub connection: Connection,
     /// UID of the namespace kube-system that the cluster must have. A cluster with another UID is not touched. Unset:
-    /// the UID of the first contact is trusted.
+    /// the UID of the first connection is trusted.
     #[serde(rename = "expectedUID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::uid")]
     pub expected_uid: Option<String>,
@@ -97,7 +97,7 @@ pub struct ClusterSpec {
     #[schemars(length(max = 200))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub tenants: Vec<Tenant>,
-    /// Namespaces of this cluster that no tenant may hold: names, in which * stands for any run of characters. The
+    /// Namespaces of this cluster that no tenant may own: names, in which * stands for any run of characters. The
     /// namespaces default, kube-* and drover-system are always protected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::name_patterns::<100>")]
@@ -118,7 +118,7 @@ pub struct ClusterSpec {
     /// claim; Delete removes all that is Drover's, except namespaces of Projects. Default: Orphan.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
-    /// How long the deletion waits for an unreachable cluster before it lets go, such as 10m. Default: 10m.
+    /// How long the deletion waits for an unreachable cluster before Drover abandons it, such as 10m. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_timeout: Option<ApiDuration>,
 }
@@ -195,7 +195,7 @@ pub struct Tenant {
     /// Namespaces of the management cluster whose Projects and apps may use this cluster: exactly one of names,
     /// selector and all.
     pub from: NamespaceSelection,
-    /// Namespaces of this cluster that they may hold: names, in which * stands for any run of characters, such as
+    /// Namespaces of this cluster that they may own: names, in which * stands for any run of characters, such as
     /// team-a-*. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::name_patterns::<50>")]
@@ -203,7 +203,7 @@ pub struct Tenant {
     /// Whether they may take over namespaces that exist already: Never or Allowed. Default: Never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: AdoptPolicy,
-    /// Whether their apps may hold objects outside of namespaces, such as custom resource definitions. Default: false.
+    /// Whether their apps may own objects outside of namespaces, such as custom resource definitions. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cluster_wide: bool,
 }
@@ -269,7 +269,7 @@ pub struct CertificatePolicy {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
-    /// The metadata.generation that this status judges; -1 before the first pass.
+    /// The metadata.generation that this status judges; -1 before the first reconcile.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
     /// UID of the cluster's namespace kube-system.
@@ -409,7 +409,7 @@ impl ClusterSpec {
         self.deletion_timeout.as_ref().map_or(DEFAULT_DELETION_TIMEOUT, ApiDuration::as_std)
     }
 
-    /// Whether no tenant may hold the namespace of this name.
+    /// Whether no tenant may own the namespace of this name.
     #[must_use]
     pub fn protects(&self, namespace: &str) -> bool {
         let own = self.protected_namespaces.iter().map(String::as_str);
@@ -424,7 +424,7 @@ impl ClusterSpec {
 }
 
 impl Tenant {
-    /// Whether this entry lets its tenants hold the namespace of this name, protection aside.
+    /// Whether this entry lets its tenants own the namespace of this name, protection aside.
     #[must_use]
     pub fn allows_namespace(&self, namespace: &str) -> bool {
         self.namespace_patterns.iter().any(|pattern| pattern_matches(pattern, namespace))

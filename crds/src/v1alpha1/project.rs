@@ -271,7 +271,7 @@ pub enum IsolationMode {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectStatus {
-    /// The metadata.generation that this status judges; -1 before the first pass.
+    /// The metadata.generation that this status judges; -1 before the first reconcile.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
     /// How many clusters are selected and how they are.

@@ -1,5 +1,5 @@
-//! What the demo has to show: each scene is commands that a person can type, and what comes of them. `make demo` prints the
-//! commands; the tour runs them and waits for what has to come.
+//! What the demo has to show: each scene is commands that a person can type, and what comes of them. docs/tour.md
+//! lists the commands; `make demo DEMO=tour` runs them and waits for what has to come.
 
 use std::path::Path;
 
@@ -36,29 +36,18 @@ pub(super) struct Expected {
     pub(super) is_so: Box<Question>,
 }
 
-impl Scene {
-    /// The lines that a person can type; empty if somebody else has to do it.
-    pub(super) fn lines<'scene>(&'scene self) -> Vec<&'scene str> {
-        if self.steps.iter().any(|step| matches!(step, Step::Rebuild | Step::Succeed(_))) {
-            return Vec::new();
-        }
-        let line = |step: &'scene Step| if let Step::Type(line) = step { Some(line.as_str()) } else { None };
-        self.steps.iter().filter_map(line).collect()
-    }
-}
-
 /// All scenes in their order: each leaves behind what the next one needs.
 pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<Scene>> {
     let stage = Stage::new(installation, folder)?;
     Ok(vec![
         stage.a_namespace_comes_back(),
         stage.a_cluster_leaves_the_selection(),
-        stage.a_rival_is_told(),
+        stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
         stage.a_suspended_cluster(),
         stage.a_cluster_that_hangs(),
-        stage.a_cluster_is_let_go(),
+        stage.a_cluster_is_released(),
         stage.the_management_cluster_is_lost(),
         stage.another_installation_takes_over(),
         stage.a_project_goes(),
@@ -127,14 +116,14 @@ impl Stage {
         )
     }
 
-    fn a_rival_is_told(&self) -> Scene {
+    fn a_rival_is_refused(&self) -> Scene {
         let message = "-o jsonpath='{.status.problems[0].message}{\"\\n\"}'";
         scene(
-            "Let another Project ask for a namespace that is held: it is told by whom",
+            "Let another Project ask for a namespace that has an owner: its status names the owner",
             [
                 self.manage("apply --server-side -f examples/demo/rival.yaml"),
                 reads("project", "rival", "Ready", "False/NamespaceTaken"),
-                self.manage(&format!("-n team-shop get project rival {message}")),
+                self.manage(&format!("-n team-shop get project.drover.dev rival {message}")),
                 self.manage("delete -f examples/demo/rival.yaml"),
             ],
         )
@@ -167,7 +156,7 @@ impl Stage {
 
     fn a_suspended_cluster(&self) -> Scene {
         scene(
-            "Suspend a cluster: it is watched and told of, and nothing is written to it, until it goes on",
+            "Suspend a cluster: Drover watches it and writes nothing to it, until it goes on",
             [
                 self.change_cluster("eu-1", "suspend", "true"),
                 reads("cluster", "eu-1", "Ready", "True/Suspended"),
@@ -183,7 +172,7 @@ impl Stage {
 
     fn a_cluster_that_hangs(&self) -> Scene {
         scene(
-            "Let a cluster hang: the Project goes on with the other. Deleted meanwhile, it is let go at its deadline; and it returns",
+            "Let a cluster hang: the Project goes on with the other. Deleted meanwhile, Drover abandons it at its deadline; and it returns",
             [
                 self.change_cluster("us-1", "deletionTimeout", r#""20s""#),
                 Step::Type(format!("kill -STOP {}", self.us_server)),
@@ -199,9 +188,9 @@ impl Stage {
         )
     }
 
-    fn a_cluster_is_let_go(&self) -> Scene {
+    fn a_cluster_is_released(&self) -> Scene {
         scene(
-            "See whose a cluster is, and let it go: its namespaces stay, with deletionPolicy Delete without Drover's labels",
+            "See who owns a cluster, and delete its Cluster: its namespaces stay, with deletionPolicy Delete without Drover's labels",
             [
                 Step::Type(format!("{} -n {DROVER_NAMESPACE} get configmap drover-claim -o yaml", self.us)),
                 self.change_cluster("us-1", "deletionPolicy", r#""Delete""#),
@@ -224,7 +213,7 @@ impl Stage {
     fn another_installation_takes_over(&self) -> Scene {
         let take = r#"{"takeFrom":"demo"}"#;
         scene(
-            "Start Drover as another installation: it writes nothing to clusters that are the first one's, until it is told to",
+            "Start Drover as another installation: it writes nothing to clusters that the first one claimed, until their spec says so",
             [
                 Step::Succeed("successor"),
                 reads("cluster", "eu-1", "Accepted", "False/ClaimedByOther"),
@@ -239,11 +228,11 @@ impl Stage {
 
     fn a_project_is_renamed(&self) -> Scene {
         scene(
-            "Rename a Project: what the old one lets go, the new one takes over, as both sides allow it",
+            "Rename a Project: the new one takes over what the old one releases, as both sides allow it",
             [
                 self.manage("apply --server-side -f examples/demo/project.yaml"),
                 is_ready_on("2/2"),
-                self.manage("-n team-shop delete project shop --timeout=60s"),
+                self.manage("-n team-shop delete project.drover.dev shop --timeout=60s"),
                 self.manage("apply --server-side -f examples/demo/renamed.yaml"),
                 reads("project", "store", "Ready", "True/Ready"),
                 Step::Type(format!("{} get namespaces --label-columns=drover.dev/owner-name", self.eu)),
@@ -254,10 +243,10 @@ impl Stage {
     fn a_project_goes(&self) -> Scene {
         let delete = r#"--type=merge -p '{"spec":{"deletionPolicy":"Delete"}}'"#;
         scene(
-            "Delete a Project with its namespaces; what was let go and taken up again counts as adopted, and stays",
+            "Delete a Project with its namespaces; what was released and taken up again counts as adopted, and stays",
             [
-                self.manage(&format!("-n team-shop patch project shop {delete}")),
-                self.manage("-n team-shop delete project shop --timeout=60s"),
+                self.manage(&format!("-n team-shop patch project.drover.dev shop {delete}")),
+                self.manage("-n team-shop delete project.drover.dev shop --timeout=60s"),
                 has_no_namespace("eu-1", "shop-cart"),
                 has_namespace("us-1", "shop-cart"),
             ],

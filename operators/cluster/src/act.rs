@@ -1,4 +1,4 @@
-//! Does what the plan for a cluster that is let go asks for.
+//! Does what the plan for a Cluster that is being deleted asks for.
 
 use drover_crds::names::DROVER_NAMESPACE;
 use drover_fleet::claim;
@@ -16,17 +16,17 @@ use crate::{ClusterOperator, error::ClusterError, observe::LeftBehind, teardown:
 /// Does one action through the connection of the cluster itself.
 pub(crate) async fn act(
     cluster: &str,
-    site: &PlaceContext,
+    context: &PlaceContext,
     installation: &str,
     action: Action,
 ) -> Result<(), ClusterError> {
     let name = ClusterName::from(cluster);
-    let Some(Link::Connected(cache)) = site.fleet.get(&name).map(|view| &view.link) else {
+    let Some(Link::Connected(cache)) = context.fleet.get(&name).map(|view| &view.link) else {
         return Err(ClusterError::Away);
     };
     match action {
         Action::ReleaseLeftBehind(all) => {
-            // Not one action each: the shell looks again at what was refused after minutes, and here the deadline runs.
+            // Not one action each: the runtime tries again what was refused after minutes, and here the deadline runs.
             let mut outcome = Ok(());
             for LeftBehind { live, holder } in all {
                 let by = field_manager::<ClusterOperator>();

@@ -7,11 +7,11 @@ causes! {
     pub enum ClusterCause {
         /// The API server answers, and Drover works with the cluster.
         Connected = "Connected": Blocked expected; "",
-        /// Drover makes the first contact.
+        /// Drover connects for the first time.
         Connecting = "Connecting": Blocked expected; "",
-        /// The cluster cannot be reached, so what only it can tell is unknown.
+        /// The cluster is unreachable, so what only it can show is unknown.
         ConnectionLost = "ConnectionLost": Unreachable; "See the condition Connected.",
-        /// The cluster answers, but another Cluster or installation holds it.
+        /// The cluster answers, but another Cluster or installation holds the claim.
         NotAccepted = "NotAccepted": Blocked; "See the condition Accepted.",
         /// This installation holds the claim on the cluster.
         Claimed = "Claimed": Blocked expected; "",
@@ -35,7 +35,7 @@ causes! {
         NewCredentialRejected = "NewCredentialRejected": Blocked; "Put a valid kubeconfig into the Secret.",
         /// The credential lacks rights that this version of Drover needs.
         DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import` again.",
-        /// The cluster has not said yet which rights the credential has.
+        /// The cluster has not answered yet which rights the credential has.
         RightsUnknown = "RightsUnknown": Blocked; "Wait: Drover asks again with every probe.",
         /// This version installs no admission policies.
         NotYetImplemented = "NotYetImplemented": Blocked; "",
@@ -49,11 +49,11 @@ causes! {
         Deleting = "Deleting": Blocked expected; "",
         /// spec.suspend is set, so Drover writes nothing and the deletion waits.
         Suspended = "Suspended": Blocked stalls; "Set spec.suspend to false to go on.",
-        /// Drover makes the first contact.
+        /// Drover connects for the first time.
         Connecting = "Connecting": Blocked expected; "",
-        /// The cluster cannot be reached; Drover waits for it until the deadline.
+        /// The cluster is unreachable; Drover waits for it until the deadline.
         WaitingForCluster = "WaitingForCluster": Unreachable; "See the condition Connected.",
-        /// The cluster answers, and Drover cannot look up what it holds there.
+        /// The cluster answers, and Drover cannot look up what it has there.
         LookupFailed = "LookupFailed": Blocked; "See the message for the request that failed.",
         /// Drover removes its labels from namespaces of Projects that do not exist.
         ReleasingNamespaces = "ReleasingNamespaces": Blocked expected; "",

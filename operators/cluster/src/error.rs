@@ -1,4 +1,4 @@
-//! What may go wrong while a cluster is let go.
+//! What may go wrong while a Cluster is being deleted.
 
 use drover_runtime::{ApiError, Cause, Class, Classify};
 
@@ -11,12 +11,12 @@ pub enum ClusterError {
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The connection was lost between the look and the action.
-    #[error("the cluster cannot be reached any more")]
+    #[error("the cluster is not reachable any more")]
     Away,
 }
 
 impl Classify for ClusterError {
-    /// Whatever it was, no watch tells of it here, and the deletion has a deadline: it is tried again.
+    /// Whatever it was, no watch shows it here, and the deletion has a deadline: it is tried again.
     fn cause(&self) -> Cause {
         match self {
             Self::Api(error) if error.class() == Class::Conflict => error.cause(),

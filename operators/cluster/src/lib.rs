@@ -1,11 +1,11 @@
-//! The Cluster operator: tells how every cluster stands, and gives back what is Drover's there when one is deleted.
+//! The Cluster operator: reports the state of every cluster, and releases what Drover has there when its Cluster is deleted.
 //!
 //! The connection itself, and the claim, are the fleet's. While a Cluster lives, this operator writes nothing downstream: it
 //! turns what the fleet reports, and the cluster's nodes, into the status. A reconcile runs when the Cluster changes, when its
 //! connection is reported anew, at most every 30 seconds when a node changes, and when a certificate comes to its end.
 //!
 //! A Cluster that is being deleted is converged at the management cluster instead, where it is decided on although the
-//! cluster may be away: see [`leave`].
+//! cluster may be away: see [`teardown`].
 
 mod act;
 pub mod cause;
@@ -49,7 +49,7 @@ pub struct ClusterOperator {
 }
 
 impl ClusterOperator {
-    /// Tells what `fleet` reports.
+    /// Reports what `fleet` knows.
     #[must_use]
     pub fn new(fleet: Fleet) -> Self {
         Self { fleet, started: Instant::now() }
@@ -61,8 +61,8 @@ impl Operator for ClusterOperator {
     const CAUSES: &'static [&'static [Cause]] =
         &[cause::ClusterCause::TABLE, cause::DeletionCause::TABLE, ConnectionCause::TABLE];
     const FINALIZER: bool = true;
-    /// What this operator needs: the Clusters and their status, the nodes, what is still Drover's when it leaves, which of that
-    /// has no Project any more, and then to remove Drover's namespace.
+    /// What this operator needs: the Clusters and their status, the nodes, what Drover still has in a cluster whose Cluster is being
+    /// deleted, which of that has no Project any more, and then to delete the namespace drover-system.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["clusters", "projects"], READ),
@@ -86,7 +86,7 @@ impl Operator for ClusterOperator {
     type PlaceStatus = PlaceStatus;
     type Error = ClusterError;
 
-    /// What a Cluster that is being deleted finds of Projects there is somebody's only while the Project exists.
+    /// A namespace in a cluster whose Cluster is being deleted has an owner only while its Project exists.
     fn related(related: &mut Related<'_>) {
         related.on::<Project>(|_| Vec::new());
     }
@@ -98,19 +98,19 @@ impl Operator for ClusterOperator {
     fn watches(watches: &mut Watches<'_, Self>) {
         let Place::Cluster(name) = watches.context().place.clone() else { return };
         let key = ObjectKey::cluster_scoped(name.as_str());
-        watches.on::<SlimNode>(&LabelQuery::everything(), move |_, wake| wake.after(key.clone(), NODE_PACE));
+        watches.on::<SlimNode>(&LabelQuery::everything(), move |_, enqueuer| enqueuer.after(key.clone(), NODE_PACE));
     }
 
-    async fn observe(&self, owner: Owner<'_, Cluster>, site: &PlaceContext) -> Result<World, ClusterError> {
+    async fn observe(&self, owner: Owner<'_, Cluster>, context: &PlaceContext) -> Result<World, ClusterError> {
         match owner {
             Owner::Present(cluster) => {
                 let installation = self.fleet.installation().to_owned();
                 let report = self.fleet.report(cluster).unwrap_or_default();
-                let nodes = site.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
+                let nodes = context.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
                 Ok(World::Living(Box::new(Living { installation, report, nodes })))
             }
-            Owner::Deleting(cluster) if site.place == place_of(cluster) => {
-                Ok(World::Teardown(Box::new(observe::look(self, cluster, site).await)))
+            Owner::Deleting(cluster) if context.place == place_of(cluster) => {
+                Ok(World::Teardown(Box::new(observe::look(self, cluster, context).await)))
             }
             Owner::Deleting(_) | Owner::Gone(_) => Ok(World::Elsewhere),
         }
@@ -124,8 +124,8 @@ impl Operator for ClusterOperator {
         plan::clean_up(owner, world, now)
     }
 
-    async fn act(&self, owner: Owner<'_, Cluster>, site: &PlaceContext, action: Action) -> Result<(), ClusterError> {
-        act::act(&owner.key().name, site, self.fleet.installation(), action).await
+    async fn act(&self, owner: Owner<'_, Cluster>, context: &PlaceContext, action: Action) -> Result<(), ClusterError> {
+        act::act(&owner.key().name, context, self.fleet.installation(), action).await
     }
 
     fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ClusterStatus {
@@ -133,7 +133,8 @@ impl Operator for ClusterOperator {
     }
 }
 
-/// A living Cluster is looked at where it is; one that is let go is decided on here, also while it is away.
+/// A living Cluster is reconciled at its own place; one that is being deleted at the management cluster, also while the cluster
+/// is unreachable.
 fn place_of(cluster: &Cluster) -> Place {
     if cluster.metadata.deletion_timestamp.is_some() {
         Place::Management

@@ -1,4 +1,4 @@
-//! A node, as far as its Cluster's status tells of it.
+//! A node, as far as the status of its Cluster reports it.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,7 +11,7 @@ use crate::{distribution::Distribution, quantity::Amount};
 
 /// Resources that every node has.
 pub(crate) const COMMON_RESOURCES: [&str; 4] = ["cpu", "ephemeral-storage", "memory", "pods"];
-/// Most resources of a vendor that are told of, such as `nvidia.com/gpu`.
+/// Most resources of a vendor that are reported, such as `nvidia.com/gpu`.
 pub(crate) const MOST_EXTENDED: usize = 4;
 /// Longest name of a resource that an API server accepts: a DNS name, a slash and a label.
 const LONGEST_NAME: usize = 317;
@@ -119,11 +119,11 @@ fn slim_amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amounts, D
         let amount = Amount::parse(value.as_str()?)?;
         (name.len() <= LONGEST_NAME).then_some((name, amount))
     });
-    Ok(told(amounts.collect()))
+    Ok(reported(amounts.collect()))
 }
 
-/// The amounts that are told of. Which vendors' resources there are is up to the cluster, so they are limited.
-pub(crate) fn told(mut amounts: Amounts) -> Amounts {
+/// The amounts that are reported. Which vendors' resources there are is up to the cluster, so they are limited.
+pub(crate) fn reported(mut amounts: Amounts) -> Amounts {
     let mut extended = 0;
     amounts.retain(|name, _| {
         let is_extended = name.contains('/');

@@ -1,4 +1,4 @@
-//! What there is at a cluster that is let go. Decides nothing.
+//! What there is at a cluster whose Cluster is being deleted. Decides nothing.
 
 use std::time::Duration;
 
@@ -26,41 +26,41 @@ use kube::{
 
 use crate::ClusterOperator;
 
-/// What is known of a cluster that is let go.
+/// What is known of a cluster whose Cluster is being deleted.
 #[derive(Clone, Debug)]
 pub struct Teardown {
     /// For how long this process has been running.
     pub running: Duration,
-    /// Whether it answers, and what is ours there.
+    /// Whether it answers, and what Drover has there.
     pub reach: Reach,
 }
 
-/// Whether a cluster that is let go answers.
+/// Whether a cluster whose Cluster is being deleted answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reach {
-    /// The first contact is being made.
+    /// Drover connects for the first time.
     Connecting,
     /// It cannot be reached.
     Disconnected(Failure),
-    /// It can be reached, but what is ours there cannot be looked up.
+    /// It can be reached, but what Drover has there cannot be looked up.
     Failing(Failure),
     /// It can be reached.
     Connected(There),
 }
 
-/// What is ours at a cluster.
+/// What Drover has at a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct There {
-    /// Who holds it.
+    /// Who holds the claim.
     pub holder: Holder,
-    /// How many namespaces carry the labels of an owner that may still let them go, up to [`MOST_COUNTED`].
+    /// How many namespaces carry the labels of an owner that may still release them, up to [`MOST_COUNTED`].
     pub owned: usize,
-    /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nobody else lets them go.
+    /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nothing else releases them.
     pub left_behind: Vec<LeftBehind>,
-    /// UID of Drover's namespace there, if we made it and it is not going already.
+    /// UID of the namespace drover-system, if Drover created it and it is not being deleted already.
     pub namespace: Option<String>,
-    /// Whether a Drover runs in that namespace, another installation was imported into it, or that cannot be told: then it is
-    /// more than ours.
+    /// Whether a Drover runs in that namespace, another installation was imported into it, or that is unknown: then it is
+    /// not Drover's alone.
     pub hosts_others: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct LeftBehind {
     pub holder: ObjectKey,
 }
 
-/// Who holds a cluster.
+/// Who holds the claim on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// This Cluster.
@@ -84,16 +84,16 @@ pub enum Holder {
     Other,
 }
 
-/// So many namespaces are looked at: whether any is left matters, and it is asked every two seconds.
+/// So many namespaces are looked at: whether any is left matters, and the question comes every two seconds.
 pub(crate) const MOST_COUNTED: usize = 500;
 
-/// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be let go as well.
-pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &PlaceContext) -> Teardown {
-    let link = site.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
+/// Looks what there is. A failure is part of the answer: a cluster that keeps failing must be abandoned as well.
+pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, context: &PlaceContext) -> Teardown {
+    let link = context.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
     let reach = match link {
         Link::Connecting => Reach::Connecting,
         Link::Disconnected(failure) => Reach::Disconnected(failure),
-        Link::Connected(cache) => match look_there(operator, cluster, site, &cache.client()).await {
+        Link::Connected(cache) => match look_there(operator, cluster, context, &cache.client()).await {
             Ok(there) => Reach::Connected(there),
             Err(error) => Reach::Failing(Failure::of(&error)),
         },
@@ -104,10 +104,10 @@ pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, site: &P
 async fn look_there(
     operator: &ClusterOperator,
     cluster: &Cluster,
-    site: &PlaceContext,
+    context: &PlaceContext,
     client: &Client,
 ) -> Result<There, ApiError> {
-    let projects = site.related::<Project>();
+    let projects = context.related::<Project>();
     let installation = operator.fleet.installation();
     let holder = match claim::read(client).await? {
         None => Holder::Nobody,

@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     ClusterOperator, SlimNode, distribution,
-    node::{Amounts, told},
+    node::{Amounts, reported},
     observe::Teardown,
     quantity::Form,
     teardown::{self, TeardownStatus},
@@ -27,7 +27,7 @@ pub enum World {
     Living(Box<Living>),
     /// Its Cluster is being deleted.
     Teardown(Box<Teardown>),
-    /// The Cluster is looked after elsewhere, or is gone: there is nothing to do here.
+    /// The Cluster is reconciled elsewhere, or is gone: there is nothing to do here.
     Elsewhere,
 }
 
@@ -49,7 +49,7 @@ pub enum PlaceStatus {
     Living(Box<Seen>),
     /// Its Cluster is being deleted.
     Teardown(TeardownStatus),
-    /// It is looked after elsewhere.
+    /// It is reconciled elsewhere.
     Elsewhere,
 }
 
@@ -82,20 +82,20 @@ pub struct Seen {
     pub rights: RightsOfCredential,
 }
 
-/// The shell's timers are made for waits of weeks, not for the ten years of a certificate.
+/// The timers of the runtime are made for waits of weeks, not for the ten years of a certificate.
 const LONGEST_WAIT: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
     match world {
         World::Living(living) => look(cluster, living, now),
-        World::Teardown(leaving) => teardown::plan(cluster, leaving, now),
+        World::Teardown(seen) => teardown::plan(cluster, seen, now),
         World::Elsewhere => nothing(),
     }
 }
 
 pub(crate) fn clean_up(owner: Owner<'_, Cluster>, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
     match (owner, world) {
-        (Owner::Deleting(cluster), World::Teardown(leaving)) => teardown::plan(cluster, leaving, now),
+        (Owner::Deleting(cluster), World::Teardown(seen)) => teardown::plan(cluster, seen, now),
         _ => nothing(),
     }
 }
@@ -138,7 +138,7 @@ const MOST_RIGHTS_NAMED: usize = 10;
 /// What is known of the rights that a credential has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RightsOfCredential {
-    /// The cluster has not said yet.
+    /// The cluster has not answered yet.
     Unknown,
     /// It has all that Drover needs.
     Complete,
@@ -181,7 +181,7 @@ fn sum_resources(nodes: &[Arc<SlimNode>]) -> ClusterResources {
             let sum = total.entry(name.clone()).or_default();
             *sum = sum.plus(*amount);
         }
-        told(total).into_iter().map(|(name, amount)| (name.clone(), printed(&name, amount))).collect()
+        reported(total).into_iter().map(|(name, amount)| (name.clone(), printed(&name, amount))).collect()
     };
     ClusterResources { capacity: sum(|node| &node.capacity), allocatable: sum(|node| &node.allocatable) }
 }

@@ -22,7 +22,7 @@ const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30)
 const MOST_EXPONENT: u32 = 40;
 
 impl Amount {
-    /// Reads what a node reports. Text that is no quantity, or a larger one than can be told, is none.
+    /// Reads what a node reports. Text that is no quantity, or a larger one than can be reported, is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -41,7 +41,7 @@ impl Amount {
         Some(Self(if negative { value.checked_neg()? } else { value }))
     }
 
-    /// The sum. One that cannot be told stops at the largest number.
+    /// The sum. One that cannot be reported stops at the largest number.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }

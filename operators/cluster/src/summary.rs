@@ -65,13 +65,14 @@ fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
         return Readiness::no(StatusCause::NotYetImplemented, message);
     }
     match state {
-        PlaceState::Pending => Readiness::no(ClusterCause::Connecting, "the first contact is being made".into()),
+        PlaceState::Pending => Readiness::no(ClusterCause::Connecting, "Drover connects for the first time".into()),
         PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => {
             Readiness::no(failure.cause, failure.message.clone())
         }
-        PlaceState::Current | PlaceState::Suspended | PlaceState::Released if cluster.spec.suspend => {
-            Readiness::yes(StatusCause::Suspended, "connected; spec.suspend is set, so nothing is written to it".into())
-        }
+        PlaceState::Current | PlaceState::Suspended | PlaceState::Released if cluster.spec.suspend => Readiness::yes(
+            StatusCause::Suspended,
+            "connected; spec.suspend is set, so Drover writes nothing to the cluster".into(),
+        ),
         PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
             Readiness::yes(ClusterCause::Connected, "the cluster is reachable and its API server is ready".into())
         }
@@ -79,14 +80,14 @@ fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
 }
 
 /// State, cause and message of a condition.
-type Told<'a> = (State, Cause, &'a str);
+type Said<'a> = (State, Cause, &'a str);
 
-const NONE_YET: Told<'_> = (State::Unknown, ClusterCause::Connecting.cause(), "no verdict yet");
-const LOST: Told<'_> = (State::Unknown, ClusterCause::ConnectionLost.cause(), "the cluster cannot be reached");
-const NOT_LOOKED_AT: Told<'_> = (
+const NONE_YET: Said<'_> = (State::Unknown, ClusterCause::Connecting.cause(), "Drover has not reached the cluster yet");
+const LOST: Said<'_> = (State::Unknown, ClusterCause::ConnectionLost.cause(), "the cluster is unreachable");
+const NOT_LOOKED_AT: Said<'_> = (
     State::Unknown,
     ClusterCause::NotAccepted.cause(),
-    "the cluster answers, but it is not looked at, as it is not this Cluster's",
+    "the cluster answers, but this Cluster does not hold the claim, so Drover does not look at it",
 );
 
 fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &ClusterStatus) -> Vec<Condition> {
@@ -119,30 +120,30 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
 
 const NO_POLICIES: &str = "this version of Drover installs no admission policies";
 
-/// What no longer is judged is not told of any more.
+/// What no longer is judged is not reported any more.
 fn teardown_conditions(entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
     let unknown = TeardownStatus {
         cause: DeletionCause::Deleting.into(),
-        message: "the cluster is being let go".to_owned(),
+        message: "Drover prepares the deletion".to_owned(),
         connection: PlaceState::Pending,
     };
-    let leave = match &entry.known {
-        Some(PlaceStatus::Teardown(leave)) => leave,
+    let known = match &entry.known {
+        Some(PlaceStatus::Teardown(known)) => known,
         Some(PlaceStatus::Living(_) | PlaceStatus::Elsewhere) | None => &unknown,
     };
     let (cause, message) = match &entry.state {
         PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => (failure.cause, &failure.message),
         PlaceState::Pending | PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
-            (leave.cause, &leave.message)
+            (known.cause, &known.message)
         }
     };
     // A deletion moves on by itself, whatever fails: it has a deadline. Only a suspended one waits for a person.
     let is_suspended = cause == DeletionCause::Suspended.cause();
     let activity = if is_suspended { Activity::Stalled } else { Activity::Reconciling };
     let mut conditions = ready_conditions(State::False, StatusCause::Deleting, message, activity);
-    let (connected, available) = connection(&leave.connection);
-    let told = [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, cause, message.as_str()))];
-    conditions.extend(told.map(|(kind, (state, cause, message))| condition(kind, state, cause, message)));
+    let (connected, available) = connection(&known.connection);
+    let said = [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, cause, message.as_str()))];
+    conditions.extend(said.map(|(kind, (state, cause, message))| condition(kind, state, cause, message)));
     conditions
 }
 
@@ -151,11 +152,11 @@ fn is_about_the_credential(failure: &Failure) -> bool {
     cause.is_some_and(ConnectionCause::is_about_the_credential)
 }
 
-fn own(failure: &Failure) -> Told<'_> {
+fn own(failure: &Failure) -> Said<'_> {
     (State::False, failure.cause, &failure.message)
 }
 
-fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> Told<'a> {
+fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> Said<'a> {
     match state {
         PlaceState::Pending => NONE_YET,
         PlaceState::Unreachable(failure)
@@ -170,7 +171,7 @@ fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> T
             (
                 State::True,
                 StatusCause::Suspended.cause(),
-                "the cluster may be used; while spec.suspend is set, it is not claimed anew",
+                "the cluster may be used; while spec.suspend is set, Drover does not claim it",
             )
         }
         PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released => {
@@ -180,9 +181,9 @@ fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> T
 }
 
 /// `Connected` and `APIAvailable`.
-fn connection(state: &PlaceState) -> (Told<'_>, Told<'_>) {
-    const CONNECTED: Told<'_> = (State::True, ClusterCause::Connected.cause(), "the API server answers");
-    const AVAILABLE: Told<'_> = (State::True, ClusterCause::Available.cause(), "the API server is ready");
+fn connection(state: &PlaceState) -> (Said<'_>, Said<'_>) {
+    const CONNECTED: Said<'_> = (State::True, ClusterCause::Connected.cause(), "the API server answers");
+    const AVAILABLE: Said<'_> = (State::True, ClusterCause::Available.cause(), "the API server is ready");
     match state {
         PlaceState::Pending => (NONE_YET, NONE_YET),
         PlaceState::Unreachable(failure) if failure.cause.is_foreign() => (CONNECTED, AVAILABLE),
@@ -196,8 +197,8 @@ fn connection(state: &PlaceState) -> (Told<'_>, Told<'_>) {
     }
 }
 
-/// What stands for everything that only a look at the cluster can tell; none if there was one.
-fn unseen(state: &PlaceState) -> Option<Told<'_>> {
+/// What stands for everything that only a look at the cluster can show; none if there was one.
+fn unseen(state: &PlaceState) -> Option<Said<'_>> {
     match state {
         PlaceState::Pending => Some(NONE_YET),
         PlaceState::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
@@ -220,15 +221,15 @@ fn nodes_healthy(state: &PlaceState, status: &ClusterStatus) -> (State, Cause, S
     }
 }
 
-/// What `tell` says of the last look; that it failed meanwhile to see the nodes changes nothing about it.
-fn judged<'a>(state: &'a PlaceState, seen: Option<&'a Seen>, tell: fn(&'a Seen) -> Told<'a>) -> Told<'a> {
+/// What `judge` says of the last look; that it failed meanwhile to see the nodes changes nothing about it.
+fn judged<'a>(state: &'a PlaceState, seen: Option<&'a Seen>, judge: fn(&'a Seen) -> Said<'a>) -> Said<'a> {
     match (state, seen) {
-        (PlaceState::Failed(_), Some(seen)) => tell(seen),
-        (state, seen) => unseen(state).or_else(|| seen.map(tell)).unwrap_or(NONE_YET),
+        (PlaceState::Failed(_), Some(seen)) => judge(seen),
+        (state, seen) => unseen(state).or_else(|| seen.map(judge)).unwrap_or(NONE_YET),
     }
 }
 
-fn certificates_valid(seen: &Seen) -> Told<'_> {
+fn certificates_valid(seen: &Seen) -> Said<'_> {
     match &seen.certificates_validity {
         Validity::NotObserved => (State::Unknown, ClusterCause::NotObserved.cause(), "no certificate was seen"),
         Validity::Valid => (State::True, ClusterCause::Valid.cause(), "no certificate ends soon"),
@@ -237,9 +238,9 @@ fn certificates_valid(seen: &Seen) -> Told<'_> {
     }
 }
 
-fn credential_valid(seen: &Seen) -> Told<'_> {
-    let accepted = (State::True, ClusterCause::Accepted.cause(), "the credential is accepted");
-    let unknown = "the credential is accepted, and the cluster has not said yet which rights it has";
+fn credential_valid(seen: &Seen) -> Said<'_> {
+    let accepted = (State::True, ClusterCause::Accepted.cause(), "the API server accepts the credential");
+    let unknown = "the API server accepts the credential, and has not answered yet which rights it has";
     match (&seen.rejected, &seen.credential_validity, &seen.rights) {
         (Some(failure), _, _) => (State::False, ClusterCause::NewCredentialRejected.cause(), &failure.message),
         (None, Validity::Expired(message), _) => (State::False, ClusterCause::Expired.cause(), message),

@@ -1,10 +1,10 @@
-//! How a cluster is let go: what is ours there is given back, or the wait for it ends. Pure.
+//! How the deletion of a Cluster proceeds: Drover releases what it has at the cluster, or abandons the cluster. Pure.
 //!
-//! It is decided at the management cluster, so that a cluster that is away is decided on as well.
+//! It is decided at the management cluster, so that the deletion of an unreachable cluster is decided on as well.
 
 use std::{fmt, time::Duration};
 
-use drover_crds::{Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
+use drover_crds::{ApiDuration, Cluster, DeletionPolicy, condition::DELETING, names::LOCAL_CLUSTER};
 use drover_fleet::ConnectionCause;
 use drover_runtime::{ApiCause, Cause, PlaceState, Requeue, operator::Plan};
 use k8s_openapi::jiff::Timestamp;
@@ -17,14 +17,14 @@ use crate::{
     plan::PlaceStatus,
 };
 
-/// One change at a cluster that is let go.
+/// One change at a cluster whose Cluster is being deleted.
 #[derive(Clone, PartialEq)]
 pub enum Action {
-    /// Lets these namespaces go, whose Projects do not exist. One that refuses holds up no other.
+    /// Releases these namespaces of Projects that do not exist. One that refuses delays no other.
     ReleaseLeftBehind(Vec<LeftBehind>),
-    /// Gives the cluster back.
+    /// Releases the claim.
     ReleaseClaim,
-    /// Deletes Drover's namespace there.
+    /// Deletes the namespace drover-system.
     DeleteNamespace {
         /// The one that was seen.
         uid: String,
@@ -36,7 +36,7 @@ impl fmt::Debug for Action {
         match self {
             Self::ReleaseLeftBehind(all) => {
                 let names: Vec<_> = all.iter().filter_map(|found| found.live.name.as_deref()).collect();
-                write!(formatter, "free Namespaces {}", names.join(", "))
+                write!(formatter, "release Namespaces {}", names.join(", "))
             }
             Self::ReleaseClaim => formatter.write_str("release the claim"),
             Self::DeleteNamespace { .. } => formatter.write_str("delete Namespace drover-system"),
@@ -51,24 +51,24 @@ pub struct TeardownStatus {
     pub cause: Cause,
     /// What is done, or what is waited for.
     pub message: String,
-    /// How its connection stands.
+    /// The state of its connection.
     pub connection: PlaceState,
 }
 
-/// No watch tells of what happens at the cluster, nor of its connection.
+/// No watch shows what happens at the cluster, nor its connection.
 const POLL: Duration = Duration::from_secs(2);
-/// For so long after the deadline what fails is tried again, and after a start before anything is given up: a Drover that was
+/// For so long after the deadline what fails is tried again, and after a start before a cluster is abandoned: a Drover that was
 /// away until after the deadline has not tried yet.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// Whose the cluster is, and whether it is suspended, is asked again after so many.
-const FREED_AT_A_TIME: usize = 20;
+/// So many namespaces are released before claim and suspension are looked at again.
+const RELEASED_AT_A_TIME: usize = 20;
 
-const UNREACHED: &str = "without being reached";
-const UNDONE: &str = "although it answers";
-const HOSTS_OTHERS: &str = "the namespace drover-system stays, as a Drover runs in it or another installation was imported \
-    into it, or as the credential may not list its Leases and ServiceAccounts";
-/// How a credential ends that lay in a namespace that was deleted.
+const UNREACHED: &str = "has been unreachable";
+const UNDONE: &str = "has refused requests";
+const HOSTS_OTHERS: &str = "the namespace drover-system stays, because a Drover runs in it, another installation was \
+    imported into it, or the credential may not list its Leases and ServiceAccounts";
+/// What follows once the deleted namespace took the credential with it.
 const REFUSALS: [Cause; 4] = [
     ConnectionCause::Unauthorized.cause(),
     ConnectionCause::Forbidden.cause(),
@@ -76,9 +76,9 @@ const REFUSALS: [Cause; 4] = [
     ApiCause::Forbidden.cause(),
 ];
 
-pub(crate) fn plan(cluster: &Cluster, leaving: &Teardown, now: Timestamp) -> Plan<ClusterOperator> {
-    let (cause, message, actions, requeue) = decide(cluster, leaving, now);
-    let connection = match &leaving.reach {
+pub(crate) fn plan(cluster: &Cluster, seen: &Teardown, now: Timestamp) -> Plan<ClusterOperator> {
+    let (cause, message, actions, requeue) = decide(cluster, seen, now);
+    let connection = match &seen.reach {
         Reach::Connecting => PlaceState::Pending,
         Reach::Disconnected(failure) => PlaceState::Unreachable(failure.clone()),
         Reach::Failing(_) | Reach::Connected(_) => PlaceState::Current,
@@ -93,52 +93,55 @@ pub(crate) fn plan(cluster: &Cluster, leaving: &Teardown, now: Timestamp) -> Pla
 /// Condition reason and message, what to do, and when to go on.
 type Decision = (Cause, String, Vec<Action>, Requeue);
 
-fn decide(cluster: &Cluster, leaving: &Teardown, now: Timestamp) -> Decision {
+fn decide(cluster: &Cluster, seen: &Teardown, now: Timestamp) -> Decision {
     if cluster.spec.suspend {
-        let message = "spec.suspend is set, so nothing is written to the cluster and the deletion waits; \
+        let message = "spec.suspend is set, so Drover writes nothing to the cluster and the deletion waits; \
             set spec.suspend to false to go on";
         return (DeletionCause::Suspended.cause(), message.to_owned(), Vec::new(), Requeue::Watch);
     }
-    let clock = Clock::of(cluster, leaving.running, now);
-    match &leaving.reach {
-        // What answers is not ours, so nothing there is.
+    let clock = Clock::of(cluster, seen.running, now);
+    match &seen.reach {
+        // The cluster that answers is foreign, so nothing there is Drover's.
         Reach::Disconnected(failure)
             if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
         {
             released(&failure.message)
         }
-        // Our namespace there took the credential with it; that comes last, so nothing is left to do.
+        // The namespace drover-system took the credential with it; that comes last, so nothing is left to do.
         Reach::Disconnected(failure) | Reach::Failing(failure)
-            if failure.cause.is_any(&REFUSALS) && was_told(cluster, DeletionCause::RemovingNamespace) =>
+            if failure.cause.is_any(&REFUSALS) && was_reported(cluster, DeletionCause::RemovingNamespace) =>
         {
-            released("what was Drover's is removed")
+            released("nothing of Drover is left at the cluster")
         }
-        Reach::Disconnected(failure) if clock.is_over => release_labels(cluster, &clock, UNREACHED, &failure.message),
+        Reach::Disconnected(failure) if clock.is_over => abandon(cluster, &clock, UNREACHED, &failure.message),
         Reach::Failing(failure) if clock.is_over && clock.has_tried => {
-            release_labels(cluster, &clock, UNDONE, &failure.message)
+            abandon(cluster, &clock, UNDONE, &failure.message)
         }
         Reach::Connecting if clock.is_over && clock.has_tried => {
-            release_labels(cluster, &clock, UNREACHED, "there was no contact")
+            abandon(cluster, &clock, UNREACHED, "there was no connection")
         }
         Reach::Disconnected(failure) => {
-            clock.wait(DeletionCause::WaitingForCluster.cause(), &format!("cannot be reached: {failure}"))
+            clock.wait(DeletionCause::WaitingForCluster.cause(), &format!("is unreachable: {failure}"))
         }
-        Reach::Failing(failure) => clock.wait(failure.cause, &format!("does not let Drover look: {failure}")),
+        Reach::Failing(failure) => {
+            clock.wait(failure.cause, &format!("refuses a look at what Drover has there: {failure}"))
+        }
         Reach::Connecting => clock.wait(DeletionCause::Connecting.cause(), "is being connected to"),
         Reach::Connected(there) => hand_over(cluster, there, &clock),
     }
 }
 
-/// What is left to do at a cluster that answers: the claim goes before Drover's namespace, which may take the credential
-/// along. Before that others keep off, so what nobody else lets go is let go first; what refuses is left at the deadline.
+/// What is left to do at a cluster that answers: the claim goes before the namespace drover-system, which may take the
+/// credential along. The claim keeps other installations off, so namespaces without a Project are released before it; what
+/// refuses stays at the deadline.
 fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     let removes = cluster.spec.deletion_policy == DeletionPolicy::Delete;
     if there.holder == Holder::Other {
-        return released("another one holds the cluster");
+        return released("another Cluster or installation holds the claim");
     }
     if removes && there.holder == Holder::Us && !there.left_behind.is_empty() && !clock.is_over {
-        let message = format!("{} of Projects that do not exist are being let go", namespaces(there.left_behind.len()));
-        let some = there.left_behind.iter().take(FREED_AT_A_TIME).cloned().collect();
+        let message = format!("Drover releases {} of Projects that do not exist", namespaces(there.left_behind.len()));
+        let some = there.left_behind.iter().take(RELEASED_AT_A_TIME).cloned().collect();
         return (
             DeletionCause::ReleasingNamespaces.cause(),
             message,
@@ -160,15 +163,15 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     let removable = there.namespace.as_ref().filter(|_| removes && is_ours_alone);
     let left = if removes && there.hosts_others { format!("{left}; {HOSTS_OTHERS}") } else { left };
     let (cause, message, action) = match (there.holder, removable) {
-        (Holder::Us, _) => (DeletionCause::ReleasingClaim.cause(), "the claim is being released", Action::ReleaseClaim),
+        (Holder::Us, _) => (DeletionCause::ReleasingClaim.cause(), "Drover releases the claim", Action::ReleaseClaim),
         (_, Some(uid)) => {
             let action = Action::DeleteNamespace { uid: uid.clone() };
-            (DeletionCause::RemovingNamespace.cause(), "the namespace drover-system is being deleted there", action)
+            (DeletionCause::RemovingNamespace.cause(), "Drover deletes the namespace drover-system there", action)
         }
-        (_, None) => return released(&format!("what was Drover's is given back{left}")),
+        (_, None) => return released(&format!("Drover has released the cluster{left}")),
     };
     if clock.is_hopeless {
-        return release_labels(cluster, clock, UNDONE, "what is Drover's there could not be removed");
+        return abandon(cluster, clock, UNDONE, "the claim or the namespace drover-system is still there");
     }
     (cause, format!("{message}{left}"), vec![action], Requeue::At(clock.soon))
 }
@@ -202,20 +205,25 @@ impl Clock {
 
     fn wait(&self, cause: Cause, what: &str) -> Decision {
         let requeue = if self.is_over { self.soon } else { self.soon.min(self.deadline) };
-        let message = format!("the cluster {what}; it is let go at {} at the latest", self.deadline);
+        let message = format!("the cluster {what}; Drover abandons it at {} at the latest", self.deadline);
         (cause, message, Vec::new(), Requeue::At(requeue))
     }
 }
 
-/// Nothing tells of an object that is gone, so the status says it first, and an event with it.
-fn release_labels(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
-    let told = was_told(cluster, DeletionCause::Abandoned) || clock.is_hopeless;
-    let requeue = if told { Requeue::Released } else { Requeue::At(clock.soon) };
-    let message = format!("the cluster was let go {how}: its claim and labels stay there; {why}");
+/// An object that is gone reports nothing, so the status says it first, and an event with it.
+fn abandon(cluster: &Cluster, clock: &Clock, how: &str, why: &str) -> Decision {
+    let reported = was_reported(cluster, DeletionCause::Abandoned) || clock.is_hopeless;
+    let requeue = if reported { Requeue::Released } else { Requeue::At(clock.soon) };
+    let limit = ApiDuration::from(cluster.spec.deletion_timeout());
+    let message = format!(
+        "Cluster {} {how} since its deletion for longer than spec.deletionTimeout ({limit}): Drover stopped waiting; \
+         its claim and labels remain on it. Last error: {why}",
+        cluster.name_any()
+    );
     (DeletionCause::Abandoned.cause(), message, Vec::new(), requeue)
 }
 
-fn was_told(cluster: &Cluster, cause: DeletionCause) -> bool {
+fn was_reported(cluster: &Cluster, cause: DeletionCause) -> bool {
     let mut conditions =
         cluster.status.iter().flat_map(|status| &status.conditions).filter(|one| one.type_ == DELETING);
     conditions.any(|condition| DeletionCause::from_reason(&condition.reason) == Some(cause))

@@ -5,7 +5,7 @@ use drover_runtime::causes;
 causes! {
     /// Why there is no connection to a cluster, or none that may be used.
     pub enum ConnectionCause {
-        /// The host name of the API server cannot be resolved.
+        /// The host name of the API server does not resolve.
         DnsFailed = "DNSFailed": Unreachable; "Check `server` in the kubeconfig, and DNS.",
         /// No TCP connection to the API server or the proxy.
         DialFailed = "DialFailed": Unreachable; "Check `server` in the kubeconfig, firewalls, and whether the API server runs.",
@@ -30,7 +30,7 @@ causes! {
         /// The cluster runs a version of Kubernetes before 1.30.
         UnsupportedVersion = "UnsupportedVersion": Unreachable stalls; "Upgrade the cluster.",
         /// The Secret with the kubeconfig, or its key, does not exist.
-        SecretMissing = "SecretMissing": Blocked; "Create the Secret in Drover's namespace.",
+        SecretMissing = "SecretMissing": Blocked; "Create the Secret in the operator namespace.",
         /// The kubeconfig cannot be used.
         InvalidKubeconfig = "InvalidKubeconfig": Invalid stalls; "Put a valid kubeconfig into the Secret.",
         /// The kubeconfig asks Drover to run a program, read a file or skip a check.

@@ -1,8 +1,8 @@
 //! Which installation of Drover, and which of its Clusters, a cluster belongs to.
 //!
 //! The record is the `ConfigMap` `drover-system/drover-claim` in the cluster itself. It is made by create, before anything
-//! else is written there, and moved only by `spec.claim.takeFrom`. It also says which takeover requests to take the cluster over were
-//! fulfilled: each is once, or two installations that name each other would fight for ever.
+//! else is written there, and moved only by `spec.claim.takeFrom`. It also says which takeover requests were fulfilled: each is fulfilled once, or two
+//! installations that name each other would fight for ever.
 
 use std::collections::BTreeMap;
 
@@ -24,20 +24,20 @@ const CLUSTER_NAME: &str = "clusterName";
 const FULFILLED: &str = "fulfilledTakeovers";
 /// So many fulfilled takeover requests are remembered; more installations than that do not quarrel over one cluster.
 const MOST_FULFILLED: usize = 20;
-/// A claim is another cluster's word and ends up in messages: longer names than the API allows are cut, in bytes.
+/// A claim is what another cluster says and ends up in messages: longer names than the API allows are cut, in bytes.
 const NAME_LIMIT: usize = 253;
 const FIELD_MANAGER: &str = "drover-fleet";
 
-/// Who holds a cluster.
+/// Who holds the claim on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The installation of Drover.
     pub installation: String,
     /// The name of its `Cluster`.
     pub cluster_name: String,
-    /// The takeover requests to take the cluster over that were fulfilled, the oldest first.
+    /// The takeover requests that were fulfilled, the oldest first.
     fulfilled: Vec<String>,
-    /// UID and version of the record, for changes that must not overwrite another one's.
+    /// UID and version of the record, for changes that must not overwrite a concurrent one.
     meta: (Option<String>, Option<String>),
 }
 
@@ -75,7 +75,7 @@ impl Claim {
 pub(crate) enum Decision {
     /// It is ours.
     Held,
-    /// Nobody holds the cluster.
+    /// There is no claim.
     Make,
     /// It may be rewritten: its Cluster is gone.
     Move(Claim),
@@ -83,7 +83,7 @@ pub(crate) enum Decision {
     TakeOver(Claim),
     /// Another Cluster of ours stands for the same cluster.
     DuplicateOf(String),
-    /// Another installation holds it.
+    /// Another installation holds the claim.
     ClaimedByOther(String),
 }
 
@@ -127,13 +127,13 @@ pub(crate) fn decide(question: &Question<'_>) -> Decision {
     }
 }
 
-/// The claim of the cluster behind `client`; none if nobody holds it.
+/// The claim on the cluster behind `client`, if there is one.
 pub async fn read(client: &Client) -> Result<Option<Claim>, ApiError> {
     let found = request("get the ConfigMap drover-system/drover-claim", api(client).get_opt(CLAIM_NAME)).await?;
     Ok(found.map(Claim::of))
 }
 
-/// Claims a cluster that nobody holds. Says false if somebody else was faster.
+/// Claims a cluster that has no claim. Says false if another client was faster.
 pub(crate) async fn make(client: &Client, installation: &str, cluster_name: &str) -> Result<bool, ApiError> {
     let namespace = Namespace { metadata: metadata(DROVER_NAMESPACE, None, None), ..Namespace::default() };
     let namespaces = Api::<Namespace>::all(client.clone());
@@ -144,8 +144,8 @@ pub(crate) async fn make(client: &Client, installation: &str, cluster_name: &str
     unless_conflict(request(what, api(client).create(&parameters(), &record)).await)
 }
 
-/// Rewrites exactly the claim that was read, and notes the takeover request that this fulfils, if a person had one. Says false if
-/// somebody else was faster.
+/// Rewrites exactly the claim that was read, and notes the takeover request that this fulfils, if a person made one. Says false if
+/// another client was faster.
 pub(crate) async fn take(
     client: &Client,
     claim: &Claim,
@@ -158,8 +158,8 @@ pub(crate) async fn take(
     unless_conflict(request(what, api(client).replace(CLAIM_NAME, &parameters(), &record)).await)
 }
 
-/// Gives the cluster behind `client` back, if this very Cluster of this installation holds it. Done twice it ends the same.
-/// Says who else holds it, if somebody does.
+/// Releases the claim on the cluster behind `client`, if this very Cluster of this installation holds it. Done twice it ends
+/// the same. Answers a foreign claim, if there is one.
 pub async fn release(client: &Client, installation: &str, cluster_name: &str) -> Result<Option<Claim>, ApiError> {
     let claim = match read(client).await? {
         Some(claim) if claim.is_held_by(installation, cluster_name) => claim,

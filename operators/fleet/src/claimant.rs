@@ -30,13 +30,13 @@ impl fmt::Debug for Claimant {
     }
 }
 
-/// Somebody else may write the claim between our look and our write; then we look again, so many times.
+/// Another client may write the claim between a read and a write; then it is read again, so many times.
 const ATTEMPTS: usize = 3;
 const WHAT: &str = "read and write the ConfigMap drover-system/drover-claim";
 
 impl Claimant {
-    /// Claims the cluster with this `uid` for `cluster`, or says who has it. False where the claim is free and `cluster` says
-    /// that nothing is to be written.
+    /// Claims the cluster with this `uid` for `cluster`, or says who holds the claim. False where there is no claim and
+    /// `cluster` says that nothing is to be written.
     pub(crate) async fn ensure_claimed(
         &self,
         client: &Client,
@@ -48,7 +48,7 @@ impl Claimant {
             return Err(ConnectionError::DuplicateOf(LOCAL_CLUSTER.to_owned()));
         }
         for _ in 0..ATTEMPTS {
-            let claim = claim::read(client).await.map_err(|error| hop(&error))?;
+            let claim = claim::read(client).await.map_err(|error| connection_error(&error))?;
             let done = match self.decide(cluster, uid, claim.as_ref()) {
                 Decision::Held => true,
                 Decision::DuplicateOf(other) => return Err(ConnectionError::DuplicateOf(other)),
@@ -56,7 +56,7 @@ impl Claimant {
                 Decision::Make | Decision::Move(_) | Decision::TakeOver(_) if !writes(cluster) => return Ok(false),
                 Decision::Make => {
                     tracing::info!(cluster = name, "claiming the cluster");
-                    claim::make(client, &self.installation, &name).await.map_err(|error| hop(&error))?
+                    claim::make(client, &self.installation, &name).await.map_err(|error| connection_error(&error))?
                 }
                 Decision::Move(from) => self.take(client, &from, &name, None).await?,
                 Decision::TakeOver(from) => self.take(client, &from, &name, Some(&takeover_request(cluster))).await?,
@@ -77,7 +77,9 @@ impl Claimant {
     ) -> Result<bool, ConnectionError> {
         let (installation, named) = (&from.installation, &from.cluster_name);
         tracing::info!(cluster = name, installation, named, "taking the cluster over");
-        claim::take(client, from, &self.installation, name, takeover_request).await.map_err(|error| hop(&error))
+        claim::take(client, from, &self.installation, name, takeover_request)
+            .await
+            .map_err(|error| connection_error(&error))
     }
 
     fn decide(&self, cluster: &Cluster, uid: &str, claim: Option<&Claim>) -> Decision {
@@ -105,7 +107,7 @@ pub(crate) fn writes(cluster: &Cluster) -> bool {
     !cluster.spec.suspend && cluster.metadata.deletion_timestamp.is_none()
 }
 
-fn hop(error: &ApiError) -> ConnectionError {
+fn connection_error(error: &ApiError) -> ConnectionError {
     tracing::debug!(%error, cause = ?error, "the claim could not be read or written");
     match error {
         ApiError::Refused { status, .. } => ConnectionError::of_status(WHAT, status.code),

@@ -1,4 +1,4 @@
-//! The way to one cluster before anybody answered, and why there may be none.
+//! The client for one cluster before it answered, and why there may be none.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,31 +16,31 @@ use crate::{
     verdict::Fault,
 };
 
-/// What there is before anybody answered.
+/// A client for a cluster, and what is known before the cluster answered.
 pub(crate) struct ClusterClient {
     pub(crate) client: Client,
-    /// None for the management cluster, whose client is not ours to watch over.
-    line: Option<Arc<ConnectionGuard>>,
+    /// None for the management cluster: its client has no guard.
+    guard: Option<Arc<ConnectionGuard>>,
     pub(crate) endpoint: Option<String>,
     pub(crate) credential: Option<CredentialLife>,
     certificate: Option<SeenCertificate>,
-    glance: Option<Arc<TlsProbe>>,
-    /// What a glance showed where no line tells what it was presented.
-    glanced: Mutex<Option<CredentialLife>>,
+    tls_probe: Option<Arc<TlsProbe>>,
+    /// What a TLS probe showed where there is no guard to note what the server presents.
+    probed: Mutex<Option<CredentialLife>>,
 }
 
 impl ClusterClient {
-    /// Prepares the way to `source`; nothing is dialled yet.
+    /// Prepares a client for `source`; nothing is dialled yet.
     pub(crate) async fn prepare(source: &Source, management: &Management) -> Result<Self, ConnectError> {
         match source {
             Source::Local => Ok(Self {
                 client: management.client.clone(),
-                line: None,
+                guard: None,
                 endpoint: management.server.as_deref().map(|server| endpoint(server.address())),
                 credential: None,
                 certificate: None,
-                glance: management.server.clone(),
-                glanced: Mutex::default(),
+                tls_probe: management.server.clone(),
+                probed: Mutex::default(),
             }),
             Source::Unreadable => Err(KubeconfigError::Malformed.into()),
             Source::Missing { secret, key } => {
@@ -48,74 +48,74 @@ impl ClusterClient {
             }
             Source::Kubeconfig { text, context } => {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
-                let line = Arc::new(ConnectionGuard::new());
-                let client = dialled(&access, &line).map_err(|_| ConnectError::Unusable)?;
-                let glance = TlsProbe::at(&access.config, access.proxy_url.as_deref());
-                let glance = Some(Arc::new(glance.map_err(|_| ConnectError::Unusable)?));
+                let guard = Arc::new(ConnectionGuard::new());
+                let client = dialled(&access, &guard).map_err(|_| ConnectError::Unusable)?;
+                let tls_probe = TlsProbe::at(&access.config, access.proxy_url.as_deref());
+                let tls_probe = Some(Arc::new(tls_probe.map_err(|_| ConnectError::Unusable)?));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate);
-                let glanced = Mutex::default();
-                Ok(Self { client, line: Some(line), endpoint, credential, certificate, glance, glanced })
+                let probed = Mutex::default();
+                Ok(Self { client, guard: Some(guard), endpoint, credential, certificate, tls_probe, probed })
             }
         }
     }
 
     /// How many connections were made so far.
     pub(crate) fn dials(&self) -> u64 {
-        self.line.as_ref().map_or(0, |line| line.dials())
+        self.guard.as_ref().map_or(0, |guard| guard.dials())
     }
 
     /// Whether the server at the far end is known.
     pub(crate) fn is_identified(&self) -> bool {
-        self.line.as_ref().is_none_or(|line| line.is_identified())
+        self.guard.as_ref().is_none_or(|guard| guard.is_identified())
     }
 
     /// Notes that the server of connection number `dial` is the right one.
     pub(crate) fn identified(&self, dial: u64) {
-        if let Some(line) = &self.line {
-            line.identified(dial);
+        if let Some(guard) = &self.guard {
+            guard.identified(dial);
         }
     }
 
-    /// Nobody but the probe asks any more, until it knows better.
+    /// From now on only the probe may send requests, until it has identified the server.
     pub(crate) fn close(&self) {
-        if let Some(line) = &self.line {
-            line.close();
+        if let Some(guard) = &self.guard {
+            guard.close();
         }
     }
 
-    /// Nobody asks any more, for good.
+    /// No request is sent any more, for good.
     pub(crate) fn end(&self) {
-        if let Some(line) = &self.line {
-            line.end();
+        if let Some(guard) = &self.guard {
+            guard.end();
         }
     }
 
     /// Whether there is a connection, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        self.line.as_ref().is_none_or(|line| line.has_connection())
+        self.guard.as_ref().is_none_or(|guard| guard.has_connection())
     }
 
     /// Looks at the certificate that the server presents to a new connection: one that lasts shows an old one.
     pub(crate) async fn look_at_certificate(&self) {
-        let Some(glance) = &self.glance else { return };
-        let Some(presented) = glance.certificate().await else { return };
-        match &self.line {
-            Some(line) => line.presents(presented),
-            None => *self.glanced.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented),
+        let Some(tls_probe) = &self.tls_probe else { return };
+        let Some(presented) = tls_probe.certificate().await else { return };
+        match &self.guard {
+            Some(guard) => guard.presents(presented),
+            None => *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented),
         }
     }
 
     /// Whether an answer was larger than its cap.
     pub(crate) fn is_too_large(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.is_too_large())
+        self.guard.as_ref().is_some_and(|guard| guard.is_too_large())
     }
 
     /// The certificates that were seen so far.
     pub(crate) fn certificates(&self) -> Vec<SeenCertificate> {
-        let presented = match &self.line {
-            Some(line) => line.presented(),
-            None => *self.glanced.lock().unwrap_or_else(PoisonError::into_inner),
+        let presented = match &self.guard {
+            Some(guard) => guard.presented(),
+            None => *self.probed.lock().unwrap_or_else(PoisonError::into_inner),
         };
         let presented = presented.map(|life| SeenCertificate {
             name: "api-server",
@@ -126,7 +126,7 @@ impl ClusterClient {
     }
 }
 
-/// Longest URL that a status tells, in bytes; the API server refuses a status with more than 2,048 characters of it.
+/// Longest URL in a status, in bytes; the API server refuses a status with more than 2,048 characters of it.
 const ENDPOINT_LIMIT: usize = 512;
 
 /// The server without what may be a secret in its URL.
@@ -139,7 +139,9 @@ fn endpoint(url: &http::Uri) -> String {
 /// A connection that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("the Secret {secret} with key {key} does not exist in Drover's namespace; create it, and Drover connects")]
+    #[error(
+        "the Secret {secret} with key {key} does not exist in the operator namespace; create it, and Drover connects"
+    )]
     SecretMissing { secret: String, key: String },
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
@@ -147,7 +149,7 @@ pub(crate) enum ConnectError {
     ConnectionError(#[from] ConnectionError),
     #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
     Unusable,
-    #[error("a defect in Drover ended the last attempt to reach the cluster; see its log")]
+    #[error("a defect in Drover ended the last attempt to reach the cluster; see the log of Drover")]
     Defect,
 }
 
@@ -156,7 +158,7 @@ impl Classify for ConnectError {
         match self {
             Self::SecretMissing { .. } => ConnectionCause::SecretMissing.into(),
             Self::Kubeconfig(error) => error.cause(),
-            Self::ConnectionError(hop) => hop.cause(),
+            Self::ConnectionError(error) => error.cause(),
             Self::Unusable => ConnectionCause::InvalidKubeconfig.into(),
             Self::Defect => ConnectionCause::InternalError.into(),
         }
@@ -166,7 +168,7 @@ impl Classify for ConnectError {
 impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let certain = match &error {
-            ConnectError::ConnectionError(hop) => hop.is_certain(),
+            ConnectError::ConnectionError(error) => error.is_certain(),
             ConnectError::SecretMissing { .. }
             | ConnectError::Kubeconfig(_)
             | ConnectError::Unusable

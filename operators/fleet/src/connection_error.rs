@@ -1,4 +1,4 @@
-//! Which hop of a connection failed.
+//! At which step a connection failed.
 
 use std::{error::Error, io};
 
@@ -10,11 +10,11 @@ use crate::{
     dial::{HandshakeTimeout, ProxyFailed},
 };
 
-/// The hop that failed, named after what a person has to look at.
+/// The step that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
     /// The name of the server does not resolve.
-    #[error("the host name of the API server cannot be resolved; check `server` in the kubeconfig and DNS")]
+    #[error("the host name of the API server does not resolve; check `server` in the kubeconfig and DNS")]
     Dns,
     /// No TCP connection.
     #[error("no connection to the API server: {0}; check `server` in the kubeconfig, firewalls, and whether it runs")]
@@ -36,7 +36,7 @@ pub enum ConnectionError {
     Timeout,
     /// Another cluster answers than the one that was imported.
     #[error(
-        "the cluster with UID {found} answers, but {expected} was imported under this name; fix the kubeconfig, or delete and import anew"
+        "the cluster with UID {found} answers, but {expected} was imported under this name; fix the kubeconfig, or delete the Cluster and import it again"
     )]
     IdentityMismatch {
         /// The pinned UID.
@@ -46,21 +46,21 @@ pub enum ConnectionError {
     },
     /// Another Cluster of this installation stands for the same cluster.
     #[error(
-        "the Cluster {0} stands for this cluster already, so nothing is written to it in the name of this one; delete one of the two"
+        "the Cluster {0} stands for this cluster already, so Drover writes nothing to it for this one; delete one of the two"
     )]
     DuplicateOf(String),
-    /// Another installation of Drover holds the cluster.
+    /// Another installation of Drover holds the claim on the cluster.
     #[error(
-        "the installation {0} of Drover holds this cluster, so nothing is written to it; to take it over, set spec.claim.takeFrom: {0}, or change the spec once more if it says so already"
+        "the installation {0} of Drover holds the claim on this cluster, so Drover writes nothing to it; to take it over, set spec.claim.takeFrom: {0}, or change the spec once more if it says so already"
     )]
     ClaimedByOther(String),
     /// It sends more than is accepted.
     #[error(
-        "the cluster sends more than Drover accepts, so it was disconnected; it is tried again in ten minutes, or when its Cluster or Secret changes"
+        "the cluster sends more than Drover accepts, so Drover disconnected it; Drover tries again after ten minutes, or when its Cluster or Secret changes"
     )]
     TooLarge,
     /// The server is too old.
-    #[error("Kubernetes {0} is not supported; 1.30 or newer is needed")]
+    #[error("Drover does not support Kubernetes {0}; upgrade the cluster to 1.30 or newer")]
     UnsupportedVersion(String),
 }
 
@@ -81,12 +81,12 @@ impl ConnectionError {
         }
     }
 
-    /// Whether who answers is another cluster, or another one's to write to.
+    /// Whether another cluster answers, or the cluster is foreign.
     pub(crate) fn is_not_ours(&self) -> bool {
         matches!(self, Self::IdentityMismatch { .. } | Self::DuplicateOf(_) | Self::ClaimedByOther(_))
     }
 
-    /// The hop at which the request `what` failed.
+    /// The step at which the request `what` failed.
     pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(what, status.code),
@@ -94,7 +94,7 @@ impl ConnectionError {
         }
     }
 
-    /// The hop at which the request `what` failed that was answered with `code`.
+    /// The step at which the request `what` failed that was answered with `code`.
     pub(crate) fn of_status(what: &'static str, code: u16) -> Self {
         match code {
             401 => Self::Unauthorized,

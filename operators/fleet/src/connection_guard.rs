@@ -1,8 +1,8 @@
-//! What passes on the connection to one cluster, and how much of it.
+//! Guards the connection to one cluster: who may send requests on it, how many, and how large answers may be.
 //!
 //! Three rules that hold for every request, whoever makes it. Only the probe dials: after a connection was lost another
-//! server may answer under the same address, so everybody else waits until the probe knows who it is. Nobody asks faster
-//! than the budget allows. And no answer may be larger than its cap.
+//! server may answer under the same address, so all other requests wait until the probe has identified it. No request is sent
+//! faster than the budget allows. And no answer may be larger than its cap.
 
 use std::{
     pin::Pin,
@@ -195,7 +195,7 @@ impl Drop for OpenConnection {
 
 /// The connection was lost, and the probe does not know yet who answers now.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection was lost; the next probe finds out who answers now")]
+#[error("the connection was lost; the next probe identifies the server that answers now")]
 pub(crate) struct NotIdentified;
 
 /// The connection was replaced or released.
@@ -238,14 +238,14 @@ impl<S> Layer<S> for Rules {
     type Service = Ruled<S>;
 
     fn layer(&self, inner: S) -> Ruled<S> {
-        Ruled { inner, line: Arc::clone(&self.0) }
+        Ruled { inner, guard: Arc::clone(&self.0) }
     }
 }
 
 #[derive(Clone)]
 pub(crate) struct Ruled<S> {
     inner: S,
-    line: Arc<ConnectionGuard>,
+    guard: Arc<ConnectionGuard>,
 }
 
 impl<S, B, R> Service<Request<B>> for Ruled<S>
@@ -267,21 +267,21 @@ where
         // The clone stays behind; what was asked for its readiness goes.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let line = Arc::clone(&self.line);
+        let guard = Arc::clone(&self.guard);
         Box::pin(async move {
             let cap = Cap::of(request.uri().query().unwrap_or_default());
             let _place = if is_probing() {
-                if line.ended.load(Ordering::Acquire) {
+                if guard.ended.load(Ordering::Acquire) {
                     return Err(Ended.into());
                 }
                 None
             } else {
-                let place = line.in_flight.acquire().await?;
-                line.admit().await?;
+                let place = guard.in_flight.acquire().await?;
+                guard.admit().await?;
                 Some(place)
             };
             let response = inner.call(request).await.map_err(Into::into)?;
-            Ok(response.map(|body| Capped { body, cap, counted: 0, line: Arc::clone(&line) }))
+            Ok(response.map(|body| Capped { body, cap, counted: 0, guard: Arc::clone(&guard) }))
         })
     }
 }
@@ -329,7 +329,7 @@ pub(crate) struct Capped<R> {
     body: R,
     cap: Cap,
     counted: u64,
-    line: Arc<ConnectionGuard>,
+    guard: Arc<ConnectionGuard>,
 }
 
 impl<R> Body for Capped<R>
@@ -346,7 +346,7 @@ where
         let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref() {
             let Some(counted) = self.cap.count(self.counted, data) else {
-                self.line.too_large.store(true, Ordering::Release);
+                self.guard.too_large.store(true, Ordering::Release);
                 return Poll::Ready(Some(Err(TooLarge.into())));
             };
             self.counted = counted;
@@ -376,7 +376,7 @@ mod tests {
         let lines =
             |parts: &[&str]| parts.iter().try_fold(0, |counted, part| Cap::Lines(5).count(counted, part.as_bytes()));
         assert_eq!(lines(&["abc", "de\nabcde\n", "ab\nabc"]), Some(3));
-        assert_eq!(lines(&["abc", "def\n"]), None, "one line in two parts");
+        assert_eq!(lines(&["abc", "def\n"]), None, "one guard in two parts");
         assert_eq!(lines(&["a\nabcdef\na"]), None, "in the middle of a part");
     }
 
@@ -402,45 +402,45 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_probe_dials_and_only_it_asks_a_stranger() {
-        let line = ConnectionGuard::new();
+        let guard = ConnectionGuard::new();
         assert!(may_dial().is_err());
         assert!(probing(async { may_dial() }).await.is_ok());
         let (may_dial, asks) = probing(without_dialling(async { (may_dial(), is_probing()) })).await;
         assert!(may_dial.is_err() && asks, "what writes stays on the connection that was identified");
-        line.dialled(None);
-        assert!(line.admit().await.is_err(), "a new connection is a stranger's");
-        line.identified(line.dials());
-        assert!(line.admit().await.is_ok());
-        line.dialled(None);
-        assert!(line.admit().await.is_err(), "and so is the next one");
-        line.identified(line.dials());
-        line.close();
-        assert!(line.admit().await.is_err(), "and whoever turned out to be another's");
-        line.identified(line.dials());
-        assert!(line.admit().await.is_ok());
-        line.end();
-        line.identified(line.dials());
-        assert!(line.admit().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
+        guard.dialled(None);
+        assert!(guard.admit().await.is_err(), "a new connection is a stranger's");
+        guard.identified(guard.dials());
+        assert!(guard.admit().await.is_ok());
+        guard.dialled(None);
+        assert!(guard.admit().await.is_err(), "and so is the next one");
+        guard.identified(guard.dials());
+        guard.close();
+        assert!(guard.admit().await.is_err(), "and whoever turned out to be another's");
+        guard.identified(guard.dials());
+        assert!(guard.admit().await.is_ok());
+        guard.end();
+        guard.identified(guard.dials());
+        assert!(guard.admit().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
     }
 
     #[test]
     fn a_connection_is_open_until_its_stream_is_dropped() {
-        let line = Arc::new(ConnectionGuard::new());
-        assert!(!line.has_connection());
-        let (one, two) = (line.opened(), line.opened());
+        let guard = Arc::new(ConnectionGuard::new());
+        assert!(!guard.has_connection());
+        let (one, two) = (guard.opened(), guard.opened());
         drop(one);
-        assert!(line.has_connection());
+        assert!(guard.has_connection());
         drop(two);
-        assert!(!line.has_connection());
+        assert!(!guard.has_connection());
     }
 
     #[tokio::test]
     async fn whoever_sent_too_much_is_asked_nothing_more() {
-        let line = ConnectionGuard::new();
-        line.dialled(None);
-        line.identified(line.dials());
-        assert!(line.admit().await.is_ok());
-        line.too_large.store(true, Ordering::Release);
-        assert!(line.admit().await.unwrap_err().is::<TooLarge>());
+        let guard = ConnectionGuard::new();
+        guard.dialled(None);
+        guard.identified(guard.dials());
+        assert!(guard.admit().await.is_ok());
+        guard.too_large.store(true, Ordering::Release);
+        assert!(guard.admit().await.unwrap_err().is::<TooLarge>());
     }
 }

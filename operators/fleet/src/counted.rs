@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 
 use crate::connection_guard::OpenConnection;
 
-/// A stream, and the record of it in its line.
+/// A stream, and the record of it in its connection guard.
 #[derive(Debug)]
 pub(crate) struct Counted<S> {
     pub(crate) stream: S,

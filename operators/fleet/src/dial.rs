@@ -38,29 +38,29 @@ use crate::{
 /// TCP only; what is left of [`DIAL_LIMIT`] is for TLS.
 const TCP_LIMIT: Duration = Duration::from_secs(4);
 /// The whole dial: DNS, TCP, the proxy and TLS. The connector's own limit does not cover TLS. Below the default timeout of a
-/// probe, 10 s, so that the hop that hangs is named and not always the probe's own timeout.
+/// probe, 10 s, so that the step that hangs is named and not always the probe's own timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
 const PING_AFTER: Duration = Duration::from_secs(15);
 /// … and given up when the answer takes longer than this.
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// The way to a proxy or to an API server, with TLS on it or not.
+/// The transport to a proxy or to an API server, with TLS on it or not.
 type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Transports = BoxCloneSyncService<Uri, Transport, BoxError>;
 type Secured = MaybeHttpsStream<Transport>;
 
-/// Prepares a client for a downstream cluster, on which the rules of `line` hold; nothing is dialled yet.
-pub(crate) fn dialled(access: &Access, line: &Arc<ConnectionGuard>) -> Result<Client, kube::Error> {
+/// Prepares a client for a downstream cluster, under the rules of `guard`; nothing is dialled yet.
+pub(crate) fn dialled(access: &Access, guard: &Arc<ConnectionGuard>) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
     let proxy = Proxy::to(&config.cluster_url, access.proxy_url.as_deref());
-    let http = http(&config, proxy, Some(Arc::clone(line)))?;
+    let http = http(&config, proxy, Some(Arc::clone(guard)))?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .layer(Rules(Arc::clone(line)))
+        .layer(Rules(Arc::clone(guard)))
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
 }
@@ -118,7 +118,7 @@ fn with_agent(config: &Config) -> Config {
 fn http(
     config: &Config,
     proxy: Option<Proxy>,
-    line: Option<Arc<ConnectionGuard>>,
+    guard: Option<Arc<ConnectionGuard>>,
 ) -> Result<HttpClient<Dialler, Body>, kube::Error> {
     Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
@@ -127,20 +127,20 @@ fn http(
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_LIMIT)
         .http2_keep_alive_while_idle(true)
-        .build(dialler(config, proxy, line)?))
+        .build(dialler(config, proxy, guard)?))
 }
 
-fn dialler(config: &Config, proxy: Option<Proxy>, line: Option<Arc<ConnectionGuard>>) -> Result<Dialler, kube::Error> {
+fn dialler(config: &Config, proxy: Option<Proxy>, guard: Option<Arc<ConnectionGuard>>) -> Result<Dialler, kube::Error> {
     let tls = config.rustls_client_config()?;
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
     if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
         https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
     }
-    let inner = https.enable_http2().wrap_connector(roads(proxy).map_err(kube::Error::Service)?);
-    Ok(Dialler { inner, line })
+    let inner = https.enable_http2().wrap_connector(transports(proxy).map_err(kube::Error::Service)?);
+    Ok(Dialler { inner, guard })
 }
 
-/// Looks at a server without a word: a TLS handshake, and that is all.
+/// Looks at a server without a request: a TLS handshake, and that is all.
 pub(crate) struct TlsProbe {
     dialler: Dialler,
     server: Uri,
@@ -164,7 +164,7 @@ impl TlsProbe {
 }
 
 /// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.
-fn roads(proxy: Option<Proxy>) -> Result<Transports, BoxError> {
+fn transports(proxy: Option<Proxy>) -> Result<Transports, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -192,16 +192,16 @@ fn roads(proxy: Option<Proxy>) -> Result<Transports, BoxError> {
 #[error("the TLS handshake did not end in time")]
 pub(crate) struct HandshakeTimeout;
 
-/// There is no way through the proxy.
+/// The proxy gives no connection to the API server.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy cannot be reached, or does not connect to the API server")]
 pub(crate) struct ProxyFailed(#[source] BoxError);
 
-/// Bounds the whole of each dial, and keeps a line's record of them.
+/// Bounds the whole of each dial, and notes it in the connection guard.
 #[derive(Clone)]
 struct Dialler {
     inner: HttpsConnector<Transports>,
-    line: Option<Arc<ConnectionGuard>>,
+    guard: Option<Arc<ConnectionGuard>>,
 }
 
 impl Service<Uri> for Dialler {
@@ -214,8 +214,8 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let line = self.line.clone();
-        if line.is_some()
+        let guard = self.guard.clone();
+        if guard.is_some()
             && let Err(refused) = may_dial()
         {
             return Box::pin(async { Err(refused.into()) });
@@ -223,10 +223,10 @@ impl Service<Uri> for Dialler {
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
         Box::pin(async move {
             let stream = dial.await.map_err(|_| HandshakeTimeout)??;
-            if let Some(line) = &line {
-                line.dialled(presented(&stream).and_then(life_of_certificate));
+            if let Some(guard) = &guard {
+                guard.dialled(presented(&stream).and_then(life_of_certificate));
             }
-            Ok(Counted::new(stream, line.map(|line| line.opened())))
+            Ok(Counted::new(stream, guard.map(|guard| guard.opened())))
         })
     }
 }

@@ -69,7 +69,7 @@ fn life_of_token(token: &str) -> Option<CredentialLife> {
     Some(CredentialLife { not_before: claims.iat.and_then(seconds), not_after: seconds(claims.exp)? })
 }
 
-/// A date beyond what can be told is no date.
+/// A date beyond what a timestamp can say is no date.
 fn seconds(value: f64) -> Option<Timestamp> {
     let nanoseconds = std::time::Duration::try_from_secs_f64(value).ok()?;
     Timestamp::from_second(i64::try_from(nanoseconds.as_secs()).ok()?).ok()

@@ -40,7 +40,7 @@ struct Inner {
     secrets: Informer<Secret>,
     namespace: String,
     installation: Arc<str>,
-    needs: Arc<RequiredPermissions>,
+    required: Arc<RequiredPermissions>,
     watch_timeout: WatchTimeout,
     namespaces: Informer<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
@@ -83,7 +83,7 @@ impl fmt::Debug for Fleet {
 
 impl Fleet {
     /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from
-    /// Secrets in `namespace`, Drover's own, only. `needs` is what a credential must allow in a cluster. Clusters are watched
+    /// Secrets in `namespace`, the operator namespace, only. `required` is what a credential must allow in a cluster. Clusters are watched
     /// with the limit that `management` has.
     #[must_use]
     pub fn new(
@@ -91,7 +91,7 @@ impl Fleet {
         local: Management,
         namespace: &str,
         installation: &str,
-        needs: RequiredPermissions,
+        required: RequiredPermissions,
     ) -> Self {
         Self(Arc::new(Inner {
             clusters: management.informer(&LabelQuery::everything()),
@@ -99,7 +99,7 @@ impl Fleet {
             namespaces: management.informer(&LabelQuery::everything()),
             namespace: namespace.to_owned(),
             installation: installation.into(),
-            needs: Arc::new(needs),
+            required: Arc::new(required),
             watch_timeout: management.watch_timeout(),
             local,
             members: Mutex::default(),
@@ -196,8 +196,9 @@ impl Fleet {
         let uid = target.cluster.uid();
         let (sender, receiver) = watch::channel(target);
         let slots = Arc::clone(&self.0.dial_slots);
-        let needs = Arc::clone(&self.0.needs);
-        let remote = Remote::new(receiver, self.0.local.clone(), self.claimant(), needs, slots, self.0.watch_timeout);
+        let required = Arc::clone(&self.0.required);
+        let remote =
+            Remote::new(receiver, self.0.local.clone(), self.claimant(), required, slots, self.0.watch_timeout);
         let fleet = Arc::downgrade(&self.0);
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let run = remote.run(move |report| {
@@ -291,11 +292,11 @@ impl Fleet {
     }
 }
 
-/// Gives a remote its new target, and says whether that is worth waking it: a status change is not.
+/// Gives a remote its new target, and says whether that is a new step: a status change is not.
 fn redirect(old: &mut Target, new: &Target) -> bool {
-    let wake = !old.asks_for_the_same(new);
+    let differs = !old.asks_for_the_same(new);
     *old = new.clone();
-    wake
+    differs
 }
 
 /// A cluster may be looked at before it is ours, but it is not written to: one that is suspended no more is ours only once

@@ -22,8 +22,8 @@ pub enum KubeconfigError {
         "the kubeconfig is malformed; it must be a YAML document as `kubectl config view --flatten --raw` prints it"
     )]
     Malformed,
-    /// It names a context that it does not hold, or holds none.
-    #[error("the kubeconfig has no usable context {0:?}; set connection.kubeconfig.context to one it holds")]
+    /// It names a context that it does not have, or has none.
+    #[error("the kubeconfig has no usable context {0:?}; set connection.kubeconfig.context to one that it has")]
     NoContext(String),
     /// It asks for something that is not inline data.
     #[error("the kubeconfig uses `{field}`, which Drover neither runs nor reads; {remedy}")]
@@ -37,7 +37,7 @@ pub enum KubeconfigError {
     #[error("the kubeconfig lacks `{0}`; it must be inline")]
     Missing(&'static str),
     /// The token cannot be sent.
-    #[error("the token in the kubeconfig is empty, or holds spaces or line breaks; put it on one line, without any")]
+    #[error("the token in the kubeconfig is empty, or has spaces or line breaks; put it on one line, without any")]
     Token,
     /// It uses something that this version does not support.
     #[error("the kubeconfig uses `{0}`, which this version does not support yet")]

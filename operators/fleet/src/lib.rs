@@ -1,7 +1,7 @@
 //! The fleet: which clusters exist, how they are reached, and who answers.
 //!
 //! One [`Remote`](remote) per `Cluster` object owns one HTTP/2 connection, a probe and a cache, and reports to the
-//! [`Fleet`], which gives the shell a snapshot of all of them. Not connected is a normal value.
+//! [`Fleet`], which gives the runtime a snapshot of all of them. Not connected is a normal value.
 
 pub mod cause;
 pub mod claim;

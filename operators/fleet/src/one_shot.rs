@@ -1,4 +1,4 @@
-//! One visit to a cluster that no fleet keeps connected.
+//! One shot at a cluster that no fleet keeps connected.
 
 use drover_crds::Cluster;
 use drover_runtime::Failure;
@@ -13,7 +13,7 @@ use crate::{
     source::source,
 };
 
-/// Gives the cluster of `cluster` back as [`claim::release`] does, reached as its `secret` says, or through `management` if it
+/// Releases the claim on the cluster of `cluster` as [`claim::release`] does, reached as its `secret` says, or through `management` if it
 /// is that itself. All rules of the fleet hold: of the kubeconfig nothing is run, the identity must be the one that is known,
 /// and no answer may be large.
 pub async fn release_stored(
@@ -23,14 +23,14 @@ pub async fn release_stored(
     installation: &str,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);
-    let contact = ClusterClient::prepare(&source(cluster, secret), management).await.map_err(failed)?;
+    let cluster_client = ClusterClient::prepare(&source(cluster, secret), management).await.map_err(failed)?;
     let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     connection_guard::probing(async {
-        let introduced = probe::identify(&contact.client, cluster.spec.health_timeout(), known).await;
-        introduced.map_err(|hop| failed(hop.into()))?;
-        let release = claim::release(&contact.client, installation, name);
+        let introduced = probe::identify(&cluster_client.client, cluster.spec.health_timeout(), known).await;
+        introduced.map_err(|error| failed(error.into()))?;
+        let release = claim::release(&cluster_client.client, installation, name);
         connection_guard::without_dialling(release).await.map_err(|error| Failure::of(&error))
     })
     .await

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// A proxy, asked by `CONNECT`. What passes through it is TLS with the API server all the same.
+/// A proxy, asked by `CONNECT`. What goes through it is TLS with the API server all the same.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Proxy {
     /// Scheme, host and port.

@@ -1,10 +1,11 @@
-//! The life of one connection: dial, identify, probe, replace, let go.
+//! The life of one connection: dial, identify, probe, replace, end.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
 use drover_runtime::{Cache, Failure, Link, cache::WatchTimeout};
 use futures::FutureExt as _;
+use kube::ResourceExt as _;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     time::Instant,
@@ -36,7 +37,7 @@ pub struct Report {
     pub rejected: Option<Failure>,
     /// Whether the cluster is ours to write to. Not yet, while it is suspended or being deleted.
     pub claimed: bool,
-    /// The rights that the credential lacks in the cluster, such as `list nodes`; none while the cluster has not said.
+    /// The rights that the credential lacks in the cluster, such as `list nodes`; none while the cluster has not answered.
     pub missing_rights: Option<Vec<String>>,
     /// Certificates that were seen while the connection was made.
     pub certificates: Vec<SeenCertificate>,
@@ -64,31 +65,31 @@ pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Management,
     claimant: Claimant,
-    needs: Arc<RequiredPermissions>,
+    required: Arc<RequiredPermissions>,
     dial_slots: Arc<Semaphore>,
     watch_timeout: WatchTimeout,
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
-    /// A view of the cache changed its health, or a request failed.
+    /// An informer of the cache changed its health, or a request failed.
     hint: Arc<Notify>,
     /// What was too large is left alone until then, unless its Cluster or Secret changes.
     avoided: Option<(Instant, Target)>,
 }
 
-/// A connection that passed.
+/// A connection that was probed with success.
 struct Serving {
     source: Source,
     cache: Arc<Cache>,
     gate: watch::Sender<bool>,
     facts: Facts,
-    contact: ClusterClient,
+    cluster_client: ClusterClient,
     claimed: bool,
     missing_rights: Option<Vec<String>>,
     probes_since_identified: u32,
 }
 
-/// What the first words with a server brought.
+/// What the first requests to a server brought.
 struct Introduced {
     facts: Facts,
     claimed: bool,
@@ -105,7 +106,7 @@ impl Remote {
         target: watch::Receiver<Target>,
         management: Management,
         claimant: Claimant,
-        needs: Arc<RequiredPermissions>,
+        required: Arc<RequiredPermissions>,
         dial_slots: Arc<Semaphore>,
         watch_timeout: WatchTimeout,
     ) -> Self {
@@ -113,7 +114,7 @@ impl Remote {
             target,
             management,
             claimant,
-            needs,
+            required,
             dial_slots,
             watch_timeout,
             serving: None,
@@ -141,7 +142,7 @@ impl Remote {
         }
     }
 
-    /// A defect in one step must not end the task: nobody would tell how the cluster stands any more.
+    /// A defect in one step must not end the task: the state of the cluster would never be reported again.
     async fn guarded_step(&mut self, target: &Target) {
         if AssertUnwindSafe(self.step(target)).catch_unwind().await.is_err() {
             self.serving = None;
@@ -154,9 +155,9 @@ impl Remote {
         if self.avoids(target) {
             return;
         }
-        // A cluster that is being let go needs a connection to the end: that its Secret went before it costs none.
-        let leaving = target.cluster.metadata.deletion_timestamp.is_some();
-        let keeps = leaving && matches!(target.source, Source::Missing { .. });
+        // A Cluster that is being deleted keeps its connection to the end, also when its Secret went before it.
+        let deleting = target.cluster.metadata.deletion_timestamp.is_some();
+        let keeps = deleting && matches!(target.source, Source::Missing { .. });
         let current = self.serving.as_ref().is_some_and(|serving| keeps || serving.source == target.source);
         if current {
             self.rejected = None;
@@ -183,7 +184,7 @@ impl Remote {
         self.avoided.is_some()
     }
 
-    /// Gives up a cluster that sent too much.
+    /// Disconnects a cluster that sent too much.
     fn avoid(&mut self, target: &Target) {
         self.serving = None;
         self.avoided = Some((Instant::now() + AVOIDED_FOR, target.clone()));
@@ -207,35 +208,37 @@ impl Remote {
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let contact = ClusterClient::prepare(&target.source, &self.management).await?;
+        let cluster_client = ClusterClient::prepare(&target.source, &self.management).await?;
         let slot = self.dial_slots.acquire().await;
-        let introduced = connection_guard::probing(Box::pin(self.introduce(&contact, target))).await;
-        // Where there is no line, no dial told what the server presents.
-        if introduced.is_ok() && contact.certificates().is_empty() {
-            contact.look_at_certificate().await;
+        let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
+        // Where there is no guard, no dial noted what the server presents.
+        if introduced.is_ok() && cluster_client.certificates().is_empty() {
+            cluster_client.look_at_certificate().await;
         }
         drop(slot);
         let Introduced { facts, claimed, missing_rights } =
-            if contact.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }?;
+            if cluster_client.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
-        let cache = Cache::new(contact.client.clone(), up).with_watch_timeout(self.watch_timeout);
+        let cache = Cache::new(cluster_client.client.clone(), up)
+            .with_cluster(&target.cluster.name_any())
+            .with_watch_timeout(self.watch_timeout);
         let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
         let source = target.source.clone();
-        Ok(Serving { source, cache, gate, facts, contact, claimed, missing_rights, probes_since_identified: 0 })
+        Ok(Serving { source, cache, gate, facts, cluster_client, claimed, missing_rights, probes_since_identified: 0 })
     }
 
-    /// The first words with a server: ready, the right one, and ours.
-    async fn introduce(&self, contact: &ClusterClient, target: &Target) -> Result<Introduced, ConnectionError> {
+    /// The first requests to a server: ready, the right one, and ours.
+    async fn introduce(&self, cluster_client: &ClusterClient, target: &Target) -> Result<Introduced, ConnectionError> {
         let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
-        probe::ready(&contact.client, limit).await?;
-        let dial = contact.dials();
-        let facts = probe::identify(&contact.client, limit, self.pinned(cluster)).await?;
-        let hold = self.claimant.ensure_claimed(&contact.client, cluster, &facts.uid);
-        let claimed = connection_guard::without_dialling(hold).await?;
-        contact.identified(dial);
-        let missing_rights = self.needs.missing(&contact.client, limit).await;
+        probe::ready(&cluster_client.client, limit).await?;
+        let dial = cluster_client.dials();
+        let facts = probe::identify(&cluster_client.client, limit, self.pinned(cluster)).await?;
+        let claiming = self.claimant.ensure_claimed(&cluster_client.client, cluster, &facts.uid);
+        let claimed = connection_guard::without_dialling(claiming).await?;
+        cluster_client.identified(dial);
+        let missing_rights = self.required.missing(&cluster_client.client, limit).await;
         Ok(Introduced { facts, claimed, missing_rights })
     }
 
@@ -247,21 +250,21 @@ impl Remote {
     }
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
-        let (Some(serving), claimant, needs) = (&mut self.serving, &self.claimant, &self.needs) else { return };
+        let (Some(serving), claimant, required) = (&mut self.serving, &self.claimant, &self.required) else { return };
         // Whoever lost its connection dials: after an outage all do at once, and wait for their turn before the clock runs.
         let slots = Arc::clone(&self.dial_slots);
-        let _slot = if serving.contact.is_open() { None } else { slots.acquire_owned().await.ok() };
-        let outcome = connection_guard::probing(Box::pin(serving.probe(&target.cluster, claimant, needs))).await;
+        let _slot = if serving.cluster_client.is_open() { None } else { slots.acquire_owned().await.ok() };
+        let outcome = connection_guard::probing(Box::pin(serving.probe(&target.cluster, claimant, required))).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(ConnectionError::TooLarge) } else { outcome };
-        // Passes may be under way: nothing more is written to who is not ours.
+        // Reconciles may be under way: nothing more is written to a foreign cluster.
         if outcome.as_ref().is_err_and(ConnectionError::is_not_ours) {
-            serving.contact.close();
+            serving.cluster_client.close();
         }
         let too_large = outcome == Err(ConnectionError::TooLarge);
         match outcome {
             Ok(()) => self.hysteresis.succeeded(thresholds),
-            Err(hop) => self.hysteresis.failed(ConnectError::ConnectionError(hop).into(), thresholds),
+            Err(error) => self.hysteresis.failed(ConnectError::ConnectionError(error).into(), thresholds),
         }
         let up = *self.hysteresis.verdict() == Verdict::Connected;
         serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
@@ -280,12 +283,12 @@ impl Remote {
         Report {
             link,
             facts: serving.map(|serving| serving.facts.clone()),
-            endpoint: serving.and_then(|serving| serving.contact.endpoint.clone()),
+            endpoint: serving.and_then(|serving| serving.cluster_client.endpoint.clone()),
             rejected: self.rejected.clone(),
             claimed: serving.is_some_and(|serving| serving.claimed),
             missing_rights: serving.and_then(|serving| serving.missing_rights.clone()),
-            certificates: serving.map(|serving| serving.contact.certificates()).unwrap_or_default(),
-            credential: serving.and_then(|serving| serving.contact.credential),
+            certificates: serving.map(|serving| serving.cluster_client.certificates()).unwrap_or_default(),
+            credential: serving.and_then(|serving| serving.cluster_client.credential),
         }
     }
 }
@@ -293,7 +296,7 @@ impl Remote {
 /// What still holds the client of a connection that was replaced or released sends nothing any more.
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.contact.end();
+        self.cluster_client.end();
     }
 }
 
@@ -302,9 +305,9 @@ impl Serving {
         &mut self,
         cluster: &Cluster,
         claimant: &Claimant,
-        needs: &RequiredPermissions,
+        required: &RequiredPermissions,
     ) -> Result<(), ConnectionError> {
-        let (client, limit) = (&self.contact.client, cluster.spec.health_timeout());
+        let (client, limit) = (&self.cluster_client.client, cluster.spec.health_timeout());
         if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
             return Err(ConnectionError::IdentityMismatch {
                 expected: expected.clone(),
@@ -313,20 +316,20 @@ impl Serving {
         }
         probe::ready(client, limit).await?;
         self.probes_since_identified += 1;
-        let dial = self.contact.dials();
-        let introduces = !self.contact.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;
+        let dial = self.cluster_client.dials();
+        let introduces = !self.cluster_client.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;
         if introduces {
             self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
-            self.contact.look_at_certificate().await;
+            self.cluster_client.look_at_certificate().await;
             self.probes_since_identified = 0;
         }
         self.claimed =
             connection_guard::without_dialling(claimant.ensure_claimed(client, cluster, &self.facts.uid)).await?;
-        self.contact.identified(dial);
+        self.cluster_client.identified(dial);
         // Who lacks something is waiting for it, and what is unknown is asked for until it is known.
         let is_complete = self.missing_rights.as_ref().is_some_and(Vec::is_empty);
         if (introduces || !is_complete)
-            && let Some(missing) = needs.missing(client, limit).await
+            && let Some(missing) = required.missing(client, limit).await
         {
             self.missing_rights = Some(missing);
         }
@@ -334,7 +337,7 @@ impl Serving {
     }
 
     fn is_too_large(&self) -> bool {
-        self.contact.is_too_large() || self.cache.is_too_large()
+        self.cluster_client.is_too_large() || self.cache.is_too_large()
     }
 }
 
@@ -376,20 +379,20 @@ mod tests {
     async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
         let management: Management =
             Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
-        let contact = ClusterClient::prepare(&target.source, &management).await.unwrap();
+        let cluster_client = ClusterClient::prepare(&target.source, &management).await.unwrap();
         let (gate, up) = watch::channel(true);
         let claimant =
             Claimant { installation: "ours".into(), rivals: Arc::new(|_, _| Vec::new()), own_uid: Arc::new(|| None) };
         let (_, targets) = watch::channel(target.clone());
-        let (needs, slots) = (Arc::default(), Arc::clone(slots));
-        let mut remote = Remote::new(targets, management, claimant, needs, slots, WatchTimeout::default());
+        let (required, slots) = (Arc::default(), Arc::clone(slots));
+        let mut remote = Remote::new(targets, management, claimant, required, slots, WatchTimeout::default());
         let facts = Facts { uid: "u".into(), version: "v1.37.1".into(), platform: "linux/amd64".into() };
         remote.serving = Some(Serving {
             source: target.source.clone(),
-            cache: Arc::new(Cache::new(contact.client.clone(), up)),
+            cache: Arc::new(Cache::new(cluster_client.client.clone(), up)),
             gate,
             facts,
-            contact,
+            cluster_client,
             claimed: true,
             missing_rights: None,
             probes_since_identified: 0,

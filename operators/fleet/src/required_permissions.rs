@@ -23,7 +23,7 @@ pub struct RequiredPermissions(BTreeSet<(Scope, Right)>);
 enum Scope {
     /// In the whole cluster.
     Everywhere,
-    /// In Drover's namespace.
+    /// In the namespace `drover-system`.
     Namespace,
 }
 
@@ -52,9 +52,9 @@ impl RequiredPermissions {
     }
 
     async fn lacking(&self, client: &Client) -> Result<Vec<String>, ApiError> {
-        let told = rules(client).await?;
+        let found = rules(client).await?;
         let mut missing = BTreeSet::new();
-        for (scope, right) in self.0.iter().filter(|(_, right)| !is_told(right, &told)) {
+        for (scope, right) in self.0.iter().filter(|(_, right)| !is_granted(right, &found)) {
             if !is_allowed(client, *scope, right).await? {
                 missing.insert(right.to_string());
             }
@@ -63,7 +63,7 @@ impl RequiredPermissions {
     }
 }
 
-/// What the cluster says of the rights of whoever asks, in Drover's namespace and everywhere.
+/// What the cluster says of the rights of whoever asks, in the namespace `drover-system` and everywhere.
 async fn rules(client: &Client) -> Result<SubjectRulesReviewStatus, ApiError> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(DROVER_NAMESPACE.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
@@ -72,19 +72,19 @@ async fn rules(client: &Client) -> Result<SubjectRulesReviewStatus, ApiError> {
     Ok(answer.status.unwrap_or_default())
 }
 
-/// Whether what was told grants `right`. Pure.
-fn is_told(right: &Right, told: &SubjectRulesReviewStatus) -> bool {
+/// Whether these rules grant `right`. Pure.
+fn is_granted(right: &Right, found: &SubjectRulesReviewStatus) -> bool {
     let has =
         |given: Option<&Vec<String>>, text: &str| given.into_iter().flatten().any(|one| one == "*" || one == text);
     match right.thing {
-        Thing::Path(path) => told.non_resource_rules.iter().any(|rule| {
+        Thing::Path(path) => found.non_resource_rules.iter().any(|rule| {
             let covers = |given: &String| match given.strip_suffix('*') {
                 Some(beginning) => path.starts_with(beginning),
                 None => given == path,
             };
             has(Some(&rule.verbs), right.verb) && rule.non_resource_urls.iter().flatten().any(covers)
         }),
-        Thing::Resource { group, resource, names } => told.resource_rules.iter().any(|rule| {
+        Thing::Resource { group, resource, names } => found.resource_rules.iter().any(|rule| {
             let only = rule.resource_names.as_deref().unwrap_or_default();
             let is_named = |name: &&str| only.iter().any(|one| one == name);
             has(Some(&rule.verbs), right.verb)
@@ -148,14 +148,14 @@ mod tests {
 
     const NAMED: Rule = Rule::on("apps", &["deployments/scale"], &["update"]).named(&["one", "two"]);
 
-    fn told(rules: &serde_json::Value) -> SubjectRulesReviewStatus {
+    fn found(rules: &serde_json::Value) -> SubjectRulesReviewStatus {
         let status = json!({"resourceRules": rules, "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/livez", "/read*"]}], "incomplete": false});
         serde_json::from_value(status).unwrap()
     }
 
     fn lacking(needed: Rule, rules: &serde_json::Value) -> Vec<String> {
-        let told = told(rules);
-        needed.rights().filter(|right| !is_told(right, &told)).map(|right| right.to_string()).collect()
+        let found = found(rules);
+        needed.rights().filter(|right| !is_granted(right, &found)).map(|right| right.to_string()).collect()
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn tenancies<'a>(
 /// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
 ///
 /// A Cluster that is being deleted with `Orphan` is nobody's target any more. One that goes with `Delete` is, as long as it
-/// can be worked on, everybody's: all that is held there is released.
+/// can be worked on, everybody's: all that is owned there is released.
 pub fn of<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> Targets {
     let deleting = object.meta().deletion_timestamp.is_some();
     let targets = fleet.iter().filter(|(name, view)| is_target(object, name, view, fleet)).map(|(name, _)| name);

@@ -11,7 +11,7 @@ pub(crate) struct Thresholds {
     pub(crate) successes: u32,
 }
 
-/// What is held of a cluster's connection.
+/// The verdict on a cluster's connection.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     Connecting,
@@ -32,13 +32,13 @@ pub(crate) struct Hysteresis {
     verdict: Verdict,
     failures: u32,
     successes: u32,
-    /// Failed attempts since the cluster was given up, that one included.
+    /// Failed attempts since the cluster was lost, that one included.
     lost: u32,
-    /// What the last attempts at a lost cluster met instead of the failure that is held of it, and how often in a row.
+    /// What the last attempts at a lost cluster met instead of the failure that is reported, and how often in a row.
     other: Option<(Failure, u32)>,
 }
 
-/// While a verdict is in the balance, the next probe comes sooner. After a cluster was given up, each pause is twice the one
+/// While a verdict is in the balance, the next probe comes sooner. After a cluster was lost, each pause is twice the one
 /// before, up to the interval: who was away shortly is not waited for any longer than that.
 pub(crate) const DOUBT_PAUSE: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ impl Hysteresis {
         self.failures = 0;
         self.other = None;
         self.successes = self.successes.saturating_add(1);
-        // First contact needs one success; only who was lost has to prove that it is back.
+        // The first connection takes one success; only a cluster that was lost has to prove that it is back.
         if self.verdict == Verdict::Connecting || self.successes >= thresholds.successes {
             self.verdict = Verdict::Connected;
             self.lost = 0;
@@ -70,12 +70,13 @@ impl Hysteresis {
         let known_bad = matches!(self.verdict, Verdict::Disconnected(_));
         if fault.certain || known_bad || self.failures >= thresholds.failures {
             self.lost = self.lost.saturating_add(1);
-            self.ensure_claimed(fault, thresholds);
+            self.disconnect(fault, thresholds);
         }
     }
 
-    /// One that is away for hours meets another hop once in a while; what is told of it changes only with what stays.
-    fn ensure_claimed(&mut self, fault: Fault, thresholds: Thresholds) {
+    /// A cluster that is away for hours fails with another connection error once in a while; its status changes only with one
+    /// that repeats.
+    fn disconnect(&mut self, fault: Fault, thresholds: Thresholds) {
         if let Verdict::Disconnected(held) = &self.verdict
             && !fault.certain
             && *held != fault.failure
@@ -90,7 +91,7 @@ impl Hysteresis {
         self.verdict = Verdict::Disconnected(fault.failure);
     }
 
-    /// A new connection passed: what was held of the old one is void.
+    /// A new connection works: the verdict on the old one is void.
     pub(crate) fn replaced(&mut self) {
         *self = Self { verdict: Verdict::Connected, ..Self::default() };
     }

@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
     Rbac(RbacArguments),
-    /// Write the references of the API and of this command line.
+    /// Write the references of the API, this command line, reasons and metrics.
     Docs(OutputArguments),
     /// Write what the charts take from the code.
     #[command(hide = true)]
@@ -56,14 +56,14 @@ pub(crate) struct RunArguments {
     /// Kubeconfig of the management cluster. Default: in-cluster, or what kubectl would use.
     #[arg(long, env = "DROVER_KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Drover's own namespace: the leader Lease and the kubeconfig Secrets of all clusters are there.
+    /// The operator namespace: the leader Lease and the kubeconfig Secrets of all clusters are there.
     #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
     pub(crate) namespace: String,
     /// Name of this installation, under which it claims clusters. A set name survives a rebuild of the management cluster.
     /// Default: the UID of the management cluster's namespace kube-system.
     #[arg(long, env = "DROVER_INSTALLATION")]
     pub(crate) installation: Option<String>,
-    /// Operators to run. Several Deployments may each run a part.
+    /// Operators to run. Several Deployments may each run some of them.
     #[arg(long, env = "DROVER_OPERATORS", value_parser = registry::parser(), value_delimiter = ',', default_values = registry::names())]
     pub(crate) operators: Vec<&'static Entry>,
     /// Address of the admin port: /livez, /readyz, /metrics.
@@ -94,15 +94,15 @@ pub(crate) struct RunArguments {
 /// The slow clocks of `drover run`. The defaults suit a fleet; shorter ones cost requests.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TimerArguments {
-    /// How long an API server keeps a watch open before Drover begins it anew: whole seconds, from 1s to 294s.
+    /// How long an API server keeps a watch open before Drover opens it again: whole seconds, from 1s to 294s.
     #[arg(long, env = "DROVER_WATCH_TIMEOUT", default_value = "290s", value_parser = watch_timeout)]
     pub(crate) watch_timeout: WatchTimeout,
-    /// The longest time until an object that waits for something is reconciled again, though no watch told of a change. At most
-    /// 24h.
+    /// The longest time until Drover reconciles an object again that waits for something, though no watch shows a change. At
+    /// most 24h.
     #[arg(long, env = "DROVER_RESYNC_INTERVAL", default_value = "10m", value_parser = at_least_a_second)]
     pub(crate) resync_interval: Duration,
-    /// After a start, how long a status waits for a first verdict of every cluster that it speaks of; five times as long where
-    /// it speaks of the same spec already. At most 24h.
+    /// After a start, how long a status waits for a first result from every cluster that it covers; five times as long where it
+    /// covers the same spec already. At most 24h.
     #[arg(long, env = "DROVER_WARM_UP", default_value = "1m", value_parser = at_most_a_day)]
     pub(crate) warm_up: Duration,
     /// How long the other replicas wait after the leader's last renewal before one of them leads. Whole seconds.
@@ -118,7 +118,7 @@ pub(crate) struct TimerArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
-    /// Context of the cluster in your kubeconfig. Any authentication will do; none of it is stored.
+    /// Context of the cluster in your kubeconfig. Any authentication works; Drover stores none of it.
     #[arg(long)]
     pub(crate) context: String,
     /// Name of the Cluster, and of its Secret.
@@ -139,17 +139,17 @@ pub(crate) struct DetachArguments {
     /// Names of the Clusters.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub(crate) names: Vec<String>,
-    /// All Clusters, as before an uninstall.
+    /// Detach all Clusters, as before an uninstall.
     #[arg(long, conflicts_with = "context")]
     pub(crate) all: bool,
-    /// For a Drover that is gone for good: release claims and finalizers without it. What a deletionPolicy asks for is not done.
-    /// With --all, Projects that are being deleted are let go as well.
+    /// For a Drover that is gone for good: release claims and finalizers without it, and carry out no deletionPolicy. With --all,
+    /// release Projects that are being deleted as well.
     #[arg(long)]
     pub(crate) force: bool,
-    /// How long to wait. An unreachable cluster is let go after its deletionTimeout, by default 10m.
+    /// How long to wait. Drover abandons an unreachable cluster after its deletionTimeout (default 10m).
     #[arg(long, default_value = "15m", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Context of the cluster in your kubeconfig: what an import made there is removed as well. For one Cluster at a time, also
+    /// Context of the cluster in your kubeconfig: removes what an import created there as well. For one Cluster at a time, also
     /// when it is gone already.
     #[arg(long)]
     pub(crate) context: Option<String>,
@@ -169,7 +169,7 @@ pub(crate) struct MembershipArguments {
     /// Context of the management cluster. Default: the current one.
     #[arg(long)]
     pub(crate) management_context: Option<String>,
-    /// Drover's own namespace in the management cluster.
+    /// The operator namespace in the management cluster.
     #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
     pub(crate) namespace: String,
     /// Name of the installation, after which the objects in the cluster are named. Default: the UID of the management cluster's
@@ -199,8 +199,8 @@ fn watch_timeout(text: &str) -> Result<WatchTimeout, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct RbacArguments {
-    /// Operators that run under these roles. A part of them gets roles with names of its own. The kubeconfig of a cluster serves
-    /// all parts, and needs the rights of all.
+    /// Operators that run under these roles. Some of them get roles with names of their own. The kubeconfig of a cluster serves
+    /// all operators, and needs the rights of all.
     #[arg(long, value_parser = registry::parser(), value_delimiter = ',', default_values = registry::names())]
     pub(crate) operators: Vec<&'static Entry>,
     #[command(flatten)]

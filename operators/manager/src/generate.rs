@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     command_line::{CommandLine, OutputArguments, RbacArguments},
-    reference,
+    reasons, reference,
     registry::Operators,
     rights::{Rules, cluster_role, namespaced_role},
 };
@@ -67,10 +67,12 @@ fn documents(objects: &[serde_json::Value]) -> Result<String, serde_yaml::Error>
     objects.iter().map(|object| Ok(format!("---\n{}", serde_yaml::to_string(object)?))).collect()
 }
 
-/// The references of API and command line.
+/// The references of API, command line, reasons and metrics.
 pub(crate) fn docs(arguments: &OutputArguments) -> Outcome {
     emit(arguments, "api-reference.md", &reference::api(&drover_crds::all()))?;
-    emit(arguments, "cli-reference.md", &reference::command_line(CommandLine::command()))
+    emit(arguments, "cli-reference.md", &reference::command_line(CommandLine::command()))?;
+    emit(arguments, "reasons.md", &reasons::reasons(&Operators::all()))?;
+    emit(arguments, "metrics.md", &reasons::metrics())
 }
 
 fn emit(arguments: &OutputArguments, name: &str, text: &str) -> Outcome {

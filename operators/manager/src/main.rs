@@ -4,6 +4,7 @@ mod command_line;
 mod generate;
 mod identity;
 mod membership;
+mod reasons;
 mod reference;
 mod registry;
 mod rights;

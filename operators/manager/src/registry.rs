@@ -9,7 +9,7 @@ use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::ProjectOperator;
 use drover_runtime::{
-    Cache, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
+    Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
     operator::finalizer,
 };
 use kube::core::{ApiResource, Resource};
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>()];
 
 impl Registered for ClusterOperator {
-    const ABOUT: &'static str = "Tells how every cluster stands";
+    const ABOUT: &'static str = "Reports the state of every cluster";
 
     fn construct(fleet: &Fleet) -> Self {
         Self::new(fleet.clone())
@@ -49,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     /// What it needs at API servers.
     pub(crate) rights: Rights,
+    /// The tables of the causes that its conditions name besides those of the runtime.
+    pub(crate) causes: &'static [&'static [Cause]],
     about: &'static str,
     resource: fn() -> ApiResource,
     finalizer: Option<fn() -> String>,
@@ -74,6 +76,7 @@ impl Entry {
         Self {
             name: O::NAME,
             rights: O::RIGHTS,
+            causes: O::CAUSES,
             about: O::ABOUT,
             resource: resource::<O>,
             finalizer: if O::FINALIZER { Some(finalizer::<O>) } else { None },

@@ -19,7 +19,7 @@ pub(crate) fn rights(operators: &Operators) -> Vec<Rights> {
 pub(crate) struct Rules {
     /// Everywhere in the management cluster.
     pub(crate) management: Vec<PolicyRule>,
-    /// In Drover's own namespace of the management cluster.
+    /// In the operator namespace of the management cluster.
     pub(crate) own_namespace: Vec<PolicyRule>,
     /// Everywhere in a downstream cluster.
     pub(crate) downstream: Vec<PolicyRule>,
@@ -47,7 +47,7 @@ pub(crate) fn cluster_role(name: &str, rules: Vec<PolicyRule>) -> ClusterRole {
     ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
 }
 
-/// A Role with `rules` in Drover's namespace.
+/// A Role with `rules` in the namespace `drover-system`.
 pub(crate) fn namespaced_role(name: &str, rules: Vec<PolicyRule>) -> Role {
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),

@@ -49,14 +49,14 @@ pub(crate) enum RunError {
     Telemetry(#[from] TelemetryError),
     #[error("leadership was lost; another replica takes over, and a restart makes this one a standby")]
     LeadershipLost,
-    #[error("a part of Drover ended by itself, which is a defect; see the log")]
+    #[error("a task of Drover ended by itself, which is a defect; see the log")]
     TaskEnded,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 /// Between two attempts to reach the management API server at the start.
-const CONTACT_PAUSE: Duration = Duration::from_secs(2);
+const CONNECT_PAUSE: Duration = Duration::from_secs(2);
 /// How long the rest of the process may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -144,16 +144,16 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let stop = stop_on_signal()?;
     let registry = Arc::new(Mutex::new(Registry::default()));
     let readiness = Readiness::default();
-    let contact = readiness.wait_for("the management API server");
+    let connected = readiness.wait_for("the management API server");
     let mut tasks = JoinSet::new();
     serve_admin(settings.admin_address, &registry, &readiness, &stop, &mut tasks)?;
 
     let management = management(settings.kubeconfig.as_deref()).await?;
     let client = management.client.clone();
-    if stop.run_until_cancelled(first_contact(&client)).await.is_none() {
+    if stop.run_until_cancelled(first_connection(&client)).await.is_none() {
         return Ok(());
     }
-    contact.open();
+    connected.open();
     let installation = installation(settings.installation.as_deref(), &client);
     let Some(installation) = stop.run_until_cancelled(installation).await else {
         return Ok(());
@@ -170,9 +170,9 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         () = leadership.lost() => Err(RunError::LeadershipLost),
         _ = tasks.join_next() => Err(RunError::TaskEnded),
     };
-    // Nobody may act any more when the next leader begins.
+    // No task may act any more when the next leader begins.
     tasks.shutdown().await;
-    // What was lost is not ours to give back, and who tries may still be there when the next leader begins.
+    // A lost Lease is not released, and a process that tries may still run when the next leader begins.
     if !matches!(outcome, Err(RunError::LeadershipLost)) {
         leadership.release().await;
     }
@@ -221,17 +221,17 @@ async fn installation(given: Option<&str>, client: &Client) -> String {
             Ok(uid) => return uid,
             Err(error) => {
                 tracing::warn!(%error, cause = ?error, "the name of this installation is not known yet");
-                tokio::time::sleep(CONTACT_PAUSE).await;
+                tokio::time::sleep(CONNECT_PAUSE).await;
             }
         }
     }
 }
 
 /// Waits for the management API server: a replica that cannot reach it is not ready, and says so.
-async fn first_contact(client: &Client) {
+async fn first_connection(client: &Client) {
     while let Err(error) = request("ask the management API server for its version", client.apiserver_version()).await {
         tracing::warn!(%error, cause = ?error, "the management API server does not answer");
-        tokio::time::sleep(CONTACT_PAUSE).await;
+        tokio::time::sleep(CONNECT_PAUSE).await;
     }
 }
 
@@ -246,8 +246,8 @@ fn start(
 ) {
     let client = local.client.clone();
     let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(settings.watch_timeout));
-    let needs = RequiredPermissions::of(&rights(&settings.operators));
-    let fleet = Fleet::new(&management, local, &settings.namespace, installation, needs);
+    let required = RequiredPermissions::of(&rights(&settings.operators));
+    let fleet = Fleet::new(&management, local, &settings.namespace, installation, required);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));
     let events = EventSink::start(client, "drover");
     let wiring = Wiring { management, fleet, events, meters, settings: settings.drive.clone() };

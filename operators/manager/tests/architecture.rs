@@ -7,6 +7,8 @@
 mod files;
 #[path = "architecture/licences.rs"]
 mod licences;
+#[path = "architecture/words.rs"]
+mod words;
 
 use std::{
     collections::BTreeSet,

@@ -5,8 +5,57 @@ use std::time::Duration;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
+
+/// A metric, as it is registered and documented.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricInfo {
+    /// What it is called where it is read.
+    pub name: &'static str,
+    /// Its type in `OpenMetrics`.
+    pub kind: &'static str,
+    /// The labels of a sample.
+    pub labels: &'static [&'static str],
+    /// What it says, in a line.
+    pub meaning: &'static str,
+}
+
+const RECONCILES: MetricInfo = MetricInfo {
+    name: "drover_reconciles_total",
+    kind: "counter",
+    labels: &["operator", "outcome"],
+    meaning: "Reconciles of one object at one place",
+};
+const SECONDS: MetricInfo = MetricInfo {
+    name: "drover_reconcile_seconds",
+    kind: "histogram",
+    labels: &["operator"],
+    meaning: "Duration of a reconcile",
+};
+const STATUS_WRITES: MetricInfo = MetricInfo {
+    name: "drover_status_writes_total",
+    kind: "counter",
+    labels: &["operator"],
+    meaning: "Status writes; a converged fleet writes none",
+};
+const PANICS: MetricInfo = MetricInfo {
+    name: "drover_panics_total",
+    kind: "counter",
+    labels: &["operator"],
+    meaning: "Panics caught in a reconcile; each is a defect: please report it",
+};
+const KEYS: MetricInfo =
+    MetricInfo { name: "drover_keys", kind: "gauge", labels: &["operator"], meaning: "Keys queued or running" };
+const BACKING_OFF: MetricInfo = MetricInfo {
+    name: "drover_keys_backing_off",
+    kind: "gauge",
+    labels: &["operator"],
+    meaning: "Keys that failed and wait",
+};
+
+/// Every metric.
+pub const METRICS: &[MetricInfo] = &[RECONCILES, SECONDS, STATUS_WRITES, PANICS, KEYS, BACKING_OFF];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperatorLabel {
@@ -44,12 +93,12 @@ impl Meters {
             keys: Family::default(),
             backing_off: Family::default(),
         };
-        registry.register("drover_reconciles", "Reconciles by operator and outcome", meters.reconciles.clone());
-        registry.register("drover_reconcile_seconds", "Duration of a reconcile", meters.seconds.clone());
-        registry.register("drover_status_writes", "Status writes", meters.status_writes.clone());
-        registry.register("drover_panics", "Panics caught in a reconcile: each is a defect", meters.panics.clone());
-        registry.register("drover_keys", "Keys queued or running", meters.keys.clone());
-        registry.register("drover_keys_backing_off", "Keys that failed and wait", meters.backing_off.clone());
+        enter(registry, RECONCILES, &meters.reconciles);
+        enter(registry, SECONDS, &meters.seconds);
+        enter(registry, STATUS_WRITES, &meters.status_writes);
+        enter(registry, PANICS, &meters.panics);
+        enter(registry, KEYS, &meters.keys);
+        enter(registry, BACKING_OFF, &meters.backing_off);
         meters
     }
 
@@ -72,5 +121,39 @@ impl Meters {
         };
         set(&self.keys, keys);
         set(&self.backing_off, backing_off);
+    }
+}
+
+fn enter(registry: &mut Registry, info: MetricInfo, metric: &(impl Metric + Clone)) {
+    // The encoder appends the suffix of counters itself.
+    let name = info.name.strip_suffix("_total").unwrap_or(info.name);
+    registry.register(name, info.meaning, metric.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_what_they_are_documented_to_be() {
+        let mut registry = Registry::default();
+        let meters = Meters::register(&mut registry);
+        meters.reconciled("toy", "done", Duration::from_secs(1));
+        meters.status_written("toy");
+        meters.panicked("toy");
+        meters.queue("toy", 1, 1);
+        let mut encoded = String::new();
+        text::encode(&mut encoded, &registry).unwrap();
+        for metric in METRICS {
+            let family = metric.name.strip_suffix("_total").unwrap_or(metric.name);
+            assert!(encoded.contains(&format!("# TYPE {family} {}\n", metric.kind)), "{encoded}");
+            let name = if metric.kind == "histogram" { format!("{family}_count") } else { metric.name.to_owned() };
+            let sample = encoded.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap();
+            assert_eq!(sample.matches("=\"").count(), metric.labels.len(), "{sample}");
+            assert!(metric.labels.iter().all(|label| sample.contains(&format!("{label}=\""))), "{sample}");
+        }
+        assert_eq!(encoded.matches("# TYPE ").count(), METRICS.len());
     }
 }

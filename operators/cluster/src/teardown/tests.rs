@@ -51,9 +51,9 @@ fn left_behind() -> LeftBehind {
 /// The reason, the actions, and when it goes on, as seconds after the deletion.
 fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> String {
     let Plan { place_status, groups, requeue } = plan(cluster, &Teardown { running, reach: reach.clone() }, at(second));
-    let PlaceStatus::Teardown(leave) = place_status else { panic!("{place_status:?}") };
+    let PlaceStatus::Teardown(status) = place_status else { panic!("{place_status:?}") };
     let actions = groups.iter().flatten().map(|action| match action {
-        Action::ReleaseLeftBehind(all) => format!(" free {}", all.len()),
+        Action::ReleaseLeftBehind(all) => format!(" release {}", all.len()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
     });
@@ -61,7 +61,7 @@ fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> Str
         Requeue::At(time) => format!("+{}", time.as_second() - at(second).as_second()),
         other => format!("{other:?}"),
     };
-    format!("{}{} {requeue}", leave.cause.reason(), actions.collect::<String>())
+    format!("{}{} {requeue}", status.cause.reason(), actions.collect::<String>())
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
     let with =
         |holder, owned| Reach::Connected(There { left_behind: vec![left_behind()], ..as_found(holder, owned, None) });
     for (reach, second, expected) in [
-        (with(Holder::Us, 0), 1, "ReleasingNamespaces free 1 +2"),
-        (with(Holder::Us, 3), 1, "ReleasingNamespaces free 1 +2"),
+        (with(Holder::Us, 0), 1, "ReleasingNamespaces release 1 +2"),
+        (with(Holder::Us, 3), 1, "ReleasingNamespaces release 1 +2"),
         // What refuses does not keep the claim.
         (with(Holder::Us, 0), 600, "ReleasingClaim release +2"),
         (with(Holder::Other, 0), 1, "Released Released"),
@@ -110,8 +110,8 @@ fn a_few_namespaces_are_let_go_at_a_time_and_named_in_the_log() {
     let there = There { left_behind: vec![left_behind(); 50], ..as_found(Holder::Us, 0, None) };
     let world = Teardown { running: LONG, reach: Reach::Connected(there) };
     let Plan { place_status, groups, .. } = plan(&delete, &world, at(1));
-    let PlaceStatus::Teardown(leave) = place_status else { panic!("{place_status:?}") };
-    assert!(leave.message.starts_with("50 namespaces"), "{}", leave.message);
+    let PlaceStatus::Teardown(status) = place_status else { panic!("{place_status:?}") };
+    assert!(status.message.contains("releases 50 namespaces"), "{}", status.message);
     assert_eq!(format!("{groups:?}").matches("team-old").count(), 20, "{groups:?}");
 }
 
@@ -205,8 +205,8 @@ fn what_is_left_behind_is_counted() {
     let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
     let left = |second| {
         let world = Teardown { running: LONG, reach: there(Holder::Us, 2, None) };
-        let PlaceStatus::Teardown(leave) = plan(&delete, &world, at(second)).place_status else { panic!() };
-        leave.message
+        let PlaceStatus::Teardown(status) = plan(&delete, &world, at(second)).place_status else { panic!() };
+        status.message
     };
     assert!(left(1).contains("still has 2 namespaces"), "{}", left(1));
     assert!(left(600).contains("2 namespaces that Drover managed stay there"), "{}", left(600));

@@ -48,7 +48,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         .into_iter()
         .partition(|cluster| *all || names.contains(&cluster.name_any()));
     let downstream = match context {
-        Some(context) => Some(let_go_of(membership, context, &chosen, &others).await?),
+        Some(context) => Some(downstream_of(membership, context, &chosen, &others).await?),
         None => None,
     };
     for name in names.iter().filter(|name| !chosen.iter().any(|cluster| cluster.name_any() == **name)) {
@@ -60,7 +60,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         management.delete(&clusters, &cluster.name_any()).await?;
     }
     if *force {
-        Box::pin(force::release_labels(&management, arguments, &installation, &chosen, downstream.as_ref())).await?;
+        Box::pin(force::force_detach(&management, arguments, &installation, &chosen, downstream.as_ref())).await?;
     }
     wait(&management, &clusters, &chosen, *timeout).await?;
     delete_secrets(&management, arguments, &others).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         for cluster in &chosen {
             let name = cluster.name_any();
             eprintln!(
-                "drover: `drover detach {name} --context CONTEXT` removes what an import made in the cluster itself"
+                "drover: `drover detach {name} --context CONTEXT` removes what an import created in the cluster itself"
             );
         }
         return Ok(());
@@ -90,7 +90,7 @@ async fn list(management: &Side, clusters: &Api<Cluster>) -> Result<Vec<Cluster>
 
 /// The cluster behind `context`. It must be the chosen one, and no other may need its credential: a name with a typing error
 /// must not cost another cluster its credential.
-async fn let_go_of(
+async fn downstream_of(
     membership: &MembershipArguments,
     context: &str,
     chosen: &[Cluster],
@@ -119,7 +119,7 @@ fn announce(cluster: &Cluster) {
     let name = cluster.name_any();
     eprintln!("drover: the Cluster {name} is deleted with the policy {:?}", cluster.spec.deletion_policy);
     if let Some(tool) = gitops(cluster) {
-        eprintln!("drover: {tool} applied the Cluster {name} and may make it again: remove it from Git as well");
+        eprintln!("drover: {tool} applied the Cluster {name} and may create it again: remove it from Git as well");
     }
 }
 
@@ -139,7 +139,7 @@ async fn wait(
     let started = Instant::now();
     for cluster in chosen {
         let name = cluster.name_any();
-        let mut told = None;
+        let mut reported = None;
         loop {
             let found = management.ask(format!("get the Cluster {name}"), clusters.get_opt(&name)).await?;
             let Some(found) = found else { break };
@@ -150,10 +150,10 @@ async fn wait(
                 return Err(MembershipError::StillThere { name, why: deleting(&found) });
             }
             let others = others_only(&found);
-            if let Some(others) = others.as_ref().filter(|_| told != others) {
+            if let Some(others) = others.as_ref().filter(|_| reported != others) {
                 eprintln!("drover: the Cluster {name} is still there: {others}");
             }
-            told = others;
+            reported = others;
             sleep(PAUSE).await;
         }
         eprintln!("drover: the Cluster {name} is gone");
@@ -174,7 +174,7 @@ fn deleting(cluster: &Cluster) -> String {
     }
     let mut conditions = cluster.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == DELETING).map_or_else(
-        || "it says nothing of its deletion: is Drover running?".to_owned(),
+        || "its status has no condition Deleting; is Drover running?".to_owned(),
         |condition| condition.message.clone(),
     )
 }

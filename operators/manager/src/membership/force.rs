@@ -1,5 +1,5 @@
-//! What Drover does for those who leave, for a Drover that is gone for good: claims and finalizers are released by whoever
-//! detaches. Everything may be repeated, and what is not ours stays.
+//! `drover detach --force`, for a Drover that is gone for good: the command releases claims and finalizers itself. Everything may
+//! be repeated, and what is foreign stays.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{command_line::DetachArguments, registry::Operators};
 
 /// Between two looks at a Lease, and before a write that met a conflict is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// So often a finalizer is tried to be released that others change at the same time.
+/// So often Drover tries to release a finalizer of an object that others change at the same time.
 const ATTEMPTS: usize = 5;
 
 /// Refuses to do Drover's work while a Drover does it.
@@ -70,7 +70,7 @@ fn is_leader_lease(name: &str) -> bool {
 
 /// Releases the claims and the finalizers of `chosen`, which are deleted already. `downstream` is the one cluster as the
 /// person reaches it, if they do.
-pub(super) async fn release_labels(
+pub(super) async fn force_detach(
     management: &Side,
     arguments: &DetachArguments,
     installation: &str,
@@ -89,20 +89,20 @@ pub(super) async fn release_labels(
             Some(downstream) => release_by_person(downstream, installation, &name).await,
             None => release_by_secret(management, &arguments.membership.namespace, cluster, installation).await?,
         };
-        tell(&name, answer);
+        report(&name, answer);
         release_finalizer(management, "Cluster", &clusters, &cluster.metadata, &finalizer::<ClusterOperator>()).await?;
     }
     // One whose Cluster is gone already may have left its claim there.
     let gone = arguments.names.iter().filter(|_| chosen.is_empty());
     if let Some(downstream) = downstream {
         for name in gone {
-            tell(name, release_by_person(downstream, installation, name).await);
+            report(name, release_by_person(downstream, installation, name).await);
         }
     }
     if arguments.all { release_other_kinds(management).await } else { Ok(()) }
 }
 
-/// Who holds the cluster now, or why nobody can tell.
+/// The foreign claim on the cluster, if there is one, or why the claim is unknown.
 type Released = Result<Option<Claim>, String>;
 
 async fn release_by_person(downstream: &Side, installation: &str, name: &str) -> Released {
@@ -116,7 +116,7 @@ async fn release_by_secret(
     installation: &str,
 ) -> Result<Released, MembershipError> {
     if cluster.spec.suspend {
-        return Ok(Err("spec.suspend is set, so nothing is written with the stored kubeconfig".to_owned()));
+        return Ok(Err("spec.suspend is set, so Drover writes nothing with the stored kubeconfig".to_owned()));
     }
     let secrets = Api::<Secret>::namespaced(management.client.clone(), namespace);
     let secret = match secret_of(cluster) {
@@ -128,7 +128,7 @@ async fn release_by_secret(
     Ok(answer.map_err(|failure| failure.message))
 }
 
-fn tell(name: &str, answer: Released) {
+fn report(name: &str, answer: Released) {
     eprintln!("drover: the cluster of {name}: {}", words(name, answer));
 }
 
@@ -136,7 +136,7 @@ fn tell(name: &str, answer: Released) {
 fn words(name: &str, answer: Released) -> String {
     match answer {
         Ok(None) => "its claim is released".to_owned(),
-        // A claim is another cluster's word: quoted, so that it cannot play with a terminal.
+        // A claim is what another cluster says: quoted, so that it cannot play with a terminal.
         Ok(Some(Claim { installation, cluster_name, .. })) => format!(
             "its claim names the Cluster {cluster_name:?} of the installation {installation:?}, and stays; if that is this one, say so with --installation"
         ),
@@ -176,11 +176,11 @@ async fn release_kind(management: &Side, resource: &ApiResource, finalizer: &str
             None => (everywhere.clone(), name),
         };
         match Waiting::of(&meta, finalizer) {
-            Waiting::Not => later += usize::from(holds(&meta, finalizer)),
+            Waiting::Not => later += usize::from(has_finalizer(&meta, finalizer)),
             Waiting::ForDrover => {
                 release_finalizer(management, kind, &api, &meta, finalizer).await?;
                 eprintln!(
-                    "drover: the {kind} {full_name} is let go: what it holds in clusters stays as it is, whatever its policy says"
+                    "drover: the finalizer of the {kind} {full_name} is released: what it owns in clusters stays as it is, whatever its policy says"
                 );
             }
             Waiting::ForOthers(finalizers) => {
@@ -190,7 +190,7 @@ async fn release_kind(management: &Side, resource: &ApiResource, finalizer: &str
     }
     if later > 0 {
         eprintln!(
-            "drover: {later} {kind}s are not being deleted, and stay; if you delete them, `drover detach --all --force` lets them go"
+            "drover: {later} {kind}s are not being deleted, and stay; if you delete them, `drover detach --all --force` releases them"
         );
     }
     Ok(())
@@ -209,7 +209,7 @@ enum Waiting {
 
 impl Waiting {
     fn of(meta: &ObjectMeta, finalizer: &str) -> Self {
-        if meta.deletion_timestamp.is_none() || !holds(meta, finalizer) {
+        if meta.deletion_timestamp.is_none() || !has_finalizer(meta, finalizer) {
             return Self::Not;
         }
         let others = others(meta, finalizer);
@@ -217,7 +217,7 @@ impl Waiting {
     }
 }
 
-fn holds(meta: &ObjectMeta, finalizer: &str) -> bool {
+fn has_finalizer(meta: &ObjectMeta, finalizer: &str) -> bool {
     meta.finalizers.iter().flatten().any(|each| each == finalizer)
 }
 
@@ -287,7 +287,7 @@ mod tests {
             (meta("a", true, &["example.com/x"]), None),
             (meta("a", true, &["drover.dev/cluster-of-somebody"]), None),
             (meta("a", false, &[OURS]), None),
-            // Somebody made it again.
+            // Another client created it again.
             (meta("b", true, &[OURS]), None),
         ] {
             let write = remaining(&seen, found.clone(), OURS);

@@ -42,7 +42,7 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     let access = Access::of(&person, context, server.as_deref(), authority).map_err(MembershipError::Input)?;
     let half = objects::management_half(name, &membership.namespace, &access.kubeconfig(name, &token));
     if !arguments.apply {
-        eprintln!("drover: what follows holds a credential of the cluster; `--apply` applies it without showing it");
+        eprintln!("drover: what follows contains a credential of the cluster; `--apply` applies it without showing it");
         for object in &half {
             print!("---\n{}", serde_yaml::to_string(object)?);
         }
@@ -51,7 +51,7 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     for object in half {
         management.apply(&object).await?;
     }
-    eprintln!("drover: see how it stands: kubectl get cluster.drover.dev {name}");
+    eprintln!("drover: see its state with `kubectl get cluster.drover.dev {name}`");
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn refuse_another(management: &Side, arguments: &ImportArguments, found: &
 
 async fn apply_downstream(downstream: &Side, names: &Names) -> Result<(), MembershipError> {
     let (namespace, others) = objects::downstream_half(names);
-    // Only made, never applied: it may be somebody's whose labels are to stay.
+    // Only created, never applied: it may exist already, and its labels are to stay.
     let namespaces = Api::<Namespace>::all(downstream.client.clone());
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match request("create the namespace drover-system", namespaces.create(&parameters, &namespace)).await {

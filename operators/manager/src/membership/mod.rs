@@ -30,7 +30,7 @@ pub(crate) enum MembershipError {
     )]
     AnotherCluster { name: String, known: String, found: String },
     #[error(
-        "the Secret {namespace}/{name} was not made by an import: choose another --name, or delete it if nobody needs it"
+        "the Secret {namespace}/{name} was not made by an import: choose another --name, or delete it if nothing uses it"
     )]
     ForeignSecret { namespace: String, name: String },
     #[error(
@@ -48,7 +48,7 @@ pub(crate) enum MembershipError {
     #[error("the Cluster {name} is not gone in time: {why}")]
     StillThere { name: String, why: String },
     #[error(
-        "somebody made the Cluster {0} again: remove it from where it comes from, for example from Git, and detach it again"
+        "another client created the Cluster {0} again: remove it from its source, for example from Git, and detach it again"
     )]
     MadeAgain(String),
     #[error(transparent)]

@@ -74,7 +74,7 @@ impl Side {
         answer.map_err(|error| MembershipError::Request(self.name, error))
     }
 
-    /// Applies an object without force: a field that somebody else set differently is theirs, and named in the error.
+    /// Applies an object without force: a field that another field manager set differently stays, and the error names it.
     pub(super) async fn apply(&self, object: &Value) -> Result<(), MembershipError> {
         let object: DynamicObject = serde_json::from_value(object.clone())?;
         let Some(types) = object.types.clone() else { return Ok(()) };

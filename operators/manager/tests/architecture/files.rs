@@ -17,7 +17,7 @@ const BANNED: [&str; 7] = ["async ", ".await", "Client", "Cache", "Api<", "Insta
 const MOST_LINES: usize = 400;
 
 /// The Rust files in `folder`, tests aside.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.file_stem().unwrap() == "tests" {
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The lines of code in `text`, without tests, comments and blank lines.
-fn code(text: &str) -> Vec<&str> {
+pub(super) fn code(text: &str) -> Vec<&str> {
     let mut code: Vec<&str> = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {

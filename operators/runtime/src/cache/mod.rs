@@ -88,6 +88,7 @@ pub struct Cache {
     client: Client,
     gate: watch::Receiver<bool>,
     watch_timeout: WatchTimeout,
+    cluster: Arc<str>,
     informers: Mutex<Informers>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
     expectations: Expectations,
@@ -129,6 +130,7 @@ impl Cache {
             client,
             gate,
             watch_timeout: WatchTimeout::default(),
+            cluster: "management".into(),
             informers: Mutex::default(),
             listeners: Arc::default(),
             expectations: Expectations::default(),
@@ -144,6 +146,13 @@ impl Cache {
     #[must_use]
     pub fn with_watch_timeout(mut self, watch_timeout: WatchTimeout) -> Self {
         self.watch_timeout = watch_timeout;
+        self
+    }
+
+    /// The same for the cluster of this name, which log lines then have; without one it is `management`.
+    #[must_use]
+    pub fn with_cluster(mut self, name: &str) -> Self {
+        self.cluster = name.into();
         self
     }
 
@@ -205,6 +214,7 @@ impl Cache {
         let (informer, shared) = Informer::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.budget));
         let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
         let mut reflector = reflector::Reflector::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
+        reflector.log_as(Arc::clone(&self.cluster));
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(reflector.run()).await });
         informers.insert(key, shared);

@@ -50,6 +50,8 @@ pub(super) struct Reflector<K: Kept> {
     gate: watch::Receiver<bool>,
     meters: Arc<CacheMeters>,
     limit: WatchTimeout,
+    /// What log lines call the cluster.
+    cluster: Arc<str>,
     /// Where to resume; none asks for a list.
     from: Option<String>,
     /// When the open watch was opened.
@@ -69,7 +71,24 @@ impl<K: Kept> Reflector<K> {
         meters: Arc<CacheMeters>,
         limit: WatchTimeout,
     ) -> Self {
-        Self { api, query, shared, gate, meters, limit, from: None, opened: None, failures: 0, page: PAGE }
+        Self {
+            api,
+            query,
+            shared,
+            gate,
+            meters,
+            limit,
+            cluster: "".into(),
+            from: None,
+            opened: None,
+            failures: 0,
+            page: PAGE,
+        }
+    }
+
+    /// Names the cluster in log lines.
+    pub(super) fn log_as(&mut self, cluster: Arc<str>) {
+        self.cluster = cluster;
     }
 
     /// Lists and watches until the gate's owner is gone. A panic ends one attempt only: the informer is broken until the next one
@@ -79,7 +98,7 @@ impl<K: Kept> Reflector<K> {
             (self.from, self.opened) = (None, None);
             self.meters.panics.fetch_add(1, Ordering::Relaxed);
             let kind = K::kind(&());
-            tracing::error!(kind = kind.as_ref(), "a defect ended a watch; what it showed is stale until it is back");
+            tracing::error!(cluster = %self.cluster, kind = kind.as_ref(), "a defect ended a watch; what it showed is stale until it is back");
             let message = format!("a defect in Drover ended the watch of {kind}; see its log");
             self.shared.set_health(Health::Broken(Failure::new(StatusCause::InternalError, message)));
             self.pause().await;
@@ -106,9 +125,9 @@ impl<K: Kept> Reflector<K> {
                 self.from = None;
                 self.meters.broken_watches.fetch_add(1, Ordering::Relaxed);
                 if self.shared.set_health(Health::Broken(Failure::of(&error))) {
-                    tracing::warn!(kind = K::kind(&()).as_ref(), %error, "a watch broke; what it showed is stale until it is back");
+                    tracing::warn!(cluster = %self.cluster, kind = K::kind(&()).as_ref(), %error, "a watch broke; what it showed is stale until it is back");
                 }
-                tracing::debug!(kind = K::kind(&()).as_ref(), cause = ?error, "a watch broke");
+                tracing::debug!(cluster = %self.cluster, kind = K::kind(&()).as_ref(), cause = ?error, "a watch broke");
                 self.pause().await;
             }
         }
@@ -208,6 +227,7 @@ impl<K: Kept> Reflector<K> {
         if revision(Some(listed)) < seen {
             self.meters.rollbacks.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
+                cluster = %self.cluster,
                 kind = K::kind(&()).as_ref(),
                 seen,
                 listed,
