@@ -1,9 +1,11 @@
 //! The kinds of API version `v1alpha1`, one file each. A further kind is entered here and nowhere else in this crate.
 
 pub mod cluster;
+pub mod fan_out;
 pub mod project;
 
 pub use cluster::*;
+pub use fan_out::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 pub use project::*;
