@@ -59,6 +59,11 @@ pub trait StatusConditions {
     /// Notes which generation this status judges.
     fn set_observed_generation(&mut self, generation: i64);
 
+    /// The cluster of the first problem, for a kind that lists problems.
+    fn first_cluster(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether the object of this generation was Ready: after a restart with all clusters away it still is.
     fn was_ready(&self, generation: Option<i64>) -> bool {
         let is_ready = |condition: &Condition| condition.type_ == READY && condition.status == "True";
@@ -71,6 +76,14 @@ pub trait StatusConditions {
 #[macro_export]
 macro_rules! status_conditions {
     ($status:ty) => {
+        $crate::condition::status_conditions!($status, fn first_cluster(&self) -> Option<&str> { None });
+    };
+    ($status:ty, problems) => {
+        $crate::condition::status_conditions!($status, fn first_cluster(&self) -> Option<&str> {
+            self.problems.first().map(|problem| problem.cluster.as_str())
+        });
+    };
+    ($status:ty, $first_cluster:item) => {
         impl $crate::condition::StatusConditions for $status {
             fn conditions(&self) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition] {
                 &self.conditions
@@ -87,6 +100,8 @@ macro_rules! status_conditions {
             fn set_observed_generation(&mut self, generation: i64) {
                 self.observed_generation = generation;
             }
+
+            $first_cluster
         }
     };
 }

@@ -293,7 +293,7 @@ pub struct ProjectStatus {
     pub conditions: Vec<Condition>,
 }
 
-status_conditions!(ProjectStatus);
+status_conditions!(ProjectStatus, problems);
 
 /// Counts of namespaces, over all clusters.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

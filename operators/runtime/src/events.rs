@@ -1,9 +1,9 @@
 //! Events on condition transitions: best effort, off the hot path.
 
-use drover_crds::condition::STALLED;
+use drover_crds::{Cluster, condition::STALLED};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
-    Client,
+    Client, Resource as _,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::sync::mpsc;
@@ -35,23 +35,43 @@ impl EventSink {
         Self(sender)
     }
 
-    /// Publishes that `condition` of `object` changed, for this cause if it is known.
-    pub fn transition(&self, object: &ObjectReference, condition: &Condition, cause: Option<Cause>) {
-        let event = Event {
-            type_: severity(condition, cause),
-            reason: condition.reason.clone(),
-            note: Some(format!("{} is {}: {}", condition.type_, condition.status, condition.message)),
-            action: ACTION.to_owned(),
-            secondary: None,
-        };
+    /// Publishes that `condition` of `object` changed, for this cause if it is known, and because of this Cluster if it is about
+    /// one.
+    pub fn transition(
+        &self,
+        object: &ObjectReference,
+        condition: &Condition,
+        cause: Option<Cause>,
+        cluster: Option<&str>,
+    ) {
         // A full backlog drops the event: the condition itself is the record.
-        let _ = self.0.try_send((object.clone(), event));
+        let _ = self.0.try_send((object.clone(), event(condition, cause, cluster)));
     }
 }
 
+fn event(condition: &Condition, cause: Option<Cause>, cluster: Option<&str>) -> Event {
+    // What holds is about no cluster in particular.
+    let related = cluster.filter(|_| !is_good(condition)).map(|name| ObjectReference {
+        api_version: Some(Cluster::api_version(&()).into_owned()),
+        kind: Some(Cluster::kind(&()).into_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
+    });
+    Event {
+        type_: severity(condition, cause),
+        reason: condition.reason.clone(),
+        note: Some(format!("{} is {}: {}", condition.type_, condition.status, condition.message)),
+        action: ACTION.to_owned(),
+        secondary: related,
+    }
+}
+
+fn is_good(condition: &Condition) -> bool {
+    (condition.status == "True") != (condition.type_ == STALLED)
+}
+
 fn severity(condition: &Condition, cause: Option<Cause>) -> EventType {
-    let good = (condition.status == "True") != (condition.type_ == STALLED);
-    if good || cause.is_some_and(Cause::is_expected) { EventType::Normal } else { EventType::Warning }
+    if is_good(condition) || cause.is_some_and(Cause::is_expected) { EventType::Normal } else { EventType::Warning }
 }
 
 #[cfg(test)]
@@ -60,6 +80,15 @@ mod tests {
 
     use super::*;
     use crate::{ApiCause, StatusCause, status::condition};
+
+    #[test]
+    fn what_is_wrong_at_a_cluster_names_it_as_the_related_object() {
+        let ready = |holds, cause: StatusCause| condition(READY, holds, cause, "");
+        let related = |condition: &Condition| event(condition, None, Some("eu-1")).secondary;
+        let found = related(&ready(false, StatusCause::Failed)).unwrap();
+        assert_eq!((found.kind.as_deref(), found.name.as_deref()), (Some("Cluster"), Some("eu-1")));
+        assert_eq!(related(&ready(true, StatusCause::Ready)), None);
+    }
 
     #[test]
     fn only_what_needs_a_look_is_a_warning() {

@@ -168,7 +168,8 @@ impl<O: Operator> Driver<O> {
         let reference = Self::reference(object);
         let before = previous.map(StatusConditions::conditions).unwrap_or_default();
         for condition in transitions(before, fresh.conditions()) {
-            self.context.events.transition(&reference, condition, cause_of::<O>(&condition.reason));
+            let cause = cause_of::<O>(&condition.reason);
+            self.context.events.transition(&reference, condition, cause, fresh.first_cluster());
         }
     }
 
