@@ -419,7 +419,9 @@ impl ClusterSpec {
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
-        [("spec.identity", self.identity.is_some())].into_iter().filter_map(|(path, set)| set.then_some(path)).collect()
+        let cluster_wide = self.tenants.iter().any(|tenant| tenant.cluster_wide);
+        let fields = [("spec.identity", self.identity.is_some()), ("spec.tenants[].clusterWide", cluster_wide)];
+        fields.into_iter().filter_map(|(path, is_set)| is_set.then_some(path)).collect()
     }
 }
 

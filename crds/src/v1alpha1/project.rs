@@ -89,8 +89,8 @@ pub struct ProjectSpec {
     /// Closes the namespaces of the project against traffic from elsewhere. Unset: open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_isolation: Option<NetworkIsolation>,
-    /// What happens to the namespaces when this object is deleted. Orphan keeps them with quota, limits and isolation;
-    /// Delete deletes them, except adopted ones. Bindings always go. Default: Orphan.
+    /// What happens to the namespaces when this object is deleted. Orphan releases them, and they stay; Delete deletes them with
+    /// everything in them, except adopted ones and those that the Cluster no longer allows. Default: Orphan.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
 }

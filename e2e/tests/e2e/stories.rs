@@ -137,7 +137,7 @@ async fn what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_fir
     installation.apply(&a_project("ant", &["team-web"])).await.unwrap();
     reads(&installation, "project", "ant", "Ready", "False/NamespaceTaken").await;
     let message = problem(&installation, "project", "ant").await;
-    assert!(message.contains("left to Project team/zebra"), "{message}");
+    assert!(message.contains("to Project team/zebra, which is older"), "{message}");
     assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None);
 
     elder["spec"]["suspend"] = false.into();

@@ -72,7 +72,7 @@ async fn a_taken_name_is_told_and_not_asked_for_without_a_pause() -> Outcome {
     let Some(rig) = Rig::start("a-taken-name").await? else { return Ok(()) };
     rig.maps.create(&PostParams::default(), &rig.map(&[])).await?;
     let refused = rig.writer("ours").create(&rig.map(&[])).await.err().ok_or("it was created")?;
-    assert_eq!((refused.class(), refused.reason()), (Class::Transient, "AlreadyExists"));
+    assert_eq!((refused.class(), refused.reason()), (Class::Conflict, "AlreadyExists"));
     Ok(())
 }
 

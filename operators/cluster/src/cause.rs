@@ -21,7 +21,7 @@ causes! {
         AllReady = "AllReady": Blocked expected; "",
         /// At least one node is not ready.
         NodesNotReady = "NodesNotReady": Blocked; "Look at the nodes of the cluster.",
-        /// Drover has seen nothing of the kind.
+        /// Drover has seen no certificate, so it is unknown when one ends.
         NotObserved = "NotObserved": Blocked; "",
         /// No certificate ends soon.
         Valid = "Valid": Blocked expected; "",
@@ -34,7 +34,7 @@ causes! {
         /// The Secret changed, and its new content does not work; the connection with the old one goes on.
         NewCredentialRejected = "NewCredentialRejected": Blocked; "Put a valid kubeconfig into the Secret.",
         /// The credential lacks rights that this version of Drover needs.
-        DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import` again.",
+        DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The cluster has not answered yet which rights the credential has.
         RightsUnknown = "RightsUnknown": Blocked; "Wait: Drover asks again with every probe.",
         /// This version installs no admission policies.
@@ -64,7 +64,7 @@ causes! {
         /// Drover deletes the namespace drover-system of the cluster.
         RemovingNamespace = "RemovingNamespace": Blocked expected; "",
         /// The deadline has passed: Drover stopped waiting, and its claim and labels remain on the cluster.
-        Abandoned = "Abandoned": Blocked; "Remove what remains with `drover detach --force`, or by hand.",
+        Abandoned = "Abandoned": Blocked; "When the cluster answers again, apply the Cluster under the same name with deletionPolicy: Delete, and delete it.",
         /// Nothing of this Cluster is left at the cluster.
         Released = "Released": Blocked expected; "",
     }

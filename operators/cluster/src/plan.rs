@@ -159,7 +159,9 @@ fn rights(name: &str, missing: Option<&[String]>) -> RightsOfCredential {
     let remedy = if name == LOCAL_CLUSTER {
         "set local.enabled in the values of the chart".to_owned()
     } else {
-        format!("import it again (`drover import --name {name}`), or grant what config/rbac/downstream.yaml says")
+        format!(
+            "import it again (`drover import --context CONTEXT --name {name} --apply`), or grant what config/rbac/downstream.yaml says"
+        )
     };
     let message =
         format!("the credential may not {}{more}, which this version of Drover needs: {remedy}", named.join(", "));
@@ -259,7 +261,7 @@ mod tests {
         let local = told("local", &missing[..1]);
         let told = told("eu", &missing);
         assert!(told.contains("may not list kind0, list kind1") && told.contains("list kind9 and 2 more"), "{told}");
-        assert!(told.contains("drover import --name eu"), "{told}");
+        assert!(told.contains("--name eu --apply"), "{told}");
         assert!(local.contains("local.enabled"));
     }
 

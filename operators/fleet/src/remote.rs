@@ -7,7 +7,7 @@ use drover_runtime::{Cache, Failure, Link, cache::WatchTimeout};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 
@@ -209,13 +209,11 @@ impl Remote {
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
         let cluster_client = ClusterClient::prepare(&target.source, &self.management).await?;
-        let slot = self.dial_slots.acquire().await;
         let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
         // Where there is no guard, no dial noted what the server presents.
         if introduced.is_ok() && cluster_client.certificates().is_empty() {
             cluster_client.look_at_certificate().await;
         }
-        drop(slot);
         let Introduced { facts, claimed, missing_rights } =
             if cluster_client.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }?;
         let (gate, up) = watch::channel(true);
@@ -232,7 +230,10 @@ impl Remote {
     /// The first requests to a server: ready, the right one, and ours.
     async fn introduce(&self, cluster_client: &ClusterClient, target: &Target) -> Result<Introduced, ConnectionError> {
         let (cluster, limit) = (&target.cluster, target.cluster.spec.health_timeout());
+        // The first request dials; what comes after it holds up nobody else's turn.
+        let slot = self.dial_slots.acquire().await;
         probe::ready(&cluster_client.client, limit).await?;
+        drop(slot);
         let dial = cluster_client.dials();
         let facts = probe::identify(&cluster_client.client, limit, self.pinned(cluster)).await?;
         let claiming = self.claimant.ensure_claimed(&cluster_client.client, cluster, &facts.uid);
@@ -253,8 +254,9 @@ impl Remote {
         let (Some(serving), claimant, required) = (&mut self.serving, &self.claimant, &self.required) else { return };
         // Whoever lost its connection dials: after an outage all do at once, and wait for their turn before the clock runs.
         let slots = Arc::clone(&self.dial_slots);
-        let _slot = if serving.cluster_client.is_open() { None } else { slots.acquire_owned().await.ok() };
-        let outcome = connection_guard::probing(Box::pin(serving.probe(&target.cluster, claimant, required))).await;
+        let slot = if serving.cluster_client.is_open() { None } else { slots.acquire_owned().await.ok() };
+        let probe = serving.probe(&target.cluster, claimant, required, slot);
+        let outcome = connection_guard::probing(Box::pin(probe)).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(ConnectionError::TooLarge) } else { outcome };
         // Reconciles may be under way: nothing more is written to a foreign cluster.
@@ -306,6 +308,7 @@ impl Serving {
         cluster: &Cluster,
         claimant: &Claimant,
         required: &RequiredPermissions,
+        turn_to_dial: Option<OwnedSemaphorePermit>,
     ) -> Result<(), ConnectionError> {
         let (client, limit) = (&self.cluster_client.client, cluster.spec.health_timeout());
         if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
@@ -315,6 +318,7 @@ impl Serving {
             });
         }
         probe::ready(client, limit).await?;
+        drop(turn_to_dial);
         self.probes_since_identified += 1;
         let dial = self.cluster_client.dials();
         let introduces = !self.cluster_client.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;

@@ -162,7 +162,7 @@ causes! {
     pub enum StatusCause {
         /// The object is as its spec wants it.
         Ready = "Ready": Blocked expected; "",
-        /// Every cluster that can be reached is as wanted; the others were reached before.
+        /// Every cluster that can be reached is as wanted; some selected clusters cannot be reached.
         ReadyExceptUnreachable = "ReadyExceptUnreachable": Blocked expected; "See the condition ClustersReachable for the clusters that cannot be reached.",
         /// Drover is still working towards the spec, or has no verdict yet.
         Progressing = "Progressing": Blocked expected; "",
@@ -217,7 +217,7 @@ causes! {
         /// The API server does not accept the credential.
         Unauthorized = "Unauthorized": Unreachable; "Wait for the verdict of the Cluster; renew its credential if it says Unauthorized.",
         /// The credential lacks a right.
-        Forbidden = "Forbidden": Blocked stalls; "Grant the right that the message names, or run `drover import` again.",
+        Forbidden = "Forbidden": Blocked stalls; "Grant the right that the message names, or run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The API server does not serve the kind, or the namespace is gone.
         NotFound = "NotFound": Blocked; "Wait, or create what the message names.",
     }
@@ -227,7 +227,7 @@ causes! {
     /// Why Drover did not write an object.
     pub enum WriteCause {
         /// An object of that name exists and is foreign; Drover leaves it as it is.
-        AlreadyExists = "AlreadyExists": Transient; "Rename or remove one of the two.",
+        AlreadyExists = "AlreadyExists": Conflict stalls; "Rename or remove one of the two.",
         /// Another field manager owns a field that Drover wants otherwise, on an object that was adopted.
         FieldConflict = "FieldConflict": Blocked stalls; "Remove the field from one of the two sides.",
     }

@@ -232,7 +232,7 @@ fn cause_of(status: &Status) -> ApiCause {
 /// every attempt, and a fixed text stands for them.
 fn explain(status: &Status) -> String {
     match cause_of(status).cause().class() {
-        Class::Invalid | Class::Blocked => truncate(&status.message, MESSAGE_LIMIT),
+        Class::Invalid | Class::Blocked => truncate(&readable(&status.message), MESSAGE_LIMIT),
         Class::Conflict => "another client changed it at the same time".into(),
         Class::Unreachable => "the API server does not accept the credential".into(),
         Class::Transient | Class::Bug => format!("the API server answered {}", status.code),
@@ -241,6 +241,12 @@ fn explain(status: &Status) -> String {
 
 /// Longest server message that goes into a status, in bytes: 20 problems of this size stay well below 16 KiB.
 pub const MESSAGE_LIMIT: usize = 300;
+
+/// The text with spaces for control characters: it may be a hostile server's, and ends up in status, events and logs.
+#[must_use]
+pub fn readable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
 
 /// The longest prefix of `text` with at most `limit` bytes that ends at a character, with an ellipsis if anything is cut.
 #[must_use]

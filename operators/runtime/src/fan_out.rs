@@ -8,7 +8,7 @@ use kube::Resource;
 
 use crate::{
     cause::{Cause, StatusCause},
-    error::{Failure, truncate},
+    error::{Failure, readable, truncate},
     place::Place,
     place_status::{Outcome, PlaceEntry, PlaceState, PlaceStatuses, Readiness, Tally},
     status::{Activity, condition, ready_conditions},
@@ -288,7 +288,5 @@ fn findings<'a, P: Contribution>(named: &'a [String], statuses: &'a PlaceStatuse
 
 /// A message may hold a server's own words: it is cut, and spaces stand for control characters, which grow sixfold as JSON.
 fn brief(message: &str) -> String {
-    let readable: String =
-        message.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    truncate(&readable, MESSAGE_LIMIT)
+    truncate(&readable(message), MESSAGE_LIMIT)
 }

@@ -25,13 +25,13 @@ const RECONCILES: MetricInfo = MetricInfo {
     name: "drover_reconciles_total",
     kind: "counter",
     labels: &["operator", "outcome"],
-    meaning: "Reconciles of one object at one place",
+    meaning: "Reconciles of an object, of an object at one place, or of a place; outcome is ok, error, timeout or panic",
 };
 const SECONDS: MetricInfo = MetricInfo {
     name: "drover_reconcile_seconds",
     kind: "histogram",
     labels: &["operator"],
-    meaning: "Duration of a reconcile",
+    meaning: "Duration of a reconcile, in seconds",
 };
 const STATUS_WRITES: MetricInfo = MetricInfo {
     name: "drover_status_writes_total",
@@ -45,13 +45,17 @@ const PANICS: MetricInfo = MetricInfo {
     labels: &["operator"],
     meaning: "Panics caught in a reconcile; each is a defect: please report it",
 };
-const KEYS: MetricInfo =
-    MetricInfo { name: "drover_keys", kind: "gauge", labels: &["operator"], meaning: "Keys queued or running" };
+const KEYS: MetricInfo = MetricInfo {
+    name: "drover_keys",
+    kind: "gauge",
+    labels: &["operator"],
+    meaning: "Keys that are queued or running. A key is an object, an object at one place, or a place",
+};
 const BACKING_OFF: MetricInfo = MetricInfo {
     name: "drover_keys_backing_off",
     kind: "gauge",
     labels: &["operator"],
-    meaning: "Keys that failed and wait",
+    meaning: "Keys that failed and wait until Drover tries again",
 };
 
 /// Every metric.

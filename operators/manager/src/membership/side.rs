@@ -98,7 +98,10 @@ impl Side {
         let kind = K::kind(&());
         let found = self.ask(format!("get the {kind} {name}"), api.get_metadata_opt(name)).await?;
         match found {
-            None => Ok(()),
+            None => {
+                eprintln!("drover: {}: there is no {kind} {name}", self.name);
+                Ok(())
+            }
             Some(found) if objects::is_imported(&found.metadata) => self.delete(api, name).await,
             Some(_) => {
                 eprintln!("drover: {}: {kind} {name} was not made by an import, and stays", self.name);

@@ -39,6 +39,8 @@ use crate::{
 const PAGE: u32 = 500;
 /// … and by how much fewer after a page that did not come in time.
 const SMALLER_PAGE: u32 = 4;
+/// So many pages without an object in a row are none too many.
+const MOST_EMPTY_PAGES: u32 = 10;
 /// First pause after a broken watch, doubled up to the longest one. The gate, not the pause, waits for a dead server.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -193,7 +195,7 @@ impl<K: Kept> Reflector<K> {
     async fn list(&mut self) -> Result<String, ApiError> {
         let what = format!("list {}", K::plural(&()));
         let mut listed = Objects::default();
-        let mut listed_weight = 0;
+        let (mut listed_weight, mut empty_pages) = (0, 0);
         let mut params = ListParams::default().labels(self.query.as_str()).limit(self.page);
         loop {
             let page = match request(&*what, self.api.list(&params)).await {
@@ -204,6 +206,10 @@ impl<K: Kept> Reflector<K> {
                 }
                 answer => answer?,
             };
+            empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
+            if empty_pages > MOST_EMPTY_PAGES {
+                return Err(ApiError::TooLarge { what }); // A server that never comes to an end.
+            }
             for object in page.items {
                 let entry = Entry::from_guard(object);
                 listed_weight += entry.weight();

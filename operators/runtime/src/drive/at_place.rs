@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Attached, Driver};
 use crate::{
+    ApiCause,
     cache::{AnyInformer, Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure},
@@ -33,6 +34,8 @@ const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// From so many failures in a row on, what often goes away by itself is reported.
 const REPORTED_FROM: u32 = 3;
+/// What is left behind at a suspended cluster is looked at again after this time.
+const LEFT_BEHIND_PAUSE: Duration = Duration::from_mins(1);
 /// Verdicts of many places within this time cost one reconcile of the object.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -42,8 +45,13 @@ impl<O: Operator> Driver<O> {
         let object = match self.objects.lookup(key) {
             Lookup::Found(object) => Some(object),
             Lookup::Undecodable(_) => return RequeueAt::Forget,
-            Lookup::Absent if self.objects.health() == Health::Live => None,
-            Lookup::Absent => return RequeueAt::At(Instant::now() + STALE_LIMIT), // Unknown is not gone.
+            // Asked again, with its health first: what was absent before the list had come is unknown, not gone.
+            Lookup::Absent => match self.objects.lookup_live(key) {
+                Some(Lookup::Absent) => None,
+                Some(Lookup::Found(object)) => Some(object),
+                Some(Lookup::Undecodable(_)) => return RequeueAt::Forget,
+                None => return RequeueAt::At(Instant::now() + STALE_LIMIT),
+            },
         };
         if let Some(object) = &object
             && O::FINALIZER
@@ -61,16 +69,21 @@ impl<O: Operator> Driver<O> {
             Ok(context) => context,
             Err(state) => {
                 if is_target {
-                    self.record(key, place, None, state);
+                    self.record(key, place, Some(owner), None, state);
+                } else {
+                    self.note_left_behind(place);
                 }
-                return RequeueAt::Forget; // The fleet enqueues the place when the link changes; left-behind owners are found then.
+                // The fleet enqueues the place when the link changes; left-behind owners are found then.
+                return RequeueAt::Forget;
             }
         };
         if let Err(stale) = self.attach(&context) {
             if let Some(failure) = stale {
                 self.report_at_place(key, place, failure);
             }
-            return RequeueAt::At(Instant::now() + STALE_LIMIT); // Becoming live enqueues every key of this place.
+            // Becoming live enqueues every key of this place, and finds the owners again that are gone: labels downstream can name
+            // any number of those.
+            return if is_target { RequeueAt::At(Instant::now() + STALE_LIMIT) } else { RequeueAt::Forget };
         }
         if !context.cache.settled(&record_of::<O>(key.clone())) {
             return RequeueAt::At(Instant::now() + SETTLE_PAUSE);
@@ -108,13 +121,14 @@ impl<O: Operator> Driver<O> {
         let is_idle = plan.is_idle();
         let Plan { place_status, groups, requeue } = plan;
         if context.suspended() && !is_idle {
-            self.record(key, &context.place, Some(place_status), PlaceState::Suspended);
-            return RequeueAt::Forget;
+            self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Suspended);
+            // The end of the suspension enqueues those that have something to do here, and no others.
+            return if is_target { RequeueAt::Forget } else { RequeueAt::At(Instant::now() + LEFT_BEHIND_PAUSE) };
         }
         if is_idle {
             self.forget_failures(key, &context.place);
             let state = if requeue == Requeue::Released { PlaceState::Released } else { PlaceState::Current };
-            self.record(key, &context.place, Some(place_status), state);
+            self.record(key, &context.place, Some(owner), Some(place_status), state);
             return match requeue {
                 Requeue::Watch | Requeue::Released => RequeueAt::Forget,
                 Requeue::At(at) => RequeueAt::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
@@ -122,13 +136,13 @@ impl<O: Operator> Driver<O> {
         }
         // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
         if !self.has_failed(key, &context.place) {
-            self.record(key, &context.place, Some(place_status.clone()), PlaceState::Current);
+            self.record(key, &context.place, Some(owner), Some(place_status.clone()), PlaceState::Current);
         }
         if let Err(failure) = self.act(key, owner, context, groups).await {
             return self.record_failure(key, &context.place, failure);
         }
         self.forget_failures(key, &context.place);
-        self.record(key, &context.place, Some(place_status), PlaceState::Current);
+        self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
         // What we did shows up in a watch, which enqueues the key; what was seen already enqueues nothing, hence the second look.
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
@@ -168,7 +182,8 @@ impl<O: Operator> Driver<O> {
         let Place::Cluster(name) = &context.place else { return true };
         self.context.fleet.borrow().get(name).is_some_and(|view| {
             let is_same = matches!(&view.link, Link::Connected(cache) if Arc::ptr_eq(cache, &context.cache));
-            is_same && keeps(&view.object) == context.suspended()
+            let deletion = context.cluster.as_deref().and_then(deletion_of);
+            is_same && keeps(&view.object) == context.suspended() && deletion_of(&view.object) == deletion
         })
     }
 
@@ -217,6 +232,10 @@ impl<O: Operator> Driver<O> {
         };
         match health {
             Health::Broken(failure) if stale_for >= stale_limit(&failure) => Err(Some(failure)),
+            Health::Syncing if stale_for >= UNREACHED_LIMIT => {
+                let message = "the first list of what Drover watches there has not come to its end";
+                Err(Some(Failure::new(ApiCause::Timeout, message)))
+            }
             Health::Broken(_) | Health::Syncing | Health::Live => Err(None),
         }
     }
@@ -231,6 +250,22 @@ impl<O: Operator> Driver<O> {
         }
     }
 
+    /// While an informer was not live, owners may have gone without a trace here.
+    fn informers_changed(&self, place: &Place) {
+        let is_live = |attached: &Attached| worst_health(attached.informers.iter()).is_none();
+        if !self.lock_attached().get(place).is_some_and(is_live) {
+            self.note_left_behind(place);
+        }
+        self.enqueue_place(place);
+    }
+
+    /// Owners that left something behind here are looked for once more when the place can be worked on.
+    fn note_left_behind(&self, place: &Place) {
+        if let Some(attached) = self.lock_attached().get_mut(place) {
+            attached.cleaned = false;
+        }
+    }
+
     fn watch(self: &Arc<Self>, context: &PlaceContext) -> Attached {
         let (queue, place) = (Arc::downgrade(&self.queue), context.place.clone());
         let mut watches = Watches::<O>::new(context, Enqueuer::new(queue, place.clone()));
@@ -240,7 +275,7 @@ impl<O: Operator> Driver<O> {
             let this = Arc::downgrade(self);
             context.cache.on_health(move || {
                 if let Some(driver) = this.upgrade() {
-                    driver.enqueue_place(&place);
+                    driver.informers_changed(&place);
                 }
             });
         }
@@ -267,10 +302,10 @@ impl<O: Operator> Driver<O> {
             return; // The credential may go before the Cluster does, which is no news to an object that holds nothing there.
         }
         if failure.class() == Class::Unreachable {
-            return self.record(key, place, None, PlaceState::Unreachable(failure));
+            return self.record(key, place, None, None, PlaceState::Unreachable(failure));
         }
         tracing::warn!(operator = O::NAME, object = %key, %place, reason = failure.reason(), message = %failure);
-        self.record(key, place, None, PlaceState::Failed(failure));
+        self.record(key, place, None, None, PlaceState::Failed(failure));
     }
 
     /// A request that failed is a hint, not a verdict: it brings the next probe of the cluster forward.
@@ -281,8 +316,19 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    fn record(&self, key: &ObjectKey, place: &Place, known: Option<O::PlaceStatus>, state: PlaceState) {
-        let changed = self.lock_tracker().get(key).is_some_and(|tracked| tracked.record(place, known, state));
+    /// Records how a place stands, as it was judged for `owner`: a judgement of another generation says nothing of this one.
+    fn record(
+        &self,
+        key: &ObjectKey,
+        place: &Place,
+        owner: Option<Owner<'_, O::Kind>>,
+        known: Option<O::PlaceStatus>,
+        state: PlaceState,
+    ) {
+        let judged = owner.and_then(Owner::object);
+        let changed = self.lock_tracker().get(key).is_some_and(|tracked| {
+            judged.is_none_or(|object| tracked.is_about(object.meta())) && tracked.record(place, known, state)
+        });
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
         }

@@ -109,6 +109,13 @@ impl<O: Operator> Tracked<O> {
         }
     }
 
+    /// Whether it is the object with this metadata, of this generation.
+    pub(super) fn is_about(&self, meta: &ObjectMeta) -> bool {
+        let deleting = meta.deletion_timestamp.is_some();
+        let Identity { uid, generation, deleting: is_deleting, .. } = &self.identity;
+        (uid, generation, *is_deleting) == (&meta.uid, &meta.generation, deleting)
+    }
+
     /// Counts one more failure in a row at a place, and says how many there are.
     pub(super) fn count_failure(&mut self, place: &Place) -> u32 {
         let failures = self.failures.entry(place.clone()).or_default();

@@ -165,6 +165,42 @@ async fn what_was_left_behind_while_drover_was_down_is_cleaned_up_when_its_clust
     assert!(rig.status("moved").unwrap().places.keys().eq(["cluster us-1"]), "what it left is no target");
 }
 
+/// A cluster with things of these toys, and the gate of its connection.
+fn gated_with_things_of(toys: &[&str]) -> (Link, watch::Sender<bool>) {
+    let gate = watch::Sender::new(true);
+    let link = connected_with_things_of(toys);
+    let Link::Connected(cache) = link else { panic!() };
+    (Link::Connected(Arc::new(Cache::new(cache.client(), gate.subscribe()))), gate)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_while_its_cluster_is_away_or_suspended_is_cleaned_up_when_that_is_over() {
+    for suspends in [false, true] {
+        let rig = Rig::start(MockServer::of::<Toy>(), clusters([]));
+        let (link, gate) = gated_with_things_of(&["toy"]);
+        let eu = Place::cluster("eu-1");
+        rig.fleet.send_replace(clusters([cluster("eu-1", link.clone())]));
+        rig.server.create("toy", &on(&["eu-1"]));
+        rig.until_ready("toy").await;
+
+        if suspends {
+            rig.fleet.send_replace(clusters([suspended("eu-1", link.clone())]));
+        } else {
+            gate.send_replace(false);
+            rig.fleet.send_replace(clusters([cluster("eu-1", disconnected())]));
+        }
+        sleep(seconds(5)).await;
+        rig.server.edit_spec("toy", &on(&[]));
+        rig.server.edit_spec("toy", &on(&["us-1"]));
+        sleep(seconds(120)).await;
+        assert!(rig.stage.has_thing("toy", &eu));
+
+        gate.send_replace(true);
+        rig.fleet.send_replace(clusters([cluster("eu-1", link)]));
+        rig.until("what was left is gone", || !rig.stage.has_thing("toy", &eu)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_left_behind_is_cleaned_up_also_where_nothing_else_is_to_do() {
     let server = MockServer::of::<Toy>();

@@ -1,6 +1,9 @@
 //! The status: when it is written, and when it is not.
 
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
 use super::*;
+use crate::drive::object_tracker::ObjectTracker;
 
 #[tokio::test(start_paused = true)]
 async fn after_a_start_a_status_waits_for_every_verdict_and_at_most_for_the_warm_up() {
@@ -137,4 +140,19 @@ async fn a_write_that_never_shows_up_does_not_block_for_ever() {
     rig.stage.hide(true);
     rig.server.create("toy", &plain());
     rig.until("it acted again", || rig.stage.acted("toy").len() > 1).await;
+}
+
+#[test]
+fn a_judgement_of_another_generation_is_not_taken_for_one_of_this() {
+    let toy = |generation: i64, deleting: bool| {
+        let mut toy = Toy::new("toy", serde_json::from_value(plain()).unwrap());
+        (toy.metadata.uid, toy.metadata.generation) = (Some("1".to_owned()), Some(generation));
+        toy.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+        toy
+    };
+    let (mut objects, key) = (ObjectTracker::<ToyOperator>::default(), ObjectKey::cluster_scoped("toy"));
+    let (tracked, _) = objects.note(&key, &toy(2, false));
+    assert!(tracked.is_about(&toy(2, false).metadata));
+    assert!(!tracked.is_about(&toy(1, false).metadata));
+    assert!(!tracked.is_about(&toy(2, true).metadata));
 }
