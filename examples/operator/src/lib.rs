@@ -18,45 +18,16 @@ mod observe;
 mod plan;
 mod summary;
 
-use drover_crds::StatusConditions as _;
-use drover_fleet::targets;
+use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
-    ApiError, Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches,
-    WriteError, causes, owned::Change, rights::READ,
+    Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches, WriteError,
+    owned::Change, rights::READ,
 };
 use k8s_openapi::{api::rbac::v1::RoleBinding, jiff::Timestamp};
 
 pub use api::{ViewGrant, ViewGrantSpec, ViewGrantStatus};
 pub use observe::World;
 pub use plan::PlaceStatus;
-
-causes! {
-    /// Why a grant is not in place.
-    pub enum GrantCause {
-        /// The owner of a cluster does not admit the grant to its namespace there.
-        NotAdmitted = "NotAdmitted": Blocked; "Add the namespaces to spec.tenants of the Cluster.",
-    }
-}
-
-/// What may go wrong in a reconcile.
-#[derive(Debug, thiserror::Error)]
-pub enum GrantError {
-    /// A binding could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// Something could not be read.
-    #[error(transparent)]
-    Read(#[from] ApiError),
-}
-
-impl drover_runtime::Classify for GrantError {
-    fn cause(&self) -> Cause {
-        match self {
-            Self::Write(error) => error.cause(),
-            Self::Read(error) => error.cause(),
-        }
-    }
-}
 
 /// The operator of the kind [`ViewGrant`].
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +47,14 @@ impl Operator for ViewGrantOperator {
         ],
         ..Rights::NONE
     };
-    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[TenancyCause::TABLE];
     const FINALIZER: bool = false;
 
     type Kind = ViewGrant;
     type World = World;
     type Action = Change<RoleBinding>;
     type PlaceStatus = PlaceStatus;
-    type Error = GrantError;
+    type Error = WriteError;
 
     fn targets(grant: &ViewGrant, fleet: &FleetView) -> Targets {
         targets::of(grant, fleet)
@@ -93,7 +64,7 @@ impl Operator for ViewGrantOperator {
         watches.owned::<RoleBinding>();
     }
 
-    async fn observe(&self, owner: Owner<'_, ViewGrant>, place: &PlaceContext) -> Result<World, GrantError> {
+    async fn observe(&self, owner: Owner<'_, ViewGrant>, place: &PlaceContext) -> Result<World, WriteError> {
         Ok(observe::observe(owner, place))
     }
 
@@ -110,12 +81,11 @@ impl Operator for ViewGrantOperator {
         owner: Owner<'_, ViewGrant>,
         place: &PlaceContext,
         change: Change<RoleBinding>,
-    ) -> Result<(), GrantError> {
-        Ok(change.carry_out::<Self>(owner, place).await?)
+    ) -> Result<(), WriteError> {
+        change.carry_out::<Self>(owner, place).await
     }
 
     fn summarise(grant: &ViewGrant, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ViewGrantStatus {
-        let was_ready = grant.status.as_ref().is_some_and(|status| status.was_ready(grant.metadata.generation));
-        summary::summarise(statuses, was_ready)
+        summary::summarise(grant, statuses)
     }
 }

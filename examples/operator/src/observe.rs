@@ -1,7 +1,7 @@
 //! What there is at one cluster. Decides nothing.
 
-use drover_fleet::targets::tenancies_of;
-use drover_runtime::{ClusterName, Owner, PlaceContext, operator::record_of, owned::Owned};
+use drover_fleet::targets::admits_namespace;
+use drover_runtime::{Owner, PlaceContext, operator::record_of, owned::Owned};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 
 use crate::{ViewGrant, ViewGrantOperator};
@@ -16,15 +16,6 @@ pub struct World {
 }
 
 pub(crate) fn observe(owner: Owner<'_, ViewGrant>, place: &PlaceContext) -> World {
-    let admitted = owner.object().is_some_and(|grant| is_admitted(grant, place));
+    let admitted = owner.object().is_some_and(|grant| admits_namespace(grant, place, &grant.spec.namespace));
     World { admitted, bindings: Owned::at(place, &record_of::<ViewGrantOperator>(owner.key())) }
-}
-
-fn is_admitted(grant: &ViewGrant, place: &PlaceContext) -> bool {
-    let Some(view) = place.cluster.as_deref().and_then(|cluster| place.fleet.get(&ClusterName::from(cluster))) else {
-        return false;
-    };
-    let namespace = &grant.spec.namespace;
-    let allows = tenancies_of(grant, view, &place.fleet).iter().any(|tenant| tenant.allows_namespace(namespace));
-    allows && !view.object.spec.protects(namespace)
 }

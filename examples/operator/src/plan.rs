@@ -1,46 +1,59 @@
 //! What to do at one cluster. Pure.
 
-use drover_runtime::{Plan, Requeue, owned::difference};
+use drover_fleet::TenancyCause;
+use drover_runtime::{
+    Cause, Plan, Requeue,
+    fan_out::Obstacle,
+    owned::{Difference, difference},
+};
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::ResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{ViewGrant, ViewGrantOperator, World};
 
 /// What one cluster contributes to the status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaceStatus {
-    /// The grant is in place.
-    Granted,
-    /// It is on its way.
-    Granting,
-    /// The owner of the cluster does not admit it.
-    NotAdmitted,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaceStatus {
+    /// Whether the grant is in place.
+    pub granted: bool,
+    /// What keeps it from being so.
+    pub obstacles: Vec<Obstacle>,
 }
 
 pub(crate) fn plan(grant: &ViewGrant, world: &World) -> Plan<ViewGrantOperator> {
     if !world.admitted {
-        return Plan { place_status: PlaceStatus::NotAdmitted, ..changes(Vec::new(), world) };
+        let message = format!("the Cluster does not admit the grant to namespace {}", grant.spec.namespace);
+        let obstacles = vec![obstacle(grant, TenancyCause::NotATenant, message)];
+        return Plan { place_status: PlaceStatus { granted: false, obstacles }, ..prune(world) };
     }
-    let plan = changes(vec![binding(grant)], world);
-    let place_status = if plan.is_idle() { PlaceStatus::Granted } else { PlaceStatus::Granting };
-    Plan { place_status, ..plan }
+    // The role of a binding is required and immutable, so it goes into the first request.
+    let seed = |binding: &RoleBinding| json!({"roleRef": binding.role_ref});
+    let Difference { changes, left_alone } = difference(vec![binding(grant)], &world.bindings, seed);
+    // No change is to be made to what is left alone, and the grant is not in place all the same.
+    let reported = left_alone.into_iter().map(|(key, cause)| {
+        obstacle(grant, cause, format!("Drover leaves RoleBinding {key} alone for now: {}", cause.reason()))
+    });
+    let obstacles: Vec<_> = reported.collect();
+    let place_status = PlaceStatus { granted: changes.is_empty() && obstacles.is_empty(), obstacles };
+    Plan { place_status, groups: vec![changes], requeue: Requeue::Watch }
 }
 
 pub(crate) fn clean_up(world: &World) -> Plan<ViewGrantOperator> {
     let requeue = if world.bindings.is_empty() { Requeue::Released } else { Requeue::Watch };
-    Plan { requeue, ..changes(Vec::new(), world) }
+    Plan { requeue, ..prune(world) }
 }
 
-/// All changes are one group: there is one binding at most.
-fn changes(wanted: Vec<RoleBinding>, world: &World) -> Plan<ViewGrantOperator> {
-    // The role of a binding is required and immutable, so it goes into the first request.
-    let seed = |binding: &RoleBinding| json!({"roleRef": binding.role_ref});
-    let changes = difference(wanted, &world.bindings, seed);
-    Plan { place_status: PlaceStatus::Granting, groups: vec![changes], requeue: Requeue::Watch }
+fn prune(world: &World) -> Plan<ViewGrantOperator> {
+    let Difference { changes, .. } = difference(Vec::new(), &world.bindings, |_| Value::Null);
+    Plan { place_status: PlaceStatus::default(), groups: vec![changes], requeue: Requeue::Watch }
+}
+
+fn obstacle(grant: &ViewGrant, cause: impl Into<Cause>, message: String) -> Obstacle {
+    Obstacle { namespace: Some(grant.spec.namespace.clone()), cause: cause.into(), message }
 }
 
 /// The name says which grant it is of: two grants never share a binding.
@@ -66,9 +79,10 @@ fn binding(grant: &ViewGrant) -> RoleBinding {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
-    use drover_runtime::owned::Owned;
+    use drover_crds::names::ANNOTATION_APPLIED;
+    use drover_runtime::{cache::Undecodable, owned::Owned, write::desired_hash};
 
     use super::*;
 
@@ -78,20 +92,39 @@ mod tests {
         serde_json::from_value(serde_yaml::from_str(text).unwrap()).unwrap()
     }
 
-    fn told(plan: &Plan<ViewGrantOperator>) -> (Vec<String>, PlaceStatus) {
-        (plan.actions().map(|change| format!("{change:?}")).collect(), plan.place_status)
+    fn told(plan: &Plan<ViewGrantOperator>) -> (Vec<String>, bool, Vec<&'static str>) {
+        let PlaceStatus { granted, obstacles } = &plan.place_status;
+        let reasons = obstacles.iter().map(|obstacle| obstacle.cause.reason());
+        (plan.actions().map(|change| format!("{change:?}")).collect(), *granted, reasons.collect())
+    }
+
+    /// A world in which the binding is as it was applied.
+    fn converged() -> World {
+        let mut there = binding(&grant());
+        let applied = BTreeMap::from([(ANNOTATION_APPLIED.to_owned(), desired_hash(&there))]);
+        there.metadata.annotations = Some(applied);
+        World { admitted: true, bindings: vec![Owned { live: Ok(Arc::new(there)), drift_conflict: None }] }
     }
 
     #[test]
     fn a_grant_needs_consent_and_goes_with_it() {
         let none = World { admitted: true, bindings: Vec::new() };
         let create = "create RoleBinding team-web/drover:view:team:audit".to_owned();
-        assert_eq!(told(&plan(&grant(), &none)), (vec![create], PlaceStatus::Granting));
-        let there = Owned { live: Ok(Arc::new(binding(&grant()))), drift_conflict: None };
-        let refused = World { admitted: false, bindings: vec![there] };
+        assert_eq!(told(&plan(&grant(), &none)), (vec![create], false, vec![]));
+        assert_eq!(told(&plan(&grant(), &converged())), (vec![], true, vec![]));
+        let refused = World { admitted: false, ..converged() };
         let delete = "delete RoleBinding team-web/drover:view:team:audit".to_owned();
-        assert_eq!(told(&plan(&grant(), &refused)), (vec![delete.clone()], PlaceStatus::NotAdmitted));
+        assert_eq!(told(&plan(&grant(), &refused)), (vec![delete.clone()], false, vec!["NotATenant"]));
         assert_eq!(told(&clean_up(&refused)).0, [delete]);
         assert_eq!(clean_up(&World::default()).requeue, Requeue::Released);
+    }
+
+    #[test]
+    fn what_is_left_alone_is_not_called_granted() {
+        let mut world = converged();
+        let meta = world.bindings[0].meta().clone();
+        let undecodable = Undecodable { meta, error: "nonsense".to_owned() };
+        world.bindings[0].live = Err(Arc::new(undecodable));
+        assert_eq!(told(&plan(&grant(), &world)), (vec![], false, vec!["UndecodableObject"]));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant, condition::CLUSTERS_ALLOWED};
 use drover_runtime::{
-    ClusterName, ClusterView, FleetView, Link, Place, StatusCause, Targets,
+    ClusterName, ClusterView, FleetView, Link, Place, PlaceContext, StatusCause, Targets,
     fan_out::{Contribution, FanOut},
     place::deletion_of,
     status::condition,
@@ -92,6 +92,16 @@ pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &
         return Vec::new();
     }
     tenancies(&view.object, namespace, fleet.namespace_labels(namespace))
+}
+
+/// Whether the owner of the cluster at `place` allows `object` to have something in the namespace of this name there.
+#[must_use]
+pub fn admits_namespace<K: Resource>(object: &K, place: &PlaceContext, namespace: &str) -> bool {
+    let Place::Cluster(cluster) = &place.place else { return false };
+    place.fleet.get(cluster).is_some_and(|view| {
+        let allows = |tenant: &&Tenant| tenant.allows_namespace(namespace);
+        tenancies_of(object, view, &place.fleet).iter().any(allows) && !view.object.spec.protects(namespace)
+    })
 }
 
 /// `ClustersAllowed`, for every kind that fans out.

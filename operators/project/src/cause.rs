@@ -13,10 +13,6 @@ causes! {
         NamespaceTaken = "NamespaceTaken": Blocked stalls; "Remove the namespace from one of the two Projects.",
         /// The namespace exists, and Drover may not adopt it.
         NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set onExisting: Adopt, and adopt: Allowed in the tenant entry.",
-        /// Another client keeps changing a field of the namespace back.
-        DriftConflict = "DriftConflict": Blocked stalls; "Settle which of the two owns the field.",
-        /// The namespace is being deleted.
-        Terminating = "Terminating": Blocked expected; "Look at what the namespace waits for, if it stays.",
         /// A Project was placed outside of a Cluster.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }

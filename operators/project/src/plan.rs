@@ -124,11 +124,11 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         }
         Seen::Absent { older_project: None } => Verdict::Act(Action::create(desired)),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
-            Verdict::Waiting(obstacle(name, ProjectCause::Terminating, terminating(name)))
+            Verdict::Waiting(obstacle(name, StatusCause::Terminating, terminating(name)))
         }
         Seen::Ours { live, drift_conflict } => restored(name, owned::restore(desired, live, drift_conflict.as_deref())),
         Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
-            blocked(name, ProjectCause::Terminating, terminating(name))
+            blocked(name, StatusCause::Terminating, terminating(name))
         }
         Seen::Unlabelled { meta, drift_conflict } => {
             restored(name, owned::relabel(desired, meta, drift_conflict.as_deref()))
@@ -158,7 +158,7 @@ fn restored(name: &str, restored: Restored<Namespace>) -> Verdict {
     match restored {
         Restored::AsWanted => Verdict::Ready,
         Restored::Differs(change) => Verdict::Act(change),
-        Restored::Conflict(fields) => blocked(name, ProjectCause::DriftConflict, drift_conflict(name, &fields)),
+        Restored::Conflict(fields) => blocked(name, StatusCause::DriftConflict, drift_conflict(name, &fields)),
     }
 }
 
@@ -214,7 +214,7 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
     let problems = going
         .filter_map(|live| live.name.as_deref())
-        .map(|name| obstacle(name, ProjectCause::Terminating, going_away(world, name)));
+        .map(|name| obstacle(name, StatusCause::Terminating, going_away(world, name)));
     let place_status = PlaceStatus { wanted: count(held.len()), ready: 0, problems: problems.collect() };
     Plan { place_status, groups: each_alone(actions), requeue }
 }

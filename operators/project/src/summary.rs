@@ -9,7 +9,7 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{cause::ProjectCause, plan::PlaceStatus};
+use crate::plan::PlaceStatus;
 
 pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> ProjectStatus {
     let whole = Whole {
@@ -57,7 +57,7 @@ fn namespaces(fan_out: &FanOut<'_, PlaceStatus>) -> NamespaceCount {
 fn namespaces_ready(fan_out: &FanOut<'_, PlaceStatus>, namespaces: &NamespaceCount) -> Condition {
     let deleting = fan_out.is_deleting();
     // What is being deleted has to go away, so that it does is no news.
-    let is_news = |finding: &&Finding<'_>| !(deleting && finding.is_for(ProjectCause::Terminating));
+    let is_news = |finding: &&Finding<'_>| !(deleting && finding.is_for(StatusCause::Terminating));
     let about_one = fan_out.findings.iter().filter(is_news).find(|finding| finding.is_about_one_namespace());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
     match about_one {

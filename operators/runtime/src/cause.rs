@@ -194,6 +194,10 @@ causes! {
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
         /// Drover ended a reconcile that took longer than 2 minutes.
         ReconcileTimeout = "ReconcileTimeout": Bug; "Check whether the cluster answers slowly; report it with the log of Drover if not.",
+        /// Another client keeps changing a field of an object that Drover owns back.
+        DriftConflict = "DriftConflict": Blocked stalls; "Settle which of the two owns the field.",
+        /// An object that Drover wants is being deleted.
+        Terminating = "Terminating": Blocked expected; "Look at what the object waits for, if it stays.",
         /// An object that Drover owns cannot be decoded, so Drover leaves it as it is.
         UndecodableObject = "UndecodableObject": Blocked; "Correct or remove the object that the message names.",
     }

@@ -135,12 +135,12 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 ///         let data = BTreeMap::from([("text".to_owned(), greeting.spec.text.clone())]);
 ///         let mut wanted = ConfigMap { data: Some(data), ..ConfigMap::default() };
 ///         (wanted.metadata.name, wanted.metadata.namespace) = (Some(greeting.name_any()), greeting.namespace());
-///         let changes = difference(vec![wanted], world, |_| serde_json::Value::Null);
+///         let changes = difference(vec![wanted], world, |_| serde_json::Value::Null).changes;
 ///         let place_status = if changes.is_empty() { Outcome::Ready } else { Outcome::Progressing };
 ///         Plan { place_status, groups: vec![changes], requeue: Requeue::Watch }
 ///     }
 ///     fn clean_up(_: Owner<'_, Greeting>, world: &Self::World, _: Timestamp) -> Plan<Self> {
-///         let changes = difference(Vec::new(), world, |_| serde_json::Value::Null);
+///         let changes = difference(Vec::new(), world, |_| serde_json::Value::Null).changes;
 ///         let requeue = if world.is_empty() { Requeue::Released } else { Requeue::Watch };
 ///         Plan { place_status: Outcome::Progressing, groups: vec![changes], requeue }
 ///     }

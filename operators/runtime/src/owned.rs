@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    StatusCause,
     cache::{Kept, ObjectKey, OwnerRecord, Undecodable},
     operator::{Operator, Owner},
     place::PlaceContext,
@@ -175,31 +176,45 @@ impl<K: Kept> Owned<K> {
     }
 }
 
-/// The changes from what is owned to what is wanted, for objects with names that no other owner uses: create, restore, and prune what
+/// What lies between what is owned and what is wanted.
+#[derive(Debug)]
+pub struct Difference<K: Kept> {
+    /// What to do.
+    pub changes: Vec<Change<K>>,
+    /// Wanted objects that are left alone for now, and why: an empty list of changes does not mean that all is as wanted.
+    pub left_alone: Vec<(ObjectKey, StatusCause)>,
+}
+
+/// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
 /// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
 /// now; what was adopted is released, never deleted. `seed` gives the fields that the first request for an object must carry.
 pub fn difference<K: Kept + Serialize>(
     wanted: Vec<K>,
     owned: &[Owned<K>],
     seed: impl Fn(&K) -> Value,
-) -> Vec<Change<K>> {
+) -> Difference<K> {
     let mut there: BTreeMap<ObjectKey, &Owned<K>> =
         owned.iter().map(|found| (ObjectKey::of(found.meta()), found)).collect();
-    let mut changes = Vec::new();
+    let (mut changes, mut left_alone) = (Vec::new(), Vec::new());
     for desired in wanted {
-        match there.remove(&ObjectKey::of(desired.meta())) {
-            None => changes.push(Change::Create { seed: seed(&desired), desired: Box::new(desired) }),
-            Some(found) if found.meta().deletion_timestamp.is_some() => {}
-            Some(Owned { live: Err(_), .. }) => {}
-            Some(Owned { live: Ok(live), drift_conflict }) => {
-                if let Restored::Differs(change) = restore(desired, live, drift_conflict.as_deref()) {
-                    changes.push(change);
-                }
-            }
+        let key = ObjectKey::of(desired.meta());
+        let verdict = match there.remove(&key) {
+            None => Ok(Some(Change::Create { seed: seed(&desired), desired: Box::new(desired) })),
+            Some(found) if found.meta().deletion_timestamp.is_some() => Err(StatusCause::Terminating),
+            Some(Owned { live: Err(_), .. }) => Err(StatusCause::UndecodableObject),
+            Some(Owned { live: Ok(live), drift_conflict }) => match restore(desired, live, drift_conflict.as_deref()) {
+                Restored::AsWanted => Ok(None),
+                Restored::Differs(change) => Ok(Some(change)),
+                Restored::Conflict(_) => Err(StatusCause::DriftConflict),
+            },
+        };
+        match verdict {
+            Ok(change) => changes.extend(change),
+            Err(cause) => left_alone.push((key, cause)),
         }
     }
     changes.extend(there.into_values().filter_map(|found| removed(found.meta())));
-    changes
+    Difference { changes, left_alone }
 }
 
 /// What becomes of an object of ours that is not wanted any more.
@@ -243,7 +258,11 @@ mod tests {
 
     fn changes(names: &[&str], owned: &[Owned<ConfigMap>]) -> Vec<String> {
         let wanted = names.iter().map(|name| wanted(name)).collect();
-        difference(wanted, owned, |_| Value::Null).iter().map(|change| format!("{change:?}")).collect()
+        {
+            let Difference { changes, left_alone } = difference(wanted, owned, |_| Value::Null);
+            let changes = changes.iter().map(|change| format!("{change:?}"));
+            changes.chain(left_alone.iter().map(|(key, cause)| format!("{} {}", cause.reason(), key.name))).collect()
+        }
     }
 
     #[test]
@@ -254,7 +273,7 @@ mod tests {
         assert_eq!(changes(&["same"], &owned[..1]), [""; 0]);
         let drift_conflict =
             Owned { drift_conflict: Some(desired_hash(&wanted("changed"))), ..live("changed", "other") };
-        assert_eq!(changes(&["changed"], &[drift_conflict]), [""; 0], "another client keeps changing it back");
+        assert_eq!(changes(&["changed"], &[drift_conflict]), ["DriftConflict changed"]);
     }
 
     #[test]
@@ -264,7 +283,8 @@ mod tests {
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let undecodable = Undecodable { meta: wanted("broken").metadata, error: "nonsense".to_owned() };
         let all = [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), drift_conflict: None }];
-        assert_eq!(changes(&["going", "broken"], &all), ["release ConfigMap team/adopted"]);
+        let expected = ["release ConfigMap team/adopted", "Terminating going", "UndecodableObject broken"];
+        assert_eq!(changes(&["going", "broken"], &all), expected);
         assert_eq!(changes(&[], &all[1..]), ["delete ConfigMap team/broken"]);
     }
 }

@@ -210,7 +210,7 @@ fn stuck(count: usize) -> PlaceEntry<PlaceStatus> {
     let stuck = |name| Obstacle {
         message: format!("{name} is not gone"),
         namespace: Some(name),
-        cause: ProjectCause::Terminating.into(),
+        cause: StatusCause::Terminating.into(),
     };
     entry(Some(PlaceStatus { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), PlaceState::Current)
 }
