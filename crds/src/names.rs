@@ -15,6 +15,9 @@ pub const LABEL_OWNER_NAMESPACE: &str = "drover.dev/owner-namespace";
 pub const LABEL_OWNER_NAME: &str = "drover.dev/owner-name";
 /// UID of the management object, so that a recreated owner of the same name differs from the former one.
 pub const ANNOTATION_OWNER_UID: &str = "drover.dev/owner-uid";
+/// On an object that Drover created: kind, namespace and name of its owner, and its own namespace and name. Only what carries it,
+/// in agreement with its owner labels, is ever pruned.
+pub const ANNOTATION_CREATED: &str = "drover.dev/created";
 /// Present on an object that existed before Drover took it over; such an object is never deleted.
 pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";
 /// Hash of what was last applied to the object.

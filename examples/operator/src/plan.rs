@@ -103,7 +103,10 @@ mod tests {
         let mut there = binding(&grant());
         let applied = BTreeMap::from([(ANNOTATION_APPLIED.to_owned(), desired_hash(&there))]);
         there.metadata.annotations = Some(applied);
-        World { admitted: true, bindings: vec![Owned { live: Ok(Arc::new(there)), drift_conflict: None }] }
+        World {
+            admitted: true,
+            bindings: vec![Owned { live: Ok(Arc::new(there)), drift_conflict: None, created: true }],
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     Ok(World { cluster, in_operator_namespace, tenant_labels, namespaces })
 }
 
-fn ours(Owned { live, drift_conflict }: Owned<Namespace>) -> (String, Seen) {
+fn ours(Owned { live, drift_conflict, .. }: Owned<Namespace>) -> (String, Seen) {
     match live {
         Ok(live) => (live.name_any(), Seen::Ours { live, drift_conflict }),
         Err(undecodable) => {

@@ -144,11 +144,13 @@ pub struct Owned<K> {
     pub live: Result<Arc<K>, Arc<Undecodable>>,
     /// The hash of the desired state that another client keeps reverting, if one does.
     pub drift_conflict: Option<String>,
+    /// Whether Drover created it for this owner. What only carries the labels may be another client's doing.
+    pub created: bool,
 }
 
 impl<K> Clone for Owned<K> {
     fn clone(&self) -> Self {
-        Self { live: self.live.clone(), drift_conflict: self.drift_conflict.clone() }
+        Self { live: self.live.clone(), drift_conflict: self.drift_conflict.clone(), created: self.created }
     }
 }
 
@@ -157,13 +159,14 @@ impl<K: Kept> Owned<K> {
     #[must_use]
     pub fn at(place: &PlaceContext, owner: &OwnerRecord) -> Vec<Self> {
         let found = place.cache.informer::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
-        let with_conflicts = found.into_iter().map(|live| {
-            let mut found = Self { live, drift_conflict: None };
-            found.drift_conflict =
-                found.meta().uid.as_deref().and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
+        let with_marks = found.into_iter().map(|live| {
+            let mut found = Self { live, drift_conflict: None, created: false };
+            found.created = owner.created(found.meta());
+            let uid = found.meta().uid.as_deref();
+            found.drift_conflict = uid.and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
             found
         });
-        with_conflicts.collect()
+        with_marks.collect()
     }
 
     /// Its metadata.
@@ -187,7 +190,7 @@ pub struct Difference<K: Kept> {
 
 /// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
 /// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
-/// now; what was adopted is released, never deleted. `seed` gives the fields that the first request for an object must carry.
+/// now; what was adopted, or does not carry the mark that Drover created it, is released, never deleted. `seed` gives the fields that the first request for an object must carry.
 pub fn difference<K: Kept + Serialize>(
     wanted: Vec<K>,
     owned: &[Owned<K>],
@@ -202,25 +205,28 @@ pub fn difference<K: Kept + Serialize>(
             None => Ok(Some(Change::Create { seed: seed(&desired), desired: Box::new(desired) })),
             Some(found) if found.meta().deletion_timestamp.is_some() => Err(StatusCause::Terminating),
             Some(Owned { live: Err(_), .. }) => Err(StatusCause::UndecodableObject),
-            Some(Owned { live: Ok(live), drift_conflict }) => match restore(desired, live, drift_conflict.as_deref()) {
-                Restored::AsWanted => Ok(None),
-                Restored::Differs(change) => Ok(Some(change)),
-                Restored::Conflict(_) => Err(StatusCause::DriftConflict),
-            },
+            Some(Owned { live: Ok(live), drift_conflict, .. }) => {
+                match restore(desired, live, drift_conflict.as_deref()) {
+                    Restored::AsWanted => Ok(None),
+                    Restored::Differs(change) => Ok(Some(change)),
+                    Restored::Conflict(_) => Err(StatusCause::DriftConflict),
+                }
+            }
         };
         match verdict {
             Ok(change) => changes.extend(change),
             Err(cause) => left_alone.push((key, cause)),
         }
     }
-    changes.extend(there.into_values().filter_map(|found| removed(found.meta())));
+    changes.extend(there.into_values().filter_map(removed));
     Difference { changes, left_alone }
 }
 
 /// What becomes of an object of ours that is not wanted any more.
-fn removed<K: Kept>(live: &ObjectMeta) -> Option<Change<K>> {
+fn removed<K: Kept>(found: &Owned<K>) -> Option<Change<K>> {
+    let live = found.meta();
     let is_adopted = live.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_ADOPTED));
-    let change = if is_adopted { Change::Release } else { Change::Delete };
+    let change = if found.created && !is_adopted { Change::Delete } else { Change::Release };
     live.deletion_timestamp.is_none().then(|| change(Box::new(live.clone())))
 }
 
@@ -248,7 +254,7 @@ mod tests {
     }
 
     fn owned(live: ConfigMap) -> Owned<ConfigMap> {
-        Owned { live: Ok(Arc::new(live)), drift_conflict: None }
+        Owned { live: Ok(Arc::new(live)), drift_conflict: None, created: true }
     }
 
     /// As it is once `wanted` was applied, and `value` was written since.
@@ -282,9 +288,12 @@ mod tests {
         let mut going = wanted("going");
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let undecodable = Undecodable { meta: wanted("broken").metadata, error: "nonsense".to_owned() };
-        let all = [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), drift_conflict: None }];
+        let all =
+            [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), drift_conflict: None, created: true }];
         let expected = ["release ConfigMap team/adopted", "Terminating going", "UndecodableObject broken"];
         assert_eq!(changes(&["going", "broken"], &all), expected);
         assert_eq!(changes(&[], &all[1..]), ["delete ConfigMap team/broken"]);
+        let forged = Owned { created: false, ..live("forged", "wanted") };
+        assert_eq!(changes(&[], &[forged]), ["release ConfigMap team/forged"], "it only carries our labels");
     }
 }

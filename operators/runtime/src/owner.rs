@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE, MANAGED_BY};
+use drover_crds::names::{
+    ANNOTATION_CREATED, LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE, MANAGED_BY,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::cache::{LabelQuery, ObjectKey, OwnerRecord};
@@ -43,6 +45,21 @@ impl OwnerRecord {
         labelled(meta).map(|(_, namespace, name)| ObjectKey::namespaced(namespace, name))
     }
 
+    /// The mark of an object with this key that was created for this owner: [`ANNOTATION_CREATED`].
+    #[must_use]
+    pub fn created_mark(&self, object: &ObjectKey) -> String {
+        let Self { kind, key } = self;
+        [kind, &*key.namespace, &key.name, &object.namespace, &object.name].join("/")
+    }
+
+    /// Whether an object was created for this owner, and not labelled by another client: its mark agrees with the owner and with
+    /// its own name.
+    #[must_use]
+    pub fn created(&self, meta: &ObjectMeta) -> bool {
+        let mark = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CREATED));
+        mark == Some(&self.created_mark(&ObjectKey::of(meta)))
+    }
+
     /// Whether an object's labels record this owner.
     #[must_use]
     pub fn owns(&self, meta: &ObjectMeta) -> bool {
@@ -58,4 +75,25 @@ fn labelled(meta: &ObjectMeta) -> Option<(&str, &str, &str)> {
         return None;
     }
     Some((label(LABEL_OWNER_KIND)?, label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_agrees_with_the_owner_and_the_name_of_the_object() {
+        let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+        let web = ObjectKey::cluster_scoped("web");
+        let meta = |name: &str, mark: &str| ObjectMeta {
+            name: Some(name.to_owned()),
+            annotations: Some([(ANNOTATION_CREATED.to_owned(), mark.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        assert!(owner.created(&meta("web", &owner.created_mark(&web))));
+        assert!(!owner.created(&meta("other", &owner.created_mark(&web))), "copied from another object");
+        let another = OwnerRecord { key: ObjectKey::namespaced("team", "store"), ..owner.clone() };
+        assert!(!another.created(&meta("web", &owner.created_mark(&web))));
+        assert!(!owner.created(&ObjectMeta::default()));
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY};
+use drover_crds::names::{
+    ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client,
@@ -109,7 +111,7 @@ impl Writer {
         Self { cache, manager, owner, owner_uid: owner_uid.to_owned() }
     }
 
-    /// Creates `desired` with its name and owner labels only, then applies the rest. A crash in between leaves an object
+    /// Creates `desired` with its name, owner labels and marks only, then applies the rest. A crash in between leaves an object
     /// that is recognisably ours. An object of that name that exists already is reported, never captured.
     pub async fn create<K: Kept + Serialize>(&self, desired: &K) -> Result<(), WriteError> {
         self.create_from(desired, Value::Null).await
@@ -126,6 +128,9 @@ impl Writer {
         bare.metadata.name.clone_from(&desired.meta().name);
         bare.metadata.namespace.clone_from(&desired.meta().namespace);
         bare.metadata.labels = Some(self.owner.labels());
+        let marks =
+            [(ANNOTATION_OWNER_UID, self.owner_uid.clone()), (ANNOTATION_CREATED, self.owner.created_mark(&key))];
+        bare.metadata.annotations = Some(marks.map(|(name, value)| (name.to_owned(), value)).into());
         let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
         let api = self.api::<K>(&key);
         let created = match request(format!("create {what}"), api.create(&params, &bare)).await {
@@ -253,7 +258,7 @@ pub async fn release_labels<K: Kept>(
     let mut patch = json!({"metadata": {
         "uid": live.uid, "resourceVersion": live.resource_version,
         "labels": gone(&OwnerRecord::LABELS),
-        "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]),
+        "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED, ANNOTATION_CREATED]),
     }});
     merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: owner.to_string()}}}));
     let params = PatchParams { field_manager: Some(field_manager), ..PatchParams::default() };
