@@ -77,6 +77,12 @@ impl ControlPlane {
         self.start_again(component).await
     }
 
+    /// Restarts the API server with more flags, such as `--goaway-chance=0.02`.
+    pub async fn restart_apiserver_with(&mut self, arguments: &[&str]) -> Result<()> {
+        self.options.apiserver_arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.restart(Component::Apiserver).await
+    }
+
     /// Freezes one component (SIGSTOP): its connections stay open and nobody answers.
     pub async fn pause(&mut self, component: Component) -> Result<()> {
         self.harm()?;

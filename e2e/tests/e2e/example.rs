@@ -1,20 +1,28 @@
 //! The smallest operator, of `examples/operator`, on real API servers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use drover_e2e::installation::{DROVER_USER, Installation, kubectl_on};
 use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, patiently, soon};
 use drover_example::{ViewGrant, ViewGrantOperator};
 use drover_fleet::{Fleet, RequiredPermissions};
+use drover_project::ProjectOperator;
 use drover_runtime::events::EventSink;
 use drover_runtime::metrics::Meters;
-use drover_runtime::{Cache, Context, DriveSettings, Driver, LabelQuery};
+use drover_runtime::{Cache, Context, DriveSettings, Driver, LabelQuery, Operator};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::CustomResourceExt as _;
+use kube::api::{Api, ListParams};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-drover_e2e::tests![the_smallest_operator_grants_revokes_and_cleans_up_what_it_left_behind,];
+drover_e2e::tests![
+    the_smallest_operator_grants_revokes_and_cleans_up_what_it_left_behind,
+    a_grant_is_revoked_within_two_seconds_while_five_hundred_namespaces_are_written,
+];
 
 async fn the_smallest_operator_grants_revokes_and_cleans_up_what_it_left_behind() {
     let Some(installation) = story("the smallest operator", &["eu", "us"]).await else { return };
@@ -74,26 +82,81 @@ async fn bound(installation: &Installation, cluster: &str, grant: &str, is_bound
     downstream_becomes(installation, cluster, "rolebinding", "team-web", &name, what, is_so).await;
 }
 
+async fn a_grant_is_revoked_within_two_seconds_while_five_hundred_namespaces_are_written() {
+    let Some(installation) = prepared("an urgent revocation", &["eu"]).await else { return };
+    define(&installation).await;
+    may_bind(&installation, "eu");
+    let _operators = run_beside_projects(&installation);
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
+    reads(&installation, "project", "shop", "Ready", "True/Ready").await;
+    installation.apply(&grant("audit", &json!({"all": {}}))).await.unwrap();
+    bound(&installation, "eu", "audit", true).await;
+
+    let names: Vec<String> = (0..499).map(|number| format!("team-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain(["team-web"]).collect();
+    installation.apply(&a_project("shop", &names)).await.unwrap();
+    let written = async || namespaces_of_shop(&installation).await;
+    let begun = async || Ok((written().await > 20).then_some(()));
+    eventually("the namespaces are being written", soon(), begun).await.unwrap();
+    delete(&installation, "viewgrant", "audit").await;
+    let start = Instant::now();
+    bound(&installation, "eu", "audit", false).await;
+    let taken = start.elapsed();
+    assert!(written().await < 500, "nothing was written any more");
+    assert!(taken < patiently(Duration::from_secs(2)), "{taken:?}");
+    reads(&installation, "project", "shop", "Ready", "True/Ready").await;
+    assert_eq!(written().await, 500);
+}
+
+async fn namespaces_of_shop(installation: &Installation) -> usize {
+    let namespaces = Api::<Namespace>::all(installation.cluster("eu").unwrap().client());
+    namespaces.list_metadata(&ListParams::default().labels("drover.dev/owner-name=shop")).await.unwrap().items.len()
+}
+
 /// Runs the operator in this process, beside the drover of the installation, until what this returns is dropped.
 fn run(installation: &Installation) -> AbortOnDropHandle<()> {
-    let client = installation.management.client();
-    let management = Arc::new(Cache::ungated(client.clone()));
-    let fleet = Fleet::new(
-        &management,
-        client.clone().into(),
-        "drover-system",
-        &installation.name,
-        RequiredPermissions::default(),
-    );
-    let context = Context {
-        management: Arc::clone(&management),
-        fleet: fleet.view(),
-        events: EventSink::start(client, "drover"),
-        meters: Meters::register(&mut Registry::default()),
-        settings: DriveSettings::default(),
-    };
-    let driver = Driver::new(ViewGrantOperator, management.informer(&LabelQuery::everything()), context);
+    let process = Process::new(installation);
+    let grants = process.driver(ViewGrantOperator);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(fleet.run(), driver.run());
+        tokio::join!(process.fleet.run(), grants.run());
     }))
+}
+
+/// Runs the operator and that of Projects in this process: they share the connections to the clusters.
+fn run_beside_projects(installation: &Installation) -> AbortOnDropHandle<()> {
+    let process = Process::new(installation);
+    let (grants, projects) = (process.driver(ViewGrantOperator), process.driver(ProjectOperator));
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(process.fleet.run(), grants.run(), projects.run());
+    }))
+}
+
+/// What operators in this process share.
+struct Process {
+    management: Arc<Cache>,
+    fleet: Fleet,
+    events: EventSink,
+    meters: Meters,
+}
+
+impl Process {
+    fn new(installation: &Installation) -> Self {
+        let client = installation.management.client();
+        let management = Arc::new(Cache::ungated(client.clone()));
+        let required = RequiredPermissions::default();
+        let fleet = Fleet::new(&management, client.clone().into(), "drover-system", &installation.name, required);
+        let meters = Meters::register(&mut Registry::default());
+        Self { management, fleet, events: EventSink::start(client, "drover"), meters }
+    }
+
+    fn driver<O: Operator>(&self, operator: O) -> Arc<Driver<O>> {
+        let context = Context {
+            management: Arc::clone(&self.management),
+            fleet: self.fleet.view(),
+            events: self.events.clone(),
+            meters: self.meters.clone(),
+            settings: DriveSettings::default(),
+        };
+        Driver::new(operator, self.management.informer(&LabelQuery::everything()), context)
+    }
 }

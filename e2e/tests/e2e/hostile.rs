@@ -1,9 +1,11 @@
 //! Clusters that mean harm. They are a small server of our own, as no real API server behaves like that.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     net::Ipv4Addr,
-    sync::{Arc, Mutex, OnceLock},
+    ops::Range,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +15,7 @@ use drover_e2e::http_proxy::acceptor;
 use drover_e2e::installation::Installation;
 use drover_e2e::story::*;
 use futures::{StreamExt as _, stream};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::{body::Frame, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,7 +30,10 @@ drover_e2e::tests![
     a_cluster_that_sends_without_end_is_cut_off_and_hurts_nobody,
     one_event_or_one_probe_without_end_is_cut_off_as_well,
     a_cluster_that_answers_a_byte_a_second_hurts_nobody,
-    a_hundred_thousand_objects_are_taken_and_hurt_nobody => weight(4),
+    a_hundred_thousand_objects_are_taken_in_pages_and_hurt_nobody => weight(4),
+    a_hundred_thousand_objects_on_one_page_are_too_many,
+    short_answers_that_decode_to_much_hurt_nobody => weight(2),
+    answers_nested_without_end_are_told_and_hurt_nobody,
     another_cluster_that_answers_after_a_cut_sees_nothing_but_the_probe,
 ];
 
@@ -45,8 +50,25 @@ enum Harm {
     Probe,
     /// Lists and watches are as they should be; after the connection was cut another cluster answers.
     Impostor,
-    /// Every list has [`CROWD`] objects.
+    /// Every list has [`CROWD`] objects, in pages.
     Crowd,
+    /// Every list has [`CROWD`] objects on one page, whatever is asked for.
+    Page,
+    /// Every list has so many empty objects on one page.
+    Empty(usize),
+    /// The first event of a watch has so many empty values.
+    Values(usize),
+    /// Every list is nested without end.
+    Nested,
+    /// The version is nested without end.
+    NestedVersion,
+}
+
+impl Harm {
+    /// It says that Drover may do everything.
+    fn permits_all(self) -> bool {
+        matches!(self, Self::Crowd | Self::Page | Self::Empty(_) | Self::Values(_) | Self::Nested)
+    }
 }
 
 /// So many objects of one kind are more than any cluster has nodes or namespaces.
@@ -59,9 +81,6 @@ struct Hostile {
     asked: Mutex<Vec<String>>,
     /// How often its connections were cut.
     cuts: watch::Sender<u32>,
-    /// The lists of a [`Harm::Crowd`], which take seconds to make.
-    nodes: OnceLock<Bytes>,
-    namespaces: OnceLock<Bytes>,
 }
 
 impl Hostile {
@@ -80,7 +99,7 @@ fn endless(harm: Harm) -> Body {
     let (chunk, pause) = match harm {
         Harm::Flood | Harm::Event | Harm::Probe => (Bytes::from(vec![b'x'; 64 * 1024]), Duration::ZERO),
         Harm::Drip => (Bytes::from_static(b"x"), Duration::from_secs(1)),
-        Harm::Impostor | Harm::Crowd => return BodyExt::boxed(StreamBody::new(stream::pending())),
+        _ => return BodyExt::boxed(StreamBody::new(stream::pending())),
     };
     let start = stream::once(async { Bytes::from_static(br#"{"kind":"List","items":[{"metadata":{"name":""#) });
     let rest = stream::repeat(chunk).then(move |chunk| async move {
@@ -99,6 +118,7 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
     let body = match request.uri().path() {
         "/readyz" if matches!(harm, Harm::Probe) => endless(harm),
         "/readyz" => whole("ok".to_owned()),
+        "/version" if matches!(harm, Harm::NestedVersion) => whole(format!("{{\"major\":{}", "[".repeat(10_000))),
         "/version" => {
             let names = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler"];
             let mut version = json!({"major": "1", "minor": "37", "gitVersion": "v1.37.1", "platform": "linux/amd64"});
@@ -121,7 +141,7 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
             })
             .to_string(),
         ),
-        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews" if matches!(harm, Harm::Crowd) => {
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews" if harm.permits_all() => {
             let everything = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
             let status = json!({"resourceRules": [everything], "nonResourceRules": [], "incomplete": false});
             let kind = "SelfSubjectRulesReview";
@@ -130,7 +150,7 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
                     .to_string(),
             )
         }
-        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" if matches!(harm, Harm::Crowd) => {
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" if harm.permits_all() => {
             let kind = "SelfSubjectAccessReview";
             let (spec, status) = (json!({}), json!({"allowed": true}));
             whole(
@@ -138,27 +158,49 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
                     .to_string(),
             )
         }
-        _ if matches!(harm, Harm::Event | Harm::Impostor) && !watches => whole(
+        _ if matches!(harm, Harm::Event | Harm::Values(_) | Harm::Impostor) && !watches => whole(
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
-        path if matches!(harm, Harm::Crowd) && !watches => {
-            let list = if path.ends_with("nodes") { &hostile.nodes } else { &hostile.namespaces };
-            http_body_util::Full::new(list.get_or_init(|| Bytes::from(crowd(path))).clone()).boxed()
+        path if !watches => match harm {
+            Harm::Crowd => whole(crowd(path, &page(request.uri()))),
+            Harm::Page => whole(crowd(path, &(0..CROWD))),
+            Harm::Empty(count) => whole(list(&vec!["{}"; count].join(","))),
+            Harm::Nested => whole(list(&"[".repeat(10_000))),
+            _ => endless(harm),
+        },
+        _ if let Harm::Values(count) = harm => {
+            let conditions = vec!["{}"; count].join(",");
+            let object = format!(r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[{conditions}]}}}}"#);
+            whole(format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n"))
         }
         _ => endless(harm),
     };
     Response::new(body)
 }
 
-/// A list of [`CROWD`] objects, as small as objects can be.
-fn crowd(path: &str) -> String {
+fn list(items: &str) -> String {
+    format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{{"resourceVersion":"1"}},"items":[{items}]}}"#)
+}
+
+/// Which objects a request for a page asks for.
+fn page(uri: &Uri) -> Range<usize> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let asked: HashMap<&str, usize> = pairs.filter_map(|(key, value)| Some((key, value.parse().ok()?))).collect();
+    let from = asked.get("continue").copied().unwrap_or_default();
+    from..(from + asked.get("limit").copied().unwrap_or(CROWD)).min(CROWD)
+}
+
+/// A page of a list of [`CROWD`] objects, as small as objects can be.
+fn crowd(path: &str, page: &Range<usize>) -> String {
     let object = |number: usize| {
         let metadata = json!({"name": format!("crowd-{number}"), "uid": number.to_string(), "resourceVersion": "1"});
         json!({"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     };
-    let items: Vec<_> = (0..CROWD).map(object).collect();
+    let items: Vec<_> = page.clone().map(object).collect();
+    let rest = (page.end < CROWD).then(|| page.end.to_string());
     let kind = if path.ends_with("nodes") { "NodeList" } else { "PartialObjectMetadataList" };
-    json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}).to_string()
+    json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "1", "continue": rest}, "items": items})
+        .to_string()
 }
 
 /// Starts a hostile cluster, and returns its kubeconfig.
@@ -167,17 +209,7 @@ async fn hostile(harm: Harm) -> (String, Arc<Hostile>) {
     let acceptor = acceptor(&authority).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let server = format!("https://{}", listener.local_addr().unwrap());
-    let hostile = Hostile {
-        harm,
-        asked: Mutex::default(),
-        cuts: watch::Sender::new(0),
-        nodes: OnceLock::new(),
-        namespaces: OnceLock::new(),
-    };
-    if matches!(harm, Harm::Crowd) {
-        hostile.nodes.get_or_init(|| Bytes::from(crowd("nodes")));
-        hostile.namespaces.get_or_init(|| Bytes::from(crowd("namespaces")));
-    }
+    let hostile = Hostile { harm, asked: Mutex::default(), cuts: watch::Sender::new(0) };
     let hostile = Arc::new(hostile);
     let serving = Arc::clone(&hostile);
     tokio::spawn(async move {
@@ -224,7 +256,8 @@ async fn harms_nobody(harm: Harm) -> Option<Installation> {
     installation.store_secret("us", &kubeconfig).await.unwrap();
     installation.apply(&a_cluster("us")).await.unwrap();
     if cut_off {
-        reads(&installation, "cluster", "us", "Ready", "False/TooLarge").await;
+        let reason = if matches!(harm, Harm::NestedVersion) { "NotAnAPIServer" } else { "TooLarge" };
+        reads(&installation, "cluster", "us", "Ready", &format!("False/{reason}")).await;
     }
     let asked = hostile.asked();
     for _ in 0..3 {
@@ -259,7 +292,30 @@ async fn a_cluster_that_answers_a_byte_a_second_hurts_nobody() {
     harms_nobody(Harm::Drip).await;
 }
 
-async fn a_hundred_thousand_objects_are_taken_and_hurt_nobody() {
+async fn a_hundred_thousand_objects_on_one_page_are_too_many() {
+    stays_small(Harm::Page).await;
+}
+
+/// A page of millions of objects, or an event with millions of values, is no longer than ordinary ones.
+async fn short_answers_that_decode_to_much_hurt_nobody() {
+    for harm in [Harm::Empty(2_700_000), Harm::Empty(300_000), Harm::Values(1_300_000)] {
+        stays_small(harm).await;
+    }
+}
+
+async fn answers_nested_without_end_are_told_and_hurt_nobody() {
+    stays_small(Harm::Nested).await;
+    stays_small(Harm::NestedVersion).await;
+}
+
+async fn stays_small(harm: Harm) {
+    let Some(mut installation) = harms_nobody(harm).await else { return };
+    let used = memory(&mut installation);
+    println!("{harm:?}: drover took {used} MiB");
+    assert!(used < 300, "{harm:?}: drover took {used} MiB");
+}
+
+async fn a_hundred_thousand_objects_are_taken_in_pages_and_hurt_nobody() {
     let Some(mut installation) = harms_nobody(Harm::Crowd).await else { return };
     reads(&installation, "cluster", "us", "NodesHealthy", "True/AllReady").await;
     let nodes = get(&installation, "cluster", "us").await.unwrap()["status"]["nodes"].clone();

@@ -19,6 +19,7 @@ mod cache;
 mod charts;
 mod claims;
 mod clock;
+mod connections;
 mod credentials;
 mod deletion;
 mod demo;
@@ -52,6 +53,7 @@ fn tests() -> Vec<Test> {
         charts::tests(),
         claims::tests(),
         clock::tests(),
+        connections::tests(),
         credentials::tests(),
         deletion::tests(),
         demo::tests(),

@@ -21,7 +21,7 @@ mod summary;
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
     Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches, WriteError,
-    owned::Change, rights::READ,
+    owned::Change, request::Urgency, rights::READ,
 };
 use k8s_openapi::{api::rbac::v1::RoleBinding, jiff::Timestamp};
 
@@ -83,6 +83,15 @@ impl Operator for ViewGrantOperator {
         change: Change<RoleBinding>,
     ) -> Result<(), WriteError> {
         change.carry_out::<Self>(owner, place).await
+    }
+
+    fn urgency(change: &Change<RoleBinding>) -> Urgency {
+        match change {
+            Change::Delete(_) | Change::Release(_) => Urgency::Revocation,
+            Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } | Change::Disown { .. } => {
+                Urgency::Rest
+            }
+        }
     }
 
     fn summarise(grant: &ViewGrant, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ViewGrantStatus {

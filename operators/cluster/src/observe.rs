@@ -9,7 +9,7 @@ use drover_crds::{
 use drover_fleet::claim;
 use drover_runtime::{
     ApiError, ClusterName, Failure, Informer, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
-    request::request,
+    cache::list_metadata, request::request,
 };
 use k8s_openapi::{
     api::{
@@ -120,9 +120,9 @@ async fn look_there(
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
-    let listed = request("list the Namespaces that Drover manages", api.list_metadata(&ours)).await?.items;
+    let listed = list_metadata("list the Namespaces that Drover manages", &api, &ours).await?;
     let count = listed.len();
-    let left_behind: Vec<_> = listed.into_iter().filter_map(|found| left_behind(&projects, found.metadata)).collect();
+    let left_behind: Vec<_> = listed.into_iter().filter_map(|found| left_behind(&projects, found)).collect();
     let owned = count - left_behind.len();
     let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
     let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
@@ -146,9 +146,9 @@ fn left_behind(projects: &Informer<Project>, mut live: ObjectMeta) -> Option<Lef
 async fn hosts_drover(client: &Client) -> Result<bool, ApiError> {
     let leases = Api::<Lease>::namespaced(client.clone(), DROVER_NAMESPACE);
     let one = ListParams::default().limit(1);
-    match request("list the Leases in drover-system", leases.list_metadata(&one)).await {
+    match list_metadata("list the Leases in drover-system", &leases, &one).await {
         Err(error) if error.code() == Some(403) => Ok(true),
-        answer => Ok(!answer?.items.is_empty()),
+        answer => Ok(!answer?.is_empty()),
     }
 }
 
@@ -157,16 +157,16 @@ async fn hosts_drover(client: &Client) -> Result<bool, ApiError> {
 async fn hosts_another_import(client: &Client) -> Result<bool, ApiError> {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), DROVER_NAMESPACE);
     let imported = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY_IMPORT}"));
-    let listed = match request("list the ServiceAccounts in drover-system", accounts.list_metadata(&imported)).await {
+    let listed = match list_metadata("list the ServiceAccounts in drover-system", &accounts, &imported).await {
         Err(error) if error.code() == Some(403) => return Ok(true),
-        answer => answer?.items,
+        answer => answer?,
     };
     if listed.is_empty() {
         return Ok(false);
     }
     let own = own_user(client).await?;
     let user = |name: String| format!("system:serviceaccount:{DROVER_NAMESPACE}:{name}");
-    Ok(listed.into_iter().any(|account| Some(user(account.name_any())) != own))
+    Ok(listed.into_iter().any(|account| Some(user(account.name.unwrap_or_default())) != own))
 }
 
 /// Who the cluster takes us for.

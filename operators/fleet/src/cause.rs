@@ -26,7 +26,7 @@ causes! {
         /// Another installation of Drover holds the claim on the cluster.
         ClaimedByOther = "ClaimedByOther": Unreachable stalls foreign; "Set spec.claim.takeFrom to take the cluster over.",
         /// The cluster sends more than Drover accepts.
-        TooLarge = "TooLarge": Unreachable; "Remove what the cluster holds too much of; Drover tries again after ten minutes.",
+        TooLarge = "TooLarge": Unreachable; "Remove what the cluster holds too much of, or raise --cache-memory-mib; Drover tries again after ten minutes.",
         /// The cluster runs a version of Kubernetes before 1.30.
         UnsupportedVersion = "UnsupportedVersion": Unreachable stalls; "Upgrade the cluster.",
         /// The Secret with the kubeconfig, or its key, does not exist.

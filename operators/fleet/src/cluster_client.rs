@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_runtime::{Cause, Classify, Failure, error::truncate};
 use kube::Client;
+use tokio::sync::Notify;
 
 use crate::{
     cause::ConnectionCause,
     connection_error::ConnectionError,
     connection_guard::ConnectionGuard,
+    connections::Connections,
     dial::{Management, TlsProbe, dialled},
     expiry::{CredentialLife, SeenCertificate},
     kubeconfig::{self, KubeconfigError},
     source::Source,
+    transport::Http2,
     verdict::Fault,
 };
 
@@ -31,7 +34,12 @@ pub(crate) struct ClusterClient {
 
 impl ClusterClient {
     /// Prepares a client for `source`; nothing is dialled yet.
-    pub(crate) async fn prepare(source: &Source, management: &Management) -> Result<Self, ConnectError> {
+    /// `wanted` tells the probe that a connection is needed.
+    pub(crate) async fn prepare(
+        source: &Source,
+        management: &Management,
+        wanted: &Arc<Notify>,
+    ) -> Result<Self, ConnectError> {
         match source {
             Source::Local => Ok(Self {
                 client: management.client.clone(),
@@ -48,7 +56,7 @@ impl ClusterClient {
             }
             Source::Kubeconfig { text, context } => {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
-                let guard = Arc::new(ConnectionGuard::new());
+                let guard = Arc::new(ConnectionGuard::new(Arc::clone(wanted)));
                 let client = dialled(&access, &guard).map_err(|_| ConnectError::Unusable)?;
                 let tls_probe = TlsProbe::at(&access.config, access.proxy_url.as_deref());
                 let tls_probe = Some(Arc::new(tls_probe.map_err(|_| ConnectError::Unusable)?));
@@ -60,27 +68,39 @@ impl ClusterClient {
         }
     }
 
+    /// The connections; none for the management cluster.
+    pub(crate) fn connections(&self) -> Option<&Connections<Http2>> {
+        self.guard.as_ref().map(|guard| &guard.connections)
+    }
+
     /// How many connections were made so far.
     pub(crate) fn dials(&self) -> u64 {
-        self.guard.as_ref().map_or(0, |guard| guard.dials())
+        self.connections().map_or(0, Connections::dials)
     }
 
     /// Whether the server at the far end is known.
     pub(crate) fn is_identified(&self) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.is_identified())
+        self.connections().is_none_or(Connections::is_identified)
     }
 
     /// Notes that the server of connection number `dial` is the right one.
     pub(crate) fn identified(&self, dial: u64) {
-        if let Some(guard) = &self.guard {
-            guard.identified(dial);
+        if let Some(connections) = self.connections() {
+            connections.identified(dial);
         }
     }
 
     /// From now on only the probe may send requests, until it has identified the server.
-    pub(crate) fn close(&self) {
-        if let Some(guard) = &self.guard {
-            guard.close();
+    pub(crate) fn distrust(&self) {
+        if let Some(connections) = self.connections() {
+            connections.distrust();
+        }
+    }
+
+    /// No request waits for a connection any more, until one is identified.
+    pub(crate) fn attempt_failed(&self) {
+        if let Some(connections) = self.connections() {
+            connections.attempt_failed();
         }
     }
 
@@ -93,7 +113,7 @@ impl ClusterClient {
 
     /// Whether there is a connection, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.has_connection())
+        self.connections().is_none_or(Connections::has_one)
     }
 
     /// Looks at the certificate that the server presents to a new connection: one that lasts shows an old one.

@@ -1,42 +1,39 @@
-//! Guards the connection to one cluster: who may send requests on it, how many, and how large answers may be.
+//! Guards the connections to one cluster: who may send requests, how many, and how large answers may be.
 //!
 //! Three rules that hold for every request, whoever makes it. Only the probe dials: after a connection was lost another
-//! server may answer under the same address, so all other requests wait until the probe has identified it. No request is sent
-//! faster than the budget allows. And no answer may be larger than its cap.
+//! server may answer under the same address, so all other requests wait until the probe has identified it. Every request has
+//! its turn, and none comes faster than the budget allows. And no answer may be larger than its cap.
 
 use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use drover_runtime::request::Sender;
 use http_body::{Body, Frame, SizeHint};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until},
-};
-use tower::{BoxError, Layer, Service};
+use tokio::sync::Notify;
+use tower::BoxError;
 
-use crate::expiry::CredentialLife;
+use crate::{
+    connections::{Connections, NotIdentified, Stream},
+    expiry::CredentialLife,
+    request_queue::{RequestQueue, Turn},
+    transport::Http2,
+};
 
 /// Largest answer to a probe: readiness, version and one object of metadata.
 const PROBE_LIMIT: u64 = 1 << 20;
-/// Largest answer to any other request but a watch. A page of 500 nodes with 32 KiB each is 16 MiB.
-const RESPONSE_LIMIT: u64 = 32 << 20;
-/// Largest event of a watch. etcd stores 1.5 MiB at most by default, which may double as JSON.
-const EVENT_LIMIT: u64 = 4 << 20;
-/// Requests a second that a cluster gets in the long run …
-const RATE: u32 = 100;
-/// … and how many at once after a time of rest.
-const BURST: u32 = 200;
-/// Requests whose answer has not begun, at a time. An API server allows 100 streams a connection, watches included.
-const IN_FLIGHT: usize = 32;
+/// Largest answer with one object. etcd stores 1.5 MiB at most by default, which may double as JSON.
+const OBJECT_LIMIT: u64 = 4 << 20;
+/// Largest page of a list, which is decoded object by object. One of 500 nodes with 32 KiB each is 16 MiB.
+const PAGE_LIMIT: u64 = 128 << 20;
+/// Largest event of a watch: an object.
+const EVENT_LIMIT: u64 = OBJECT_LIMIT;
 
 tokio::task_local! {
     /// Set while the probe asks: it alone may dial.
@@ -68,72 +65,38 @@ pub(crate) fn may_dial() -> Result<(), NotIdentified> {
     }
 }
 
-fn is_probing() -> bool {
+/// Whether the probe asks.
+pub(crate) fn is_probing() -> bool {
     PROBING.try_with(|_| ()).is_ok()
 }
 
-/// No connection has this number.
-const NOBODY: u64 = u64::MAX;
-
-/// The connection to one cluster, dialled anew whenever it is lost.
+/// The rules for all connections to one cluster.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
-    /// Connections made.
-    dials: AtomicU64,
-    /// The last connection whose far end was identified.
-    identified: AtomicU64,
+    pub(crate) connections: Connections<Http2>,
+    queue: Arc<RequestQueue>,
     too_large: AtomicBool,
     /// Nobody asks any more, for good.
     ended: AtomicBool,
-    /// Connections that are open: one, or none.
-    open: AtomicU64,
     presented: Mutex<Option<CredentialLife>>,
-    in_flight: Semaphore,
-    budget: Mutex<Budget>,
 }
 
 impl ConnectionGuard {
-    pub(crate) fn new() -> Self {
+    /// `wanted` tells the probe that a connection is needed.
+    pub(crate) fn new(wanted: Arc<Notify>) -> Self {
         Self {
-            dials: AtomicU64::new(0),
-            identified: AtomicU64::new(0),
+            connections: Connections::new(wanted),
+            queue: Arc::new(RequestQueue::new()),
             too_large: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            open: AtomicU64::new(0),
             presented: Mutex::default(),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            budget: Mutex::new(Budget::full(Instant::now())),
         }
-    }
-
-    /// How many connections were made so far. A new one means that another server may answer.
-    pub(crate) fn dials(&self) -> u64 {
-        self.dials.load(Ordering::Acquire)
-    }
-
-    /// Whether the server at the far end of the latest connection is known.
-    pub(crate) fn is_identified(&self) -> bool {
-        self.identified.load(Ordering::Acquire) == self.dials()
-    }
-
-    /// Notes that the server of connection number `dial` is the right one.
-    pub(crate) fn identified(&self, dial: u64) {
-        self.identified.store(dial, Ordering::Release);
-    }
-
-    /// Notes that who answers is not who should, or may not be written to: from now on nobody but the probe asks.
-    pub(crate) fn close(&self) {
-        self.identified.store(NOBODY, Ordering::Release);
     }
 
     /// Ends it for good: not even the probe asks any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
-    }
-
-    /// Whether there is a connection.
-    pub(crate) fn has_connection(&self) -> bool {
-        self.open.load(Ordering::Acquire) > 0
+        self.connections.distrust();
     }
 
     /// Whether an answer was larger than its cap.
@@ -152,51 +115,42 @@ impl ConnectionGuard {
     }
 
     /// Notes a new connection and what its server presented.
-    pub(crate) fn dialled(&self, presented: Option<CredentialLife>) {
+    pub(crate) fn dialled(&self, channel: Http2, presented: Option<CredentialLife>) -> u64 {
         *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = presented;
-        self.dials.fetch_add(1, Ordering::AcqRel);
+        self.connections.add(channel)
     }
 
-    /// Notes that a connection is open until what this returns is dropped.
-    pub(crate) fn opened(self: &Arc<Self>) -> OpenConnection {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        OpenConnection(Arc::clone(self))
+    /// Waits until a request may be sent. The probe has no budget and waits for nobody.
+    pub(crate) async fn turn(&self) -> Result<Option<Turn>, BoxError> {
+        self.may_ask()?;
+        if is_probing() {
+            return Ok(None);
+        }
+        let turn = self.queue.turn(Sender::current()).await;
+        // Much may have happened meanwhile.
+        self.may_ask()?;
+        Ok(Some(turn))
     }
 
-    async fn admit(&self) -> Result<(), BoxError> {
-        self.is_open()?;
-        let until = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
-        sleep_until(until).await;
-        // It may have been lost meanwhile.
-        self.is_open()
-    }
-
-    /// Whether anybody but the probe may ask.
-    fn is_open(&self) -> Result<(), BoxError> {
+    /// Whether whoever asks now may ask at all.
+    fn may_ask(&self) -> Result<(), BoxError> {
         if self.ended.load(Ordering::Acquire) {
             return Err(Ended.into());
+        }
+        if is_probing() {
+            return Ok(());
         }
         if self.is_too_large() {
             return Err(TooLarge.into()); // Every further answer would be taken up to its cap.
         }
-        if self.is_identified() { Ok(()) } else { Err(NotIdentified.into()) }
+        if self.connections.has_hope() { Ok(()) } else { Err(NotIdentified.into()) }
+    }
+
+    /// Bounds the answer on `stream`; `watch` counts it as one while it lasts.
+    pub(crate) fn capped<R>(self: &Arc<Self>, body: R, stream: Stream, watch: Option<Arc<()>>) -> Capped<R> {
+        Capped { body, cap: Cap::of(stream), counted: 0, guard: Arc::clone(self), _watch: watch }
     }
 }
-
-/// A connection that is open.
-#[derive(Debug)]
-pub(crate) struct OpenConnection(Arc<ConnectionGuard>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The connection was lost, and the probe does not know yet who answers now.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection was lost; the next probe identifies the server that answers now")]
-pub(crate) struct NotIdentified;
 
 /// The connection was replaced or released.
 #[derive(Debug, thiserror::Error)]
@@ -208,84 +162,6 @@ pub(crate) struct Ended;
 #[error("the answer of the API server is larger than Drover accepts")]
 pub(crate) struct TooLarge;
 
-/// When the next request may be sent: a bucket of [`BURST`] that fills by [`RATE`] a second.
-#[derive(Debug)]
-struct Budget {
-    /// When the bucket was, or will be, empty.
-    empty_at: Instant,
-}
-
-impl Budget {
-    const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
-
-    fn full(now: Instant) -> Self {
-        Self { empty_at: now - Self::EACH * BURST }
-    }
-
-    /// Takes the place of one request, and says from when on it may be sent.
-    fn take(&mut self, now: Instant) -> Instant {
-        let at_most_full = now.checked_sub(Self::EACH * BURST).unwrap_or(now);
-        self.empty_at = self.empty_at.max(at_most_full) + Self::EACH;
-        self.empty_at.max(now)
-    }
-}
-
-/// Puts a [`ConnectionGuard`]'s rules around the connection.
-#[derive(Clone)]
-pub(crate) struct Rules(pub(crate) Arc<ConnectionGuard>);
-
-impl<S> Layer<S> for Rules {
-    type Service = Ruled<S>;
-
-    fn layer(&self, inner: S) -> Ruled<S> {
-        Ruled { inner, guard: Arc::clone(&self.0) }
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct Ruled<S> {
-    inner: S,
-    guard: Arc<ConnectionGuard>,
-}
-
-impl<S, B, R> Service<Request<B>> for Ruled<S>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Send + 'static,
-{
-    type Response = Response<Capped<R>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The clone stays behind; what was asked for its readiness goes.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
-        let guard = Arc::clone(&self.guard);
-        Box::pin(async move {
-            let cap = Cap::of(request.uri().query().unwrap_or_default());
-            let _place = if is_probing() {
-                if guard.ended.load(Ordering::Acquire) {
-                    return Err(Ended.into());
-                }
-                None
-            } else {
-                let place = guard.in_flight.acquire().await?;
-                guard.admit().await?;
-                Some(place)
-            };
-            let response = inner.call(request).await.map_err(Into::into)?;
-            Ok(response.map(|body| Capped { body, cap, counted: 0, guard: Arc::clone(&guard) }))
-        })
-    }
-}
-
 /// What of an answer is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cap {
@@ -295,13 +171,12 @@ enum Cap {
 }
 
 impl Cap {
-    fn of(query: &str) -> Self {
-        if is_probing() {
-            Self::Whole(PROBE_LIMIT)
-        } else if query.split('&').any(|pair| pair == "watch=true") {
-            Self::Lines(EVENT_LIMIT)
-        } else {
-            Self::Whole(RESPONSE_LIMIT)
+    fn of(stream: Stream) -> Self {
+        match stream {
+            _ if is_probing() => Self::Whole(PROBE_LIMIT),
+            Stream::Watch => Self::Lines(EVENT_LIMIT),
+            Stream::Page => Self::Whole(PAGE_LIMIT),
+            Stream::Short => Self::Whole(OBJECT_LIMIT),
         }
     }
 
@@ -330,6 +205,7 @@ pub(crate) struct Capped<R> {
     cap: Cap,
     counted: u64,
     guard: Arc<ConnectionGuard>,
+    _watch: Option<Arc<()>>,
 }
 
 impl<R> Body for Capped<R>
@@ -380,67 +256,24 @@ mod tests {
         assert_eq!(lines(&["a\nabcdef\na"]), None, "in the middle of a part");
     }
 
-    #[test]
-    fn a_watch_is_known_by_its_query() {
-        assert_eq!(Cap::of("&watch=true&timeoutSeconds=290"), Cap::Lines(EVENT_LIMIT));
-        assert_eq!(Cap::of("labelSelector=watch%3Dtrue&limit=500"), Cap::Whole(RESPONSE_LIMIT));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_budget_allows_a_burst_and_then_a_rate() {
-        let start = Instant::now();
-        let mut budget = Budget::full(start);
-        for _ in 0..BURST {
-            assert_eq!(budget.take(start), start);
-        }
-        assert_eq!(budget.take(start), start + Budget::EACH);
-        let later = start + Duration::from_hours(1);
-        assert_eq!(budget.take(later), later, "what was not used is not saved up beyond the burst");
-        assert_eq!((1..BURST).map(|_| budget.take(later)).max(), Some(later));
-        assert!(budget.take(later) > later);
-    }
-
     #[tokio::test]
-    async fn only_the_probe_dials_and_only_it_asks_a_stranger() {
-        let guard = ConnectionGuard::new();
+    async fn only_the_probe_dials_and_only_it_asks_where_nobody_was_identified() {
+        let guard = ConnectionGuard::new(Arc::default());
         assert!(may_dial().is_err());
         assert!(probing(async { may_dial() }).await.is_ok());
         let (may_dial, asks) = probing(without_dialling(async { (may_dial(), is_probing()) })).await;
         assert!(may_dial.is_err() && asks, "what writes stays on the connection that was identified");
-        guard.dialled(None);
-        assert!(guard.admit().await.is_err(), "a new connection is a stranger's");
-        guard.identified(guard.dials());
-        assert!(guard.admit().await.is_ok());
-        guard.dialled(None);
-        assert!(guard.admit().await.is_err(), "and so is the next one");
-        guard.identified(guard.dials());
-        guard.close();
-        assert!(guard.admit().await.is_err(), "and whoever turned out to be another's");
-        guard.identified(guard.dials());
-        assert!(guard.admit().await.is_ok());
+        assert!(guard.turn().await.unwrap_err().is::<NotIdentified>());
+        assert!(probing(guard.turn()).await.unwrap().is_none(), "the probe waits for nobody");
         guard.end();
-        guard.identified(guard.dials());
-        assert!(guard.admit().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
-    }
-
-    #[test]
-    fn a_connection_is_open_until_its_stream_is_dropped() {
-        let guard = Arc::new(ConnectionGuard::new());
-        assert!(!guard.has_connection());
-        let (one, two) = (guard.opened(), guard.opened());
-        drop(one);
-        assert!(guard.has_connection());
-        drop(two);
-        assert!(!guard.has_connection());
+        assert!(guard.turn().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
+        assert!(probing(guard.turn()).await.unwrap_err().is::<Ended>());
     }
 
     #[tokio::test]
     async fn whoever_sent_too_much_is_asked_nothing_more() {
-        let guard = ConnectionGuard::new();
-        guard.dialled(None);
-        guard.identified(guard.dials());
-        assert!(guard.admit().await.is_ok());
+        let guard = ConnectionGuard::new(Arc::default());
         guard.too_large.store(true, Ordering::Release);
-        assert!(guard.admit().await.unwrap_err().is::<TooLarge>());
+        assert!(guard.turn().await.unwrap_err().is::<TooLarge>());
     }
 }

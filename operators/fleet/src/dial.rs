@@ -28,11 +28,11 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
-    connection_guard::{ConnectionGuard, Rules, may_dial},
-    counted::Counted,
+    connection_guard::ConnectionGuard,
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
     proxy::Proxy,
+    transport::Transport,
 };
 
 /// TCP only; what is left of [`DIAL_LIMIT`] is for TLS.
@@ -41,27 +41,27 @@ const TCP_LIMIT: Duration = Duration::from_secs(4);
 /// probe, 10 s, so that the step that hangs is named and not always the probe's own timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
-const PING_AFTER: Duration = Duration::from_secs(15);
-/// … and given up when the answer takes longer than this.
-const PING_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const PING_AFTER: Duration = Duration::from_secs(6);
+/// … and given up when the answer takes longer than this, which counts as a failed probe. With two probes after it that fail at
+/// [`DIAL_LIMIT`], a server that hangs is given up within 30 s.
+pub(crate) const PING_LIMIT: Duration = Duration::from_secs(5);
 
-/// The transport to a proxy or to an API server, with TLS on it or not.
-type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Transports = BoxCloneSyncService<Uri, Transport, BoxError>;
-type Secured = MaybeHttpsStream<Transport>;
+/// The stream to a proxy or to an API server, with TLS on it or not.
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Streams = BoxCloneSyncService<Uri, Stream, BoxError>;
+pub(crate) type Secured = MaybeHttpsStream<Stream>;
 
 /// Prepares a client for a downstream cluster, under the rules of `guard`; nothing is dialled yet.
 pub(crate) fn dialled(access: &Access, guard: &Arc<ConnectionGuard>) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
     let proxy = Proxy::to(&config.cluster_url, access.proxy_url.as_deref());
-    let http = http(&config, proxy, Some(Arc::clone(guard)))?;
+    let transport = Transport::new(dialler(&config, proxy)?, config.cluster_url.clone(), Arc::clone(guard));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .layer(Rules(Arc::clone(guard)))
-        .service(http);
+        .service(transport);
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn dialled(access: &Access, guard: &Arc<ConnectionGuard>) -> Result<C
 pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, kube::Error> {
     let config = with_agent(config);
     let proxy = Proxy::to(&config.cluster_url, proxy_url);
-    let http = http(&config, proxy, None)?;
+    let http = http(&config, proxy)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -115,11 +115,7 @@ fn with_agent(config: &Config) -> Config {
     config
 }
 
-fn http(
-    config: &Config,
-    proxy: Option<Proxy>,
-    guard: Option<Arc<ConnectionGuard>>,
-) -> Result<HttpClient<Dialler, Body>, kube::Error> {
+fn http(config: &Config, proxy: Option<Proxy>) -> Result<HttpClient<Dialler, Body>, kube::Error> {
     Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .timer(TokioTimer::new())
@@ -127,17 +123,17 @@ fn http(
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_LIMIT)
         .http2_keep_alive_while_idle(true)
-        .build(dialler(config, proxy, guard)?))
+        .build(dialler(config, proxy)?))
 }
 
-fn dialler(config: &Config, proxy: Option<Proxy>, guard: Option<Arc<ConnectionGuard>>) -> Result<Dialler, kube::Error> {
+fn dialler(config: &Config, proxy: Option<Proxy>) -> Result<Dialler, kube::Error> {
     let tls = config.rustls_client_config()?;
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
     if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
         https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
     }
-    let inner = https.enable_http2().wrap_connector(transports(proxy).map_err(kube::Error::Service)?);
-    Ok(Dialler { inner, guard })
+    let inner = https.enable_http2().wrap_connector(streams(proxy).map_err(kube::Error::Service)?);
+    Ok(Dialler { inner })
 }
 
 /// Looks at a server without a request: a TLS handshake, and that is all.
@@ -149,7 +145,7 @@ pub(crate) struct TlsProbe {
 impl TlsProbe {
     pub(crate) fn at(config: &Config, proxy_url: Option<&str>) -> Result<Self, kube::Error> {
         let proxy = Proxy::to(&config.cluster_url, proxy_url);
-        Ok(Self { dialler: dialler(config, proxy, None)?, server: config.cluster_url.clone() })
+        Ok(Self { dialler: dialler(config, proxy)?, server: config.cluster_url.clone() })
     }
 
     pub(crate) fn address(&self) -> &Uri {
@@ -159,12 +155,12 @@ impl TlsProbe {
     /// The dates of the certificate that the server presents; none if there is no trusted one.
     pub(crate) async fn certificate(&self) -> Option<CredentialLife> {
         let stream = self.dialler.clone().oneshot(self.server.clone()).await.ok()?;
-        presented(&stream.stream).and_then(life_of_certificate)
+        presented(&stream).and_then(life_of_certificate)
     }
 }
 
 /// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.
-fn transports(proxy: Option<Proxy>) -> Result<Transports, BoxError> {
+fn streams(proxy: Option<Proxy>) -> Result<Streams, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -197,15 +193,14 @@ pub(crate) struct HandshakeTimeout;
 #[error("the proxy cannot be reached, or does not connect to the API server")]
 pub(crate) struct ProxyFailed(#[source] BoxError);
 
-/// Bounds the whole of each dial, and notes it in the connection guard.
+/// Bounds the whole of each dial.
 #[derive(Clone)]
-struct Dialler {
-    inner: HttpsConnector<Transports>,
-    guard: Option<Arc<ConnectionGuard>>,
+pub(crate) struct Dialler {
+    inner: HttpsConnector<Streams>,
 }
 
 impl Service<Uri> for Dialler {
-    type Response = Counted<Secured>;
+    type Response = Secured;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -214,25 +209,13 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let guard = self.guard.clone();
-        if guard.is_some()
-            && let Err(refused) = may_dial()
-        {
-            return Box::pin(async { Err(refused.into()) });
-        }
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
-        Box::pin(async move {
-            let stream = dial.await.map_err(|_| HandshakeTimeout)??;
-            if let Some(guard) = &guard {
-                guard.dialled(presented(&stream).and_then(life_of_certificate));
-            }
-            Ok(Counted::new(stream, guard.map(|guard| guard.opened())))
-        })
+        Box::pin(async move { dial.await.map_err(|_| HandshakeTimeout)? })
     }
 }
 
 /// The certificate that the server showed, as DER.
-fn presented(stream: &Secured) -> Option<&[u8]> {
+pub(crate) fn presented(stream: &Secured) -> Option<&[u8]> {
     let MaybeHttpsStream::Https(stream) = stream else { return None };
     let (_, session) = stream.inner().get_ref();
     session.peer_certificates()?.first().map(AsRef::as_ref)

@@ -12,7 +12,7 @@ use std::{
 use drover_crds::Cluster;
 use drover_runtime::{
     Cache, ClusterName, ClusterView, FleetView, Informer, LabelQuery, Link, ObjectKey,
-    cache::{Lookup, WatchTimeout},
+    cache::{CacheSettings, Lookup},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
@@ -41,7 +41,7 @@ struct Inner {
     namespace: String,
     installation: Arc<str>,
     required: Arc<RequiredPermissions>,
-    watch_timeout: WatchTimeout,
+    caches: CacheSettings,
     namespaces: Informer<Namespace>,
     members: Mutex<HashMap<ClusterName, Member>>,
     /// How many remotes were started.
@@ -83,8 +83,8 @@ impl fmt::Debug for Fleet {
 
 impl Fleet {
     /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from
-    /// Secrets in `namespace`, the operator namespace, only. `required` is what a credential must allow in a cluster. Clusters are watched
-    /// with the limit that `management` has.
+    /// Secrets in `namespace`, the operator namespace, only. `required` is what a credential must allow in a cluster. Their caches have
+    /// the settings that `management` has.
     #[must_use]
     pub fn new(
         management: &Cache,
@@ -100,7 +100,7 @@ impl Fleet {
             namespace: namespace.to_owned(),
             installation: installation.into(),
             required: Arc::new(required),
-            watch_timeout: management.watch_timeout(),
+            caches: management.settings().clone(),
             local,
             members: Mutex::default(),
             started: AtomicU64::new(0),
@@ -198,7 +198,7 @@ impl Fleet {
         let slots = Arc::clone(&self.0.dial_slots);
         let required = Arc::clone(&self.0.required);
         let remote =
-            Remote::new(receiver, self.0.local.clone(), self.claimant(), required, slots, self.0.watch_timeout);
+            Remote::new(receiver, self.0.local.clone(), self.claimant(), required, slots, self.0.caches.clone());
         let fleet = Arc::downgrade(&self.0);
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let run = remote.run(move |report| {

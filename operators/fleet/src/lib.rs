@@ -1,6 +1,6 @@
 //! The fleet: which clusters exist, how they are reached, and who answers.
 //!
-//! One [`Remote`](remote) per `Cluster` object owns one HTTP/2 connection, a probe and a cache, and reports to the
+//! One [`Remote`](remote) per `Cluster` object owns its HTTP/2 connections, a probe and a cache, and reports to the
 //! [`Fleet`], which gives the runtime a snapshot of all of them. Not connected is a normal value.
 
 pub mod cause;
@@ -9,7 +9,7 @@ mod claimant;
 mod cluster_client;
 pub mod connection_error;
 mod connection_guard;
-mod counted;
+mod connections;
 mod dial;
 mod expiry;
 mod fleet;
@@ -18,9 +18,11 @@ mod one_shot;
 mod probe;
 mod proxy;
 mod remote;
+mod request_queue;
 mod required_permissions;
 mod source;
 pub mod targets;
+mod transport;
 mod verdict;
 
 use drover_runtime::{Rights, Rule, rights::READ};

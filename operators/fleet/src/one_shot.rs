@@ -1,5 +1,7 @@
 //! One shot at a cluster that no fleet keeps connected.
 
+use std::sync::Arc;
+
 use drover_crds::Cluster;
 use drover_runtime::Failure;
 use k8s_openapi::api::core::v1::Secret;
@@ -23,7 +25,8 @@ pub async fn release_stored(
     installation: &str,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);
-    let cluster_client = ClusterClient::prepare(&source(cluster, secret), management).await.map_err(failed)?;
+    let source = source(cluster, secret);
+    let cluster_client = ClusterClient::prepare(&source, management, &Arc::default()).await.map_err(failed)?;
     let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();

@@ -45,19 +45,33 @@ pub(crate) async fn identify(
 ) -> Result<Facts, ConnectionError> {
     let version = within(limit, "GET /version", client.apiserver_version()).await?;
     check_version(&version.major, &version.minor, &version.git_version)?;
+    let uid = uid(client, limit).await?;
+    if let Some(expected) = expected {
+        is_expected(expected, &uid)?;
+    }
+    Ok(Facts {
+        uid,
+        version: truncate(&version.git_version, VERSION_LIMIT),
+        platform: truncate(&version.platform, PLATFORM_LIMIT),
+    })
+}
+
+/// Whether it is still the cluster with this UID that answers.
+pub(crate) async fn recognise(client: &Client, limit: Duration, expected: &str) -> Result<(), ConnectionError> {
+    is_expected(expected, &uid(client, limit).await?)
+}
+
+async fn uid(client: &Client, limit: Duration) -> Result<String, ConnectionError> {
     let namespaces = Api::<Namespace>::all(client.clone());
     let system = within(limit, IDENTITY, namespaces.get_metadata("kube-system")).await?;
-    let uid = system.metadata.uid.filter(|uid| is_uid(uid)).ok_or(ConnectionError::ApiServer(200, IDENTITY))?;
-    match expected {
-        Some(expected) if expected != uid => {
-            Err(ConnectionError::IdentityMismatch { expected: expected.to_owned(), found: uid })
-        }
-        _ => Ok(Facts {
-            uid,
-            version: truncate(&version.git_version, VERSION_LIMIT),
-            platform: truncate(&version.platform, PLATFORM_LIMIT),
-        }),
+    system.metadata.uid.filter(|uid| is_uid(uid)).ok_or(ConnectionError::ApiServer(200, IDENTITY))
+}
+
+fn is_expected(expected: &str, found: &str) -> Result<(), ConnectionError> {
+    if expected == found {
+        return Ok(());
     }
+    Err(ConnectionError::IdentityMismatch { expected: expected.to_owned(), found: found.to_owned() })
 }
 
 /// Whether the status can hold it: what is no UID says nothing of who answers.

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, Failure, Link, cache::WatchTimeout};
+use drover_runtime::{Cache, Failure, Link, cache::CacheSettings};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
@@ -67,12 +67,14 @@ pub(crate) struct Remote {
     claimant: Claimant,
     required: Arc<RequiredPermissions>,
     dial_slots: Arc<Semaphore>,
-    watch_timeout: WatchTimeout,
+    caches: CacheSettings,
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
     /// An informer of the cache changed its health, or a request failed.
     hint: Arc<Notify>,
+    /// Requests wait for a connection.
+    wanted: Arc<Notify>,
     /// What was too large is left alone until then, unless its Cluster or Secret changes.
     avoided: Option<(Instant, Target)>,
 }
@@ -96,6 +98,21 @@ struct Introduced {
     missing_rights: Option<Vec<String>>,
 }
 
+/// What a [`Remote`] has to do next.
+enum Due {
+    /// Nothing any more: it ends.
+    Nothing,
+    Step,
+    Connection,
+}
+
+/// Whether requests have a connection.
+#[derive(Clone, Copy, PartialEq)]
+enum Connected {
+    Yes,
+    No,
+}
+
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
 const IDENTIFY_EVERY: u32 = 20;
 /// A cluster that sent too much would do so again: it is left alone for this time.
@@ -108,7 +125,7 @@ impl Remote {
         claimant: Claimant,
         required: Arc<RequiredPermissions>,
         dial_slots: Arc<Semaphore>,
-        watch_timeout: WatchTimeout,
+        caches: CacheSettings,
     ) -> Self {
         Self {
             target,
@@ -116,11 +133,12 @@ impl Remote {
             claimant,
             required,
             dial_slots,
-            watch_timeout,
+            caches,
             serving: None,
             hysteresis: Hysteresis::default(),
             rejected: None,
             hint: Arc::default(),
+            wanted: Arc::default(),
             avoided: None,
         }
     }
@@ -129,25 +147,75 @@ impl Remote {
     pub(crate) async fn run(mut self, publish: impl Fn(Report)) {
         loop {
             let target = self.target.borrow_and_update().clone();
-            self.guarded_step(&target).await;
+            let began = Instant::now();
+            self.guarded(&target, Self::step).await;
             publish(self.report());
-            let probed = Instant::now();
-            let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
-            tokio::select! {
-                changed = self.target.changed() => if changed.is_err() { return },
-                // A broken watch is a hint, not a verdict: it brings the next probe forward, and many bring one.
-                () = self.hint.notified() => tokio::time::sleep_until(probed + pause.min(DOUBT_PAUSE)).await,
-                () = tokio::time::sleep(pause) => {}
+            loop {
+                match self.wait(&target, began).await {
+                    Due::Nothing => return,
+                    Due::Step => break,
+                    Due::Connection => {
+                        if self.guarded(&target, Self::connect_again).await == Some(Connected::Yes) {
+                            continue;
+                        }
+                        publish(self.report());
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something is to be done, or the next step is due. `began` is when the last one did.
+    async fn wait(&mut self, target: &Target, began: Instant) -> Due {
+        let now = Instant::now();
+        let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
+        // While a verdict is in the balance, an attempt that took long was pause enough.
+        let since = if self.hysteresis.is_in_doubt() { began } else { now };
+        let hinted = async {
+            // A broken watch is a hint, not a verdict: it brings the next probe forward, and many bring one.
+            self.hint.notified().await;
+            tokio::time::sleep_until(now + pause.min(DOUBT_PAUSE)).await;
+        };
+        tokio::select! {
+            changed = self.target.changed() => if changed.is_err() { Due::Nothing } else { Due::Step },
+            () = self.wanted.notified() => Due::Connection,
+            () = hinted => Due::Step,
+            () = tokio::time::sleep_until(since + pause) => Due::Step,
+        }
+    }
+
+    /// Makes and identifies a connection for the requests that wait for one, where the last one drained or was lost.
+    async fn connect_again(&mut self, target: &Target) -> Connected {
+        let Some(serving) = &self.serving else { return Connected::Yes };
+        let Some(connections) = serving.cluster_client.connections() else { return Connected::Yes };
+        let outcome = if connections.take_unanswered() {
+            Err(ConnectionError::Timeout)
+        } else if connections.wants_another() {
+            let slot = self.dial_slots.acquire().await;
+            let outcome = connection_guard::probing(serving.connect_again(&target.cluster)).await;
+            drop(slot);
+            outcome
+        } else {
+            Ok(())
+        };
+        match outcome {
+            Ok(()) => Connected::Yes,
+            Err(error) => {
+                self.probe_failed(error, thresholds(&target.cluster));
+                Connected::No
             }
         }
     }
 
     /// A defect in one step must not end the task: the state of the cluster would never be reported again.
-    async fn guarded_step(&mut self, target: &Target) {
-        if AssertUnwindSafe(self.step(target)).catch_unwind().await.is_err() {
+    async fn guarded<T>(&mut self, target: &Target, step: impl AsyncFnOnce(&mut Self, &Target) -> T) -> Option<T> {
+        let outcome = AssertUnwindSafe(step(self, target)).catch_unwind().await;
+        if outcome.is_err() {
             self.serving = None;
             self.hysteresis.failed(ConnectError::Defect.into(), thresholds(&target.cluster));
         }
+        outcome.ok()
     }
 
     async fn step(&mut self, target: &Target) {
@@ -208,7 +276,7 @@ impl Remote {
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let cluster_client = ClusterClient::prepare(&target.source, &self.management).await?;
+        let cluster_client = ClusterClient::prepare(&target.source, &self.management, &self.wanted).await?;
         let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
         // Where there is no guard, no dial noted what the server presents.
         if introduced.is_ok() && cluster_client.certificates().is_empty() {
@@ -219,7 +287,7 @@ impl Remote {
         let (gate, up) = watch::channel(true);
         let cache = Cache::new(cluster_client.client.clone(), up)
             .with_cluster(&target.cluster.name_any())
-            .with_watch_timeout(self.watch_timeout);
+            .with_settings(self.caches.clone());
         let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
@@ -259,19 +327,35 @@ impl Remote {
         let outcome = connection_guard::probing(Box::pin(probe)).await;
         // The probe's own words: a cause that it met by chance, such as a cut connection, would hide this one.
         let outcome = if serving.is_too_large() { Err(ConnectionError::TooLarge) } else { outcome };
-        // Reconciles may be under way: nothing more is written to a foreign cluster.
-        if outcome.as_ref().is_err_and(ConnectionError::is_not_ours) {
-            serving.cluster_client.close();
-        }
-        let too_large = outcome == Err(ConnectionError::TooLarge);
         match outcome {
-            Ok(()) => self.hysteresis.succeeded(thresholds),
-            Err(error) => self.hysteresis.failed(ConnectError::ConnectionError(error).into(), thresholds),
+            Ok(()) => {
+                self.hysteresis.succeeded(thresholds);
+                self.set_gate();
+            }
+            Err(ConnectionError::TooLarge) => {
+                self.probe_failed(ConnectionError::TooLarge, thresholds);
+                self.avoid(target);
+            }
+            Err(error) => self.probe_failed(error, thresholds),
         }
+    }
+
+    fn probe_failed(&mut self, error: ConnectionError, thresholds: Thresholds) {
+        if let Some(serving) = &self.serving {
+            // Reconciles may be under way: nothing more is written to a foreign cluster.
+            if error.is_not_ours() {
+                serving.cluster_client.distrust();
+            }
+            serving.cluster_client.attempt_failed();
+        }
+        self.hysteresis.failed(ConnectError::ConnectionError(error).into(), thresholds);
+        self.set_gate();
+    }
+
+    fn set_gate(&self) {
         let up = *self.hysteresis.verdict() == Verdict::Connected;
-        serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
-        if too_large {
-            self.avoid(target);
+        if let Some(serving) = &self.serving {
+            serving.gate.send_if_modified(|gate| std::mem::replace(gate, up) != up);
         }
     }
 
@@ -303,6 +387,17 @@ impl Drop for Serving {
 }
 
 impl Serving {
+    /// Identifies the server at the far end of a new connection; all that a whole probe asks besides is known.
+    async fn connect_again(&self, cluster: &Cluster) -> Result<(), ConnectionError> {
+        if let Some(connections) = self.cluster_client.connections() {
+            connections.make_another();
+        }
+        let (client, limit) = (&self.cluster_client.client, cluster.spec.health_timeout());
+        probe::recognise(client, limit, &self.facts.uid).await?;
+        self.cluster_client.identified(self.cluster_client.dials());
+        Ok(())
+    }
+
     async fn probe(
         &mut self,
         cluster: &Cluster,
@@ -383,13 +478,13 @@ mod tests {
     async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
         let management: Management =
             Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
-        let cluster_client = ClusterClient::prepare(&target.source, &management).await.unwrap();
+        let cluster_client = ClusterClient::prepare(&target.source, &management, &Arc::default()).await.unwrap();
         let (gate, up) = watch::channel(true);
         let claimant =
             Claimant { installation: "ours".into(), rivals: Arc::new(|_, _| Vec::new()), own_uid: Arc::new(|| None) };
         let (_, targets) = watch::channel(target.clone());
         let (required, slots) = (Arc::default(), Arc::clone(slots));
-        let mut remote = Remote::new(targets, management, claimant, required, slots, WatchTimeout::default());
+        let mut remote = Remote::new(targets, management, claimant, required, slots, CacheSettings::default());
         let facts = Facts { uid: "u".into(), version: "v1.37.1".into(), platform: "linux/amd64".into() };
         remote.serving = Some(Serving {
             source: target.source.clone(),

@@ -53,6 +53,11 @@ impl Hysteresis {
         &self.verdict
     }
 
+    /// Whether attempts fail, and not often enough yet for a verdict.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.verdict == Verdict::Connected && self.failures > 0
+    }
+
     pub(crate) fn succeeded(&mut self, thresholds: Thresholds) {
         self.failures = 0;
         self.other = None;
@@ -100,7 +105,7 @@ impl Hysteresis {
     pub(crate) fn pause(&self, interval: Duration) -> Duration {
         let pause = match self.verdict {
             Verdict::Connecting => DOUBT_PAUSE,
-            Verdict::Connected if self.failures > 0 => DOUBT_PAUSE,
+            Verdict::Connected if self.is_in_doubt() => DOUBT_PAUSE,
             Verdict::Connected => interval,
             Verdict::Disconnected(_) if self.successes > 0 || self.other.is_some() => DOUBT_PAUSE,
             Verdict::Disconnected(_) => DOUBT_PAUSE.saturating_mul(2_u32.saturating_pow(self.lost.saturating_sub(1))),

@@ -87,6 +87,10 @@ pub(crate) struct RunArguments {
     /// Reconciles at a time at one cluster.
     #[arg(long, env = "DROVER_WORKERS_PER_CLUSTER", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers_per_cluster: u16,
+    /// Memory that the caches of all clusters may take together, in MiB, as Drover estimates it: about half of what the process
+    /// may take. A cluster that sends what does not fit is disconnected with `TooLarge`.
+    #[arg(long, env = "DROVER_CACHE_MEMORY_MIB", default_value = "512", value_parser = clap::value_parser!(u16).range(64..))]
+    pub(crate) cache_memory_mib: u16,
     #[command(flatten)]
     pub(crate) timers: TimerArguments,
 }

@@ -22,6 +22,7 @@ use crate::{
     place::{FleetView, Place, PlaceContext, Targets},
     place_status::PlaceStatuses,
     queue::Queue,
+    request::Urgency,
     rights::Rights,
     task::Task,
     write::Writer,
@@ -45,6 +46,8 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 ///   was observed, and the Cluster must still exist and be suspended or not as before. Otherwise the rest is decided anew.
 /// - **Groups.** The actions of a group are done in order, and a failure ends the group. Independent groups go on, unless the
 ///   failure is about the whole server.
+/// - **Urgent requests go first.** Requests of all operators to one cluster share a budget: those of a revocation are sent before
+///   those of guards, before the rest, and within each the operators take turns.
 /// - **Panics and hangs are caught.** A reconcile that panics, or takes longer than two minutes, ends alone and is reported.
 /// - **Back-off.** A key that fails is retried with exponential back-off and full jitter, from 1 s up to 5 min.
 /// - **Finalizer.** With [`FINALIZER`](Self::FINALIZER) it is set before the first action, and removed when `clean_up` has
@@ -211,6 +214,12 @@ pub trait Operator: Send + Sync + Sized + 'static {
         place: &PlaceContext,
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// How urgent an action is among the requests of all operators to a cluster. Pure. What takes a right away is a
+    /// [`Urgency::Revocation`].
+    fn urgency(_action: &Self::Action) -> Urgency {
+        Urgency::Rest
+    }
 
     /// Joins the statuses of all places to one status. Pure. The runtime sets transition times and `observedGeneration`.
     fn summarise(object: &Self::Kind, statuses: &PlaceStatuses<Self::PlaceStatus>, now: Timestamp) -> StatusOf<Self>;

@@ -341,6 +341,11 @@ impl<K: Kept> Shared<K> {
         self.budget.fits(weight)
     }
 
+    /// Notes that the server sent what is not even looked at.
+    pub(super) fn exceed(&self) {
+        self.budget.exceed();
+    }
+
     /// Notes what the server has told up to, and answers what it was before: a server can go back in time.
     pub(super) fn reached(&self, revision: u64) -> u64 {
         self.reached.swap(revision, Ordering::AcqRel)

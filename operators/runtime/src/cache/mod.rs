@@ -8,7 +8,9 @@ mod expectations;
 mod informer;
 mod memory_budget;
 mod objects;
+mod read;
 mod reflector;
+mod split;
 #[cfg(test)]
 mod tests;
 mod watch_timeout;
@@ -20,10 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
-use kube::{
-    Api, Client, Resource,
-    core::{DeserializeGuard, NamespaceResourceScope},
-};
+use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,11 +31,13 @@ pub use expectations::OwnerRecord;
 pub(crate) use expectations::SHOWN_WITHIN;
 pub(crate) use informer::revision;
 pub use informer::{AnyInformer, Change, Health, Informer, Lookup, ObjectKey, Undecodable};
+pub use read::list_metadata;
 pub use watch_timeout::WatchTimeout;
 
 use crate::drift_conflicts::DriftConflicts;
 use expectations::Expectations;
 use memory_budget::MemoryBudget;
+pub use memory_budget::ProcessBudget;
 
 /// A kind that can be cached: any typed kind can.
 pub trait Kept: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
@@ -67,6 +68,15 @@ impl LabelQuery {
     }
 }
 
+/// What is the same for all caches of a process.
+#[derive(Clone, Debug, Default)]
+pub struct CacheSettings {
+    /// The limit of watches.
+    pub watch_timeout: WatchTimeout,
+    /// What the caches of all downstream servers may hold together.
+    pub process_budget: Arc<ProcessBudget>,
+}
+
 /// Counters of one cache, for metrics and tests.
 #[derive(Debug, Default)]
 pub struct CacheMeters {
@@ -87,7 +97,7 @@ type HealthListener = Arc<dyn Fn() + Send + Sync>;
 pub struct Cache {
     client: Client,
     gate: watch::Receiver<bool>,
-    watch_timeout: WatchTimeout,
+    settings: CacheSettings,
     cluster: Arc<str>,
     informers: Mutex<Informers>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
@@ -129,7 +139,7 @@ impl Cache {
         Self {
             client,
             gate,
-            watch_timeout: WatchTimeout::default(),
+            settings: CacheSettings::default(),
             cluster: "management".into(),
             informers: Mutex::default(),
             listeners: Arc::default(),
@@ -142,10 +152,13 @@ impl Cache {
         }
     }
 
-    /// The same with another limit for its watches.
+    /// The same with other settings. That of a downstream server counts against the budget of the process from now on.
     #[must_use]
-    pub fn with_watch_timeout(mut self, watch_timeout: WatchTimeout) -> Self {
-        self.watch_timeout = watch_timeout;
+    pub fn with_settings(mut self, settings: CacheSettings) -> Self {
+        if let Some(budget) = Arc::get_mut(&mut self.budget) {
+            budget.join(&settings.process_budget);
+        }
+        self.settings = settings;
         self
     }
 
@@ -168,10 +181,10 @@ impl Cache {
         self.doubts.notify_one();
     }
 
-    /// The limit of its watches.
+    /// Its settings, which are those of the caches of the whole fleet where it is that of the management cluster.
     #[must_use]
-    pub fn watch_timeout(&self) -> WatchTimeout {
-        self.watch_timeout
+    pub fn settings(&self) -> &CacheSettings {
+        &self.settings
     }
 
     /// The client, to write with.
@@ -194,7 +207,7 @@ impl Cache {
 
     /// The informer of all `K` that `query` selects, started now if this is its first use.
     pub fn informer<K: Kept>(&self, query: &LabelQuery) -> Informer<K> {
-        self.informer_of(Api::all(self.client.clone()), "", query)
+        self.informer_of(&Api::all(self.client.clone()), "", query)
     }
 
     /// The informer of the `K` in one namespace that `query` selects: it needs rights in that namespace only.
@@ -202,18 +215,19 @@ impl Cache {
     where
         K: Kept + Resource<Scope = NamespaceResourceScope>,
     {
-        self.informer_of(Api::namespaced(self.client.clone(), namespace), namespace, query)
+        self.informer_of(&Api::namespaced(self.client.clone(), namespace), namespace, query)
     }
 
-    fn informer_of<K: Kept>(&self, api: Api<DeserializeGuard<K>>, namespace: &str, query: &LabelQuery) -> Informer<K> {
+    fn informer_of<K: Kept>(&self, api: &Api<K>, namespace: &str, query: &LabelQuery) -> Informer<K> {
         let key = (TypeId::of::<K>(), namespace.to_owned(), query.clone());
         let mut informers = lock(&self.informers);
         if let Some(informer) = informers.get(&key).and_then(|informer| Arc::clone(informer).downcast().ok()) {
             return Informer::from_shared(informer);
         }
         let (informer, shared) = Informer::<K>::new(Arc::clone(&self.listeners), Arc::clone(&self.budget));
-        let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.watch_timeout);
-        let mut reflector = reflector::Reflector::new(api, query.clone(), Arc::clone(&shared), gate, meters, limit);
+        let (gate, meters, limit) = (self.gate.clone(), Arc::clone(&self.meters), self.settings.watch_timeout);
+        let reader = read::Reader::new(self.client.clone(), api.resource_url());
+        let mut reflector = reflector::Reflector::new(reader, query.clone(), Arc::clone(&shared), gate, meters, limit);
         reflector.log_as(Arc::clone(&self.cluster));
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(reflector.run()).await });

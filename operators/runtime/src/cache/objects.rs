@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
+use serde::Deserialize;
 
 use super::{
     Kept, OwnerRecord,
@@ -14,6 +14,12 @@ use super::{
     memory_budget::weight,
 };
 use crate::error::truncate;
+
+/// What every object has.
+#[derive(Deserialize)]
+pub(super) struct Metadata {
+    pub(super) metadata: ObjectMeta,
+}
 
 #[derive(Debug)]
 pub(super) struct Entry<K> {
@@ -25,19 +31,30 @@ pub(super) struct Entry<K> {
 const ERROR_LIMIT: usize = 1024;
 
 impl<K: Kept> Entry<K> {
-    pub(super) fn from_guard(guard: DeserializeGuard<K>) -> Self {
-        match guard.0 {
-            Ok(mut object) => {
-                // Half of an object's size, and nothing reads it.
-                object.meta_mut().managed_fields = None;
-                Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
-            }
-            Err(invalid) => {
-                let error = truncate(&invalid.error, ERROR_LIMIT);
-                let undecodable = Undecodable { meta: invalid.metadata, error };
-                Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) }
+    /// The object; where only its metadata can be decoded, what is known of it.
+    pub(super) fn decode(json: &[u8]) -> serde_json::Result<Self> {
+        Self::decode_with(|| serde_json::from_slice(json), || serde_json::from_slice(json))
+    }
+
+    pub(super) fn decode_with(
+        whole: impl FnOnce() -> serde_json::Result<K>,
+        metadata: impl FnOnce() -> serde_json::Result<Metadata>,
+    ) -> serde_json::Result<Self> {
+        match whole() {
+            Ok(object) => Ok(Self::good_one(object)),
+            Err(error) => {
+                let Metadata { metadata: meta } = metadata()?;
+                let error = truncate(&error.to_string(), ERROR_LIMIT);
+                let undecodable = Undecodable { meta, error };
+                Ok(Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) })
             }
         }
+    }
+
+    fn good_one(mut object: K) -> Self {
+        // Half of an object's size, and nothing reads it.
+        object.meta_mut().managed_fields = None;
+        Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
     }
 
     pub(super) fn object(&self) -> Result<&Arc<K>, &Arc<Undecodable>> {
@@ -153,7 +170,7 @@ mod tests {
 
     fn entry(name: &str, labels: BTreeMap<String, String>) -> Entry<Namespace> {
         let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
-        Entry::from_guard(DeserializeGuard(Ok(Namespace { metadata, ..Namespace::default() })))
+        Entry::good_one(Namespace { metadata, ..Namespace::default() })
     }
 
     fn owned(objects: &Objects<Namespace>, owner: &OwnerRecord) -> Vec<String> {

@@ -12,12 +12,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, StreamExt, TryStreamExt};
-use kube::{
-    Api,
-    api::{ListParams, WatchEvent, WatchParams},
-    core::DeserializeGuard,
-};
+use futures::FutureExt as _;
+use kube::api::{ListParams, WatchParams};
 use rand::RngExt as _;
 use tokio::{
     sync::watch,
@@ -27,7 +23,9 @@ use tokio::{
 use super::{
     CacheMeters, Kept, LabelQuery, WatchTimeout,
     informer::{Health, Shared, revision},
-    objects::{Entry, Objects},
+    objects::Objects,
+    read::{Event, Reader},
+    split::Excess,
 };
 use crate::{
     cause::StatusCause,
@@ -46,7 +44,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Reflector<K: Kept> {
-    api: Api<DeserializeGuard<K>>,
+    reader: Reader,
     query: LabelQuery,
     shared: Arc<Shared<K>>,
     gate: watch::Receiver<bool>,
@@ -66,7 +64,7 @@ pub(super) struct Reflector<K: Kept> {
 
 impl<K: Kept> Reflector<K> {
     pub(super) fn new(
-        api: Api<DeserializeGuard<K>>,
+        reader: Reader,
         query: LabelQuery,
         shared: Arc<Shared<K>>,
         gate: watch::Receiver<bool>,
@@ -74,7 +72,7 @@ impl<K: Kept> Reflector<K> {
         limit: WatchTimeout,
     ) -> Self {
         Self {
-            api,
+            reader,
             query,
             shared,
             gate,
@@ -148,15 +146,16 @@ impl<K: Kept> Reflector<K> {
             ..WatchParams::default()
         };
         let what = format!("watch {}", K::plural(&()));
-        let mut events = Box::pin(request(&*what, self.api.watch(&params, &from))).await?.boxed();
+        let mut events = Box::pin(request(&*what, self.reader.watch(&params, &from))).await?;
         self.from = Some(from);
         let opened = Instant::now();
         self.opened = Some(opened);
         self.shared.set_health(Health::Live);
         loop {
-            let next = timeout(self.limit.silence(), events.try_next()).await;
+            let next = timeout(self.limit.silence(), events.next()).await;
             let event = next.map_err(|_| ApiError::Timeout { what: what.clone() })?;
-            let Some(event) = event.map_err(|error| ApiError::new(&*what, error))? else { break };
+            let event = event.map_err(|error| ApiError::new(&*what, error))?;
+            let Some(event) = event.map_err(|excess| self.too_large(&what, excess))? else { break };
             self.apply(event, &what)?;
         }
         if opened.elapsed() >= self.limit.full() {
@@ -166,25 +165,30 @@ impl<K: Kept> Reflector<K> {
         Err(ApiError::new(what, kube::Error::ReadEvents(io::ErrorKind::UnexpectedEof.into())))
     }
 
-    fn apply(&mut self, event: WatchEvent<DeserializeGuard<K>>, what: &str) -> Result<(), ApiError> {
+    fn apply(&mut self, event: Event<K>, what: &str) -> Result<(), ApiError> {
         match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                let entry = Entry::from_guard(object);
+            Event::Shown(entry) => {
                 let version = entry.meta().resource_version.clone();
                 if !self.shared.put(entry) {
                     return Err(ApiError::TooLarge { what: what.to_owned() });
                 }
                 self.saw(version);
             }
-            WatchEvent::Deleted(object) => {
-                let entry = Entry::from_guard(object);
+            Event::Gone(entry) => {
                 self.shared.remove(entry.meta());
                 self.saw(entry.meta().resource_version.clone());
             }
-            WatchEvent::Bookmark(bookmark) => self.saw(Some(bookmark.metadata.resource_version)),
-            WatchEvent::Error(status) => return Err(ApiError::Refused { what: what.to_owned(), status }),
+            Event::Bookmark(version) => self.saw(Some(version)),
+            Event::Refused(status) => return Err(ApiError::Refused { what: what.to_owned(), status }),
         }
         Ok(())
+    }
+
+    /// Whoever sends such an answer is asked no more.
+    fn too_large(&self, what: &str, excess: Excess) -> ApiError {
+        tracing::warn!(cluster = %self.cluster, what, %excess, "an answer is larger than Drover accepts");
+        self.shared.exceed();
+        ApiError::TooLarge { what: what.to_owned() }
     }
 
     fn saw(&mut self, resource_version: Option<String>) {
@@ -198,20 +202,19 @@ impl<K: Kept> Reflector<K> {
         let (mut listed_weight, mut empty_pages) = (0, 0);
         let mut params = ListParams::default().labels(self.query.as_str()).limit(self.page);
         loop {
-            let page = match request(&*what, self.api.list(&params)).await {
+            let page = match request(&*what, self.reader.page::<K>(&params)).await {
                 Err(ApiError::Timeout { .. }) if self.page > 1 => {
                     self.page /= SMALLER_PAGE.min(self.page);
                     params.limit = Some(self.page);
                     continue;
                 }
-                answer => answer?,
+                answer => answer?.map_err(|excess| self.too_large(&what, excess))?,
             };
-            empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
+            empty_pages = if page.objects.is_empty() { empty_pages + 1 } else { 0 };
             if empty_pages > MOST_EMPTY_PAGES {
                 return Err(ApiError::TooLarge { what }); // A server that never comes to an end.
             }
-            for object in page.items {
-                let entry = Entry::from_guard(object);
+            for entry in page.objects {
                 listed_weight += entry.weight();
                 listed.insert(entry);
             }

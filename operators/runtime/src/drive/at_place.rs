@@ -22,6 +22,7 @@ use crate::{
     place::{FleetView, Link, Place, PlaceContext, deletion_of},
     place_status::PlaceState,
     queue::RequeueAt,
+    request::{Sender, Urgency},
     task::Task,
 };
 
@@ -108,7 +109,9 @@ impl<O: Operator> Driver<O> {
         is_target: bool,
         context: &PlaceContext,
     ) -> RequeueAt {
-        let world = match self.operator.observe(owner, context).await {
+        let observed =
+            Sender { operator: O::NAME, urgency: Urgency::Rest }.sends(self.operator.observe(owner, context));
+        let world = match observed.await {
             Ok(world) => world,
             Err(error) => return self.record_failure(key, &context.place, Failure::of(&error)),
         };
@@ -163,7 +166,8 @@ impl<O: Operator> Driver<O> {
                     return outcome; // What is left is decided anew: the change of the Cluster enqueues this key.
                 }
                 tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
-                if let Err(error) = self.operator.act(owner, context, action).await {
+                let sender = Sender { operator: O::NAME, urgency: O::urgency(&action) };
+                if let Err(error) = sender.sends(self.operator.act(owner, context, action)).await {
                     let failure = Failure::of(&error);
                     if !failure.class().is_about_one_thing() {
                         return Err(failure);

@@ -1,0 +1,203 @@
+//! Reads lists and watches: one object at a time, so that neither memory nor a thread is taken by an answer as a whole.
+
+use std::pin::Pin;
+
+use futures::{AsyncBufRead, AsyncBufReadExt as _};
+use http::{HeaderValue, header::ACCEPT_ENCODING};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client,
+    api::{ListParams, WatchParams},
+    core::{ListMeta, Request, Status},
+};
+use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+
+use super::{
+    Kept,
+    objects::{Entry, Metadata},
+    split::{Excess, LineSplitter, ListSplitter},
+};
+use crate::{error::ApiError, request::request};
+
+/// After so many bytes others have their turn on the thread.
+const TURN: usize = 64 << 10;
+
+/// What came, or why it was not taken.
+pub(super) type Taken<T> = kube::Result<Result<T, Excess>>;
+
+/// Reads one kind of one server.
+pub(super) struct Reader {
+    client: Client,
+    request: Request,
+}
+
+/// A page of a list.
+pub(super) struct Page<T> {
+    pub(super) objects: Vec<T>,
+    pub(super) metadata: ListMeta,
+}
+
+impl Reader {
+    pub(super) fn new(client: Client, url: &str) -> Self {
+        Self { client, request: Request::new(url) }
+    }
+
+    /// A page of a list.
+    pub(super) async fn page<K: Kept>(&self, params: &ListParams) -> Taken<Page<Entry<K>>> {
+        let request = self.request.list(params).map_err(kube::Error::BuildRequest)?;
+        page(&self.client, request, Entry::decode).await
+    }
+
+    /// The changes since `version`.
+    pub(super) async fn watch(&self, params: &WatchParams, version: &str) -> kube::Result<Events> {
+        let mut request = self.request.watch(params, version).map_err(kube::Error::BuildRequest)?;
+        // From 1.37 on every event of a watch is compressed by itself, which few can read.
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let body = Body::new(self.client.request_stream(request).await?);
+        Ok(Events { body, splitter: LineSplitter::default() })
+    }
+}
+
+/// The metadata of the objects on the first page of a list, for those who look once. An answer that exceeds what is accepted is
+/// [`ApiError::TooLarge`].
+pub async fn list_metadata<K: Kept>(
+    what: impl Into<String>,
+    api: &Api<K>,
+    params: &ListParams,
+) -> Result<Vec<ObjectMeta>, ApiError> {
+    let what = what.into();
+    let listed = async {
+        let asked = Request::new(api.resource_url()).list_metadata(params).map_err(kube::Error::BuildRequest)?;
+        page(&api.clone().into_client(), asked, |json| serde_json::from_slice::<Metadata>(json)).await
+    };
+    match request(&*what, listed).await? {
+        Ok(page) => Ok(page.objects.into_iter().map(|object| object.metadata).collect()),
+        Err(_) => Err(ApiError::TooLarge { what }),
+    }
+}
+
+async fn page<T>(
+    client: &Client,
+    request: http::Request<Vec<u8>>,
+    decode: impl Fn(&[u8]) -> serde_json::Result<T>,
+) -> Taken<Page<T>> {
+    let mut body = Body::new(client.request_stream(request).await?);
+    let (mut splitter, mut objects) = (ListSplitter::default(), Vec::new());
+    loop {
+        match body.next(|bytes| splitter.take(bytes)).await? {
+            Ok(Some(item)) => objects.push(decode(&item).map_err(kube::Error::SerdeError)?),
+            Ok(None) => break,
+            Err(excess) => return Ok(Err(excess)),
+        }
+    }
+    let frame: Frame = serde_json::from_slice(&splitter.frame()).map_err(kube::Error::SerdeError)?;
+    // A key that is written with an escape holds objects that nobody has looked at.
+    if frame.items.is_some_and(|items| !items.is_empty()) {
+        return Ok(Err(Excess::Frame));
+    }
+    Ok(Ok(Page { objects, metadata: frame.metadata }))
+}
+
+/// A list without its objects.
+#[derive(Deserialize)]
+struct Frame {
+    metadata: ListMeta,
+    items: Option<Vec<IgnoredAny>>,
+}
+
+/// The events of a watch.
+pub(super) struct Events {
+    body: Body,
+    splitter: LineSplitter,
+}
+
+/// An event of a watch.
+pub(super) enum Event<K> {
+    /// The object is there, like this.
+    Shown(Entry<K>),
+    /// The object is gone, and was like this.
+    Gone(Entry<K>),
+    /// Nothing else has changed up to this version.
+    Bookmark(String),
+    /// The server ends the watch with this error.
+    Refused(Box<Status>),
+}
+
+impl Events {
+    /// The next one; none at the end.
+    pub(super) async fn next<K: Kept>(&mut self) -> Taken<Option<Event<K>>> {
+        let splitter = &mut self.splitter;
+        match self.body.next(|bytes| splitter.take(bytes)).await? {
+            Ok(Some(line)) => Event::decode(&line).map(|event| Ok(Some(event))).map_err(kube::Error::SerdeError),
+            Ok(None) => Ok(Ok(None)),
+            Err(excess) => Ok(Err(excess)),
+        }
+    }
+}
+
+impl<K: Kept> Event<K> {
+    fn decode(line: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Type {
+            r#type: String,
+        }
+        #[derive(Deserialize)]
+        struct Of<T> {
+            object: T,
+        }
+        #[derive(Deserialize)]
+        struct Bookmark {
+            metadata: ListMeta,
+        }
+        fn object<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
+            serde_json::from_slice::<Of<T>>(line).map(|of| of.object)
+        }
+        let entry = || Entry::decode_with(|| object(line), || object(line));
+        let Type { r#type } = serde_json::from_slice(line)?;
+        Ok(match r#type.as_str() {
+            "DELETED" => Self::Gone(entry()?),
+            "BOOKMARK" => Self::Bookmark(object::<Bookmark>(line)?.metadata.resource_version.unwrap_or_default()),
+            "ERROR" => Self::Refused(Box::new(object(line)?)),
+            _ => Self::Shown(entry()?),
+        })
+    }
+}
+
+/// The body of an answer.
+struct Body {
+    bytes: Pin<Box<dyn AsyncBufRead + Send>>,
+    /// Since others had their turn.
+    taken: usize,
+}
+
+impl Body {
+    fn new(bytes: impl AsyncBufRead + Send + 'static) -> Self {
+        Self { bytes: Box::pin(bytes), taken: 0 }
+    }
+
+    /// The next part as `take` cuts it off; none at the end.
+    async fn next(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(usize, Option<Vec<u8>>), Excess>,
+    ) -> Taken<Option<Vec<u8>>> {
+        loop {
+            if self.taken >= TURN {
+                self.taken = 0;
+                tokio::task::yield_now().await;
+            }
+            let bytes = self.bytes.fill_buf().await.map_err(kube::Error::ReadEvents)?;
+            if bytes.is_empty() {
+                return Ok(Ok(None));
+            }
+            let (taken, part) = match take(bytes) {
+                Ok(taken) => taken,
+                Err(excess) => return Ok(Err(excess)),
+            };
+            self.bytes.consume_unpin(taken);
+            self.taken += taken;
+            if part.is_some() {
+                return Ok(Ok(part));
+            }
+        }
+    }
+}

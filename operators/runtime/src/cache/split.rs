@@ -1,0 +1,258 @@
+//! Takes the answers of a server apart, one object at a time, and bounds each before it is decoded: a list of millions of empty
+//! objects is as short as one of a thousand real ones, and takes a thousand times the memory when it is decoded as a whole.
+
+use std::mem;
+
+/// Longest object, in bytes. etcd stores 1.5 MiB at most by default, which may double as JSON.
+const OBJECT_LIMIT: usize = 4 << 20;
+/// Most values in an object: one for every ten bytes of the largest object that etcd stores.
+const VALUE_LIMIT: usize = 150_000;
+/// How deep the values of an answer may be nested. Few schemas reach 20, and the decoder takes 127.
+const DEPTH_LIMIT: usize = 100;
+/// Most objects in a page. Pages of 500 are asked for, and a server that knows no pages has fewer in all.
+const ITEM_LIMIT: usize = 10_000;
+/// Longest text of a list besides its objects, in bytes: a resource version and a token.
+const FRAME_LIMIT: usize = 64 << 10;
+
+/// An answer is more than is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Excess {
+    #[error("an object is longer than {OBJECT_LIMIT} bytes")]
+    Length,
+    #[error("an object has more than {VALUE_LIMIT} values")]
+    Values,
+    #[error("an object is nested deeper than {DEPTH_LIMIT} levels")]
+    Depth,
+    #[error("a page has more than {ITEM_LIMIT} objects")]
+    Items,
+    #[error("a list has more than {FRAME_LIMIT} bytes besides its objects")]
+    Frame,
+}
+
+/// Follows JSON byte by byte, as far as structure goes.
+#[derive(Debug, Default)]
+struct Structure {
+    depth: usize,
+    values: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Structure {
+    /// Whether `byte` is part of the structure, and not of a text or a number.
+    fn takes(&mut self, byte: u8) -> Result<bool, Excess> {
+        if self.in_string {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return Ok(false);
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b',' => self.values += 1,
+            b':' => {}
+            _ => return Ok(false),
+        }
+        if self.depth > DEPTH_LIMIT {
+            return Err(Excess::Depth);
+        }
+        if self.values > VALUE_LIMIT { Err(Excess::Values) } else { Ok(byte != b'"') }
+    }
+}
+
+/// Cuts a list into its objects and the rest.
+#[derive(Debug, Default)]
+pub(super) struct ListSplitter {
+    structure: Structure,
+    /// The last text outside of objects, as far as it may be `items`.
+    text: Vec<u8>,
+    /// The key of the list's field that comes now is `items`.
+    names_items: bool,
+    in_items: bool,
+    items: usize,
+    item: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+const ITEMS: &[u8] = b"\"items\"";
+
+impl ListSplitter {
+    /// Takes `bytes` up to the end of the next object: how many it took, and the object.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), Excess> {
+        for (index, byte) in bytes.iter().enumerate() {
+            if let Some(item) = self.step(*byte)? {
+                return Ok((index + 1, Some(item)));
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
+    /// The list without its objects, once it has come to its end.
+    pub(super) fn frame(self) -> Vec<u8> {
+        self.frame
+    }
+
+    fn step(&mut self, byte: u8) -> Result<Option<Vec<u8>>, Excess> {
+        let is_structure = self.structure.takes(byte)?;
+        if self.in_items {
+            return self.step_in_items(byte, is_structure);
+        }
+        if self.frame.len() >= FRAME_LIMIT {
+            return Err(Excess::Frame);
+        }
+        self.frame.push(byte);
+        if is_structure {
+            match byte {
+                b':' => self.names_items = self.structure.depth == 1 && self.text == ITEMS,
+                b'[' => self.in_items = self.names_items && self.structure.depth == 2,
+                _ => self.names_items = false,
+            }
+            self.text.clear();
+        } else if (self.structure.in_string || !byte.is_ascii_whitespace()) && self.text.len() <= ITEMS.len() {
+            self.text.push(byte);
+        }
+        Ok(None)
+    }
+
+    fn step_in_items(&mut self, byte: u8, is_structure: bool) -> Result<Option<Vec<u8>>, Excess> {
+        let ends_list = is_structure && self.structure.depth == 1;
+        let ends_item = ends_list || (is_structure && byte == b',' && self.structure.depth == 2);
+        if ends_list {
+            self.in_items = false;
+            self.frame.push(byte);
+        }
+        if !ends_item {
+            if self.item.len() >= OBJECT_LIMIT {
+                return Err(Excess::Length);
+            }
+            if !self.item.is_empty() || !byte.is_ascii_whitespace() {
+                self.item.push(byte);
+            }
+            return Ok(None);
+        }
+        self.structure.values = 0;
+        let item = mem::take(&mut self.item);
+        if item.is_empty() {
+            return Ok(None);
+        }
+        self.items += 1;
+        if self.items > ITEM_LIMIT { Err(Excess::Items) } else { Ok(Some(item)) }
+    }
+}
+
+/// Cuts a watch into its events, each on a line.
+#[derive(Debug, Default)]
+pub(super) struct LineSplitter {
+    structure: Structure,
+    line: Vec<u8>,
+}
+
+impl LineSplitter {
+    /// Takes `bytes` up to the end of the next event: how many it took, and the event.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), Excess> {
+        for (index, byte) in bytes.iter().enumerate() {
+            if *byte == b'\n' {
+                self.structure = Structure::default();
+                let line = mem::take(&mut self.line);
+                if !line.is_empty() {
+                    return Ok((index + 1, Some(line)));
+                }
+                continue;
+            }
+            self.structure.takes(*byte)?;
+            if self.line.len() >= OBJECT_LIMIT {
+                return Err(Excess::Length);
+            }
+            self.line.push(*byte);
+        }
+        Ok((bytes.len(), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The objects of a list and the rest, which came in pieces of `size` bytes.
+    fn split(list: &str, size: usize) -> Result<(Vec<String>, String), Excess> {
+        let (mut splitter, mut items) = (ListSplitter::default(), Vec::new());
+        for mut piece in list.as_bytes().chunks(size) {
+            while !piece.is_empty() {
+                let (taken, item) = splitter.take(piece)?;
+                items.extend(item.map(|item| String::from_utf8(item).unwrap()));
+                piece = &piece[taken..];
+            }
+        }
+        Ok((items, String::from_utf8(splitter.frame()).unwrap()))
+    }
+
+    fn of(items: &str) -> String {
+        format!(r#"{{"kind":"List","metadata":{{"resourceVersion":"7"}},"items":[{items}]}}"#)
+    }
+
+    #[test]
+    fn a_list_is_cut_into_its_objects_wherever_its_pieces_end() {
+        let objects = [r#"{"a":[1,{"b":"],}\"\\"}]}"#, "{}", r#"{"items":[{},{}]}"#, "[[],[]]", "1"];
+        let list = of(&objects.join(" ,\n"));
+        for size in 1..=list.len() {
+            let (items, frame) = split(&list, size).unwrap();
+            let items: Vec<&str> = items.iter().map(|item| item.trim_end()).collect();
+            assert_eq!((&items[..], &*frame), (&objects[..], &*of("")), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn only_the_items_of_the_list_itself_are_its_objects() {
+        for list in [
+            r#"{"metadata":{"items":[{},{}]}}"#,
+            r#"{"kind":"items","other":[{},{}]}"#,
+            r#"{"items":{"items":[{},{}]}}"#,
+            r#"{"items":null}"#,
+            r#"[{"items":[{},{}]}]"#,
+            r#"{"not-items":[{},{}]}"#,
+            r#"{"ite ms":[{},{}]}"#,
+        ] {
+            assert_eq!(split(list, 3).unwrap(), (vec![], list.to_owned()));
+        }
+        let spaced = r#" { "items" : [ {} ] } "#;
+        assert_eq!(split(spaced, 1).unwrap().0, ["{} "]);
+    }
+
+    #[test]
+    fn what_exceeds_a_bound_is_not_decoded() {
+        let many = |item: &str, count: usize| vec![item; count].join(",");
+        for (items, expected) in [
+            (many("{}", ITEM_LIMIT + 1), Excess::Items),
+            (format!("[{}]", many("{}", VALUE_LIMIT / 2)), Excess::Values),
+            (format!("\"{}\"", "x".repeat(OBJECT_LIMIT)), Excess::Length),
+            ("[".repeat(10_000), Excess::Depth),
+        ] {
+            assert_eq!(split(&of(&items), 4096).unwrap_err(), expected);
+        }
+        assert_eq!(split(&format!("{{\"a\":\"{}", "x".repeat(FRAME_LIMIT)), 4096).unwrap_err(), Excess::Frame);
+        assert_eq!(split(&of(&many("{}", ITEM_LIMIT)), 4096).unwrap().0.len(), ITEM_LIMIT);
+        assert_eq!(split(&of(&many(&format!("[{}]", many("1", VALUE_LIMIT / 2)), 3)), 4096).unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn a_watch_is_cut_into_lines() {
+        let mut splitter = LineSplitter::default();
+        let mut lines = Vec::new();
+        for mut piece in [&b"{\"a\":"[..], b"1}\n\n{\"b\"", b":2}\n{", b"}"] {
+            while !piece.is_empty() {
+                let (taken, line) = splitter.take(piece).unwrap();
+                lines.extend(line.map(|line| String::from_utf8(line).unwrap()));
+                piece = &piece[taken..];
+            }
+        }
+        assert_eq!(lines, [r#"{"a":1}"#, r#"{"b":2}"#]);
+        let long = "x".repeat(OBJECT_LIMIT);
+        assert_eq!(LineSplitter::default().take(format!("\"{long}").as_bytes()).unwrap_err(), Excess::Length);
+        assert_eq!(LineSplitter::default().take(&[b'['; 200]).unwrap_err(), Excess::Depth);
+    }
+}
