@@ -9,14 +9,20 @@ use std::{
     time::Duration,
 };
 
-use drover_fleet::{Fleet, Management, RequiredPermissions};
+use drover_fleet::{Fleet, Management, RequiredPermissions, connect};
 use drover_process::{
     admin::{AdminServer, AdminState, Readiness},
-    lease::{LeaderLease, LeaseError, LeaseSettings},
+    lease::{Election, LeaseError, LeaseSettings},
     shutdown::stop_on_signal,
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
-use drover_runtime::{Cache, DriveSettings, cache::WatchTimeout, events::EventSink, metrics::Meters, request::request};
+use drover_runtime::{
+    Cache, DriveSettings,
+    cache::{CacheSettings, ProcessBudget},
+    events::EventSink,
+    metrics::Meters,
+    request::request,
+};
 use kube::{
     Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
@@ -68,7 +74,7 @@ struct Settings {
     operators: Operators,
     admin_address: SocketAddr,
     lease: LeaseSettings,
-    watch_timeout: WatchTimeout,
+    caches: CacheSettings,
     drive: DriveSettings,
 }
 
@@ -86,6 +92,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         otlp_endpoint,
         workers,
         workers_per_cluster,
+        cache_memory_mib,
         timers,
     } = arguments;
     let TimerArguments {
@@ -111,14 +118,15 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         warm_up,
         resync_interval,
     };
+    let process_budget = ProcessBudget::new(usize::from(cache_memory_mib) << 20);
+    let caches = CacheSettings { watch_timeout, process_budget };
     let format = match log_format {
         LogFormat::Auto => telemetry::LogFormat::Auto,
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
     let installation = installation.filter(|name| !name.is_empty());
-    let settings =
-        Settings { kubeconfig, namespace, installation, operators, admin_address, lease, watch_timeout, drive };
+    let settings = Settings { kubeconfig, namespace, installation, operators, admin_address, lease, caches, drive };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
 
@@ -148,7 +156,8 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let mut tasks = JoinSet::new();
     serve_admin(settings.admin_address, &registry, &readiness, &stop, &mut tasks)?;
 
-    let management = management(settings.kubeconfig.as_deref()).await?;
+    let config = management(settings.kubeconfig.as_deref()).await?;
+    let management = Management::connect(&config)?;
     let client = management.client.clone();
     if stop.run_until_cancelled(first_connection(&client)).await.is_none() {
         return Ok(());
@@ -158,23 +167,25 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let Some(installation) = stop.run_until_cancelled(installation).await else {
         return Ok(());
     };
-    let Some(mut leadership) = LeaderLease::acquire(client, settings.lease.clone(), stop.clone()).await? else {
+    let connect = || connect(&config, None).map_err(RunError::from);
+    let mut election = Election::begin(connect, settings.lease.clone(), stop.clone(), || process::exit(1))?;
+    if !election.won().await? {
         return Ok(());
-    };
+    }
 
     start(management, &settings, &installation, &registry, &readiness, &mut tasks);
     tracing::info!(operators = ?settings.operators, namespace = settings.namespace, "leading");
     let outcome = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
-        () = leadership.lost() => Err(RunError::LeadershipLost),
+        () = election.lost() => Err(RunError::LeadershipLost),
         _ = tasks.join_next() => Err(RunError::TaskEnded),
     };
     // No task may act any more when the next leader begins.
     tasks.shutdown().await;
     // A lost Lease is not released, and a process that tries may still run when the next leader begins.
     if !matches!(outcome, Err(RunError::LeadershipLost)) {
-        leadership.release().await;
+        election.release().await;
     }
     outcome
 }
@@ -199,7 +210,7 @@ fn serve_admin(
     Ok(())
 }
 
-async fn management(kubeconfig: Option<&Path>) -> Result<Management, RunError> {
+async fn management(kubeconfig: Option<&Path>) -> Result<Config, RunError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path)?;
@@ -208,7 +219,7 @@ async fn management(kubeconfig: Option<&Path>) -> Result<Management, RunError> {
         None => Config::infer().await?,
     };
     config.default_retry = false;
-    Ok(Management::connect(&config)?)
+    Ok(config)
 }
 
 /// The name under which clusters are claimed: the one that was given, else the identity of the management cluster.
@@ -245,7 +256,7 @@ fn start(
     tasks: &mut JoinSet<()>,
 ) {
     let client = local.client.clone();
-    let management = Arc::new(Cache::ungated(client.clone()).with_watch_timeout(settings.watch_timeout));
+    let management = Arc::new(Cache::ungated(client.clone()).with_settings(settings.caches.clone()));
     let required = RequiredPermissions::of(&rights(&settings.operators));
     let fleet = Fleet::new(&management, local, &settings.namespace, installation, required);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));

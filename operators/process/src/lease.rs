@@ -13,6 +13,7 @@ mod leadership;
 mod observation;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use rand::RngExt as _;
 pub use election::LeaderLease;
 pub use leadership::Leadership;
 pub use observation::Observation;
+pub use thread::Election;
 
 /// client-go's `LeaseDuration` as kube-controller-manager sets it.
 const DURATION: Duration = Duration::from_secs(15);

@@ -34,7 +34,7 @@ type Link = Arc<Mutex<Fault>>;
 
 /// An API server that holds at most one Lease and checks the `resourceVersion`.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Store>>);
+pub(super) struct Server(Arc<Mutex<Store>>);
 
 #[derive(Default)]
 struct Store {
@@ -68,7 +68,7 @@ impl Store {
 }
 
 impl Server {
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         self.client_over(&Link::default())
     }
 
@@ -118,7 +118,7 @@ impl Server {
         store.store(lease);
     }
 
-    fn held_by(&self, holder: &str, renewed: &str) {
+    pub(super) fn held_by(&self, holder: &str, renewed: &str) {
         self.edit(|lease| {
             lease["spec"]["holderIdentity"] = json!(holder);
             lease["spec"]["leaseDurationSeconds"] = json!(15);
@@ -126,12 +126,12 @@ impl Server {
         });
     }
 
-    fn lease(&self) -> Value {
+    pub(super) fn lease(&self) -> Value {
         self.0.lock().unwrap().lease.clone().unwrap()
     }
 }
 
-fn settings(identity: &str) -> LeaseSettings {
+pub(super) fn settings(identity: &str) -> LeaseSettings {
     LeaseSettings::new("drover-system", "drover", identity)
 }
 
