@@ -27,6 +27,25 @@ pub(super) struct Entry<K> {
     weight: usize,
 }
 
+/// What a decoder says, without where: an event has the object elsewhere than a list has.
+fn words(error: &serde_json::Error) -> String {
+    let (whole, place) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+    whole.strip_suffix(&place).unwrap_or(&whole).to_owned()
+}
+
+/// Longest annotation of others that is kept, in bytes: no object asks Drover for a longer one.
+const FOREIGN_LIMIT: usize = 1024;
+/// What annotations of Drover begin with.
+const OWN_PREFIX: &str = "drover.dev/";
+/// Longest name of an object, in bytes.
+const NAME_LIMIT: usize = 253;
+
+/// A name as Kubernetes validates those of all kinds; most have stricter rules.
+fn is_path_segment(name: &str) -> bool {
+    let is_printable = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%' | b'?' | b'#' | b'\\');
+    (1..=NAME_LIMIT).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(is_printable)
+}
+
 /// The words of a decoder may repeat what they are about, in bytes.
 const ERROR_LIMIT: usize = 1024;
 
@@ -44,7 +63,7 @@ impl<K: Kept> Entry<K> {
             Ok(object) => Ok(Self::good_one(object)),
             Err(error) => {
                 let Metadata { metadata: meta } = metadata()?;
-                let error = truncate(&error.to_string(), ERROR_LIMIT);
+                let error = truncate(&words(&error), ERROR_LIMIT);
                 let undecodable = Undecodable { meta, error };
                 Ok(Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) })
             }
@@ -52,8 +71,12 @@ impl<K: Kept> Entry<K> {
     }
 
     fn good_one(mut object: K) -> Self {
+        let meta = object.meta_mut();
         // Half of an object's size, and nothing reads it.
-        object.meta_mut().managed_fields = None;
+        meta.managed_fields = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.retain(|key, value| value.len() <= FOREIGN_LIMIT || key.starts_with(OWN_PREFIX));
+        }
         Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
     }
 
@@ -66,6 +89,12 @@ impl<K: Kept> Entry<K> {
             Ok(object) => object.meta(),
             Err(undecodable) => &undecodable.meta,
         }
+    }
+
+    /// Whether its name and namespace can stand in the path of a request, as a real API server ensures: nothing else is kept.
+    pub(super) fn has_path(&self) -> bool {
+        let meta = self.meta();
+        meta.name.as_deref().is_some_and(is_path_segment) && meta.namespace.as_deref().is_none_or(is_path_segment)
     }
 
     /// What keeping it takes.
@@ -175,6 +204,32 @@ mod tests {
 
     fn owned(objects: &Objects<Namespace>, owner: &OwnerRecord) -> Vec<String> {
         objects.owned(owner).map(|entry| entry.meta().name.clone().unwrap()).collect()
+    }
+
+    #[test]
+    fn long_annotations_of_others_are_not_kept() {
+        let long = "x".repeat(FOREIGN_LIMIT + 1);
+        let all =
+            [("kubectl.kubernetes.io/last-applied-configuration", &*long), ("drover.dev/applied", &long), ("a", "b")];
+        let annotations = all.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let metadata = ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() };
+        let entry = Entry::good_one(Namespace { metadata, ..Namespace::default() });
+        assert_eq!(
+            entry.meta().annotations.iter().flatten().map(|(key, _)| &**key).collect::<Vec<_>>(),
+            ["a", "drover.dev/applied"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_would_change_the_path_of_a_request_is_none() {
+        for name in ["team-a", "system:node:a", "drover:view:team:audit", "a.b.c"] {
+            assert!(entry(name, BTreeMap::new()).has_path(), "{name}");
+        }
+        let long = "x".repeat(254);
+        for name in ["", ".", "..", "../secrets", "a/b", "a%2fb", "a?b", "a#b", "a b", "a\n", "ä", "a\u{202e}b", &long]
+        {
+            assert!(!entry(name, BTreeMap::new()).has_path(), "{name}");
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl<K: Kept> Reflector<K> {
         match event {
             Event::Shown(entry) => {
                 let version = entry.meta().resource_version.clone();
-                if !self.shared.put(entry) {
+                if entry.has_path() && !self.shared.put(entry) {
                     return Err(ApiError::TooLarge { what: what.to_owned() });
                 }
                 self.saw(version);
@@ -216,7 +216,9 @@ impl<K: Kept> Reflector<K> {
             }
             for entry in page.objects {
                 listed_weight += entry.weight();
-                listed.insert(entry);
+                if entry.has_path() {
+                    listed.insert(entry);
+                }
             }
             if !self.shared.fits(listed_weight) {
                 return Err(ApiError::TooLarge { what });
