@@ -14,9 +14,11 @@ drover_e2e::tests![
         => unkillable("it counts the connections of the process that it started"),
     a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces,
     a_cluster_that_goes_with_delete_keeps_what_another_installation_imported,
-    a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer,
+    a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer
+        => unkillable("the proxy that kills answers for an API server that is stopped"),
     a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more,
-    a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says,
+    a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says
+        => unkillable("the proxy that kills answers for an API server that is stopped"),
     a_project_and_its_cluster_that_go_together_with_delete_leave_nothing,
     a_suspended_cluster_is_not_written_to_and_its_deletion_waits,
     a_folder_renamed_in_git_and_a_label_typo_delete_nothing,
