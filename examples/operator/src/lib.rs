@@ -8,7 +8,7 @@
 //!    admits the grant there.
 //! 2. [`plan`] compares that with what is wanted. A grant that is being deleted, is gone, or does not select the cluster any
 //!    more wants nothing, so its bindings go.
-//! 3. The runtime makes the requests, one change at a time.
+//! 3. The runtime makes the requests, the changes side by side.
 //! 4. [`summary`] joins what all clusters say into one status.
 //!
 //! Its objects have no finalizer: what a grant left while Drover was down is cleaned up when Drover is back, by the labels on it.
@@ -16,6 +16,8 @@
 pub mod api;
 mod observe;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod summary;
 
 use drover_fleet::{TenancyCause, targets};

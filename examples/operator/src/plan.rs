@@ -4,7 +4,7 @@ use drover_fleet::TenancyCause;
 use drover_runtime::{
     Cause, Plan, Requeue,
     fan_out::Obstacle,
-    owned::{Difference, difference},
+    owned::{Difference, difference, each_alone},
 };
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
@@ -39,7 +39,7 @@ pub(crate) fn plan(grant: &ViewGrant, world: &World) -> Plan<ViewGrantOperator> 
     });
     let obstacles: Vec<_> = reported.collect();
     let place_status = PlaceStatus { granted: changes.is_empty() && obstacles.is_empty(), obstacles };
-    Plan { place_status, groups: vec![changes], requeue: Requeue::Watch }
+    Plan { place_status, groups: each_alone(changes), requeue: Requeue::Watch }
 }
 
 pub(crate) fn clean_up(world: &World) -> Plan<ViewGrantOperator> {
@@ -49,7 +49,7 @@ pub(crate) fn clean_up(world: &World) -> Plan<ViewGrantOperator> {
 
 fn prune(world: &World) -> Plan<ViewGrantOperator> {
     let Difference { changes, .. } = difference(Vec::new(), &world.bindings, |_| Value::Null);
-    Plan { place_status: PlaceStatus::default(), groups: vec![changes], requeue: Requeue::Watch }
+    Plan { place_status: PlaceStatus::default(), groups: each_alone(changes), requeue: Requeue::Watch }
 }
 
 fn obstacle(grant: &ViewGrant, cause: impl Into<Cause>, message: String) -> Obstacle {

@@ -3,8 +3,10 @@
 use drover_crds::names::DROVER_NAMESPACE;
 use drover_fleet::claim;
 use drover_runtime::{
-    Classify as _, ClusterName, Link, PlaceContext, operator::field_manager, request::request, write::release_labels,
+    Classify as _, ClusterName, Link, PlaceContext, act::AT_A_TIME, operator::field_manager, request::request,
+    write::release_labels,
 };
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
@@ -27,10 +29,15 @@ pub(crate) async fn act(
     match action {
         Action::ReleaseLeftBehind(all) => {
             // Not one action each: the runtime tries again what was refused after minutes, and here the deadline runs.
+            let (client, by) = (cache.client(), &field_manager::<ClusterOperator>());
+            let release = |LeftBehind { live, holder }: LeftBehind| {
+                let client = client.clone();
+                async move { release_labels::<Namespace>(client, &live, &holder, by).await }
+            };
+            let mut answers = stream::iter(all.into_iter().map(release)).buffered(AT_A_TIME);
             let mut outcome = Ok(());
-            for LeftBehind { live, holder } in all {
-                let by = field_manager::<ClusterOperator>();
-                match release_labels::<Namespace>(cache.client(), &live, &holder, by).await {
+            while let Some(answer) = answers.next().await {
+                match answer {
                     Err(error) if !error.class().is_about_one_thing() => return Err(error.into()),
                     answer => outcome = outcome.and(answer),
                 }

@@ -9,6 +9,7 @@ use drover_crds::{Cluster, Project};
 use drover_fleet::targets;
 use drover_runtime::{
     Informer, ObjectKey, Owner, OwnerRecord, PlaceContext,
+    act::AT_A_TIME,
     operator::record_of,
     owned::{Owned, is_made_for},
     place::deletion_of,
@@ -99,7 +100,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
             let (name, older_projects) = (name.clone(), &older_projects);
             async move { look_up(projects, older_projects, project, place, &name).await.map(|seen| (name, seen)) }
         };
-        let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(LOOK_UPS_AT_A_TIME);
+        let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
     }
     let tenant_labels = place.fleet.namespace_labels(&record.key.namespace).cloned();
@@ -107,7 +108,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     Ok(World { cluster, in_operator_namespace, tenant_labels, namespaces })
 }
 
-fn ours(Owned { live, drift_conflict, .. }: Owned<Namespace>) -> (String, Seen) {
+pub(crate) fn ours(Owned { live, drift_conflict, .. }: Owned<Namespace>) -> (String, Seen) {
     match live {
         Ok(live) => (live.name_any(), Seen::Ours { live, drift_conflict }),
         Err(undecodable) => {
@@ -116,9 +117,6 @@ fn ours(Owned { live, drift_conflict, .. }: Owned<Namespace>) -> (String, Seen) 
         }
     }
 }
-
-/// A reconcile has two minutes, and a distant cluster takes a quarter of a second for an answer.
-const LOOK_UPS_AT_A_TIME: usize = 16;
 
 /// Asks the server: a foreign namespace is in no informer, as we watch only what carries our labels.
 async fn look_up(

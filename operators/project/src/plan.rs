@@ -11,7 +11,7 @@ use drover_runtime::{
     Cause, ObjectKey, Owner, Requeue, StatusCause,
     fan_out::Obstacle,
     operator::Plan,
-    owned::{self, Change, Restored},
+    owned::{self, Change, Restored, each_alone},
     place::deletion_of,
 };
 use k8s_openapi::{
@@ -92,11 +92,6 @@ fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
         return Vec::new();
     }
     tenancies(&world.cluster, &project.namespace().unwrap_or_default(), world.tenant_labels.as_ref())
-}
-
-/// Every action is about another namespace: one that is refused holds up no other.
-fn each_alone(actions: Vec<Action>) -> Vec<Vec<Action>> {
-    actions.into_iter().map(|action| vec![action]).collect()
 }
 
 enum Verdict {

@@ -16,6 +16,7 @@
 //! | [`place_status`], [`status`], [`events`] | the statuses of all places, conditions, and events on their transitions |
 //! | [`rights`] | the rights that roles and charts are generated from |
 
+pub mod act;
 pub mod cache;
 pub mod cause;
 pub mod clock;
@@ -26,7 +27,7 @@ pub mod error;
 pub mod events;
 pub mod fan_out;
 pub mod metrics;
-#[cfg(feature = "model")]
+#[cfg(any(test, feature = "model"))]
 pub mod model;
 pub mod operator;
 pub mod owned;

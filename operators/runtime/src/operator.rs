@@ -25,7 +25,7 @@ use crate::{
     request::Urgency,
     rights::Rights,
     task::Task,
-    write::Writer,
+    write::{Author, Writer},
 };
 
 /// The status of an operator's kind.
@@ -44,8 +44,8 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 /// - **Read your writes.** A key waits until the cache shows what its last reconcile wrote by a [`Writer`].
 /// - **A decision holds only for the connection that it was made on.** Before each action the connection must be the one that
 ///   was observed, and the Cluster must still exist and be suspended or not as before. Otherwise the rest is decided anew.
-/// - **Groups.** The actions of a group are done in order, and a failure ends the group. Independent groups go on, unless the
-///   failure is about the whole server.
+/// - **Groups.** The actions of a group are done in order, and a failure ends the group. Groups go side by side, 16 at a time, and
+///   independent of each other. After a failure about the whole server no action begins.
 /// - **Urgent requests go first.** Requests of all operators to one cluster share a budget: those of a revocation are sent before
 ///   those of guards, before the rest, and within each the operators take turns.
 /// - **Panics and hangs are caught.** A reconcile that panics, or takes longer than two minutes, ends alone and is reported.
@@ -229,8 +229,8 @@ pub trait Operator: Send + Sync + Sized + 'static {
 pub struct Plan<O: Operator> {
     /// What this place contributes to the status.
     pub place_status: O::PlaceStatus,
-    /// What to do, group by group and in order. A failure ends its group, so a grant never follows a guard that failed before
-    /// it; the other groups go on, unless the failure is about the whole server.
+    /// What to do: groups side by side, and each in its order. A failure ends its group, so a grant never follows a guard that
+    /// failed before it; the other groups go on, unless the failure is about the whole server.
     pub groups: Vec<Vec<O::Action>>,
     /// What comes after the actions.
     pub requeue: Requeue,
@@ -276,6 +276,12 @@ impl<K> Clone for Owner<'_, K> {
 }
 
 impl<K> Copy for Owner<'_, K> {}
+
+impl<'a, K: Resource> From<&'a K> for Owner<'a, K> {
+    fn from(object: &'a K) -> Self {
+        Self::of(object)
+    }
+}
 
 impl<'a, K: Resource> Owner<'a, K> {
     /// The owner that this object is.
@@ -337,22 +343,14 @@ impl PlaceContext {
     /// Writes here on behalf of `owner`.
     #[must_use]
     pub fn writer<O: Operator>(&self, owner: Owner<'_, O::Kind>) -> Writer {
-        let uid = owner.object().and_then(|object| object.meta().uid.as_deref()).unwrap_or_default();
-        Writer::new(self.cache.clone(), field_manager::<O>(), record_of::<O>(owner.key()), uid)
+        let Author { owner, uid } = Author::of::<O>(owner);
+        Writer::new(self.cache.clone(), field_manager::<O>(), owner, &uid)
     }
 
     /// All `K` of the management cluster, which the operator declared in [`Operator::related`].
     #[must_use]
     pub fn related<K: Kept>(&self) -> Informer<K> {
         self.management.informer(&LabelQuery::everything())
-    }
-
-    /// Writes here in the name of `holder`, to release what it left when it went: the annotation that the release writes
-    /// records `holder`, which may come back.
-    #[must_use]
-    pub fn writer_in_the_name_of<O: Operator>(&self, holder: ObjectKey) -> Writer {
-        let owner = OwnerRecord { kind: kind_of::<O>(), key: holder };
-        Writer::new(self.cache.clone(), field_manager::<O>(), owner, "")
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     cache::{Kept, ObjectKey, OwnerRecord, Undecodable},
     operator::{Operator, Owner},
     place::PlaceContext,
-    write::{Step, WriteError, desired_hash},
+    write::{Server, Step, WriteError, Writer, desired_hash},
 };
 
 /// One change of one object.
@@ -71,12 +71,19 @@ impl<K: Kept> Change<K> {
     where
         K: Serialize,
     {
-        let writer = place.writer::<O>(owner);
+        self.write(place.writer::<O>(owner)).await
+    }
+
+    /// The same with any writer.
+    pub(crate) async fn write<S: Server>(self, writer: Writer<S>) -> Result<(), WriteError>
+    where
+        K: Serialize,
+    {
         match self {
             Self::Create { desired, seed } => writer.create_from(&*desired, seed).await,
             Self::Apply { desired, live, reverted } => writer.apply(&*desired, &live, &reverted).await,
             Self::Adopt { desired, live } => writer.adopt(&*desired, &live).await,
-            Self::Disown { live, owner } => place.writer_in_the_name_of::<O>(owner).release::<K>(&live).await,
+            Self::Disown { live, owner } => writer.in_the_name_of(owner).release::<K>(&live).await,
             Self::Release(live) => writer.release::<K>(&live).await,
             Self::Delete(live) => writer.delete::<K>(&live).await,
         }
@@ -220,6 +227,12 @@ pub fn difference<K: Kept + Serialize>(
     }
     changes.extend(there.into_values().filter_map(removed));
     Difference { changes, left_alone }
+}
+
+/// A group for each change, as each is about another object: one that is refused holds up no other.
+#[must_use]
+pub fn each_alone<A>(changes: Vec<A>) -> Vec<Vec<A>> {
+    changes.into_iter().map(|change| vec![change]).collect()
 }
 
 /// What becomes of an object of ours that is not wanted any more.

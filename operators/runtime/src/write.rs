@@ -1,27 +1,28 @@
 //! How Drover writes: create first, then server-side apply with the UID; only on difference; never capture, never resurrect.
 
-use std::{fmt, sync::Arc};
+mod bodies;
+mod server;
 
-use drover_crds::names::{
-    ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY,
-};
+use std::sync::Arc;
+
+use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{DynamicObject, TypeMeta},
-    discovery::ApiResource,
-};
+use kube::Client;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     cache::{Cache, Kept, ObjectKey, OwnerRecord},
     cause::{Cause, WriteCause},
     difference::lacks,
     error::{ApiError, Classify, MESSAGE_LIMIT, truncate},
-    request::request,
 };
+
+pub(crate) use bodies::Author;
+pub(crate) use server::api;
+pub use server::{ApiServer, Request, Server, Written};
+
+use bodies::released;
 
 /// What has to be done so that a live object shows what is wanted. Pure: decided before any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,30 +86,32 @@ impl Classify for WriteError {
     }
 }
 
-/// Writes to one API server on behalf of one object, with one field manager per operator.
-#[derive(Clone)]
-pub struct Writer {
-    cache: Arc<Cache>,
-    manager: String,
-    owner: OwnerRecord,
-    owner_uid: String,
-}
-
-impl fmt::Debug for Writer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Writer")
-            .field("manager", &self.manager)
-            .field("owner", &self.owner)
-            .finish_non_exhaustive()
-    }
+/// Writes on behalf of one object: to an API server, with one field manager per operator.
+#[derive(Clone, Debug)]
+pub struct Writer<S = ApiServer> {
+    server: S,
+    author: Author,
 }
 
 impl Writer {
     /// A writer for `owner`. Its UID goes into an annotation for diagnosis.
     #[must_use]
-    pub fn new(cache: Arc<Cache>, manager: String, owner: OwnerRecord, owner_uid: &str) -> Self {
-        Self { cache, manager, owner, owner_uid: owner_uid.to_owned() }
+    pub fn new(cache: Arc<Cache>, field_manager: String, owner: OwnerRecord, owner_uid: &str) -> Self {
+        Self::to(ApiServer::new(cache, field_manager), Author { owner, uid: owner_uid.to_owned() })
+    }
+}
+
+impl<S: Server> Writer<S> {
+    pub(crate) fn to(server: S, author: Author) -> Self {
+        Self { server, author }
+    }
+
+    /// Writes in the name of `holder`, of the same kind, to release what it left when it went: the annotation that the release
+    /// writes records `holder`, which may come back.
+    #[must_use]
+    pub fn in_the_name_of(self, holder: ObjectKey) -> Self {
+        let owner = OwnerRecord { key: holder, ..self.author.owner };
+        Self { author: Author { owner, uid: String::new() }, ..self }
     }
 
     /// Creates `desired` with its name, owner labels and marks only, then applies the rest. A crash in between leaves an object
@@ -120,26 +123,14 @@ impl Writer {
     /// The same for a kind with required and immutable fields, such as `roleRef`: `seed` has them for the first request.
     pub async fn create_from<K: Kept + Serialize>(&self, desired: &K, seed: Value) -> Result<(), WriteError> {
         let key = ObjectKey::of(desired.meta());
-        let what = format!("{} {key}", K::kind(&()));
-        let mut bare = DynamicObject { types: Some(types::<K>()), metadata: ObjectMeta::default(), data: json!({}) };
-        if seed.is_object() {
-            bare.data = seed;
-        }
-        bare.metadata.name.clone_from(&desired.meta().name);
-        bare.metadata.namespace.clone_from(&desired.meta().namespace);
-        bare.metadata.labels = Some(self.owner.labels());
-        let marks =
-            [(ANNOTATION_OWNER_UID, self.owner_uid.clone()), (ANNOTATION_CREATED, self.owner.created_mark(&key))];
-        bare.metadata.annotations = Some(marks.map(|(name, value)| (name.to_owned(), value)).into());
-        let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
-        let api = self.api::<K>(&key);
-        let created = match request(format!("create {what}"), api.create(&params, &bare)).await {
-            Err(error) if error.code() == Some(409) => return Err(WriteError::Taken { what }),
+        let bare = self.author.created(desired, seed);
+        let created = match self.server.send::<K>(&key, Request::Create(&bare)).await {
+            Err(error) if error.code() == Some(409) => return Err(WriteError::Taken { what: named::<K>(&key) }),
             answer => answer?,
         };
         // Should the apply fail, the next look must still find what was created, and not create it again.
-        self.expect_seen::<K>(key, &created.metadata);
-        self.apply(desired, &created.metadata, &[]).await
+        self.server.expect::<K>(&self.author.owner, key, Written::Ours(&created));
+        self.apply(desired, &created, &[]).await
     }
 
     /// Applies `desired` to the live object described by `live`. `reverted` are the fields that another client changed back.
@@ -154,22 +145,16 @@ impl Writer {
         reverted: &[String],
     ) -> Result<(), WriteError> {
         let key = ObjectKey::of(desired.meta());
-        let what = format!("{} {key}", K::kind(&()));
         let adopted = annotation(live, ANNOTATION_ADOPTED).is_some();
-        let body = self.body(desired, live, adopted);
-        let params = PatchParams { force: !adopted, ..PatchParams::apply(&self.manager) };
-        let api = self.api::<K>(&key);
-        let name = key.name.clone();
-        match request(format!("apply {what}"), api.patch(&name, &params, &Patch::Apply(&body))).await {
+        let body = self.author.applied(desired, live, adopted);
+        match self.server.send::<K>(&key, Request::Apply { body: &body, force: !adopted }).await {
             Ok(applied) => {
-                if let Some(uid) = &live.uid {
-                    self.cache.drift_conflicts().record(uid, &desired_hash(desired), !reverted.is_empty());
-                }
-                self.expect_seen::<K>(key, &applied.metadata);
+                self.server.count_applied(&key, live, &desired_hash(desired), !reverted.is_empty());
+                self.server.expect::<K>(&self.author.owner, key, Written::Ours(&applied));
                 Ok(())
             }
             Err(error) => match field_conflict(&error) {
-                Some(conflict) => Err(WriteError::FieldConflict { what, conflict }),
+                Some(conflict) => Err(WriteError::FieldConflict { what: named::<K>(&key), conflict }),
                 None => Err(error.into()),
             },
         }
@@ -185,63 +170,18 @@ impl Writer {
 
     /// Releases an object: it stays, without our labels, and the next owner may adopt it.
     pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
-        release_labels::<K>(self.cache.client(), live, &self.owner.key, self.manager.clone()).await?;
-        self.expect_lost::<K>(ObjectKey::of(live), live);
+        let (key, body) = (ObjectKey::of(live), released(live, &self.author.owner.key));
+        unless_gone(self.server.send::<K>(&key, Request::Release(&body)).await)?;
+        self.server.expect::<K>(&self.author.owner, key, Written::Lost(live));
         Ok(())
     }
 
     /// Deletes exactly the object that was seen: another one of the same name stays.
     pub async fn delete<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
         let key = ObjectKey::of(live);
-        let preconditions = Preconditions { uid: live.uid.clone(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        let (api, name) = (self.api::<K>(&key), key.name.clone());
-        match request(format!("delete {} {key}", K::kind(&())), api.delete(&name, &params)).await {
-            Err(error) if error.code() == Some(404) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(_) => {
-                self.expect_lost::<K>(key, live);
-                Ok(())
-            }
-        }
-    }
-
-    /// What is sent: the wanted fields, their owner, and the desired hash by which a later reconcile knows that it was sent.
-    fn body<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, adopted: bool) -> Value {
-        let mut body = to_json(desired);
-        let hash = hash(&body);
-        merge(
-            &mut body,
-            json!({
-                "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-                "metadata": {
-                    "uid": live.uid,
-                    "resourceVersion": live.resource_version,
-                    "labels": self.owner.labels(),
-                    "annotations": {ANNOTATION_OWNER_UID: self.owner_uid, ANNOTATION_APPLIED: hash},
-                },
-            }),
-        );
-        if adopted {
-            merge(&mut body, json!({"metadata": {"annotations": {ANNOTATION_ADOPTED: "true"}}}));
-        }
-        body
-    }
-
-    fn api<K: Kept>(&self, key: &ObjectKey) -> Api<DynamicObject> {
-        api::<K>(self.cache.client(), key)
-    }
-
-    fn expect_seen<K: Kept>(&self, key: ObjectKey, written: &ObjectMeta) {
-        let informer = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
-        let (uid, version) = (written.uid.clone(), written.resource_version.clone());
-        self.cache.expect(self.owner.clone(), move || informer.has_seen(&key, uid.as_deref(), version.as_deref()));
-    }
-
-    fn expect_lost<K: Kept>(&self, key: ObjectKey, live: &ObjectMeta) {
-        let informer = self.cache.informer::<K>(&OwnerRecord::query(self.owner.kind));
-        let uid = live.uid.clone();
-        self.cache.expect(self.owner.clone(), move || informer.has_lost(&key, uid.as_deref()));
+        unless_gone(self.server.send::<K>(&key, Request::Delete(live.uid.as_deref())).await)?;
+        self.server.expect::<K>(&self.author.owner, key, Written::Lost(live));
+        Ok(())
     }
 }
 
@@ -251,36 +191,21 @@ pub async fn release_labels<K: Kept>(
     client: Client,
     live: &ObjectMeta,
     owner: &ObjectKey,
-    field_manager: String,
+    field_manager: &str,
 ) -> Result<(), ApiError> {
-    let key = ObjectKey::of(live);
-    let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
-    let mut patch = json!({"metadata": {
-        "uid": live.uid, "resourceVersion": live.resource_version,
-        "labels": gone(&OwnerRecord::LABELS),
-        "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED, ANNOTATION_CREATED]),
-    }});
-    merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: owner.to_string()}}}));
-    let params = PatchParams { field_manager: Some(field_manager), ..PatchParams::default() };
-    let (api, patch) = (api::<K>(client, &key), Patch::Merge(&patch));
-    match request(format!("release {} {key}", K::kind(&())), api.patch(&key.name, &params, &patch)).await {
+    let body = released(live, owner);
+    unless_gone(server::send::<K>(client, field_manager, &ObjectKey::of(live), Request::Release(&body)).await)
+}
+
+fn unless_gone(answer: Result<ObjectMeta, ApiError>) -> Result<(), ApiError> {
+    match answer {
         Err(error) if error.code() == Some(404) => Ok(()),
         answer => answer.map(|_| ()),
     }
 }
 
-/// The API of a kind, of which only metadata and what is asked for is decoded.
-pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject> {
-    let resource = ApiResource::erase::<K>(&());
-    if key.namespace.is_empty() {
-        Api::all_with(client, &resource)
-    } else {
-        Api::namespaced_with(client, &key.namespace, &resource)
-    }
-}
-
-fn types<K: Kept>() -> TypeMeta {
-    TypeMeta { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned() }
+fn named<K: Kept>(key: &ObjectKey) -> String {
+    format!("{} {key}", K::kind(&()))
 }
 
 pub(crate) fn to_json<K: Serialize>(object: &K) -> Value {
@@ -302,17 +227,6 @@ fn hash(desired: &Value) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, desired.to_string().as_bytes());
     let (head, _) = digest.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
     format!("{:016x}", u64::from_be_bytes(*head))
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
 }
 
 /// What the server says of a field that another manager owns. It refuses an apply to an object that is gone with the same

@@ -1,6 +1,6 @@
 use drover_runtime::{
-    Failure, ObjectKey,
-    model::{End, ModelWorld, Requests, Stop, every_crash, until_quiet},
+    Failure, ObjectKey, Owner,
+    model::{End, ModelWorld, Pace, Requests, Stop, every_crash, until_quiet},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
@@ -219,12 +219,17 @@ struct Model {
 }
 
 impl ModelWorld<ClusterOperator> for Model {
-    fn observe(&self, _: &Cluster) -> World {
+    fn observe(&self, _: Owner<'_, Cluster>) -> World {
         let reach = Reach::Connected(self.there.clone());
         World::Teardown(Box::new(Teardown { running: LONG, reach }))
     }
 
-    fn apply(&mut self, _: &Cluster, action: Action, requests: &mut Requests) -> Result<(), Stop<ClusterError>> {
+    fn act(
+        &mut self,
+        _: Owner<'_, Cluster>,
+        action: Action,
+        requests: &mut Requests,
+    ) -> Result<(), Stop<ClusterError>> {
         requests.send()?;
         match action {
             Action::ReleaseLeftBehind(all) => {
@@ -239,8 +244,6 @@ impl ModelWorld<ClusterOperator> for Model {
         }
         Ok(())
     }
-
-    fn settle(&mut self) {}
 }
 
 #[test]
@@ -249,7 +252,7 @@ fn a_deletion_ends_the_same_after_a_crash_anywhere() {
         let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
         let left_behind = if policy == "Delete" { vec![left_behind()] } else { Vec::new() };
         let model = Model { there: There { left_behind, ..as_found(Holder::Us, 0, Some("u")) } };
-        for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1)).unwrap() {
+        for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1), Pace::InTurn).unwrap() {
             assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);
             assert_eq!((left_behind.there.holder, &left_behind.there.namespace), (Holder::Nobody, &namespace));
             assert_eq!(left_behind.there.left_behind, Vec::new());

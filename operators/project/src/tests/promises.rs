@@ -1,31 +1,31 @@
 //! Invariants of `research/project-rbac.md` §6.6 by their numbers, as far as namespaces are concerned.
 
 use drover_crds::Project;
-use drover_runtime::model::{decide, every_crash, until_quiet};
+use drover_runtime::model::{ModelObject, ModelWorld as _, Pace, decide, every_crash, until_quiet};
 use proptest::prelude::*;
 
 use super::{
     decisions::NOW,
     safety::held_by,
     strategies::{NAMES, any_project, any_project_alive_or_not, any_world, deleted, project},
-    world::{ModelCluster, ModelNamespace},
+    world::ModelCluster,
 };
 use crate::ProjectOperator;
 
 /// What of `model` neither is the Project's nor was offered to it: no side agreed that it be adopted, or a Project that is
 /// still there holds it.
-fn foreign(this: &Project, model: &ModelCluster) -> Vec<(String, ModelNamespace)> {
+fn foreign(this: &Project, model: &ModelCluster) -> Vec<(String, ModelObject)> {
     let ours = this.metadata.namespace.clone().zip(this.metadata.name.clone());
     let asked = |name: &str| {
         this.spec.namespaces.iter().any(|n| n.name == name && n.on_existing == drover_crds::OnExisting::Adopt)
     };
-    let ours_once = |namespace: &ModelNamespace| {
+    let ours_once = |namespace: &ModelObject| {
         namespace
             .annotations
             .get(drover_crds::names::ANNOTATION_RELEASED_BY)
             .is_some_and(|by| by.value == "team-a/shop")
     };
-    let is_foreign = |name: &str, namespace: &ModelNamespace| match held_by(namespace) {
+    let is_foreign = |name: &str, namespace: &ModelObject| match held_by(namespace) {
         holder if holder == ours => false,
         Some((space, holder)) => !model.left.contains(&format!("{space}/{holder}")) || !asked(name),
         None => !asked(name) && !ours_once(namespace),
@@ -44,7 +44,7 @@ proptest! {
         let other = project("team-b", "shop", one.spec.clone());
         until_quiet::<ProjectOperator>(&one, &mut model, NOW)?;
         let held = |model: &ModelCluster| -> Vec<_> {
-            let ours = |namespace: &&ModelNamespace| held_by(namespace) == Some(("team-a".into(), "shop".into()));
+            let ours = |namespace: &&ModelObject| held_by(namespace) == Some(("team-a".into(), "shop".into()));
             model.namespaces.values().filter(ours).cloned().collect()
         };
         let before = held(&model);
@@ -59,7 +59,7 @@ proptest! {
             namespace.drifting = None; // Changes of another client are not the question.
         }
         let before = foreign(&this, &model);
-        for world in every_crash::<ProjectOperator, _>(&this, &model, NOW)? {
+        for world in every_crash::<ProjectOperator, _>(&this, &model, NOW, Pace::SideBySide)? {
             for (name, was) in &before {
                 prop_assert_eq!(world.namespaces.get(name), Some(was), "{}", name);
             }

@@ -3,7 +3,7 @@
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::{
     Place, PlaceState, Requeue,
-    model::{End, Restless, decide, every_crash, until_quiet},
+    model::{End, Pace, Restless, decide, every_crash, until_quiet},
     place_status::PlaceEntry,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -23,45 +23,36 @@ fn rest(project: &Project, world: &mut ModelCluster) -> Result<End, Restless> {
 }
 
 fn crashes(project: &Project, world: &ModelCluster) -> Result<Vec<ModelCluster>, Restless> {
-    every_crash::<ProjectOperator, _>(project, world, NOW)
+    every_crash::<ProjectOperator, _>(project, world, NOW, Pace::SideBySide)
 }
 
+/// A Project, and the same with its list in another order.
+fn any_order() -> impl Strategy<Value = (Vec<Project>, Vec<Project>)> {
+    any_project().prop_flat_map(|project| {
+        let shuffled = Just(project.spec.namespaces.clone()).prop_shuffle();
+        (Just(project), shuffled).prop_map(|(project, namespaces)| {
+            let mut other = project.clone();
+            other.spec.namespaces = namespaces;
+            (vec![project], vec![other])
+        })
+    })
+}
+
+fn any_active_project() -> impl Strategy<Value = Project> {
+    any_project().prop_map(|mut project| {
+        project.spec.suspend = false;
+        project
+    })
+}
+
+drover_runtime::model_properties!(ProjectOperator {
+    objects: any_project_alive_or_not(),
+    worlds: any_world(),
+    orders: any_order(),
+    deletions: (any_active_project(), any_cluster()),
+});
+
 proptest! {
-    #[test]
-    fn it_comes_to_rest_and_then_plans_nothing(project in any_project_alive_or_not(), mut world in any_world()) {
-        let end = rest(&project, &mut world)?;
-        let plan = decide::<ProjectOperator>(&project, &world, NOW);
-        prop_assert_eq!(plan.is_idle(), !matches!(end, End::Blocked(_)), "{:?} after {:?}", plan, end);
-    }
-
-    #[test]
-    fn a_crash_at_any_request_changes_nothing_in_the_end(project in any_project_alive_or_not(), world in any_world()) {
-        let mut straight = world.clone();
-        let end = rest(&project, &mut straight)?;
-        for (requests, mut interrupted) in crashes(&project, &world)?.into_iter().enumerate() {
-            prop_assert_eq!(&rest(&project, &mut interrupted)?, &end, "after {} requests", requests);
-            prop_assert_eq!(interrupted.shape(), straight.shape(), "after {} requests", requests);
-        }
-    }
-
-    #[test]
-    fn the_order_of_the_list_does_not_matter(
-        (one, other) in any_project().prop_flat_map(|project| {
-            let shuffled = Just(project.spec.namespaces.clone()).prop_shuffle();
-            (Just(project), shuffled).prop_map(|(project, namespaces)| {
-                let mut other = project.clone();
-                other.spec.namespaces = namespaces;
-                (project, other)
-            })
-        }),
-        world in any_cluster(),
-    ) {
-        let (mut world_of_one, mut world_of_other) = (world.clone(), world);
-        rest(&one, &mut world_of_one)?;
-        rest(&other, &mut world_of_other)?;
-        prop_assert_eq!(world_of_one.shape(), world_of_other.shape());
-    }
-
     #[test]
     fn nothing_unsafe_happens_on_the_way(project in any_project_alive_or_not(), world in any_world()) {
         let way = crashes(&project, &world)?;
@@ -77,26 +68,20 @@ proptest! {
     }
 
     #[test]
-    fn deletion_reaches_the_end_and_leaves_nothing_that_carries_our_labels(
-        project in any_project(),
+    fn deletion_with_orphan_takes_nothing_away(
+        mut project in any_active_project(),
         mut world in any_cluster(),
         lived in any::<bool>(),
     ) {
-        let mut project = project;
-        project.spec.suspend = false;
+        project.spec.deletion_policy = DeletionPolicy::Orphan;
         if lived {
             rest(&project, &mut world)?;
         }
         let before = world.clone();
-        let project = deleted(project);
-        prop_assert_eq!(rest(&project, &mut world)?, End::Released);
-        prop_assert_eq!(decide::<ProjectOperator>(&project, &world, NOW).requeue, Requeue::Released);
-        prop_assert!(world.namespaces.values().all(|namespace| held_by(namespace) != Some(key(&project))));
-        if project.spec.deletion_policy == DeletionPolicy::Orphan {
-            let stays = before.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
-            let gone: Vec<_> = stays.map(|(name, _)| name).filter(|name| !world.namespaces.contains_key(*name)).collect();
-            prop_assert!(gone.is_empty(), "{:?} are gone", gone);
-        }
+        rest(&deleted(project), &mut world)?;
+        let stays = before.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
+        let gone: Vec<_> = stays.map(|(name, _)| name).filter(|name| !world.namespaces.contains_key(*name)).collect();
+        prop_assert!(gone.is_empty(), "{:?} are gone", gone);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use drover_crds::{
     AdoptPolicy, DeletionPolicy, NamespaceSelection, OnExisting, Project, ProjectNamespace, Tenant,
     names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY, LABEL_MANAGED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE},
 };
+use drover_runtime::model::{Fields, Manager, ModelObject};
 
-use super::world::{Fields, Manager, ModelCluster, ModelNamespace};
+use super::world::ModelCluster;
 
 /// What is wrong with getting from `before` to `after`; they are one request, and perhaps one moment of rest, apart.
 pub(super) fn violations(project: &Project, before: &ModelCluster, after: &ModelCluster) -> Vec<String> {
@@ -42,8 +43,8 @@ fn changed(
     project: &Project,
     world: &ModelCluster,
     name: &str,
-    was: &ModelNamespace,
-    is: &ModelNamespace,
+    was: &ModelObject,
+    is: &ModelObject,
 ) -> Option<&'static str> {
     let (wanted, allowing) = (listed(project, name), allowing(world, name));
     let may_hold = !allowing.is_empty() && !protected(world, name);
@@ -85,7 +86,7 @@ fn changed(
 }
 
 /// Equal but for what another client keeps setting.
-fn same(was: &ModelNamespace, is: &ModelNamespace) -> bool {
+fn same(was: &ModelObject, is: &ModelObject) -> bool {
     let (mut was, mut is) = (was.clone(), is.clone());
     if let (Some((key, _)), true) = (was.drifting.clone(), held_by(&was) == held_by(&is)) {
         was.labels.remove(&key);
@@ -107,7 +108,7 @@ fn keys(project: &Project, wanted: Option<&ProjectNamespace>) -> BTreeSet<String
 }
 
 /// Namespace and name of the Project that holds a namespace.
-pub(super) fn held_by(namespace: &ModelNamespace) -> Option<(String, String)> {
+pub(super) fn held_by(namespace: &ModelObject) -> Option<(String, String)> {
     let label = |key: &str| namespace.labels.get(key).map(|field| field.value.clone());
     label(LABEL_MANAGED_BY).and(label(LABEL_OWNER_NAMESPACE)).zip(label(LABEL_OWNER_NAME))
 }

@@ -6,6 +6,7 @@ use drover_crds::{
     AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, Project, ProjectNamespace,
     ProjectSpec, Tenant,
 };
+pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
@@ -24,12 +25,6 @@ pub(super) fn project(namespace: &str, name: &str, spec: ProjectSpec) -> Project
     project.metadata.namespace = Some(namespace.to_owned());
     project.metadata.uid = Some(format!("uid-of-{namespace}/{name}"));
     project.metadata.generation = Some(1);
-    project
-}
-
-/// The same Project after `kubectl delete`.
-pub(super) fn deleted(mut project: Project) -> Project {
-    project.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     project
 }
 
@@ -168,7 +163,7 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
                     Before::Held(held) => model.add_held(name, held),
                 }
                 if drifting {
-                    model.keep_changing(name, "team", "green");
+                    model.namespaces.get_mut(name).unwrap().keep_changing("team", "green");
                 }
             }
             model

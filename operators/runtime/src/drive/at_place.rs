@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Attached, Driver};
 use crate::{
     ApiCause,
+    act::{Stop, act},
     cache::{AnyInformer, Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure},
@@ -141,7 +142,7 @@ impl<O: Operator> Driver<O> {
         if !self.has_failed(key, &context.place) {
             self.record(key, &context.place, Some(owner), Some(place_status.clone()), PlaceState::Current);
         }
-        if let Err(failure) = self.act(key, owner, context, groups).await {
+        if let Some(failure) = self.act(key, owner, context, groups).await {
             return self.record_failure(key, &context.place, failure);
         }
         self.forget_failures(key, &context.place);
@@ -150,34 +151,24 @@ impl<O: Operator> Driver<O> {
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Does the actions group by group. A failure ends its group, and everything if it is about the whole server. Returns the
-    /// first one.
+    /// Does the actions, as long as what was decided holds; what is left then is decided anew, as the change of the Cluster
+    /// enqueues this key.
     async fn act(
         &self,
         key: &ObjectKey,
         owner: Owner<'_, O::Kind>,
         context: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
-    ) -> Result<(), Failure> {
-        let mut outcome = Ok(());
-        for group in groups {
-            for action in group {
-                if !self.still_holds(context) {
-                    return outcome; // What is left is decided anew: the change of the Cluster enqueues this key.
-                }
-                tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
-                let sender = Sender { operator: O::NAME, urgency: O::urgency(&action) };
-                if let Err(error) = sender.sends(self.operator.act(owner, context, action)).await {
-                    let failure = Failure::of(&error);
-                    if !failure.class().is_about_one_thing() {
-                        return Err(failure);
-                    }
-                    outcome = outcome.and(Err(failure));
-                    break;
-                }
+    ) -> Option<Failure> {
+        let one = move |action: O::Action| async move {
+            if !self.still_holds(context) {
+                return Err(Stop::Interrupted);
             }
-        }
-        outcome
+            tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
+            let sender = Sender { operator: O::NAME, urgency: O::urgency(&action) };
+            sender.sends(self.operator.act(owner, context, action)).await.map_err(Stop::Refused)
+        };
+        act(groups, one).await.failure
     }
 
     /// Whether what was decided in `context` may still be done: over the connection that was observed, to a Cluster that exists

@@ -137,9 +137,11 @@ async fn a_failure_ends_its_group_and_the_other_groups_go_on() {
         (Class::Blocked, 3, 1, 0), // What follows a guard that failed is not done.
         (Class::Blocked, 1, 3, 2),
         (Class::Blocked, 2, 2, 2),
-        (Class::Transient, 1, 3, 0), // It is about the whole server.
+        (Class::Transient, 2, 3, 2), // It is about the whole server: what had begun side by side ends, and nothing begins.
+        (Class::Transient, 1, 40, 15),
     ] {
         let rig = Rig::warm().await;
+        rig.stage.act_takes(Duration::from_millis(1));
         rig.stage.fail_first("toy", class);
         rig.server.create("toy", &json!({"steps": steps, "groups": groups}));
         rig.until("it was tried", || !rig.stage.reconciles("toy").is_empty()).await;

@@ -70,3 +70,15 @@ async fn slow_places_however_many_delay_no_other_place() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn three_hundred_groups_at_a_distant_cluster_are_done_within_a_minute() {
+    let rig = Rig::warm().await;
+    rig.stage.act_takes(Duration::from_millis(400));
+    rig.server.create("toy", &json!({"groups": 300, "steps": 2}));
+    let started = Instant::now();
+    rig.until_ready("toy").await;
+    assert_eq!(rig.stage.acted("toy").len(), 600);
+    assert!(started.elapsed() < seconds(60), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() > seconds(10), "it took {:?}: more than 16 at a time", started.elapsed());
+}

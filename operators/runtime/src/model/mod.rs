@@ -1,16 +1,32 @@
 //! The model world: an operator's actions interpreted in memory, for property tests of its decisions.
 //!
-//! A test crate says what its world looks like ([`ModelWorld`]); this module drives it as the runtime drives a real one: a reconcile
-//! observes, plans and does the actions in order until one fails, and the environment moves between reconciles. On top of
-//! that stand the questions that every operator has to answer: does it come to rest ([`until_quiet`]), and does it end the
-//! same after a crash between any two requests ([`every_crash`])?
+//! [`ModelObjects`] holds the objects of one kind and takes the requests of a [`Writer`](crate::Writer) by the rules of an API
+//! server. A test crate says what its place looks like ([`ModelWorld`]); this module drives it as the runtime drives a real
+//! one: a reconcile observes, plans and does the actions, and the environment moves between reconciles. On top of that stand
+//! the questions that every operator has to answer; [`model_properties`](crate::model_properties) asks them all, from the
+//! operator's generators.
 
+mod fields;
+mod objects;
+mod properties;
+mod server;
+
+use std::{cell::RefCell, collections::BTreeMap, fmt::Debug};
+
+use futures::executor::block_on;
 use k8s_openapi::jiff::Timestamp;
+use tokio::task::yield_now;
 
 use crate::{
+    act::{Acted, act},
     error::{Class, Failure},
     operator::{Operator, Owner, Plan, Requeue},
 };
+
+pub use crate::act::Stop;
+pub use fields::{Field, Fields, Manager};
+pub use objects::{ModelObject, ModelObjects};
+pub use properties::{Broken, comes_to_rest, deleted, deletion_ends, ignores_order, survives_crashes};
 
 /// More reconciles than this, and an operator does not come to rest: it undoes what it did.
 const MAX_RECONCILES: usize = 50;
@@ -18,35 +34,37 @@ const MAX_RECONCILES: usize = 50;
 /// One place in memory, with everything in it that an operator sees or changes.
 ///
 /// Equality decides whether a reconcile changed anything, so nothing in here may count reconciles.
-pub trait ModelWorld<O: Operator>: Clone + PartialEq {
+pub trait ModelWorld<O: Operator>: Clone + PartialEq + Debug {
     /// What the operator's `observe` would gather.
-    fn observe(&self, object: &O::Kind) -> O::World;
+    fn observe(&self, owner: Owner<'_, O::Kind>) -> O::World;
 
     /// Whether the object is to be here no more, although it is not being deleted: the place is being deleted, for example.
     fn is_deselected(&self, _object: &O::Kind) -> bool {
         false
     }
 
-    /// Does what the operator's `act` would do. [`Requests::send`] comes before each change that a real server would get as
-    /// a request of its own: there, the process may die.
-    fn apply(&mut self, object: &O::Kind, action: O::Action, requests: &mut Requests) -> Result<(), Stop<O::Error>>;
+    /// Does what the operator's `act` would do, by [`ModelObjects::carry_out`] or with a [`Requests::send`] before each change that
+    /// a real server would get as a request of its own: there, the process may die.
+    fn act(
+        &mut self,
+        owner: Owner<'_, O::Kind>,
+        action: O::Action,
+        requests: &mut Requests,
+    ) -> Result<(), Stop<O::Error>>;
 
-    /// What the environment does by itself between two reconciles: what is terminating vanishes, people undo things.
-    fn settle(&mut self);
-}
+    /// All objects of the place that carry the labels of owners, kind by kind.
+    fn objects(&mut self) -> Vec<&mut ModelObjects> {
+        Vec::new()
+    }
 
-/// Why an action did not come to its end.
-#[derive(Debug)]
-pub enum Stop<E> {
-    /// The process died.
-    Crash,
-    /// The server, or the rules of how we write, refused.
-    Refused(E),
-}
+    /// What the environment does by itself between two reconciles.
+    fn settle(&mut self) {
+        self.objects().into_iter().for_each(ModelObjects::settle);
+    }
 
-impl<E> From<E> for Stop<E> {
-    fn from(error: E) -> Self {
-        Self::Refused(error)
+    /// The objects of the place without what differs from one run to another.
+    fn shape(&self) -> Vec<BTreeMap<String, ModelObject>> {
+        self.clone().objects().into_iter().map(|objects| objects.shape()).collect()
     }
 }
 
@@ -76,13 +94,11 @@ impl Requests {
     /// Sends one more request, or dies.
     pub fn send<E>(&mut self) -> Result<(), Stop<E>> {
         match &mut self.left {
-            None => Ok(()),
-            Some(0) => Err(Stop::Crash),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
+            Some(0) => return Err(Stop::Interrupted),
+            Some(left) => *left -= 1,
+            None => {}
         }
+        Ok(())
     }
 }
 
@@ -104,22 +120,36 @@ pub enum End {
 #[error("still not at rest after {MAX_RECONCILES} reconciles; the last one wanted {0}")]
 pub struct Restless(String);
 
-/// What the operator decides when it looks at `world` now.
-pub fn decide<O: Operator>(object: &O::Kind, world: &impl ModelWorld<O>, now: Timestamp) -> Plan<O> {
-    let seen = world.observe(object);
-    match Owner::of(object) {
+/// What the operator decides for `owner` when it looks at `world` now.
+pub fn decide<'a, O: Operator>(
+    owner: impl Into<Owner<'a, O::Kind>>,
+    world: &impl ModelWorld<O>,
+    now: Timestamp,
+) -> Plan<O> {
+    let owner = owner.into();
+    let seen = world.observe(owner);
+    match owner {
         Owner::Present(object) if !world.is_deselected(object) => O::plan(object, &seen, now),
         owner => O::clean_up(owner, &seen, now),
     }
 }
 
 /// Runs reconciles until nothing changes any more.
-pub fn until_quiet<O: Operator>(
-    object: &O::Kind,
+pub fn until_quiet<'a, O: Operator>(
+    owner: impl Into<Owner<'a, O::Kind>>,
     world: &mut impl ModelWorld<O>,
     now: Timestamp,
 ) -> Result<End, Restless> {
-    run(object, world, now, Requests::unlimited())
+    run(owner.into(), world, now, Pace::SideBySide, Requests::unlimited())
+}
+
+/// How far the groups of one plan are when the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Each begins when the one before it is done.
+    InTurn,
+    /// Each has done as many actions as the others.
+    SideBySide,
 }
 
 /// The worlds that a process leaves behind that dies before its first request, before its second, and so on: every world
@@ -128,11 +158,12 @@ pub fn every_crash<O: Operator, W: ModelWorld<O>>(
     object: &O::Kind,
     world: &W,
     now: Timestamp,
+    pace: Pace,
 ) -> Result<Vec<W>, Restless> {
     let mut left_behind = Vec::new();
     loop {
         let mut world = world.clone();
-        let end = run(object, &mut world, now, Requests::only(left_behind.len()))?;
+        let end = run(Owner::of(object), &mut world, now, pace, Requests::only(left_behind.len()))?;
         left_behind.push(world);
         if end != End::Crashed {
             return Ok(left_behind);
@@ -141,25 +172,25 @@ pub fn every_crash<O: Operator, W: ModelWorld<O>>(
 }
 
 fn run<O: Operator, W: ModelWorld<O>>(
-    object: &O::Kind,
+    owner: Owner<'_, O::Kind>,
     world: &mut W,
     now: Timestamp,
+    pace: Pace,
     mut requests: Requests,
 ) -> Result<End, Restless> {
     let mut wanted = String::new();
     for _ in 0..MAX_RECONCILES {
         let before = world.clone();
-        let plan = decide(object, world, now);
+        let plan = decide(owner, world, now);
         let idle = plan.is_idle();
         let Plan { groups, requeue, .. } = plan;
         wanted = format!("{groups:?}");
-        let refused = match act::<O, W>(object, world, groups, &mut requests) {
-            Err(Crashed) => return Ok(End::Crashed),
-            Ok(None) if requests.are_spent() => return Ok(End::Crashed),
-            Ok(refused) => refused,
-        };
+        let Acted { failure, interrupted } = act_at::<O, W>(owner, world, groups, pace, &mut requests);
+        if interrupted || (failure.is_none() && requests.are_spent()) {
+            return Ok(End::Crashed);
+        }
         world.settle();
-        match refused {
+        match failure {
             _ if idle && requeue == Requeue::Released => return Ok(End::Released),
             _ if *world != before => {}
             // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
@@ -171,33 +202,20 @@ fn run<O: Operator, W: ModelWorld<O>>(
     Err(Restless(wanted))
 }
 
-/// The process died.
-struct Crashed;
-
-/// Does the actions as the runtime does, and returns the first refusal.
-fn act<O: Operator, W: ModelWorld<O>>(
-    object: &O::Kind,
+fn act_at<O: Operator, W: ModelWorld<O>>(
+    owner: Owner<'_, O::Kind>,
     world: &mut W,
     groups: Vec<Vec<O::Action>>,
+    pace: Pace,
     requests: &mut Requests,
-) -> Result<Option<Failure>, Crashed> {
-    let mut refused = None;
-    for group in groups {
-        for action in group {
-            match world.apply(object, action, requests) {
-                Ok(()) => {}
-                Err(Stop::Crash) => return Err(Crashed),
-                Err(Stop::Refused(error)) => {
-                    let failure = Failure::of(&error);
-                    let goes_on = failure.class().is_about_one_thing();
-                    refused.get_or_insert(failure);
-                    if !goes_on {
-                        return Ok(refused);
-                    }
-                    break;
-                }
-            }
+) -> Acted {
+    let model = &RefCell::new((world, requests));
+    let one = |action| async move {
+        if pace == Pace::SideBySide {
+            yield_now().await;
         }
-    }
-    Ok(refused)
+        let (world, requests) = &mut *model.borrow_mut();
+        world.act(owner, action, requests)
+    };
+    block_on(act(groups, one))
 }
