@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     command_line::{CommandLine, OutputArguments, RbacArguments},
+    output::print,
     reasons, reference,
     registry::Operators,
     rights::{Rules, cluster_role, namespaced_role},
@@ -79,8 +80,7 @@ fn emit(arguments: &OutputArguments, name: &str, text: &str) -> Outcome {
     if let Some(folder) = &arguments.output {
         return write(folder, name, text);
     }
-    print!("{text}");
-    Ok(())
+    Ok(print(text)?)
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Outcome {

@@ -1,9 +1,13 @@
 //! `drover`: the only binary. Wiring and command line, nothing else.
 
+// These macros panic when a reader closes the pipe: see `output`.
+#![warn(clippy::print_stdout)]
+
 mod command_line;
 mod generate;
 mod identity;
 mod membership;
+mod output;
 mod reasons;
 mod reference;
 mod registry;
@@ -14,6 +18,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use command_line::{Command, CommandLine};
+use output::print;
 
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
@@ -24,10 +29,7 @@ fn main() -> ExitCode {
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Charts { output } => generate::charts(&output),
         Command::Docs(arguments) => generate::docs(&arguments),
-        Command::Version => {
-            println!("drover {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Version => print(concat!("drover ", env!("CARGO_PKG_VERSION"), "\n")).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

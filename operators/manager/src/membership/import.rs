@@ -19,7 +19,7 @@ use super::{
     objects::{self, Access, Names},
     side::{FIELD_MANAGER, Side},
 };
-use crate::command_line::ImportArguments;
+use crate::{command_line::ImportArguments, output::print};
 
 /// How long the token controller of the cluster may take.
 const TOKEN_LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     if !arguments.apply {
         eprintln!("drover: what follows contains a credential of the cluster; `--apply` applies it without showing it");
         for object in &half {
-            print!("---\n{}", serde_yaml::to_string(object)?);
+            print(&format!("---\n{}", serde_yaml::to_string(object)?)).map_err(MembershipError::Print)?;
         }
         return Ok(());
     }

@@ -57,4 +57,6 @@ pub(crate) enum MembershipError {
     Kind(#[from] ParseGroupVersionError),
     #[error(transparent)]
     Yaml(#[from] serde_yaml::Error),
+    #[error("cannot print: {0}")]
+    Print(std::io::Error),
 }
