@@ -5,6 +5,7 @@
 
 mod deletion;
 mod duration;
+mod no_effect;
 mod schema;
 
 pub mod condition;

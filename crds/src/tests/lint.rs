@@ -5,6 +5,7 @@ use kube::core::cel::{CompiledSchema, compile_schema, estimate_rule_cost};
 use serde_json::{Value, json};
 
 use super::schema;
+use crate::{ClusterSpec, ProjectSpec, no_effect};
 
 const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
 
@@ -130,6 +131,38 @@ fn the_lint_finds_what_it_is_for() {
     let rules = json!({ "type": "object", "x-kubernetes-validations": [{ "rule": "has(self", "message": "m" }] });
     lint_rules(&compile_schema(&rules), "", &mut found);
     assert_eq!(found.len(), 1, "{found:?}");
+}
+
+/// The paths, with their descriptions, of `node` and what is in it.
+fn described(node: &Value, at: &str, into: &mut Vec<(String, String)>) {
+    into.push((at.to_owned(), node["description"].as_str().unwrap_or_default().to_owned()));
+    for (name, child) in node["properties"].as_object().into_iter().flatten() {
+        described(child, &format!("{at}.{name}"), into);
+    }
+    if let Some(items) = node.get("items") {
+        described(items, &format!("{at}[]"), into);
+    }
+}
+
+#[test]
+fn a_field_without_effect_and_no_other_says_so_first() {
+    for crd in crate::all() {
+        let kind = crd.spec.names.kind;
+        let paths = |fields: Vec<&'static str>| fields.into_iter().map(ToOwned::to_owned).collect::<BTreeSet<String>>();
+        let without_effect = match kind.as_str() {
+            "Cluster" => paths(ClusterSpec::NO_EFFECT.iter().map(|(path, _)| *path).collect()),
+            "Project" => paths(ProjectSpec::NO_EFFECT.iter().map(|(path, _)| *path).collect()),
+            _ => BTreeSet::new(),
+        };
+        let mut all = Vec::new();
+        described(&schema(&kind)["properties"]["spec"], "spec", &mut all);
+        let says_so = all.iter().filter(|(_, description)| description.starts_with(no_effect::PREFIX));
+        assert_eq!(says_so.map(|(path, _)| path.clone()).collect::<BTreeSet<_>>(), without_effect, "{kind}");
+        for (path, description) in all {
+            let elsewhere = description.trim_start_matches(no_effect::PREFIX).to_lowercase();
+            assert!(!elsewhere.contains("no effect"), "{kind} {path}: say it first, as {:?}", no_effect::PREFIX);
+        }
+    }
 }
 
 /// The columns that a definition shows, those of `-o wide` with a plus.

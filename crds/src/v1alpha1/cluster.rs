@@ -17,6 +17,7 @@ use crate::{
     ApiDuration, DeletionPolicy, NamespaceSelection,
     condition::{UNOBSERVED, status_conditions, unobserved},
     names::ALWAYS_PROTECTED,
+    no_effect::{self, NoEffect},
     pattern_matches,
     schema::{self, is_default},
 };
@@ -102,7 +103,7 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::name_patterns::<100>")]
     pub protected_namespaces: Vec<String>,
-    /// How users and groups are spelled in this cluster, where it differs from the management cluster.
+    /// No effect yet: how users and groups are spelled in this cluster, where it differs from the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMapping>,
     /// How reachability is judged. Default: a probe every 30 s.
@@ -203,7 +204,8 @@ pub struct Tenant {
     /// Whether they may take over namespaces that exist already: Never or Allowed. Default: Never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: AdoptPolicy,
-    /// Whether their apps may own objects outside of namespaces, such as custom resource definitions. Default: false.
+    /// No effect yet: whether their apps may own objects outside of namespaces, such as custom resource definitions. Default:
+    /// false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cluster_wide: bool,
 }
@@ -416,12 +418,15 @@ impl ClusterSpec {
         ALWAYS_PROTECTED.into_iter().chain(own).any(|pattern| pattern_matches(pattern, namespace))
     }
 
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[
+        ("spec.identity", |spec| spec.identity.is_some()),
+        ("spec.tenants[].clusterWide", |spec| spec.tenants.iter().any(|tenant| tenant.cluster_wide)),
+    ];
+
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
-        let cluster_wide = self.tenants.iter().any(|tenant| tenant.cluster_wide);
-        let fields = [("spec.identity", self.identity.is_some()), ("spec.tenants[].clusterWide", cluster_wide)];
-        fields.into_iter().filter_map(|(path, is_set)| is_set.then_some(path)).collect()
+        no_effect::set_in(self, Self::NO_EFFECT)
     }
 }
 

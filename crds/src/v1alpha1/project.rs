@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ClusterSelection, DeletionPolicy, SelectsClusters,
     condition::{UNOBSERVED, status_conditions, unobserved},
+    no_effect::{self, NoEffect},
     schema::{self, is_default},
     v1alpha1::{Problem, TargetSummary},
 };
@@ -71,22 +72,22 @@ pub struct ProjectSpec {
     #[schemars(length(max = 500))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub namespaces: Vec<ProjectNamespace>,
-    /// Lets members create namespaces themselves, except in the management cluster. Unset: they may not.
+    /// No effect yet: lets members create namespaces themselves, except in the management cluster. Unset: they may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_service: Option<SelfService>,
     /// Labels and annotations for every namespace of the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_metadata: Option<NamespaceMetadata>,
-    /// Limits of what the project may use in a cluster. Unset: no limits.
+    /// No effect yet: limits of what the project may use in a cluster. Unset: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ProjectQuota>,
-    /// Requests and limits of containers that state none, and the range of those that do (a LimitRange).
+    /// No effect yet: requests and limits of containers that state none, and the range of those that do (a LimitRange).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_defaults: Option<ContainerDefaults>,
-    /// Pod security levels of every namespace of the project. Unset: those of the cluster.
+    /// No effect yet: pod security levels of every namespace of the project. Unset: those of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
-    /// Closes the namespaces of the project against traffic from elsewhere. Unset: open.
+    /// No effect yet: closes the namespaces of the project against traffic from elsewhere. Unset: open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_isolation: Option<NetworkIsolation>,
     /// What happens to the namespaces when this object is deleted. Orphan releases them, and they stay; Delete deletes them with
@@ -112,7 +113,7 @@ pub struct ProjectNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::namespace_annotations")]
     pub annotations: BTreeMap<String, String>,
-    /// What the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default:
+    /// No effect yet: what the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default:
     /// spec.quota.namespaceDefault.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
@@ -334,20 +335,19 @@ impl SelectsClusters for Project {
 }
 
 impl ProjectSpec {
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[
+        ("spec.selfService", |spec| spec.self_service.is_some()),
+        ("spec.quota", |spec| spec.quota.is_some()),
+        ("spec.namespaces[].quota", |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
+        ("spec.containerDefaults", |spec| spec.container_defaults.is_some()),
+        ("spec.podSecurity", |spec| spec.pod_security.is_some()),
+        ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
+    ];
+
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
-        [
-            ("spec.selfService", self.self_service.is_some()),
-            ("spec.quota", self.quota.is_some()),
-            ("spec.namespaces[].quota", self.namespaces.iter().any(|n| !n.quota.is_empty())),
-            ("spec.containerDefaults", self.container_defaults.is_some()),
-            ("spec.podSecurity", self.pod_security.is_some()),
-            ("spec.networkIsolation", self.network_isolation.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(path, set)| set.then_some(path))
-        .collect()
+        no_effect::set_in(self, Self::NO_EFFECT)
     }
 }
 
