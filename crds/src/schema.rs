@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+use kube::ResourceExt as _;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
@@ -210,10 +211,11 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What the derive cannot say: the status a fresh object starts with, descriptions as flowing text, no `nullable`
+/// What the derive cannot say: the label by which all definitions are found, the status a fresh object starts with, descriptions as flowing text, no `nullable`
 /// (a stored null would count as present in CEL), and unions judged by their CEL rule alone, because the API server's
 /// message for `oneOf` asks for an arbitrary member and keeps the rules from being evaluated.
 pub(crate) fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.labels_mut().insert("app.kubernetes.io/part-of".to_owned(), "drover".to_owned());
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
         root.title = None;

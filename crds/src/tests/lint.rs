@@ -184,6 +184,9 @@ fn the_definitions_say_what_kubectl_needs() {
         assert!(!short.is_empty() && short.iter().all(|name| name.starts_with('d')), "{kind}: {short:?}");
         assert!(short.iter().all(|name| short_names.insert(name.clone())), "{kind}: {short:?} is used twice");
         assert_eq!(names.categories, Some(vec!["drover".to_owned()]), "{kind}");
+        let labels = crd.metadata.labels.clone().unwrap_or_default();
+        let part_of = labels.get("app.kubernetes.io/part-of").map(String::as_str);
+        assert_eq!(part_of, Some("drover"), "{kind}: an uninstall selects the definitions by this label");
         let columns = columns(version);
         assert_eq!(columns.get(..2), Some(&["Ready".to_owned(), "Reason".to_owned()][..]), "{kind}");
         let wide = columns.iter().position(|column| column.ends_with('+')).expect("wide columns");

@@ -29,12 +29,15 @@ pub(crate) enum Command {
     Rbac(RbacArguments),
     /// Write the references of the API, this command line, reasons and metrics.
     Docs(OutputArguments),
-    /// Write what the charts take from the code.
+    /// Write what the charts and the kustomization take from the code.
     #[command(hide = true)]
     Charts {
         /// The folder of the charts.
         #[arg(long)]
         output: PathBuf,
+        /// The folder of the kustomization.
+        #[arg(long)]
+        kustomization: PathBuf,
     },
     /// Print the version.
     Version,

@@ -3,14 +3,16 @@
 use std::{error::Error, fs, path::Path};
 
 use clap::CommandFactory;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
+use serde_json::json;
 
 use crate::{
     command_line::{CommandLine, OutputArguments, RbacArguments},
     output::print,
     reasons, reference,
     registry::Operators,
-    rights::{Rules, cluster_role, namespaced_role},
+    rights::{PeopleRules, Rules, cluster_role, namespaced_role},
 };
 
 /// What every generated file says of itself.
@@ -23,8 +25,7 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
     for crd in drover_crds::all() {
         // Through a JSON value, so that keys are sorted and a change shows as a small difference.
         let yaml = serde_yaml::to_string(&serde_json::to_value(&crd)?)?;
-        let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-        emit(arguments, &name, &format!("---\n{yaml}"))?;
+        emit(arguments, &file_name(&crd), &format!("---\n{yaml}"))?;
     }
     Ok(())
 }
@@ -52,16 +53,32 @@ pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
 pub(crate) fn charts(folder: &Path) -> Outcome {
     for mut crd in drover_crds::all() {
         crd.annotations_mut().insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
-        let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
         let text = serde_yaml::to_string(&serde_json::to_value(&crd)?)?;
         // Helm would read these as its own.
         if text.contains("{{") {
             return Err(format!("the definition of {} holds the beginning of a Helm expression", crd.name_any()).into());
         }
-        write(&folder.join("drover-crds/templates"), &name, &text)?;
+        write(&folder.join("drover-crds/templates"), &file_name(&crd), &text)?;
     }
-    let rules = serde_yaml::to_string(&serde_json::to_value(Rules::of(&Operators::all()))?)?;
-    write(&folder.join("drover/files"), "rules.yaml", &rules)
+    let (operators, files) = (Operators::all(), folder.join("drover/files"));
+    let yaml = |rules| serde_yaml::to_string(&rules);
+    write(&files, "rules.yaml", &yaml(serde_json::to_value(Rules::of(&operators))?)?)?;
+    write(&files, "people.yaml", &yaml(serde_json::to_value(PeopleRules::of(&operators))?)?)
+}
+
+/// The list of definitions for those who use kustomize.
+pub(crate) fn kustomization(folder: &Path) -> Outcome {
+    let list = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": drover_crds::all().iter().map(|crd| format!("crd/{}", file_name(crd))).collect::<Vec<_>>(),
+    });
+    let text = serde_yaml::to_string(&list)?;
+    write(folder, "kustomization.yaml", &format!("# kubectl apply --server-side -k config\n{text}"))
+}
+
+fn file_name(crd: &CustomResourceDefinition) -> String {
+    format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
 }
 
 fn documents(objects: &[serde_json::Value]) -> Result<String, serde_yaml::Error> {

@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
-        Command::Charts { output } => generate::charts(&output),
+        Command::Charts { output, kustomization } => {
+            generate::charts(&output).and_then(|()| generate::kustomization(&kustomization))
+        }
         Command::Docs(arguments) => generate::docs(&arguments),
         Command::Version => print(concat!("drover ", env!("CARGO_PKG_VERSION"), "\n")).map_err(Into::into),
     };

@@ -1,5 +1,5 @@
 //! The operators that this binary can run. This is the only place of the manager in which a further kind is entered: the
-//! command line, the roles, the names of Leases and the start all read it.
+//! command line, the roles of Drover and of people, the names of Leases and the start all read it.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -20,6 +20,7 @@ static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<Projec
 
 impl Registered for ClusterOperator {
     const ABOUT: &'static str = "Reports the state of every cluster";
+    const WRITERS: Writers = Writers::Platform;
 
     fn construct(fleet: &Fleet) -> Self {
         Self::new(fleet.clone())
@@ -28,6 +29,7 @@ impl Registered for ClusterOperator {
 
 impl Registered for ProjectOperator {
     const ABOUT: &'static str = "Gives teams namespaces on many clusters";
+    const WRITERS: Writers = Writers::Platform;
 
     fn construct(_: &Fleet) -> Self {
         Self
@@ -38,9 +40,22 @@ impl Registered for ProjectOperator {
 pub(crate) trait Registered: Operator {
     /// What it does, for the help of the command line.
     const ABOUT: &'static str;
+    /// Who may write its objects, by the roles that ship for people.
+    const WRITERS: Writers;
 
     /// The operator, with what it reads besides its own objects.
     fn construct(fleet: &Fleet) -> Self;
+}
+
+/// Who may write the objects of a kind. The platform team may write those of every kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// The platform team alone: what such an object grants is decided above those who administer its namespace.
+    Platform,
+    /// Those who administer its namespace.
+    Admins,
+    /// Those who edit in its namespace.
+    Editors,
 }
 
 /// What the manager knows of one operator.
@@ -51,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) rights: Rights,
     /// The tables of the causes that its conditions name besides those of the runtime.
     pub(crate) causes: &'static [&'static [Cause]],
+    /// Who may write its objects.
+    pub(crate) writers: Writers,
     about: &'static str,
     resource: fn() -> ApiResource,
     finalizer: Option<fn() -> String>,
@@ -77,6 +94,7 @@ impl Entry {
             name: O::NAME,
             rights: O::RIGHTS,
             causes: O::CAUSES,
+            writers: O::WRITERS,
             about: O::ABOUT,
             resource: resource::<O>,
             finalizer: if O::FINALIZER { Some(finalizer::<O>) } else { None },

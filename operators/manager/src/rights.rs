@@ -1,11 +1,16 @@
 //! The rights of all crates together, as the roles that grant them.
 
+use std::collections::BTreeSet;
+
 use drover_crds::names::DROVER_NAMESPACE;
-use drover_runtime::{Rights, Rule, rights::role};
+use drover_runtime::{
+    Rights, Rule,
+    rights::{READ, role},
+};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::ObjectMeta;
 
-use crate::registry::Operators;
+use crate::registry::{Entry, Operators, Writers};
 
 /// What `operators` need, and everything under them.
 pub(crate) fn rights(operators: &Operators) -> Vec<Rights> {
@@ -41,6 +46,56 @@ impl Rules {
     }
 }
 
+/// The rules of the roles that ship for people.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct PeopleRules {
+    /// Those who view in a namespace.
+    view: Vec<PolicyRule>,
+    /// Those who edit in a namespace.
+    edit: Vec<PolicyRule>,
+    /// Those who administer a namespace.
+    admin: Vec<PolicyRule>,
+    /// The platform team.
+    platform: Vec<PolicyRule>,
+}
+
+impl PeopleRules {
+    /// For the kinds of these operators.
+    pub(crate) fn of(operators: &Operators) -> Self {
+        let crds = drover_crds::all();
+        let namespaced: BTreeSet<&str> = crds
+            .iter()
+            .filter(|crd| crd.spec.scope == "Namespaced")
+            .map(|crd| crd.spec.names.plural.as_str())
+            .collect();
+        let plurals = |is_meant: &dyn Fn(&Entry, &str) -> bool| {
+            let kinds = operators.iter().map(|entry| (entry, entry.resource().plural));
+            kinds.filter(|(entry, plural)| is_meant(entry, plural)).map(|(_, plural)| plural).collect::<Vec<_>>()
+        };
+        let writable_by = |writers: Writers| write(plurals(&|entry, _| entry.writers == writers));
+        Self {
+            view: may(READ, plurals(&|_, plural| namespaced.contains(plural))),
+            edit: writable_by(Writers::Editors),
+            admin: writable_by(Writers::Admins),
+            platform: write(plurals(&|_, _| true)),
+        }
+    }
+}
+
+fn write(plurals: Vec<String>) -> Vec<PolicyRule> {
+    may(&["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"], plurals)
+}
+
+fn may(verbs: &[&str], plurals: Vec<String>) -> Vec<PolicyRule> {
+    let rule = PolicyRule {
+        api_groups: Some(vec![drover_crds::GROUP.to_owned()]),
+        resources: Some(plurals).filter(|plurals| !plurals.is_empty()),
+        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+        ..PolicyRule::default()
+    };
+    if rule.resources.is_some() { vec![rule] } else { Vec::new() }
+}
+
 /// A `ClusterRole` with `rules`.
 pub(crate) fn cluster_role(name: &str, rules: Vec<PolicyRule>) -> ClusterRole {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
@@ -70,6 +125,25 @@ mod tests {
             for text in optional.into_iter().flatten().flatten().chain(verbs) {
                 assert!(!text.contains('*'), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn people_view_what_is_namespaced_and_the_platform_team_writes_every_kind() {
+        let PeopleRules { view, edit, admin, platform } = PeopleRules::of(&Operators::all());
+        let names = |rules: &[PolicyRule]| {
+            rules.iter().flat_map(|rule| rule.resources.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
+        };
+        for crd in drover_crds::all() {
+            let (plural, is_namespaced) = (&crd.spec.names.plural, crd.spec.scope == "Namespaced");
+            assert!(names(&platform).contains(plural), "{plural}");
+            assert_eq!(names(&view).contains(plural), is_namespaced, "{plural}");
+            for rules in [&edit, &admin] {
+                assert!(is_namespaced || !names(rules).contains(plural), "{plural} is the platform team's");
+            }
+        }
+        for rule in view {
+            assert_eq!(rule.verbs, READ);
         }
     }
 
