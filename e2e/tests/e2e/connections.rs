@@ -1,10 +1,12 @@
 //! The connections to a cluster: they drain, hang, fill up, and nobody notices more than has to be.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drover_e2e::control_plane::{Component, ControlPlane};
+use drover_e2e::http_proxy::Answers;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
 use drover_fleet::{Fleet, RequiredPermissions};
@@ -19,6 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 drover_e2e::tests![
     a_cluster_that_sends_goaway_is_served_nearly_as_fast => weight(2),
     a_cluster_that_hangs_is_given_up_within_thirty_seconds,
+    a_slow_cluster_shows_progress_and_is_no_failure,
     a_hundred_and_fifty_watches_on_one_cluster_leave_room_for_requests,
 ];
 
@@ -70,6 +73,29 @@ async fn a_cluster_that_hangs_is_given_up_within_thirty_seconds() {
     assert!(start.elapsed() < patiently(Duration::from_secs(30)), "{:?}", start.elapsed());
     installation.cluster_mut("eu").unwrap().resume(Component::Apiserver).unwrap();
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+}
+
+/// 400 ms for every request, and 300 namespaces.
+async fn a_slow_cluster_shows_progress_and_is_no_failure() {
+    let Some(mut installation) = prepared("a slow cluster", &["eu"]).await else { return };
+    let (_connections, requests) = proxied(&installation, "eu", Arc::default()).await;
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    requests.set(Answers::Late(Duration::from_millis(400)));
+    let names: Vec<String> = (0..300).map(|number| format!("team-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    installation.apply(&a_project("shop", &names)).await.unwrap();
+    let mut shown = BTreeSet::new();
+    eventually("all 300 are there", patiently(Duration::from_mins(1)), async || {
+        let shop = get(&installation, "project", "shop").await?;
+        shown.extend(shop["status"]["namespaces"]["summary"].as_str().map(str::to_owned));
+        assert_eq!(condition(&shop, "Stalled"), None, "{shop:#}");
+        Ok(is_ready(&shop).then_some(()))
+    })
+    .await
+    .unwrap();
+    let counted = |shown: &&String| !shown.starts_with("0/") && !shown.starts_with("300/");
+    assert!(shown.iter().filter(counted).count() > 2, "no progress showed: {shown:?}");
 }
 
 /// An API server allows 100 streams on a connection, and hangs on what exceeds them.

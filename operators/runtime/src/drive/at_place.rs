@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, hash_map::Entry},
+    convert::Infallible,
     mem,
     sync::Arc,
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 use drover_crds::{Cluster, DeletionPolicy};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Attached, Driver};
 use crate::{
@@ -34,6 +35,10 @@ const STALE_LIMIT: Duration = Duration::from_secs(10);
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a plan is carried out before the rest of it is decided anew: well below the limit of a reconcile.
+const ACT_LIMIT: Duration = Duration::from_mins(1);
+/// How far a plan has come is recorded this often.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// From so many failures in a row on, what often goes away by itself is reported.
 const REPORTED_FROM: u32 = 3;
 /// What is left behind at a suspended cluster is looked at again after this time.
@@ -110,17 +115,9 @@ impl<O: Operator> Driver<O> {
         is_target: bool,
         context: &PlaceContext,
     ) -> RequeueAt {
-        let observed =
-            Sender { operator: O::NAME, urgency: Urgency::Rest }.sends(self.operator.observe(owner, context));
-        let world = match observed.await {
-            Ok(world) => world,
-            Err(error) => return self.record_failure(key, &context.place, Failure::of(&error)),
-        };
-        let plan = match owner {
-            Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
-                O::plan(object, &world, clock::now())
-            }
-            owner => O::clean_up(owner, &world, clock::now()),
+        let plan = match self.decide(owner, is_target, context).await {
+            Ok(plan) => plan,
+            Err(failure) => return self.record_failure(key, &context.place, failure),
         };
         let is_idle = plan.is_idle();
         let Plan { place_status, groups, requeue } = plan;
@@ -142,17 +139,60 @@ impl<O: Operator> Driver<O> {
         if !self.has_failed(key, &context.place) {
             self.record(key, &context.place, Some(owner), Some(place_status.clone()), PlaceState::Current);
         }
-        if let Some(failure) = self.act(key, owner, context, groups).await {
+        let failure = tokio::select! {
+            biased;
+            failure = self.act(key, owner, context, groups) => failure,
+            never = self.show_progress(key, owner, is_target, context) => match never {},
+        };
+        if let Some(failure) = failure {
             return self.record_failure(key, &context.place, failure);
         }
         self.forget_failures(key, &context.place);
-        self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
+        // Without a failure, what was recorded on the way is newer.
+        if self.has_failed(key, &context.place) {
+            self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
+        }
         // What we did shows up in a watch, which enqueues the key; what was seen already enqueues nothing, hence the second look.
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Does the actions, as long as what was decided holds; what is left then is decided anew, as the change of the Cluster
-    /// enqueues this key.
+    /// Observes and plans.
+    async fn decide(
+        &self,
+        owner: Owner<'_, O::Kind>,
+        is_target: bool,
+        context: &PlaceContext,
+    ) -> Result<Plan<O>, Failure> {
+        let sender = Sender { operator: O::NAME, urgency: Urgency::Rest };
+        let observed = sender.sends(self.operator.observe(owner, context)).await;
+        let world = observed.map_err(|error| Failure::of(&error))?;
+        Ok(match owner {
+            Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
+                O::plan(object, &world, clock::now())
+            }
+            owner => O::clean_up(owner, &world, clock::now()),
+        })
+    }
+
+    /// Records how far it has come while the actions are done: at a slow cluster they take minutes.
+    async fn show_progress(
+        &self,
+        key: &ObjectKey,
+        owner: Owner<'_, O::Kind>,
+        is_target: bool,
+        context: &PlaceContext,
+    ) -> Infallible {
+        loop {
+            sleep(PROGRESS_PAUSE).await;
+            if !self.has_failed(key, &context.place)
+                && let Ok(plan) = self.decide(owner, is_target, context).await
+            {
+                self.record(key, &context.place, Some(owner), Some(plan.place_status), PlaceState::Current);
+            }
+        }
+    }
+
+    /// Does the actions, as long as what was decided holds and for so long; what is left then is decided anew.
     async fn act(
         &self,
         key: &ObjectKey,
@@ -160,8 +200,9 @@ impl<O: Operator> Driver<O> {
         context: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
     ) -> Option<Failure> {
+        let start = Instant::now();
         let one = move |action: O::Action| async move {
-            if !self.still_holds(context) {
+            if start.elapsed() > ACT_LIMIT || !self.still_holds(context) {
                 return Err(Stop::Interrupted);
             }
             tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
