@@ -75,6 +75,8 @@ pub struct Installation {
     pub timers: Option<Timers>,
     /// Through which `drover` reaches the management cluster; without one, directly.
     pub way: Option<HttpProxy>,
+    /// Whether `drover` connects to clusters at addresses of this machine, where all of them are.
+    pub allow_local_addresses: bool,
     /// Variables that `drover` is started with besides ours, as names and values.
     pub environment: Vec<(String, String)>,
     killer: Option<Killer>,
@@ -122,6 +124,7 @@ impl Installation {
             scratch: scratch()?,
             timers: None,
             way: None,
+            allow_local_addresses: true,
             environment: Vec::new(),
             killer: None,
             name: DEFAULT_NAME.to_owned(),
@@ -219,6 +222,9 @@ impl Installation {
         let mut arguments = vec!["run".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
         arguments.extend(["--admin-address=127.0.0.1:0", "--log-format=text"].map(str::to_owned));
         arguments.push(format!("--identity={identity}"));
+        if self.allow_local_addresses {
+            arguments.push("--allow-local-addresses".to_owned());
+        }
         arguments.extend(self.timers.iter().flat_map(Timers::arguments));
         if !self.name.is_empty() {
             arguments.push(format!("--installation={}", self.name));

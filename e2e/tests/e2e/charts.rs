@@ -55,11 +55,14 @@ async fn values_show_in_what_is_rendered() {
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "drover:0.1.0");
     assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+    let shown = pod.to_string();
+    assert!(!shown.contains("DROVER_ALLOW_LOCAL_ADDRESSES"), "{shown}");
 
     let digest = format!("image.digest=sha256:{}", "a".repeat(64));
     let values = [
         "replicaCount=1",
         "proxy.https=http://proxy:3128",
+        "allowLocalAddresses=true",
         "caBundle.configMap=authorities",
         "metrics.serviceMonitor.enabled=true",
         "argocd.healthScript=true",
@@ -75,6 +78,7 @@ async fn values_show_in_what_is_rendered() {
     assert_eq!(pod["volumes"][0]["configMap"]["name"], "authorities");
     let environment = pod["containers"][0]["env"].as_array().unwrap();
     let value = |name: &str| environment.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone());
+    assert_eq!(value("DROVER_ALLOW_LOCAL_ADDRESSES"), Some(json!("true")));
     assert_eq!(value("HTTPS_PROXY"), Some(json!("http://proxy:3128")));
     assert_eq!(value("NO_PROXY"), Some(json!("kubernetes.default.svc,$(KUBERNETES_SERVICE_HOST)")));
     assert_eq!(value("SSL_CERT_FILE"), Some(json!("/etc/drover/ca/ca.crt")));
@@ -90,6 +94,7 @@ async fn bad_values_are_refused_by_name() {
         ("log.format=xml", "/log/format"),
         ("image.digest=sha256:short", "/image/digest"),
         ("proxy.https=socks5://proxy", "/proxy/https"),
+        ("allowLocalAddresses=10.0.0.0/8", "/allowLocalAddresses"),
         ("workers=0", "/workers"),
         ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval"),
     ] {

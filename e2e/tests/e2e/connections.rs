@@ -10,7 +10,7 @@ use drover_e2e::http_proxy::Answers;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
 use drover_fleet::{Fleet, RequiredPermissions};
-use drover_runtime::{Cache, ClusterName, Link};
+use drover_runtime::{Cache, ClusterName, DialPolicy, Link};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -104,7 +104,8 @@ async fn a_hundred_and_fifty_watches_on_one_cluster_leave_room_for_requests() {
     let client = installation.management.client();
     let management = Arc::new(Cache::ungated(client.clone()));
     let required = RequiredPermissions::default();
-    let fleet = Fleet::new(&management, client.into(), "drover-system", &installation.name, required);
+    let policy = DialPolicy::AllowLocal;
+    let fleet = Fleet::new(&management, client.into(), "drover-system", &installation.name, required, policy);
     let view = fleet.view();
     let _fleet = AbortOnDropHandle::new(tokio::spawn(async move { fleet.run().await }));
     let eu = ClusterName::from("eu");

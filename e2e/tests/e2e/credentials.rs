@@ -2,13 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
 
-use drover_e2e::installation::{DROVER_USER, Installation, downstream_token};
+use drover_e2e::installation::{DROVER_USER, End, Installation, downstream_token};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::jiff;
 use serde_json::json;
 
 drover_e2e::tests![
+    a_local_address_is_refused_until_the_installer_allows_it,
     a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said,
     a_certificate_that_ends_soon_is_said_and_nothing_stops,
     at_first_contact_the_failed_hop_is_named_and_the_secret_alone_heals_it,
@@ -22,6 +23,30 @@ async fn certificates(installation: &Installation) -> Vec<String> {
     let mut names: Vec<_> = all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
+}
+
+async fn a_local_address_is_refused_until_the_installer_allows_it() {
+    let Some(mut installation) = prepared("addresses", &["eu"]).await else { return };
+    installation.store_kubeconfig("eu").await.unwrap();
+    installation.allow_local_addresses = false;
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/AddressNotAllowed").await;
+    reads(&installation, "cluster", "eu", "Stalled", "True/AddressNotAllowed").await;
+    let status = get(&installation, "cluster", "eu").await.unwrap()["status"].to_string();
+    assert!(status.contains("allowLocalAddresses"), "{status}");
+    // A name that leads here is no way round, and the management cluster is reached wherever it is.
+    let named = installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &[]).unwrap();
+    installation.store_secret("eu", &named.replace("https://127.0.0.1:", "https://localhost:")).await.unwrap();
+    let mut local = a_cluster("local");
+    local["spec"]["connection"] = json!({"local": {}});
+    installation.apply(&local).await.unwrap();
+    reads(&installation, "cluster", "local", "Ready", "True/Connected").await;
+    reads(&installation, "cluster", "eu", "Ready", "False/AddressNotAllowed").await;
+
+    installation.stop_drover(End::Terminate).await.unwrap();
+    installation.allow_local_addresses = true;
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
 }
 
 async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {

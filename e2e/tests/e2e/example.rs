@@ -11,7 +11,7 @@ use drover_fleet::{Fleet, RequiredPermissions};
 use drover_project::ProjectOperator;
 use drover_runtime::events::EventSink;
 use drover_runtime::metrics::Meters;
-use drover_runtime::{Cache, Context, DriveSettings, Driver, LabelQuery, Operator};
+use drover_runtime::{Cache, Context, DialPolicy, DriveSettings, Driver, LabelQuery, Operator};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::CustomResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -144,7 +144,14 @@ impl Process {
         let client = installation.management.client();
         let management = Arc::new(Cache::ungated(client.clone()));
         let required = RequiredPermissions::default();
-        let fleet = Fleet::new(&management, client.clone().into(), "drover-system", &installation.name, required);
+        let fleet = Fleet::new(
+            &management,
+            client.clone().into(),
+            "drover-system",
+            &installation.name,
+            required,
+            DialPolicy::AllowLocal,
+        );
         let meters = Meters::register(&mut Registry::default());
         Self { management, fleet, events: EventSink::start(client, "drover"), meters }
     }

@@ -240,7 +240,7 @@ async fn forget(installation: &Installation, name: &str) {
 fn detach(installation: &Installation, arguments: &[&str]) -> Output {
     let mut command = Command::new(drover_binary().unwrap());
     command.arg("detach").arg("--management-kubeconfig").arg(installation.management.kubeconfig_path());
-    command.arg("--installation=e2e").args(arguments).output().unwrap()
+    command.args(["--installation=e2e", "--allow-local-addresses"]).args(arguments).output().unwrap()
 }
 
 /// A kubeconfig of a person for the cluster `name`, in which a program prints the credential.

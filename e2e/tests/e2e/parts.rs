@@ -59,7 +59,8 @@ async fn start(installation: &Installation, part: &str) -> Process {
     let kubeconfig = folder.join("kubeconfig");
     std::fs::write(&kubeconfig, installation.management.kubeconfig_with_token(token.trim())).unwrap();
     let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
-    let arguments = ["run", &operators, &kubeconfig, "--admin-address=127.0.0.1:0", "--log-format=text"];
+    let arguments =
+        ["run", &operators, &kubeconfig, "--admin-address=127.0.0.1:0", "--allow-local-addresses", "--log-format=text"];
     let specification = Specification {
         program: drover_binary().unwrap(),
         arguments: arguments.map(str::to_owned).to_vec(),

@@ -7,6 +7,8 @@ causes! {
     pub enum ConnectionCause {
         /// The host name of the API server does not resolve.
         DnsFailed = "DNSFailed": Unreachable; "Check `server` in the kubeconfig, and DNS.",
+        /// The server or the proxy in the kubeconfig has a loopback, link-local or metadata address.
+        AddressNotAllowed = "AddressNotAllowed": Unreachable stalls; "Name an address that other machines reach, or set the chart value allowLocalAddresses.",
         /// No TCP connection to the API server or the proxy.
         DialFailed = "DialFailed": Unreachable; "Check `server` in the kubeconfig, firewalls, and whether the API server runs.",
         /// No trusted TLS session with the API server.

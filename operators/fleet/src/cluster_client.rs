@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use drover_runtime::{Cause, Classify, Failure, error::truncate};
+use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::truncate};
 use kube::Client;
 use tokio::sync::Notify;
 
@@ -33,11 +33,12 @@ pub(crate) struct ClusterClient {
 }
 
 impl ClusterClient {
-    /// Prepares a client for `source`; nothing is dialled yet.
+    /// Prepares a client for `source`, at an address that `policy` allows; nothing is dialled yet.
     /// `wanted` tells the probe that a connection is needed.
     pub(crate) async fn prepare(
         source: &Source,
         management: &Management,
+        policy: DialPolicy,
         wanted: &Arc<Notify>,
     ) -> Result<Self, ConnectError> {
         match source {
@@ -57,8 +58,8 @@ impl ClusterClient {
             Source::Kubeconfig { text, context } => {
                 let access = kubeconfig::parse(text, context.as_deref()).await?;
                 let guard = Arc::new(ConnectionGuard::new(Arc::clone(wanted)));
-                let client = dialled(&access, &guard).map_err(|_| ConnectError::Unusable)?;
-                let tls_probe = TlsProbe::at(&access.config, access.proxy_url.as_deref());
+                let client = dialled(&access, policy, &guard).map_err(|_| ConnectError::Unusable)?;
+                let tls_probe = TlsProbe::at(&access.config, access.proxy_url.as_deref(), policy);
                 let tls_probe = Some(Arc::new(tls_probe.map_err(|_| ConnectError::Unusable)?));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate);

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use drover_runtime::{Cause, Classify};
+use drover_runtime::{AddressNotAllowed, Cause, Classify};
 
 use crate::{
     cause::ConnectionCause,
@@ -16,6 +16,11 @@ pub enum ConnectionError {
     /// The name of the server does not resolve.
     #[error("the host name of the API server does not resolve; check `server` in the kubeconfig and DNS")]
     Dns,
+    /// The address is not one that Drover dials.
+    #[error(
+        "`server` or `proxy-url` in the kubeconfig leads to {0}, which Drover does not dial; name an address that other machines reach, or set the chart value allowLocalAddresses"
+    )]
+    AddressNotAllowed(AddressNotAllowed),
     /// No TCP connection.
     #[error("no connection to the API server: {0}; check `server` in the kubeconfig, firewalls, and whether it runs")]
     Dial(&'static str),
@@ -69,7 +74,8 @@ impl ConnectionError {
     #[must_use]
     pub fn is_certain(&self) -> bool {
         match self {
-            Self::Unauthorized
+            Self::AddressNotAllowed(_)
+            | Self::Unauthorized
             | Self::Forbidden(_)
             | Self::Tls("the certificate is not trusted")
             | Self::IdentityMismatch { .. }
@@ -104,8 +110,12 @@ impl ConnectionError {
     }
 
     fn of_connection(error: &(dyn Error + 'static)) -> Self {
-        let mut causes = std::iter::successors(Some(error), |&cause| deeper(cause));
-        causes.find_map(Self::of_cause).unwrap_or(Self::Dial("the connection broke"))
+        let causes = || std::iter::successors(Some(error), |&cause| deeper(cause));
+        // It lies below the step that it ended.
+        if let Some(refused) = causes().find_map(|cause| cause.downcast_ref()) {
+            return Self::AddressNotAllowed(*refused);
+        }
+        causes().find_map(Self::of_cause).unwrap_or(Self::Dial("the connection broke"))
     }
 
     fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
@@ -160,6 +170,7 @@ impl Classify for ConnectionError {
     fn cause(&self) -> Cause {
         let cause = match self {
             Self::Dns => ConnectionCause::DnsFailed,
+            Self::AddressNotAllowed(_) => ConnectionCause::AddressNotAllowed,
             Self::Dial(_) => ConnectionCause::DialFailed,
             Self::Tls(_) => ConnectionCause::TlsFailed,
             Self::Unauthorized => ConnectionCause::Unauthorized,

@@ -11,13 +11,11 @@ use std::{
     time::Duration,
 };
 
+use drover_runtime::DialPolicy;
 use http::{HeaderValue, Uri, header::USER_AGENT};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{
-        Client as HttpClient,
-        connect::{HttpConnector, proxy::Tunnel},
-    },
+    client::legacy::{Client as HttpClient, connect::proxy::Tunnel},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use kube::{
@@ -32,11 +30,10 @@ use crate::{
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
     proxy::Proxy,
+    tcp::Tcp,
     transport::Transport,
 };
 
-/// TCP only; what is left of [`DIAL_LIMIT`] is for TLS.
-const TCP_LIMIT: Duration = Duration::from_secs(4);
 /// The whole dial: DNS, TCP, the proxy and TLS. The connector's own limit does not cover TLS. Below the default timeout of a
 /// probe, 10 s, so that the step that hangs is named and not always the probe's own timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
@@ -51,11 +48,16 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Streams = BoxCloneSyncService<Uri, Stream, BoxError>;
 pub(crate) type Secured = MaybeHttpsStream<Stream>;
 
-/// Prepares a client for a downstream cluster, under the rules of `guard`; nothing is dialled yet.
-pub(crate) fn dialled(access: &Access, guard: &Arc<ConnectionGuard>) -> Result<Client, kube::Error> {
+/// Prepares a client for a downstream cluster, at an address that `policy` allows and under the rules of `guard`; nothing is
+/// dialled yet.
+pub(crate) fn dialled(
+    access: &Access,
+    policy: DialPolicy,
+    guard: &Arc<ConnectionGuard>,
+) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
-    let proxy = Proxy::to(&config.cluster_url, access.proxy_url.as_deref());
-    let transport = Transport::new(dialler(&config, proxy)?, config.cluster_url.clone(), Arc::clone(guard));
+    let way = Way::to(&config.cluster_url, access.proxy_url.as_deref(), policy);
+    let transport = Transport::new(dialler(&config, way)?, config.cluster_url.clone(), Arc::clone(guard));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -66,11 +68,11 @@ pub(crate) fn dialled(access: &Access, guard: &Arc<ConnectionGuard>) -> Result<C
 }
 
 /// A client for a cluster that is trusted, such as the management cluster, over one HTTP/2 connection as for every other
-/// cluster. `proxy_url` is that of its kubeconfig; without one the environment says.
+/// cluster, and which may be at any address. `proxy_url` is that of its kubeconfig; without one the environment says.
 pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, kube::Error> {
     let config = with_agent(config);
-    let proxy = Proxy::to(&config.cluster_url, proxy_url);
-    let http = http(&config, proxy)?;
+    let way = Way::to(&config.cluster_url, proxy_url, DialPolicy::AllowLocal);
+    let http = http(&config, way)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -92,7 +94,7 @@ pub struct Management {
 impl Management {
     /// Connects to it as [`connect`] does.
     pub fn connect(config: &Config) -> Result<Self, kube::Error> {
-        let server = Some(Arc::new(TlsProbe::at(config, None)?));
+        let server = Some(Arc::new(TlsProbe::at(config, None, DialPolicy::AllowLocal)?));
         Ok(Self { client: connect(config, None)?, server })
     }
 }
@@ -115,7 +117,7 @@ fn with_agent(config: &Config) -> Config {
     config
 }
 
-fn http(config: &Config, proxy: Option<Proxy>) -> Result<HttpClient<Dialler, Body>, kube::Error> {
+fn http(config: &Config, way: Way) -> Result<HttpClient<Dialler, Body>, kube::Error> {
     Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .timer(TokioTimer::new())
@@ -123,17 +125,18 @@ fn http(config: &Config, proxy: Option<Proxy>) -> Result<HttpClient<Dialler, Bod
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_LIMIT)
         .http2_keep_alive_while_idle(true)
-        .build(dialler(config, proxy)?))
+        .build(dialler(config, way)?))
 }
 
-fn dialler(config: &Config, proxy: Option<Proxy>) -> Result<Dialler, kube::Error> {
+fn dialler(config: &Config, way: Way) -> Result<Dialler, kube::Error> {
     let tls = config.rustls_client_config()?;
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
     if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
         https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
     }
-    let inner = https.enable_http2().wrap_connector(streams(proxy).map_err(kube::Error::Service)?);
-    Ok(Dialler { inner })
+    let policy = way.policy;
+    let inner = https.enable_http2().wrap_connector(streams(way).map_err(kube::Error::Service)?);
+    Ok(Dialler { inner, policy })
 }
 
 /// Looks at a server without a request: a TLS handshake, and that is all.
@@ -143,9 +146,9 @@ pub(crate) struct TlsProbe {
 }
 
 impl TlsProbe {
-    pub(crate) fn at(config: &Config, proxy_url: Option<&str>) -> Result<Self, kube::Error> {
-        let proxy = Proxy::to(&config.cluster_url, proxy_url);
-        Ok(Self { dialler: dialler(config, proxy)?, server: config.cluster_url.clone() })
+    pub(crate) fn at(config: &Config, proxy_url: Option<&str>, policy: DialPolicy) -> Result<Self, kube::Error> {
+        let way = Way::to(&config.cluster_url, proxy_url, policy);
+        Ok(Self { dialler: dialler(config, way)?, server: config.cluster_url.clone() })
     }
 
     pub(crate) fn address(&self) -> &Uri {
@@ -160,20 +163,29 @@ impl TlsProbe {
 }
 
 /// How bytes get to the API server: straight, or through a proxy that is asked by `CONNECT`.
-fn streams(proxy: Option<Proxy>) -> Result<Streams, BoxError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(TCP_LIMIT));
-    let Some(Proxy { uri, authorization }) = proxy else {
-        return Ok(BoxCloneSyncService::new(tcp.map_response(MaybeHttpsStream::Http).map_err(BoxError::from)));
+struct Way {
+    proxy: Option<Proxy>,
+    /// Where the API server may be.
+    policy: DialPolicy,
+}
+
+impl Way {
+    fn to(server: &Uri, proxy_url: Option<&str>, policy: DialPolicy) -> Self {
+        Self { proxy: Proxy::to(server, proxy_url, policy), policy }
+    }
+}
+
+fn streams(way: Way) -> Result<Streams, BoxError> {
+    let Some(Proxy { uri, authorization, policy }) = way.proxy else {
+        return Ok(BoxCloneSyncService::new(Tcp::new(way.policy).map_response(MaybeHttpsStream::Http)));
     };
+    let tcp = Tcp::new(policy);
     // A proxy with TLS of its own is trusted as everything else on this machine: by the system's authorities.
     let to_proxy = if uri.scheme_str() == Some("https") {
         let https = HttpsConnectorBuilder::new().with_native_roots()?.https_only().enable_http1();
         BoxCloneSyncService::new(https.wrap_connector(tcp))
     } else {
-        BoxCloneSyncService::new(tcp.map_response(MaybeHttpsStream::Http).map_err(BoxError::from))
+        BoxCloneSyncService::new(tcp.map_response(MaybeHttpsStream::Http))
     };
     let tunnel = Tunnel::new(uri, to_proxy);
     let tunnel = match authorization {
@@ -197,6 +209,7 @@ pub(crate) struct ProxyFailed(#[source] BoxError);
 #[derive(Clone)]
 pub(crate) struct Dialler {
     inner: HttpsConnector<Streams>,
+    policy: DialPolicy,
 }
 
 impl Service<Uri> for Dialler {
@@ -209,6 +222,10 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        // A name that a proxy resolves is the proxy's matter; an address is not.
+        if let Err(refused) = self.policy.check_host(uri.host().unwrap_or_default()) {
+            return Box::pin(async move { Err(refused.into()) });
+        }
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
         Box::pin(async move { dial.await.map_err(|_| HandshakeTimeout)? })
     }

@@ -11,7 +11,7 @@ use std::{
 
 use drover_crds::Cluster;
 use drover_runtime::{
-    Cache, ClusterName, ClusterView, FleetView, Informer, LabelQuery, Link, ObjectKey,
+    Cache, ClusterName, ClusterView, DialPolicy, FleetView, Informer, LabelQuery, Link, ObjectKey,
     cache::{CacheSettings, Lookup},
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -36,6 +36,7 @@ pub struct Fleet(Arc<Inner>);
 
 struct Inner {
     local: Management,
+    policy: DialPolicy,
     clusters: Informer<Cluster>,
     secrets: Informer<Secret>,
     namespace: String,
@@ -84,7 +85,7 @@ impl fmt::Debug for Fleet {
 impl Fleet {
     /// The fleet that `management` describes, and in which `local` is the Cluster of that name. Kubeconfigs are read from
     /// Secrets in `namespace`, the operator namespace, only. `required` is what a credential must allow in a cluster. Their caches have
-    /// the settings that `management` has.
+    /// the settings that `management` has, and they are dialled where `policy` allows.
     #[must_use]
     pub fn new(
         management: &Cache,
@@ -92,6 +93,7 @@ impl Fleet {
         namespace: &str,
         installation: &str,
         required: RequiredPermissions,
+        policy: DialPolicy,
     ) -> Self {
         Self(Arc::new(Inner {
             clusters: management.informer(&LabelQuery::everything()),
@@ -102,6 +104,7 @@ impl Fleet {
             required: Arc::new(required),
             caches: management.settings().clone(),
             local,
+            policy,
             members: Mutex::default(),
             started: AtomicU64::new(0),
             dial_slots: Arc::new(Semaphore::new(DIALS_AT_A_TIME)),
@@ -197,8 +200,15 @@ impl Fleet {
         let (sender, receiver) = watch::channel(target);
         let slots = Arc::clone(&self.0.dial_slots);
         let required = Arc::clone(&self.0.required);
-        let remote =
-            Remote::new(receiver, self.0.local.clone(), self.claimant(), required, slots, self.0.caches.clone());
+        let remote = Remote::new(
+            receiver,
+            self.0.local.clone(),
+            self.0.policy,
+            self.claimant(),
+            required,
+            slots,
+            self.0.caches.clone(),
+        );
         let fleet = Arc::downgrade(&self.0);
         let number = self.0.started.fetch_add(1, Ordering::Relaxed);
         let run = remote.run(move |report| {
@@ -341,6 +351,7 @@ mod tests {
             "drover-system",
             "ours",
             RequiredPermissions::default(),
+            DialPolicy::AllowLocal,
         )
     }
 

@@ -22,6 +22,7 @@ mod request_queue;
 mod required_permissions;
 mod source;
 pub mod targets;
+mod tcp;
 mod transport;
 mod verdict;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drover_crds::Cluster;
-use drover_runtime::Failure;
+use drover_runtime::{DialPolicy, Failure};
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
@@ -15,18 +15,19 @@ use crate::{
     source::source,
 };
 
-/// Releases the claim on the cluster of `cluster` as [`claim::release`] does, reached as its `secret` says, or through `management` if it
-/// is that itself. All rules of the fleet hold: of the kubeconfig nothing is run, the identity must be the one that is known,
-/// and no answer may be large.
+/// Releases the claim on the cluster of `cluster` as [`claim::release`] does, reached as its `secret` says, or through
+/// `management` if it is that itself, at an address that `policy` allows. All rules of the fleet hold: of the kubeconfig nothing
+/// is run, the identity must be the one that is known, and no answer may be large.
 pub async fn release_stored(
     cluster: &Cluster,
     secret: Option<&Secret>,
     management: &Management,
     installation: &str,
+    policy: DialPolicy,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);
     let source = source(cluster, secret);
-    let cluster_client = ClusterClient::prepare(&source, management, &Arc::default()).await.map_err(failed)?;
+    let cluster_client = ClusterClient::prepare(&source, management, policy, &Arc::default()).await.map_err(failed)?;
     let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The way through an HTTP proxy: the one that the kubeconfig names, else the one of the environment.
 
+use drover_runtime::DialPolicy;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
@@ -10,18 +11,20 @@ pub(crate) struct Proxy {
     pub(crate) uri: Uri,
     /// User and password from its URL.
     pub(crate) authorization: Option<HeaderValue>,
+    /// Where it may be. The one of the environment may be anywhere: whoever runs Drover chose it.
+    pub(crate) policy: DialPolicy,
 }
 
 impl Proxy {
     /// The proxy to reach `server` by, if there is one. As for client-go, `proxy-url` of the kubeconfig wins over
-    /// `HTTPS_PROXY` and `NO_PROXY` of the environment.
-    pub(crate) fn to(server: &Uri, proxy_url: Option<&str>) -> Option<Self> {
-        let matcher = match proxy_url {
-            Some(url) => Matcher::builder().all(url.to_owned()).build(),
-            None => Matcher::from_env(),
+    /// `HTTPS_PROXY` and `NO_PROXY` of the environment. `policy` is for what the kubeconfig names.
+    pub(crate) fn to(server: &Uri, proxy_url: Option<&str>, policy: DialPolicy) -> Option<Self> {
+        let (matcher, policy) = match proxy_url {
+            Some(url) => (Matcher::builder().all(url.to_owned()).build(), policy),
+            None => (Matcher::from_env(), DialPolicy::AllowLocal),
         };
         let found = matcher.intercept(server)?;
-        Some(Self { uri: found.uri().clone(), authorization: found.basic_auth().cloned() })
+        Some(Self { uri: found.uri().clone(), authorization: found.basic_auth().cloned(), policy })
     }
 }
 
@@ -38,9 +41,10 @@ mod tests {
     #[test]
     fn the_kubeconfig_names_the_proxy_and_its_password_goes_into_a_header() {
         let server = "https://10.0.0.1:6443".parse().unwrap();
-        let proxy = Proxy::to(&server, Some("http://user:s3cr3t@proxy:3128")).unwrap();
+        let proxy = Proxy::to(&server, Some("http://user:s3cr3t@proxy:3128"), DialPolicy::RefuseLocal).unwrap();
         assert_eq!((proxy.uri.host(), proxy.uri.port_u16()), (Some("proxy"), Some(3128)));
         assert_eq!(proxy.authorization.unwrap(), "Basic dXNlcjpzM2NyM3Q=");
+        assert_eq!(proxy.policy, DialPolicy::RefuseLocal);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, Failure, Link, cache::CacheSettings};
+use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
@@ -64,6 +64,7 @@ impl Default for Report {
 pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Management,
+    policy: DialPolicy,
     claimant: Claimant,
     required: Arc<RequiredPermissions>,
     dial_slots: Arc<Semaphore>,
@@ -122,6 +123,7 @@ impl Remote {
     pub(crate) fn new(
         target: watch::Receiver<Target>,
         management: Management,
+        policy: DialPolicy,
         claimant: Claimant,
         required: Arc<RequiredPermissions>,
         dial_slots: Arc<Semaphore>,
@@ -130,6 +132,7 @@ impl Remote {
         Self {
             target,
             management,
+            policy,
             claimant,
             required,
             dial_slots,
@@ -276,7 +279,8 @@ impl Remote {
     }
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
-        let cluster_client = ClusterClient::prepare(&target.source, &self.management, &self.wanted).await?;
+        let cluster_client =
+            ClusterClient::prepare(&target.source, &self.management, self.policy, &self.wanted).await?;
         let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
         // Where there is no guard, no dial noted what the server presents.
         if introduced.is_ok() && cluster_client.certificates().is_empty() {
@@ -478,13 +482,15 @@ mod tests {
     async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
         let management: Management =
             Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
-        let cluster_client = ClusterClient::prepare(&target.source, &management, &Arc::default()).await.unwrap();
+        let policy = DialPolicy::AllowLocal;
+        let prepared = ClusterClient::prepare(&target.source, &management, policy, &Arc::default()).await;
+        let cluster_client = prepared.unwrap();
         let (gate, up) = watch::channel(true);
         let claimant =
             Claimant { installation: "ours".into(), rivals: Arc::new(|_, _| Vec::new()), own_uid: Arc::new(|| None) };
         let (_, targets) = watch::channel(target.clone());
         let (required, slots) = (Arc::default(), Arc::clone(slots));
-        let mut remote = Remote::new(targets, management, claimant, required, slots, CacheSettings::default());
+        let mut remote = Remote::new(targets, management, policy, claimant, required, slots, CacheSettings::default());
         let facts = Facts { uid: "u".into(), version: "v1.37.1".into(), platform: "linux/amd64".into() };
         remote.serving = Some(Serving {
             source: target.source.clone(),

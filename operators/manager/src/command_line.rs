@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drover_runtime::cache::WatchTimeout;
+use drover_runtime::{DialPolicy, cache::WatchTimeout};
 
 use crate::registry::{self, Entry};
 
@@ -95,7 +95,24 @@ pub(crate) struct RunArguments {
     #[arg(long, env = "DROVER_CACHE_MEMORY_MIB", default_value = "512", value_parser = clap::value_parser!(u16).range(64..))]
     pub(crate) cache_memory_mib: u16,
     #[command(flatten)]
+    pub(crate) addresses: AddressArguments,
+    #[command(flatten)]
     pub(crate) timers: TimerArguments,
+}
+
+/// Where kubeconfigs in Secrets may lead.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct AddressArguments {
+    /// Also connect to loopback, link-local and metadata addresses where the kubeconfig of a Cluster names them. For tests, and for
+    /// clusters on the machine of Drover.
+    #[arg(long, env = "DROVER_ALLOW_LOCAL_ADDRESSES")]
+    allow_local_addresses: bool,
+}
+
+impl AddressArguments {
+    pub(crate) fn policy(self) -> DialPolicy {
+        if self.allow_local_addresses { DialPolicy::AllowLocal } else { DialPolicy::RefuseLocal }
+    }
 }
 
 /// The slow clocks of `drover run`. The defaults suit a fleet; shorter ones cost requests.
@@ -160,6 +177,8 @@ pub(crate) struct DetachArguments {
     /// when it is gone already.
     #[arg(long)]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArguments,
     #[command(flatten)]
     pub(crate) membership: MembershipArguments,
 }

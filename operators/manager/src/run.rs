@@ -17,7 +17,7 @@ use drover_process::{
     telemetry::{self, TelemetryError, TelemetrySettings},
 };
 use drover_runtime::{
-    Cache, DriveSettings,
+    Cache, DialPolicy, DriveSettings,
     cache::{CacheSettings, ProcessBudget},
     events::EventSink,
     metrics::Meters,
@@ -74,6 +74,7 @@ struct Settings {
     operators: Operators,
     admin_address: SocketAddr,
     lease: LeaseSettings,
+    addresses: DialPolicy,
     caches: CacheSettings,
     drive: DriveSettings,
 }
@@ -93,6 +94,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         workers,
         workers_per_cluster,
         cache_memory_mib,
+        addresses,
         timers,
     } = arguments;
     let TimerArguments {
@@ -126,7 +128,9 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         LogFormat::Json => telemetry::LogFormat::Json,
     };
     let installation = installation.filter(|name| !name.is_empty());
-    let settings = Settings { kubeconfig, namespace, installation, operators, admin_address, lease, caches, drive };
+    let addresses = addresses.policy();
+    let settings =
+        Settings { kubeconfig, namespace, installation, operators, admin_address, lease, addresses, caches, drive };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
 
@@ -258,7 +262,7 @@ fn start(
     let client = local.client.clone();
     let management = Arc::new(Cache::ungated(client.clone()).with_settings(settings.caches.clone()));
     let required = RequiredPermissions::of(&rights(&settings.operators));
-    let fleet = Fleet::new(&management, local, &settings.namespace, installation, required);
+    let fleet = Fleet::new(&management, local, &settings.namespace, installation, required, settings.addresses);
     let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));
     let events = EventSink::start(client, "drover");
     let wiring = Wiring { management, fleet, events, meters, settings: settings.drive.clone() };

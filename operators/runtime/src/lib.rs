@@ -15,8 +15,10 @@
 //! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
 //! | [`place_status`], [`status`], [`events`] | the statuses of all places, conditions, and events on their transitions |
 //! | [`rights`] | the rights that roles and charts are generated from |
+//! | [`addresses`] | which addresses may be dialled |
 
 pub mod act;
+pub mod addresses;
 pub mod cache;
 pub mod cause;
 pub mod clock;
@@ -43,6 +45,7 @@ pub mod task;
 mod testing;
 pub mod write;
 
+pub use addresses::{AddressNotAllowed, DialPolicy};
 pub use cache::{Cache, Change, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord};
 pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use drive::{Context, DriveSettings, Driver};

@@ -33,7 +33,7 @@ const GITOPS: [(&str, &str); 4] = [
 
 /// Takes the clusters out that were named, or all.
 pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), MembershipError> {
-    let DetachArguments { names, all, force, timeout, context, membership } = arguments;
+    let DetachArguments { names, all, force, timeout, context, membership, .. } = arguments;
     if context.is_some() && names.len() > 1 {
         return Err(MembershipError::Input("--context is for one Cluster at a time".to_owned()));
     }

@@ -87,7 +87,7 @@ pub(super) async fn force_detach(
         }
         let answer = match downstream {
             Some(downstream) => release_by_person(downstream, installation, &name).await,
-            None => release_by_secret(management, &arguments.membership.namespace, cluster, installation).await?,
+            None => release_by_secret(management, arguments, cluster, installation).await?,
         };
         report(&name, answer);
         release_finalizer(management, "Cluster", &clusters, &cluster.metadata, &finalizer::<ClusterOperator>()).await?;
@@ -111,20 +111,21 @@ async fn release_by_person(downstream: &Side, installation: &str, name: &str) ->
 
 async fn release_by_secret(
     management: &Side,
-    namespace: &str,
+    arguments: &DetachArguments,
     cluster: &Cluster,
     installation: &str,
 ) -> Result<Released, MembershipError> {
     if cluster.spec.suspend {
         return Ok(Err("spec.suspend is set, so Drover writes nothing with the stored kubeconfig".to_owned()));
     }
+    let (namespace, policy) = (&arguments.membership.namespace, arguments.addresses.policy());
     let secrets = Api::<Secret>::namespaced(management.client.clone(), namespace);
     let secret = match secret_of(cluster) {
         Some(name) => management.ask(format!("get the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
         None => None,
     };
     let here = management.client.clone().into();
-    let answer = drover_fleet::release_stored(cluster, secret.as_ref(), &here, installation).await;
+    let answer = drover_fleet::release_stored(cluster, secret.as_ref(), &here, installation, policy).await;
     Ok(answer.map_err(|failure| failure.message))
 }
 

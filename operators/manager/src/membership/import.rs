@@ -40,6 +40,9 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     apply_downstream(&downstream, &names).await?;
     let (token, authority) = token(&downstream, &names).await?;
     let access = Access::of(&person, context, server.as_deref(), authority).map_err(MembershipError::Input)?;
+    if let Some(warning) = access.warning() {
+        eprintln!("drover: {warning}");
+    }
     let half = objects::management_half(name, &membership.namespace, &access.kubeconfig(name, &token));
     if !arguments.apply {
         eprintln!("drover: what follows contains a credential of the cluster; `--apply` applies it without showing it");

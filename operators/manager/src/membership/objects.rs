@@ -1,6 +1,8 @@
 //! The objects of an import. Nothing here reaches a server.
 
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
+use drover_runtime::DialPolicy;
+use http::Uri;
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
 use kube::{
     api::ObjectMeta,
@@ -90,6 +92,16 @@ pub(super) struct Access {
 }
 
 impl Access {
+    /// What to tell the person of a server to which Drover does not connect by default.
+    pub(super) fn warning(&self) -> Option<String> {
+        let server = self.server.parse::<Uri>().ok()?;
+        let refused = DialPolicy::RefuseLocal.check_host(server.host().unwrap_or_default()).err()?;
+        Some(format!(
+            "{} is {refused}, which Drover refuses unless the chart value allowLocalAddresses is set: say with --server how Drover reaches the cluster",
+            self.server
+        ))
+    }
+
     /// As the person reaches it by `context`, except for `server`. The authority is the person's, or else `of_accounts`, the one
     /// that the cluster itself gives to service accounts.
     pub(super) fn of(
@@ -165,6 +177,14 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("login"), "{text}");
+    }
+
+    #[test]
+    fn a_server_that_drover_refuses_by_default_is_said() {
+        let person = Kubeconfig::from_yaml(PERSON).unwrap();
+        let warning = |server| Access::of(&person, "prod", server, None).unwrap().warning();
+        assert!(warning(None).unwrap().contains("https://127.0.0.1:1 is a loopback address"));
+        assert_eq!(warning(Some("https://eu.example:6443")), None);
     }
 
     #[test]
