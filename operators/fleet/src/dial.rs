@@ -29,6 +29,7 @@ use crate::{
     connection_guard::ConnectionGuard,
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
+    prepare::{self, PrepareError},
     proxy::Proxy,
     tcp::Tcp,
     transport::Transport,
@@ -69,13 +70,14 @@ pub(crate) fn dialled(
 
 /// A client for a cluster that is trusted, such as the management cluster, over one HTTP/2 connection as for every other
 /// cluster, and which may be at any address. `proxy_url` is that of its kubeconfig; without one the environment says.
-pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, kube::Error> {
+pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, PrepareError> {
+    prepare::check(config, proxy_url)?;
     let config = with_agent(config);
     let way = Way::to(&config.cluster_url, proxy_url, DialPolicy::AllowLocal);
     let http = http(&config, way)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(prepare::with_token_of_program(|| config.auth_layer())?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);
@@ -93,9 +95,10 @@ pub struct Management {
 
 impl Management {
     /// Connects to it as [`connect`] does.
-    pub fn connect(config: &Config) -> Result<Self, kube::Error> {
+    pub fn connect(config: &Config) -> Result<Self, PrepareError> {
+        let client = connect(config, None)?;
         let server = Some(Arc::new(TlsProbe::at(config, None, DialPolicy::AllowLocal)?));
-        Ok(Self { client: connect(config, None)?, server })
+        Ok(Self { client, server })
     }
 }
 

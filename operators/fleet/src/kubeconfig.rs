@@ -9,6 +9,7 @@ use kube::config::{
 use crate::{
     cause::ConnectionCause,
     expiry::{self, CredentialLife, SeenCertificate},
+    prepare::is_token,
     proxy,
 };
 use drover_runtime::{Cause, Classify, error::truncate};
@@ -136,8 +137,7 @@ fn check_user(user: &AuthInfo) -> Result<(), KubeconfigError> {
         "use a credential that has the rights itself",
     )?;
     if let Some(token) = &user.token {
-        let usable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        return if usable(token.expose_secret()) { Ok(()) } else { Err(KubeconfigError::Token) };
+        return if is_token(token.expose_secret()) { Ok(()) } else { Err(KubeconfigError::Token) };
     }
     present(user.client_certificate_data.as_deref(), "token or client-certificate-data")?;
     if user.client_key_data.is_none() {

@@ -1,13 +1,15 @@
 //! `drover`: the only binary. Wiring and command line, nothing else.
 
 // These macros panic when a reader closes the pipe: see `output`.
-#![warn(clippy::print_stdout)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[macro_use]
+mod output;
 mod command_line;
 mod generate;
 mod identity;
+mod kubeconfig;
 mod membership;
-mod output;
 mod reasons;
 mod reference;
 mod registry;
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("drover: {}", with_cause(error.as_ref()));
+            say!("{}", with_cause(error.as_ref()));
             ExitCode::FAILURE
         }
     }

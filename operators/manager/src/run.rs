@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use drover_fleet::{Fleet, Management, RequiredPermissions, connect};
+use drover_fleet::{Fleet, Management, PrepareError, RequiredPermissions, connect};
 use drover_process::{
     admin::{AdminServer, AdminState, Readiness},
     lease::{Election, LeaseError, LeaseSettings},
@@ -25,7 +25,7 @@ use drover_runtime::{
 };
 use kube::{
     Client, Config,
-    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{InClusterError, KubeConfigOptions, KubeconfigError},
 };
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
+    kubeconfig,
     registry::{Operators, Wiring, open_once},
     rights::rights,
 };
@@ -43,10 +44,10 @@ use crate::{
 pub(crate) enum RunError {
     #[error("the kubeconfig of the management cluster cannot be used: {0}")]
     Kubeconfig(#[from] KubeconfigError),
-    #[error("the management cluster is not known: {0}; set --kubeconfig, or run in a cluster")]
-    NoCluster(#[from] InferConfigError),
+    #[error("the management cluster is not known: {0}, and {1}; set --kubeconfig, or run in a cluster")]
+    NoCluster(InClusterError, KubeconfigError),
     #[error("the connection to the management cluster cannot be prepared: {0}")]
-    Client(#[from] kube::Error),
+    Client(#[from] PrepareError),
     #[error("the admin port {0} cannot be used: {1}; choose another with --admin-address")]
     Admin(SocketAddr, io::Error),
     #[error(transparent)]
@@ -214,13 +215,11 @@ fn serve_admin(
     Ok(())
 }
 
-async fn management(kubeconfig: Option<&Path>) -> Result<Config, RunError> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-        }
-        None => Config::infer().await?,
+async fn management(path: Option<&Path>) -> Result<Config, RunError> {
+    let mut config = match (kubeconfig::read(path), path) {
+        (Ok(kubeconfig), _) => Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?,
+        (Err(error), Some(_)) => return Err(error.into()),
+        (Err(error), None) => Config::incluster().map_err(|in_cluster| RunError::NoCluster(in_cluster, error))?,
     };
     config.default_retry = false;
     Ok(config)

@@ -52,7 +52,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
         None => None,
     };
     for name in names.iter().filter(|name| !chosen.iter().any(|cluster| cluster.name_any() == **name)) {
-        eprintln!("drover: there is no Cluster {name}");
+        say!("there is no Cluster {name}");
     }
 
     for cluster in &chosen {
@@ -67,9 +67,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
     let Some(downstream) = downstream else {
         for cluster in &chosen {
             let name = cluster.name_any();
-            eprintln!(
-                "drover: `drover detach {name} --context CONTEXT` removes what an import created in the cluster itself"
-            );
+            say!("`drover detach {name} --context CONTEXT` removes what an import created in the cluster itself");
         }
         return Ok(());
     };
@@ -117,9 +115,9 @@ fn known_uid(cluster: &Cluster) -> Option<&String> {
 
 fn announce(cluster: &Cluster) {
     let name = cluster.name_any();
-    eprintln!("drover: the Cluster {name} is deleted with the policy {:?}", cluster.spec.deletion_policy);
+    say!("the Cluster {name} is deleted with the policy {:?}", cluster.spec.deletion_policy);
     if let Some(tool) = gitops(cluster) {
-        eprintln!("drover: {tool} applied the Cluster {name} and may create it again: remove it from Git as well");
+        say!("{tool} applied the Cluster {name} and may create it again: remove it from Git as well");
     }
 }
 
@@ -151,12 +149,12 @@ async fn wait(
             }
             let others = others_only(&found);
             if let Some(others) = others.as_ref().filter(|_| reported != others) {
-                eprintln!("drover: the Cluster {name} is still there: {others}");
+                say!("the Cluster {name} is still there: {others}");
             }
             reported = others;
             sleep(PAUSE).await;
         }
-        eprintln!("drover: the Cluster {name} is gone");
+        say!("the Cluster {name} is gone");
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(super) async fn refuse_while_drover_runs(management: &Side) -> Result<(), Me
     }
     for (lease, mut observation, holder) in watched {
         let (name, namespace) = (lease.name_any(), lease.namespace().unwrap_or_default());
-        eprintln!("drover: watching whether {holder} still renews the Lease {namespace}/{name}");
+        say!("watching whether {holder} still renews the Lease {namespace}/{name}");
         let leases = Api::<Lease>::namespaced(management.client.clone(), &namespace);
         loop {
             sleep(PAUSE).await;
@@ -81,8 +81,8 @@ pub(super) async fn force_detach(
     for cluster in chosen {
         let name = cluster.name_any();
         if cluster.spec.deletion_policy == DeletionPolicy::Delete {
-            eprintln!(
-                "drover: --force does not carry out the policy Delete of the Cluster {name}: namespaces there keep Drover's labels, and drover-system stays"
+            say!(
+                "--force does not carry out the policy Delete of the Cluster {name}: namespaces there keep Drover's labels, and drover-system stays"
             );
         }
         let answer = match downstream {
@@ -130,7 +130,7 @@ async fn release_by_secret(
 }
 
 fn report(name: &str, answer: Released) {
-    eprintln!("drover: the cluster of {name}: {}", words(name, answer));
+    say!("the cluster of {name}: {}", words(name, answer));
 }
 
 /// What became of the claim.
@@ -180,18 +180,18 @@ async fn release_kind(management: &Side, resource: &ApiResource, finalizer: &str
             Waiting::Not => later += usize::from(has_finalizer(&meta, finalizer)),
             Waiting::ForDrover => {
                 release_finalizer(management, kind, &api, &meta, finalizer).await?;
-                eprintln!(
-                    "drover: the finalizer of the {kind} {full_name} is released: what it owns in clusters stays as it is, whatever its policy says"
+                say!(
+                    "the finalizer of the {kind} {full_name} is released: what it owns in clusters stays as it is, whatever its policy says"
                 );
             }
             Waiting::ForOthers(finalizers) => {
-                eprintln!("drover: the {kind} {full_name} waits for others first: {}", finalizers.join(", "));
+                say!("the {kind} {full_name} waits for others first: {}", finalizers.join(", "));
             }
         }
     }
     if later > 0 {
-        eprintln!(
-            "drover: {later} {kind}s are not being deleted, and stay; if you delete them, `drover detach --all --force` releases them"
+        say!(
+            "{later} {kind}s are not being deleted, and stay; if you delete them, `drover detach --all --force` releases them"
         );
     }
     Ok(())

@@ -41,11 +41,11 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     let (token, authority) = token(&downstream, &names).await?;
     let access = Access::of(&person, context, server.as_deref(), authority).map_err(MembershipError::Input)?;
     if let Some(warning) = access.warning() {
-        eprintln!("drover: {warning}");
+        say!("{warning}");
     }
     let half = objects::management_half(name, &membership.namespace, &access.kubeconfig(name, &token));
     if !arguments.apply {
-        eprintln!("drover: what follows contains a credential of the cluster; `--apply` applies it without showing it");
+        say!("what follows contains a credential of the cluster; `--apply` applies it without showing it");
         for object in &half {
             print(&format!("---\n{}", serde_yaml::to_string(object)?)).map_err(MembershipError::Print)?;
         }
@@ -54,7 +54,7 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     for object in half {
         management.apply(&object).await?;
     }
-    eprintln!("drover: see its state with `kubectl get cluster.drover.dev {name}`");
+    say!("see its state with `kubectl get cluster.drover.dev {name}`");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod import;
 mod objects;
 mod side;
 
+use drover_fleet::PrepareError;
 use drover_runtime::ApiError;
 use kube::{config::KubeconfigError, core::gvk::ParseGroupVersionError};
 
@@ -18,7 +19,7 @@ pub(crate) enum MembershipError {
     #[error("{0}: {1}")]
     Kubeconfig(&'static str, KubeconfigError),
     #[error("{0}: the connection cannot be prepared: {1}")]
-    Client(&'static str, kube::Error),
+    Client(&'static str, PrepareError),
     #[error("{0}: {1}")]
     Request(&'static str, #[source] ApiError),
     #[error(

@@ -12,7 +12,7 @@ use kube::{
 use serde_json::Value;
 
 use super::{MembershipError, objects};
-use crate::{command_line::MembershipArguments, identity::cluster_uid};
+use crate::{command_line::MembershipArguments, identity::cluster_uid, kubeconfig};
 
 /// Who applies what an import makes.
 pub(super) const FIELD_MANAGER: &str = "drover-import";
@@ -86,7 +86,7 @@ impl Side {
         let name = object.name_any();
         let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER), Patch::Apply(&object));
         self.ask(format!("apply {} {name}", types.kind), api.patch(&name, &parameters, &patch)).await?;
-        eprintln!("drover: {}: {} {name} applied", self.name, types.kind);
+        say!("{}: {} {name} applied", self.name, types.kind);
         Ok(())
     }
 
@@ -99,12 +99,12 @@ impl Side {
         let found = self.ask(format!("get the {kind} {name}"), api.get_metadata_opt(name)).await?;
         match found {
             None => {
-                eprintln!("drover: {}: there is no {kind} {name}", self.name);
+                say!("{}: there is no {kind} {name}", self.name);
                 Ok(())
             }
             Some(found) if objects::is_imported(&found.metadata) => self.delete(api, name).await,
             Some(_) => {
-                eprintln!("drover: {}: {kind} {name} was not made by an import, and stays", self.name);
+                say!("{}: {kind} {name} was not made by an import, and stays", self.name);
                 Ok(())
             }
         }
@@ -117,7 +117,7 @@ impl Side {
     {
         let kind = K::kind(&());
         match request(format!("delete the {kind} {name}"), api.delete(name, &DeleteParams::default())).await {
-            Ok(_) => eprintln!("drover: {}: {kind} {name} deleted", self.name),
+            Ok(_) => say!("{}: {kind} {name} deleted", self.name),
             Err(ApiError::Refused { status, .. }) if status.is_not_found() => {}
             Err(error) => return self.said(Err(error)),
         }
@@ -126,5 +126,29 @@ impl Side {
 }
 
 fn read(path: Option<&Path>, which: &'static str) -> Result<Kubeconfig, MembershipError> {
-    path.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map_err(|error| MembershipError::Kubeconfig(which, error))
+    kubeconfig::read(path).map_err(|error| MembershipError::Kubeconfig(which, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_person_pastes_is_refused_without_a_panic() {
+        for (server, more, user, said) in [
+            ("https://127.0.0.1:1", "", r#"token: "s3cr3t\n""#, "line breaks"),
+            ("http://127.0.0.1:1", "", "token: s3cr3t", "https://"),
+            ("/path", "", "token: s3cr3t", "https://"),
+            ("*", "", "token: s3cr3t", "https://"),
+            ("https://127.0.0.1:1", "proxy-url: 'socks5://127.0.0.1:1'", "token: s3cr3t", "proxy-url"),
+        ] {
+            let person = Kubeconfig::from_yaml(&format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}], \
+                 clusters: [{{name: k, cluster: {{server: '{server}', {more}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
+            ))
+            .unwrap();
+            let refused = Side::reach("downstream cluster", &person, None).await.map(drop).unwrap_err().to_string();
+            assert!(refused.contains(said) && !refused.contains("s3cr3t"), "{server}: {refused}");
+        }
+    }
 }
