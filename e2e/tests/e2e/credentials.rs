@@ -146,6 +146,8 @@ async fn an_expired_kubeconfig_is_said_and_a_new_secret_alone_heals_it() {
     installation.start_drover().await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "False/Unauthorized").await;
     reads(&installation, "cluster", "eu", "CredentialValid", "False/Unauthorized").await;
+    let status = get(&installation, "cluster", "eu").await.unwrap()["status"].to_string();
+    assert!(status.contains("ended at 2026-01-01"), "{status}");
     installation.store_kubeconfig("eu").await.unwrap();
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
 }

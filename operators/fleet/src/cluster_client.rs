@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::truncate};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::Notify;
 
@@ -13,7 +14,8 @@ use crate::{
     connections::Connections,
     dial::{Management, TlsProbe, dialled},
     expiry::{CredentialLife, SeenCertificate},
-    kubeconfig::{self, KubeconfigError},
+    kubeconfig::KubeconfigError,
+    parsed::Parsed,
     source::Source,
     transport::Http2,
     verdict::Fault,
@@ -40,6 +42,7 @@ impl ClusterClient {
         management: &Management,
         policy: DialPolicy,
         wanted: &Arc<Notify>,
+        parsed: &Parsed,
     ) -> Result<Self, ConnectError> {
         match source {
             Source::Local => Ok(Self {
@@ -56,13 +59,13 @@ impl ClusterClient {
                 Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
             }
             Source::Kubeconfig { text, context } => {
-                let access = kubeconfig::parse(text, context.as_deref()).await?;
+                let access = parsed.get(text, context.as_deref()).await?;
                 let guard = Arc::new(ConnectionGuard::new(Arc::clone(wanted)));
-                let client = dialled(&access, policy, &guard).map_err(|_| ConnectError::Unusable)?;
-                let tls_probe = TlsProbe::at(&access.config, access.proxy_url.as_deref(), policy);
-                let tls_probe = Some(Arc::new(tls_probe.map_err(|_| ConnectError::Unusable)?));
+                let client = dialled(&access, policy, &guard).map_err(|_| KubeconfigError::Unusable)?;
+                let tls_probe = TlsProbe::at(&access, policy).map_err(|_| KubeconfigError::Unusable)?;
+                let tls_probe = Some(Arc::new(tls_probe));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
-                let (credential, certificate) = (access.life, access.certificate);
+                let (credential, certificate) = (access.life, access.certificate.clone());
                 let probed = Mutex::default();
                 Ok(Self { client, guard: Some(guard), endpoint, credential, certificate, tls_probe, probed })
             }
@@ -127,6 +130,16 @@ impl ClusterClient {
         }
     }
 
+    /// The same error, told by what is known of the credential.
+    pub(crate) fn explained(&self, error: ConnectionError, now: Timestamp) -> ConnectionError {
+        match (error, self.credential) {
+            (ConnectionError::Unauthorized, Some(life)) if life.not_after <= now => {
+                ConnectionError::CredentialEnded(life.not_after)
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Whether an answer was larger than its cap.
     pub(crate) fn is_too_large(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.is_too_large())
@@ -168,8 +181,6 @@ pub(crate) enum ConnectError {
     Kubeconfig(#[from] KubeconfigError),
     #[error(transparent)]
     ConnectionError(#[from] ConnectionError),
-    #[error("the certificate, key or CA in the kubeconfig cannot be used; put a valid kubeconfig into the Secret")]
-    Unusable,
     #[error("a defect in Drover ended the last attempt to reach the cluster; see the log of Drover")]
     Defect,
 }
@@ -180,7 +191,6 @@ impl Classify for ConnectError {
             Self::SecretMissing { .. } => ConnectionCause::SecretMissing.into(),
             Self::Kubeconfig(error) => error.cause(),
             Self::ConnectionError(error) => error.cause(),
-            Self::Unusable => ConnectionCause::InvalidKubeconfig.into(),
             Self::Defect => ConnectionCause::InternalError.into(),
         }
     }
@@ -190,10 +200,7 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let certain = match &error {
             ConnectError::ConnectionError(error) => error.is_certain(),
-            ConnectError::SecretMissing { .. }
-            | ConnectError::Kubeconfig(_)
-            | ConnectError::Unusable
-            | ConnectError::Defect => true,
+            ConnectError::SecretMissing { .. } | ConnectError::Kubeconfig(_) | ConnectError::Defect => true,
         };
         Self { failure: Failure::of(&error), certain }
     }
@@ -202,6 +209,26 @@ impl From<ConnectError> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubeconfig::tests::{good_cluster, kubeconfig};
+
+    #[tokio::test]
+    async fn a_credential_that_has_ended_is_told_by_its_end() {
+        // It ends at second 86400.
+        let user = "token: e30.eyJleHAiOjg2NDAwfQ.c2ln";
+        let source = Source::Kubeconfig { text: kubeconfig(&good_cluster(), user).into(), context: None };
+        let nobody = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
+        let management = Management::connect(&nobody).unwrap();
+        let (policy, parsed, wanted) = (DialPolicy::AllowLocal, Parsed::default(), Arc::default());
+        let prepared = ClusterClient::prepare(&source, &management, policy, &wanted, &parsed).await;
+        let cluster_client = prepared.unwrap();
+        let told = |error, second| {
+            let error = cluster_client.explained(error, Timestamp::from_second(second).unwrap());
+            (Failure::of(&error).reason(), error.to_string().contains("ended at 1970-01-02T00:00:00Z"))
+        };
+        assert_eq!(told(ConnectionError::Unauthorized, 86_400), ("Unauthorized", true));
+        assert_eq!(told(ConnectionError::Unauthorized, 86_399), ("Unauthorized", false));
+        assert_eq!(told(ConnectionError::Timeout, 86_400), ("Timeout", false));
+    }
 
     #[test]
     fn the_endpoint_shows_nothing_that_may_be_a_secret() {

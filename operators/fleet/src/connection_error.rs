@@ -3,6 +3,7 @@
 use std::{error::Error, io};
 
 use drover_runtime::{AddressNotAllowed, Cause, Classify};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     cause::ConnectionCause,
@@ -30,6 +31,11 @@ pub enum ConnectionError {
     /// The credential is not accepted.
     #[error("the API server does not accept the credential (401); put a valid kubeconfig into the Secret")]
     Unauthorized,
+    /// The credential is not accepted, and its end has passed.
+    #[error(
+        "the credential in the kubeconfig ended at {0}, and the API server does not accept it (401); put a kubeconfig with a new one into the Secret"
+    )]
+    CredentialEnded(Timestamp),
     /// The credential is accepted and may not do what is needed.
     #[error("the credential may not {0} (403); grant it the rights that Drover needs, or import the cluster again")]
     Forbidden(&'static str),
@@ -76,6 +82,7 @@ impl ConnectionError {
         match self {
             Self::AddressNotAllowed(_)
             | Self::Unauthorized
+            | Self::CredentialEnded(_)
             | Self::Forbidden(_)
             | Self::Tls("the certificate is not trusted")
             | Self::IdentityMismatch { .. }
@@ -173,7 +180,7 @@ impl Classify for ConnectionError {
             Self::AddressNotAllowed(_) => ConnectionCause::AddressNotAllowed,
             Self::Dial(_) => ConnectionCause::DialFailed,
             Self::Tls(_) => ConnectionCause::TlsFailed,
-            Self::Unauthorized => ConnectionCause::Unauthorized,
+            Self::Unauthorized | Self::CredentialEnded(_) => ConnectionCause::Unauthorized,
             Self::Forbidden(_) => ConnectionCause::Forbidden,
             Self::ApiServer(..) => ConnectionCause::ApiServerNotReady,
             Self::Timeout => ConnectionCause::Timeout,

@@ -22,6 +22,7 @@ use kube::{
     Client, Config,
     client::{Body, ConfigExt},
 };
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
@@ -58,7 +59,8 @@ pub(crate) fn dialled(
 ) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
     let way = Way::to(&config.cluster_url, access.proxy_url.as_deref(), policy);
-    let transport = Transport::new(dialler(&config, way)?, config.cluster_url.clone(), Arc::clone(guard));
+    let dialler = dialler(&config, access.tls.clone(), way)?;
+    let transport = Transport::new(dialler, config.cluster_url.clone(), Arc::clone(guard));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -74,7 +76,8 @@ pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, Prepa
     prepare::check(config, proxy_url)?;
     let config = with_agent(config);
     let way = Way::to(&config.cluster_url, proxy_url, DialPolicy::AllowLocal);
-    let http = http(&config, way)?;
+    let tls = prepare::with_token_of_program(|| config.rustls_client_config())?;
+    let http = http(dialler(&config, tls, way)?);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(prepare::with_token_of_program(|| config.auth_layer())?)
@@ -97,8 +100,9 @@ impl Management {
     /// Connects to it as [`connect`] does.
     pub fn connect(config: &Config) -> Result<Self, PrepareError> {
         let client = connect(config, None)?;
-        let server = Some(Arc::new(TlsProbe::at(config, None, DialPolicy::AllowLocal)?));
-        Ok(Self { client, server })
+        let way = Way::to(&config.cluster_url, None, DialPolicy::AllowLocal);
+        let server = TlsProbe::new(config, config.rustls_client_config()?, way)?;
+        Ok(Self { client, server: Some(Arc::new(server)) })
     }
 }
 
@@ -120,19 +124,18 @@ fn with_agent(config: &Config) -> Config {
     config
 }
 
-fn http(config: &Config, way: Way) -> Result<HttpClient<Dialler, Body>, kube::Error> {
-    Ok(HttpClient::builder(TokioExecutor::new())
+fn http(dialler: Dialler) -> HttpClient<Dialler, Body> {
+    HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_keep_alive_interval(PING_AFTER)
         .http2_keep_alive_timeout(PING_LIMIT)
         .http2_keep_alive_while_idle(true)
-        .build(dialler(config, way)?))
+        .build(dialler)
 }
 
-fn dialler(config: &Config, way: Way) -> Result<Dialler, kube::Error> {
-    let tls = config.rustls_client_config()?;
+fn dialler(config: &Config, tls: ClientConfig, way: Way) -> Result<Dialler, kube::Error> {
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
     if let Some(name) = config.tls_server_name.as_deref().and_then(|name| name.to_owned().try_into().ok()) {
         https = https.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
@@ -149,9 +152,14 @@ pub(crate) struct TlsProbe {
 }
 
 impl TlsProbe {
-    pub(crate) fn at(config: &Config, proxy_url: Option<&str>, policy: DialPolicy) -> Result<Self, kube::Error> {
-        let way = Way::to(&config.cluster_url, proxy_url, policy);
-        Ok(Self { dialler: dialler(config, way)?, server: config.cluster_url.clone() })
+    /// At the server that `access` names.
+    pub(crate) fn at(access: &Access, policy: DialPolicy) -> Result<Self, kube::Error> {
+        let way = Way::to(&access.config.cluster_url, access.proxy_url.as_deref(), policy);
+        Self::new(&access.config, access.tls.clone(), way)
+    }
+
+    fn new(config: &Config, tls: ClientConfig, way: Way) -> Result<Self, kube::Error> {
+        Ok(Self { dialler: dialler(config, tls, way)?, server: config.cluster_url.clone() })
     }
 
     pub(crate) fn address(&self) -> &Uri {

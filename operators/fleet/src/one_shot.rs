@@ -11,6 +11,7 @@ use crate::{
     cluster_client::{ClusterClient, ConnectError},
     connection_guard,
     dial::Management,
+    parsed::Parsed,
     probe,
     source::source,
 };
@@ -26,8 +27,8 @@ pub async fn release_stored(
     policy: DialPolicy,
 ) -> Result<Option<Claim>, Failure> {
     let failed = |error: ConnectError| Failure::of(&error);
-    let source = source(cluster, secret);
-    let cluster_client = ClusterClient::prepare(&source, management, policy, &Arc::default()).await.map_err(failed)?;
+    let (source, parsed, wanted) = (source(cluster, secret), Parsed::default(), Arc::default());
+    let cluster_client = ClusterClient::prepare(&source, management, policy, &wanted, &parsed).await.map_err(failed)?;
     let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings};
+use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
@@ -18,6 +18,7 @@ use crate::{
     connection_guard,
     dial::Management,
     expiry::{CredentialLife, SeenCertificate},
+    parsed::Parsed,
     probe::{self, Facts},
     required_permissions::RequiredPermissions,
     source::{Source, Target},
@@ -65,6 +66,7 @@ pub(crate) struct Remote {
     target: watch::Receiver<Target>,
     management: Management,
     policy: DialPolicy,
+    parsed: Parsed,
     claimant: Claimant,
     required: Arc<RequiredPermissions>,
     dial_slots: Arc<Semaphore>,
@@ -133,6 +135,7 @@ impl Remote {
             target,
             management,
             policy,
+            parsed: Parsed::default(),
             claimant,
             required,
             dial_slots,
@@ -280,14 +283,15 @@ impl Remote {
 
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
         let cluster_client =
-            ClusterClient::prepare(&target.source, &self.management, self.policy, &self.wanted).await?;
+            ClusterClient::prepare(&target.source, &self.management, self.policy, &self.wanted, &self.parsed).await?;
         let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
         // Where there is no guard, no dial noted what the server presents.
         if introduced.is_ok() && cluster_client.certificates().is_empty() {
             cluster_client.look_at_certificate().await;
         }
         let Introduced { facts, claimed, missing_rights } =
-            if cluster_client.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }?;
+            if cluster_client.is_too_large() { Err(ConnectionError::TooLarge) } else { introduced }
+                .map_err(|error| cluster_client.explained(error, clock::now()))?;
         let (gate, up) = watch::channel(true);
         let cache = Cache::new(cluster_client.client.clone(), up)
             .with_cluster(&target.cluster.name_any())
@@ -344,13 +348,14 @@ impl Remote {
         }
     }
 
-    fn probe_failed(&mut self, error: ConnectionError, thresholds: Thresholds) {
+    fn probe_failed(&mut self, mut error: ConnectionError, thresholds: Thresholds) {
         if let Some(serving) = &self.serving {
             // Reconciles may be under way: nothing more is written to a foreign cluster.
             if error.is_not_ours() {
                 serving.cluster_client.distrust();
             }
             serving.cluster_client.attempt_failed();
+            error = serving.cluster_client.explained(error, clock::now());
         }
         self.hysteresis.failed(ConnectError::ConnectionError(error).into(), thresholds);
         self.set_gate();
@@ -482,8 +487,8 @@ mod tests {
     async fn cut_off(target: &Target, slots: &Arc<Semaphore>) -> Remote {
         let management: Management =
             Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap().into();
-        let policy = DialPolicy::AllowLocal;
-        let prepared = ClusterClient::prepare(&target.source, &management, policy, &Arc::default()).await;
+        let (policy, parsed, wanted) = (DialPolicy::AllowLocal, Parsed::default(), Arc::default());
+        let prepared = ClusterClient::prepare(&target.source, &management, policy, &wanted, &parsed).await;
         let cluster_client = prepared.unwrap();
         let (gate, up) = watch::channel(true);
         let claimant =

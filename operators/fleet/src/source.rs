@@ -5,6 +5,8 @@ use std::sync::Arc;
 use drover_crds::{Cluster, Connection, SecretKeyReference};
 use k8s_openapi::api::core::v1::Secret;
 
+use crate::encoding;
+
 /// How a cluster is to be reached, as its `Cluster` and the Secret say now.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Source {
@@ -45,9 +47,9 @@ pub(crate) fn source(cluster: &Cluster, secret: Option<&Secret>) -> Source {
     let Connection::Kubeconfig(kubeconfig) = &cluster.spec.connection else { return Source::Local };
     let SecretKeyReference { name, key } = &kubeconfig.secret_ref;
     let content = secret.and_then(|secret| secret.data.as_ref()?.get(key));
-    match content.map(|bytes| std::str::from_utf8(&bytes.0)) {
-        Some(Ok(text)) => Source::Kubeconfig { text: text.into(), context: kubeconfig.context.clone() },
-        Some(Err(_)) => Source::Unreadable,
+    match content.map(|bytes| encoding::text(&bytes.0)) {
+        Some(Some(text)) => Source::Kubeconfig { text: text.into(), context: kubeconfig.context.clone() },
+        Some(None) => Source::Unreadable,
         None => Source::Missing { secret: name.clone(), key: key.clone() },
     }
 }
@@ -80,8 +82,10 @@ mod tests {
         assert!(source(&eu, None) == missing);
         assert!(source(&eu, Some(&secret("other", b"text"))) == missing);
         assert!(source(&eu, Some(&secret("kubeconfig", b"text"))) == found);
-        // As Windows PowerShell writes a file: not missing, and no reason to drop a connection that works.
-        assert!(source(&eu, Some(&secret("kubeconfig", b"\xff\xfea\0"))) == Source::Unreadable);
+        // As Windows PowerShell writes a file.
+        assert!(source(&eu, Some(&secret("kubeconfig", b"\xff\xfet\0e\0x\0t\0"))) == found);
+        // Not missing, and no reason to drop a connection that works.
+        assert!(source(&eu, Some(&secret("kubeconfig", b"\xff\xfet\0e"))) == Source::Unreadable);
         assert!(source(&cluster(&json!({"local": {}})), None) == Source::Local);
         assert_eq!(secret_name(&eu), Some("eu"));
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drover_fleet::encoding;
+use drover_fleet::{encoding, kubeconfig::as_kubectl_reads};
 use kube::config::{Kubeconfig, KubeconfigError};
 
 /// Reads the file at `path`, or else those that kubectl would read.
@@ -13,7 +13,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Kubeconfig, KubeconfigError> {
     for path in path.map_or_else(usual_paths, |path| vec![path.to_owned()]) {
         check_encoding(&path)?;
     }
-    path.map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    path.map_or_else(Kubeconfig::read, Kubeconfig::read_from).map(as_kubectl_reads)
 }
 
 fn usual_paths() -> Vec<PathBuf> {
