@@ -13,6 +13,10 @@ causes! {
         DialFailed = "DialFailed": Unreachable; "Check `server` in the kubeconfig, firewalls, and whether the API server runs.",
         /// No trusted TLS session with the API server.
         TlsFailed = "TLSFailed": Unreachable; "Check the certificate authority in the kubeconfig and the certificate of the API server.",
+        /// The API server, or what stands before it, does not speak HTTP/2.
+        Http2Required = "HTTP2Required": Unreachable stalls; "Let HTTP/2 through to the API server, or TLS as a whole.",
+        /// A web page or a redirect answers instead of an API server.
+        NotAnApiServer = "NotAnAPIServer": Unreachable; "Name the API server itself in `server` of the kubeconfig; look at proxies before it.",
         /// The API server does not accept the credential.
         Unauthorized = "Unauthorized": Unreachable stalls; "Put a valid kubeconfig into the Secret.",
         /// The credential may not do what Drover needs to connect.

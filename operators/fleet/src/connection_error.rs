@@ -4,11 +4,13 @@ use std::{error::Error, io};
 
 use drover_runtime::{AddressNotAllowed, Cause, Classify};
 use k8s_openapi::jiff::Timestamp;
+use rustls::AlertDescription;
 
 use crate::{
     cause::ConnectionCause,
     connection_guard::TooLarge,
-    dial::{HandshakeTimeout, ProxyFailed},
+    dial::{HandshakeTimeout, NoHttp2, ProxyFailed},
+    tls_failure::TlsFailure,
 };
 
 /// The step that failed, named after what a person has to look at.
@@ -26,8 +28,18 @@ pub enum ConnectionError {
     #[error("no connection to the API server: {0}; check `server` in the kubeconfig, firewalls, and whether it runs")]
     Dial(&'static str),
     /// No trusted TLS session.
-    #[error("no trusted TLS session with the API server: {0}")]
-    Tls(&'static str),
+    #[error("no trusted TLS session: {0}")]
+    Tls(TlsFailure),
+    /// No HTTP/2.
+    #[error(
+        "what answers does not speak HTTP/2, which Drover needs; let TLS through to the API server, or let HTTP/2 through where TLS ends before it"
+    )]
+    NoHttp2,
+    /// A web server.
+    #[error(
+        "a web page or a redirect answers instead of an API server, as login pages and proxies send it; name the API server itself in `server` of the kubeconfig"
+    )]
+    NotAnApiServer,
     /// The credential is not accepted.
     #[error("the API server does not accept the credential (401); put a valid kubeconfig into the Secret")]
     Unauthorized,
@@ -84,13 +96,14 @@ impl ConnectionError {
             | Self::Unauthorized
             | Self::CredentialEnded(_)
             | Self::Forbidden(_)
-            | Self::Tls("the certificate is not trusted")
+            | Self::NoHttp2
             | Self::IdentityMismatch { .. }
             | Self::DuplicateOf(_)
             | Self::ClaimedByOther(_)
             | Self::TooLarge
             | Self::UnsupportedVersion(_) => true,
-            Self::Dns | Self::Dial(_) | Self::Tls(_) | Self::ApiServer(..) | Self::Timeout => false,
+            Self::Tls(failure) => failure.is_certain(),
+            Self::Dns | Self::Dial(_) | Self::NotAnApiServer | Self::ApiServer(..) | Self::Timeout => false,
         }
     }
 
@@ -102,7 +115,10 @@ impl ConnectionError {
     /// The step at which the request `what` failed.
     pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
         match error {
+            // An error that a proxy reports on behalf of an API server is a page often enough.
+            kube::Error::Api(status) if is_page(&status.message) && status.code < 500 => Self::NotAnApiServer,
             kube::Error::Api(status) => Self::of_status(what, status.code),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::NotAnApiServer,
             other => Self::of_connection(other),
         }
     }
@@ -127,7 +143,10 @@ impl ConnectionError {
 
     fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
         if cause.is::<HandshakeTimeout>() {
-            return Some(Self::Tls("the handshake did not end in time"));
+            return Some(Self::Timeout);
+        }
+        if cause.is::<NoHttp2>() {
+            return Some(Self::NoHttp2);
         }
         if cause.is::<TooLarge>() {
             return Some(Self::TooLarge);
@@ -136,10 +155,10 @@ impl ConnectionError {
             return Some(Self::Dial("the proxy cannot be reached, or does not connect to it"));
         }
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return Some(Self::Tls(match tls {
-                rustls::Error::InvalidCertificate(_) => "the certificate is not trusted",
-                _ => "the handshake failed",
-            }));
+            return Some(match tls {
+                rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Self::NoHttp2,
+                tls => Self::Tls(TlsFailure::of(tls)),
+            });
         }
         if let Some(io) = cause.downcast_ref::<io::Error>() {
             return of_io(io);
@@ -147,6 +166,11 @@ impl ConnectionError {
         // hyper-util names the resolver step in its text only.
         (cause.to_string() == "dns error").then_some(Self::Dns)
     }
+}
+
+/// Whether this is HTML, and nothing that an API server says.
+pub(crate) fn is_page(text: &str) -> bool {
+    text.trim_start().starts_with('<')
 }
 
 fn of_io(error: &io::Error) -> Option<ConnectionError> {
@@ -160,7 +184,7 @@ fn of_io(error: &io::Error) -> Option<ConnectionError> {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(ConnectionError::Dial("connection reset")),
         io::ErrorKind::TimedOut => Some(ConnectionError::Dial("no answer in time")),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(ConnectionError::Dial("no route")),
-        io::ErrorKind::UnexpectedEof => Some(ConnectionError::Tls("the connection was closed during the handshake")),
+        io::ErrorKind::UnexpectedEof => Some(ConnectionError::Tls(TlsFailure::Closed)),
         _ => None,
     }
 }
@@ -180,6 +204,8 @@ impl Classify for ConnectionError {
             Self::AddressNotAllowed(_) => ConnectionCause::AddressNotAllowed,
             Self::Dial(_) => ConnectionCause::DialFailed,
             Self::Tls(_) => ConnectionCause::TlsFailed,
+            Self::NoHttp2 => ConnectionCause::Http2Required,
+            Self::NotAnApiServer => ConnectionCause::NotAnApiServer,
             Self::Unauthorized | Self::CredentialEnded(_) => ConnectionCause::Unauthorized,
             Self::Forbidden(_) => ConnectionCause::Forbidden,
             Self::ApiServer(..) => ConnectionCause::ApiServerNotReady,
@@ -191,5 +217,70 @@ impl Classify for ConnectionError {
             Self::UnsupportedVersion(_) => ConnectionCause::UnsupportedVersion,
         };
         cause.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use drover_runtime::{Classify as _, DialPolicy};
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::{
+        connection_guard::{self, ConnectionGuard},
+        dial::dialled,
+        kubeconfig, probe,
+    };
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    /// A server with its own certificate that offers `protocols` and never answers, and what is said of it.
+    async fn told(protocols: &[&[u8]]) -> &'static str {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let chain = vec![certificate.der().clone()];
+        let mut server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let authority = STANDARD.encode(certificate.pem());
+        let cluster = format!("server: 'https://{address}', certificate-authority-data: {authority}");
+        let access = kubeconfig::parse(&kubeconfig::tests::kubeconfig(&cluster, "token: t"), None).await.unwrap();
+        let client = dialled(&access, DialPolicy::AllowLocal, &Arc::new(ConnectionGuard::new(Arc::default()))).unwrap();
+        let asked = probe::ready(&client, std::time::Duration::from_millis(500));
+        let outcome = connection_guard::probing(Box::pin(asked)).await;
+        serving.abort();
+        outcome.unwrap_err().reason()
+    }
+
+    #[tokio::test]
+    async fn a_server_without_http2_is_told_apart() {
+        assert_eq!(told(&[b"http/1.1"]).await, "HTTP2Required");
+        assert_eq!(told(&[]).await, "HTTP2Required");
+        assert_eq!(told(&[b"h2", b"http/1.1"]).await, "Timeout", "it would only have to answer");
+    }
+
+    #[test]
+    fn a_dial_that_does_not_end_is_a_timeout() {
+        let error = kube::Error::Service(Box::new(HandshakeTimeout));
+        assert_eq!(ConnectionError::of("GET /readyz", &error), ConnectionError::Timeout);
+        let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
+        let error = ConnectionError::of("GET /readyz", &kube::Error::Service(Box::new(closed)));
+        assert_eq!(error, ConnectionError::Tls(TlsFailure::Closed));
+        assert!(!error.is_certain() && ConnectionError::Tls(TlsFailure::Expired).is_certain());
     }
 }

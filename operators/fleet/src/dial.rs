@@ -206,10 +206,15 @@ fn streams(way: Way) -> Result<Streams, BoxError> {
     Ok(BoxCloneSyncService::new(tunnel.map_err(|error| ProxyFailed(error.into()).into())))
 }
 
-/// The dial did not end in time. By then TCP was up, so TLS hangs.
+/// The dial did not end in time. By then TCP was up, so the proxy hangs, or TLS.
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake did not end in time")]
 pub(crate) struct HandshakeTimeout;
+
+/// The server did not choose HTTP/2.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not speak HTTP/2")]
+pub(crate) struct NoHttp2;
 
 /// The proxy gives no connection to the API server.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +243,10 @@ impl Service<Uri> for Dialler {
             return Box::pin(async move { Err(refused.into()) });
         }
         let dial = tokio::time::timeout(DIAL_LIMIT, self.inner.call(uri));
-        Box::pin(async move { dial.await.map_err(|_| HandshakeTimeout)? })
+        Box::pin(async move {
+            let stream = dial.await.map_err(|_| HandshakeTimeout)??;
+            if speaks_http2(&stream) { Ok(stream) } else { Err(NoHttp2.into()) }
+        })
     }
 }
 
@@ -247,4 +255,10 @@ pub(crate) fn presented(stream: &Secured) -> Option<&[u8]> {
     let MaybeHttpsStream::Https(stream) = stream else { return None };
     let (_, session) = stream.inner().get_ref();
     session.peer_certificates()?.first().map(AsRef::as_ref)
+}
+
+/// Whether the server chose HTTP/2. One that chooses nothing speaks HTTP/1.1 only.
+fn speaks_http2(stream: &Secured) -> bool {
+    let MaybeHttpsStream::Https(stream) = stream else { return false };
+    stream.inner().get_ref().1.alpn_protocol() == Some(b"h2")
 }

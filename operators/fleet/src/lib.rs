@@ -28,6 +28,7 @@ mod required_permissions;
 mod source;
 pub mod targets;
 mod tcp;
+pub mod tls_failure;
 mod transport;
 mod verdict;
 

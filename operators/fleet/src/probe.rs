@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
-use crate::connection_error::ConnectionError;
+use crate::connection_error::{ConnectionError, is_page};
 use drover_runtime::error::truncate;
 
 /// What a cluster says of itself.
@@ -34,7 +34,8 @@ const IDENTITY: &str = "get the namespace kube-system";
 pub(crate) async fn ready(client: &Client, limit: Duration) -> Result<(), ConnectionError> {
     const WHAT: &str = "GET /readyz";
     let request = http::Request::get("/readyz").body(Vec::new()).map_err(|_| ConnectionError::ApiServer(0, WHAT))?;
-    within(limit, WHAT, client.request_text(request)).await.map(|_| ())
+    let answer = within(limit, WHAT, client.request_text(request)).await?;
+    if is_page(&answer) { Err(ConnectionError::NotAnApiServer) } else { Ok(()) }
 }
 
 /// Who answers. `expected` pins the identity.
@@ -107,7 +108,45 @@ async fn within<T>(
 
 #[cfg(test)]
 mod tests {
+    use drover_runtime::Classify as _;
+    use kube::client::Body;
+
     use super::*;
+
+    /// What is said of a server that gives this answer to every request.
+    async fn told(code: u16, body: &'static str) -> &'static str {
+        let answer = move |_| async move {
+            let answer = http::Response::builder().status(code).header("location", "https://login.example/");
+            Ok::<_, std::convert::Infallible>(answer.body(Body::from(body.as_bytes().to_vec())).unwrap())
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let limit = Duration::from_secs(10);
+        let outcome = match ready(&client, limit).await {
+            Ok(()) => identify(&client, limit, None).await.map(drop),
+            Err(error) => Err(error),
+        };
+        outcome.map_or_else(|error| error.reason(), |()| "Connected")
+    }
+
+    #[tokio::test]
+    async fn who_is_no_api_server_is_told_apart_from_one_that_is_not_ready() {
+        const PAGE: &str = "\n<!DOCTYPE html><html>Sign in</html>";
+        for (code, body, reason) in [
+            (200, PAGE, "NotAnAPIServer"),
+            (200, "Welcome", "NotAnAPIServer"),
+            (200, "", "NotAnAPIServer"),
+            (302, PAGE, "NotAnAPIServer"),
+            (302, "", "NotAnAPIServer"),
+            (401, PAGE, "NotAnAPIServer"),
+            (404, PAGE, "NotAnAPIServer"),
+            (401, r#"{"kind": "Status", "apiVersion": "v1", "code": 401, "message": "Unauthorized"}"#, "Unauthorized"),
+            (401, "", "Unauthorized"),
+            (503, PAGE, "APIServerNotReady"),
+            (500, "[-]etcd failed", "APIServerNotReady"),
+        ] {
+            assert_eq!(told(code, body).await, reason, "{code} {body}");
+        }
+    }
 
     #[test]
     fn a_uid_is_one_that_a_status_can_hold() {
