@@ -131,8 +131,19 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
 }
 
 async fn two_clusters_for_one_and_the_management_cluster_by_kubeconfig_are_duplicates() {
-    let Some(installation) = story("duplicates", &["eu"]).await else { return };
+    let Some(mut installation) = prepared("duplicates", &["eu"]).await else { return };
+    // An older one, first by name too, that only says which cluster it is does not stand in its way.
+    let path = "--output=jsonpath={.metadata.uid}";
+    let uid = kubectl_on(installation.cluster("eu").unwrap(), &["get", "namespace", "kube-system", path]).unwrap();
+    let mut claimed = a_cluster("claimed");
+    claimed["spec"]["expectedUID"] = json!(uid);
+    installation.kubectl(&["delete", "cluster.drover.dev", "eu"]).unwrap();
+    installation.apply(&claimed).await.unwrap();
+    installation.apply(&a_cluster("eu")).await.unwrap();
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "claimed", "Ready", "False/SecretMissing").await;
     reads(&installation, "cluster", "eu", "Accepted", "True/Claimed").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let mut twin = a_cluster("twin");
     twin["spec"]["connection"]["kubeconfig"]["secretRef"]["name"] = "eu".into();
     installation.apply(&twin).await.unwrap();

@@ -25,6 +25,7 @@ use crate::claimant::{Claimant, writes};
 use crate::dial::Management;
 use crate::remote::{Remote, Report};
 use crate::required_permissions::RequiredPermissions;
+use crate::rivals::may_stand_for;
 use crate::source::{Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
@@ -235,14 +236,10 @@ impl Fleet {
     fn rivals(&self, uid: &str, named: Option<&str>) -> Vec<String> {
         let clusters = self.clusters();
         let members = self.lock();
-        let known_uid = |name: &ClusterName, cluster: &Cluster| {
-            let seen = members.get(name).and_then(|member| Some(member.report.facts.as_ref()?.uid.clone()));
-            let before = cluster.status.as_ref().and_then(|status| status.cluster_uid.clone());
-            seen.or(before).or_else(|| cluster.spec.expected_uid.clone())
-        };
-        let may_be_it = |(name, cluster): &(&ClusterName, &Arc<Cluster>)| match known_uid(name, cluster) {
-            Some(known) => known == uid,
-            None => named == Some(name.as_str()),
+        let may_be_it = |(name, cluster): &(&ClusterName, &Arc<Cluster>)| {
+            let facts = members.get(*name).and_then(|member| member.report.facts.as_ref());
+            let seen = facts.map(|facts| facts.uid.as_str());
+            may_stand_for(cluster, seen, uid, named == Some(name.as_str()))
         };
         let mut rivals: Vec<_> = clusters
             .iter()

@@ -25,6 +25,7 @@ mod reading;
 mod remote;
 mod request_queue;
 mod required_permissions;
+mod rivals;
 mod source;
 pub mod targets;
 mod tcp;

@@ -129,7 +129,7 @@ pub(crate) struct TimerArguments {
     /// covers the same spec already. At most 24h.
     #[arg(long, env = "DROVER_WARM_UP", default_value = "1m", value_parser = at_most_a_day)]
     pub(crate) warm_up: Duration,
-    /// How long the other replicas wait after the leader's last renewal before one of them leads. Whole seconds.
+    /// How long the other replicas wait after the leader's last renewal before one of them leads. Whole seconds, at most 10m.
     #[arg(long, env = "DROVER_LEADER_ELECT_LEASE_DURATION", default_value = "15s", value_parser = duration)]
     pub(crate) leader_elect_lease_duration: Duration,
     /// How long a leader that cannot renew goes on. Shorter than the lease duration.

@@ -27,6 +27,8 @@ pub use thread::Election;
 
 /// client-go's `LeaseDuration` as kube-controller-manager sets it.
 const DURATION: Duration = Duration::from_secs(15);
+/// The longest duration of a Lease, ours or another holder's: what a Lease says must not keep everybody out for years.
+const LONGEST_DURATION: Duration = Duration::from_mins(10);
 /// client-go's `RenewDeadline`.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// client-go's `RetryPeriod`.
@@ -43,7 +45,7 @@ pub struct LeaseSettings {
     pub name: String,
     /// Who we are. No two processes that run at the same time may share it; the pod name is a good choice.
     pub identity: String,
-    /// How long others wait for a sign of life before they take over. Whole seconds, at least 1; 15 s by default.
+    /// How long others wait for a sign of life before they take over. Whole seconds, from 1 s to 10 min; 15 s by default.
     pub duration: Duration,
     /// How long a leader goes on without a successful renewal. Shorter than `duration`, the difference being the safety
     /// margin; 10 s by default.
@@ -72,10 +74,11 @@ impl LeaseSettings {
         if self.namespace.is_empty() || self.name.is_empty() || self.identity.is_empty() {
             return Err(LeaseError::Settings("namespace, name and identity must not be empty"));
         }
-        let Ok(seconds @ 1..) = i32::try_from(self.duration.as_secs()) else {
-            return Err(LeaseError::Settings("the duration must be between 1 s and 2^31 s"));
-        };
-        if self.renew_deadline >= Duration::from_secs(u64::from(seconds.unsigned_abs())) {
+        let seconds = Duration::from_secs(self.duration.as_secs());
+        if seconds < Duration::from_secs(1) || self.duration > LONGEST_DURATION {
+            return Err(LeaseError::Settings("the duration must be between 1 s and 10 min"));
+        }
+        if self.renew_deadline >= seconds {
             return Err(LeaseError::Settings("the renew deadline must be shorter than the duration in whole seconds"));
         }
         if self.retry_period < SHORTEST_RETRY_PERIOD || self.retry_period >= self.renew_deadline {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use tokio::time::Instant;
 
-use super::{DURATION, holder};
+use super::{DURATION, LONGEST_DURATION, holder};
 
 /// What was seen of one Lease so far. It judges by our own monotonic clock, as client-go does: the clock of this machine and
 /// that of the holder need not agree.
@@ -45,10 +45,10 @@ impl Observation {
     }
 }
 
-/// The holder's own duration counts: two versions of us may run with different settings during an upgrade.
+/// The holder's own duration counts, within bounds: two versions of us may run with different settings during an upgrade.
 fn term(record: &LeaseSpec) -> Duration {
     match record.lease_duration_seconds {
-        Some(seconds @ 1..) => Duration::from_secs(u64::from(seconds.unsigned_abs())),
+        Some(seconds @ 1..) => Duration::from_secs(u64::from(seconds.unsigned_abs())).min(LONGEST_DURATION),
         _ => DURATION,
     }
 }
@@ -81,6 +81,19 @@ mod tests {
             assert!(!observation.has_changed());
             advance(Duration::from_secs(1)).await;
             assert_eq!(observation.living_holder(&lease), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_duration_keeps_others_out_for_longer_than_ten_minutes() {
+        for (seconds, ends_after) in [(i32::MAX, 600), (601, 600), (600, 600), (599, 599), (0, 15), (-1, 15)] {
+            let (mut observation, mut lease) = (Observation::default(), lease("a", 0));
+            lease.spec.as_mut().unwrap().lease_duration_seconds = Some(seconds);
+            assert!(observation.living_holder(&lease).is_some());
+            advance(Duration::from_secs(ends_after - 1)).await;
+            assert!(observation.living_holder(&lease).is_some(), "{seconds}");
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(observation.living_holder(&lease), None, "{seconds}");
         }
     }
 
