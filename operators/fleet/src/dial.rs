@@ -34,6 +34,7 @@ use crate::{
     proxy::Proxy,
     tcp::Tcp,
     transport::Transport,
+    verifier::client_config,
 };
 
 /// The whole dial: DNS, TCP, the proxy and TLS. The connector's own limit does not cover TLS. Below the default timeout of a
@@ -76,7 +77,7 @@ pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, Prepa
     prepare::check(config, proxy_url)?;
     let config = with_agent(config);
     let way = Way::to(&config.cluster_url, proxy_url, DialPolicy::AllowLocal);
-    let tls = prepare::with_token_of_program(|| config.rustls_client_config())?;
+    let tls = prepare::with_token_of_program(|| client_config(&config))?;
     let http = http(dialler(&config, tls, way)?);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -101,7 +102,7 @@ impl Management {
     pub fn connect(config: &Config) -> Result<Self, PrepareError> {
         let client = connect(config, None)?;
         let way = Way::to(&config.cluster_url, None, DialPolicy::AllowLocal);
-        let server = TlsProbe::new(config, config.rustls_client_config()?, way)?;
+        let server = TlsProbe::new(config, client_config(config)?, way)?;
         Ok(Self { client, server: Some(Arc::new(server)) })
     }
 }

@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use kube::{
-    client::ConfigExt as _,
-    config::{
-        AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
-    },
+use kube::config::{
+    AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
 
 use crate::{
@@ -14,7 +11,7 @@ use crate::{
     expiry::{self, CredentialLife, SeenCertificate},
     pem::{self, DataProblem},
     prepare::{is_server, is_token},
-    proxy,
+    proxy, verifier,
 };
 use drover_runtime::{Cause, Classify, error::truncate};
 use http::Uri;
@@ -134,7 +131,7 @@ pub async fn parse(text: &str, context: Option<&str>) -> Result<Access, Kubeconf
     check_user(user)?;
     let (life, certificate) = expiry::of_credential(user);
     let config = load(minimal(context, cluster, user)).await?;
-    let tls = config.rustls_client_config().map_err(|_| KubeconfigError::Unusable)?;
+    let tls = verifier::client_config(&config).map_err(|_| KubeconfigError::Unusable)?;
     Ok(Access { config, tls, proxy_url: cluster.proxy_url.clone(), life, certificate })
 }
 

@@ -32,6 +32,7 @@ mod tcp;
 pub mod tls_failure;
 mod transport;
 mod verdict;
+mod verifier;
 
 use drover_runtime::{Rights, Rule, rights::READ};
 

@@ -2,7 +2,7 @@
 
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
 use drover_runtime::DialPolicy;
-use http::Uri;
+use http::{Uri, uri::Authority};
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
 use kube::{
     api::ObjectMeta,
@@ -112,8 +112,11 @@ impl Access {
     ) -> Result<Self, String> {
         let cluster = cluster(person, context).ok_or_else(|| format!("the kubeconfig has no context {context}"))?;
         let server = server.map(str::to_owned).or_else(|| cluster.server.clone()).unwrap_or_default();
-        if !server.starts_with("https://") {
-            return Err(format!("{server:?} is no https:// URL: say with --server how Drover reaches the cluster"));
+        if !is_server(&server) {
+            return Err(
+                "the URL of the API server is no https:// URL without a user: say with --server how Drover reaches the cluster"
+                    .to_owned(),
+            );
         }
         let file = cluster.certificate_authority.as_ref().map(|path| {
             let bytes = std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -143,6 +146,13 @@ impl Access {
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         })
     }
+}
+
+/// Whether Drover connects to such a URL: of a user in it there may be a password, which Drover does not send.
+fn is_server(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let is_host = |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+    url.scheme_str() == Some("https") && url.authority().is_some_and(is_host)
 }
 
 /// The cluster behind a context.
@@ -192,7 +202,10 @@ mod tests {
         let person = Kubeconfig::from_yaml(PERSON).unwrap();
         let refusal = |context, server| Access::of(&person, context, server, None).unwrap_err();
         assert!(refusal("nowhere", None).contains("no context nowhere"));
-        assert!(refusal("bare", None).contains("--server"));
+        for server in [None, Some("https://a b"), Some("https://"), Some("eu.example"), Some("https://me:s3cr3t@eu")] {
+            let said = refusal("bare", server);
+            assert!(said.contains("--server") && !said.contains("s3cr3t"), "{server:?}: {said}");
+        }
         assert!(refusal("bare", Some("https://bare")).contains("no certificate authority"));
     }
 
