@@ -274,6 +274,28 @@ mod tests {
         assert_eq!(told(&[b"h2", b"http/1.1"]).await, "Timeout", "it would only have to answer");
     }
 
+    #[tokio::test]
+    async fn neither_a_server_nor_a_proxy_may_be_at_a_local_address() {
+        let good = kubeconfig::tests::good_cluster();
+        let elsewhere = good.replace("127.0.0.1", "eu.example");
+        for cluster in [
+            good.clone(),
+            good.replace("127.0.0.1", "localhost"),
+            format!("{good}, proxy-url: 'http://proxy.example:3128'"),
+            format!("{elsewhere}, proxy-url: 'http://127.0.0.1:3128'"),
+            format!("{elsewhere}, proxy-url: 'https://localhost:3128'"),
+            format!("{elsewhere}, proxy-url: 'http://[::ffff:169.254.169.254]'"),
+        ] {
+            let text = kubeconfig::tests::kubeconfig(&cluster, "token: t");
+            let access = kubeconfig::parse(&text, None).await.unwrap();
+            let guard = Arc::new(ConnectionGuard::new(Arc::default()));
+            let client = dialled(&access, DialPolicy::RefuseLocal, &guard).unwrap();
+            let asked = probe::ready(&client, std::time::Duration::from_secs(10));
+            let refused = connection_guard::probing(Box::pin(asked)).await.unwrap_err();
+            assert!(matches!(refused, ConnectionError::AddressNotAllowed(_)), "{cluster}: {refused:?}");
+        }
+    }
+
     #[test]
     fn a_dial_that_does_not_end_is_a_timeout() {
         let error = kube::Error::Service(Box::new(HandshakeTimeout));
