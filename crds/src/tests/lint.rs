@@ -5,7 +5,10 @@ use kube::core::cel::{CompiledSchema, compile_schema, estimate_rule_cost};
 use serde_json::{Value, json};
 
 use super::schema;
-use crate::{ClusterSpec, ProjectSpec, no_effect};
+use crate::{
+    ClusterSpec, ProjectSpec,
+    no_effect::{self, NoEffect},
+};
 
 const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
 
@@ -144,14 +147,17 @@ fn described(node: &Value, at: &str, into: &mut Vec<(String, String)>) {
     }
 }
 
+fn paths<S>(fields: NoEffect<S>) -> BTreeSet<String> {
+    fields.iter().map(|(path, _)| (*path).to_owned()).collect()
+}
+
 #[test]
 fn a_field_without_effect_and_no_other_says_so_first() {
     for crd in crate::all() {
         let kind = crd.spec.names.kind;
-        let paths = |fields: Vec<&'static str>| fields.into_iter().map(ToOwned::to_owned).collect::<BTreeSet<String>>();
         let without_effect = match kind.as_str() {
-            "Cluster" => paths(ClusterSpec::NO_EFFECT.iter().map(|(path, _)| *path).collect()),
-            "Project" => paths(ProjectSpec::NO_EFFECT.iter().map(|(path, _)| *path).collect()),
+            "Cluster" => paths(ClusterSpec::NO_EFFECT),
+            "Project" => paths(ProjectSpec::NO_EFFECT),
             _ => BTreeSet::new(),
         };
         let mut all = Vec::new();

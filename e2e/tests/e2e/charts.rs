@@ -52,6 +52,15 @@ async fn values_show_in_what_is_rendered() {
     for (kind, count) in [("Deployment", 1), ("PodDisruptionBudget", 1), ("NetworkPolicy", 1), ("ServiceMonitor", 0)] {
         assert_eq!(of_kind(&objects, kind).len(), count, "{kind} by default");
     }
+    let people = of_kind(&objects, "ClusterRole");
+    let rules = |name: &str| people.iter().find(|role| role["metadata"]["name"] == name).unwrap()["rules"].clone();
+    assert_eq!(rules("drover-view")[0]["verbs"], json!(["get", "list", "watch"]));
+    assert!(rules("drover-edit").is_array() && rules("drover-admin").is_array());
+    let written = rules("drover-platform")[0]["resources"].clone();
+    assert!(
+        ["clusters", "projects"].iter().all(|kind| written.as_array().unwrap().contains(&json!(kind))),
+        "{written}"
+    );
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "drover:0.1.0");
     assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
@@ -155,6 +164,9 @@ async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_wit
     let roles = installation.kubectl(&["get", "clusterrole", "drover", "drover-platform", "--ignore-not-found"]);
     assert_eq!(roles.unwrap(), "", "rights go");
     assert_eq!(identity(&installation).await, before, "definitions and objects stay");
+    let select = ["get", "customresourcedefinitions", "--selector=app.kubernetes.io/part-of=drover", "--output=name"];
+    let selected = installation.kubectl(&select).unwrap();
+    assert_eq!(selected.lines().count(), drover_crds::all().len(), "what an uninstall may delete: {selected}");
     installation.helm(&["install", "drover-crds", &chart("drover-crds")]).unwrap();
     installation.helm(&["install", "drover", &chart("drover"), "--set", "replicaCount=0"]).unwrap();
     installation.start_drover().await.unwrap();
