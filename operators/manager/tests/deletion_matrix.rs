@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use drover_cluster::{
     Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPart, World as ClusterWorld, observe,
 };
-use drover_crds::{Cluster, Project, condition::DELETING, names::ANNOTATION_ADOPTED};
+use drover_crds::{Cluster, Project, condition::DELETING};
 use drover_fleet::ConnectionCause;
 use drover_project::{
     ProjectOperator,
@@ -17,8 +17,11 @@ use drover_project::{
     plan::Action,
 };
 use drover_runtime::{
-    Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, Place, Requeue,
-    operator::owner_of, status::condition,
+    Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, OwnerRecord, Place, Requeue,
+    model::{ModelObject, ModelObjects, Requests},
+    operator::record_of,
+    owned::Owned,
+    status::condition,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -115,14 +118,38 @@ struct Run {
     project: Option<Project>,
     claim: bool,
     drover_namespace: bool,
-    namespaces: BTreeMap<&'static str, Namespace>,
+    namespaces: ModelObjects,
     connected: Link,
 }
 
 struct Crashed;
 
-fn is_labelled(namespace: &Namespace) -> bool {
-    namespace.metadata.labels.as_ref().is_some_and(|labels| !labels.is_empty())
+/// The Project's namespace and name.
+fn shop() -> ObjectKey {
+    ObjectKey::namespaced("team", "shop")
+}
+
+fn record() -> OwnerRecord {
+    record_of::<ProjectOperator>(shop())
+}
+
+/// A namespace that the Project created, and one that it adopted.
+fn held(project: &Project) -> ModelObjects {
+    let mut namespaces = ModelObjects::default();
+    let desired = |name: &str| {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        Namespace { metadata, ..Namespace::default() }
+    };
+    let found = namespaces.add(&ObjectKey::cluster_scoped("adopted"), ModelObject::default()).meta("adopted");
+    let adopt = Action::Adopt { desired: Box::new(desired("adopted")), live: Box::new(found) };
+    for action in [Action::create(desired("created")), adopt] {
+        carry_out(&mut namespaces, Owner::of(project), action);
+    }
+    namespaces
+}
+
+fn carry_out(namespaces: &mut ModelObjects, owner: Owner<'_, Project>, action: Action) {
+    namespaces.carry_out::<ProjectOperator, _>(owner, action, &mut Requests::unlimited()).unwrap();
 }
 
 fn at(second: i64) -> Timestamp {
@@ -152,18 +179,6 @@ impl Run {
             },
         }))
         .unwrap();
-        let labels = owner_of::<ProjectOperator>(&project).labels();
-        let namespaces = ["created", "adopted"].map(|name| {
-            let mark = (name == "adopted").then(|| (ANNOTATION_ADOPTED.to_owned(), "true".to_owned()));
-            let metadata = ObjectMeta {
-                name: Some(name.to_owned()),
-                uid: Some(name.to_owned()),
-                labels: Some(labels.clone()),
-                annotations: Some(mark.into_iter().collect()),
-                ..ObjectMeta::default()
-            };
-            (name, Namespace { metadata, ..Namespace::default() })
-        });
         let config = Config::new("https://127.0.0.1:1".parse().unwrap());
         let connected = Link::Connected(Arc::new(Cache::ungated(Client::try_from(config).unwrap())));
         Self {
@@ -173,10 +188,10 @@ impl Run {
             left,
             requests: 0,
             cluster: Some(cluster),
+            namespaces: held(&project),
             project: Some(project),
             claim: true,
             drover_namespace: true,
-            namespaces: namespaces.into(),
             connected,
         }
     }
@@ -188,10 +203,11 @@ impl Run {
                 self.started = self.now;
                 self.left = None;
             }
-            self.namespaces.retain(|_, namespace| namespace.metadata.deletion_timestamp.is_none());
+            self.namespaces.settle();
             self.now += 2;
         }
-        let left = ["created", "adopted"].map(|name| (name, self.namespaces.get(name).map(is_labelled)));
+        let is_held = |name: &str| self.namespaces.get(name).map(|found| record().owns(&found.meta(name)));
+        let left = ["created", "adopted"].map(|name| (name, is_held(name)));
         let outcome = Outcome {
             cluster: self.cluster.is_some(),
             project: self.project.is_some(),
@@ -269,27 +285,21 @@ impl Run {
     }
 
     fn converge_project(&mut self, project: &Project) -> Result<bool, Crashed> {
-        let owner = owner_of::<ProjectOperator>(project);
-        let ours = self.namespaces.iter().filter(|(_, namespace)| owner.owns(&namespace.metadata));
-        let seen = |(name, live): (&&str, &Namespace)| {
-            ((*name).to_owned(), Seen::Ours { live: Arc::new(live.clone()), drift_conflict: None })
-        };
-        let namespaces = ours.map(seen).collect();
         let cluster = Arc::new(self.cluster.clone().unwrap());
         if project.metadata.deletion_timestamp.is_none() && cluster.metadata.deletion_timestamp.is_none() {
             return Ok(false); // Both live: nothing is deleted.
         }
+        let seen = |found: Owned<Namespace>| {
+            let name = found.meta().name.clone().unwrap();
+            (name, Seen::Ours { live: found.live.unwrap(), drift_conflict: found.drift_conflict })
+        };
+        let namespaces = self.namespaces.owned(&record()).into_iter().map(seen).collect();
         let world = World { cluster, in_operator_namespace: false, tenant_labels: None, namespaces };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
         for action in plan.groups.into_iter().flatten() {
             self.request()?;
-            let (Action::Release(live) | Action::Delete(live)) = &action else { panic!("{action:?}") };
-            let namespace = self.namespaces.get_mut(live.name.as_deref().unwrap()).unwrap();
-            match action {
-                Action::Release(_) => namespace.metadata.labels = None,
-                _ => namespace.metadata.deletion_timestamp = Some(Time(at(self.now))),
-            }
+            carry_out(&mut self.namespaces, Owner::of(project), action);
         }
         Ok(idle && plan.requeue == Requeue::Released)
     }
@@ -319,9 +329,8 @@ impl Run {
             self.request()?;
             match action {
                 ClusterAction::ReleaseLeftBehind(all) => {
-                    for found in all {
-                        let namespace = self.namespaces.get_mut(found.live.name.as_deref().unwrap()).unwrap();
-                        namespace.metadata.labels = None;
+                    for observe::LeftBehind { live, holder } in all {
+                        carry_out(&mut self.namespaces, Owner::Gone(&holder), Action::Release(Box::new(live)));
                     }
                 }
                 ClusterAction::ReleaseClaim => self.claim = false,
@@ -332,16 +341,15 @@ impl Run {
     }
 
     fn there(&self) -> observe::There {
-        let labelled: Vec<_> = self.namespaces.values().filter(|namespace| is_labelled(namespace)).collect();
-        let left_behind = |namespace: &&Namespace| observe::LeftBehind {
-            live: namespace.metadata.clone(),
-            holder: ObjectKey::namespaced("team", "shop"),
-        };
+        let record = record();
+        let all = self.namespaces.iter().map(|(name, found)| found.meta(name));
+        let owned: Vec<ObjectMeta> = all.filter(|meta| record.owns(meta)).collect();
+        let left_behind = |live| observe::LeftBehind { live, holder: shop() };
         let is_abandoned = self.project.is_none();
         observe::There {
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
-            owned: if is_abandoned { 0 } else { labelled.len() },
-            left_behind: if is_abandoned { labelled.iter().map(left_behind).collect() } else { Vec::new() },
+            owned: if is_abandoned { 0 } else { owned.len() },
+            left_behind: if is_abandoned { owned.into_iter().map(left_behind).collect() } else { Vec::new() },
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
             hosts_others: false,
         }
