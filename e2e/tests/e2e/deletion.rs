@@ -273,9 +273,9 @@ async fn a_project_is_renamed_by_orphan_and_adopt() {
     converged(&installation, "team-a/shop").await;
     let uid =
         downstream_namespace(&installation, "eu", "team-a-web").await.unwrap().unwrap()["metadata"]["uid"].clone();
-    // The new one says who holds what it wants; once the old one is gone it takes over.
+    // The new one waits for what the old one holds, as whoever applied both in one commit does; it takes over once the old one is gone.
     installation.apply_text(&example("rename/after.yaml").unwrap()).await.unwrap();
-    reads(&installation, "project", "team-a/store", "Ready", "False/NamespaceTaken").await;
+    reads(&installation, "project", "team-a/store", "Reconciling", "True/WaitingForRelease").await;
     deleted(&installation, "project", "team-a/shop").await;
     namespace_becomes(&installation, "eu", "team-a-web", "the new Project took it over", |found| {
         found.is_some_and(|found| found.pointer(OWNER) == Some(&json!("store")) && found["metadata"]["uid"] == uid)

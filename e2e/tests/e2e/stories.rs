@@ -89,7 +89,7 @@ async fn what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left
     // Consent of both sides: the Project asks, the cluster's owner allows.
     shop["spec"]["namespaces"][1]["onExisting"] = "Adopt".into();
     installation.apply(&shop).await.unwrap();
-    reads(&installation, "project", "shop", "Ready", "False/NamespaceExists").await;
+    reads(&installation, "project", "shop", "Reconciling", "True/AdoptionNotAllowed").await;
     let mut open = a_cluster("eu");
     open["spec"]["tenants"][0]["adopt"] = "Allowed".into();
     installation.apply(&open).await.unwrap();
@@ -176,9 +176,10 @@ async fn files_may_come_in_any_order_and_the_status_says_what_is_missing() {
     let mut shop = a_project("shop", &["team-web"]);
     shop["spec"]["clusters"] = json!({"names": ["eu"]});
     installation.apply(&shop).await.unwrap();
-    reads(&installation, "project", "shop", "Ready", "False/ClusterNotFound").await;
+    // Whoever waits for it must not give up: what is missing may still come.
+    reads(&installation, "project", "shop", "Reconciling", "True/ClusterNotFound").await;
     installation.apply(&a_cluster("eu")).await.unwrap();
-    reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;
+    reads(&installation, "cluster", "eu", "Reconciling", "True/SecretMissing").await;
     installation.store_kubeconfig("eu").await.unwrap();
     converged(&installation, "shop").await;
 
@@ -186,7 +187,7 @@ async fn files_may_come_in_any_order_and_the_status_says_what_is_missing() {
     let mut closed = a_cluster("eu");
     closed["spec"]["tenants"] = json!([]);
     installation.apply(&closed).await.unwrap();
-    reads(&installation, "project", "shop", "Ready", "False/NotATenant").await;
+    reads(&installation, "project", "shop", "Reconciling", "True/NotATenant").await;
     assert!(downstream_namespace(&installation, "eu", "team-web").await.unwrap().is_some());
     installation.apply(&a_cluster("eu")).await.unwrap();
     converged(&installation, "shop").await;

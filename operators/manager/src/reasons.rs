@@ -102,6 +102,46 @@ mod tests {
         }
     }
 
+    /// Flux, Helm and Argo CD end their wait at `Stalled`, so what may still come must never be among these.
+    #[test]
+    fn only_what_no_waiting_heals_stalls() {
+        let operators = Operators::all();
+        let every_kind = RUNTIME_CAUSES.iter().map(|table| (EVERY_KIND.to_owned(), *table));
+        let of_kinds = operators.iter().flat_map(|entry| {
+            let kind = entry.resource().kind;
+            entry.causes.iter().map(move |table| (kind.clone(), *table))
+        });
+        let stalling: BTreeSet<String> = every_kind
+            .chain(of_kinds)
+            .flat_map(|(place, table)| table.iter().map(move |cause| (place.clone(), *cause)))
+            .filter(|(_, cause)| cause.needs_action())
+            .map(|(place, cause)| format!("{place}: {}", cause.reason()))
+            .collect();
+        let expected = [
+            "Cluster: ClaimedByOther",
+            "Cluster: DuplicateOf",
+            "Cluster: Forbidden",
+            "Cluster: IdentityMismatch",
+            "Cluster: InvalidKubeconfig",
+            "Cluster: NotYetImplemented",
+            "Cluster: Suspended", // A deletion that waits for a person to end the suspension.
+            "Cluster: Unauthorized",
+            "Cluster: UnsafeKubeconfig",
+            "Cluster: UnsupportedVersion",
+            "Project: NamespaceExists",
+            "Project: NamespaceProtected",
+            "Project: NamespaceTaken",
+            "every kind: AlreadyExists",
+            "every kind: DriftConflict",
+            "every kind: FieldConflict",
+            "every kind: Forbidden",
+            "every kind: InvalidObject",
+            "every kind: NotYetImplemented",
+            "every kind: Rejected",
+        ];
+        assert_eq!(stalling.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn equal_reasons_are_one_line_that_names_where_they_show() {
         let text = reasons(&Operators::all());

@@ -11,8 +11,12 @@ causes! {
         NamespaceNotAllowed = "NamespaceNotAllowed": Blocked; "Choose a name that namespacePatterns of the tenant entry allow, or add a pattern.",
         /// Another Project holds the namespace, or is older and wants it as well.
         NamespaceTaken = "NamespaceTaken": Blocked stalls; "Remove the namespace from one of the two Projects.",
-        /// The namespace exists, and Drover may not adopt it.
+        /// The Project that holds the namespace releases it, or both sides agreed that this one adopts it then.
+        WaitingForRelease = "WaitingForRelease": Blocked; "Wait; if the other Project is to keep the namespace, remove it here.",
+        /// The namespace exists, and the Project does not ask to adopt it.
         NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set onExisting: Adopt, and adopt: Allowed in the tenant entry.",
+        /// The namespace exists, the Project asks to adopt it, and no tenant entry of the Cluster allows that.
+        AdoptionNotAllowed = "AdoptionNotAllowed": Blocked; "Set adopt: Allowed in the tenant entry, or choose another name.",
         /// A Project was placed outside of a Cluster.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }

@@ -24,6 +24,18 @@ pub fn is_gone_from(holder: Option<&Lookup<Project>>, place: &Place, fleet: &Fle
     }
 }
 
+/// Whether the Project that is recorded on the namespace `name` is about to release it: it is being deleted, or does not list
+/// it any more. A suspended one releases nothing while it lives.
+#[must_use]
+pub fn is_releasing(holder: Option<&Lookup<Project>>, name: &str) -> bool {
+    let Some(Lookup::Found(holder)) = holder else { return false };
+    holder.metadata.deletion_timestamp.is_some() || !(lists(holder, name) || holder.spec.suspend)
+}
+
+fn lists(project: &Project, name: &str) -> bool {
+    project.spec.namespaces.iter().any(|wanted| wanted.name == name)
+}
+
 /// Who comes first where both want a namespace that does not exist: the older Project does, then by name. What has no date yet
 /// is the youngest.
 #[must_use]
@@ -39,8 +51,7 @@ pub fn by_age(one: &Project, other: &Project) -> Ordering {
 /// Whether `project` would create the namespace of this name at `place` if there was no other Project.
 #[must_use]
 pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -> bool {
-    let lists = project.spec.namespaces.iter().any(|wanted| wanted.name == name);
-    if !lists || project.metadata.deletion_timestamp.is_some() {
+    if !lists(project, name) || project.metadata.deletion_timestamp.is_some() {
         return false;
     }
     let Place::Cluster(cluster) = place else { return false };
@@ -178,6 +189,27 @@ mod tests {
             !is_gone_from(Some(&found(project(&json!({"names": ["closed"]})))), &closed, &fleet()),
             "named all the same"
         );
+    }
+
+    #[test]
+    fn a_holder_that_goes_or_dropped_the_namespace_is_about_to_release_it() {
+        let holds = |namespaces: serde_json::Value, suspend: bool| {
+            let mut project = project(&json!({"all": {}}));
+            project.spec.namespaces = serde_json::from_value(namespaces).unwrap();
+            project.spec.suspend = suspend;
+            project
+        };
+        let (lists, dropped) = (json!([{"name": "web"}]), json!([{"name": "db"}]));
+        for (what, holder, releases) in [
+            ("it keeps it", holds(lists.clone(), false), false),
+            ("it dropped it", holds(dropped.clone(), false), true),
+            ("it is suspended", holds(dropped, true), false),
+            ("it goes", deleted(holds(lists.clone(), false)), true),
+            ("it goes while suspended", deleted(holds(lists, true)), true),
+        ] {
+            assert_eq!(is_releasing(Some(&Lookup::Found(Arc::new(holder))), "web"), releases, "{what}");
+        }
+        assert!(!is_releasing(None, "web") && !is_releasing(Some(&Lookup::Absent), "web"), "that is another question");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     ProjectOperator,
-    consent::{by_age, claims, is_gone_from},
+    consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
 };
 
@@ -81,6 +81,8 @@ pub struct Holder {
     pub key: ObjectKey,
     /// Whether it is known to be gone, or not to select this cluster any more.
     pub left: bool,
+    /// Whether it is about to release the namespace.
+    pub releases: bool,
 }
 
 pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> Result<World, ProjectError> {
@@ -141,7 +143,7 @@ async fn look_up(
                 return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), drift_conflict });
             }
             let recorded = OwnerRecord::recorded(&found.metadata, kind);
-            let holder = recorded.map(|key| Holder { left: is_gone(projects, &key, place), key });
+            let holder = recorded.map(|key| holder(projects, key, place, name));
             Seen::Foreign { meta: Box::new(found.metadata), holder }
         }
     })
@@ -160,6 +162,8 @@ fn older_projects(projects: &Informer<Project>, project: &Project, names: &[&Str
     older_projects
 }
 
-fn is_gone(projects: &Informer<Project>, holder: &ObjectKey, place: &PlaceContext) -> bool {
-    is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet)
+fn holder(projects: &Informer<Project>, key: ObjectKey, place: &PlaceContext, name: &str) -> Holder {
+    let found = projects.lookup_live(&key);
+    let left = is_gone_from(found.as_ref(), &place.place, &place.fleet);
+    Holder { left, releases: is_releasing(found.as_ref(), name), key }
 }

@@ -29,6 +29,8 @@ use crate::{
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+/// The same for one that its Project is about to release.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// One change of one namespace.
 pub type Action = Change<Namespace>;
@@ -54,14 +56,14 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
     }
     let mut actions = release_unlisted(project, world);
-    let mut look_again = false;
+    let mut look_again = None;
     for wanted in &project.spec.namespaces {
         match verdict(project, world, &tenancies, wanted) {
             Verdict::Ready => place_status.ready += 1,
             Verdict::Act(action) => actions.push(action),
             Verdict::Waiting(obstacle) => place_status.problems.push(obstacle),
-            Verdict::Blocked(obstacle) => {
-                look_again = true;
+            Verdict::Blocked(obstacle, pause) => {
+                look_again = look_again.into_iter().chain([pause]).min();
                 place_status.problems.push(obstacle);
             }
         }
@@ -69,7 +71,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     if project.spec.suspend {
         actions.clear();
     }
-    let requeue = if look_again { Requeue::At(now + LOOK_AGAIN) } else { Requeue::Watch };
+    let requeue = look_again.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
     Plan { place_status, groups: each_alone(actions), requeue }
 }
 
@@ -99,8 +101,29 @@ enum Verdict {
     Act(Action),
     /// Something is in the way, and a watch will tell when it is gone.
     Waiting(Obstacle),
-    /// Something is in the way that no watch shows.
-    Blocked(Obstacle),
+    /// Something is in the way that no watch shows, so it is looked at again after this time.
+    Blocked(Obstacle, SignedDuration),
+}
+
+/// How far the two sides are that have to agree to the adoption of what exists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    /// The Project does not ask for it.
+    NotAsked,
+    /// The Project asks for it, and the Cluster does not allow it, or not yet.
+    Awaited,
+    /// Both agreed.
+    Given,
+}
+
+impl Consent {
+    fn of(wanted: &ProjectNamespace, allowing: &[&&Tenant]) -> Self {
+        match wanted.on_existing {
+            OnExisting::Refuse => Self::NotAsked,
+            OnExisting::Adopt if allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed) => Self::Given,
+            OnExisting::Adopt => Self::Awaited,
+        }
+    }
 }
 
 fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &ProjectNamespace) -> Verdict {
@@ -130,22 +153,44 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         }
         Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
-            blocked(name, ProjectCause::NamespaceTaken, taken(world, name, &holder.key))
+            held_by(world, name, holder, Consent::of(wanted, &allowing))
         }
         Seen::Foreign { meta, holder } => {
-            let agreed = wanted.on_existing == OnExisting::Adopt
-                && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
-            match holder {
-                Some(Holder { key, .. }) if agreed => {
-                    Verdict::Act(Action::Disown { live: meta.clone(), owner: key.clone() })
-                }
-                Some(Holder { key, .. }) => blocked(name, ProjectCause::NamespaceExists, left_behind(world, name, key)),
-                None if agreed || was_released_by(meta, project) => {
-                    Verdict::Act(Action::Adopt { desired: Box::new(desired), live: meta.clone() })
-                }
-                None => blocked(name, ProjectCause::NamespaceExists, exists(world, name)),
-            }
+            free(project, world, desired, meta, holder.as_ref(), Consent::of(wanted, &allowing))
         }
+    }
+}
+
+/// Another Project holds the namespace.
+fn held_by(world: &World, name: &str, holder: &Holder, consent: Consent) -> Verdict {
+    let (cause, message) = match consent {
+        _ if holder.releases => (ProjectCause::WaitingForRelease, released_by(world, name, &holder.key)),
+        Consent::Given => (ProjectCause::WaitingForRelease, adopted_later(world, name, &holder.key)),
+        Consent::NotAsked | Consent::Awaited => (ProjectCause::NamespaceTaken, taken(world, name, &holder.key)),
+    };
+    let pause = if holder.releases { LOOK_SOON } else { LOOK_AGAIN };
+    Verdict::Blocked(obstacle(name, cause, message), pause)
+}
+
+/// The namespace is foreign, and no Project is there that holds it.
+fn free(
+    project: &Project,
+    world: &World,
+    desired: Namespace,
+    meta: &ObjectMeta,
+    holder: Option<&Holder>,
+    consent: Consent,
+) -> Verdict {
+    let (name, live) = (desired.name_any(), Box::new(meta.clone()));
+    match (holder, consent) {
+        (Some(holder), Consent::Given) => Verdict::Act(Action::Disown { live, owner: holder.key.clone() }),
+        (None, Consent::Given) => Verdict::Act(Action::Adopt { desired: Box::new(desired), live }),
+        (None, _) if was_released_by(meta, project) => Verdict::Act(Action::Adopt { desired: Box::new(desired), live }),
+        (_, Consent::Awaited) => blocked(&name, ProjectCause::AdoptionNotAllowed, not_adoptable(world, &name)),
+        (Some(holder), Consent::NotAsked) => {
+            blocked(&name, ProjectCause::NamespaceExists, left_behind(world, &name, &holder.key))
+        }
+        (None, Consent::NotAsked) => blocked(&name, ProjectCause::NamespaceExists, exists(world, &name)),
     }
 }
 
@@ -235,7 +280,7 @@ fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
 }
 
 fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict {
-    Verdict::Blocked(obstacle(namespace, cause, message))
+    Verdict::Blocked(obstacle(namespace, cause, message), LOOK_AGAIN)
 }
 
 fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstacle {
@@ -305,6 +350,27 @@ fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
         "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two Projects",
         world.cluster.name_any()
+    )
+}
+
+fn released_by(world: &World, name: &str, holder: &ObjectKey) -> String {
+    format!(
+        "namespace {name} on cluster {} is held by Project {holder}, which releases it; Drover looks again once that is done",
+        world.cluster.name_any()
+    )
+}
+
+fn adopted_later(world: &World, name: &str, holder: &ObjectKey) -> String {
+    format!(
+        "namespace {name} on cluster {} is held by Project {holder}; this Project adopts it once it is removed from that one",
+        world.cluster.name_any()
+    )
+}
+
+fn not_adoptable(world: &World, name: &str) -> String {
+    let cluster = world.cluster.name_any();
+    format!(
+        "namespace {name} exists on cluster {cluster}, and its owner does not allow this Project to adopt it; choose another name, or set adopt: Allowed in the tenant entry of Cluster {cluster}"
     )
 }
 

@@ -29,7 +29,7 @@ fn t_10_projects_of_the_same_name_share_nothing() {
         rest(&first, &mut model);
         let before = model.clone();
         let other = project(namespace, name, first.spec.clone());
-        assert_eq!(lines(&other, &model), ["! NamespaceTaken"], "{namespace}/{name}");
+        assert_eq!(lines(&other, &model), ["! WaitingForRelease"], "{namespace}/{name}");
         rest(&other, &mut model);
         rest(&deleted(other), &mut model);
         assert_eq!(model, before, "{namespace}/{name}");

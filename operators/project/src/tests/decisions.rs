@@ -162,10 +162,9 @@ fn what_exists_is_refused_with_the_remedy() {
 
 #[test]
 fn what_another_project_holds_is_refused_and_the_holder_named() {
-    let adopt = "namespaces: [{name: team-a-web, onExisting: Adopt}]";
     let there = "team-a-web: {heldBy: team-b/shop}";
-    assert_eq!(decided(ADOPTING, adopt, there), ["! NamespaceTaken"]);
-    assert!(message(ADOPTING, adopt, there).contains("held by Project team-b/shop"));
+    assert_eq!(decided(ADOPTING, WANT_WEB, there), ["! NamespaceTaken"]);
+    assert!(message(ADOPTING, WANT_WEB, there).contains("held by Project team-b/shop"));
 }
 
 #[test]
@@ -173,7 +172,7 @@ fn adopting_needs_both_sides() {
     let (asks, refuses) = ("namespaces: [{name: team-a-web, onExisting: Adopt}]", "namespaces: [{name: team-a-web}]");
     for (cluster, spec, expected) in [
         (OPEN, refuses, "! NamespaceExists"),
-        (OPEN, asks, "! NamespaceExists"),
+        (OPEN, asks, "! AdoptionNotAllowed"),
         (ADOPTING, refuses, "! NamespaceExists"),
         (ADOPTING, asks, "adopt Namespace team-a-web"),
     ] {
@@ -188,7 +187,7 @@ fn the_consent_to_adopt_counts_only_for_the_names_it_was_given_for() {
     - {name: b, from: {names: [team-a]}, namespacePatterns: [shared], adopt: Allowed}";
     let spec = "namespaces: [{name: team-a-web, onExisting: Adopt}, {name: shared, onExisting: Adopt}]";
     let there = "{team-a-web: {}, shared: {}}";
-    assert_eq!(decided(cluster, spec, there), ["adopt Namespace shared", "! NamespaceExists"]);
+    assert_eq!(decided(cluster, spec, there), ["adopt Namespace shared", "! AdoptionNotAllowed"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use drover_crds::{DeletionPolicy, Project};
 use drover_runtime::fan_out::MESSAGE_LIMIT;
 use drover_runtime::{
-    ObjectKey, Requeue,
-    model::{End, until_quiet},
+    ObjectKey, Owner, Plan, Requeue,
+    model::{End, ModelWorld, until_quiet},
 };
 use k8s_openapi::jiff::SignedDuration;
 
@@ -14,7 +14,7 @@ use super::{
     strategies::{deleted, project},
     world::ModelCluster,
 };
-use crate::ProjectOperator;
+use crate::{ProjectOperator, observe::Seen};
 
 const HELD: &str = "team-a-web: {heldBy: team-b/shop, applied: {tier: front, old: label}, changed: {theirs: stays}}";
 const ASKS: &str = "namespaces: [{name: team-a-web, labels: {tier: back}, onExisting: Adopt}]";
@@ -40,10 +40,11 @@ fn holder(model: &ModelCluster) -> Option<(String, String)> {
 #[test]
 fn what_another_project_left_needs_the_consent_of_both_sides() {
     for (cluster, spec, left, expected) in [
-        (ADOPTING, ASKS, false, "! NamespaceTaken"),
+        (ADOPTING, ASKS, false, "! WaitingForRelease"),
         (OPEN, ASKS_NOT, false, "! NamespaceTaken"),
+        (OPEN, ASKS, false, "! NamespaceTaken"),
         (OPEN, ASKS_NOT, true, "! NamespaceExists"),
-        (OPEN, ASKS, true, "! NamespaceExists"),
+        (OPEN, ASKS, true, "! AdoptionNotAllowed"),
         (ADOPTING, ASKS_NOT, true, "! NamespaceExists"),
         (ADOPTING, ASKS, true, "disown Namespace team-a-web"),
     ] {
@@ -77,6 +78,22 @@ fn who_may_not_take_over_is_told_who_left_and_what_to_do() {
     assert_eq!(plan(&shop(ASKS_NOT), &model).requeue, again, "no watch tells what becomes of it");
 }
 
+/// The holder goes, or does not list the namespace any more: it releases it within seconds, whoever may have it then.
+#[test]
+fn what_its_holder_is_about_to_release_is_waited_for() {
+    for (cluster, spec) in [(ADOPTING, ASKS), (OPEN, ASKS_NOT)] {
+        let (model, project) = (once_held(cluster, HELD, false), shop(spec));
+        let mut world = ModelWorld::<ProjectOperator>::observe(&model, Owner::of(&project));
+        let Some(Seen::Foreign { holder: Some(holder), .. }) = world.namespaces.get_mut("team-a-web") else { panic!() };
+        holder.releases = true;
+        let Plan { place_status, requeue, .. } = crate::plan::plan(&project, &world, NOW);
+        let [obstacle] = &place_status.problems[..] else { panic!("{place_status:?}") };
+        assert_eq!((obstacle.cause.reason(), obstacle.cause.needs_action()), ("WaitingForRelease", false));
+        assert!(obstacle.message.contains("held by Project team-b/shop, which releases it"), "{}", obstacle.message);
+        assert_eq!(requeue, Requeue::At(NOW + SignedDuration::from_secs(5)));
+    }
+}
+
 /// No message of ours is cut: the remedy comes last.
 #[test]
 fn messages_about_holders_fit_with_the_longest_names() {
@@ -89,8 +106,11 @@ fn messages_about_holders_fit_with_the_longest_names() {
         if left {
             model.left.insert(format!("{long}/{long}"));
         }
-        let message = only_message(&shop(&format!("namespaces: [{{name: {long}}}]")), &model);
-        assert!(message.len() <= MESSAGE_LIMIT, "{} bytes: {message}", message.len());
+        for on_existing in ["Refuse", "Adopt"] {
+            let spec = format!("namespaces: [{{name: {long}, onExisting: {on_existing}}}]");
+            let message = only_message(&shop(&spec), &model);
+            assert!(message.len() <= MESSAGE_LIMIT, "{} bytes: {message}", message.len());
+        }
     }
 }
 
@@ -154,7 +174,11 @@ fn a_renamed_project_takes_over_what_its_old_name_released_where_both_sides_agre
         let uid = model.namespaces["team-a-web"].uid.clone();
         let store = renamed(on_existing);
         rest(&store, &mut model);
-        let expected = if taken { "1 ready" } else { "! NamespaceExists" };
+        let expected = match on_existing {
+            _ if taken => "1 ready",
+            "Adopt" => "! AdoptionNotAllowed",
+            _ => "! NamespaceExists",
+        };
         assert_eq!(lines(&store, &model), [expected], "{cluster} {on_existing}");
         assert_eq!(holder(&model), taken.then(|| key(&store)), "{cluster} {on_existing}");
         assert_eq!(model.namespaces["team-a-web"].uid, uid, "it is the same namespace");
@@ -166,7 +190,7 @@ fn a_new_name_that_comes_before_the_old_one_goes_waits_and_then_converges() {
     let (shop, mut model) = before_the_rename(ADOPTING);
     let store = renamed("Adopt");
     rest(&store, &mut model);
-    assert_eq!(lines(&store, &model), ["! NamespaceTaken"]);
+    assert_eq!(lines(&store, &model), ["! WaitingForRelease"]);
     assert!(only_message(&store, &model).contains("held by Project team-a/shop"));
     let again = Requeue::At(NOW + SignedDuration::from_secs(60));
     assert_eq!(plan(&store, &model).requeue, again, "nothing else enqueues it");

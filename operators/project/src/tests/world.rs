@@ -172,7 +172,7 @@ impl ModelCluster {
             return Seen::Unlabelled { meta, drift_conflict: found.drift_conflict() };
         }
         let recorded = OwnerRecord::recorded(&meta, kind);
-        let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), key });
+        let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), releases: false, key });
         Seen::Foreign { meta, holder }
     }
 }
