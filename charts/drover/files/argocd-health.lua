@@ -15,9 +15,6 @@ local ready, reconciling, stalled = condition("Ready"), condition("Reconciling")
 if obj.metadata.deletionTimestamp then
   return health("Progressing", "is being deleted")
 end
-if obj.spec and obj.spec.suspend then
-  return health("Suspended", "spec.suspend is true")
-end
 if not ready or (obj.status.observedGeneration or -1) ~= obj.metadata.generation then
   return health("Progressing", "Drover has not looked at this version yet")
 end

@@ -336,7 +336,7 @@ async fn argocd_reads_health_as_kstatus_does() {
         (object(2, json!([condition("Ready", "False"), condition("Reconciling", "True")])), "Progressing"),
         (object(2, json!([condition("Ready", "False"), condition("Stalled", "True")])), "Degraded"),
         (object(2, json!([condition("Ready", "Unknown")])), "Progressing"),
-        (suspended, "Suspended"),
+        (suspended, "Healthy"), // Argo CD's sync waves go on after Healthy only; Suspended would hold them up for ever.
         (going, "Progressing"),
     ] {
         assert_eq!(argocd_health(&object), health, "{object}");

@@ -138,6 +138,7 @@ async fn what_two_projects_want_goes_to_the_older_one_even_if_the_younger_is_fir
     reads(&installation, "project", "ant", "Ready", "False/NamespaceTaken").await;
     let message = problem(&installation, "project", "ant").await;
     assert!(message.contains("to Project team/zebra, which is older"), "{message}");
+    reads(&installation, "project", "zebra", "Ready", "True/Suspended").await;
     assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None);
 
     elder["spec"]["suspend"] = false.into();

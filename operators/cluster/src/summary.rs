@@ -57,7 +57,13 @@ fn show(status: &mut ClusterStatus, seen: &Seen) {
     status.credential = seen.credential_end.clone().map(|end| CredentialStatus { not_after: Some(end) });
 }
 
+/// Nobody waits for it to change, also before it was ever connected and while the cluster is away; the other conditions tell that.
+const SUSPENDED: &str = "spec.suspend is set, so Drover writes nothing to the cluster; set it to false to go on";
+
 fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
+    if cluster.spec.suspend {
+        return Readiness::yes(StatusCause::Suspended, SUSPENDED.to_owned());
+    }
     let unimplemented = cluster.spec.unimplemented();
     if !unimplemented.is_empty() {
         let message =
@@ -69,10 +75,6 @@ fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
         PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => {
             Readiness::no(failure.cause, failure.message.clone())
         }
-        PlaceState::Current | PlaceState::Suspended | PlaceState::Released if cluster.spec.suspend => Readiness::yes(
-            StatusCause::Suspended,
-            "connected; spec.suspend is set, so Drover writes nothing to the cluster".into(),
-        ),
         PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
             Readiness::yes(ClusterCause::Connected, "the cluster is reachable and its API server is ready".into())
         }

@@ -236,20 +236,22 @@ fn release_all(project: &Project, world: &World) -> Plan<ProjectOperator> {
     Plan { place_status: PlaceStatus::default(), groups: each_alone(actions), requeue }
 }
 
+/// A suspended Project must not delete: it goes as with `Orphan`.
 fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
+    let deletes = project.spec.deletion_policy == DeletionPolicy::Delete && !project.spec.suspend;
     let actions = held.iter().filter_map(|live| {
         let adopted = live.annotations().contains_key(ANNOTATION_ADOPTED);
         // Consent may have been withdrawn, and labels can be forged: what it may not hold is released, never deleted.
         let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
-        if project.spec.deletion_policy == DeletionPolicy::Delete && !adopted && may_hold {
+        if deletes && !adopted && may_hold {
             let going = live.deletion_timestamp.is_some();
             (!going).then(|| Action::Delete(Box::new((*live).clone())))
         } else {
             Some(Action::Release(Box::new((*live).clone())))
         }
     });
-    let actions: Vec<Action> = if project.spec.suspend { Vec::new() } else { actions.collect() };
+    let actions: Vec<Action> = actions.collect();
     let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
     let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
     let problems = going

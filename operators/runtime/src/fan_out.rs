@@ -11,7 +11,7 @@ use crate::{
     error::{Failure, readable, truncate},
     place::Place,
     place_status::{Outcome, PlaceEntry, PlaceState, PlaceStatuses, Readiness, Tally},
-    status::{Activity, condition, ready_conditions},
+    status::{condition, ready_conditions},
 };
 
 /// Longest message, in bytes: enough for every message of ours with names of 63 characters, and less than
@@ -20,6 +20,8 @@ pub const MESSAGE_LIMIT: usize = 400;
 /// Most that all problems may weigh together as JSON. The conditions repeat the first one up to four times; all of it stays
 /// within 16 KiB.
 const PROBLEMS_LIMIT: usize = 10 * 1024;
+/// What the other conditions say is how Drover finds the object; nobody waits for it to change.
+const SUSPENDED: &str = "spec.suspend is set, so Drover creates, changes and removes nothing; set it to false to go on";
 /// So many clusters that cannot be reached are named.
 const MOST_NAMED: usize = 5;
 
@@ -157,13 +159,11 @@ impl<'a, P: Contribution> FanOut<'a, P> {
 
     fn readiness(&self) -> Readiness {
         let Whole { suspended, unimplemented, was_ready } = &self.whole;
-        if *suspended {
-            let waits = if self.deleting { ", so its deletion waits; set it to false" } else { "" };
-            let message = format!("spec.suspend is set and nothing is written{waits}");
-            return Readiness { activity: Activity::Settled, ..Readiness::no(StatusCause::Suspended, message) };
-        }
         if self.deleting {
             return Readiness::no(StatusCause::Deleting, self.releasing());
+        }
+        if *suspended {
+            return Readiness::yes(StatusCause::Suspended, SUSPENDED.to_owned());
         }
         if !unimplemented.is_empty() {
             let fields = unimplemented.join(", ");

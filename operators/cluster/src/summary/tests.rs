@@ -189,8 +189,27 @@ fn a_rejected_new_credential_leaves_the_cluster_connected() {
 
 #[test]
 fn a_suspended_cluster_says_so() {
-    let shown = shown(&status(&cluster(&json!({"suspend": true})), Some(seen()), PlaceState::Current));
-    assert!(shown.starts_with("Ready=True/Suspended Accepted=True/Suspended Connected=True/Connected"), "{shown}");
+    let suspended = cluster(&json!({"suspend": true}));
+    let told = |known, state| shown(&status(&suspended, known, state));
+    let connected = told(Some(seen()), PlaceState::Current);
+    assert!(
+        connected.starts_with("Ready=True/Suspended Accepted=True/Suspended Connected=True/Connected"),
+        "{connected}"
+    );
+    // It is settled, also before it was ever connected and while nothing comes of it: the other conditions say how far it got.
+    let fresh = told(None, PlaceState::Pending);
+    assert!(
+        fresh.starts_with("Ready=True/Suspended Accepted=Unknown/Connecting Connected=Unknown/Connecting"),
+        "{fresh}"
+    );
+    for reason in ["DialFailed", "SecretMissing", "ClaimedByOther", "UnsafeKubeconfig"] {
+        let away = told(None, lost(reason));
+        assert!(away.starts_with("Ready=True/Suspended Accepted=") && away.contains(reason), "{away}");
+    }
+    let refused = told(Some(seen()), PlaceState::Failed(failure(ApiCause::Forbidden)));
+    assert!(refused.starts_with("Ready=True/Suspended Accepted=True/Suspended"), "{refused}");
+    let unimplemented = shown(&status(&cluster(&json!({"suspend": true, "identity": {}})), None, PlaceState::Pending));
+    assert!(unimplemented.starts_with("Ready=True/Suspended Accepted"), "{unimplemented}");
 }
 
 #[test]

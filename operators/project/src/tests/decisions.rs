@@ -246,7 +246,16 @@ fn a_suspended_project_writes_nothing_and_still_tells() {
     let there = "{team-a-old: {heldBy: team-a/shop}, team-a-db: {}}";
     let spec = "suspend: true\nnamespaces: [{name: team-a-web}, {name: team-a-db}]";
     assert_eq!(decided(OPEN, spec, there), ["! NamespaceExists"]);
-    assert_eq!(torn_down(OPEN, "suspend: true\ndeletionPolicy: Delete", there), [""; 0]);
+}
+
+#[test]
+fn a_suspended_project_that_is_deleted_goes_as_with_orphan() {
+    let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {}, team-a-old: {heldBy: team-a/shop}}";
+    let expected = ["release Namespace team-a-old", "release Namespace team-a-web"];
+    for policy in ["Orphan", "Delete"] {
+        let spec = format!("suspend: true\ndeletionPolicy: {policy}\n{WANT_WEB}");
+        assert_eq!(torn_down(OPEN, &spec, there), expected, "{policy}");
+    }
 }
 
 #[test]

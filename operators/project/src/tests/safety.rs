@@ -63,7 +63,8 @@ fn changed(
     let going = world.cluster.metadata.deletion_timestamp.is_some();
     let release_labels = ours_before && !ours_after;
     [
-        (project.spec.suspend, "changed although the Project is suspended"),
+        (project.spec.suspend && !deleting(project), "changed although the Project is suspended"),
+        (project.spec.suspend && marked_for_deletion, "deleted although the Project is suspended"),
         (tenancies(world).is_empty() && !deleting(project) && !going, "changed although the Project is no tenant"),
         (holder.is_some_and(|holder| !is_gone_from(&holder)), "changed although another Project holds it"),
         (going && !ours_before, "taken although the cluster is being deleted"),

@@ -140,11 +140,32 @@ fn a_project_tells_first_what_concerns_all_of_it() {
     let quota = shop("quota: {perCluster: {limits.cpu: '4'}}");
     assert_eq!(ready(&quota, &failed), "False NotYetImplemented, Stalled");
     assert!(other(&summarise(&quota, &failed), READY).contains("does not act on spec.quota yet"));
-    assert_eq!(ready(&shop("suspend: true"), &failed), "False Suspended");
+    assert_eq!(ready(&shop("suspend: true\nquota: {}"), &failed), "True Suspended");
     let deleting = super::strategies::deleted(shop("suspend: true\nquota: {}"));
-    assert_eq!(ready(&deleting, &failed), "False Suspended");
+    assert_eq!(ready(&deleting, &failed), "False Deleting, Reconciling", "a suspended Project goes like any other");
     let deleting = super::strategies::deleted(shop("quota: {}"));
     assert_eq!(ready(&deleting, &failed), "False Deleting, Reconciling");
+}
+
+/// Whoever waits for the commit that suspends it would else wait for ever, and never apply the one that ends the suspension.
+#[test]
+fn a_suspended_project_is_settled_and_keeps_the_last_verdict_in_the_other_conditions() {
+    let suspended = shop("suspend: true\nnamespaces: [{name: team-a-web}]");
+    for entries in [
+        vec![],
+        vec![good()],
+        vec![entry(None, PlaceState::Pending)],
+        vec![entry(None, away())],
+        vec![entry(None, PlaceState::Failed(failure()))],
+        vec![entry(Some(place_status(1, 0)), PlaceState::Current)],
+        vec![stuck(1)],
+    ] {
+        assert_eq!(ready(&suspended, &fleet(entries)), "True Suspended");
+    }
+    let status = summarise(&suspended, &fleet([stuck(1), entry(None, away())]));
+    assert_eq!(other(&status, "NamespacesReady"), "False Terminating: team-a-0 is not gone");
+    assert!(other(&status, "ClustersReachable").starts_with("False Unreachable"));
+    assert_eq!(status.problems.len(), 1);
 }
 
 #[test]
