@@ -78,6 +78,10 @@ impl Operator for ViewGrantOperator {
         plan::clean_up(world)
     }
 
+    fn namespace_of(change: &Change<RoleBinding>) -> Option<String> {
+        change.namespace()
+    }
+
     async fn act(
         &self,
         owner: Owner<'_, ViewGrant>,

@@ -75,7 +75,7 @@ fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
         PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => {
             Readiness::no(failure.cause, failure.message.clone())
         }
-        PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
+        PlaceState::Current | PlaceState::Refused(_) | PlaceState::Suspended | PlaceState::Released => {
             Readiness::yes(ClusterCause::Connected, "the cluster is reachable and its API server is ready".into())
         }
     }
@@ -133,12 +133,12 @@ fn teardown_conditions(entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
         Some(PlaceStatus::Teardown(known)) => known,
         Some(PlaceStatus::Living(_) | PlaceStatus::Elsewhere) | None => &unknown,
     };
-    let (cause, message) = match &entry.state {
-        PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => (failure.cause, &failure.message),
-        PlaceState::Pending | PlaceState::Current | PlaceState::Suspended | PlaceState::Released => {
-            (known.cause, &known.message)
-        }
+    let failure = match &entry.state {
+        PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => Some(failure),
+        PlaceState::Refused(refused) => refused.first().map(|refusal| &refusal.failure),
+        PlaceState::Pending | PlaceState::Current | PlaceState::Suspended | PlaceState::Released => None,
     };
+    let (cause, message) = failure.map_or((known.cause, &known.message), |failure| (failure.cause, &failure.message));
     // A deletion moves on by itself, whatever fails: it has a deadline. Only a suspended one waits for a person.
     let is_suspended = cause == DeletionCause::Suspended.cause();
     let activity = if is_suspended { Activity::Stalled } else { Activity::Reconciling };
@@ -167,7 +167,11 @@ fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> S
             own(failure)
         }
         PlaceState::Unreachable(_) => LOST,
-        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released
+        PlaceState::Current
+        | PlaceState::Failed(_)
+        | PlaceState::Refused(_)
+        | PlaceState::Suspended
+        | PlaceState::Released
             if cluster.spec.suspend =>
         {
             (
@@ -176,9 +180,11 @@ fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> S
                 "the cluster may be used; while spec.suspend is set, Drover does not claim it",
             )
         }
-        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released => {
-            (State::True, ClusterCause::Claimed.cause(), claimed)
-        }
+        PlaceState::Current
+        | PlaceState::Failed(_)
+        | PlaceState::Refused(_)
+        | PlaceState::Suspended
+        | PlaceState::Released => (State::True, ClusterCause::Claimed.cause(), claimed),
     }
 }
 
@@ -193,9 +199,11 @@ fn connection(state: &PlaceState) -> (Said<'_>, Said<'_>) {
             (CONNECTED, own(failure))
         }
         PlaceState::Unreachable(failure) => (own(failure), LOST),
-        PlaceState::Current | PlaceState::Failed(_) | PlaceState::Suspended | PlaceState::Released => {
-            (CONNECTED, AVAILABLE)
-        }
+        PlaceState::Current
+        | PlaceState::Failed(_)
+        | PlaceState::Refused(_)
+        | PlaceState::Suspended
+        | PlaceState::Released => (CONNECTED, AVAILABLE),
     }
 }
 
@@ -206,7 +214,7 @@ fn unseen(state: &PlaceState) -> Option<Said<'_>> {
         PlaceState::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
         PlaceState::Unreachable(_) => Some(LOST),
         PlaceState::Failed(failure) => Some((State::Unknown, failure.cause, &failure.message)),
-        PlaceState::Current | PlaceState::Suspended | PlaceState::Released => None,
+        PlaceState::Current | PlaceState::Refused(_) | PlaceState::Suspended | PlaceState::Released => None,
     }
 }
 

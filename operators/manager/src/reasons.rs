@@ -62,9 +62,9 @@ fn retry(class: Class) -> &'static str {
     match class {
         Class::Transient => "with exponential back-off",
         Class::Conflict => "at once; with exponential back-off from the third time in a row",
-        Class::Blocked => "when what it waits for changes, and after `--resync-interval`",
+        Class::Blocked => "when what it waits for changes, and after a minute (`--resync-interval`, if that is less)",
         Class::Unreachable => "when the cluster is connected again, and with exponential back-off",
-        Class::Invalid => "when the object changes, and after `--resync-interval`",
+        Class::Invalid => "when the object changes, and after a minute (`--resync-interval`, if that is less)",
         Class::Bug => "with exponential back-off; it is a defect: please report it",
     }
 }

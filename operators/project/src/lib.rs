@@ -90,6 +90,10 @@ impl Operator for ProjectOperator {
         plan::clean_up(owner, world)
     }
 
+    fn namespace_of(action: &plan::Action) -> Option<String> {
+        action.namespace()
+    }
+
     async fn act(
         &self,
         owner: Owner<'_, Project>,

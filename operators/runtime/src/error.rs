@@ -30,9 +30,8 @@ pub enum Retry {
     BackOff,
     /// At once; with exponential back-off from the third time in a row.
     AtOnce,
-    /// When everything that waits for a change is looked at all the same, in case nothing tells of the change (a right that was
-    /// granted, for example): after the resync interval.
-    Resync,
+    /// After a minute, in case nothing tells of the change that it waits for: a right that was granted, a policy that went.
+    Later,
 }
 
 impl Class {
@@ -42,7 +41,7 @@ impl Class {
         match self {
             Self::Transient | Self::Unreachable | Self::Bug => Retry::BackOff,
             Self::Conflict => Retry::AtOnce,
-            Self::Blocked | Self::Invalid => Retry::Resync,
+            Self::Blocked | Self::Invalid => Retry::Later,
         }
     }
 

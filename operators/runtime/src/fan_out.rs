@@ -10,7 +10,7 @@ use crate::{
     cause::{Cause, StatusCause},
     error::{Failure, readable, truncate},
     place::Place,
-    place_status::{Outcome, PlaceEntry, PlaceState, PlaceStatuses, Readiness, Tally},
+    place_status::{Outcome, PlaceEntry, PlaceState, PlaceStatuses, Readiness, Refusal, Tally},
     status::{condition, ready_conditions},
 };
 
@@ -67,6 +67,8 @@ pub enum Finding<'a> {
     Obstacle(&'a str, &'a Obstacle),
     /// The last reconcile at a place failed.
     Failed(&'a str, &'a Failure),
+    /// An action at a place was refused.
+    Refused(&'a str, &'a Refusal),
     /// The Cluster is suspended.
     Suspended(&'a str),
 }
@@ -80,6 +82,7 @@ impl Finding<'_> {
             Self::Deleting(_) => StatusCause::ClusterDeleting.into(),
             Self::Obstacle(_, obstacle) => obstacle.cause,
             Self::Failed(_, failure) => failure.cause,
+            Self::Refused(_, refusal) => refusal.failure.cause,
             Self::Suspended(_) => StatusCause::ClusterSuspended.into(),
         }
     }
@@ -93,7 +96,12 @@ impl Finding<'_> {
     /// Whether it is about one namespace, and not about the whole cluster.
     #[must_use]
     pub fn is_about_one_namespace(&self) -> bool {
-        matches!(self, Self::Obstacle(_, Obstacle { namespace: Some(_), .. }))
+        match self {
+            Self::Obstacle(_, Obstacle { namespace, .. }) | Self::Refused(_, Refusal { namespace, .. }) => {
+                namespace.is_some()
+            }
+            Self::Unknown(_) | Self::Deleting(_) | Self::Failed(..) | Self::Suspended(_) => false,
+        }
     }
 
     /// As the status lists it.
@@ -110,6 +118,9 @@ impl Finding<'_> {
             }
             Self::Obstacle(cluster, obstacle) => (cluster, obstacle.namespace.clone(), obstacle.message.clone()),
             Self::Failed(cluster, failure) => (cluster, None, format!("cluster {cluster}: {}", failure.message)),
+            Self::Refused(cluster, Refusal { namespace, failure }) => {
+                (cluster, namespace.clone(), format!("cluster {cluster}: {}", failure.message))
+            }
             Self::Suspended(cluster) => {
                 (cluster, None, format!("cluster {cluster} is suspended, so Drover writes nothing there"))
             }
@@ -279,6 +290,9 @@ fn findings<'a, P: Contribution>(named: &'a [String], statuses: &'a PlaceStatuse
         findings.extend(obstacles.iter().map(|obstacle| Finding::Obstacle(cluster, obstacle)));
         match &entry.state {
             PlaceState::Failed(failure) => findings.push(Finding::Failed(cluster, failure)),
+            PlaceState::Refused(refused) => {
+                findings.extend(refused.iter().map(|refusal| Finding::Refused(cluster, refusal)));
+            }
             PlaceState::Suspended => findings.push(Finding::Suspended(cluster)),
             PlaceState::Pending | PlaceState::Current | PlaceState::Unreachable(_) | PlaceState::Released => {}
         }

@@ -52,6 +52,6 @@ pub use drive::{Context, DriveSettings, Driver};
 pub use error::{ApiError, Class, Classify, Failure};
 pub use operator::{Operator, Owner, Plan, Related, Requeue, StatusOf, Watches};
 pub use place::{ClusterName, ClusterView, FleetView, Link, Place, PlaceContext, Targets};
-pub use place_status::{Outcome, PlaceState, PlaceStatuses, Tally};
+pub use place_status::{Outcome, PlaceState, PlaceStatuses, Refusal, Tally};
 pub use rights::{Rights, Rule};
 pub use write::{Step, WriteError, Writer};

@@ -76,9 +76,9 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 /// |---|---|---|---|
 /// | `Transient` | after a back-off; the probe of the cluster is brought forward | dropped | from the third failure in a row |
 /// | `Conflict` | at once, with back-off from the third in a row | other groups go on | from the third failure in a row |
-/// | `Blocked` | when its watch enqueues the key, or after the resync interval (default 10m) | other groups go on | at once |
+/// | `Blocked` | when its watch enqueues the key, or after a minute | other groups go on | at once |
 /// | `Unreachable` | on reconnect, or after a back-off; the probe is brought forward | dropped | as unreachable, from the third in a row |
-/// | `Invalid` | when the object changes, or after the resync interval | other groups go on | at once |
+/// | `Invalid` | when the object changes, or after a minute | other groups go on | at once |
 /// | `Bug` (panics and time-outs too) | after a back-off | dropped | at once, and logged as an error |
 ///
 /// Until a failure is reported, the last verdict stands. A cluster that is not connected is no failure: its keys wait, its place
@@ -206,6 +206,12 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// Decides for an owner that is to be at this place no more: it is being deleted, does not select the cluster any more, or
     /// is gone; or the Cluster is being deleted. Pure.
     fn clean_up(owner: Owner<'_, Self::Kind>, world: &Self::World, now: Timestamp) -> Plan<Self>;
+
+    /// The namespace that an action is about, which the status names if the action is refused; none if it is about the whole
+    /// place. Pure.
+    fn namespace_of(_action: &Self::Action) -> Option<String> {
+        None
+    }
 
     /// Does one action. It must be idempotent: done twice it ends the same.
     fn act(

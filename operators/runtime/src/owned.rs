@@ -18,6 +18,9 @@ use crate::{
     write::{Server, Step, WriteError, Writer, desired_hash},
 };
 
+/// The kind whose objects are namespaces themselves.
+const NAMESPACE: &str = "Namespace";
+
 /// One change of one object.
 #[derive(Clone, PartialEq)]
 pub enum Change<K> {
@@ -66,6 +69,25 @@ impl<K: Kept> Change<K> {
         Self::Create { desired: Box::new(desired), seed: Value::Null }
     }
 
+    /// The namespace that it is about: the object itself, or where that lies; none for other objects of the whole cluster.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        let meta = self.meta();
+        let own_name = || meta.name.clone().filter(|_| K::kind(&()) == NAMESPACE);
+        meta.namespace.clone().or_else(own_name)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Create { desired, .. } => desired.meta(),
+            Self::Apply { live, .. }
+            | Self::Adopt { live, .. }
+            | Self::Disown { live, .. }
+            | Self::Release(live)
+            | Self::Delete(live) => live,
+        }
+    }
+
     /// Does it, in the name of `owner`. Done twice it ends the same.
     pub async fn carry_out<O: Operator>(self, owner: Owner<'_, O::Kind>, place: &PlaceContext) -> Result<(), WriteError>
     where
@@ -92,15 +114,15 @@ impl<K: Kept> Change<K> {
 
 impl<K: Kept> fmt::Debug for Change<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, meta) = match self {
-            Self::Create { desired, .. } => ("create", desired.meta()),
-            Self::Apply { live, .. } => ("apply", &**live),
-            Self::Adopt { live, .. } => ("adopt", &**live),
-            Self::Disown { live, .. } => ("disown", &**live),
-            Self::Release(live) => ("release", &**live),
-            Self::Delete(live) => ("delete", &**live),
+        let verb = match self {
+            Self::Create { .. } => "create",
+            Self::Apply { .. } => "apply",
+            Self::Adopt { .. } => "adopt",
+            Self::Disown { .. } => "disown",
+            Self::Release(_) => "release",
+            Self::Delete(_) => "delete",
         };
-        write!(formatter, "{verb} {} {}", K::kind(&()), ObjectKey::of(meta))
+        write!(formatter, "{verb} {} {}", K::kind(&()), ObjectKey::of(self.meta()))
     }
 }
 
@@ -252,7 +274,11 @@ pub fn is_made_for(meta: &ObjectMeta, uid: Option<&String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use k8s_openapi::{
+        api::core::v1::{ConfigMap, Namespace, Node},
+        apimachinery::pkg::apis::meta::v1::Time,
+        jiff::Timestamp,
+    };
     use serde_json::json;
 
     use super::*;
@@ -282,6 +308,18 @@ mod tests {
             let changes = changes.iter().map(|change| format!("{change:?}"));
             changes.chain(left_alone.iter().map(|(key, cause)| format!("{} {}", cause.reason(), key.name))).collect()
         }
+    }
+
+    #[test]
+    fn a_change_names_the_namespace_that_it_is_about() {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some("team-web".to_owned());
+        assert_eq!(Change::create(namespace.clone()).namespace().as_deref(), Some("team-web"));
+        assert_eq!(Change::<Namespace>::Delete(Box::new(namespace.metadata)).namespace().as_deref(), Some("team-web"));
+        assert_eq!(Change::create(wanted("settings")).namespace().as_deref(), Some("team"));
+        let mut node = Node::default();
+        node.metadata.name = Some("worker".to_owned());
+        assert_eq!(Change::create(node).namespace(), None);
     }
 
     #[test]

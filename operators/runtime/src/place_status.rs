@@ -18,12 +18,23 @@ pub enum PlaceState {
     Current,
     /// The last reconcile ended with an error.
     Failed(Failure),
+    /// Looked at and decided, and some of what was to be done was refused. What is known is current.
+    Refused(Vec<Refusal>),
     /// The cluster cannot be reached. What is known is stale, not gone.
     Unreachable(Failure),
     /// The cluster is suspended: it is looked at, nothing is written.
     Suspended,
     /// The object is being deleted, or the cluster is, and nothing is left to do here: it is no target.
     Released,
+}
+
+/// An action that was refused; what is independent of it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The namespace that the action is about; none if it is about the whole place.
+    pub namespace: Option<String>,
+    /// Why.
+    pub failure: Failure,
 }
 
 /// One place of one object.
@@ -152,9 +163,8 @@ impl Tally {
             tally.ever_reached |= entry.known.is_some();
             match (&entry.state, entry.known.as_ref().map(&is_ready)) {
                 (PlaceState::Unreachable(_), _) => tally.unreachable += 1,
-                (PlaceState::Failed(_) | PlaceState::Suspended, _) | (PlaceState::Current, Some(Outcome::Failed)) => {
-                    tally.failed += 1;
-                }
+                (PlaceState::Failed(_) | PlaceState::Refused(_) | PlaceState::Suspended, _)
+                | (PlaceState::Current, Some(Outcome::Failed)) => tally.failed += 1,
                 (PlaceState::Current, Some(Outcome::Ready)) => tally.ready += 1,
                 (PlaceState::Pending | PlaceState::Current | PlaceState::Released, _) => tally.progressing += 1,
             }

@@ -4,7 +4,7 @@ use std::iter::repeat_n;
 
 use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
 use drover_runtime::{
-    ApiCause, Failure, Place, PlaceState, PlaceStatuses, StatusCause,
+    ApiCause, Failure, Place, PlaceState, PlaceStatuses, Refusal, StatusCause,
     fan_out::Obstacle,
     place_status::PlaceEntry,
     status::{condition, finish},
@@ -115,6 +115,21 @@ fn ready_at_fleet_size() {
     ] {
         assert_eq!(ready(&wants_web(), &fleet(entries)), expected, "{what}");
     }
+}
+
+/// Two of five namespaces are refused: three are there, and both are named.
+#[test]
+fn what_is_refused_is_named_each_and_the_rest_counts() {
+    let refusal = |name: &str| Refusal { namespace: Some(name.to_owned()), failure: failure() };
+    let refused = entry(Some(place_status(5, 3)), PlaceState::Refused(vec![refusal("team-a-1"), refusal("team-a-2")]));
+    let status = summarise(&wants_web(), &fleet([good(), refused]));
+    assert_eq!(status.namespaces.as_ref().unwrap().summary, "4/6");
+    let named = status.problems.iter().map(|problem| problem.namespace.as_deref()).collect::<Vec<_>>();
+    assert_eq!(named, [Some("team-a-1"), Some("team-a-2")]);
+    assert!(other(&status, READY).starts_with("False Forbidden: cluster c1: cannot apply Namespace team-a-web"));
+    assert!(other(&status, READY).ends_with("(and 1 more, see status.problems)"));
+    assert!(other(&status, "NamespacesReady").starts_with("False Forbidden: cluster c1: "));
+    assert_eq!(status.clusters.unwrap().summary, "1/2");
 }
 
 #[test]
@@ -350,6 +365,10 @@ fn any_place_state() -> impl Strategy<Value = PlaceState> {
         1 => Just(PlaceState::Pending),
         4 => Just(PlaceState::Current),
         1 => Just(PlaceState::Failed(failure())),
+        1 => vec(proptest::option::of("[a-z]{1,63}"), 0..30).prop_map(|refused| {
+            let refusal = |namespace| Refusal { namespace, failure: failure() };
+            PlaceState::Refused(refused.into_iter().map(refusal).collect())
+        }),
         2 => Just(away()),
         1 => Just(PlaceState::Suspended),
         1 => Just(PlaceState::Released),

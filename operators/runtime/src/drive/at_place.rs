@@ -2,16 +2,15 @@
 
 use std::{
     collections::{BTreeSet, hash_map::Entry},
-    convert::Infallible,
     mem,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use drover_crds::{Cluster, DeletionPolicy};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Attached, Driver};
 use crate::{
@@ -19,10 +18,10 @@ use crate::{
     act::{Stop, act},
     cache::{AnyInformer, Health, Lookup, ObjectKey},
     clock,
-    error::{Class, Failure},
+    error::{Class, Failure, Retry},
     operator::{Enqueuer, Operator, Owner, Plan, Requeue, Watches, record_of},
     place::{FleetView, Link, Place, PlaceContext, deletion_of},
-    place_status::PlaceState,
+    place_status::{PlaceState, Refusal},
     queue::RequeueAt,
     request::{Sender, Urgency},
     task::Task,
@@ -35,10 +34,6 @@ const STALE_LIMIT: Duration = Duration::from_secs(10);
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
-/// How long a plan is carried out before the rest of it is decided anew: well below the limit of a reconcile.
-const ACT_LIMIT: Duration = Duration::from_mins(1);
-/// How far a plan has come is recorded this often.
-const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 /// From so many failures in a row on, what often goes away by itself is reported.
 const REPORTED_FROM: u32 = 3;
 /// What is left behind at a suspended cluster is looked at again after this time.
@@ -115,9 +110,17 @@ impl<O: Operator> Driver<O> {
         is_target: bool,
         context: &PlaceContext,
     ) -> RequeueAt {
-        let plan = match self.decide(owner, is_target, context).await {
-            Ok(plan) => plan,
-            Err(failure) => return self.record_failure(key, &context.place, failure),
+        let observed =
+            Sender { operator: O::NAME, urgency: Urgency::Rest }.sends(self.operator.observe(owner, context));
+        let world = match observed.await {
+            Ok(world) => world,
+            Err(error) => return self.record_failure(key, &context.place, Failure::of(&error)),
+        };
+        let plan = match owner {
+            Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
+                O::plan(object, &world, clock::now())
+            }
+            owner => O::clean_up(owner, &world, clock::now()),
         };
         let is_idle = plan.is_idle();
         let Plan { place_status, groups, requeue } = plan;
@@ -135,81 +138,51 @@ impl<O: Operator> Driver<O> {
                 Requeue::At(at) => RequeueAt::At(Instant::now() + until(at).min(self.context.settings.resync_interval)),
             };
         }
-        // After a failure the next attempt is no news until it went well, or the status would change with every attempt.
-        if !self.has_failed(key, &context.place) {
-            self.record(key, &context.place, Some(owner), Some(place_status.clone()), PlaceState::Current);
-        }
-        let failure = tokio::select! {
-            biased;
-            failure = self.act(key, owner, context, groups) => failure,
-            never = self.show_progress(key, owner, is_target, context) => match never {},
-        };
-        if let Some(failure) = failure {
-            return self.record_failure(key, &context.place, failure);
+        // What failed stands until it went well, or the status would change with every attempt.
+        let stands = self.failed_state(key, &context.place).unwrap_or(PlaceState::Current);
+        self.record(key, &context.place, Some(owner), Some(place_status.clone()), stands);
+        match self.act(key, owner, context, groups).await {
+            Err(failure) => return self.record_failure(key, &context.place, failure),
+            Ok(refused) if !refused.is_empty() => return self.record_refusals(key, &context.place, refused),
+            Ok(_) => {}
         }
         self.forget_failures(key, &context.place);
-        // Without a failure, what was recorded on the way is newer.
-        if self.has_failed(key, &context.place) {
-            self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
-        }
+        self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
         // What we did shows up in a watch, which enqueues the key; what was seen already enqueues nothing, hence the second look.
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Observes and plans.
-    async fn decide(
-        &self,
-        owner: Owner<'_, O::Kind>,
-        is_target: bool,
-        context: &PlaceContext,
-    ) -> Result<Plan<O>, Failure> {
-        let sender = Sender { operator: O::NAME, urgency: Urgency::Rest };
-        let observed = sender.sends(self.operator.observe(owner, context)).await;
-        let world = observed.map_err(|error| Failure::of(&error))?;
-        Ok(match owner {
-            Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
-                O::plan(object, &world, clock::now())
-            }
-            owner => O::clean_up(owner, &world, clock::now()),
-        })
-    }
-
-    /// Records how far it has come while the actions are done: at a slow cluster they take minutes.
-    async fn show_progress(
-        &self,
-        key: &ObjectKey,
-        owner: Owner<'_, O::Kind>,
-        is_target: bool,
-        context: &PlaceContext,
-    ) -> Infallible {
-        loop {
-            sleep(PROGRESS_PAUSE).await;
-            if !self.has_failed(key, &context.place)
-                && let Ok(plan) = self.decide(owner, is_target, context).await
-            {
-                self.record(key, &context.place, Some(owner), Some(plan.place_status), PlaceState::Current);
-            }
-        }
-    }
-
-    /// Does the actions, as long as what was decided holds and for so long; what is left then is decided anew.
+    /// Does the actions, as long as what was decided holds; what is left then is decided anew, as the change of the Cluster
+    /// enqueues this key. Says what was refused in a fixed order, unless a failure is about the whole server.
     async fn act(
         &self,
         key: &ObjectKey,
         owner: Owner<'_, O::Kind>,
         context: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
-    ) -> Option<Failure> {
-        let start = Instant::now();
-        let one = move |action: O::Action| async move {
-            if start.elapsed() > ACT_LIMIT || !self.still_holds(context) {
+    ) -> Result<Vec<Refusal>, Failure> {
+        let refused = Mutex::new(Vec::new());
+        let refuse = |namespace, error: &O::Error| {
+            let refusal = Refusal { namespace, failure: Failure::of(error) };
+            refused.lock().unwrap_or_else(PoisonError::into_inner).push(refusal);
+        };
+        let one = |action: O::Action| async {
+            if !self.still_holds(context) {
                 return Err(Stop::Interrupted);
             }
             tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");
             let sender = Sender { operator: O::NAME, urgency: O::urgency(&action) };
-            sender.sends(self.operator.act(owner, context, action)).await.map_err(Stop::Refused)
+            let namespace = O::namespace_of(&action);
+            let done = sender.sends(self.operator.act(owner, context, action)).await;
+            done.inspect_err(|error| refuse(namespace, error)).map_err(Stop::Refused)
         };
-        act(groups, one).await.failure
+        let failure = act(groups, one).await.failure;
+        if let Some(failure) = failure.filter(|failure| !failure.class().is_about_one_thing()) {
+            return Err(failure);
+        }
+        let mut refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+        refused.sort_by_cached_key(|Refusal { namespace, failure }| (namespace.clone(), failure.message.clone()));
+        Ok(refused)
     }
 
     /// Whether what was decided in `context` may still be done: over the connection that was observed, to a Cluster that exists
@@ -333,6 +306,28 @@ impl<O: Operator> Driver<O> {
         after
     }
 
+    /// Each refusal is told, and what is known beside it stays; what often heals is told from the third time in a row.
+    fn record_refusals(&self, key: &ObjectKey, place: &Place, refused: Vec<Refusal>) -> RequeueAt {
+        let failures = self.lock_tracker().get(key).map_or(REPORTED_FROM, |tracked| tracked.count_failure(place));
+        let lasts = |refusal: &Refusal| failures >= REPORTED_FROM || !refusal.failure.class().often_heals();
+        let (told, passing): (Vec<Refusal>, Vec<Refusal>) = refused.into_iter().partition(lasts);
+        // What is likely to heal soonest decides when to look again; a back-off may have become longer than a minute.
+        let later = told.iter().find(|refusal| refusal.failure.class().retry() == Retry::Later);
+        let soonest = passing.first().or(later).or(told.first());
+        let after = soonest.map_or(RequeueAt::Forget, |refusal| self.after(&refusal.failure));
+        if told.is_empty() {
+            tracing::debug!(operator = O::NAME, object = %key, %place, refused = ?passing, "likely to heal");
+        } else {
+            let before = self.failed_state(key, place);
+            for refusal in told.iter().filter(|refusal| !is_among(refusal, before.as_ref())) {
+                let Refusal { namespace, failure } = refusal;
+                tracing::warn!(operator = O::NAME, object = %key, %place, namespace, reason = failure.reason(), message = %failure);
+            }
+            self.record(key, place, None, None, PlaceState::Refused(told));
+        }
+        after
+    }
+
     fn report_at_place(&self, key: &ObjectKey, place: &Place, failure: Failure) {
         if self.is_done_with(key, place) {
             return; // The credential may go before the Cluster does, which is no news to an object that holds nothing there.
@@ -384,10 +379,12 @@ impl<O: Operator> Driver<O> {
         deleting && entry.is_some_and(|entry| entry.state == PlaceState::Released)
     }
 
-    fn has_failed(&self, key: &ObjectKey, place: &Place) -> bool {
-        let failed = |state: &PlaceState| matches!(state, PlaceState::Failed(_) | PlaceState::Unreachable(_));
+    /// How the place stands, if something failed there.
+    fn failed_state(&self, key: &ObjectKey, place: &Place) -> Option<PlaceState> {
         let mut objects = self.lock_tracker();
-        objects.get(key).and_then(|tracked| tracked.statuses.get(place)).is_some_and(|entry| failed(&entry.state))
+        let state = &objects.get(key)?.statuses.get(place)?.state;
+        let failed = matches!(state, PlaceState::Failed(_) | PlaceState::Refused(_) | PlaceState::Unreachable(_));
+        failed.then(|| state.clone())
     }
 
     /// The place is none of the object's any more.
@@ -402,6 +399,10 @@ impl<O: Operator> Driver<O> {
 /// The health of the first informer that is not live; none if all are.
 fn worst_health<'a>(mut informers: impl Iterator<Item = &'a Box<dyn AnyInformer>>) -> Option<Health> {
     informers.find_map(|informer| Some(informer.health()).filter(|health| *health != Health::Live))
+}
+
+fn is_among(refusal: &Refusal, state: Option<&PlaceState>) -> bool {
+    matches!(state, Some(PlaceState::Refused(refused)) if refused.contains(refusal))
 }
 
 fn stale_limit(failure: &Failure) -> Duration {

@@ -62,6 +62,8 @@ impl Default for DriveSettings {
     }
 }
 
+/// What waits for a change that no watch need show is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// A reconcile that takes longer has lost its way: every single request in it has a limit of its own.
 const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
 const RECONCILE_TIMEOUT: &str = "Drover ended the reconcile after 2 minutes; check whether the cluster answers slowly";
@@ -304,7 +306,7 @@ impl<O: Operator> Driver<O> {
         match failure.class().retry() {
             Retry::BackOff => RequeueAt::Retry,
             Retry::AtOnce => RequeueAt::Conflict,
-            Retry::Resync => RequeueAt::At(Instant::now() + self.context.settings.resync_interval),
+            Retry::Later => RequeueAt::At(Instant::now() + LOOK_AGAIN.min(self.context.settings.resync_interval)),
         }
     }
 

@@ -344,6 +344,11 @@ fn describe(state: &PlaceState, known: Option<&PlaceStatus>) -> String {
         (PlaceState::Current, _) => "making".to_owned(),
         (PlaceState::Pending, _) => "pending".to_owned(),
         (PlaceState::Failed(failure), _) => failure.reason().to_owned(),
+        (PlaceState::Refused(refused), known) => {
+            let reasons: Vec<_> = refused.iter().map(|refusal| refusal.failure.reason()).collect();
+            let reading = known.map(|known| known.reading).filter(|reading| *reading > 0);
+            reasons.join(" and ") + &reading.map(|reading| format!(" {reading}")).unwrap_or_default()
+        }
         (PlaceState::Unreachable(failure), _) => format!("unreachable: {}", failure.reason()),
         (PlaceState::Suspended, _) => "suspended".to_owned(),
         (PlaceState::Released, _) => "released".to_owned(),
