@@ -22,7 +22,7 @@ causes! {
         /// At least one node is not ready.
         NodesNotReady = "NodesNotReady": Blocked; "Look at the nodes of the cluster.",
         /// Drover has seen no certificate, so it is unknown when one ends.
-        NotObserved = "NotObserved": Blocked; "",
+        NotObserved = "NotObserved": Blocked expected; "",
         /// No certificate ends soon.
         Valid = "Valid": Blocked expected; "",
         /// A certificate or the credential ends soon.
@@ -36,9 +36,9 @@ causes! {
         /// The credential lacks rights that this version of Drover needs.
         DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The cluster has not answered yet which rights the credential has.
-        RightsUnknown = "RightsUnknown": Blocked; "Wait: Drover asks again with every probe.",
+        RightsUnknown = "RightsUnknown": Blocked expected; "Wait: Drover asks again with every probe.",
         /// This version installs no admission policies.
-        NotYetImplemented = "NotYetImplemented": Blocked; "",
+        NotYetImplemented = "NotYetImplemented": Blocked expected; "",
     }
 }
 

@@ -1,5 +1,7 @@
 //! Conditions: made by operators, completed by the runtime in one place.
 
+use std::collections::BTreeMap;
+
 use drover_crds::condition::{READY, RECONCILING, STALLED, StatusConditions};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -107,6 +109,26 @@ pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a 
     after.iter().filter(|new| new.type_ != RECONCILING && !before.iter().any(|old| same(&old, new))).collect()
 }
 
+/// What was told of each condition last, by its type: status and reason. Times in which it was unknown do not count.
+#[derive(Debug, Default)]
+pub(crate) struct Told(BTreeMap<String, (String, String)>);
+
+impl Told {
+    /// The transitions that are news: what was unknown for a while, and is as it was told before, is none.
+    pub(crate) fn news<'a>(&mut self, before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+        let is_known = |condition: &&Condition| condition.status != State::Unknown.as_str();
+        let says = |condition: &Condition| (condition.status.clone(), condition.reason.clone());
+        for condition in before.iter().filter(is_known) {
+            self.0.entry(condition.type_.clone()).or_insert_with(|| says(condition));
+        }
+        let mut news = transitions(before, after);
+        news.retain(|condition| {
+            !is_known(condition) || self.0.insert(condition.type_.clone(), says(condition)) != Some(says(condition))
+        });
+        news
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +177,25 @@ mod tests {
     fn an_equal_status_stays_equal_whatever_the_time() {
         let first = finish(None, status(State::True, StatusCause::Ready), 1, at(10));
         assert_eq!(finish(Some(&first), status(State::True, StatusCause::Ready), 1, at(99)), first);
+    }
+
+    #[test]
+    fn what_is_as_it_was_before_it_was_unknown_is_not_told_again() {
+        let expiring = [condition("CertificatesValid", false, StatusCause::Failed, "")];
+        let unknown = [condition("CertificatesValid", State::Unknown, StatusCause::Unreachable, "")];
+        let expired = [condition("CertificatesValid", false, StatusCause::Terminating, "")];
+        for mut told in [Told::default(), {
+            let mut told = Told::default();
+            assert_eq!(told.news(&[], &expiring).len(), 1);
+            told
+        }] {
+            for _ in 0..2 {
+                assert_eq!(told.news(&expiring, &unknown).len(), 1);
+                assert!(told.news(&unknown, &expiring).is_empty());
+            }
+            assert_eq!(told.news(&unknown, &expired).len(), 1, "it is another thing now");
+            assert_eq!(told.news(&expired, &expiring).len(), 1);
+        }
     }
 
     #[test]

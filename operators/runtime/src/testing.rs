@@ -45,6 +45,8 @@ struct State {
     list_takes: Duration,
     ends_watches: bool,
     writes: Vec<Write>,
+    /// The targets of all patches, also of those that were refused.
+    patches: Vec<String>,
 }
 
 /// A write that a client made and the server accepted.
@@ -164,6 +166,11 @@ impl MockServer {
         self.lock().writes.iter().filter(|write| write.target == target).cloned().collect()
     }
 
+    /// How many patches of `target` came, accepted or not.
+    pub(crate) fn patches(&self, target: &str) -> usize {
+        self.lock().patches.iter().filter(|patched| *patched == target).count()
+    }
+
     /// How many writes were accepted.
     pub(crate) fn write_count(&self) -> usize {
         self.lock().writes.len()
@@ -274,6 +281,7 @@ impl MockServer {
     fn patch(&self, target: &str, body: &Value) -> Answer {
         let (name, of_status) = target.strip_suffix("/status").map_or((target, false), |name| (name, true));
         let mut state = self.lock();
+        state.patches.push(target.to_owned());
         let Some(mut object) = state.objects.get(name).cloned() else { return missing() };
         let differs = |field: &str| {
             let wanted = &body["metadata"][field];

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drover_crds::condition::StatusConditions;
+use drover_crds::condition::{READY, STALLED, StatusConditions};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Resource,
@@ -18,12 +18,13 @@ use crate::{
     cause::{Cause, RUNTIME_CAUSES, StatusCause},
     clock,
     error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
+    events::Changed,
     operator::{Operator, StatusOf, field_manager},
     place::Targets,
     place_status::PlaceState,
     queue::RequeueAt,
     request::request,
-    status::{Activity, State, finish, ready_conditions, transitions},
+    status::{Activity, State, finish, ready_conditions},
     task::Task,
     write::{api, to_json},
 };
@@ -65,8 +66,10 @@ impl<O: Operator> Driver<O> {
     async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<RequeueAt, ApiError> {
         let meta = object.meta();
         let (deleting, held) = (meta.deletion_timestamp.is_some(), Self::holds_finalizer(meta));
+        if let Some(until) = self.lock_tracker().finalizers_awaited_until(key, meta) {
+            return Ok(RequeueAt::At(until)); // Its watch shows them and enqueues the object.
+        }
         if O::FINALIZER && !deleting && !held {
-            // Its watch shows the finalizer and enqueues the object.
             self.set_finalizers(key, meta, |names| names.push(Self::finalizer())).await?;
             return Ok(RequeueAt::Forget);
         }
@@ -154,23 +157,25 @@ impl<O: Operator> Driver<O> {
         if let Some(tracked) = self.lock_tracker().get(key) {
             tracked.written = Some((now, written.resource_version));
         }
-        self.tell_transitions(object, previous, &fresh);
+        self.tell_transitions(key, object, previous, &fresh);
         Ok(RequeueAt::Forget)
     }
 
     /// The status of what is gone is not written any more, but its last word is worth an event.
     fn tell_the_end(&self, key: &ObjectKey, object: &O::Kind) {
         let Some(statuses) = self.lock_tracker().get(key).map(|tracked| tracked.statuses.clone()) else { return };
-        self.tell_transitions(object, object.status(), &O::summarise(object, &statuses, clock::now()));
+        self.tell_transitions(key, object, object.status(), &O::summarise(object, &statuses, clock::now()));
     }
 
-    fn tell_transitions(&self, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {
-        let reference = Self::reference(object);
+    fn tell_transitions(&self, key: &ObjectKey, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {
         let before = previous.map(StatusConditions::conditions).unwrap_or_default();
-        for condition in transitions(before, fresh.conditions()) {
-            let cause = cause_of::<O>(&condition.reason);
-            self.context.events.transition(&reference, condition, cause, fresh.first_cluster());
-        }
+        let news = match self.lock_tracker().get(key) {
+            Some(tracked) => tracked.told.news(before, fresh.conditions()),
+            None => return,
+        };
+        let changed: Vec<_> =
+            news.into_iter().map(|condition| Changed { condition, cause: cause_of::<O>(condition) }).collect();
+        self.context.events.changed(&Self::reference(object), &changed, fresh.first_cluster());
     }
 
     /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
@@ -257,8 +262,11 @@ impl<O: Operator> Driver<O> {
         let what = format!("set the finalizers of {} {key}", O::Kind::kind(&()));
         let objects = api::<O::Kind>(self.context.management.client(), key);
         match request(what, objects.patch(&key.name, &params, &Patch::Merge(&patch))).await {
-            Err(error) if error.code() == Some(404) => Ok(()),
-            answer => answer.map(|_| ()),
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => {
+                self.lock_tracker().note_finalizers(key, meta);
+                Ok(())
+            }
         }
     }
 
@@ -271,10 +279,14 @@ impl<O: Operator> Driver<O> {
     }
 }
 
-/// The cause that a stored reason names.
-fn cause_of<O: Operator>(reason: &str) -> Option<Cause> {
-    let tables = O::CAUSES.iter().chain(RUNTIME_CAUSES);
-    tables.flat_map(|table| table.iter()).find(|cause| cause.reason() == reason).copied()
+/// The cause of a condition. What an object says of itself as a whole is in the tables of every kind first, what it says of a part
+/// in its own.
+fn cause_of<O: Operator>(condition: &Condition) -> Option<Cause> {
+    let (own, every_kind) = (O::CAUSES.iter(), RUNTIME_CAUSES.iter());
+    let is_of_the_whole = [READY, STALLED].contains(&condition.type_.as_str());
+    let tables: Vec<_> =
+        if is_of_the_whole { every_kind.chain(own).collect() } else { own.chain(every_kind).collect() };
+    tables.into_iter().copied().flatten().find(|cause| cause.reason() == condition.reason).copied()
 }
 
 /// The fields of any status that the runtime itself reads.

@@ -7,18 +7,30 @@ use kube::Resource;
 use tokio::time::Instant;
 
 use crate::{
-    cache::ObjectKey,
+    cache::{ObjectKey, SHOWN_WITHIN},
     operator::Operator,
     place::Place,
     place_status::{PlaceEntry, PlaceState, PlaceStatuses},
+    status::Told,
 };
 
 /// All objects of one operator.
-pub(super) struct ObjectTracker<O: Operator>(HashMap<ObjectKey, Tracked<O>>);
+pub(super) struct ObjectTracker<O: Operator> {
+    tracked: HashMap<ObjectKey, Tracked<O>>,
+    /// When finalizers were written, and from which object; it may not be tracked yet, or no more.
+    finalizers: HashMap<ObjectKey, (Instant, Revision)>,
+}
+
+/// UID and resource version.
+type Revision = (Option<String>, Option<String>);
+
+fn revision_of(meta: &ObjectMeta) -> Revision {
+    (meta.uid.clone(), meta.resource_version.clone())
+}
 
 impl<O: Operator> Default for ObjectTracker<O> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { tracked: HashMap::new(), finalizers: HashMap::new() }
     }
 }
 
@@ -32,6 +44,8 @@ pub(super) struct Tracked<O: Operator> {
     failures: BTreeMap<Place, u32>,
     /// The last status write: when, and the resource version that it made.
     pub(super) written: Option<(Instant, Option<String>)>,
+    /// What events told of it.
+    pub(super) told: Told,
 }
 
 /// What makes an object another one for its places. A status change is none.
@@ -60,16 +74,34 @@ impl Identity {
 
 impl<O: Operator> ObjectTracker<O> {
     pub(super) fn forget(&mut self, key: &ObjectKey) {
-        self.0.remove(key);
+        self.tracked.remove(key);
+        self.finalizers.remove(key);
+    }
+
+    /// Notes that the finalizers of the object were changed from what `meta` shows.
+    pub(super) fn note_finalizers(&mut self, key: &ObjectKey, meta: &ObjectMeta) {
+        self.finalizers.insert(key.clone(), (Instant::now(), revision_of(meta)));
+    }
+
+    /// Until when a change of finalizers is waited for that `meta` does not show yet. A server that was restored from a backup knows
+    /// nothing of it.
+    pub(super) fn finalizers_awaited_until(&mut self, key: &ObjectKey, meta: &ObjectMeta) -> Option<Instant> {
+        let (at, from) = self.finalizers.get(key)?;
+        let until = *at + SHOWN_WITHIN;
+        let is_awaited = *from == revision_of(meta) && Instant::now() < until;
+        if !is_awaited {
+            self.finalizers.remove(key);
+        }
+        is_awaited.then_some(until)
     }
 
     pub(super) fn get(&mut self, key: &ObjectKey) -> Option<&mut Tracked<O>> {
-        self.0.get_mut(key)
+        self.tracked.get_mut(key)
     }
 
     /// The objects that have work at `place`.
     pub(super) fn at(&self, place: &Place) -> Vec<ObjectKey> {
-        let here = self.0.iter().filter(|(_, tracked)| tracked.statuses.get(place).is_some());
+        let here = self.tracked.iter().filter(|(_, tracked)| tracked.statuses.get(place).is_some());
         here.map(|(key, _)| key.clone()).collect()
     }
 
@@ -78,13 +110,13 @@ impl<O: Operator> ObjectTracker<O> {
         let pairs = |(key, tracked): (&ObjectKey, &Tracked<O>)| {
             tracked.statuses.places().map(|place| (key.clone(), place.clone())).collect::<Vec<_>>()
         };
-        self.0.iter().flat_map(pairs).collect()
+        self.tracked.iter().flat_map(pairs).collect()
     }
 
     /// Notes the object as it is now, and says whether its places have to be looked at anew.
     pub(super) fn note(&mut self, key: &ObjectKey, object: &O::Kind) -> (&mut Tracked<O>, bool) {
         let identity = Identity::of(object.meta());
-        let tracked = self.0.entry(key.clone()).or_insert_with(|| Tracked::new(Identity::default()));
+        let tracked = self.tracked.entry(key.clone()).or_insert_with(|| Tracked::new(Identity::default()));
         if tracked.identity.uid != identity.uid {
             *tracked = Tracked::new(Identity::default());
         }
@@ -106,6 +138,7 @@ impl<O: Operator> Tracked<O> {
             pending_since: Instant::now(),
             failures: BTreeMap::new(),
             written: None,
+            told: Told::default(),
         }
     }
 

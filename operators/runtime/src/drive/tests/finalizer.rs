@@ -34,11 +34,24 @@ async fn a_place_that_is_woken_before_the_finalizer_is_seen_waits_for_it() {
     rig.server.create("toy", &plain());
     rig.server.hold_watches(true);
     rig.until("it is set", || rig.server.finalizers("toy") == [OURS]).await;
-    rig.enqueue("toy");
-    sleep(seconds(10)).await;
+    for _ in 0..10 {
+        rig.enqueue("toy");
+        sleep(seconds(1)).await;
+    }
     assert!(rig.stage.reconciles("toy").is_empty());
+    assert_eq!(rig.server.patches("toy"), 1, "it is patched once, not until the watch shows it");
     rig.server.hold_watches(false);
     rig.until_ready("toy").await;
+
+    rig.server.delete("toy");
+    rig.until("it is removed", || rig.stage.acted("toy").len() == 2).await;
+    rig.server.hold_watches(true);
+    rig.until("the toy is gone", || rig.server.get("toy").is_none()).await;
+    for _ in 0..10 {
+        rig.enqueue("toy");
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(rig.server.patches("toy"), 2, "neither is its removal");
 }
 
 #[tokio::test(start_paused = true)]
