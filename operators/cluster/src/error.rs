@@ -24,4 +24,11 @@ impl Classify for ClusterError {
             Self::Away => ClusterCause::ConnectionLost.cause().of_class(Class::Transient),
         }
     }
+
+    fn refuser(&self) -> Option<String> {
+        match self {
+            Self::Api(error) => error.refuser(),
+            Self::Away => None,
+        }
+    }
 }

@@ -154,6 +154,11 @@ fn is_about_the_credential(failure: &Failure) -> bool {
     cause.is_some_and(ConnectionCause::is_about_the_credential)
 }
 
+/// The cluster answers, and Drover does not hold the claim.
+fn is_without_claim(failure: &Failure) -> bool {
+    failure.cause.is_foreign() || failure.cause == ConnectionCause::ClaimRefused.cause()
+}
+
 fn own(failure: &Failure) -> Said<'_> {
     (State::False, failure.cause, &failure.message)
 }
@@ -162,7 +167,7 @@ fn accepted<'a>(cluster: &Cluster, state: &'a PlaceState, claimed: &'a str) -> S
     match state {
         PlaceState::Pending => NONE_YET,
         PlaceState::Unreachable(failure)
-            if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
+            if is_without_claim(failure) || failure.cause == ConnectionCause::IdentityMismatch.cause() =>
         {
             own(failure)
         }
@@ -194,7 +199,7 @@ fn connection(state: &PlaceState) -> (Said<'_>, Said<'_>) {
     const AVAILABLE: Said<'_> = (State::True, ClusterCause::Available.cause(), "the API server is ready");
     match state {
         PlaceState::Pending => (NONE_YET, NONE_YET),
-        PlaceState::Unreachable(failure) if failure.cause.is_foreign() => (CONNECTED, AVAILABLE),
+        PlaceState::Unreachable(failure) if is_without_claim(failure) => (CONNECTED, AVAILABLE),
         PlaceState::Unreachable(failure) if failure.cause == ConnectionCause::ApiServerNotReady.cause() => {
             (CONNECTED, own(failure))
         }
@@ -211,7 +216,7 @@ fn connection(state: &PlaceState) -> (Said<'_>, Said<'_>) {
 fn unseen(state: &PlaceState) -> Option<Said<'_>> {
     match state {
         PlaceState::Pending => Some(NONE_YET),
-        PlaceState::Unreachable(failure) if failure.cause.is_foreign() => Some(NOT_LOOKED_AT),
+        PlaceState::Unreachable(failure) if is_without_claim(failure) => Some(NOT_LOOKED_AT),
         PlaceState::Unreachable(_) => Some(LOST),
         PlaceState::Failed(failure) => Some((State::Unknown, failure.cause, &failure.message)),
         PlaceState::Current | PlaceState::Refused(_) | PlaceState::Suspended | PlaceState::Released => None,

@@ -31,6 +31,8 @@ causes! {
         DuplicateOf = "DuplicateOf": Unreachable stalls foreign; "Delete one of the two Clusters.",
         /// Another installation of Drover holds the claim on the cluster.
         ClaimedByOther = "ClaimedByOther": Unreachable stalls foreign; "Set spec.claim.takeFrom to take the cluster over.",
+        /// The cluster refuses that Drover writes its claim: an admission webhook, an admission policy or a quota is in the way.
+        ClaimRefused = "ClaimRefused": Unreachable; "Let Drover write the ConfigMap drover-system/drover-claim; the message says who refuses it.",
         /// The cluster sends more than Drover accepts.
         TooLarge = "TooLarge": Unreachable; "Remove what the cluster holds too much of, or raise --cache-memory-mib; Drover tries again after ten minutes.",
         /// The cluster runs a version of Kubernetes before 1.30.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use drover_crds::{Cluster, names::LOCAL_CLUSTER};
-use drover_runtime::ApiError;
+use drover_runtime::{ApiError, Classify as _};
 use kube::{Client, ResourceExt as _};
 
 use crate::{
@@ -110,9 +110,38 @@ pub(crate) fn writes(cluster: &Cluster) -> bool {
 fn connection_error(error: &ApiError) -> ConnectionError {
     tracing::debug!(%error, cause = ?error, "the claim could not be read or written");
     match error {
+        ApiError::Refused { .. } if error.refuser().is_some() => ConnectionError::ClaimRefused(error.to_string()),
         ApiError::Refused { status, .. } => ConnectionError::of_status(WHAT, status.code),
         ApiError::Timeout { .. } => ConnectionError::Timeout,
         ApiError::TooLarge { .. } => ConnectionError::TooLarge,
         ApiError::Broken { source, .. } => ConnectionError::of(WHAT, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    /// One request that is refused does not mean that the API server is not ready, nor that rights are missing.
+    #[test]
+    fn whoever_refuses_the_claim_is_named() {
+        let told = |code: u16, message: &str| {
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
+            let error =
+                ApiError::new("create the ConfigMap drover-system/drover-claim", kube::Error::Api(Box::new(status)));
+            let error = connection_error(&error);
+            format!("{}: {error}", error.reason())
+        };
+        assert_eq!(
+            told(500, r#"Internal error occurred: failed calling webhook "w.example.com": no route"#),
+            "ClaimRefused: Drover cannot create the ConfigMap drover-system/drover-claim: the admission webhook w.example.com does not answer; look at the service behind it"
+        );
+        let denied = r#"configmaps "drover-claim" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
+        assert!(told(422, denied).starts_with("ClaimRefused") && told(422, denied).contains("the admission policy p"));
+        assert!(told(500, "etcdserver: request timed out").starts_with("APIServerNotReady"));
+        let no_right = r#"configmaps "drover-claim" is forbidden: User "u" cannot create resource "configmaps""#;
+        assert!(told(403, no_right).starts_with("Forbidden"));
     }
 }

@@ -77,6 +77,9 @@ pub enum ConnectionError {
         "the installation {0} of Drover holds the claim on this cluster, so Drover writes nothing to it; to take it over, set spec.claim.takeFrom: {0}, or change the spec once more if it says so already"
     )]
     ClaimedByOther(String),
+    /// The credential may write the claim, and the admission of the cluster refuses it; the text says who.
+    #[error("Drover {0}")]
+    ClaimRefused(String),
     /// It sends more than is accepted.
     #[error(
         "the cluster sends more than Drover accepts, so Drover disconnected it; Drover tries again after ten minutes, or when its Cluster or Secret changes"
@@ -103,7 +106,12 @@ impl ConnectionError {
             | Self::TooLarge
             | Self::UnsupportedVersion(_) => true,
             Self::Tls(failure) => failure.is_certain(),
-            Self::Dns | Self::Dial(_) | Self::NotAnApiServer | Self::ApiServer(..) | Self::Timeout => false,
+            Self::Dns
+            | Self::Dial(_)
+            | Self::NotAnApiServer
+            | Self::ApiServer(..)
+            | Self::ClaimRefused(_)
+            | Self::Timeout => false,
         }
     }
 
@@ -213,6 +221,7 @@ impl Classify for ConnectionError {
             Self::IdentityMismatch { .. } => ConnectionCause::IdentityMismatch,
             Self::DuplicateOf(_) => ConnectionCause::DuplicateOf,
             Self::ClaimedByOther(_) => ConnectionCause::ClaimedByOther,
+            Self::ClaimRefused(_) => ConnectionCause::ClaimRefused,
             Self::TooLarge => ConnectionCause::TooLarge,
             Self::UnsupportedVersion(_) => ConnectionCause::UnsupportedVersion,
         };

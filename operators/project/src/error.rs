@@ -26,4 +26,12 @@ impl Classify for ProjectError {
             Self::NotACluster => ProjectCause::InternalError.into(),
         }
     }
+
+    fn refuser(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.refuser(),
+            Self::Write(error) => error.refuser(),
+            Self::NotACluster => None,
+        }
+    }
 }

@@ -216,10 +216,16 @@ causes! {
         ApiServerError = "APIServerError": Transient; "Look at the API server, its admission webhooks and its etcd.",
         /// Another client changed the object at the same time, again and again.
         Conflict = "Conflict": Conflict; "Find the client that keeps writing the object, for example in its managedFields.",
-        /// The API server refuses the object: the spec, or an admission policy, does not allow it.
-        Rejected = "Rejected": Invalid stalls; "Change the spec as the message says, or the policy that refuses it.",
+        /// The API server refuses the object: the spec, an admission webhook or an admission policy does not allow it.
+        Rejected = "Rejected": Invalid stalls; "Change the spec as the message says, or what refuses it.",
         /// The API server does not accept the credential.
         Unauthorized = "Unauthorized": Unreachable; "Wait for the verdict of the Cluster; renew its credential if it says Unauthorized.",
+        /// An admission webhook of the cluster does not answer.
+        WebhookFailed = "WebhookFailed": Blocked; "Look at the service behind the webhook that the message names.",
+        /// A resource quota of the cluster leaves no room.
+        QuotaExceeded = "QuotaExceeded": Blocked; "Raise the quota that the message names, or remove what it counts.",
+        /// The namespace is being deleted, so nothing new may be created in it.
+        NamespaceTerminating = "NamespaceTerminating": Conflict expected; "Look at what the namespace waits for, if it stays.",
         /// The credential lacks a right.
         Forbidden = "Forbidden": Blocked stalls; "Grant the right that the message names, or run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The API server does not serve the kind, or the namespace is gone.

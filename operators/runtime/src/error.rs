@@ -4,7 +4,10 @@ use std::fmt;
 
 use kube::core::Status;
 
-use crate::cause::{ApiCause, Cause};
+use crate::{
+    cause::{ApiCause, Cause},
+    refusal::Refuser,
+};
 
 /// What kind of failure it was. The class decides what the runtime does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +104,11 @@ pub trait Classify: fmt::Display + Send + 'static {
     fn reason(&self) -> &'static str {
         self.cause().reason()
     }
+
+    /// Who refused it, if its text holds the words of somebody else, which may differ from one time to the next.
+    fn refuser(&self) -> Option<String> {
+        None
+    }
 }
 
 /// An error reduced to what a status may show.
@@ -110,17 +118,26 @@ pub struct Failure {
     pub cause: Cause,
     /// What happened, where, and what to do next.
     pub message: String,
+    /// Who refused it, if the message holds the words of somebody else.
+    pub refuser: Option<String>,
 }
 
 impl Failure {
     /// A failure for this cause.
     pub fn new(cause: impl Into<Cause>, message: impl Into<String>) -> Self {
-        Self { cause: cause.into(), message: message.into() }
+        Self { cause: cause.into(), message: message.into(), refuser: None }
     }
 
     /// The failure that `error` describes.
     pub fn of(error: &impl Classify) -> Self {
-        Self { cause: error.cause(), message: error.to_string() }
+        Self { cause: error.cause(), message: error.to_string(), refuser: error.refuser() }
+    }
+
+    /// Whether it is the same, though whoever refused it may have said it in other words.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_refused_alike = self.refuser.is_some() && self.refuser == other.refuser;
+        self.cause == other.cause && (is_refused_alike || self.message == other.message)
     }
 
     /// What kind of failure it is.
@@ -206,12 +223,20 @@ impl Classify for ApiError {
         };
         cause.into()
     }
+
+    fn refuser(&self) -> Option<String> {
+        let Self::Refused { what, status } = self else { return None };
+        Refuser::of(status).map(|refuser| format!("{what}: {}", refuser.who()))
+    }
 }
 
 /// A server that fails to read a malformed apply answers 500, not 422; retried, it would be retried for ever.
 const MALFORMED_APPLY: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
 
 fn cause_of(status: &Status) -> ApiCause {
+    if let Some(refuser) = Refuser::of(status) {
+        return refuser.cause();
+    }
     match status.code {
         401 => ApiCause::Unauthorized,
         403 => ApiCause::Forbidden,
@@ -230,6 +255,9 @@ fn cause_of(status: &Status) -> ApiCause {
 /// The server's own words where they are about the request; where they are about the server's state they may change with
 /// every attempt, and a fixed text stands for them.
 fn explain(status: &Status) -> String {
+    if let Some(refuser) = Refuser::of(status) {
+        return refuser.to_string();
+    }
     match cause_of(status).cause().class() {
         Class::Invalid | Class::Blocked => truncate(&readable(&status.message), MESSAGE_LIMIT),
         Class::Conflict => "another client changed it at the same time".into(),
@@ -276,6 +304,10 @@ mod tests {
         for (code, message, class, reason) in [
             (401, "Unauthorized", Class::Unreachable, "Unauthorized"),
             (403, "forbidden", Class::Blocked, "Forbidden"),
+            (401, "AdmissionPolicy 'p' with binding 'b' denied request: no", Class::Invalid, "Rejected"),
+            (403, "admission webhook \"w\" denied the request: no", Class::Invalid, "Rejected"),
+            (500, "failed calling webhook \"w\": no route", Class::Blocked, "WebhookFailed"),
+            (403, "pods \"p\" is forbidden: exceeded quota: q, used: 5", Class::Blocked, "QuotaExceeded"),
             (404, "not found", Class::Blocked, "NotFound"),
             (409, "conflict", Class::Conflict, "Conflict"),
             (422, "metadata.uid: Invalid value: field is immutable", Class::Conflict, "Conflict"),
@@ -296,6 +328,19 @@ mod tests {
         let two = refused(500, "rpc error after 9.7s").to_string();
         assert_eq!(one, two);
         assert_eq!(one, "cannot apply Namespace team-a: the API server answered 500");
+    }
+
+    #[test]
+    fn who_refuses_in_other_words_says_the_same() {
+        let failure = |message: &str| Failure::of(&refused(403, message));
+        let (one, two) = (
+            r#"admission webhook "w" denied the request: at 10:01"#,
+            r#"admission webhook "w" denied the request: at 10:02"#,
+        );
+        assert!(failure(one).is_like(&failure(two)) && failure(one) != failure(two));
+        assert!(!failure(one).is_like(&failure(r#"admission webhook "v" denied the request: at 10:01"#)));
+        assert!(failure("forbidden").is_like(&failure("forbidden")));
+        assert!(!failure("forbidden").is_like(&failure("forbidden as well")));
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod owner;
 pub mod place;
 pub mod place_status;
 pub mod queue;
+mod refusal;
 pub mod request;
 pub mod rights;
 pub mod status;

@@ -84,6 +84,13 @@ impl Classify for WriteError {
             Self::Api(error) => error.cause(),
         }
     }
+
+    fn refuser(&self) -> Option<String> {
+        match self {
+            Self::Api(error) => error.refuser(),
+            Self::Taken { .. } | Self::FieldConflict { .. } => None,
+        }
+    }
 }
 
 /// Writes on behalf of one object: to an API server, with one field manager per operator.

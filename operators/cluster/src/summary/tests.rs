@@ -101,6 +101,7 @@ fn every_standing_has_its_conditions() {
         (lost("SecretMissing"), away("SecretMissing", "Reconciling", UNKNOWN, "False/SecretMissing")),
         (lost("ClaimedByOther"), not_ours("ClaimedByOther")),
         (lost("DuplicateOf"), not_ours("DuplicateOf")),
+        (lost("ClaimRefused"), not_ours("ClaimRefused").replace("Stalled", "Reconciling")),
     ] {
         assert_eq!(shown(&status(&plain, Some(seen()), state)), expected);
     }

@@ -319,11 +319,14 @@ impl<O: Operator> Driver<O> {
             tracing::debug!(operator = O::NAME, object = %key, %place, refused = ?passing, "likely to heal");
         } else {
             let before = self.failed_state(key, place);
-            for refusal in told.iter().filter(|refusal| !is_among(refusal, before.as_ref())) {
-                let Refusal { namespace, failure } = refusal;
-                tracing::warn!(operator = O::NAME, object = %key, %place, namespace, reason = failure.reason(), message = %failure);
-            }
-            self.record(key, place, None, None, PlaceState::Refused(told));
+            let told = told.into_iter().map(|refusal| {
+                as_told_before(&refusal, before.as_ref()).cloned().unwrap_or_else(|| {
+                    let Refusal { namespace, failure } = &refusal;
+                    tracing::warn!(operator = O::NAME, object = %key, %place, namespace, reason = failure.reason(), message = %failure);
+                    refusal
+                })
+            });
+            self.record(key, place, None, None, PlaceState::Refused(told.collect()));
         }
         after
     }
@@ -401,8 +404,10 @@ fn worst_health<'a>(mut informers: impl Iterator<Item = &'a Box<dyn AnyInformer>
     informers.find_map(|informer| Some(informer.health()).filter(|health| *health != Health::Live))
 }
 
-fn is_among(refusal: &Refusal, state: Option<&PlaceState>) -> bool {
-    matches!(state, Some(PlaceState::Refused(refused)) if refused.contains(refusal))
+/// The same refusal as it was told first, or the words of whoever refuses would change the status with every attempt.
+fn as_told_before<'a>(refusal: &Refusal, state: Option<&'a PlaceState>) -> Option<&'a Refusal> {
+    let Some(PlaceState::Refused(before)) = state else { return None };
+    before.iter().find(|old| old.namespace == refusal.namespace && old.failure.is_like(&refusal.failure))
 }
 
 fn stale_limit(failure: &Failure) -> Duration {
