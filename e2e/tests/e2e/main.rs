@@ -35,6 +35,7 @@ mod parts;
 mod pool;
 mod promises;
 mod proxies;
+mod refusals;
 mod runner;
 mod stories;
 mod writes;
@@ -69,6 +70,7 @@ fn tests() -> Vec<Test> {
         pool::tests(),
         promises::tests(),
         proxies::tests(),
+        refusals::tests(),
         runner::tests(),
         stories::tests(),
         writes::tests(),

@@ -11,7 +11,11 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use crate::{cause::Cause, error::truncate, request::request};
+use crate::{
+    cause::Cause,
+    error::{Failure, truncate},
+    request::request,
+};
 
 /// Events that wait to be published; more are dropped, as events are a courtesy.
 const BACKLOG: usize = 256;
@@ -50,6 +54,18 @@ impl EventSink {
     pub(crate) fn changed(&self, object: &ObjectReference, changed: &[Changed<'_>], cluster: Option<&str>) {
         let Some(event) = event(changed, cluster) else { return };
         // A full backlog drops the event: the condition itself is the record.
+        let _ = self.0.try_send((object.clone(), event));
+    }
+
+    /// Publishes that the management cluster refuses what Drover writes to `object`.
+    pub(crate) fn refused(&self, object: &ObjectReference, failure: &Failure) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: failure.reason().to_owned(),
+            note: Some(truncate(&failure.message, NOTE_LIMIT)),
+            action: "Write".to_owned(),
+            secondary: None,
+        };
         let _ = self.0.try_send((object.clone(), event));
     }
 }

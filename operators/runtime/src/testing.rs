@@ -47,6 +47,8 @@ struct State {
     writes: Vec<Write>,
     /// The targets of all patches, also of those that were refused.
     patches: Vec<String>,
+    /// What patches are refused with, by target.
+    refusals: BTreeMap<String, String>,
 }
 
 /// A write that a client made and the server accepted.
@@ -166,6 +168,13 @@ impl MockServer {
         self.lock().writes.iter().filter(|write| write.target == target).cloned().collect()
     }
 
+    /// From now on patches of `target` are refused with this message; none allows them again.
+    pub(crate) fn refuse(&self, target: &str, message: Option<&str>) {
+        let mut state = self.lock();
+        state.refusals.remove(target);
+        state.refusals.extend(message.map(|message| (target.to_owned(), message.to_owned())));
+    }
+
     /// How many patches of `target` came, accepted or not.
     pub(crate) fn patches(&self, target: &str) -> usize {
         self.lock().patches.iter().filter(|patched| *patched == target).count()
@@ -282,6 +291,9 @@ impl MockServer {
         let (name, of_status) = target.strip_suffix("/status").map_or((target, false), |name| (name, true));
         let mut state = self.lock();
         state.patches.push(target.to_owned());
+        if let Some(message) = state.refusals.get(target) {
+            return refusal(StatusCode::UNPROCESSABLE_ENTITY, message);
+        }
         let Some(mut object) = state.objects.get(name).cloned() else { return missing() };
         let differs = |field: &str| {
             let wanted = &body["metadata"][field];

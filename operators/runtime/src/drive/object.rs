@@ -50,17 +50,36 @@ impl<O: Operator> Driver<O> {
             return RequeueAt::Forget; // The fleet enqueues every object once it is known.
         }
         match self.look_after(key, &object).await {
-            Ok(after) => after,
+            Ok(after) => {
+                self.lock_tracker().forget_refused(key);
+                after
+            }
             Err(error) => {
                 let failure = Failure::of(&error);
-                if failure.class() == Class::Conflict {
-                    tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its reconcile");
-                } else {
-                    tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot reconcile the object");
+                match failure.class() {
+                    Class::Conflict => {
+                        tracing::debug!(operator = O::NAME, object = %key, %error, "the object changed during its reconcile");
+                        self.after(&failure)
+                    }
+                    Class::Blocked | Class::Invalid => self.report_refusal(key, &object, failure).await,
+                    Class::Transient | Class::Unreachable | Class::Bug => {
+                        tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot reconcile the object");
+                        self.after(&failure)
+                    }
                 }
-                self.after(&failure)
             }
         }
+    }
+
+    /// The management cluster refuses what Drover writes to the object itself. Without its finalizer nothing is done, and without
+    /// its status nothing can be told of it there, so an event says it; the status says it where it may be written.
+    async fn report_refusal(&self, key: &ObjectKey, object: &O::Kind, failure: Failure) -> RequeueAt {
+        let (failure, is_news) = self.lock_tracker().note_refused(key, object.meta(), failure);
+        if is_news {
+            tracing::warn!(operator = O::NAME, object = %key, reason = failure.reason(), message = %failure);
+            self.context.events.refused(&Self::reference(object), &failure);
+        }
+        self.report_failure(key, &failure).await
     }
 
     async fn look_after(&self, key: &ObjectKey, object: &Arc<O::Kind>) -> Result<RequeueAt, ApiError> {
@@ -188,12 +207,12 @@ impl<O: Operator> Driver<O> {
         }
     }
 
-    /// The reconcile of the object as a whole failed, so the failure is written here.
+    /// The reconcile of the object as a whole failed, so the failure is written here if it can be.
     pub(super) async fn report_failure(&self, key: &ObjectKey, failure: &Failure) -> RequeueAt {
         let Some(object) = self.objects.get(key) else { return RequeueAt::Forget };
-        let conditions = ready_conditions(State::False, failure.cause, &failure.message, Activity::Reconciling);
+        let conditions = ready_conditions(State::False, failure.cause, &failure.message, failure.cause.into());
         if let Err(error) = self.report_conditions(key, object.meta(), conditions).await {
-            tracing::warn!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot report a failure");
+            tracing::debug!(operator = O::NAME, object = %key, %error, cause = ?error, "cannot report a failure");
         }
         self.after(failure)
     }

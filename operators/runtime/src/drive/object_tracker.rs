@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{ObjectKey, SHOWN_WITHIN},
+    error::Failure,
     operator::Operator,
     place::Place,
     place_status::{PlaceEntry, PlaceState, PlaceStatuses},
@@ -19,6 +20,8 @@ pub(super) struct ObjectTracker<O: Operator> {
     tracked: HashMap<ObjectKey, Tracked<O>>,
     /// When finalizers were written, and from which object; it may not be tracked yet, or no more.
     finalizers: HashMap<ObjectKey, (Instant, Revision)>,
+    /// What the management cluster refuses to write to an object, as it was told first, with the UID.
+    refused: HashMap<ObjectKey, (Option<String>, Failure)>,
 }
 
 /// UID and resource version.
@@ -30,7 +33,7 @@ fn revision_of(meta: &ObjectMeta) -> Revision {
 
 impl<O: Operator> Default for ObjectTracker<O> {
     fn default() -> Self {
-        Self { tracked: HashMap::new(), finalizers: HashMap::new() }
+        Self { tracked: HashMap::new(), finalizers: HashMap::new(), refused: HashMap::new() }
     }
 }
 
@@ -76,6 +79,22 @@ impl<O: Operator> ObjectTracker<O> {
     pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.tracked.remove(key);
         self.finalizers.remove(key);
+        self.refused.remove(key);
+    }
+
+    /// Notes that the management cluster refuses to write the object; returns this as it was told first, and whether that is news.
+    pub(super) fn note_refused(&mut self, key: &ObjectKey, meta: &ObjectMeta, failure: Failure) -> (Failure, bool) {
+        let told = self.refused.get(key).filter(|(uid, told)| *uid == meta.uid && told.is_like(&failure));
+        if let Some((_, told)) = told {
+            return (told.clone(), false);
+        }
+        self.refused.insert(key.clone(), (meta.uid.clone(), failure.clone()));
+        (failure, true)
+    }
+
+    /// The object was written.
+    pub(super) fn forget_refused(&mut self, key: &ObjectKey) {
+        self.refused.remove(key);
     }
 
     /// Notes that the finalizers of the object were changed from what `meta` shows.

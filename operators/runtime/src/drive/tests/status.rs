@@ -142,6 +142,37 @@ async fn a_write_that_never_shows_up_does_not_block_for_ever() {
     rig.until("it acted again", || rig.stage.acted("toy").len() > 1).await;
 }
 
+/// A policy in the management cluster, which says it in other words each time.
+fn frozen(words: usize) -> String {
+    format!("AdmissionPolicy 'frozen' with binding 'all' denied request: the {words}th time")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_finalizer_or_status_is_told_once_by_an_event_and_tried_again_within_a_minute() {
+    for target in ["toy", "toy/status"] {
+        let rig = Rig::warm().await;
+        rig.server.refuse(target, Some(&frozen(0)));
+        rig.server.create("toy", &plain());
+        rig.until("an event tells it", || rig.told() == ["Rejected"]).await;
+        sleep(seconds(1)).await;
+        let reason = rig.reason("toy");
+        let (writes, patches) = (rig.server.write_count(), rig.server.patches(target));
+        for words in 1..20 {
+            rig.server.refuse(target, Some(&frozen(words)));
+            sleep(seconds(60)).await;
+        }
+        assert!(rig.server.patches(target) >= patches + 18, "{target}: it is tried again");
+        assert_eq!((rig.told().len(), rig.server.write_count()), (1, writes), "{target}: {:?}", rig.told());
+        let told = if target == "toy" { Some("Rejected") } else { None };
+        assert_eq!(reason.as_deref(), told, "{target}: the status says it where it may be written");
+        assert_eq!(rig.stage.acted("toy").is_empty(), target == "toy", "nothing is made without the finalizer");
+
+        rig.server.refuse(target, None);
+        let healed = tokio::time::timeout(seconds(65), rig.until_ready("toy")).await;
+        assert!(healed.is_ok(), "{target}");
+    }
+}
+
 #[test]
 fn a_judgement_of_another_generation_is_not_taken_for_one_of_this() {
     let toy = |generation: i64, deleting: bool| {
