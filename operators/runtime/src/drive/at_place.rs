@@ -32,6 +32,8 @@ const STALE_LIMIT: Duration = Duration::from_secs(10);
 /// Whether a cluster can be reached is for its probe to say, which takes its time; only an informer that stays broken although
 /// the cluster counts as connected is reported then.
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
+/// Long work is interrupted after this time and decided anew, so that the status shows how far it is.
+const ACT_LIMIT: Duration = Duration::from_secs(20);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// From so many failures in a row on, what often goes away by itself is reported.
@@ -152,8 +154,7 @@ impl<O: Operator> Driver<O> {
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Does the actions, as long as what was decided holds; what is left then is decided anew, as the change of the Cluster
-    /// enqueues this key. Says what was refused in a fixed order, unless a failure is about the whole server.
+    /// Does the actions, as long as what was decided holds and for [`ACT_LIMIT`]; what is left then is decided anew. Says what was refused in a fixed order, unless a failure is about the whole server.
     async fn act(
         &self,
         key: &ObjectKey,
@@ -161,13 +162,14 @@ impl<O: Operator> Driver<O> {
         context: &PlaceContext,
         groups: Vec<Vec<O::Action>>,
     ) -> Result<Vec<Refusal>, Failure> {
+        let until = Instant::now() + ACT_LIMIT;
         let refused = Mutex::new(Vec::new());
         let refuse = |namespace, error: &O::Error| {
             let refusal = Refusal { namespace, failure: Failure::of(error) };
             refused.lock().unwrap_or_else(PoisonError::into_inner).push(refusal);
         };
         let one = |action: O::Action| async {
-            if !self.still_holds(context) {
+            if Instant::now() >= until || !self.still_holds(context) {
                 return Err(Stop::Interrupted);
             }
             tracing::info!(operator = O::NAME, object = %key, place = %context.place, ?action, "acting");

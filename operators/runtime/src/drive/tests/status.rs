@@ -142,6 +142,17 @@ async fn a_write_that_never_shows_up_does_not_block_for_ever() {
     rig.until("it acted again", || rig.stage.acted("toy").len() > 1).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn work_that_takes_minutes_is_looked_at_meanwhile_and_is_no_failure() {
+    let rig = Rig::warm().await;
+    rig.stage.act_takes(seconds(1));
+    rig.server.create("toy", &json!({"groups": 3_000}));
+    let looked = tokio::time::timeout(seconds(30), rig.until_ready("toy")).await;
+    assert!(looked.is_ok(), "the status shows what is there already");
+    let acts = rig.stage.acted("toy").len();
+    assert!((200..=400).contains(&acts), "{acts} acts until the second look");
+}
+
 /// A policy in the management cluster, which says it in other words each time.
 fn frozen(words: usize) -> String {
     format!("AdmissionPolicy 'frozen' with binding 'all' denied request: the {words}th time")
