@@ -243,7 +243,12 @@ fn memory(installation: &mut Installation) -> u64 {
 }
 
 async fn harms_nobody(harm: Harm) -> Option<Installation> {
-    let cut_off = !matches!(harm, Harm::Drip | Harm::Crowd);
+    let told = match harm {
+        Harm::Drip | Harm::Crowd => None,
+        Harm::NestedVersion => Some("False/NotAnAPIServer"),
+        _ => Some("False/TooLarge"),
+    };
+    let cut_off = told == Some("False/TooLarge");
     // With short clocks, whoever is not cut off would be listed again all the time.
     let installation = if cut_off {
         restful_story("a hostile cluster", &["eu"]).await?
@@ -255,9 +260,8 @@ async fn harms_nobody(harm: Harm) -> Option<Installation> {
     let pace = time_to_heal(&installation, "eu").await;
     installation.store_secret("us", &kubeconfig).await.unwrap();
     installation.apply(&a_cluster("us")).await.unwrap();
-    if cut_off {
-        let reason = if matches!(harm, Harm::NestedVersion) { "NotAnAPIServer" } else { "TooLarge" };
-        reads(&installation, "cluster", "us", "Ready", &format!("False/{reason}")).await;
+    if let Some(told) = told {
+        reads(&installation, "cluster", "us", "Ready", told).await;
     }
     let asked = hostile.asked();
     for _ in 0..3 {

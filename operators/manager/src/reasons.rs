@@ -118,9 +118,11 @@ mod tests {
             .map(|(place, cause)| format!("{place}: {}", cause.reason()))
             .collect();
         let expected = [
+            "Cluster: AddressNotAllowed",
             "Cluster: ClaimedByOther",
             "Cluster: DuplicateOf",
             "Cluster: Forbidden",
+            "Cluster: HTTP2Required",
             "Cluster: IdentityMismatch",
             "Cluster: InvalidKubeconfig",
             "Cluster: NotYetImplemented",

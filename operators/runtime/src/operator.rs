@@ -48,7 +48,7 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 ///   independent of each other. After a failure about the whole server no action begins.
 /// - **Urgent requests go first.** Requests of all operators to one cluster share a budget: those of a revocation are sent before
 ///   those of guards, before the rest, and within each the operators take turns.
-/// - **Long work shows how far it is.** After 20 s no further action of a plan begins; the rest is decided anew.
+/// - **Long work shows how far it is.** After 5 s no further action of a plan begins; the rest is decided anew.
 /// - **Panics and hangs are caught.** A reconcile that panics, or takes longer than two minutes, ends alone and is reported.
 /// - **Back-off.** A key that fails is retried with exponential back-off and full jitter, from 1 s up to 5 min.
 /// - **Finalizer.** With [`FINALIZER`](Self::FINALIZER) it is set before the first action, and removed when `clean_up` has

@@ -33,7 +33,7 @@ const STALE_LIMIT: Duration = Duration::from_secs(10);
 /// the cluster counts as connected is reported then.
 const UNREACHED_LIMIT: Duration = Duration::from_mins(2);
 /// Long work is interrupted after this time and decided anew, so that the status shows how far it is.
-const ACT_LIMIT: Duration = Duration::from_secs(20);
+const ACT_LIMIT: Duration = Duration::from_secs(5);
 /// Our own writes show up in the cache within this time; if not, look again.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// From so many failures in a row on, what often goes away by itself is reported.
@@ -154,7 +154,8 @@ impl<O: Operator> Driver<O> {
         RequeueAt::At(Instant::now() + SETTLE_PAUSE)
     }
 
-    /// Does the actions, as long as what was decided holds and for [`ACT_LIMIT`]; what is left then is decided anew. Says what was refused in a fixed order, unless a failure is about the whole server.
+    /// Does the actions, as long as what was decided holds and for [`ACT_LIMIT`]; what is left then is decided anew. Says what was
+    /// refused in a fixed order, unless a failure is about the whole server.
     async fn act(
         &self,
         key: &ObjectKey,

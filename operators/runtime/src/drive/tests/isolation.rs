@@ -72,24 +72,12 @@ async fn slow_places_however_many_delay_no_other_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_hundred_groups_at_a_distant_cluster_are_done_within_a_minute() {
+async fn three_hundred_groups_at_a_distant_cluster_are_done_side_by_side() {
     let rig = Rig::warm().await;
-    rig.stage.act_takes(Duration::from_millis(400));
-    rig.server.create("toy", &json!({"groups": 300, "steps": 2}));
+    rig.stage.act_takes(Duration::from_millis(200));
+    rig.server.create("toy", &json!({"groups": 300}));
     let started = Instant::now();
-    rig.until("all is done", || rig.stage.acted("toy").len() == 600).await;
-    assert!(started.elapsed() < seconds(60), "it took {:?}", started.elapsed());
-    assert!(started.elapsed() > seconds(10), "it took {:?}: more than 16 at a time", started.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_takes_long_shows_how_far_it_has_come_and_is_no_failure() {
-    let rig = Rig::warm().await;
-    rig.stage.act_takes(seconds(10));
-    rig.server.create("slow", &json!({"steps": 30}));
-    rig.until("the first step shows", || rig.reason("slow").as_deref() == Some("Ready")).await;
-    assert_eq!(rig.stage.acted("slow").len(), 1, "while the others are still done");
-    sleep(seconds(600)).await;
-    assert_eq!(rig.stage.acted("slow").len(), 7, "after a minute the rest is decided anew");
-    assert_eq!(rig.reason("slow").as_deref(), Some("Ready"));
+    rig.until("all is done", || rig.stage.acted("toy").len() == 300).await;
+    assert!(started.elapsed() < seconds(5), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() > seconds(3), "it took {:?}: more than 16 at a time", started.elapsed());
 }
