@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY};
-use drover_runtime::{ApiError, error::truncate, request::request};
+use drover_runtime::{ApiError, error::legible, request::request};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -45,12 +45,12 @@ impl Claim {
     fn of(found: ConfigMap) -> Self {
         let field = |name: &str| found.data.as_ref().and_then(|data| data.get(name)).cloned().unwrap_or_default();
         Self {
-            installation: truncate(&field(INSTALLATION), NAME_LIMIT),
-            cluster_name: truncate(&field(CLUSTER_NAME), NAME_LIMIT),
+            installation: legible(&field(INSTALLATION), NAME_LIMIT),
+            cluster_name: legible(&field(CLUSTER_NAME), NAME_LIMIT),
             fulfilled: field(FULFILLED)
                 .lines()
                 .take(MOST_FULFILLED)
-                .map(|takeover_request| truncate(takeover_request, NAME_LIMIT))
+                .map(|takeover_request| legible(takeover_request, NAME_LIMIT))
                 .collect(),
             meta: (found.metadata.uid, found.metadata.resource_version),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::truncate};
+use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::legible};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::Notify;
@@ -167,7 +167,7 @@ const ENDPOINT_LIMIT: usize = 512;
 fn endpoint(url: &http::Uri) -> String {
     let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
     let whole = format!("https://{}{port}{}", url.host().unwrap_or_default(), url.path().trim_end_matches('/'));
-    truncate(&whole, ENDPOINT_LIMIT)
+    legible(&whole, ENDPOINT_LIMIT)
 }
 
 /// A connection that cannot be made.

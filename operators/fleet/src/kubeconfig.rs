@@ -13,7 +13,7 @@ use crate::{
     prepare::{is_server, is_token},
     proxy, verifier,
 };
-use drover_runtime::{Cause, Classify, error::truncate};
+use drover_runtime::{Cause, Classify, error::legible};
 use http::Uri;
 use rustls::{ClientConfig, pki_types::ServerName};
 use secrecy::ExposeSecret as _;
@@ -119,7 +119,7 @@ pub async fn parse(text: &str, context: Option<&str>) -> Result<Access, Kubeconf
     let all = as_kubectl_reads(Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?);
     let asked_for = context.filter(|context| !context.is_empty()).map(str::to_owned);
     let wanted = asked_for.or_else(|| all.current_context.clone()).unwrap_or_default();
-    let no_context = || KubeconfigError::NoContext(truncate(&wanted, NAME_LIMIT));
+    let no_context = || KubeconfigError::NoContext(legible(&wanted, NAME_LIMIT));
     let context =
         named(&all.contexts, |item| &item.name, |item| item.context.as_ref(), &wanted).ok_or_else(no_context)?;
     let cluster = named(&all.clusters, |item| &item.name, |item| item.cluster.as_ref(), &context.cluster)

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
 use crate::connection_error::{ConnectionError, is_page};
-use drover_runtime::error::truncate;
+use drover_runtime::error::legible;
 
 /// What a cluster says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub(crate) async fn identify(
     }
     Ok(Facts {
         uid,
-        version: truncate(&version.git_version, VERSION_LIMIT),
-        platform: truncate(&version.platform, PLATFORM_LIMIT),
+        version: legible(&version.git_version, VERSION_LIMIT),
+        platform: legible(&version.platform, PLATFORM_LIMIT),
     })
 }
 
@@ -86,7 +86,7 @@ fn check_version(major: &str, minor: &str, full: &str) -> Result<(), ConnectionE
     let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
     match (number(major), number(minor)) {
         (Some(1), Some(minor)) if minor < OLDEST_MINOR => {
-            Err(ConnectionError::UnsupportedVersion(truncate(full, VERSION_LIMIT)))
+            Err(ConnectionError::UnsupportedVersion(legible(full, VERSION_LIMIT)))
         }
         _ => Ok(()),
     }

@@ -259,7 +259,7 @@ fn explain(status: &Status) -> String {
         return refuser.to_string();
     }
     match cause_of(status).cause().class() {
-        Class::Invalid | Class::Blocked => truncate(&readable(&status.message), MESSAGE_LIMIT),
+        Class::Invalid | Class::Blocked => legible(&status.message, MESSAGE_LIMIT),
         Class::Conflict => "another client changed it at the same time".into(),
         Class::Unreachable => "the API server does not accept the credential".into(),
         Class::Transient | Class::Bug => format!("the API server answered {}", status.code),
@@ -269,25 +269,31 @@ fn explain(status: &Status) -> String {
 /// Longest server message that goes into a status, in bytes: 20 problems of this size stay well below 16 KiB.
 pub const MESSAGE_LIMIT: usize = 300;
 
-/// The text with spaces for control characters: it may be a hostile server's, and ends up in status, events and logs.
+/// The text as it may be shown in status, events and logs, whoever's it is: spaces stand for control characters and for those
+/// that change how others look (bidirectional marks, characters without width), and it has at most `limit` bytes, with an
+/// ellipsis if anything is cut.
 #[must_use]
-pub fn readable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+pub fn legible(text: &str, limit: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(limit));
+    for character in text.chars() {
+        let character = if disturbs(character) { ' ' } else { character };
+        if shown.len() + character.len_utf8() > limit {
+            let room = limit.saturating_sub('…'.len_utf8());
+            let end = shown.floor_char_boundary(room);
+            shown.truncate(end);
+            shown.push('…');
+            break;
+        }
+        shown.push(character);
+    }
+    shown
 }
 
-/// The longest prefix of `text` with at most `limit` bytes that ends at a character, with an ellipsis if anything is cut.
-#[must_use]
-pub fn truncate(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let mut cut: String = text
-        .char_indices()
-        .take_while(|(at, character)| at + character.len_utf8() + '…'.len_utf8() <= limit)
-        .map(|(_, character)| character)
-        .collect();
-    cut.push('…');
-    cut
+/// Whether it is of Unicode's categories Cc, Cf, Zl or Zp, as far as text that people write has no use for it.
+fn disturbs(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -345,8 +351,15 @@ mod tests {
 
     #[test]
     fn a_cut_text_stays_within_its_limit_and_whole_characters() {
-        assert_eq!(truncate("short", 10), "short");
-        assert_eq!(truncate("ääääää", 8), "ää…");
-        assert!(truncate(&"x".repeat(1000), MESSAGE_LIMIT).len() <= MESSAGE_LIMIT);
+        assert_eq!(legible("short", 10), "short");
+        assert_eq!(legible("ääääää", 8), "ää…");
+        assert!(legible(&"x".repeat(1000), MESSAGE_LIMIT).len() <= MESSAGE_LIMIT);
+    }
+
+    #[test]
+    fn what_would_change_how_the_rest_looks_is_a_space() {
+        assert_eq!(legible("a\n\u{1b}[31mb\u{202e}c\u{200b}d\u{feff}", 100), "a  [31mb c d ");
+        assert_eq!(legible("grün 東京 🚀", 100), "grün 東京 🚀");
+        assert_eq!(legible(&"\u{202e}".repeat(10), 4), " …");
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     cause::Cause,
-    error::{Failure, truncate},
+    error::{Failure, legible},
     request::request,
 };
 
@@ -62,7 +62,7 @@ impl EventSink {
         let event = Event {
             type_: EventType::Warning,
             reason: failure.reason().to_owned(),
-            note: Some(truncate(&failure.message, NOTE_LIMIT)),
+            note: Some(legible(&failure.message, NOTE_LIMIT)),
             action: "Write".to_owned(),
             secondary: None,
         };
@@ -105,7 +105,7 @@ fn event(changed: &[Changed<'_>], cluster: Option<&str>) -> Option<Event> {
     Some(Event {
         type_: if first.warns() { EventType::Warning } else { EventType::Normal },
         reason: first.reason(),
-        note: Some(truncate(&note, NOTE_LIMIT)),
+        note: Some(legible(&note, NOTE_LIMIT)),
         // Events of one reason and one action count as one.
         action: type_.clone(),
         // What holds is about no cluster in particular.

@@ -8,7 +8,7 @@ use kube::Resource;
 
 use crate::{
     cause::{Cause, StatusCause},
-    error::{Failure, readable, truncate},
+    error::{Failure, legible},
     place::Place,
     place_status::{Outcome, PlaceEntry, PlaceState, PlaceStatuses, Readiness, Refusal, Tally},
     status::{condition, ready_conditions},
@@ -302,5 +302,5 @@ fn findings<'a, P: Contribution>(named: &'a [String], statuses: &'a PlaceStatuse
 
 /// A message may hold a server's own words: it is cut, and spaces stand for control characters, which grow sixfold as JSON.
 fn brief(message: &str) -> String {
-    truncate(&readable(message), MESSAGE_LIMIT)
+    legible(message, MESSAGE_LIMIT)
 }

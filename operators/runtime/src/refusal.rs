@@ -4,10 +4,7 @@ use std::fmt;
 
 use kube::core::Status;
 
-use crate::{
-    cause::ApiCause,
-    error::{readable, truncate},
-};
+use crate::{cause::ApiCause, error::legible};
 
 /// Longest words of whoever refused, in bytes: they are the cluster's, and end up in status, events and logs.
 const WORDS_LIMIT: usize = 256;
@@ -77,8 +74,8 @@ impl Refuser {
     }
 
     fn new(kind: Kind, name: &str, words: &str) -> Self {
-        let words = truncate(readable(words).trim(), WORDS_LIMIT);
-        Self { kind, name: truncate(&readable(name), NAME_LIMIT), words }
+        let words = legible(words.trim(), WORDS_LIMIT);
+        Self { kind, name: legible(name, NAME_LIMIT), words }
     }
 
     pub(crate) fn cause(&self) -> ApiCause {

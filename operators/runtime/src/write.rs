@@ -15,7 +15,7 @@ use crate::{
     cache::{Cache, Kept, ObjectKey, OwnerRecord},
     cause::{Cause, WriteCause},
     difference::lacks,
-    error::{ApiError, Classify, MESSAGE_LIMIT, truncate},
+    error::{ApiError, Classify, MESSAGE_LIMIT, legible},
 };
 
 pub(crate) use bodies::Author;
@@ -242,5 +242,5 @@ fn field_conflict(error: &ApiError) -> Option<String> {
     let ApiError::Refused { status, .. } = error else { return None };
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     let found = causes.any(|cause| cause.reason == "FieldManagerConflict");
-    found.then(|| truncate(&status.message, MESSAGE_LIMIT))
+    found.then(|| legible(&status.message, MESSAGE_LIMIT))
 }

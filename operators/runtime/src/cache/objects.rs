@@ -13,7 +13,7 @@ use super::{
     informer::{ObjectKey, Undecodable},
     memory_budget::weight,
 };
-use crate::error::truncate;
+use crate::error::legible;
 
 /// What every object has.
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ impl<K: Kept> Entry<K> {
             Ok(object) => Ok(Self::good_one(object)),
             Err(error) => {
                 let Metadata { metadata: meta } = metadata()?;
-                let error = truncate(&words(&error), ERROR_LIMIT);
+                let error = legible(&words(&error), ERROR_LIMIT);
                 let undecodable = Undecodable { meta, error };
                 Ok(Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) })
             }

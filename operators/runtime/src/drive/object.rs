@@ -17,7 +17,7 @@ use crate::{
     cache::{Lookup, ObjectKey, SHOWN_WITHIN, Undecodable, revision},
     cause::{Cause, RUNTIME_CAUSES, StatusCause},
     clock,
-    error::{ApiError, Class, Failure, MESSAGE_LIMIT, truncate},
+    error::{ApiError, Class, Failure, MESSAGE_LIMIT, legible},
     events::Changed,
     operator::{Operator, StatusOf, field_manager},
     place::Targets,
@@ -199,7 +199,7 @@ impl<O: Operator> Driver<O> {
 
     /// An object that does not decode is reported on itself and otherwise left as it is: unknown, not gone.
     async fn report_undecodable(&self, key: &ObjectKey, undecodable: &Undecodable) -> RequeueAt {
-        let message = truncate(&undecodable.error, MESSAGE_LIMIT);
+        let message = legible(&undecodable.error, MESSAGE_LIMIT);
         let conditions = ready_conditions(State::False, StatusCause::InvalidObject, &message, Activity::Stalled);
         match self.report_conditions(key, &undecodable.meta, conditions).await {
             Ok(()) => RequeueAt::Forget,
