@@ -47,8 +47,17 @@ fn allow(plane: &ControlPlane) {
 }
 
 async fn what_a_cluster_refuses_is_named_each_with_who_refuses_it_and_heals_once_that_goes() {
-    let Some(installation) = restful_story("a cluster refuses", &["eu"]).await else { return };
+    let Some(mut installation) = prepared_restful("a cluster refuses", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
+    refuse(eu, "", "CREATE", "configmaps", "object.metadata.name != 'drover-claim'").await;
+    until_refused(eu, &["create", "configmap", "drover-claim"]).await;
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "eu", "Accepted", "False/ClaimRefused").await;
+    reads(&installation, "cluster", "eu", "Connected", "True/Connected").await;
+    let eu = installation.cluster("eu").unwrap();
+    allow(eu);
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+
     refuse(eu, "", "CREATE", "namespaces", "!(object.metadata.name in ['team-1', 'team-2'])").await;
     until_refused(eu, &["create", "namespace", "team-1"]).await;
     installation.apply(&a_project("shop", &["team-0", "team-1", "team-2", "team-3", "team-4"])).await.unwrap();
