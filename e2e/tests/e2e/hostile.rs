@@ -34,6 +34,7 @@ drover_e2e::tests![
     a_hundred_thousand_objects_on_one_page_are_too_many,
     short_answers_that_decode_to_much_hurt_nobody => weight(2),
     answers_nested_without_end_are_told_and_hurt_nobody,
+    watches_in_crumbs_are_read_and_cost_no_connection,
     another_cluster_that_answers_after_a_cut_sees_nothing_but_the_probe,
 ];
 
@@ -60,6 +61,8 @@ enum Harm {
     Values(usize),
     /// Every list is nested without end.
     Nested,
+    /// Lists are empty; a watch sends thousands of events, each byte in a frame of its own.
+    Crumbs,
     /// The version is nested without end.
     NestedVersion,
 }
@@ -67,7 +70,7 @@ enum Harm {
 impl Harm {
     /// It says that Drover may do everything.
     fn permits_all(self) -> bool {
-        matches!(self, Self::Crowd | Self::Page | Self::Empty(_) | Self::Values(_) | Self::Nested)
+        matches!(self, Self::Crowd | Self::Page | Self::Empty(_) | Self::Values(_) | Self::Nested | Self::Crumbs)
     }
 }
 
@@ -158,7 +161,7 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
                     .to_string(),
             )
         }
-        _ if matches!(harm, Harm::Event | Harm::Values(_) | Harm::Impostor) && !watches => whole(
+        _ if matches!(harm, Harm::Event | Harm::Values(_) | Harm::Crumbs | Harm::Impostor) && !watches => whole(
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
         path if !watches => match harm {
@@ -168,6 +171,7 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
             Harm::Nested => whole(list(&"[".repeat(10_000))),
             _ => endless(harm),
         },
+        _ if matches!(harm, Harm::Crumbs) => crumbs(),
         _ if let Harm::Values(count) = harm => {
             let conditions = vec!["{}"; count].join(",");
             let object = format!(r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[{conditions}]}}}}"#);
@@ -176,6 +180,14 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
         _ => endless(harm),
     };
     Response::new(body)
+}
+
+/// Two thousand events, and then nothing.
+fn crumbs() -> Body {
+    let event = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"2"}}}"#;
+    let bytes = Bytes::from(format!("{event}\n").repeat(2_000));
+    let frames = (0..bytes.len()).map(move |at| Ok(Frame::data(bytes.slice(at..=at))));
+    BodyExt::boxed(StreamBody::new(stream::iter(frames).chain(stream::pending())))
 }
 
 fn list(items: &str) -> String {
@@ -244,7 +256,7 @@ fn memory(installation: &mut Installation) -> u64 {
 
 async fn harms_nobody(harm: Harm) -> Option<Installation> {
     let told = match harm {
-        Harm::Drip | Harm::Crowd => None,
+        Harm::Drip | Harm::Crowd | Harm::Crumbs => None,
         Harm::NestedVersion => Some("False/NotAnAPIServer"),
         _ => Some("False/TooLarge"),
     };
@@ -310,6 +322,14 @@ async fn short_answers_that_decode_to_much_hurt_nobody() {
 async fn answers_nested_without_end_are_told_and_hurt_nobody() {
     stays_small(Harm::Nested).await;
     stays_small(Harm::NestedVersion).await;
+}
+
+async fn watches_in_crumbs_are_read_and_cost_no_connection() {
+    let Some(mut installation) = harms_nobody(Harm::Crumbs).await else { return };
+    reads(&installation, "cluster", "us", "Ready", "True/Connected").await;
+    assert!(memory(&mut installation) < 300);
+    let breaks = installation.drover_log().matches("a watch broke").count();
+    assert_eq!(breaks, 0, "{}", installation.drover_log());
 }
 
 async fn stays_small(harm: Harm) {
