@@ -14,7 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use drover_runtime::request::Sender;
+use drover_runtime::{cache::WholeAnswer, request::Sender};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tower::BoxError;
@@ -30,6 +31,9 @@ use crate::{
 const PROBE_LIMIT: u64 = 1 << 20;
 /// Largest answer with one object. etcd stores 1.5 MiB at most by default, which may double as JSON.
 const OBJECT_LIMIT: u64 = 4 << 20;
+/// Largest answer to a request that writes, and of an answer that says no.
+const WRITE_LIMIT: u64 = 2 << 20;
+const REFUSAL_LIMIT: u64 = 64 << 10;
 /// Largest page of a list, which is decoded object by object. One of 500 nodes with 32 KiB each is 16 MiB.
 const PAGE_LIMIT: u64 = 128 << 20;
 /// Largest event of a watch: an object.
@@ -147,8 +151,19 @@ impl ConnectionGuard {
     }
 
     /// Bounds the answer on `stream`; `watch` counts it as one while it lasts.
-    pub(crate) fn capped<R>(self: &Arc<Self>, body: R, stream: Stream, watch: Option<Arc<()>>) -> Capped<R> {
-        Capped { body, cap: Cap::of(stream), counted: 0, guard: Arc::clone(self), _watch: watch }
+    pub(crate) fn capped<R>(
+        self: &Arc<Self>,
+        response: Response<R>,
+        stream: Stream,
+        watch: Option<Arc<()>>,
+    ) -> Response<Capped<R>> {
+        // Whoever asks reads a refusal as a whole, whatever was asked for.
+        let is_refusal = !response.status().is_success();
+        let cap = if is_refusal { Cap::Whole(REFUSAL_LIMIT) } else { Cap::of(stream) };
+        let is_whole = is_refusal || is_probing() || matches!(stream, Stream::Short | Stream::Write);
+        let whole = is_whole.then(WholeAnswer::default);
+        let guard = Arc::clone(self);
+        response.map(|body| Capped { body, cap, counted: 0, whole, guard, turn: None, _watch: watch })
     }
 }
 
@@ -177,6 +192,7 @@ impl Cap {
             Stream::Watch => Self::Lines(EVENT_LIMIT),
             Stream::Page => Self::Whole(PAGE_LIMIT),
             Stream::Short => Self::Whole(OBJECT_LIMIT),
+            Stream::Write => Self::Whole(WRITE_LIMIT),
         }
     }
 
@@ -204,8 +220,20 @@ pub(crate) struct Capped<R> {
     body: R,
     cap: Cap,
     counted: u64,
+    /// The bounds of what is decoded as a whole.
+    whole: Option<WholeAnswer>,
     guard: Arc<ConnectionGuard>,
+    /// Others have their turn when the answer is there.
+    turn: Option<Turn>,
     _watch: Option<Arc<()>>,
+}
+
+impl<R> Capped<R> {
+    /// The same, whose turn lasts until the answer is there or nobody wants it any more.
+    pub(crate) fn within(mut self, turn: Option<Turn>) -> Self {
+        self.turn = turn;
+        self
+    }
 }
 
 impl<R> Body for Capped<R>
@@ -218,10 +246,15 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        let Some(frame) = frame else { return Poll::Ready(None) };
+        let Some(frame) = frame else {
+            self.turn = None;
+            return Poll::Ready(None);
+        };
         let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref() {
-            let Some(counted) = self.cap.count(self.counted, data) else {
+            let counted = self.cap.count(self.counted, data);
+            let decodes = self.whole.as_mut().is_none_or(|whole| whole.takes(data));
+            let Some(counted) = counted.filter(|_| decodes) else {
                 self.guard.too_large.store(true, Ordering::Release);
                 return Poll::Ready(Some(Err(TooLarge.into())));
             };

@@ -85,6 +85,8 @@ pub(crate) enum Stream {
     Short,
     /// Its answer comes at once, and is a page of objects.
     Page,
+    /// It changes something, and its answer comes at once.
+    Write,
     /// It stays for minutes.
     Watch,
 }
@@ -242,7 +244,7 @@ impl<C: Channel> State<C> {
         let emptiest = identified.min_by_key(|connection| connection.watches())?;
         let channel = emptiest.channel.clone();
         match stream {
-            Stream::Short | Stream::Page => Some(Chosen { channel, watch: None }),
+            Stream::Short | Stream::Page | Stream::Write => Some(Chosen { channel, watch: None }),
             Stream::Watch if emptiest.watches() < emptiest.room() => {
                 Some(Chosen { channel, watch: Some(Arc::clone(&emptiest.watches)) })
             }

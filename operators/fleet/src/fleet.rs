@@ -237,9 +237,10 @@ impl Fleet {
         let clusters = self.clusters();
         let members = self.lock();
         let may_be_it = |(name, cluster): &(&ClusterName, &Arc<Cluster>)| {
-            let facts = members.get(*name).and_then(|member| member.report.facts.as_ref());
-            let seen = facts.map(|facts| facts.uid.as_str());
-            may_stand_for(cluster, seen, uid, named == Some(name.as_str()))
+            let report = members.get(*name).map(|member| &member.report);
+            let seen = report.and_then(|report| report.facts.as_ref()).map(|facts| facts.uid.as_str());
+            let holds = report.is_some_and(|report| report.claimed);
+            may_stand_for(cluster, seen, holds, uid, named == Some(name.as_str()))
         };
         let mut rivals: Vec<_> = clusters
             .iter()

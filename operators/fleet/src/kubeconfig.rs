@@ -28,6 +28,11 @@ pub enum KubeconfigError {
         "the kubeconfig is malformed; it must be a YAML document as `kubectl config view --flatten --raw` prints it"
     )]
     Malformed,
+    /// It is so long that reading it takes long.
+    #[error(
+        "the kubeconfig is longer than 256 KiB; keep only the context that Drover uses, as `kubectl config view --minify --flatten --raw` prints it"
+    )]
+    TooLong,
     /// It names a context that it does not have, or has none.
     #[error("the kubeconfig has no usable context {0:?}; set connection.kubeconfig.context to one that it has")]
     NoContext(String),
@@ -76,6 +81,7 @@ impl Classify for KubeconfigError {
             Self::Unsafe { .. } | Self::UserInServer => ConnectionCause::UnsafeKubeconfig,
             Self::NotYetImplemented(_) => ConnectionCause::NotYetImplemented,
             Self::Malformed
+            | Self::TooLong
             | Self::NoContext(_)
             | Self::Missing(_)
             | Self::Server
@@ -108,6 +114,8 @@ impl fmt::Debug for Access {
     }
 }
 
+/// Longest kubeconfig, in bytes: to merge many documents of many entries takes the square of their number.
+const LONGEST: usize = 256 << 10;
 /// Longest name that is repeated in a message, in bytes.
 const NAME_LIMIT: usize = 253;
 const INLINE_CREDENTIAL: &str =
@@ -116,6 +124,9 @@ const INLINE_FILES: &str = "use the matching *-data field (`kubectl config view 
 
 /// Reads the one context of `text` that is wanted, or the current one, and refuses everything but inline data.
 pub async fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigError> {
+    if text.len() > LONGEST {
+        return Err(KubeconfigError::TooLong);
+    }
     let all = as_kubectl_reads(Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::Malformed)?);
     let asked_for = context.filter(|context| !context.is_empty()).map(str::to_owned);
     let wanted = asked_for.or_else(|| all.current_context.clone()).unwrap_or_default();

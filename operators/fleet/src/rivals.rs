@@ -6,8 +6,12 @@ use drover_crds::Cluster;
 /// `is_named` says whether the claim on the cluster names it.
 ///
 /// Who only states a UID has not shown that it reaches the cluster, so it stands in nobody's way: a Cluster that was written
-/// down first does not keep another one from its import.
-pub(crate) fn may_stand_for(cluster: &Cluster, seen: Option<&str>, uid: &str, is_named: bool) -> bool {
+/// down first does not keep another one from its import. `holds` says whether it holds the claim on the cluster that it is connected
+/// to: then that is another one, if the claim here does not name it, whatever UID either shows.
+pub(crate) fn may_stand_for(cluster: &Cluster, seen: Option<&str>, holds: bool, uid: &str, is_named: bool) -> bool {
+    if holds && !is_named {
+        return false;
+    }
     let before = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
     match seen.or(before) {
         Some(met) => met == uid,
@@ -46,8 +50,14 @@ mod tests {
             (Some("u"), Some("u"), Some("other"), false, false),
         ] {
             let cluster = cluster(stated, before);
-            let counts = |is_named| may_stand_for(&cluster, seen, "u", is_named);
+            let counts = |is_named| may_stand_for(&cluster, seen, false, "u", is_named);
             assert_eq!((counts(false), counts(true)), (alone, named), "{stated:?} {before:?} {seen:?}");
         }
+    }
+
+    #[test]
+    fn who_holds_a_claim_elsewhere_stands_in_nobodys_way_whatever_it_shows() {
+        let counts = |is_named| may_stand_for(&cluster(None, Some("u")), Some("u"), true, "u", is_named);
+        assert_eq!((counts(false), counts(true)), (false, true));
     }
 }

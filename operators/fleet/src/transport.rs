@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
@@ -61,8 +61,19 @@ impl Transport {
 
     /// Sends a request, once more where the connection drained before the server took it.
     async fn send(&self, request: Request<Body>) -> Result<Response<Capped<Incoming>>, BoxError> {
-        let _turn = self.guard.turn().await?;
-        let stream = stream_of(request.uri());
+        let turn = self.guard.turn().await?;
+        let stream = stream_of(&request);
+        let response = self.send_in_turn(request, stream).await?;
+        // A watch lasts, and others have their turn meanwhile.
+        let turn = turn.filter(|_| stream != Stream::Watch);
+        Ok(response.map(|body| body.within(turn)))
+    }
+
+    async fn send_in_turn(
+        &self,
+        request: Request<Body>,
+        stream: Stream,
+    ) -> Result<Response<Capped<Incoming>>, BoxError> {
         let (head, mut body) = request.into_parts();
         for _ in 1..TRIES {
             let again = body.try_clone();
@@ -80,7 +91,7 @@ impl Transport {
             let unprocessed = refused.take_message().is_some() || is_unprocessed(refused.error());
             Failed { unprocessed, error: refused.into_error().into() }
         })?;
-        Ok(response.map(|body| self.guard.capped(body, stream, watch)))
+        Ok(self.guard.capped(response, stream, watch))
     }
 
     async fn choose(&self, stream: Stream) -> Result<Chosen<Http2>, BoxError> {
@@ -172,8 +183,11 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-fn stream_of(uri: &Uri) -> Stream {
-    let mut pairs = uri.query().unwrap_or_default().split('&');
+fn stream_of(request: &Request<Body>) -> Stream {
+    if request.method() != Method::GET {
+        return Stream::Write;
+    }
+    let mut pairs = request.uri().query().unwrap_or_default().split('&');
     let is = |pair: &str| match pair.split_once('=') {
         Some(("watch", "true")) => Some(Stream::Watch),
         Some(("limit", _)) => Some(Stream::Page),

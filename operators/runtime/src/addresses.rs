@@ -31,6 +31,9 @@ pub enum AddressNotAllowed {
     /// It is the metadata service of a cloud.
     #[error("the metadata service of a cloud")]
     Metadata,
+    /// A translator takes another address out of it, which cannot be told.
+    #[error("an address that is translated to another")]
+    Translated,
     /// It is a number that systems complete to an IPv4 address, such as `127.1` or `0x7f000001`.
     #[error("an abbreviated IPv4 address")]
     Abbreviated,
@@ -104,6 +107,8 @@ fn refusal_v6(address: Ipv6Addr) -> Option<AddressNotAllowed> {
         _ if address.is_unspecified() => Some(AddressNotAllowed::Unspecified),
         _ if address.is_loopback() => Some(AddressNotAllowed::Loopback),
         _ if address.is_unicast_link_local() => Some(AddressNotAllowed::LinkLocal),
+        // NAT64 for use on site (RFC 8215): where in it the other address lies is known to the translator only.
+        [0x0064, 0xff9b, 0x0001, ..] => Some(AddressNotAllowed::Translated),
         // Amazon keeps all of it for services on the machine.
         [0xfd00, 0x0ec2, ..] => Some(AddressNotAllowed::Metadata),
         _ if METADATA_V6.contains(&address) => Some(AddressNotAllowed::Metadata),
@@ -115,11 +120,10 @@ fn refusal_v6(address: Ipv6Addr) -> Option<AddressNotAllowed> {
 fn embedded(segments: [u16; 8]) -> Option<Ipv4Addr> {
     let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match segments {
-        // Compatible, mapped (RFC 4291) and translated (RFC 2765) addresses, NAT64 (RFC 6052, RFC 8215), and 6to4 (RFC 3056).
+        // Compatible, mapped (RFC 4291) and translated (RFC 2765) addresses, NAT64 (RFC 6052), and 6to4 (RFC 3056).
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
         | [0x2002, high, low, ..] => Some(of(high, low)),
         // Teredo (RFC 4380): the client, with its bits inverted.
         [0x2001, 0, .., high, low] => Some(of(!high, !low)),
@@ -164,7 +168,8 @@ mod tests {
             ("::ffff:0:127.0.0.1", Loopback),
             ("64:ff9b::7f00:1", Loopback),
             ("64:ff9b::169.254.169.254", LinkLocal),
-            ("64:ff9b:1::100.100.100.200", Metadata),
+            ("64:ff9b:1::100.100.100.200", Translated),
+            ("64:ff9b:1:a9fe:a9:fe00:808:808", Translated),
             ("2002:7f00:1::1", Loopback),
             ("2002:a9fe:a9fe::", LinkLocal),
             ("2001:0:1:2:3:4:80ff:fffe", Loopback),

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     HealthListener, Kept, OwnerRecord, lock,
-    memory_budget::MemoryBudget,
+    memory_budget::{Listing, MemoryBudget},
     objects::{Entry, Objects},
 };
 use crate::error::Failure;
@@ -336,9 +336,9 @@ impl<K: Kept> Shared<K> {
         }
     }
 
-    /// Whether the cache can hold this much besides what it holds.
-    pub(super) fn fits(&self, weight: usize) -> bool {
-        self.budget.fits(weight)
+    /// A list that begins.
+    pub(super) fn listing(&self) -> Listing {
+        self.budget.listing()
     }
 
     /// Notes that the server sent what is not even looked at.

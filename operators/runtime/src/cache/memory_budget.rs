@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Write as _},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -18,20 +18,23 @@ const PROCESS_LIMIT: usize = 512 << 20;
 const BARE: usize = 768;
 /// What an entry of a map takes besides its texts.
 const ENTRY: usize = 64;
-/// The text of an object that holds little is about as long; what goes beyond it is content.
-const ORDINARY_TEXT: usize = 2 << 10;
+/// What a value takes besides its text, in a list of many.
+const VALUE: usize = 24;
+/// The text of an object that holds little, with its values, is about as long; what goes beyond it is content.
+const ORDINARY_TEXT: usize = 3 << 10;
 
 /// The memory that the caches of all downstream servers of a process take together, and may take.
 #[derive(Debug)]
 pub struct ProcessBudget {
     limit: usize,
     held: AtomicUsize,
+    caches: Mutex<Vec<Weak<Counts>>>,
 }
 
 /// What suits the memory limit of the chart, 1 GiB: as an estimate it leaves room for what is being decoded.
 impl Default for ProcessBudget {
     fn default() -> Self {
-        Self { limit: PROCESS_LIMIT, held: AtomicUsize::new(0) }
+        Self { limit: PROCESS_LIMIT, held: AtomicUsize::new(0), caches: Mutex::default() }
     }
 }
 
@@ -39,17 +42,33 @@ impl ProcessBudget {
     /// At most `limit` bytes, as they are estimated.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, held: AtomicUsize::new(0) })
+        Arc::new(Self { limit, ..Self::default() })
     }
 
-    /// The bytes that are held, as they are estimated.
+    /// The bytes that are held, as they are estimated, lists that are on their way included.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Acquire)
     }
 
-    fn fits(&self, more: usize) -> bool {
-        self.held().saturating_add(more) <= self.limit
+    /// Marks the cache that holds the most, if all together hold too much: it is no fault of those that hold little.
+    fn enforce(&self) {
+        if self.held() <= self.limit {
+            return;
+        }
+        let mut caches = self.lock();
+        caches.retain(|counts| counts.strong_count() > 0);
+        let live: Vec<Arc<Counts>> = caches.iter().filter_map(Weak::upgrade).collect();
+        let counts = || live.iter().filter(|counts| !counts.is_exceeded());
+        if counts().map(|counts| counts.held()).sum::<usize>() > self.limit
+            && let Some(largest) = counts().max_by_key(|counts| counts.held())
+        {
+            largest.exceed();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Counts>>> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,75 +77,123 @@ impl ProcessBudget {
 pub(super) struct MemoryBudget {
     /// Most that may be held.
     limit: usize,
-    held: AtomicUsize,
-    exceeded: AtomicBool,
+    counts: Arc<Counts>,
     /// What all caches may hold together; none has no limit.
     process: Option<Arc<ProcessBudget>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    held: AtomicUsize,
+    /// Of lists that are on their way.
+    listing: AtomicUsize,
+    exceeded: AtomicBool,
+}
+
+impl Counts {
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire).saturating_add(self.listing.load(Ordering::Acquire))
+    }
+
+    fn exceed(&self) {
+        self.exceeded.store(true, Ordering::Release);
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Acquire)
+    }
 }
 
 impl MemoryBudget {
     /// The budget of a downstream server, which is not trusted.
     pub(super) fn limited() -> Self {
-        Self { limit: LIMIT, held: AtomicUsize::new(0), exceeded: AtomicBool::new(false), process: None }
+        Self { limit: LIMIT, counts: Arc::default(), process: None }
     }
 
     /// The budget of the management cluster: without it there is no fleet at all, so it has no limit.
     pub(super) fn unlimited() -> Self {
-        let (held, exceeded) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { limit: usize::MAX, held, exceeded, process: None }
+        Self { limit: usize::MAX, counts: Arc::default(), process: None }
     }
 
     /// Makes it a part of what all caches may hold together, if it is limited at all.
     pub(super) fn join(&mut self, process: &Arc<ProcessBudget>) {
         if self.limit < usize::MAX {
-            process.held.fetch_add(*self.held.get_mut(), Ordering::AcqRel);
+            process.lock().push(Arc::downgrade(&self.counts));
             self.process = Some(Arc::clone(process));
         }
     }
 
-    /// Adds what an informer now holds and subtracts what it held, and says whether that fits. What makes the caches smaller
-    /// always does, unless this one was too large before.
+    /// Adds what an informer now holds and subtracts what it held, and says whether that fits.
     pub(super) fn change(&self, added: usize, removed: usize) -> bool {
-        let before = self.held.fetch_add(added, Ordering::AcqRel);
-        self.held.fetch_sub(removed, Ordering::AcqRel);
-        let fits_process = self.process.as_ref().is_none_or(|process| {
-            let fits = added <= removed || process.fits(added - removed);
-            process.held.fetch_add(added, Ordering::AcqRel);
-            process.held.fetch_sub(removed, Ordering::AcqRel);
-            fits
-        });
-        self.note(before.saturating_add(added).saturating_sub(removed) <= self.limit && fits_process)
+        self.counts.held.fetch_add(added, Ordering::AcqRel);
+        self.counts.held.fetch_sub(removed, Ordering::AcqRel);
+        self.count_in_process(added, removed);
+        self.fits(added > removed)
     }
 
-    /// Whether `more` would fit besides what is held.
-    pub(super) fn fits(&self, more: usize) -> bool {
-        let fits_process = self.process.as_ref().is_none_or(|process| process.fits(more));
-        self.note(more <= self.limit && self.held.load(Ordering::Acquire) <= self.limit && fits_process)
+    /// A list that begins.
+    pub(super) fn listing(self: &Arc<Self>) -> Listing {
+        Listing { budget: Arc::clone(self), weight: 0 }
+    }
+
+    fn count_in_process(&self, added: usize, removed: usize) {
+        if let Some(process) = &self.process {
+            process.held.fetch_add(added, Ordering::AcqRel);
+            process.held.fetch_sub(removed, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether it was never too much.
+    fn fits(&self, grows: bool) -> bool {
+        if self.counts.held.load(Ordering::Acquire) > self.limit
+            || self.counts.listing.load(Ordering::Acquire) > self.limit
+        {
+            self.exceed();
+        }
+        if let Some(process) = self.process.as_ref().filter(|_| grows) {
+            process.enforce();
+        }
+        !self.is_exceeded()
     }
 
     /// Notes that it is too much.
     pub(super) fn exceed(&self) {
-        self.exceeded.store(true, Ordering::Release);
-    }
-
-    fn note(&self, fits: bool) -> bool {
-        if !fits {
-            self.exceed();
-        }
-        fits
+        self.counts.exceed();
     }
 
     /// Whether it ever was too much.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::Acquire)
+        self.counts.is_exceeded()
+    }
+}
+
+/// A list that is on its way: what came of it counts until it is stored or given up.
+#[derive(Debug)]
+pub(super) struct Listing {
+    budget: Arc<MemoryBudget>,
+    weight: usize,
+}
+
+impl Listing {
+    /// Whether the list may hold this much more.
+    pub(super) fn takes(&mut self, weight: usize) -> bool {
+        self.weight += weight;
+        self.budget.counts.listing.fetch_add(weight, Ordering::AcqRel);
+        self.budget.count_in_process(weight, 0);
+        self.budget.fits(true)
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.budget.counts.listing.fetch_sub(self.weight, Ordering::AcqRel);
+        self.budget.count_in_process(0, self.weight);
     }
 }
 
 impl Drop for MemoryBudget {
     fn drop(&mut self) {
-        if let Some(process) = &self.process {
-            process.held.fetch_sub(*self.held.get_mut(), Ordering::AcqRel);
-        }
+        self.count_in_process(0, self.counts.held.load(Ordering::Acquire));
     }
 }
 
@@ -138,12 +205,12 @@ pub(super) fn weight(meta: &ObjectMeta, object: &impl fmt::Debug) -> usize {
     ordinary_weight(meta) + length.0.saturating_sub(ORDINARY_TEXT)
 }
 
-/// Counts what is written.
+/// Counts what is written, and the values in it.
 struct Length(usize);
 
 impl fmt::Write for Length {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0 += text.len();
+        self.0 += text.len() + VALUE * text.bytes().filter(|byte| *byte == b',').count();
         Ok(())
     }
 }
@@ -163,31 +230,34 @@ mod tests {
 
     #[test]
     fn what_goes_makes_room_and_what_is_too_much_is_remembered() {
-        let budget = MemoryBudget::limited();
+        let budget = Arc::new(MemoryBudget::limited());
         assert!(budget.change(LIMIT, 0));
         assert!(budget.change(LIMIT, LIMIT));
-        assert!(budget.fits(LIMIT) && !budget.is_exceeded());
+        assert!(budget.listing().takes(LIMIT), "a list replaces what is held");
+        assert!(!budget.is_exceeded());
         assert!(!budget.change(1, 0));
-        assert!(budget.change(0, 1));
+        assert!(!budget.change(0, 1));
         assert!(budget.is_exceeded());
-        assert!(!MemoryBudget::limited().fits(LIMIT + 1));
+        assert!(!Arc::new(MemoryBudget::limited()).listing().takes(LIMIT + 1));
     }
 
     #[test]
-    fn all_caches_together_have_a_limit_and_who_goes_makes_room() {
+    fn all_caches_together_have_a_limit_and_who_holds_the_most_gives_way() {
         let process = ProcessBudget::new(100);
-        let [first, second] = [(); 2].map(|()| {
+        let [greedy, small, third] = [(); 3].map(|()| {
             let mut budget = MemoryBudget::limited();
             budget.join(&process);
-            budget
+            Arc::new(budget)
         });
-        assert!(first.change(60, 0) && second.change(40, 0));
-        assert!(!second.change(1, 0) && second.is_exceeded(), "whoever sends what does not fit");
-        assert!(first.change(10, 20) && !first.is_exceeded());
-        assert!(!second.fits(20));
-        drop(second);
-        assert_eq!(process.held(), 50);
-        assert!(first.fits(50) && !first.fits(51));
+        assert!(greedy.change(60, 0) && small.change(30, 0) && third.change(10, 0));
+        assert!(small.change(1, 0), "whoever holds less than others may go on");
+        assert!(greedy.is_exceeded() && !small.is_exceeded());
+        assert!(small.change(20, 0) && third.change(20, 0), "what goes leaves room at once");
+        drop(greedy);
+        let mut listing = third.listing();
+        assert!(!listing.takes(60) && !small.is_exceeded(), "a list on its way counts");
+        drop((listing, third));
+        assert_eq!(process.held(), 51);
     }
 
     #[test]
@@ -204,11 +274,15 @@ mod tests {
         assert!(namespace(&long, serde_json::json!({})) > 1_000_000);
         let told = serde_json::json!({"conditions": [{"type": "A", "status": "True", "message": long}]});
         assert!(namespace("one", told) > 1_000_000);
+        let many: Vec<&str> = vec![""; 100_000];
+        let finalizers = serde_json::json!({"metadata": {"name": "one"}, "spec": {"finalizers": many}});
+        let finalizers: k8s_openapi::api::core::v1::Namespace = serde_json::from_value(finalizers).unwrap();
+        assert!(weight(&finalizers.metadata, &finalizers) > 2_400_000, "each takes as much as a text");
     }
 
     #[test]
     fn the_management_cluster_is_never_too_large() {
-        let budget = MemoryBudget::unlimited();
-        assert!(budget.change(100 * LIMIT, 0) && budget.fits(100 * LIMIT) && !budget.is_exceeded());
+        let budget = Arc::new(MemoryBudget::unlimited());
+        assert!(budget.change(100 * LIMIT, 0) && budget.listing().takes(100 * LIMIT) && !budget.is_exceeded());
     }
 }

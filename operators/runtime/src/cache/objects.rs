@@ -1,7 +1,7 @@
 //! The objects of one informer, by key and by owner.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -25,6 +25,11 @@ pub(super) struct Metadata {
 pub(super) struct Entry<K> {
     object: Result<Arc<K>, Arc<Undecodable>>,
     weight: usize,
+}
+
+/// Drops the annotations that are not kept.
+pub(crate) fn keep_annotations(annotations: &mut BTreeMap<String, String>) {
+    annotations.retain(|key, value| value.len() <= FOREIGN_LIMIT || key.starts_with(OWN_PREFIX));
 }
 
 /// What a decoder says, without where: an event has the object elsewhere than a list has.
@@ -75,7 +80,7 @@ impl<K: Kept> Entry<K> {
         // Half of an object's size, and nothing reads it.
         meta.managed_fields = None;
         if let Some(annotations) = &mut meta.annotations {
-            annotations.retain(|key, value| value.len() <= FOREIGN_LIMIT || key.starts_with(OWN_PREFIX));
+            keep_annotations(annotations);
         }
         Self { weight: weight(object.meta(), &object), object: Ok(Arc::new(object)) }
     }

@@ -14,11 +14,14 @@ use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
 
 use super::{
     Kept,
+    memory_budget::weight,
     objects::{Entry, Metadata},
     split::{Excess, LineSplitter, ListSplitter},
 };
 use crate::{error::ApiError, request::request};
 
+/// Most that whoever looks once may be shown, in bytes as they are estimated.
+const ROOM: usize = 64 << 20;
 /// After so many bytes others have their turn on the thread.
 const TURN: usize = 64 << 10;
 
@@ -42,10 +45,14 @@ impl Reader {
         Self { client, request: Request::new(url) }
     }
 
-    /// A page of a list.
-    pub(super) async fn page<K: Kept>(&self, params: &ListParams) -> Taken<Page<Entry<K>>> {
+    /// A page of a list, as far as `takes` takes the weight of its objects.
+    pub(super) async fn page<K: Kept>(
+        &self,
+        params: &ListParams,
+        mut takes: impl FnMut(usize) -> bool,
+    ) -> Taken<Page<Entry<K>>> {
         let request = self.request.list(params).map_err(kube::Error::BuildRequest)?;
-        page(&self.client, request, Entry::decode).await
+        page(&self.client, request, Entry::decode, |entry| takes(entry.weight())).await
     }
 
     /// The changes since `version`.
@@ -68,10 +75,16 @@ pub async fn list_metadata<K: Kept>(
     let what = what.into();
     let listed = async {
         let asked = Request::new(api.resource_url()).list_metadata(params).map_err(kube::Error::BuildRequest)?;
-        page(&api.clone().into_client(), asked, |json| serde_json::from_slice::<Metadata>(json)).await
+        let decode = |json: &[u8]| Ok((json.len(), serde_json::from_slice::<Metadata>(json)?.metadata));
+        let mut room = ROOM;
+        let takes = |(length, meta): &(usize, ObjectMeta)| {
+            room = room.saturating_sub(weight(meta, meta).max(*length));
+            room > 0
+        };
+        page(&api.clone().into_client(), asked, decode, takes).await
     };
     match request(&*what, listed).await? {
-        Ok(page) => Ok(page.objects.into_iter().map(|object| object.metadata).collect()),
+        Ok(page) => Ok(page.objects.into_iter().map(|(_, meta)| meta).collect()),
         Err(_) => Err(ApiError::TooLarge { what }),
     }
 }
@@ -80,12 +93,19 @@ async fn page<T>(
     client: &Client,
     request: http::Request<Vec<u8>>,
     decode: impl Fn(&[u8]) -> serde_json::Result<T>,
+    mut takes: impl FnMut(&T) -> bool,
 ) -> Taken<Page<T>> {
     let mut body = Body::new(client.request_stream(request).await?);
     let (mut splitter, mut objects) = (ListSplitter::default(), Vec::new());
     loop {
         match body.next(|bytes| splitter.take(bytes)).await? {
-            Ok(Some(item)) => objects.push(decode(&item).map_err(kube::Error::SerdeError)?),
+            Ok(Some(item)) => {
+                let object = decode(&item).map_err(kube::Error::SerdeError)?;
+                if !takes(&object) {
+                    return Ok(Err(Excess::Memory));
+                }
+                objects.push(object);
+            }
             Ok(None) => break,
             Err(excess) => return Ok(Err(excess)),
         }

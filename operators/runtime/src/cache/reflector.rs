@@ -37,6 +37,8 @@ use crate::{
 const PAGE: u32 = 500;
 /// … and by how much fewer after a page that did not come in time.
 const SMALLER_PAGE: u32 = 4;
+/// After an answer that was too large.
+const REST: Duration = Duration::from_mins(10);
 /// So many pages without an object in a row are none too many.
 const MOST_EMPTY_PAGES: u32 = 10;
 /// First pause after a broken watch, doubled up to the longest one. The gate, not the pause, waits for a dead server.
@@ -128,8 +130,19 @@ impl<K: Kept> Reflector<K> {
                     tracing::warn!(cluster = %self.cluster, kind = K::kind(&()).as_ref(), %error, "a watch broke; what it showed is stale until it is back");
                 }
                 tracing::debug!(cluster = %self.cluster, kind = K::kind(&()).as_ref(), cause = ?error, "a watch broke");
-                self.pause().await;
+                match error {
+                    ApiError::TooLarge { .. } => self.rest().await,
+                    _ => self.pause().await,
+                }
             }
+        }
+    }
+
+    /// Whoever sent too much would do so again: the owner of the cache ends it, or much later it is asked once more.
+    async fn rest(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            Ok(()) = self.gate.changed() => {}
         }
     }
 
@@ -199,10 +212,10 @@ impl<K: Kept> Reflector<K> {
     async fn list(&mut self) -> Result<String, ApiError> {
         let what = format!("list {}", K::plural(&()));
         let mut listed = Objects::default();
-        let (mut listed_weight, mut empty_pages) = (0, 0);
+        let (mut listing, mut empty_pages) = (self.shared.listing(), 0);
         let mut params = ListParams::default().labels(self.query.as_str()).limit(self.page);
         loop {
-            let page = match request(&*what, self.reader.page::<K>(&params)).await {
+            let page = match request(&*what, self.reader.page::<K>(&params, |weight| listing.takes(weight))).await {
                 Err(ApiError::Timeout { .. }) if self.page > 1 => {
                     self.page /= SMALLER_PAGE.min(self.page);
                     params.limit = Some(self.page);
@@ -210,18 +223,15 @@ impl<K: Kept> Reflector<K> {
                 }
                 answer => answer?.map_err(|excess| self.too_large(&what, excess))?,
             };
+            self.page = (self.page * 2).min(PAGE);
             empty_pages = if page.objects.is_empty() { empty_pages + 1 } else { 0 };
             if empty_pages > MOST_EMPTY_PAGES {
                 return Err(ApiError::TooLarge { what }); // A server that never comes to an end.
             }
             for entry in page.objects {
-                listed_weight += entry.weight();
                 if entry.has_path() {
                     listed.insert(entry);
                 }
-            }
-            if !self.shared.fits(listed_weight) {
-                return Err(ApiError::TooLarge { what });
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {

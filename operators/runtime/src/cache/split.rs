@@ -3,6 +3,9 @@
 
 use std::mem;
 
+/// Most values of one kind of answers that are decoded as a whole, and are about one object that Drover wrote or looked at: far more
+/// than any has.
+const WHOLE_VALUE_LIMIT: usize = 20_000;
 /// Longest object, in bytes. etcd stores 1.5 MiB at most by default, which may double as JSON.
 const OBJECT_LIMIT: usize = 4 << 20;
 /// Most values in an object: one for every ten bytes of the largest object that etcd stores.
@@ -27,6 +30,19 @@ pub(super) enum Excess {
     Items,
     #[error("a list has more than {FRAME_LIMIT} bytes besides its objects")]
     Frame,
+    #[error("the objects together take more memory than the cluster or all of them may")]
+    Memory,
+}
+
+/// Bounds the structure of an answer that is decoded as a whole, as it comes: what is short may decode to much.
+#[derive(Debug, Default)]
+pub struct WholeAnswer(Structure);
+
+impl WholeAnswer {
+    /// Whether the answer is still within its bounds after these bytes.
+    pub fn takes(&mut self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| self.0.takes(*byte).is_ok() && self.0.values <= WHOLE_VALUE_LIMIT)
+    }
 }
 
 /// Follows JSON byte by byte, as far as structure goes.
@@ -237,6 +253,15 @@ mod tests {
         assert_eq!(split(&format!("{{\"a\":\"{}", "x".repeat(FRAME_LIMIT)), 4096).unwrap_err(), Excess::Frame);
         assert_eq!(split(&of(&many("{}", ITEM_LIMIT)), 4096).unwrap().0.len(), ITEM_LIMIT);
         assert_eq!(split(&of(&many(&format!("[{}]", many("1", VALUE_LIMIT / 2)), 3)), 4096).unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn an_answer_that_is_decoded_as_a_whole_is_bounded_as_well() {
+        let fields = vec!["{}"; WHOLE_VALUE_LIMIT / 2 + 1].join(",");
+        assert!(WholeAnswer::default().takes(r#"{"metadata":{"name":"a"},"data":["x","y"]}"#.as_bytes()));
+        assert!(!WholeAnswer::default().takes(format!("[{fields}]").as_bytes()));
+        assert!(!WholeAnswer::default().takes("[".repeat(10_000).as_bytes()));
+        assert!(WholeAnswer::default().takes("x".repeat(1 << 20).as_bytes()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    cache::{Cache, Kept, ObjectKey, OwnerRecord},
+    cache::{Cache, Kept, ObjectKey, OwnerRecord, keep_annotations},
     error::ApiError,
     request::request,
 };
@@ -132,9 +132,18 @@ pub(super) async fn send<K: Kept>(
                 return api.delete(name, &params).await.map(|_| ObjectMeta::default());
             }
         };
-        Ok(object.metadata)
+        Ok(used(object.metadata))
     };
     request(what, answered).await
+}
+
+/// What of an answer is used while the next request is made.
+fn used(meta: ObjectMeta) -> ObjectMeta {
+    let ObjectMeta { name, namespace, uid, resource_version, generation, labels, mut annotations, .. } = meta;
+    if let Some(annotations) = &mut annotations {
+        keep_annotations(annotations);
+    }
+    ObjectMeta { name, namespace, uid, resource_version, generation, labels, annotations, ..ObjectMeta::default() }
 }
 
 fn verb(change: Request<'_>) -> &'static str {
