@@ -9,6 +9,7 @@ mod no_effect;
 mod schema;
 
 pub mod condition;
+pub mod metadata_key;
 pub mod names;
 pub mod selection;
 pub mod v1alpha1;

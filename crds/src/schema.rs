@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::ResourceExt as _;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Kubernetes' own grammar of quantities, which the status copies from downstream.
 const SIGNED_QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
@@ -13,8 +13,15 @@ const QUANTITY: &str = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE
 const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 const NAME_PATTERN: &str = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$";
-const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+     [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+const KEY_PATTERN: &str = r"^([-A-Za-z0-9_.]+/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?\*?$";
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+/// Most labels that a Project sets on a namespace, those for all of its namespaces included …
+const MAX_LABELS: u32 = 32;
+/// … and most annotations.
+const MAX_ANNOTATIONS: u32 = 16;
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -63,6 +70,16 @@ pub(crate) fn name_patterns<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Keys of labels and annotations: whole ones, or the beginning of them before a `*`.
+pub(crate) fn key_patterns<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX,
+        "items": { "type": "string", "minLength": 1, "maxLength": 317, "pattern": KEY_PATTERN },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -70,6 +87,9 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {
             "x-kubernetes-int-or-string": true, "maxLength": 32, "minimum": 0, "pattern": QUANTITY,
         },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(k, k.size() <= 317)", "message": "the name of a resource has at most 317 characters",
+        }],
     })
 }
 
@@ -88,22 +108,34 @@ const RESERVED_KEYS: &str = "self.all(k, !k.startsWith('drover.dev/') && k != 'a
 const RESERVED_KEYS_MESSAGE: &str = "drover.dev/*, app.kubernetes.io/managed-by, pod-security.kubernetes.io/* and \
      kubernetes.io/metadata.name are set by Drover or Kubernetes; use spec.podSecurity for pod security";
 
-pub(crate) fn namespace_labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
-        "x-kubernetes-validations": [{ "rule": RESERVED_KEYS, "message": RESERVED_KEYS_MESSAGE }],
+/// That every key of a map is one that a label or an annotation may have: else the map would be refused only where it is applied.
+fn key_rule() -> Value {
+    json!({
+        "rule": format!("self.all(k, k.indexOf('/') <= 253 && k.matches('{LABEL_KEY}'))"),
+        "message": "a key has at most 63 letters, digits, '-', '_' and '.', after an optional DNS name of at most 253 and '/'",
     })
 }
 
-pub(crate) fn namespace_annotations(_: &mut SchemaGenerator) -> Schema {
+/// Labels or annotations of a namespace.
+fn namespace_texts(most: u32, values: &Value) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": { "type": "string", "maxLength": 4096 },
-        "x-kubernetes-validations": [{ "rule": RESERVED_KEYS, "message": RESERVED_KEYS_MESSAGE }],
+        "maxProperties": most,
+        "additionalProperties": values,
+        "x-kubernetes-validations": [{ "rule": RESERVED_KEYS, "message": RESERVED_KEYS_MESSAGE }, key_rule()],
     })
+}
+
+pub(crate) fn namespace_labels(_: &mut SchemaGenerator) -> Schema {
+    namespace_texts(MAX_LABELS, &json!({ "type": "string", "maxLength": 63, "pattern": LABEL_VALUE }))
+}
+
+pub(crate) fn namespace_annotations(_: &mut SchemaGenerator) -> Schema {
+    let rule = json!({ "rule": "bytes(self).size() <= 1024", "message": "an annotation has at most 1024 bytes" });
+    namespace_texts(
+        MAX_ANNOTATIONS,
+        &json!({ "type": "string", "maxLength": 1024, "x-kubernetes-validations": [rule] }),
+    )
 }
 
 /// A `metav1.LabelSelector` with bounds, its own consistency rules, and at least one requirement.
@@ -118,6 +150,7 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "maxProperties": 32,
                 "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
+                "x-kubernetes-validations": [key_rule()],
             },
             "matchExpressions": {
                 "description": "Requirements on single labels.",

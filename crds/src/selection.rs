@@ -84,6 +84,20 @@ impl<Of> Selection<Of> {
     }
 }
 
+impl<Of> Selection<Of> {
+    /// The keys of the labels that it looks at.
+    pub fn label_keys(&self) -> impl Iterator<Item = &str> {
+        let selector = match self {
+            Self::Selector(selector) => Some(selector),
+            Self::Names(_) | Self::All(_) => None,
+        };
+        selector.into_iter().flat_map(|selector| {
+            let expressions = selector.match_expressions.iter().flatten().map(|expression| &expression.key);
+            selector.match_labels.iter().flat_map(BTreeMap::keys).chain(expressions).map(String::as_str)
+        })
+    }
+}
+
 /// False for a selector without requirements too: Kubernetes would take it as "all", here it is an accident.
 fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let valid = selector.match_expressions.iter().flatten().all(|e| {

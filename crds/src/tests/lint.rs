@@ -227,7 +227,7 @@ fn lists_of_objects<'a>(node: &'a Value, at: &str, found: &mut Vec<(String, &'a 
 /// Server-side apply merges a keyed list entry by entry; an atomic one has one owner as a whole.
 #[test]
 fn lists_of_objects_are_keyed_or_atomic_and_a_key_is_required() {
-    let mut keyed = Vec::new();
+    let (mut keyed, mut atomic) = (Vec::new(), Vec::new());
     for crd in crate::all() {
         let kind = &crd.spec.names.kind;
         let schema = schema(kind);
@@ -235,6 +235,7 @@ fn lists_of_objects_are_keyed_or_atomic_and_a_key_is_required() {
         lists_of_objects(&schema, kind, &mut lists);
         for (path, list) in lists {
             if list["x-kubernetes-list-type"] == "atomic" {
+                atomic.push(path);
                 continue;
             }
             assert_eq!(list["x-kubernetes-list-type"], "map", "{path}");
@@ -244,5 +245,6 @@ fn lists_of_objects_are_keyed_or_atomic_and_a_key_is_required() {
             keyed.push(path);
         }
     }
-    assert!(keyed.contains(&"Cluster.spec.tenants".to_owned()), "{keyed:?}");
+    assert!(keyed.contains(&"Project.spec.namespaces".to_owned()), "{keyed:?}");
+    assert!(atomic.contains(&"Cluster.spec.tenants".to_owned()), "rights have one owner: {atomic:?}");
 }

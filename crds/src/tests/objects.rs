@@ -6,6 +6,19 @@ fn yaml(text: &str) -> Value {
     serde_yaml::from_str(text).unwrap()
 }
 
+/// What is said of a key that no label may have.
+const KEYS: &str = "a key has at most 63 letters";
+
+/// A DNS name of this length.
+fn long_domain(length: usize) -> String {
+    format!("{}x", "a.".repeat(length))[..length - 1].to_owned() + "x"
+}
+
+/// So many labels or annotations.
+fn many(count: usize) -> Value {
+    (0..count).map(|number| (format!("key-{number}"), Value::from("v"))).collect()
+}
+
 fn cluster() -> Value {
     yaml(include_str!("cluster.yaml"))
 }
@@ -45,6 +58,7 @@ fn good_clusters_are_accepted() {
             json!({ "metadata": { "name": "local" }, "spec": { "connection": { "kubeconfig": null, "local": {} } } }),
             json!({ "metadata": { "name": "a".repeat(63) } }),
             json!({ "spec": { "deletionTimeout": "1h30m" } }),
+            json!({ "spec": { "tenants": [{ "name": "a", "from": { "all": {} }, "maxNamespaces": 0, "metadataKeys": ["*", "a", "b*", "c.d/*", "c.d/e*"] }] } }),
             json!({ "spec": { "tenants": [{ "name": "a", "from": { "selector": { "matchExpressions": [
             { "key": "example.com/team", "operator": "Exists" },
             { "key": "stage", "operator": "NotIn", "values": ["dev", ""] },
@@ -58,6 +72,11 @@ fn bad_clusters_are_refused() {
     let local = "the management cluster itself is the Cluster named 'local'";
     let requirement = "a selector needs at least one requirement";
     let from = |from: Value| json!({ "spec": { "tenants": [{ "name": "a", "from": from }] } });
+    let tenant = |fields: Value| {
+        let mut entry = json!({ "name": "a", "from": { "all": {} } });
+        merge(&mut entry, &fields);
+        json!({ "spec": { "tenants": [entry] } })
+    };
     let expression = |e: Value| from(json!({ "selector": { "matchExpressions": [e] } }));
     refused(
         "Cluster",
@@ -88,8 +107,16 @@ fn bad_clusters_are_refused() {
                 json!({ "spec": { "tenants": [
             { "name": "a", "from": { "all": {} } }, { "name": "a", "from": { "all": {} } },
         ] } }),
-                "tenants: duplicate",
+                "every tenant entry needs a name of its own",
             ),
+            (tenant(json!({ "maxNamespaces": -1 })), "maxNamespaces: less than minimum"),
+            (tenant(json!({ "maxNamespaces": 10_001 })), "maxNamespaces: more than maximum"),
+            (tenant(json!({ "metadataKeys": ["a*b"] })), "metadataKeys[0]: does not match"),
+            (tenant(json!({ "metadataKeys": ["a/b/c"] })), "metadataKeys[0]: does not match"),
+            (tenant(json!({ "metadataKeys": [""] })), "metadataKeys[0]: less than minLength"),
+            (tenant(json!({ "operations": ["Reboot"] })), "operations[0]: not in enum"),
+            (tenant(json!({ "operations": ["Scan", "Scan"] })), "operations: duplicate"),
+            (tenant(json!({ "clusterWide": true })), "clusterWide: unknown field"),
             (json!({ "spec": { "tenants": [{ "name": "a" }] } }), "tenants[0]: lacks a required field"),
             (json!({ "spec": { "tennants": [] } }), "tennants: unknown field"),
             (from(json!({})), "give exactly one of names, selector and all"),
@@ -105,6 +132,7 @@ fn bad_clusters_are_refused() {
             ),
             (expression(json!({ "key": "a", "operator": "Gt" })), "operator: not in enum"),
             (expression(json!({ "key": "a b", "operator": "Exists" })), "key: does not match"),
+            (from(json!({ "selector": { "matchLabels": { "a b": "c" } } })), KEYS),
         ],
     );
 }
@@ -119,6 +147,12 @@ fn good_projects_are_accepted() {
             json!({ "spec": { "clusters": { "names": null, "all": {} }, "namespaces": null } }),
             json!({ "spec": { "quota": { "perCluster": { "pods": 50, "limits.cpu": "1.5", "limits.memory": "1e3" } } } }),
             json!({ "spec": { "namespaces": [{ "name": "defaults" }, { "name": "my-kube-x" }] } }),
+            json!({ "spec": { "namespaces": [{
+                "name": "a",
+                "labels": { "x".repeat(63): "c", "A_b.c": "", format!("{}/c", long_domain(253)): "c" },
+                "annotations": { "a": "\u{e9}".repeat(512), "b": "x".repeat(1024) },
+            }] } }),
+            json!({ "spec": { "namespaces": [{ "name": "a", "labels": many(31), "annotations": many(15) }] } }),
             json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
         ],
     );
@@ -148,6 +182,21 @@ fn bad_projects_are_refused() {
             (namespace(json!({ "labels": { "kubernetes.io/metadata.name": "x" } })), reserved),
             (namespace(json!({ "annotations": { "drover.dev/adopted": "true" } })), reserved),
             (namespace(json!({ "labels": { "a": "b c" } })), "labels.a: does not match"),
+            (namespace(json!({ "labels": { "a b": "c" } })), KEYS),
+            (namespace(json!({ "labels": { "": "c" } })), KEYS),
+            (namespace(json!({ "labels": { "/a": "c" } })), KEYS),
+            (namespace(json!({ "labels": { "a/b/c": "c" } })), KEYS),
+            (namespace(json!({ "labels": { "a..b/c": "c" } })), KEYS),
+            (namespace(json!({ "labels": { "x".repeat(64): "c" } })), KEYS),
+            (namespace(json!({ "labels": { format!("{}/c", long_domain(254)): "c" } })), KEYS),
+            (namespace(json!({ "annotations": { "-a": "c" } })), KEYS),
+            (namespace(json!({ "annotations": { "a": "\u{e9}".repeat(513) } })), "at most 1024 bytes"),
+            (namespace(json!({ "annotations": { "a": "x".repeat(1025) } })), "annotations.a: more than maxLength"),
+            (namespace(json!({ "annotations": many(17) })), "annotations: more than maxProperties"),
+            (namespace(json!({ "annotations": many(16) })), "at most 16 annotations"),
+            (namespace(json!({ "labels": many(33) })), "labels: more than maxProperties"),
+            (namespace(json!({ "labels": many(32) })), "at most 32 labels"),
+            (json!({ "spec": { "quota": { "perCluster": { "x".repeat(318): "1" } } } }), "at most 317 characters"),
             (namespace(json!({ "quota": { "limits.cpu": "4x0" } })), "limits.cpu: does not match"),
             (namespace(json!({ "quota": { "limits.cpu": "-1" } })), "limits.cpu: does not match"),
             (namespace(json!({ "quota": { "pods": -1 } })), "pods: less than minimum"),

@@ -150,6 +150,7 @@ fn what_is_not_implemented_is_listed() {
         (json!({ "claim": {}, "health": {}, "tenants": [], "suspend": true }), vec![]),
         (json!({ "claim": { "takeFrom": "x" }, "certificates": {}, "deletionPolicy": "Delete" }), vec![]),
         (json!({ "certificates": {}, "identity": {} }), vec!["spec.identity"]),
+        (json!({ "tenants": [{ "name": "a", "from": { "all": {} }, "operations": ["Scan"] }] }), vec![]),
     ] {
         assert_eq!(cluster_spec(&fields).unimplemented(), expected, "{fields}");
     }
@@ -207,6 +208,17 @@ fn protection_and_consent() {
         serde_json::from_value(json!({ "name": "a", "from": { "all": {} }, "namespacePatterns": ["a-*", "b"] }))
             .unwrap();
     assert!(tenant.allows_namespace("a-1") && tenant.allows_namespace("b") && !tenant.allows_namespace("b-1"));
+    assert!(!tenant.allows_key("team"), "none by default");
+    let tenant = Tenant { metadata_keys: vec!["team".to_owned(), "example.com/*".to_owned()], ..tenant };
+    for (key, allowed) in [
+        ("team", true),
+        ("teams", false),
+        ("example.com/owner", true),
+        ("example.com", false),
+        ("a.example.com/b", false),
+    ] {
+        assert_eq!(tenant.allows_key(key), allowed, "{key}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::{
     apis::meta::v1::{Condition, Time},
 };
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -93,10 +93,13 @@ pub struct ClusterSpec {
     /// Takes the cluster over from another installation of Drover. Unset: a cluster claimed elsewhere is not touched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimSpec>,
-    /// Who may use this cluster, and for which of its namespaces. Default: nobody.
+    /// Who may use this cluster, and for which of its namespaces. The list has one owner as a whole: an entry that another
+    /// field manager adds is removed by the next apply. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[x_kube(validation = ("self.all(one, self.exists_one(other, other.name == one.name))",
+        "every tenant entry needs a name of its own"))]
     pub tenants: Vec<Tenant>,
     /// Namespaces of this cluster that no tenant may own: names, in which * stands for any run of characters. The
     /// namespaces default, kube-* and drover-system are always protected.
@@ -201,13 +204,43 @@ pub struct Tenant {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::name_patterns::<50>")]
     pub namespace_patterns: Vec<String>,
+    /// Most namespaces of this cluster that each of the namespaces of the management cluster may own by this entry, 0 to
+    /// 10000. What they own already stays. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub max_namespaces: Option<i32>,
+    /// Keys of labels and annotations that they may set on their namespaces: whole keys, or the beginning of keys before a *,
+    /// such as example.com/*. Keys of Kubernetes, pod security, service meshes, schedulers, cloud identities and OpenShift are
+    /// refused all the same. Default: none but labels app.kubernetes.io/*, which are always allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::key_patterns::<50>")]
+    pub metadata_keys: Vec<String>,
     /// Whether they may take over namespaces that exist already: Never or Allowed. Default: Never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: AdoptPolicy,
-    /// No effect yet: whether their apps may own objects outside of namespaces, such as custom resource definitions. Default:
-    /// false.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub cluster_wide: bool,
+    /// Operations on the whole cluster that they may ask for: ClusterApps, Backup, Restore and Scan. Backup and Restore give
+    /// away and replace the data of the whole cluster. No kind of this version asks for one yet. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "operations")]
+    pub operations: Vec<Operation>,
+}
+
+/// Something that concerns a cluster as a whole, not only the namespaces of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Operation {
+    /// Apps with objects outside of namespaces, such as custom resource definitions.
+    ClusterApps,
+    /// Backups of etcd, which contain everything in the cluster.
+    Backup,
+    /// Restores of etcd, which replace everything in the cluster.
+    Restore,
+    /// Scans of all nodes.
+    Scan,
+}
+
+fn operations(generator: &mut SchemaGenerator) -> Schema {
+    let operation = Operation::json_schema(generator);
+    json_schema!({ "type": "array", "maxItems": 4, "items": operation, "x-kubernetes-list-type": "set" })
 }
 
 /// Whether tenants may take over existing namespaces.
@@ -418,12 +451,10 @@ impl ClusterSpec {
         ALWAYS_PROTECTED.into_iter().chain(own).any(|pattern| pattern_matches(pattern, namespace))
     }
 
-    pub(crate) const NO_EFFECT: NoEffect<Self> = &[
-        ("spec.identity", |spec| spec.identity.is_some()),
-        ("spec.tenants[].clusterWide", |spec| spec.tenants.iter().any(|tenant| tenant.cluster_wide)),
-    ];
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.identity", |spec| spec.identity.is_some())];
 
-    /// Paths of the fields that are set but that this version does not act on.
+    /// Paths of the fields that are set but that this version does not act on. `operations` of a tenant is none of them: it
+    /// consents to what no kind asks for yet, so nothing that was asked for is missing.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
         no_effect::set_in(self, Self::NO_EFFECT)
@@ -435,6 +466,12 @@ impl Tenant {
     #[must_use]
     pub fn allows_namespace(&self, namespace: &str) -> bool {
         self.namespace_patterns.iter().any(|pattern| pattern_matches(pattern, namespace))
+    }
+
+    /// Whether this entry lets its tenants set labels and annotations with this key, wherever nobody else's key is concerned.
+    #[must_use]
+    pub fn allows_key(&self, key: &str) -> bool {
+        self.metadata_keys.iter().any(|pattern| pattern_matches(pattern, key))
     }
 }
 

@@ -51,6 +51,13 @@ pub const MAX_QUOTA_ROWS: usize = 20;
         priority = "1"
     )
 )]
+#[x_kube(validation = ("!has(self.namespaceMetadata) || !has(self.namespaceMetadata.annotations) || !has(self.namespaces) \
+    || self.namespaces.all(n, !has(n.annotations) \
+        || n.annotations.size() + self.namespaceMetadata.annotations.size() <= 16)",
+    "a namespace has at most 16 annotations, those of namespaceMetadata included"))]
+#[x_kube(validation = ("!has(self.namespaceMetadata) || !has(self.namespaceMetadata.labels) || !has(self.namespaces) \
+    || self.namespaces.all(n, !has(n.labels) || n.labels.size() + self.namespaceMetadata.labels.size() <= 32)",
+    "a namespace has at most 32 labels, those of namespaceMetadata included"))]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectSpec {
     /// Name for people. Default: the name of the object.
@@ -75,7 +82,8 @@ pub struct ProjectSpec {
     /// No effect yet: lets members create namespaces themselves, except in the management cluster. Unset: they may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_service: Option<SelfService>,
-    /// Labels and annotations for every namespace of the project.
+    /// Labels and annotations for every namespace of the project. Every cluster must allow their keys, in metadataKeys of a
+    /// tenant entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_metadata: Option<NamespaceMetadata>,
     /// No effect yet: limits of what the project may use in a cluster. Unset: no limits.
@@ -105,11 +113,11 @@ pub struct ProjectNamespace {
     #[x_kube(validation = ("self != 'default' && self != 'drover-system' && !self.startsWith('kube-')",
         "the namespaces default, drover-system and kube-* are protected"))]
     pub name: String,
-    /// Labels of the namespace. Default: none.
+    /// Labels of the namespace, at most 32. The cluster must allow every key. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::namespace_labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the namespace. Default: none.
+    /// Annotations of the namespace, at most 16 of 1024 bytes. The cluster must allow every key. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::namespace_annotations")]
     pub annotations: BTreeMap<String, String>,

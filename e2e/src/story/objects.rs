@@ -15,7 +15,7 @@ pub fn a_namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-/// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`.
+/// A Cluster labelled `env=prod` that lets the namespace `team` hold `team-*`, with any labels.
 #[must_use]
 pub fn a_cluster(name: &str) -> Value {
     json!({
@@ -23,7 +23,7 @@ pub fn a_cluster(name: &str) -> Value {
         "spec": {
             "connection": {"kubeconfig": {"secretRef": {"name": name}}},
             "health": {"interval": format!("{PROBE_SECONDS}s"), "timeout": "3s"},
-            "tenants": [{"name": "team", "from": {"names": ["team"]}, "namespacePatterns": ["team-*"]}],
+            "tenants": [{"name": "team", "from": {"names": ["team"]}, "namespacePatterns": ["team-*"], "metadataKeys": ["*"]}],
         },
     })
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use drover_e2e::ControlPlane;
 use drover_e2e::installation::kubectl_on;
-use drover_e2e::objects::apply_to;
-use drover_e2e::story::{a_project, prepared};
+use drover_e2e::objects::{api, apply_to, patch_on};
+use drover_e2e::story::{a_cluster, a_project, prepared};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -62,6 +63,8 @@ async fn bad_objects_are_refused_with_a_reason_and_a_fresh_one_is_not_taken_for_
             json!({"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}),
             "pod-security",
         ),
+        ("a key that no label may have", "/spec/namespaceMetadata", json!({"labels": {"a b": "c"}}), "63 letters"),
+        ("a long annotation", "/spec/namespaceMetadata", json!({"annotations": {"a": "x".repeat(1025)}}), "1024"),
         ("a name twice", "/spec/namespaces", json!([{"name": "team-a"}, {"name": "team-a"}]), "uplicate"),
         ("a policy that is none", "/spec/deletionPolicy", json!("Maybe"), "Unsupported value"),
     ] {
@@ -79,6 +82,23 @@ async fn bad_objects_are_refused_with_a_reason_and_a_fresh_one_is_not_taken_for_
         let bad = json!({"apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name}, "spec": {"connection": connection}});
         refused(plane, &bad, what, expected).await;
     }
+    rights_have_one_owner(plane).await;
+}
+
+/// As Flux and Argo CD apply: an entry that another field manager added does not survive it.
+async fn rights_have_one_owner(plane: &ControlPlane) {
+    let mut twice = a_cluster("eu");
+    let (entry, tenants) = (twice["spec"]["tenants"][0].clone(), twice["spec"]["tenants"].as_array_mut().unwrap());
+    tenants.push(entry);
+    refused(plane, &twice, "a tenant entry twice", "a name of its own").await;
+    let clusters = api(plane.client(), "cluster", "").await.unwrap();
+    let flux = PatchParams::apply("flux").force();
+    let apply = async || clusters.patch("eu", &flux, &Patch::Apply(&a_cluster("eu"))).await.unwrap();
+    apply().await;
+    let added = json!([{"op": "add", "path": "/spec/tenants/-", "value": {"name": "mine", "from": {"all": {}}}}]);
+    patch_on(plane, "cluster", "", "eu", added).await.unwrap();
+    let applied = apply().await;
+    assert_eq!(applied.data["spec"]["tenants"].as_array().unwrap().len(), 1, "{}", applied.data["spec"]["tenants"]);
 }
 
 async fn refused(plane: &ControlPlane, object: &Value, what: &str, expected: &str) {

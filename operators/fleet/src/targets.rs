@@ -1,6 +1,6 @@
 //! Which clusters an object selects, and which of them admit it. Pure, and the same for every kind that fans out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{Cluster, ClusterSelection, DeletionPolicy, SelectsClusters, Tenant, condition::CLUSTERS_ALLOWED};
 use drover_runtime::{
@@ -94,6 +94,13 @@ pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &
     tenancies(&view.object, namespace, fleet.namespace_labels(namespace))
 }
 
+/// The labels of namespaces of the management cluster by which Clusters name their tenants. Who sets them makes tenants.
+#[must_use]
+pub fn tenant_label_keys(fleet: &FleetView) -> BTreeSet<String> {
+    let tenants = fleet.iter().flat_map(|(_, view)| &view.object.spec.tenants);
+    tenants.flat_map(|tenant| tenant.from.label_keys()).map(str::to_owned).collect()
+}
+
 /// Whether the owner of the cluster at `place` allows `object` to have something in the namespace of this name there.
 #[must_use]
 pub fn admits_namespace<K: Resource>(object: &K, place: &PlaceContext, namespace: &str) -> bool {
@@ -132,7 +139,7 @@ pub fn allowed<P: Contribution>(fan_out: &FanOut<'_, P>) -> Condition {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc};
+    use std::sync::Arc;
 
     use drover_crds::Project;
     use drover_runtime::{Cache, Cause, Failure, StatusCause};
@@ -214,6 +221,18 @@ mod tests {
     #[test]
     fn an_unset_tenant_list_lets_nobody_in() {
         assert!(tenancies(&cluster("c", &json!([])), "team-a", None).is_empty());
+    }
+
+    #[test]
+    fn labels_that_make_tenants_are_known_from_all_clusters() {
+        let by_expression = json!([{"name": "b", "from": {"selector": {"matchExpressions": [
+            {"key": "team", "operator": "Exists"}]}}}]);
+        let view =
+            |tenants| ClusterView { object: Arc::new(cluster("b", tenants)), link: Link::Connecting, reports: 0 };
+        let mut views: BTreeMap<_, _> = fleet().iter().map(|(name, view)| (name.clone(), view.clone())).collect();
+        views.insert(ClusterName::from("b"), view(&by_expression));
+        let keys = tenant_label_keys(&FleetView::new(views, BTreeMap::new(), true));
+        assert_eq!(keys, BTreeSet::from(["team".to_owned(), "tier".to_owned()]));
     }
 
     /// A link that nothing is ever sent over.

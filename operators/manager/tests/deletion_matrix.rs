@@ -13,6 +13,7 @@ use drover_crds::{Cluster, Project, condition::DELETING};
 use drover_fleet::ConnectionCause;
 use drover_project::{
     ProjectOperator,
+    bounds::Bounds,
     observe::{Seen, World},
     plan::Action,
 };
@@ -294,7 +295,8 @@ impl Run {
             (name, Seen::Ours { live: found.live.unwrap(), drift_conflict: found.drift_conflict })
         };
         let namespaces = self.namespaces.owned(&record()).into_iter().map(seen).collect();
-        let world = World { cluster, in_operator_namespace: false, tenant_labels: None, namespaces };
+        let bounds = Bounds::default();
+        let world = World { cluster, in_operator_namespace: false, tenant_labels: None, bounds, namespaces };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
         for action in plan.groups.into_iter().flatten() {

@@ -9,6 +9,10 @@ causes! {
         NamespaceProtected = "NamespaceProtected": Invalid stalls; "Choose another name, or change spec.protectedNamespaces of the Cluster.",
         /// No tenant entry of the Cluster allows a namespace of this name.
         NamespaceNotAllowed = "NamespaceNotAllowed": Blocked; "Choose a name that namespacePatterns of the tenant entry allow, or add a pattern.",
+        /// The management namespace holds as many namespaces on the cluster as its tenant entry allows.
+        NamespaceLimitReached = "NamespaceLimitReached": Blocked; "Remove another namespace, or raise maxNamespaces of the tenant entry.",
+        /// The owner of the cluster does not let the Project set a label or an annotation, so Drover leaves the namespace alone.
+        MetadataNotAllowed = "MetadataNotAllowed": Blocked; "Remove the label or annotation, or add its key to metadataKeys of the tenant entry.",
         /// Another Project holds the namespace, or is older and wants it as well.
         NamespaceTaken = "NamespaceTaken": Blocked stalls; "Remove the namespace from one of the two Projects.",
         /// The Project that holds the namespace releases it, or both sides agreed that this one adopts it then.

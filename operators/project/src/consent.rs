@@ -57,7 +57,9 @@ pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -
     let Place::Cluster(cluster) = place else { return false };
     let allows = |tenant: &&drover_crds::Tenant| tenant.allows_namespace(name);
     fleet.get(cluster).is_some_and(|view| {
-        is_target(project, cluster, view, fleet) && tenancies_of(project, view, fleet).iter().any(allows)
+        is_target(project, cluster, view, fleet)
+            && !view.object.spec.protects(name)
+            && tenancies_of(project, view, fleet).iter().any(allows)
     })
 }
 

@@ -3,7 +3,7 @@
 //! One reconcile converges one Project on one cluster:
 //!
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
-//! 2. [`plan`] asks the cluster's owner for [`consent`], then decides per namespace: create, restore, adopt, release, delete,
+//! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
@@ -15,6 +15,7 @@
 //! A reconcile runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
+pub mod bounds;
 pub mod cause;
 pub mod consent;
 pub mod error;

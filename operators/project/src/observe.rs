@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{Cluster, Project};
-use drover_fleet::targets;
+use drover_crds::{Cluster, Project, ProjectNamespace, Tenant, names::LOCAL_CLUSTER};
+use drover_fleet::targets::{self, tenancies_of, tenant_label_keys};
 use drover_runtime::{
-    Informer, ObjectKey, Owner, OwnerRecord, PlaceContext,
+    Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
     act::AT_A_TIME,
     operator::record_of,
     owned::{Owned, is_made_for},
@@ -21,6 +21,7 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     ProjectOperator,
+    bounds::Bounds,
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
 };
@@ -34,6 +35,8 @@ pub struct World {
     pub in_operator_namespace: bool,
     /// Labels of the management namespace in which the Project lies; none if it is unknown.
     pub tenant_labels: Option<BTreeMap<String, String>>,
+    /// What bounds the Project there, besides the tenant entries.
+    pub bounds: Bounds,
     /// Every namespace that the Project lists or holds.
     pub namespaces: BTreeMap<String, Seen>,
 }
@@ -89,6 +92,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     let record = record_of::<ProjectOperator>(owner.key());
     let cluster = place.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let mut namespaces: BTreeMap<String, Seen> = Owned::at(place, &record).into_iter().map(ours).collect();
+    let mut bounds = Bounds::default();
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     if let Owner::Present(project) = owner
         && deletion_of(&cluster).is_none()
@@ -98,16 +102,41 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
         let older_projects = older_projects(projects, project, &unknown);
+        let takes_up = !unknown.is_empty();
         let look_up = |name: &String| {
             let (name, older_projects) = (name.clone(), &older_projects);
             async move { look_up(projects, older_projects, project, place, &name).await.map(|seen| (name, seen)) }
         };
         let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
+        bounds = bounds_of(project, place, takes_up);
     }
     let tenant_labels = place.fleet.namespace_labels(&record.key.namespace).cloned();
     let in_operator_namespace = place.fleet.is_operator_namespace(&record.key.namespace);
-    Ok(World { cluster, in_operator_namespace, tenant_labels, namespaces })
+    Ok(World { cluster, in_operator_namespace, tenant_labels, bounds, namespaces })
+}
+
+/// What bounds a Project at a cluster; only one that `takes_up` something has to know what others of its tenant hold.
+fn bounds_of(project: &Project, place: &PlaceContext, takes_up: bool) -> Bounds {
+    let Place::Cluster(name) = &place.place else { return Bounds::default() };
+    let tenant_labels = if name.as_str() == LOCAL_CLUSTER { tenant_label_keys(&place.fleet) } else { BTreeSet::new() };
+    let limits = |tenant: &&Tenant| tenant.max_namespaces.is_some();
+    let is_limited =
+        place.fleet.get(name).is_some_and(|view| tenancies_of(project, view, &place.fleet).iter().any(limits));
+    if !(takes_up && is_limited) {
+        return Bounds { tenant_labels, ..Bounds::default() };
+    }
+    let (kind, namespace) = (record_of::<ProjectOperator>(ObjectKey::default()).kind, project.namespace());
+    let is_ours = |meta: &ObjectMeta| OwnerRecord::recorded(meta, kind).map(|holder| holder.namespace) == namespace;
+    let all = place.cache.informer::<Namespace>(&OwnerRecord::query(kind));
+    let held = all.filter(|found| is_ours(&found.metadata)).iter().map(|found| found.name_any()).collect();
+    let comes_first = |other: &Project| other.namespace() == namespace && by_age(other, project).is_lt();
+    let older = place.related::<Project>().filter(comes_first);
+    let wanted = older.iter().flat_map(|older| {
+        let claimed = |wanted: &&ProjectNamespace| claims(older, &wanted.name, &place.place, &place.fleet);
+        older.spec.namespaces.iter().filter(claimed).map(|wanted| wanted.name.clone())
+    });
+    Bounds { held, wanted_before: wanted.collect(), tenant_labels }
 }
 
 pub(crate) fn ours(Owned { live, drift_conflict, .. }: Owned<Namespace>) -> (String, Seen) {

@@ -23,6 +23,7 @@ use kube::ResourceExt;
 
 use crate::{
     ProjectOperator,
+    bounds::{Refusal, RefusedKey, Room, refused_key},
     cause::ProjectCause,
     observe::{Holder, Seen, World},
 };
@@ -57,8 +58,9 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     }
     let mut actions = release_unlisted(project, world);
     let mut look_again = None;
-    for wanted in &project.spec.namespaces {
-        match verdict(project, world, &tenancies, wanted) {
+    let mut room = Room::of(&tenancies, &world.bounds);
+    for wanted in by_name(&project.spec.namespaces) {
+        match verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name) {
             Verdict::Ready => place_status.ready += 1,
             Verdict::Act(action) => actions.push(action),
             Verdict::Waiting(obstacle) => place_status.problems.push(obstacle),
@@ -117,7 +119,7 @@ enum Consent {
 }
 
 impl Consent {
-    fn of(wanted: &ProjectNamespace, allowing: &[&&Tenant]) -> Self {
+    fn of(wanted: &ProjectNamespace, allowing: &[&Tenant]) -> Self {
         match wanted.on_existing {
             OnExisting::Refuse => Self::NotAsked,
             OnExisting::Adopt if allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed) => Self::Given,
@@ -126,16 +128,44 @@ impl Consent {
     }
 }
 
+impl Verdict {
+    /// The same, but nothing more is taken up where there is no room. What is about to make way takes its room too, so that who gets
+    /// the rest does not depend on when it does.
+    fn within<'a>(self, room: &mut Room<'a>, project: &Project, world: &World, name: &'a str) -> Self {
+        let takes_up = match &self {
+            Self::Act(action) => {
+                matches!(action, Action::Create { .. } | Action::Adopt { .. } | Action::Disown { .. })
+            }
+            Self::Waiting(obstacle) | Self::Blocked(obstacle, _) => obstacle.cause == StatusCause::Terminating.into(),
+            Self::Ready => false,
+        };
+        if takes_up && !room.take(name) {
+            return blocked(name, ProjectCause::NamespaceLimitReached, no_room(project, world, name));
+        }
+        self
+    }
+}
+
+/// In an order that does not depend on how the list is written.
+fn by_name(namespaces: &[ProjectNamespace]) -> Vec<&ProjectNamespace> {
+    let mut all: Vec<_> = namespaces.iter().collect();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
 fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &ProjectNamespace) -> Verdict {
     let name = &wanted.name;
     if world.cluster.spec.protects(name) {
         return blocked(name, ProjectCause::NamespaceProtected, protected(world, name));
     }
-    let allowing: Vec<_> = tenancies.iter().filter(|tenant| tenant.allows_namespace(name)).collect();
+    let allowing: Vec<_> = tenancies.iter().copied().filter(|tenant| tenant.allows_namespace(name)).collect();
     if allowing.is_empty() {
         return blocked(name, ProjectCause::NamespaceNotAllowed, not_allowed(project, world, name));
     }
     let desired = desired(project, wanted);
+    if let Some(refused) = refused_key(&desired.metadata, &allowing, &world.bounds) {
+        return blocked(name, ProjectCause::MetadataNotAllowed, not_to_set(project, world, name, &refused));
+    }
     match world.namespaces.get(name).unwrap_or(&Seen::Absent { older_project: None }) {
         Seen::Absent { older_project: Some(older_project) } => {
             Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
@@ -318,6 +348,29 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
     format!(
         "no tenant entry of Cluster {cluster} allows {from} to hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add a pattern"
     )
+}
+
+fn no_room(project: &Project, world: &World, name: &str) -> String {
+    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    format!(
+        "{from} holds as many namespaces on cluster {cluster} as its tenant entry allows, so there is no room for {name}; remove another one, or ask the owner of the Cluster to raise maxNamespaces"
+    )
+}
+
+fn not_to_set(project: &Project, world: &World, name: &str, refused: &RefusedKey) -> String {
+    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    let RefusedKey { what, key, why } = refused;
+    match why {
+        Refusal::TheClusterOwners => format!(
+            "only the owner of cluster {cluster} sets the {what} {key}, as it means something to the cluster itself; remove it from namespace {name}"
+        ),
+        Refusal::NamesTenants => format!(
+            "the {what} {key} decides which namespaces are tenants of a Cluster, so no Project sets it on cluster {cluster}; remove it from namespace {name}"
+        ),
+        Refusal::NotAllowed => format!(
+            "no tenant entry of Cluster {cluster} allows {from} to set the {what} {key} on namespace {name}; remove it, or ask its owner to add the key to metadataKeys"
+        ),
+    }
 }
 
 fn drift_conflict(name: &str, reverted: &[String]) -> String {

@@ -2,6 +2,7 @@
 //! a model world.
 
 mod advisories;
+mod bounds;
 mod decisions;
 mod deleting_cluster;
 mod holders;

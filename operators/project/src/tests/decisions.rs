@@ -16,10 +16,10 @@ use crate::{ProjectOperator, plan::Action};
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// A cluster that allows team-a to hold what begins with its name.
-pub(super) const OPEN: &str = "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*']}]";
+pub(super) const OPEN: &str =
+    "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*'], metadataKeys: ['*']}]";
 /// A cluster that allows team-a to adopt what exists, too.
-pub(super) const ADOPTING: &str =
-    "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*'], adopt: Allowed}]";
+pub(super) const ADOPTING: &str = "tenants: [{name: a, from: {names: [team-a]}, namespacePatterns: ['team-a-*'], metadataKeys: ['*'], adopt: Allowed}]";
 const WANT_WEB: &str = "namespaces: [{name: team-a-web, labels: {tier: front}}]";
 
 /// What is there before: held by a Project, or foreign.

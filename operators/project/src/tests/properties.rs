@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    safety::{held_by, key, violations},
+    safety::{held_by, key, no_room, violations},
     strategies::{any_cluster, any_project, any_project_alive_or_not, any_world, deleted, going},
     world::ModelCluster,
 };
@@ -129,10 +129,12 @@ proptest! {
             listed.filter(ours).cloned().collect()
         };
         let (before, place_status) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).place_status);
+        let within_limits = before.iter().all(|name| !no_room(&world, name));
         rest(&deleted(project.clone()), &mut world)?;
         rest(&project, &mut world)?;
-        // Only where all was well: what the Project may not hold any more is released for good.
-        if end == End::Quiet && place_status.ready == place_status.wanted {
+        // Only where all was well: what the Project may not hold any more is released for good,
+        // and so is what it held beyond a lower limit.
+        if end == End::Quiet && place_status.ready == place_status.wanted && within_limits {
             prop_assert_eq!(held(&world), before);
         }
     }

@@ -34,6 +34,8 @@ fn created(project: &Project, world: &ModelCluster, name: &str) -> Option<&'stat
         (listed(project, name).is_none(), "created although it is not listed"),
         (allowing(world, name).is_empty(), "created although no tenant entry allows it"),
         (protected(world, name), "created although it is protected"),
+        (no_room(world, name), "created although the tenant holds as many as it may"),
+        (sets_more_than_it_may(project, world, name), "created although it may not have all that it should"),
     ]
     .into_iter()
     .find_map(|(broken, rule)| broken.then_some(rule))
@@ -70,6 +72,11 @@ fn changed(
         (going && !ours_before, "taken although the cluster is being deleted"),
         (going && marked_for_deletion && !deleting(project), "deleted although only the cluster is being deleted"),
         (!(ours_before || agreed || came_from_us), "taken although not both sides agreed"),
+        (!ours_before && ours_after && no_room(world, name), "taken although the tenant holds as many as it may"),
+        (
+            ours_after && !release_labels && !marked_for_deletion && sets_more_than_it_may(project, world, name),
+            "written although it may not have all that it should",
+        ),
         (!release_labels && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
         (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although it is not listed"),
         (release_labels && wanted.is_some() && !deleting(project) && !going, "released although it is listed"),
@@ -147,4 +154,28 @@ fn allowing<'a>(world: &'a ModelCluster, name: &str) -> Vec<&'a Tenant> {
         None => pattern == name,
     };
     tenancies(world).into_iter().filter(|tenant| tenant.namespace_patterns.iter().any(matches)).collect()
+}
+
+/// Whether every entry that allows this one more namespace is full. What is terminating may be gone before it is made.
+pub(super) fn no_room(world: &ModelCluster, name: &str) -> bool {
+    let theirs = |(_, namespace): &(&String, &ModelObject)| {
+        !namespace.terminating && held_by(namespace).is_some_and(|(tenant, _)| tenant == "team-a")
+    };
+    let held: Vec<_> =
+        world.namespaces.iter().filter(theirs).map(|(name, _)| name).filter(|held| *held != name).collect();
+    let is_full = |tenant: &&Tenant| {
+        let allowed = held.iter().filter(|held| allowing(world, held).contains(tenant)).count();
+        tenant.max_namespaces.is_some_and(|most| allowed >= usize::try_from(most).unwrap())
+    };
+    allowing(world, name).iter().all(is_full)
+}
+
+/// Whether one of the labels and annotations is allowed by no entry that allows the namespace.
+fn sets_more_than_it_may(project: &Project, world: &ModelCluster, name: &str) -> bool {
+    let allowing = allowing(world, name);
+    let allowed = |key: &String| {
+        let mut patterns = allowing.iter().flat_map(|tenant| &tenant.metadata_keys);
+        patterns.any(|pattern| pattern == "*" || pattern == key || (pattern == "t*" && key.starts_with('t')))
+    };
+    !keys(project, listed(project, name)).iter().all(allowed)
 }

@@ -71,12 +71,16 @@ fn tenant() -> impl Strategy<Value = Tenant> {
         2 => Just(json!({"selector": {"matchLabels": {"grade": "gold"}}})),
     ];
     let patterns = prop::sample::subsequence(vec!["team-a-*", "shared", "*"], 0..=3);
-    (from, patterns, any::<bool>()).prop_map(|(from, patterns, adopt)| Tenant {
+    let most = prop::option::weighted(0.3, 0..4);
+    let keys = prop::sample::subsequence(vec!["team", "t*", "*"], 1..=3);
+    (from, patterns, most, keys, any::<bool>()).prop_map(|(from, patterns, most, keys, adopt)| Tenant {
         name: "entry".into(),
         from: serde_json::from_value::<NamespaceSelection>(from).unwrap(),
         namespace_patterns: patterns.into_iter().map(ToOwned::to_owned).collect(),
         adopt: if adopt { AdoptPolicy::Allowed } else { AdoptPolicy::Never },
-        cluster_wide: false,
+        max_namespaces: most,
+        metadata_keys: keys.into_iter().map(ToOwned::to_owned).collect(),
+        operations: Vec::new(),
     })
 }
 

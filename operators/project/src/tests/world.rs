@@ -16,9 +16,10 @@ use drover_runtime::{
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
 
-use super::strategies::project;
+use super::{safety::held_by, strategies::project};
 use crate::{
     ProjectOperator,
+    bounds::Bounds,
     error::ProjectError,
     observe::{Holder, Seen, World, ours},
     plan::Action,
@@ -35,6 +36,8 @@ pub(super) struct ModelCluster {
     pub(super) namespaces: ModelObjects,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
+    /// What older Projects of the same tenant want, and labels that make tenants.
+    pub(super) bounds: Bounds,
     /// An older Project that wants every namespace that is absent.
     pub(super) older_project: Option<ObjectKey>,
 }
@@ -83,6 +86,7 @@ impl ModelCluster {
             tenant_labels,
             namespaces: ModelObjects::default(),
             left: BTreeSet::new(),
+            bounds: Bounds::default(),
             older_project: None,
         }
     }
@@ -120,6 +124,13 @@ impl ModelCluster {
         found.terminating = terminating;
     }
 
+    /// What this tenant holds here.
+    fn bounds(&self, tenant: &str) -> Bounds {
+        let is_theirs = |namespace: &ModelObject| held_by(namespace).is_some_and(|(holder, _)| holder == tenant);
+        let held = self.namespaces.iter().filter(|(_, namespace)| is_theirs(namespace)).map(|(name, _)| name.clone());
+        Bounds { held: held.collect(), ..self.bounds.clone() }
+    }
+
     /// The same cluster, had everything in it been created by other requests.
     pub(super) fn with_other_ids(&self) -> Self {
         Self { namespaces: self.namespaces.with_other_ids(), ..self.clone() }
@@ -140,7 +151,8 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             }
         }
         let (cluster, tenant_labels) = (Arc::clone(&self.cluster), self.tenant_labels.clone());
-        World { cluster, in_operator_namespace: self.in_operator_namespace, tenant_labels, namespaces }
+        let bounds = self.bounds(&record.key.namespace);
+        World { cluster, in_operator_namespace: self.in_operator_namespace, tenant_labels, bounds, namespaces }
     }
 
     fn is_deselected(&self, _: &Project) -> bool {
