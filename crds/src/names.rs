@@ -25,6 +25,9 @@ pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
 /// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 
+/// On a Secret with a kubeconfig: name of the one Cluster that may use it.
+pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
+
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";
 /// Drover's own namespace in a downstream cluster.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use drover_crds::names::DROVER_NAMESPACE;
+use drover_crds::names::{DROVER_NAMESPACE, LABEL_CLUSTER};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -162,10 +162,12 @@ impl Installation {
         self.store_secret(name, &plane.kubeconfig_for(DROVER_USER, &[])?).await
     }
 
-    /// Puts any text into the Secret `name`, as a kubeconfig.
+    /// Puts any text into the Secret `name`, as a kubeconfig of the Cluster of this name.
     pub async fn store_secret(&self, name: &str, kubeconfig: &str) -> Result<()> {
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": DROVER_NAMESPACE},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": name, "namespace": DROVER_NAMESPACE, "labels": {LABEL_CLUSTER: name},
+            },
             "stringData": {"kubeconfig": kubeconfig},
         });
         self.apply(&secret).await

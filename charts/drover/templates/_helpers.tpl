@@ -27,9 +27,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* No default: a bare name would be pulled from a public registry, where anybody may own it. Without replicas nothing is pulled. */}}
 {{- define "drover.image" -}}
 {{- with .Values.image -}}
-{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{- end -}}
+{{- $repository := .repository | default (ternary "image-repository-is-not-set.invalid/drover" "" (eq (int $.Values.replicaCount) 0)) -}}
+{{- $repository = required "image.repository is not set: build and push the image, and set image.repository to it (docs/install.md)" $repository -}}
+{{- if .digest -}}{{ $repository }}@{{ .digest }}{{- else -}}{{ $repository }}:{{ default $.Chart.AppVersion .tag }}{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -86,7 +86,8 @@ pub struct ClusterSpec {
     /// How Drover reaches the cluster: exactly one of kubeconfig and local.
     pub connection: Connection,
     /// UID of the namespace kube-system that the cluster must have. A cluster with another UID is not touched. Unset:
-    /// the UID of the first connection is trusted.
+    /// the UID of the first connection is trusted. After the first connection no change of it, nor of connection, moves this
+    /// Cluster to another cluster.
     #[serde(rename = "expectedUID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::uid")]
     pub expected_uid: Option<String>,

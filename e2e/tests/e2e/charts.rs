@@ -48,7 +48,8 @@ async fn values_show_in_what_is_rendered() {
     if !require_or_skip("rendered", &[Program::Helm]).await.unwrap() {
         return;
     }
-    let objects = rendered("drover-system", &[]).unwrap();
+    let image = "image.repository=registry.example.com/drover";
+    let objects = rendered("drover-system", &[image]).unwrap();
     for (kind, count) in [("Deployment", 1), ("PodDisruptionBudget", 1), ("NetworkPolicy", 1), ("ServiceMonitor", 0)] {
         assert_eq!(of_kind(&objects, kind).len(), count, "{kind} by default");
     }
@@ -62,7 +63,7 @@ async fn values_show_in_what_is_rendered() {
         "{written}"
     );
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
-    assert_eq!(pod["containers"][0]["image"], "drover:0.1.0");
+    assert_eq!(pod["containers"][0]["image"], "registry.example.com/drover:0.1.0");
     assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
     let shown = pod.to_string();
     assert!(!shown.contains("DROVER_ALLOW_LOCAL_ADDRESSES"), "{shown}");
@@ -70,6 +71,7 @@ async fn values_show_in_what_is_rendered() {
     let digest = format!("image.digest=sha256:{}", "a".repeat(64));
     let values = [
         "replicaCount=1",
+        image,
         "proxy.https=http://proxy:3128",
         "allowLocalAddresses=true",
         "caBundle.configMap=authorities",
@@ -83,7 +85,7 @@ async fn values_show_in_what_is_rendered() {
         assert_eq!(of_kind(&objects, kind).len(), count, "{kind} with these values");
     }
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
-    assert_eq!(pod["containers"][0]["image"], format!("drover@sha256:{}", "a".repeat(64)));
+    assert_eq!(pod["containers"][0]["image"], format!("registry.example.com/drover@sha256:{}", "a".repeat(64)));
     assert_eq!(pod["volumes"][0]["configMap"]["name"], "authorities");
     let environment = pod["containers"][0]["env"].as_array().unwrap();
     let value = |name: &str| environment.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone());
@@ -110,7 +112,12 @@ async fn bad_values_are_refused_by_name() {
         let refusal = rendered("drover-system", &[value]).unwrap_err();
         assert!(refusal.contains(named), "{value}: {refusal}");
     }
-    let refusal = rendered("elsewhere", &["local.enabled=true"]).unwrap_err();
+    let refusal = rendered("drover-system", &[]).unwrap_err();
+    assert!(refusal.contains("image.repository is not set"), "a bare name is pulled from a public registry: {refusal}");
+    let objects = rendered("drover-system", &["replicaCount=0"]).unwrap();
+    let nowhere = of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"].to_string();
+    assert!(nowhere.contains(".invalid/drover:"), "{nowhere}");
+    let refusal = rendered("elsewhere", &["replicaCount=0", "local.enabled=true"]).unwrap_err();
     assert!(refusal.contains("local.enabled needs the release to be in the namespace drover-system"), "{refusal}");
 }
 

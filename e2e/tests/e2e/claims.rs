@@ -1,6 +1,6 @@
 //! Whose a cluster is: one installation's, one Cluster's, and nobody else writes to it. On real API servers.
 
-use drover_e2e::installation::{DROVER_USER, End, grant_downstream_roles, kubectl_on};
+use drover_e2e::installation::{DROVER_USER, End, Installation, grant_downstream_roles, kubectl_on};
 use drover_e2e::story::*;
 use serde_json::json;
 
@@ -62,6 +62,11 @@ async fn a_cluster_that_is_not_the_one_that_was_pinned_is_not_written_to() {
     pinned["spec"]["expectedUID"] = json!(uid);
     ready_with(&installation, &pinned).await;
     converged(&installation, "shop").await;
+    // Once they met, no change of the spec moves it to another one.
+    pinned["spec"]["expectedUID"] = json!("11111111-2222-3333-4444-555555555555");
+    installation.apply(&pinned).await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/IdentityMismatch").await;
+    assert_eq!(get(&installation, "cluster", "eu").await.unwrap()["status"]["clusterUID"], json!(uid));
 }
 
 async fn who_lost_a_cluster_keeps_away_from_it() {
@@ -130,6 +135,10 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
     reads(&first, "cluster", "eu", "Ready", "True/Connected").await;
 }
 
+fn eu_kubeconfig(installation: &Installation) -> String {
+    installation.cluster("eu").unwrap().kubeconfig_for(DROVER_USER, &[]).unwrap()
+}
+
 async fn two_clusters_for_one_and_the_management_cluster_by_kubeconfig_are_duplicates() {
     let Some(mut installation) = prepared("duplicates", &["eu"]).await else { return };
     // An older one, first by name too, that only says which cluster it is does not stand in its way.
@@ -147,6 +156,14 @@ async fn two_clusters_for_one_and_the_management_cluster_by_kubeconfig_are_dupli
     let mut twin = a_cluster("twin");
     twin["spec"]["connection"]["kubeconfig"]["secretRef"]["name"] = "eu".into();
     installation.apply(&twin).await.unwrap();
+    reads(&installation, "cluster", "twin", "Ready", "False/SecretNotAllowed").await;
+    let secret = ["label", "secret", "eu", "drover.dev/cluster-", "--namespace=drover-system"];
+    installation.kubectl(&secret).unwrap();
+    reads(&installation, "cluster", "twin", "Ready", "False/SecretMissing").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.store_kubeconfig("eu").await.unwrap();
+    installation.store_secret("twin", &eu_kubeconfig(&installation)).await.unwrap();
+    installation.apply(&a_cluster("twin")).await.unwrap();
     reads(&installation, "cluster", "twin", "Ready", "False/DuplicateOf").await;
     let message = ready_condition(&installation, "twin").await["message"].to_string();
     assert!(message.contains("Cluster eu"), "{message}");

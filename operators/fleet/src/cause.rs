@@ -26,7 +26,7 @@ causes! {
         /// The API server does not answer in time.
         Timeout = "Timeout": Unreachable; "Look at the load of the API server, and at the network.",
         /// Another cluster answers than the one that was imported under this name.
-        IdentityMismatch = "IdentityMismatch": Unreachable stalls; "Fix the kubeconfig, or delete the Cluster and import it anew.",
+        IdentityMismatch = "IdentityMismatch": Unreachable stalls; "Fix the kubeconfig and spec.expectedUID, or make a new Cluster for the other one.",
         /// Another Cluster of this installation stands for the same cluster.
         DuplicateOf = "DuplicateOf": Unreachable stalls foreign; "Delete one of the two Clusters.",
         /// Another installation of Drover holds the claim on the cluster.
@@ -38,7 +38,9 @@ causes! {
         /// The cluster runs a version of Kubernetes before 1.30.
         UnsupportedVersion = "UnsupportedVersion": Unreachable stalls; "Upgrade the cluster.",
         /// The Secret with the kubeconfig, or its key, does not exist.
-        SecretMissing = "SecretMissing": Blocked; "Create the Secret in the operator namespace.",
+        SecretMissing = "SecretMissing": Blocked; "Create the Secret in the operator namespace, with the label drover.dev/cluster.",
+        /// The Secret names another Cluster.
+        SecretNotAllowed = "SecretNotAllowed": Blocked stalls; "Set the label drover.dev/cluster of the Secret, or refer to another Secret.",
         /// The kubeconfig cannot be used.
         InvalidKubeconfig = "InvalidKubeconfig": Invalid stalls; "Put a valid kubeconfig into the Secret.",
         /// The kubeconfig asks Drover to run a program, read a file or skip a check.
@@ -54,7 +56,14 @@ impl ConnectionCause {
     /// Whether the credential is what keeps the cluster from being reached.
     #[must_use]
     pub fn is_about_the_credential(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::InvalidKubeconfig | Self::UnsafeKubeconfig | Self::SecretMissing)
+        matches!(
+            self,
+            Self::Unauthorized
+                | Self::InvalidKubeconfig
+                | Self::UnsafeKubeconfig
+                | Self::SecretMissing
+                | Self::SecretNotAllowed
+        )
     }
 }
 

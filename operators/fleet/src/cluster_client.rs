@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use drover_crds::names::LABEL_CLUSTER;
 use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::legible};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -55,8 +56,12 @@ impl ClusterClient {
                 probed: Mutex::default(),
             }),
             Source::Unreadable => Err(KubeconfigError::Malformed.into()),
-            Source::Missing { secret, key } => {
-                Err(ConnectError::SecretMissing { secret: secret.clone(), key: key.clone() })
+            Source::Missing { secret, key, cluster } => {
+                let (secret, key, cluster) = (secret.clone(), key.clone(), cluster.clone());
+                Err(ConnectError::SecretMissing { secret, key, cluster })
+            }
+            Source::NotAllowed { secret, cluster } => {
+                Err(ConnectError::SecretNotAllowed { secret: secret.clone(), cluster: cluster.clone() })
             }
             Source::Kubeconfig { text, context } => {
                 let access = parsed.get(text, context.as_deref()).await?;
@@ -174,9 +179,13 @@ fn endpoint(url: &http::Uri) -> String {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error(
-        "the Secret {secret} with key {key} does not exist in the operator namespace; create it, and Drover connects"
+        "no Secret {secret} with key {key} exists for Cluster {cluster} in the operator namespace; create it with the label {LABEL_CLUSTER}: {cluster}, and Drover connects"
     )]
-    SecretMissing { secret: String, key: String },
+    SecretMissing { secret: String, key: String, cluster: String },
+    #[error(
+        "the Secret {secret} in the operator namespace is not for Cluster {cluster}; set its label {LABEL_CLUSTER} to {cluster}, or refer to another Secret"
+    )]
+    SecretNotAllowed { secret: String, cluster: String },
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
     #[error(transparent)]
@@ -189,6 +198,7 @@ impl Classify for ConnectError {
     fn cause(&self) -> Cause {
         match self {
             Self::SecretMissing { .. } => ConnectionCause::SecretMissing.into(),
+            Self::SecretNotAllowed { .. } => ConnectionCause::SecretNotAllowed.into(),
             Self::Kubeconfig(error) => error.cause(),
             Self::ConnectionError(error) => error.cause(),
             Self::Defect => ConnectionCause::InternalError.into(),
@@ -200,7 +210,10 @@ impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Self {
         let certain = match &error {
             ConnectError::ConnectionError(error) => error.is_certain(),
-            ConnectError::SecretMissing { .. } | ConnectError::Kubeconfig(_) | ConnectError::Defect => true,
+            ConnectError::SecretMissing { .. }
+            | ConnectError::SecretNotAllowed { .. }
+            | ConnectError::Kubeconfig(_)
+            | ConnectError::Defect => true,
         };
         Self { failure: Failure::of(&error), certain }
     }

@@ -59,7 +59,7 @@ pub enum ConnectionError {
     Timeout,
     /// Another cluster answers than the one that was imported.
     #[error(
-        "the cluster with UID {found} answers, but {expected} was imported under this name; fix the kubeconfig, or delete the Cluster and import it again"
+        "the cluster with UID {found} answers, but this Cluster stands for {expected}; fix the kubeconfig and expectedUID, or make a new Cluster for the other one"
     )]
     IdentityMismatch {
         /// The pinned UID.

@@ -14,7 +14,7 @@ use drover_runtime::{
     Cache, ClusterName, ClusterView, DialPolicy, FleetView, Informer, LabelQuery, Link, ObjectKey,
     cache::{CacheSettings, Lookup},
 };
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -26,6 +26,7 @@ use crate::dial::Management;
 use crate::remote::{Remote, Report};
 use crate::required_permissions::RequiredPermissions;
 use crate::rivals::may_stand_for;
+use crate::secrets::{Secrets, Stored};
 use crate::source::{Target, secret_name, source};
 
 /// Dials at a time: a start with 2,000 clusters must not open 2,000 handshakes at once.
@@ -39,7 +40,7 @@ struct Inner {
     local: Management,
     policy: DialPolicy,
     clusters: Informer<Cluster>,
-    secrets: Informer<Secret>,
+    secrets: Secrets,
     namespace: String,
     installation: Arc<str>,
     required: Arc<RequiredPermissions>,
@@ -98,7 +99,7 @@ impl Fleet {
     ) -> Self {
         Self(Arc::new(Inner {
             clusters: management.informer(&LabelQuery::everything()),
-            secrets: management.informer_in(namespace, &LabelQuery::everything()),
+            secrets: Secrets::new(management, namespace),
             namespaces: management.informer(&LabelQuery::everything()),
             namespace: namespace.to_owned(),
             installation: installation.into(),
@@ -137,7 +138,7 @@ impl Fleet {
     /// Waits until Clusters, Secrets and namespaces are listed. Before that nothing is decided.
     pub async fn listed(&self) {
         self.0.clusters.live().await;
-        self.0.secrets.live().await;
+        self.0.secrets.listed().await;
         self.0.namespaces.live().await;
     }
 
@@ -145,11 +146,21 @@ impl Fleet {
     pub async fn run(self) {
         self.notify_on_changes();
         self.listed().await;
-        loop {
-            self.converge();
-            self.publish();
-            self.0.changed.notified().await;
-        }
+        let secrets = self.0.secrets.follow(|| self.named_like_their_secrets(), || self.0.changed.notify_one());
+        let follow = async {
+            loop {
+                self.converge();
+                self.publish();
+                self.0.changed.notified().await;
+            }
+        };
+        tokio::join!(secrets, follow);
+    }
+
+    /// The Clusters that refer to a Secret of their own name.
+    fn named_like_their_secrets(&self) -> Vec<String> {
+        let names = self.clusters().into_iter().map(|(name, cluster)| (name.to_string(), cluster));
+        names.filter(|(name, cluster)| secret_name(cluster) == Some(name)).map(|(name, _)| name).collect()
     }
 
     fn notify_on_changes(&self) {
@@ -163,7 +174,7 @@ impl Fleet {
         };
         let (on_cluster, on_secret, on_namespace) = (notify(), notify(), notify());
         self.0.clusters.subscribe(move |_| on_cluster());
-        self.0.secrets.subscribe(move |_| on_secret());
+        self.0.secrets.subscribe(on_secret);
         self.0.namespaces.subscribe(move |_| on_namespace());
     }
 
@@ -173,7 +184,7 @@ impl Fleet {
         let mut members = self.lock();
         members.retain(|name, member| clusters.get(name).is_some_and(|cluster| member.stands_for(cluster)));
         for (name, cluster) in clusters {
-            let target = self.target(cluster);
+            let Some(target) = self.target(cluster) else { continue };
             if let Some(member) = members.get(&name) {
                 member.target.send_if_modified(|old| redirect(old, &target));
             } else {
@@ -289,10 +300,14 @@ impl Fleet {
         self.0.view.send_replace(view);
     }
 
-    fn target(&self, cluster: Arc<Cluster>) -> Target {
-        let key = secret_name(&cluster).map(|name| ObjectKey::namespaced(&self.0.namespace, name));
-        let secret = key.and_then(|key| self.0.secrets.get(&key));
-        Target { source: source(&cluster, secret.as_deref()), cluster }
+    /// How `cluster` is to be reached; none while its Secret was not read yet.
+    fn target(&self, cluster: Arc<Cluster>) -> Option<Target> {
+        let secret = match secret_name(&cluster).map(|name| self.0.secrets.find(&cluster, name)) {
+            Some(Stored::Unknown) => return None,
+            Some(Stored::Found(secret)) => Some(secret),
+            Some(Stored::Absent) | None => None,
+        };
+        Some(Target { source: source(&cluster, secret.as_deref()), cluster })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Member>> {
@@ -364,7 +379,8 @@ mod tests {
     /// Starts a connection for this Cluster in place of any of before, and answers its number.
     fn connect(fleet: &Fleet, cluster: &Cluster) -> u64 {
         let name = ClusterName::from(cluster);
-        let member = fleet.start(name.clone(), fleet.target(Arc::new(cluster.clone())));
+        let target = Target { source: source(cluster, None), cluster: Arc::new(cluster.clone()) };
+        let member = fleet.start(name.clone(), target);
         let number = member.number;
         fleet.lock().insert(name, member);
         number

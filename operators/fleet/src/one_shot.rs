@@ -11,6 +11,7 @@ use crate::{
     cluster_client::{ClusterClient, ConnectError},
     connection_guard,
     dial::Management,
+    identity,
     parsed::Parsed,
     probe,
     source::source,
@@ -29,11 +30,10 @@ pub async fn release_stored(
     let failed = |error: ConnectError| Failure::of(&error);
     let (source, parsed, wanted) = (source(cluster, secret), Parsed::default(), Arc::default());
     let cluster_client = ClusterClient::prepare(&source, management, policy, &wanted, &parsed).await.map_err(failed)?;
-    let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
-    let known = cluster.spec.expected_uid.as_deref().or(seen);
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     connection_guard::probing(async {
-        let introduced = probe::identify(&cluster_client.client, cluster.spec.health_timeout(), known).await;
+        let introduced = probe::identify(&cluster_client.client, cluster.spec.health_timeout()).await;
+        let introduced = introduced.and_then(|facts| identity::check(cluster, None, &facts.uid));
         introduced.map_err(|error| failed(error.into()))?;
         let release = claim::release(&cluster_client.client, installation, name);
         connection_guard::without_dialling(release).await.map_err(|error| Failure::of(&error))

@@ -18,6 +18,7 @@ use crate::{
     connection_guard,
     dial::Management,
     expiry::{CredentialLife, SeenCertificate},
+    identity,
     parsed::Parsed,
     probe::{self, Facts},
     required_permissions::RequiredPermissions,
@@ -290,7 +291,7 @@ impl Remote {
     /// A bad new credential does not cost a working connection; a withdrawn one does. Where the old connection does not
     /// work either, what is wrong with the new credential is what a person has to know.
     fn refused(&mut self, error: ConnectError, target: &Target) {
-        let withdrawn = matches!(error, ConnectError::SecretMissing { .. });
+        let withdrawn = matches!(error, ConnectError::SecretMissing { .. } | ConnectError::SecretNotAllowed { .. });
         let too_large = matches!(error, ConnectError::ConnectionError(ConnectionError::TooLarge));
         let fault = Fault::from(error);
         if *self.hysteresis.verdict() == Verdict::Connected && self.serving.is_some() && !withdrawn {
@@ -334,19 +335,14 @@ impl Remote {
         probe::ready(&cluster_client.client, limit).await?;
         drop(slot);
         let dial = cluster_client.dials();
-        let facts = probe::identify(&cluster_client.client, limit, self.pinned(cluster)).await?;
+        let facts = probe::identify(&cluster_client.client, limit).await?;
+        let connected = self.serving.as_ref().map(|serving| serving.facts.uid.as_str());
+        identity::check(cluster, connected, &facts.uid)?;
         let claiming = self.claimant.ensure_claimed(&cluster_client.client, cluster, &facts.uid);
         let claimed = connection_guard::without_dialling(claiming).await?;
         cluster_client.identified(dial);
         let missing_rights = self.required.missing(&cluster_client.client, limit).await;
         Ok(Introduced { facts, claimed, missing_rights })
-    }
-
-    /// The identity that a cluster has to show: the one in the spec, else the one seen first.
-    fn pinned<'a>(&'a self, cluster: &'a Cluster) -> Option<&'a str> {
-        let serving = self.serving.as_ref().map(|serving| serving.facts.uid.as_str());
-        let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
-        cluster.spec.expected_uid.as_deref().or(serving).or(seen)
     }
 
     async fn probe(&mut self, target: &Target, thresholds: Thresholds) {
@@ -438,19 +434,16 @@ impl Serving {
         turn_to_dial: Option<OwnedSemaphorePermit>,
     ) -> Result<(), ConnectionError> {
         let (client, limit) = (&self.cluster_client.client, cluster.spec.health_timeout());
-        if let Some(expected) = cluster.spec.expected_uid.as_ref().filter(|expected| **expected != self.facts.uid) {
-            return Err(ConnectionError::IdentityMismatch {
-                expected: expected.clone(),
-                found: self.facts.uid.clone(),
-            });
-        }
+        identity::check(cluster, None, &self.facts.uid)?;
         probe::ready(client, limit).await?;
         drop(turn_to_dial);
         self.probes_since_identified += 1;
         let dial = self.cluster_client.dials();
         let introduces = !self.cluster_client.is_identified() || self.probes_since_identified >= IDENTIFY_EVERY;
         if introduces {
-            self.facts = probe::identify(client, limit, Some(&self.facts.uid)).await?;
+            let facts = probe::identify(client, limit).await?;
+            identity::check(cluster, Some(&self.facts.uid), &facts.uid)?;
+            self.facts = facts;
             self.cluster_client.look_at_certificate().await;
             self.probes_since_identified = 0;
         }

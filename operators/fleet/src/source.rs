@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use drover_crds::{Cluster, Connection, SecretKeyReference};
+use drover_crds::{Cluster, Connection, SecretKeyReference, names::LABEL_CLUSTER};
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
 
 use crate::encoding;
 
@@ -15,7 +16,9 @@ pub(crate) enum Source {
     /// A kubeconfig and the context in it.
     Kubeconfig { text: Arc<str>, context: Option<String> },
     /// The Secret or its key is not there (yet).
-    Missing { secret: String, key: String },
+    Missing { secret: String, key: String, cluster: String },
+    /// The Secret is for another Cluster.
+    NotAllowed { secret: String, cluster: String },
     /// What the Secret holds is no text.
     Unreadable,
 }
@@ -46,17 +49,26 @@ pub(crate) fn secret_name(cluster: &Cluster) -> Option<&str> {
 pub(crate) fn source(cluster: &Cluster, secret: Option<&Secret>) -> Source {
     let Connection::Kubeconfig(kubeconfig) = &cluster.spec.connection else { return Source::Local };
     let SecretKeyReference { name, key } = &kubeconfig.secret_ref;
+    if secret.is_some_and(|secret| !is_for(cluster, secret)) {
+        return Source::NotAllowed { secret: name.clone(), cluster: cluster.name_any() };
+    }
     let content = secret.and_then(|secret| secret.data.as_ref()?.get(key));
     match content.map(|bytes| encoding::text(&bytes.0)) {
         Some(Some(text)) => Source::Kubeconfig { text: text.into(), context: kubeconfig.context.clone() },
         Some(None) => Source::Unreadable,
-        None => Source::Missing { secret: name.clone(), key: key.clone() },
+        None => Source::Missing { secret: name.clone(), key: key.clone(), cluster: cluster.name_any() },
     }
+}
+
+/// Whether a Secret names `cluster`: in its label, or else by having its name. Whoever may write Clusters must not be able to
+/// use the credential of any other one.
+fn is_for(cluster: &Cluster, secret: &Secret) -> bool {
+    secret.labels().get(LABEL_CLUSTER).unwrap_or(&secret.name_any()) == &cluster.name_any()
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::ByteString;
+    use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
     use serde_json::json;
 
     use super::*;
@@ -71,13 +83,40 @@ mod tests {
 
     fn secret(key: &str, content: &[u8]) -> Secret {
         let data = [(key.to_owned(), ByteString(content.to_vec()))].into();
-        Secret { data: Some(data), ..Secret::default() }
+        let metadata = ObjectMeta { name: Some("eu".to_owned()), ..ObjectMeta::default() };
+        Secret { data: Some(data), metadata, ..Secret::default() }
+    }
+
+    /// A Secret of this name with the label that names a Cluster, or without it.
+    fn secret_for(name: &str, label: Option<&str>) -> Secret {
+        let mut secret = secret("kubeconfig", b"text");
+        secret.metadata.name = Some(name.to_owned());
+        secret.metadata.labels = label.map(|label| [(LABEL_CLUSTER.to_owned(), label.to_owned())].into());
+        secret
+    }
+
+    #[test]
+    fn a_secret_is_for_the_cluster_that_it_names_and_for_no_other() {
+        for (name, label, is_allowed) in [
+            ("eu", None, true),
+            ("eu", Some("eu"), true),
+            ("shared-name", Some("eu"), true),
+            ("retired", None, false),
+            ("retired", Some("retired"), false),
+            ("eu", Some("retired"), false),
+            ("eu", Some(""), false),
+        ] {
+            let eu = cluster(&json!({"kubeconfig": {"secretRef": {"name": name}}}));
+            let found = source(&eu, Some(&secret_for(name, label)));
+            assert_eq!(matches!(found, Source::Kubeconfig { .. }), is_allowed, "{name} {label:?}");
+            assert_eq!(found == Source::NotAllowed { secret: name.into(), cluster: "eu".into() }, !is_allowed);
+        }
     }
 
     #[test]
     fn the_secret_says_how_a_cluster_is_reached_or_why_not() {
         let eu = cluster(&json!({"kubeconfig": {"secretRef": {"name": "eu"}, "context": "c"}}));
-        let missing = Source::Missing { secret: "eu".into(), key: "kubeconfig".into() };
+        let missing = Source::Missing { secret: "eu".into(), key: "kubeconfig".into(), cluster: "eu".into() };
         let found = Source::Kubeconfig { text: "text".into(), context: Some("c".into()) };
         assert!(source(&eu, None) == missing);
         assert!(source(&eu, Some(&secret("other", b"text"))) == missing);

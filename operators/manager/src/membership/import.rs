@@ -63,7 +63,8 @@ async fn refuse_another(management: &Side, arguments: &ImportArguments, found: &
     let (name, namespace) = (&arguments.name, &arguments.membership.namespace);
     let clusters = Api::<Cluster>::all(management.client.clone());
     let cluster = management.ask(format!("get the Cluster {name}"), clusters.get_opt(name)).await?;
-    let known = cluster.and_then(|cluster| cluster.spec.expected_uid.or(cluster.status?.cluster_uid));
+    let known =
+        cluster.and_then(|cluster| cluster.status.and_then(|status| status.cluster_uid).or(cluster.spec.expected_uid));
     if let Some(known) = known.filter(|known| known != found) {
         return Err(MembershipError::AnotherCluster { name: name.clone(), known, found: found.to_owned() });
     }

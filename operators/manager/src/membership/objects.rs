@@ -1,6 +1,6 @@
 //! The objects of an import. Nothing here reaches a server.
 
-use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
+use drover_crds::names::{DROVER_NAMESPACE, LABEL_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY_IMPORT};
 use drover_runtime::DialPolicy;
 use http::{Uri, uri::Authority};
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
@@ -68,7 +68,7 @@ pub(super) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
 
 /// What an import makes in the management cluster.
 pub(super) fn management_half(name: &str, namespace: &str, kubeconfig: &Value) -> [Value; 2] {
-    let labels = json!({LABEL.0: LABEL.1});
+    let labels = json!({LABEL.0: LABEL.1, LABEL_CLUSTER: name});
     [
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace, "labels": labels},

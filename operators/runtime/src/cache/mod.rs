@@ -63,6 +63,12 @@ impl LabelQuery {
         Self(format!("{label}={value}"))
     }
 
+    /// The objects that carry `label`, whatever its value is.
+    #[must_use]
+    pub fn has(label: &str) -> Self {
+        Self(label.to_owned())
+    }
+
     /// The selector as the API takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
