@@ -1,8 +1,8 @@
 //! Names of labels and annotations that Drover writes, and the namespaces that no tenant may own.
 
-/// Says which tool wrote an object; Kubernetes' recommended label.
+/// Says which tool wrote an object; Kubernetes' recommended label. On what Drover adopted it belongs to whoever wrote it.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Value of [`LABEL_MANAGED_BY`] on every object that Drover owns.
+/// Value of [`LABEL_MANAGED_BY`] on every object that Drover created.
 pub const MANAGED_BY: &str = "drover";
 /// Value of [`LABEL_MANAGED_BY`] on everything that `drover import` makes. Not Drover's own: the namespace must not look as if
 /// Drover had made it.
@@ -15,8 +15,8 @@ pub const LABEL_OWNER_NAMESPACE: &str = "drover.dev/owner-namespace";
 pub const LABEL_OWNER_NAME: &str = "drover.dev/owner-name";
 /// UID of the management object, so that a recreated owner of the same name differs from the former one.
 pub const ANNOTATION_OWNER_UID: &str = "drover.dev/owner-uid";
-/// On an object that Drover created: kind, namespace and name of its owner, and its own namespace and name. Only what carries it,
-/// in agreement with its owner labels, is ever pruned.
+/// On an object that Drover created: the installation, kind, namespace and name of its owner, and its own namespace and name. Only
+/// what carries it, in agreement with its owner labels, is ever deleted.
 pub const ANNOTATION_CREATED: &str = "drover.dev/created";
 /// Present on an object that existed before Drover took it over; such an object is never deleted.
 pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";

@@ -82,6 +82,14 @@ async fn a_management_cluster_rebuilt_from_the_same_files_takes_up_where_the_old
     for (plane, mark) in installation.downstream.values().zip(downstream) {
         assert_eq!(writes_by(DROVER_USER, plane, mark).unwrap(), Vec::<String>::new());
     }
+    // The record of a former UID blocks nothing: what the old one created, the new one deletes when asked.
+    let mut shop = a_project("shop", &NAMESPACES);
+    shop["spec"]["deletionPolicy"] = "Delete".into();
+    ready_with(&installation, &shop).await;
+    deleted(&installation, "project", "shop").await;
+    for (cluster, name) in ["eu", "us"].into_iter().zip(NAMESPACES) {
+        assert_eq!(downstream_namespace(&installation, cluster, name).await.unwrap(), None, "{name} on {cluster}");
+    }
 }
 
 async fn no_secret_shows_up_anywhere() {

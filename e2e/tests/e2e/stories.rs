@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use drover_crds::names::ANNOTATION_CREATED;
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{DROVER_USER, End, kubectl_on};
-use drover_e2e::objects::apply_to;
+use drover_e2e::objects::{apply_to, patch_on};
 use drover_e2e::story::*;
 use serde_json::json;
 
@@ -59,7 +60,7 @@ async fn what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left
     let Some(installation) = story("drift", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
     let mut theirs = a_namespace("team-theirs");
-    theirs["metadata"]["labels"] = json!({"a": "b"});
+    theirs["metadata"]["labels"] = json!({"a": "b", "app.kubernetes.io/managed-by": "Helm"});
     apply_to(eu, &theirs).await.unwrap();
     let theirs = downstream_namespace(&installation, "eu", "team-theirs").await.unwrap();
 
@@ -85,6 +86,19 @@ async fn what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left
         namespace.is_some_and(|it| it["metadata"]["uid"] != old && it["metadata"]["labels"]["tier"] == "gold")
     })
     .await;
+    // As `kubectl replace` of a bare Namespace does.
+    let wipe =
+        ["labels", "annotations"].map(|of| json!({"op": "replace", "path": format!("/metadata/{of}"), "value": {}}));
+    patch_on(eu, "namespace", "", "team-web", json!(wipe)).await.unwrap();
+    namespace_becomes(&installation, "eu", "team-web", "the wiped record is healed", |namespace| {
+        namespace.is_some_and(|it| {
+            let (labels, annotations) = (&it["metadata"]["labels"], &it["metadata"]["annotations"]);
+            labels["drover.dev/owner-name"] == "shop"
+                && labels["tier"] == "gold"
+                && annotations[ANNOTATION_CREATED].is_string()
+        })
+    })
+    .await;
 
     // Consent of both sides: the Project asks, the cluster's owner allows.
     shop["spec"]["namespaces"][1]["onExisting"] = "Adopt".into();
@@ -96,6 +110,7 @@ async fn what_somebody_changes_downstream_is_restored_and_what_is_theirs_is_left
     converged(&installation, "shop").await;
     let adopted = downstream_namespace(&installation, "eu", "team-theirs").await.unwrap().unwrap();
     assert_eq!(adopted["metadata"]["labels"]["a"], "b");
+    assert_eq!(adopted["metadata"]["labels"]["app.kubernetes.io/managed-by"], "Helm");
     assert_eq!(adopted["metadata"]["labels"]["tier"], "gold");
 }
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY};
+use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_RELEASED_BY};
 use drover_e2e::pool::{Pool, Shape};
 use drover_e2e::wait::soon;
 use drover_e2e::{Components, ControlPlane, require_or_skip};
@@ -115,6 +115,8 @@ async fn a_create_that_was_cut_short_is_recognised_and_completed() -> Outcome {
     let owner = rig.owner("ours");
     let mut bare = rig.map(&[]);
     bare.metadata.labels = Some(owner.labels());
+    let mark = owner.created_mark("", &ObjectKey::namespaced(&rig.namespace, NAME));
+    bare.metadata.annotations = data(&[(ANNOTATION_CREATED, &mark)]);
     rig.maps.create(&PostParams::default(), &bare).await?;
     let (live, wanted) = (rig.live().await?, rig.map(&[("mode", "ours")]));
     assert!(owner.owns(live.meta()));
@@ -195,7 +197,8 @@ async fn a_released_object_keeps_everything_but_our_record() -> Outcome {
     assert_eq!(live.data, data(&[("mode", "ours")]));
     assert_eq!(*live.labels(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
     let released_by = rig.owner("ours").key.to_string();
-    let annotations = [("note", "theirs"), (ANNOTATION_RELEASED_BY, &*released_by)];
+    let created = rig.owner("ours").created_mark("", &ObjectKey::of(live.meta()));
+    let annotations = [("note", "theirs"), (ANNOTATION_RELEASED_BY, &*released_by), (ANNOTATION_CREATED, &*created)];
     assert_eq!(Some(live.annotations().clone()), data(&annotations));
     Ok(())
 }

@@ -93,7 +93,7 @@ impl Operator for ViewGrantOperator {
 
     fn urgency(change: &Change<RoleBinding>) -> Urgency {
         match change {
-            Change::Delete(_) | Change::Release(_) => Urgency::Revocation,
+            Change::Delete(_) | Change::Release(_) | Change::Disclaim(_) => Urgency::Revocation,
             Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } | Change::Disown { .. } => {
                 Urgency::Rest
             }

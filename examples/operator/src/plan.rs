@@ -82,7 +82,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use drover_crds::names::ANNOTATION_APPLIED;
-    use drover_runtime::{cache::Undecodable, owned::Owned, write::desired_hash};
+    use drover_runtime::{Title, cache::Undecodable, owned::Owned, write::desired_hash};
 
     use super::*;
 
@@ -105,7 +105,7 @@ mod tests {
         there.metadata.annotations = Some(applied);
         World {
             admitted: true,
-            bindings: vec![Owned { live: Ok(Arc::new(there)), drift_conflict: None, created: true }],
+            bindings: vec![Owned { live: Ok(Arc::new(there)), drift_conflict: None, title: Title::Created }],
         }
     }
 

@@ -119,8 +119,10 @@ async fn look_there(
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_OWNER_KIND}")).limit(page);
-    let listed = list_metadata("list the Namespaces that Drover manages", &api, &ours).await?;
+    let kind = Project::kind(&());
+    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND}={kind}")).limit(page);
+    let mut listed = list_metadata("list the Namespaces that Drover manages", &api, &ours).await?;
+    listed.retain(|found| OwnerRecord::recorded(found, &kind).is_some());
     let count = listed.len();
     let left_behind: Vec<_> = listed.into_iter().filter_map(|found| left_behind(&projects, found)).collect();
     let owned = count - left_behind.len();

@@ -295,8 +295,10 @@ impl Fleet {
         let unread = names.filter(|name| !clusters.contains_key(name)).collect();
         let labels = |namespace: Arc<Namespace>| (namespace.name_any(), namespace.labels().clone());
         let namespaces = self.0.namespaces.all().into_iter().map(labels).collect();
-        let view =
-            FleetView::new(clusters, namespaces, true).with_operator_namespace(&self.0.namespace).with_unread(unread);
+        let view = FleetView::new(clusters, namespaces, true)
+            .with_operator_namespace(&self.0.namespace)
+            .with_installation(&self.0.installation)
+            .with_unread(unread);
         self.0.view.send_replace(view);
     }
 

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
-use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock};
+use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock, held::Held};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
@@ -75,6 +75,8 @@ pub(crate) struct Remote {
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
+    /// What is held at the cluster, whatever connection shows it.
+    held: Arc<Held>,
     /// An informer of the cache changed its health, or a request failed.
     hint: Arc<Notify>,
     /// Requests wait for a connection.
@@ -157,6 +159,7 @@ impl Remote {
             serving: None,
             hysteresis: Hysteresis::default(),
             rejected: None,
+            held: Arc::default(),
             hint: Arc::default(),
             wanted: Arc::default(),
             avoided: None,
@@ -319,7 +322,8 @@ impl Remote {
         let (gate, up) = watch::channel(true);
         let cache = Cache::new(cluster_client.client.clone(), up)
             .with_cluster(&target.cluster.name_any())
-            .with_settings(self.caches.clone());
+            .with_settings(self.caches.clone())
+            .with_held(Arc::clone(&self.held));
         let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());

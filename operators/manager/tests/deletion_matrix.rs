@@ -4,7 +4,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use drover_cluster::{
     Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPart, World as ClusterWorld, observe,
@@ -295,8 +300,15 @@ impl Run {
             (name, Seen::Ours { live: found.live.unwrap(), drift_conflict: found.drift_conflict })
         };
         let namespaces = self.namespaces.owned(&record()).into_iter().map(seen).collect();
-        let bounds = Bounds::default();
-        let world = World { cluster, in_operator_namespace: false, tenant_labels: None, bounds, namespaces };
+        let world = World {
+            cluster,
+            in_operator_namespace: false,
+            tenant_labels: None,
+            bounds: Bounds::default(),
+            installation: String::new(),
+            others: BTreeSet::new(),
+            namespaces,
+        };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
         for action in plan.groups.into_iter().flatten() {

@@ -5,12 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{Cluster, Project, ProjectNamespace, Tenant, names::LOCAL_CLUSTER};
+use drover_crds::{
+    Cluster, Project, ProjectNamespace, Tenant,
+    names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
+};
 use drover_fleet::targets::{self, tenancies_of, tenant_label_keys};
 use drover_runtime::{
-    Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
+    Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
-    operator::record_of,
+    operator::{owner_of, record_of},
     owned::{Owned, is_made_for},
     place::deletion_of,
     request::request,
@@ -37,8 +40,24 @@ pub struct World {
     pub tenant_labels: Option<BTreeMap<String, String>>,
     /// What bounds the Project there, besides the tenant entries.
     pub bounds: Bounds,
+    /// The name of this installation of Drover.
+    pub installation: String,
+    /// UIDs of other Projects that are recorded on the namespaces.
+    pub others: BTreeSet<String>,
     /// Every namespace that the Project lists or holds.
     pub namespaces: BTreeMap<String, Seen>,
+}
+
+impl World {
+    /// Why a namespace that carries the labels of the Project with this key belongs to it, or does not.
+    #[must_use]
+    pub fn title(&self, project: &ObjectKey, meta: &ObjectMeta) -> Title {
+        let made_for = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER_UID));
+        if made_for.is_some_and(|uid| self.others.contains(uid)) {
+            return Title::Another;
+        }
+        record_of::<ProjectOperator>(project.clone()).title(meta, &self.installation)
+    }
 }
 
 /// What a namespace name stands for at one cluster.
@@ -77,6 +96,17 @@ pub enum Seen {
     },
 }
 
+impl Seen {
+    /// The metadata of what carries the labels of the Project, or is its own without them.
+    pub(crate) fn held(&self) -> Option<&ObjectMeta> {
+        match self {
+            Self::Ours { live, .. } => Some(&live.metadata),
+            Self::Unlabelled { meta, .. } | Self::Undecodable { meta } => Some(meta),
+            Self::Absent { .. } | Self::Foreign { .. } => None,
+        }
+    }
+}
+
 /// Another Project, as the labels of a namespace record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -92,12 +122,21 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     let record = record_of::<ProjectOperator>(owner.key());
     let cluster = place.cluster.clone().ok_or(ProjectError::NotACluster)?;
     let mut namespaces: BTreeMap<String, Seen> = Owned::at(place, &record).into_iter().map(ours).collect();
-    let mut bounds = Bounds::default();
+    let mut world = World {
+        cluster: Arc::clone(&cluster),
+        in_operator_namespace: place.fleet.is_operator_namespace(&record.key.namespace),
+        tenant_labels: place.fleet.namespace_labels(&record.key.namespace).cloned(),
+        bounds: Bounds::default(),
+        installation: place.fleet.installation().to_owned(),
+        others: others(owner, place, &namespaces),
+        namespaces: BTreeMap::new(),
+    };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     if let Owner::Present(project) = owner
         && deletion_of(&cluster).is_none()
         && targets::of(project, &place.fleet).places.contains(&place.place)
     {
+        note_held(project, place, &world, &namespaces);
         let projects = &place.related::<Project>();
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
@@ -109,11 +148,36 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         };
         let looks = stream::iter(unknown.into_iter().map(look_up)).buffer_unordered(AT_A_TIME);
         namespaces.extend(looks.try_collect::<Vec<_>>().await?);
-        bounds = bounds_of(project, place, takes_up);
+        world.bounds = bounds_of(project, place, takes_up);
+    } else {
+        place.cache.held().forget_all(&record);
     }
-    let tenant_labels = place.fleet.namespace_labels(&record.key.namespace).cloned();
-    let in_operator_namespace = place.fleet.is_operator_namespace(&record.key.namespace);
-    Ok(World { cluster, in_operator_namespace, tenant_labels, bounds, namespaces })
+    Ok(World { namespaces, ..world })
+}
+
+/// The UIDs of other Projects that are recorded on namespaces with the labels of `owner`: another client changed these labels, as a
+/// Project that gives a namespace up takes its UID off.
+fn others(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMap<String, Seen>) -> BTreeSet<String> {
+    let own = owner.object().and_then(|project| project.metadata.uid.as_ref());
+    let metas = namespaces.values().filter_map(Seen::held);
+    let recorded: BTreeSet<&String> = metas
+        .filter_map(|meta| meta.annotations.as_ref()?.get(ANNOTATION_OWNER_UID))
+        .filter(|uid| Some(*uid) != own)
+        .collect();
+    if recorded.is_empty() {
+        return BTreeSet::new(); // At rest no reconcile searches through all Projects.
+    }
+    let is_recorded = |other: &Project| other.metadata.uid.as_ref().is_some_and(|uid| recorded.contains(uid));
+    place.related::<Project>().filter(is_recorded).iter().filter_map(|other| other.metadata.uid.clone()).collect()
+}
+
+/// Remembers what the Project holds: whoever wipes the record of a namespace takes it from nobody.
+fn note_held(project: &Project, place: &PlaceContext, world: &World, namespaces: &BTreeMap<String, Seen>) {
+    let (key, record) = (ObjectKey::of(&project.metadata), owner_of::<ProjectOperator>(project));
+    let held = namespaces.values().filter_map(Seen::held).map(|meta| (meta, world.title(&key, meta)));
+    let held = held.filter(|(_, title)| matches!(title, Title::Created | Title::Adopted));
+    let is_listed = |key: &ObjectKey| project.spec.namespaces.iter().any(|wanted| wanted.name == key.name);
+    place.cache.held().note(&record, project.metadata.uid.as_ref(), held, is_listed);
 }
 
 /// What bounds a Project at a cluster; only one that `takes_up` something has to know what others of its tenant hold.
@@ -157,7 +221,7 @@ async fn look_up(
     place: &PlaceContext,
     name: &str,
 ) -> Result<Seen, ProjectError> {
-    let kind = record_of::<ProjectOperator>(ObjectKey::default()).kind;
+    let record = owner_of::<ProjectOperator>(project);
     let api = Api::<Namespace>::all(place.cache.client());
     let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
     Ok(match found {
@@ -167,15 +231,36 @@ async fn look_up(
             Seen::Absent { older_project: older_project.map(|older_project| ObjectKey::of(&older_project.metadata)) }
         }
         Some(found) => {
-            if is_made_for(&found.metadata, project.metadata.uid.as_ref()) {
-                let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
-                return Ok(Seen::Unlabelled { meta: Box::new(found.metadata), drift_conflict });
+            let recorded = OwnerRecord::recorded(&found.metadata, record.kind);
+            let mut meta = Box::new(found.metadata);
+            let held = place.cache.held().title(&record, project.metadata.uid.as_ref(), &meta);
+            let held = held.filter(|_| recorded.is_none());
+            if is_ours_without_labels(&mut meta, project, place.fleet.installation(), held) {
+                let uid = meta.uid.as_ref();
+                let drift_conflict = uid.and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
+                return Ok(Seen::Unlabelled { meta, drift_conflict });
             }
-            let recorded = OwnerRecord::recorded(&found.metadata, kind);
             let holder = recorded.map(|key| holder(projects, key, place, name));
-            Seen::Foreign { meta: Box::new(found.metadata), holder }
+            Seen::Foreign { meta, holder }
         }
     })
+}
+
+/// Whether a namespace that does not carry the labels of the Project is its own all the same: it was created for it, and another
+/// client changed the labels; or it is the very one that the Project `held`, and nobody is recorded on it. Its title comes back
+/// with what is applied.
+fn is_ours_without_labels(meta: &mut ObjectMeta, project: &Project, installation: &str, held: Option<Title>) -> bool {
+    let record = owner_of::<ProjectOperator>(project);
+    if is_made_for(meta, project.metadata.uid.as_ref()) && record.title(meta, installation) == Title::Created {
+        return true;
+    }
+    let (name, value) = match held {
+        Some(Title::Created) => (ANNOTATION_CREATED, record.created_mark(installation, &ObjectKey::of(meta))),
+        Some(_) => (ANNOTATION_ADOPTED, "true".to_owned()),
+        None => return false,
+    };
+    meta.annotations.get_or_insert_default().insert(name.to_owned(), value);
+    true
 }
 
 /// The Projects that list any of these names, too, and come first; the oldest is the first, so that it is always the same one
@@ -195,4 +280,51 @@ fn holder(projects: &Informer<Project>, key: ObjectKey, place: &PlaceContext, na
     let found = projects.lookup_live(&key);
     let left = is_gone_from(found.as_ref(), &place.place, &place.fleet);
     Holder { left, releases: is_releasing(found.as_ref(), name), key }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shop() -> Project {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "shop", "namespace": "team-a", "uid": "uid-of-shop"}, "spec": {"clusters": {"all": {}}},
+        }))
+        .unwrap()
+    }
+
+    fn created_mark() -> String {
+        owner_of::<ProjectOperator>(&shop()).created_mark("blue", &ObjectKey::cluster_scoped("web"))
+    }
+
+    /// Whether the namespace `web` with these annotations is the Project's, and its title then.
+    fn taken_up(annotations: &serde_json::Value, held: Option<Title>) -> Option<Title> {
+        let meta = json!({"name": "web", "annotations": annotations});
+        let mut meta: ObjectMeta = serde_json::from_value(meta).unwrap();
+        let ours = is_ours_without_labels(&mut meta, &shop(), "blue", held);
+        ours.then(|| owner_of::<ProjectOperator>(&shop()).title(&meta, "blue"))
+    }
+
+    #[test]
+    fn a_namespace_whose_record_was_wiped_is_taken_up_if_it_was_held() {
+        let bare = json!({});
+        assert_eq!(taken_up(&bare, Some(Title::Created)), Some(Title::Created));
+        assert_eq!(taken_up(&bare, Some(Title::Adopted)), Some(Title::Adopted));
+        assert_eq!(taken_up(&bare, None), None, "it only has the name");
+    }
+
+    #[test]
+    fn what_was_created_for_the_project_is_known_without_its_labels_and_nothing_else_is() {
+        let (uid, mark) = (ANNOTATION_OWNER_UID, created_mark());
+        let title = |annotations| taken_up(&annotations, None);
+        assert_eq!(title(json!({uid: "uid-of-shop", ANNOTATION_CREATED: mark})), Some(Title::Created));
+        assert_eq!(title(json!({uid: "uid-of-shop"})), None, "anybody may read the UID of a Project");
+        assert_eq!(title(json!({uid: "uid-of-shop", ANNOTATION_ADOPTED: "true"})), None, "and write these marks");
+        assert_eq!(title(json!({uid: "another", ANNOTATION_CREATED: mark})), None, "it was released since");
+        let elsewhere = mark.replace("blue", "green");
+        assert_eq!(title(json!({uid: "uid-of-shop", ANNOTATION_CREATED: elsewhere})), None, "another installation");
+    }
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use drover_crds::{
-    AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY},
+    AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant, names::ANNOTATION_RELEASED_BY,
 };
 use drover_fleet::{TenancyCause, targets::tenancies};
 use drover_runtime::{
-    Cause, ObjectKey, Owner, Requeue, StatusCause,
+    Cause, ObjectKey, Owner, Requeue, StatusCause, Title,
     fan_out::Obstacle,
-    operator::Plan,
+    operator::{Plan, owner_of},
     owned::{self, Change, Restored, each_alone},
     place::deletion_of,
 };
@@ -174,6 +173,15 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, StatusCause::Terminating, terminating(name)))
         }
+        Seen::Ours { live, .. } if !is_founded(project, world, &live.metadata) => {
+            let meta = Box::new(live.metadata.clone());
+            Verdict::Act(match world.title(&ObjectKey::of(&project.metadata), &meta) {
+                Title::Unfounded if Consent::of(wanted, &allowing) == Consent::Given => {
+                    Action::Adopt { desired: Box::new(desired), live: meta }
+                }
+                _ => given_up(project, world, &meta),
+            })
+        }
         Seen::Ours { live, drift_conflict } => restored(name, owned::restore(desired, live, drift_conflict.as_deref())),
         Seen::Unlabelled { meta, .. } | Seen::Foreign { meta, .. } if meta.deletion_timestamp.is_some() => {
             blocked(name, StatusCause::Terminating, terminating(name))
@@ -215,7 +223,9 @@ fn free(
     match (holder, consent) {
         (Some(holder), Consent::Given) => Verdict::Act(Action::Disown { live, owner: holder.key.clone() }),
         (None, Consent::Given) => Verdict::Act(Action::Adopt { desired: Box::new(desired), live }),
-        (None, _) if was_released_by(meta, project) => Verdict::Act(Action::Adopt { desired: Box::new(desired), live }),
+        (None, _) if was_released_by(meta, project, world) => {
+            Verdict::Act(Action::Adopt { desired: Box::new(desired), live })
+        }
         (_, Consent::Awaited) => blocked(&name, ProjectCause::AdoptionNotAllowed, not_adoptable(world, &name)),
         (Some(holder), Consent::NotAsked) => {
             blocked(&name, ProjectCause::NamespaceExists, left_behind(world, &name, &holder.key))
@@ -254,31 +264,32 @@ fn desired(project: &Project, wanted: &ProjectNamespace) -> Namespace {
 fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
-    unlisted.filter_map(|(_, seen)| held(seen)).map(|live| Action::Release(Box::new(live.clone()))).collect()
+    unlisted.filter_map(|(_, seen)| seen.held()).map(|live| given_up(project, world, live)).collect()
 }
 
 /// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is released.
 fn release_all(project: &Project, world: &World) -> Plan<ProjectOperator> {
-    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
+    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
     let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
-    let release = |live: &ObjectMeta| Action::Release(Box::new(live.clone()));
+    let release = |live: &ObjectMeta| given_up(project, world, live);
     let actions = if project.spec.suspend { Vec::new() } else { held.into_iter().map(release).collect() };
     Plan { place_status: PlaceStatus::default(), groups: each_alone(actions), requeue }
 }
 
 /// A suspended Project must not delete: it goes as with `Orphan`.
 fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
-    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(held).collect();
+    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
+    let key = ObjectKey::of(&project.metadata);
     let deletes = project.spec.deletion_policy == DeletionPolicy::Delete && !project.spec.suspend;
     let actions = held.iter().filter_map(|live| {
-        let adopted = live.annotations().contains_key(ANNOTATION_ADOPTED);
+        let created = world.title(&key, live) == Title::Created;
         // Consent may have been withdrawn, and labels can be forged: what it may not hold is released, never deleted.
         let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
-        if deletes && !adopted && may_hold {
+        if deletes && created && may_hold {
             let going = live.deletion_timestamp.is_some();
             (!going).then(|| Action::Delete(Box::new((*live).clone())))
         } else {
-            Some(Action::Release(Box::new((*live).clone())))
+            Some(given_up(project, world, live))
         }
     });
     let actions: Vec<Action> = actions.collect();
@@ -296,19 +307,27 @@ fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
     !world.cluster.spec.protects(name) && tenancies.iter().any(|tenant| tenant.allows_namespace(name))
 }
 
-fn held(seen: &Seen) -> Option<&ObjectMeta> {
-    match seen {
-        Seen::Ours { live, .. } => Some(&live.metadata),
-        Seen::Unlabelled { meta, .. } | Seen::Undecodable { meta } => Some(meta),
-        Seen::Absent { .. } | Seen::Foreign { .. } => None,
+/// What gives up a namespace with the labels of the Project. One that was made for another Project keeps the marks by which that one
+/// knows it.
+fn given_up(project: &Project, world: &World, live: &ObjectMeta) -> Action {
+    let live_there = Box::new(live.clone());
+    match world.title(&ObjectKey::of(&project.metadata), live) {
+        Title::Another => Action::Disclaim(live_there),
+        Title::Created | Title::Adopted | Title::Unfounded => Action::Release(live_there),
     }
 }
 
-/// Whether this very Project released the namespace: it may adopt it again without being asked, for example after a folder
-/// was renamed in Git and everything was deleted and created again.
-fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
+/// Whether more than its labels says that a namespace belongs to the Project.
+fn is_founded(project: &Project, world: &World, live: &ObjectMeta) -> bool {
+    matches!(world.title(&ObjectKey::of(&project.metadata), live), Title::Created | Title::Adopted)
+}
+
+/// Whether Drover created the namespace for this very Project, which released it: it may adopt it again without being asked, for
+/// example after a folder was renamed in Git and everything was deleted and created again.
+fn was_released_by(meta: &ObjectMeta, project: &Project, world: &World) -> bool {
     let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
     released_by.is_some_and(|by| *by == ObjectKey::of(&project.metadata).to_string())
+        && owner_of::<ProjectOperator>(project).created(meta, &world.installation)
 }
 
 fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict {
@@ -452,15 +471,4 @@ fn exists(world: &World, name: &str) -> String {
 
 fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
-}
-
-trait Annotated {
-    fn annotations(&self) -> &BTreeMap<String, String>;
-}
-
-impl Annotated for ObjectMeta {
-    fn annotations(&self) -> &BTreeMap<String, String> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.annotations.as_ref().unwrap_or(&NONE)
-    }
 }

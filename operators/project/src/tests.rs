@@ -5,6 +5,7 @@ mod advisories;
 mod bounds;
 mod decisions;
 mod deleting_cluster;
+mod forged;
 mod holders;
 mod promises;
 mod properties;

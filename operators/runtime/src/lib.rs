@@ -28,6 +28,7 @@ pub mod drive;
 pub mod error;
 pub mod events;
 pub mod fan_out;
+pub mod held;
 pub mod metrics;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
@@ -52,6 +53,7 @@ pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use drive::{Context, DriveSettings, Driver};
 pub use error::{ApiError, Class, Classify, Failure};
 pub use operator::{Operator, Owner, Plan, Related, Requeue, StatusOf, Watches};
+pub use owner::Title;
 pub use place::{ClusterName, ClusterView, FleetView, Link, Place, PlaceContext, Targets};
 pub use place_status::{Outcome, PlaceState, PlaceStatuses, Refusal, Tally};
 pub use rights::{Rights, Rule};

@@ -350,8 +350,8 @@ impl PlaceContext {
     /// Writes here on behalf of `owner`.
     #[must_use]
     pub fn writer<O: Operator>(&self, owner: Owner<'_, O::Kind>) -> Writer {
-        let Author { owner, uid } = Author::of::<O>(owner);
-        Writer::new(self.cache.clone(), field_manager::<O>(), owner, &uid)
+        let Author { owner, uid, .. } = Author::of::<O>(owner);
+        Writer::new(self.cache.clone(), field_manager::<O>(), owner, &uid).of_installation(self.fleet.installation())
     }
 
     /// All `K` of the management cluster, which the operator declared in [`Operator::related`].

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_OWNER_UID};
+use drover_crds::names::{ANNOTATION_APPLIED, ANNOTATION_OWNER_UID};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::{
     StatusCause,
     cache::{Kept, ObjectKey, OwnerRecord, Undecodable},
     operator::{Operator, Owner},
+    owner::Title,
     place::PlaceContext,
     write::{Server, Step, WriteError, Writer, desired_hash},
 };
@@ -58,6 +59,8 @@ pub enum Change<K> {
     },
     /// It stays, and is not ours any more.
     Release(Box<ObjectMeta>),
+    /// It carries our labels and was created for another owner: only the labels go.
+    Disclaim(Box<ObjectMeta>),
     /// It goes, with everything in it.
     Delete(Box<ObjectMeta>),
 }
@@ -84,6 +87,7 @@ impl<K: Kept> Change<K> {
             | Self::Adopt { live, .. }
             | Self::Disown { live, .. }
             | Self::Release(live)
+            | Self::Disclaim(live)
             | Self::Delete(live) => live,
         }
     }
@@ -107,6 +111,7 @@ impl<K: Kept> Change<K> {
             Self::Adopt { desired, live } => writer.adopt(&*desired, &live).await,
             Self::Disown { live, owner } => writer.in_the_name_of(owner).release::<K>(&live).await,
             Self::Release(live) => writer.release::<K>(&live).await,
+            Self::Disclaim(live) => writer.disclaim::<K>(&live).await,
             Self::Delete(live) => writer.delete::<K>(&live).await,
         }
     }
@@ -120,6 +125,7 @@ impl<K: Kept> fmt::Debug for Change<K> {
             Self::Adopt { .. } => "adopt",
             Self::Disown { .. } => "disown",
             Self::Release(_) => "release",
+            Self::Disclaim(_) => "disclaim",
             Self::Delete(_) => "delete",
         };
         write!(formatter, "{verb} {} {}", K::kind(&()), ObjectKey::of(self.meta()))
@@ -173,13 +179,13 @@ pub struct Owned<K> {
     pub live: Result<Arc<K>, Arc<Undecodable>>,
     /// The hash of the desired state that another client keeps reverting, if one does.
     pub drift_conflict: Option<String>,
-    /// Whether Drover created it for this owner. What only carries the labels may be another client's doing.
-    pub created: bool,
+    /// Why it belongs to the owner, or does not.
+    pub title: Title,
 }
 
 impl<K> Clone for Owned<K> {
     fn clone(&self) -> Self {
-        Self { live: self.live.clone(), drift_conflict: self.drift_conflict.clone(), created: self.created }
+        Self { live: self.live.clone(), drift_conflict: self.drift_conflict.clone(), title: self.title }
     }
 }
 
@@ -189,8 +195,8 @@ impl<K: Kept> Owned<K> {
     pub fn at(place: &PlaceContext, owner: &OwnerRecord) -> Vec<Self> {
         let found = place.cache.informer::<K>(&OwnerRecord::query(owner.kind)).owned(owner);
         let with_marks = found.into_iter().map(|live| {
-            let mut found = Self { live, drift_conflict: None, created: false };
-            found.created = owner.created(found.meta());
+            let mut found = Self { live, drift_conflict: None, title: Title::Unfounded };
+            found.title = owner.title(found.meta(), place.fleet.installation());
             let uid = found.meta().uid.as_deref();
             found.drift_conflict = uid.and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
             found
@@ -219,7 +225,8 @@ pub struct Difference<K: Kept> {
 
 /// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
 /// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
-/// now; what was adopted, or does not carry the mark that Drover created it, is released, never deleted. `seed` gives the fields that the first request for an object must carry.
+/// now; what Drover did not create is released, never deleted, and what only carries the labels of the owner is released although
+/// it is wanted. `seed` gives the fields that the first request for an object must carry.
 pub fn difference<K: Kept + Serialize>(
     wanted: Vec<K>,
     owned: &[Owned<K>],
@@ -233,6 +240,7 @@ pub fn difference<K: Kept + Serialize>(
         let verdict = match there.remove(&key) {
             None => Ok(Some(Change::Create { seed: seed(&desired), desired: Box::new(desired) })),
             Some(found) if found.meta().deletion_timestamp.is_some() => Err(StatusCause::Terminating),
+            Some(found) if matches!(found.title, Title::Another | Title::Unfounded) => Ok(removed(found)),
             Some(Owned { live: Err(_), .. }) => Err(StatusCause::UndecodableObject),
             Some(Owned { live: Ok(live), drift_conflict, .. }) => {
                 match restore(desired, live, drift_conflict.as_deref()) {
@@ -260,8 +268,11 @@ pub fn each_alone<A>(changes: Vec<A>) -> Vec<Vec<A>> {
 /// What becomes of an object of ours that is not wanted any more.
 fn removed<K: Kept>(found: &Owned<K>) -> Option<Change<K>> {
     let live = found.meta();
-    let is_adopted = live.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_ADOPTED));
-    let change = if found.created && !is_adopted { Change::Delete } else { Change::Release };
+    let change = match found.title {
+        Title::Created => Change::Delete,
+        Title::Adopted | Title::Unfounded => Change::Release,
+        Title::Another => Change::Disclaim,
+    };
     live.deletion_timestamp.is_none().then(|| change(Box::new(live.clone())))
 }
 
@@ -293,7 +304,7 @@ mod tests {
     }
 
     fn owned(live: ConfigMap) -> Owned<ConfigMap> {
-        Owned { live: Ok(Arc::new(live)), drift_conflict: None, created: true }
+        Owned { live: Ok(Arc::new(live)), drift_conflict: None, title: Title::Created }
     }
 
     /// As it is once `wanted` was applied, and `value` was written since.
@@ -335,16 +346,27 @@ mod tests {
 
     #[test]
     fn what_was_adopted_is_released_and_what_goes_or_does_not_decode_is_left_alone() {
-        let adopted = owned(config("adopted", "wanted", &json!({ANNOTATION_ADOPTED: "true"})));
+        let adopted = Owned { title: Title::Adopted, ..live("adopted", "wanted") };
         let mut going = wanted("going");
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let undecodable = Undecodable { meta: wanted("broken").metadata, error: "nonsense".to_owned() };
-        let all =
-            [adopted, owned(going), Owned { live: Err(Arc::new(undecodable)), drift_conflict: None, created: true }];
+        let all = [
+            adopted,
+            owned(going),
+            Owned { live: Err(Arc::new(undecodable)), drift_conflict: None, title: Title::Created },
+        ];
         let expected = ["release ConfigMap team/adopted", "Terminating going", "UndecodableObject broken"];
         assert_eq!(changes(&["going", "broken"], &all), expected);
         assert_eq!(changes(&[], &all[1..]), ["delete ConfigMap team/broken"]);
-        let forged = Owned { created: false, ..live("forged", "wanted") };
-        assert_eq!(changes(&[], &[forged]), ["release ConfigMap team/forged"], "it only carries our labels");
+        for (title, change) in [(Title::Unfounded, "release"), (Title::Another, "disclaim")] {
+            let forged = [Owned { title, ..live("forged", "other") }];
+            for wanted in [&[][..], &["forged"]] {
+                assert_eq!(
+                    changes(wanted, &forged),
+                    [format!("{change} ConfigMap team/forged")],
+                    "it only carries our labels"
+                );
+            }
+        }
     }
 }

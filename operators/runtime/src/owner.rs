@@ -3,18 +3,40 @@
 use std::collections::BTreeMap;
 
 use drover_crds::names::{
-    ANNOTATION_CREATED, LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE, MANAGED_BY,
+    ANNOTATION_ADOPTED, ANNOTATION_CREATED, LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME,
+    LABEL_OWNER_NAMESPACE, MANAGED_BY,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::cache::{LabelQuery, ObjectKey, OwnerRecord};
 
+/// Why an object that carries the labels of an owner belongs to it, or does not: labels alone prove nothing, as whoever may edit an
+/// object may write them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Title {
+    /// This installation created it for this owner: it may be deleted.
+    Created,
+    /// It was adopted, or another installation created it for an owner of this name: it is never deleted.
+    Adopted,
+    /// It was created for another owner: its labels were changed since.
+    Another,
+    /// Nothing but the labels says so.
+    Unfounded,
+}
+
 impl OwnerRecord {
-    /// The labels that record this owner. Names, no ids: a rebuilt management cluster recognises its own objects.
+    /// The labels of what is created for this owner.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.record();
+        labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned());
+        labels
+    }
+
+    /// The labels that record this owner. Names, no ids: a rebuilt management cluster recognises its own objects.
+    #[must_use]
+    pub fn record(&self) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::from([
-            (LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned()),
             (LABEL_OWNER_KIND.to_owned(), self.kind.to_owned()),
             (LABEL_OWNER_NAME.to_owned(), self.key.name.clone()),
         ]);
@@ -25,7 +47,7 @@ impl OwnerRecord {
     }
 
     /// The names of the labels that record an owner; released objects carry none of them.
-    pub const LABELS: [&'static str; 4] = [LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAMESPACE, LABEL_OWNER_NAME];
+    pub const LABELS: [&'static str; 3] = [LABEL_OWNER_KIND, LABEL_OWNER_NAMESPACE, LABEL_OWNER_NAME];
 
     /// Selects everything that objects of `kind` own.
     #[must_use]
@@ -45,19 +67,37 @@ impl OwnerRecord {
         labelled(meta).map(|(_, namespace, name)| ObjectKey::namespaced(namespace, name))
     }
 
-    /// The mark of an object with this key that was created for this owner: [`ANNOTATION_CREATED`].
+    /// The mark of an object with this key that `installation` created for this owner: [`ANNOTATION_CREATED`].
     #[must_use]
-    pub fn created_mark(&self, object: &ObjectKey) -> String {
+    pub fn created_mark(&self, installation: &str, object: &ObjectKey) -> String {
+        format!("{installation}/{}", self.mark(object))
+    }
+
+    fn mark(&self, object: &ObjectKey) -> String {
         let Self { kind, key } = self;
         [kind, &*key.namespace, &key.name, &object.namespace, &object.name].join("/")
     }
 
-    /// Whether an object was created for this owner, and not labelled by another client: its mark agrees with the owner and with
-    /// its own name.
+    /// Whether `installation` created an object for this owner, by a mark that agrees with all three.
     #[must_use]
-    pub fn created(&self, meta: &ObjectMeta) -> bool {
-        let mark = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CREATED));
-        mark == Some(&self.created_mark(&ObjectKey::of(meta)))
+    pub fn created(&self, meta: &ObjectMeta, installation: &str) -> bool {
+        annotation(meta, ANNOTATION_CREATED) == Some(&self.created_mark(installation, &ObjectKey::of(meta)))
+    }
+
+    /// Why an object with the labels of this owner belongs to it, or does not.
+    #[must_use]
+    pub fn title(&self, meta: &ObjectMeta, installation: &str) -> Title {
+        if annotation(meta, ANNOTATION_ADOPTED).is_some() {
+            return Title::Adopted;
+        }
+        let Some((by, mark)) = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/')) else {
+            return Title::Unfounded;
+        };
+        match mark == self.mark(&ObjectKey::of(meta)) {
+            true if by == installation => Title::Created,
+            true => Title::Adopted,
+            false => Title::Another,
+        }
     }
 
     /// Whether an object's labels record this owner.
@@ -71,29 +111,55 @@ impl OwnerRecord {
 fn labelled(meta: &ObjectMeta) -> Option<(&str, &str, &str)> {
     let labels = meta.labels.as_ref()?;
     let label = |name: &str| labels.get(name).map(String::as_str);
-    if label(LABEL_MANAGED_BY) != Some(MANAGED_BY) {
-        return None;
-    }
     Some((label(LABEL_OWNER_KIND)?, label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
+}
+
+fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+    meta.annotations.as_ref()?.get(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn marked(name: &str, marks: &[(&str, String)]) -> ObjectMeta {
+        let annotations = marks.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        ObjectMeta { name: Some(name.to_owned()), annotations: Some(annotations), ..ObjectMeta::default() }
+    }
+
     #[test]
-    fn a_mark_agrees_with_the_owner_and_the_name_of_the_object() {
+    fn a_mark_agrees_with_the_installation_the_owner_and_the_name_of_the_object() {
         let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
-        let web = ObjectKey::cluster_scoped("web");
-        let meta = |name: &str, mark: &str| ObjectMeta {
-            name: Some(name.to_owned()),
-            annotations: Some([(ANNOTATION_CREATED.to_owned(), mark.to_owned())].into()),
-            ..ObjectMeta::default()
-        };
-        assert!(owner.created(&meta("web", &owner.created_mark(&web))));
-        assert!(!owner.created(&meta("other", &owner.created_mark(&web))), "copied from another object");
         let another = OwnerRecord { key: ObjectKey::namespaced("team", "store"), ..owner.clone() };
-        assert!(!another.created(&meta("web", &owner.created_mark(&web))));
-        assert!(!owner.created(&ObjectMeta::default()));
+        let (web, db) = (ObjectKey::cluster_scoped("web"), ObjectKey::cluster_scoped("db"));
+        let created =
+            |owner: &OwnerRecord, by: &str, object: &ObjectKey| (ANNOTATION_CREATED, owner.created_mark(by, object));
+        let adopted = || (ANNOTATION_ADOPTED, "true".to_owned());
+        for (what, marks, title) in [
+            ("ours", vec![created(&owner, "blue", &web)], Title::Created),
+            ("copied from another object", vec![created(&owner, "blue", &db)], Title::Another),
+            ("of another owner", vec![created(&another, "blue", &web)], Title::Another),
+            ("of another installation", vec![created(&owner, "green", &web)], Title::Adopted),
+            ("created, released and adopted", vec![created(&owner, "blue", &web), adopted()], Title::Adopted),
+            ("created for another one, and adopted", vec![created(&another, "blue", &web), adopted()], Title::Adopted),
+            ("nonsense", vec![(ANNOTATION_CREATED, "true".to_owned())], Title::Unfounded),
+            ("no mark", vec![], Title::Unfounded),
+        ] {
+            let meta = marked("web", &marks);
+            assert_eq!(owner.title(&meta, "blue"), title, "{what}");
+            let is_marked = marks.first() == Some(&created(&owner, "blue", &web));
+            assert_eq!(owner.created(&meta, "blue"), is_marked, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_record_of_an_owner_is_its_labels_whoever_manages_the_object() {
+        let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+        let mut meta = ObjectMeta { labels: Some(owner.record()), ..ObjectMeta::default() };
+        assert!(owner.owns(&meta));
+        meta.labels.get_or_insert_default().insert(LABEL_MANAGED_BY.to_owned(), "Helm".to_owned());
+        assert!(owner.owns(&meta));
+        meta.labels.get_or_insert_default().remove(LABEL_OWNER_KIND);
+        assert!(!owner.owns(&meta));
     }
 }

@@ -132,6 +132,7 @@ pub struct FleetView {
     namespaces: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     synced: bool,
     operator_namespace: Option<Arc<str>>,
+    installation: Arc<str>,
     unread: Arc<BTreeSet<ClusterName>>,
 }
 
@@ -164,6 +165,7 @@ impl FleetView {
             namespaces: Arc::new(namespaces),
             synced,
             operator_namespace: None,
+            installation: Arc::default(),
             unread: Arc::default(),
         }
     }
@@ -172,6 +174,18 @@ impl FleetView {
     #[must_use]
     pub fn with_operator_namespace(self, namespace: &str) -> Self {
         Self { operator_namespace: Some(namespace.into()), ..self }
+    }
+
+    /// The same, for the installation of Drover of this name.
+    #[must_use]
+    pub fn with_installation(self, installation: &str) -> Self {
+        Self { installation: installation.into(), ..self }
+    }
+
+    /// The name of this installation of Drover; empty in a view that was made without one.
+    #[must_use]
+    pub fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// The same, with the Clusters that exist and could not be decoded since this process began: unknown, not gone.

@@ -22,7 +22,7 @@ pub(crate) use bodies::Author;
 pub(crate) use server::api;
 pub use server::{ApiServer, Request, Server, Written};
 
-use bodies::released;
+use bodies::{disclaimed, released};
 
 /// What has to be done so that a live object shows what is wanted. Pure: decided before any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl Writer {
     /// A writer for `owner`. Its UID goes into an annotation for diagnosis.
     #[must_use]
     pub fn new(cache: Arc<Cache>, field_manager: String, owner: OwnerRecord, owner_uid: &str) -> Self {
-        Self::to(ApiServer::new(cache, field_manager), Author { owner, uid: owner_uid.to_owned() })
+        let author = Author { owner, uid: owner_uid.to_owned(), installation: String::new() };
+        Self::to(ApiServer::new(cache, field_manager), author)
     }
 }
 
@@ -118,7 +119,13 @@ impl<S: Server> Writer<S> {
     #[must_use]
     pub fn in_the_name_of(self, holder: ObjectKey) -> Self {
         let owner = OwnerRecord { key: holder, ..self.author.owner };
-        Self { author: Author { owner, uid: String::new() }, ..self }
+        Self { author: Author { owner, uid: String::new(), ..self.author }, ..self }
+    }
+
+    /// The same in the name of this installation of Drover.
+    #[must_use]
+    pub fn of_installation(self, installation: &str) -> Self {
+        Self { author: Author { installation: installation.to_owned(), ..self.author }, ..self }
     }
 
     /// Creates `desired` with its name, owner labels and marks only, then applies the rest. A crash in between leaves an object
@@ -143,7 +150,7 @@ impl<S: Server> Writer<S> {
     /// Applies `desired` to the live object described by `live`. `reverted` are the fields that another client changed back.
     ///
     /// The UID goes along, so an object that was deleted meanwhile is not resurrected, and so does the version, so that
-    /// nothing is captured that changed hands meanwhile. What we created we own: conflicts are forced. On what we adopted
+    /// nothing is captured that changed hands meanwhile. What we created we own: conflicts are forced. On everything else
     /// they are reported.
     pub async fn apply<K: Kept + Serialize>(
         &self,
@@ -152,9 +159,9 @@ impl<S: Server> Writer<S> {
         reverted: &[String],
     ) -> Result<(), WriteError> {
         let key = ObjectKey::of(desired.meta());
-        let adopted = annotation(live, ANNOTATION_ADOPTED).is_some();
-        let body = self.author.applied(desired, live, adopted);
-        match self.server.send::<K>(&key, Request::Apply { body: &body, force: !adopted }).await {
+        let created = self.author.has_created(live);
+        let body = self.author.applied(desired, live, created);
+        match self.server.send::<K>(&key, Request::Apply { body: &body, force: created }).await {
             Ok(applied) => {
                 self.server.count_applied(&key, live, &desired_hash(desired), !reverted.is_empty());
                 self.server.expect::<K>(&self.author.owner, key, Written::Ours(&applied));
@@ -177,8 +184,17 @@ impl<S: Server> Writer<S> {
 
     /// Releases an object: it stays, without our labels, and the next owner may adopt it.
     pub async fn release<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
-        let (key, body) = (ObjectKey::of(live), released(live, &self.author.owner.key));
-        unless_gone(self.server.send::<K>(&key, Request::Release(&body)).await)?;
+        self.give_up::<K>(live, &released(live, &self.author.owner.key)).await
+    }
+
+    /// Takes only our labels off an object that was created for another owner: its marks stay, by which that owner knows it.
+    pub async fn disclaim<K: Kept>(&self, live: &ObjectMeta) -> Result<(), WriteError> {
+        self.give_up::<K>(live, &disclaimed(live)).await
+    }
+
+    async fn give_up<K: Kept>(&self, live: &ObjectMeta, body: &Value) -> Result<(), WriteError> {
+        let key = ObjectKey::of(live);
+        unless_gone(self.server.send::<K>(&key, Request::Release(body)).await)?;
         self.server.expect::<K>(&self.author.owner, key, Written::Lost(live));
         Ok(())
     }
@@ -192,8 +208,8 @@ impl<S: Server> Writer<S> {
     }
 }
 
-/// Takes the labels and annotations of `owner` off an object that stays, and notes who released it. One that is gone already is
-/// no error; one that changed since it was seen is left as it is.
+/// Takes the labels and annotations of `owner` off an object that stays, and notes who released it. The mark of who created it stays, so
+/// that this owner may take it up again. One that is gone already is no error; one that changed since it was seen is left as it is.
 pub async fn release_labels<K: Kept>(
     client: Client,
     live: &ObjectMeta,

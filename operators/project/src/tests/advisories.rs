@@ -103,7 +103,7 @@ fn t_24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written()
         // A new kind of action has to be thought about here.
         let written = match action {
             Action::Create { desired, .. } | Action::Apply { desired, .. } | Action::Adopt { desired, .. } => desired,
-            Action::Disown { .. } | Action::Release(_) | Action::Delete(_) => continue,
+            Action::Disown { .. } | Action::Release(_) | Action::Disclaim(_) | Action::Delete(_) => continue,
         };
         let Value::Object(mut body) = serde_json::to_value(written).unwrap() else { panic!("not an object") };
         let Some(Value::Object(metadata)) = body.remove("metadata") else { panic!("no metadata") };

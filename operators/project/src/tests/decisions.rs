@@ -192,8 +192,24 @@ fn the_consent_to_adopt_counts_only_for_the_names_it_was_given_for() {
 
 #[test]
 fn what_this_project_released_is_taken_up_again_without_being_asked() {
-    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-a/shop}"), ["adopt Namespace team-a-web"]);
-    assert_eq!(decided(OPEN, WANT_WEB, "team-a-web: {releasedBy: team-b/shop}"), ["! NamespaceExists"]);
+    for (released_by, created_for, expected) in [
+        ("team-a/shop", "team-a/shop", "adopt Namespace team-a-web"),
+        ("team-b/shop", "team-a/shop", "! NamespaceExists"),
+        ("team-a/shop", "team-b/shop", "! NamespaceExists"),
+    ] {
+        let there = format!("team-a-web: {{releasedBy: {released_by}, createdFor: {created_for}}}");
+        assert_eq!(decided(OPEN, WANT_WEB, &there), [expected], "{there}");
+    }
+}
+
+#[test]
+fn released_by_is_no_consent_to_take_what_drover_did_not_create_where_adopt_is_never() {
+    let there = "team-a-web: {releasedBy: team-a/shop}";
+    let asks = "namespaces: [{name: team-a-web, onExisting: Adopt}]";
+    for (spec, refusal) in [(WANT_WEB, "! NamespaceExists"), (asks, "! AdoptionNotAllowed")] {
+        assert_eq!(decided(OPEN, spec, there), [refusal], "whoever may edit it may write that");
+    }
+    assert_eq!(decided(ADOPTING, asks, there), ["adopt Namespace team-a-web"]);
 }
 
 #[test]

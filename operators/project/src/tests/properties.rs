@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    safety::{held_by, key, no_room, violations},
+    safety::{held_by, is_created, key, no_room, violations},
     strategies::{any_cluster, any_project, any_project_alive_or_not, any_world, deleted, going},
     world::ModelCluster,
 };
@@ -115,7 +115,8 @@ proptest! {
         prop_assert_eq!(one, two);
     }
 
-    /// What was released is adopted again by the same Project: names are identities.
+    /// What was created and released is adopted again by the same Project: names are identities. What was there before needs consent
+    /// again.
     #[test]
     fn a_project_that_is_deleted_and_created_again_takes_up_what_it_held(
         mut project in any_project(),
@@ -125,7 +126,10 @@ proptest! {
         let end = rest(&project, &mut world)?;
         let held = |world: &ModelCluster| -> Vec<String> {
             let listed = project.spec.namespaces.iter().map(|wanted| &wanted.name);
-            let ours = |name: &&String| world.namespaces.get(*name).and_then(held_by) == Some(key(&project));
+            let ours = |name: &&String| {
+                let found = world.namespaces.get(*name);
+                found.is_some_and(|found| held_by(found) == Some(key(&project)) && is_created(name, found))
+            };
             listed.filter(ours).cloned().collect()
         };
         let (before, place_status) = (held(&world), decide::<ProjectOperator>(&project, &world, NOW).place_status);

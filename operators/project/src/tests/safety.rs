@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use drover_crds::{
     AdoptPolicy, DeletionPolicy, NamespaceSelection, OnExisting, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_RELEASED_BY, LABEL_MANAGED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE},
+    names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_RELEASED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE},
 };
 use drover_runtime::model::{Fields, Manager, ModelObject};
 
-use super::world::ModelCluster;
+use super::world::{ModelCluster, created_mark};
 
 /// What is wrong with getting from `before` to `after`; they are one request, and perhaps one moment of rest, apart.
 pub(super) fn violations(project: &Project, before: &ModelCluster, after: &ModelCluster) -> Vec<String> {
@@ -55,13 +55,14 @@ fn changed(
     let marked_for_deletion = !was.terminating && is.terminating;
     let may_delete = deleting(project)
         && project.spec.deletion_policy == DeletionPolicy::Delete
+        && is_created(name, was)
         && !was.annotations.contains_key(ANNOTATION_ADOPTED);
     let agreed = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt)
         && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
     let holder = held_by(was).filter(|_| !ours_before);
     let is_gone_from = |(namespace, name): &(String, String)| world.left.contains(&format!("{namespace}/{name}"));
-    let came_from_us =
-        holder.is_none() && was.annotations.get(ANNOTATION_RELEASED_BY).is_some_and(|by| by.value == "team-a/shop");
+    let came_from_us = holder.is_none() && came_from_us(name, was);
+    let unfounded = !is_created(name, was) && !was.annotations.contains_key(ANNOTATION_ADOPTED);
     let going = world.cluster.metadata.deletion_timestamp.is_some();
     let release_labels = ours_before && !ours_after;
     [
@@ -79,7 +80,11 @@ fn changed(
         ),
         (!release_labels && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
         (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although it is not listed"),
-        (release_labels && wanted.is_some() && !deleting(project) && !going, "released although it is listed"),
+        (
+            release_labels && wanted.is_some() && !deleting(project) && !going && !unfounded,
+            "released although it is listed",
+        ),
+        (ours_after && !release_labels && unfounded && !agreed, "held although nothing but its labels says so"),
         (marked_for_deletion && !ours_before, "deleted although it is not ours"),
         (marked_for_deletion && !may_delete, "deleted although that was not asked for"),
         (marked_for_deletion && !may_hold, "deleted although the Project may not hold it"),
@@ -118,7 +123,7 @@ fn keys(project: &Project, wanted: Option<&ProjectNamespace>) -> BTreeSet<String
 /// Namespace and name of the Project that holds a namespace.
 pub(super) fn held_by(namespace: &ModelObject) -> Option<(String, String)> {
     let label = |key: &str| namespace.labels.get(key).map(|field| field.value.clone());
-    label(LABEL_MANAGED_BY).and(label(LABEL_OWNER_NAMESPACE)).zip(label(LABEL_OWNER_NAME))
+    label(LABEL_OWNER_NAMESPACE).zip(label(LABEL_OWNER_NAME))
 }
 
 pub(super) fn key(project: &Project) -> (String, String) {
@@ -154,6 +159,17 @@ fn allowing<'a>(world: &'a ModelCluster, name: &str) -> Vec<&'a Tenant> {
         None => pattern == name,
     };
     tenancies(world).into_iter().filter(|tenant| tenant.namespace_patterns.iter().any(matches)).collect()
+}
+
+/// Whether Drover created a namespace for `team-a/shop`.
+pub(super) fn is_created(name: &str, namespace: &ModelObject) -> bool {
+    namespace.annotations.get(ANNOTATION_CREATED).is_some_and(|mark| mark.value == created_mark("team-a/shop", name))
+}
+
+/// Whether Drover created a namespace for `team-a/shop`, which released it.
+pub(super) fn came_from_us(name: &str, namespace: &ModelObject) -> bool {
+    let released_by = namespace.annotations.get(ANNOTATION_RELEASED_BY);
+    is_created(name, namespace) && released_by.is_some_and(|by| by.value == "team-a/shop")
 }
 
 /// Whether every entry that allows this one more namespace is full. What is terminating may be gone before it is made.

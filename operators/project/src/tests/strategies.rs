@@ -114,8 +114,15 @@ fn holder() -> impl Strategy<Value = &'static str> {
 
 fn any_foreign() -> impl Strategy<Value = Foreign> {
     let released_by = prop::option::of(holder().prop_map(ToOwned::to_owned));
-    (texts(), texts(), released_by, prop::bool::weighted(0.1)).prop_map(
-        |(labels, annotations, released_by, terminating)| Foreign { labels, annotations, released_by, terminating },
+    let created_for = prop::option::of(holder().prop_map(ToOwned::to_owned));
+    (texts(), texts(), released_by, created_for, prop::bool::weighted(0.1)).prop_map(
+        |(labels, annotations, released_by, created_for, terminating)| Foreign {
+            labels,
+            annotations,
+            released_by,
+            created_for,
+            terminating,
+        },
     )
 }
 

@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{Cluster, Project, names::ANNOTATION_RELEASED_BY};
+use drover_crds::{
+    Cluster, Project,
+    names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
+};
 use drover_runtime::{
-    ObjectKey, Owner, OwnerRecord,
+    ObjectKey, Owner, OwnerRecord, Title,
     model::{Field, Fields, Manager, ModelObject, ModelObjects, ModelWorld, Requests, Stop},
     operator::record_of,
     owned::is_made_for,
@@ -24,6 +27,9 @@ use crate::{
     observe::{Holder, Seen, World, ours},
     plan::Action,
 };
+
+/// The name of this installation, as the model world has it.
+const INSTALLATION: &str = "";
 
 /// One cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +78,8 @@ pub(super) struct Foreign {
     pub(super) annotations: Texts,
     /// Namespace and name of the Project that released it.
     pub(super) released_by: Option<String>,
+    /// Namespace and name of the Project for which it was created.
+    pub(super) created_for: Option<String>,
     #[serde(default)]
     pub(super) terminating: bool,
 }
@@ -92,10 +100,15 @@ impl ModelCluster {
     }
 
     pub(super) fn add_foreign(&mut self, name: &str, foreign: Foreign) {
-        let Foreign { labels, annotations, released_by, terminating } = foreign;
+        let Foreign { labels, annotations, released_by, created_for, terminating } = foreign;
         let mut found = ModelObject::by_another(labels, annotations);
         if let Some(by) = released_by {
             found.annotations.insert(ANNOTATION_RELEASED_BY.into(), Field::by(Manager::Patched, by));
+        }
+        if let Some(project) = created_for {
+            found
+                .annotations
+                .insert(ANNOTATION_CREATED.into(), Field::by(Manager::Patched, created_mark(&project, name)));
         }
         found.terminating = terminating;
         self.namespaces.add(&ObjectKey::cluster_scoped(name), found);
@@ -131,6 +144,16 @@ impl ModelCluster {
         Bounds { held: held.collect(), ..self.bounds.clone() }
     }
 
+    /// The UIDs of other Projects that still hold something here.
+    fn others(&self, own: &ObjectKey) -> BTreeSet<String> {
+        let recorded = self.namespaces.values().filter_map(|found| found.annotations.get(ANNOTATION_OWNER_UID));
+        let other = |uid: &&String| {
+            let key = uid.trim_start_matches("uid-of-");
+            key != own.to_string() && !self.left.contains(key)
+        };
+        recorded.map(|field| &field.value).filter(other).cloned().collect()
+    }
+
     /// The same cluster, had everything in it been created by other requests.
     pub(super) fn with_other_ids(&self) -> Self {
         Self { namespaces: self.namespaces.with_other_ids(), ..self.clone() }
@@ -145,14 +168,19 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             && deletion_of(&self.cluster).is_none()
         {
             for wanted in &project.spec.namespaces {
-                namespaces
-                    .entry(wanted.name.clone())
-                    .or_insert_with(|| self.look_up(project, &wanted.name, record.kind));
+                namespaces.entry(wanted.name.clone()).or_insert_with(|| self.look_up(project, &wanted.name, &record));
             }
         }
         let (cluster, tenant_labels) = (Arc::clone(&self.cluster), self.tenant_labels.clone());
-        let bounds = self.bounds(&record.key.namespace);
-        World { cluster, in_operator_namespace: self.in_operator_namespace, tenant_labels, bounds, namespaces }
+        World {
+            cluster,
+            in_operator_namespace: self.in_operator_namespace,
+            tenant_labels,
+            bounds: self.bounds(&record.key.namespace),
+            installation: INSTALLATION.to_owned(),
+            others: self.others(&record.key),
+            namespaces,
+        }
     }
 
     fn is_deselected(&self, _: &Project) -> bool {
@@ -175,18 +203,25 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
 }
 
 impl ModelCluster {
-    fn look_up(&self, project: &Project, name: &str, kind: &str) -> Seen {
+    fn look_up(&self, project: &Project, name: &str, record: &OwnerRecord) -> Seen {
         let Some(found) = self.namespaces.get(name) else {
             return Seen::Absent { older_project: self.older_project.clone() };
         };
         let meta = Box::new(found.meta(name));
-        if is_made_for(&meta, project.metadata.uid.as_ref()) {
+        if is_made_for(&meta, project.metadata.uid.as_ref()) && record.title(&meta, INSTALLATION) == Title::Created {
             return Seen::Unlabelled { meta, drift_conflict: found.drift_conflict() };
         }
-        let recorded = OwnerRecord::recorded(&meta, kind);
+        let recorded = OwnerRecord::recorded(&meta, record.kind);
         let holder = recorded.map(|key| Holder { left: self.left.contains(&key.to_string()), releases: false, key });
         Seen::Foreign { meta, holder }
     }
+}
+
+/// The mark of a namespace that was created for the Project with this namespace and name.
+pub(super) fn created_mark(project: &str, name: &str) -> String {
+    let (namespace, project) = project.split_once('/').unwrap();
+    let owner = record_of::<ProjectOperator>(ObjectKey::namespaced(namespace, project));
+    owner.created_mark(INSTALLATION, &ObjectKey::cluster_scoped(name))
 }
 
 fn by_another(texts: Texts) -> Fields {

@@ -36,7 +36,7 @@ pub use read::list_metadata;
 pub use split::WholeAnswer;
 pub use watch_timeout::WatchTimeout;
 
-use crate::drift_conflicts::DriftConflicts;
+use crate::{drift_conflicts::DriftConflicts, held::Held};
 use expectations::Expectations;
 use memory_budget::MemoryBudget;
 pub use memory_budget::ProcessBudget;
@@ -111,6 +111,7 @@ pub struct Cache {
     listeners: Arc<Mutex<Vec<HealthListener>>>,
     expectations: Expectations,
     drift_conflicts: DriftConflicts,
+    held: Arc<Held>,
     meters: Arc<CacheMeters>,
     budget: Arc<MemoryBudget>,
     doubts: Arc<Notify>,
@@ -153,6 +154,7 @@ impl Cache {
             listeners: Arc::default(),
             expectations: Expectations::default(),
             drift_conflicts: DriftConflicts::default(),
+            held: Arc::default(),
             meters: Arc::default(),
             budget: Arc::new(budget),
             doubts: Arc::default(),
@@ -174,6 +176,13 @@ impl Cache {
     #[must_use]
     pub fn with_cluster(mut self, name: &str) -> Self {
         self.cluster = name.into();
+        self
+    }
+
+    /// The same with what owners held at this server, as an earlier connection knew it.
+    #[must_use]
+    pub fn with_held(mut self, held: Arc<Held>) -> Self {
+        self.held = held;
         self
     }
 
@@ -262,6 +271,12 @@ impl Cache {
 }
 
 impl Cache {
+    /// What owners held on this server when they were last seen.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
     /// What other clients reverted on this server lately.
     #[must_use]
     pub fn drift_conflicts(&self) -> &DriftConflicts {

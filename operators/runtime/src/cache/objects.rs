@@ -193,7 +193,7 @@ impl<K: Kept> Objects<K> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND};
+    use drover_crds::names::{LABEL_OWNER_KIND, LABEL_OWNER_NAME};
     use k8s_openapi::api::core::v1::Namespace;
 
     use super::*;
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(owned(&objects, &owner("App", "store")), [""; 0], "of the same name and another kind");
 
         let mut foreign = store.labels();
-        foreign.remove(LABEL_MANAGED_BY);
+        foreign.remove(LABEL_OWNER_NAME);
         objects.insert(entry("web", foreign));
         let mut of_another_kind = shop.labels();
         of_another_kind.insert(LABEL_OWNER_KIND.into(), "App".into());

@@ -94,7 +94,7 @@ impl ModelObjects {
     pub fn owned<K: Kept>(&self, owner: &OwnerRecord) -> Vec<Owned<K>> {
         let described = self.objects.iter().map(|(key, object)| (object.meta(key), object));
         let ours = described.filter(|(meta, _)| owner.owns(meta)).map(|(meta, object)| Owned {
-            created: owner.created(&meta),
+            title: owner.title(&meta, ""),
             drift_conflict: object.drift_conflict(),
             live: object.live(meta),
         });

@@ -3,6 +3,7 @@
 
 use drover_crds::names::{
     ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY,
+    LABEL_MANAGED_BY, MANAGED_BY,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
@@ -13,6 +14,7 @@ use super::{hash, to_json};
 use crate::{
     cache::{Kept, ObjectKey, OwnerRecord},
     operator::{Operator, Owner, record_of},
+    owner::Title,
 };
 
 /// On whose behalf something is written.
@@ -21,19 +23,27 @@ pub(crate) struct Author {
     pub(crate) owner: OwnerRecord,
     /// Goes into an annotation for diagnosis; empty for an owner that is gone.
     pub(crate) uid: String,
+    /// The name of this installation of Drover.
+    pub(crate) installation: String,
 }
 
 impl Author {
     pub(crate) fn of<O: Operator>(owner: Owner<'_, O::Kind>) -> Self {
         use kube::Resource as _;
         let uid = owner.object().and_then(|object| object.meta().uid.clone()).unwrap_or_default();
-        Self { owner: record_of::<O>(owner.key()), uid }
+        Self { owner: record_of::<O>(owner.key()), uid, installation: String::new() }
+    }
+
+    /// Whether an object was created for the owner, and not adopted since.
+    pub(crate) fn has_created(&self, live: &ObjectMeta) -> bool {
+        self.owner.title(live, &self.installation) == Title::Created
     }
 
     /// The first request for an object: its name, owner labels and marks, and the seed, without which the server would refuse it.
     pub(crate) fn created<K: Kept>(&self, desired: &K, seed: Value) -> DynamicObject {
         let key = ObjectKey::of(desired.meta());
-        let marks = [(ANNOTATION_OWNER_UID, self.uid.clone()), (ANNOTATION_CREATED, self.owner.created_mark(&key))];
+        let created = self.owner.created_mark(&self.installation, &key);
+        let marks = [(ANNOTATION_OWNER_UID, self.uid.clone()), (ANNOTATION_CREATED, created)];
         let metadata = ObjectMeta {
             name: desired.meta().name.clone(),
             namespace: desired.meta().namespace.clone(),
@@ -45,10 +55,17 @@ impl Author {
         DynamicObject { types: Some(types::<K>()), metadata, data }
     }
 
-    /// An apply: the wanted fields, their owner, and the desired hash by which a later reconcile knows that it was sent.
-    pub(crate) fn applied<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, adopted: bool) -> Value {
+    /// An apply: the wanted fields, their owner and its title, and the desired hash by which a later reconcile knows that it was sent.
+    /// On what we did not create, the label that says which tool manages it stays as it is.
+    pub(crate) fn applied<K: Kept + Serialize>(&self, desired: &K, live: &ObjectMeta, created: bool) -> Value {
         let mut body = to_json(desired);
         let hash = hash(&body);
+        let (labels, mark) = if created {
+            let mark = self.owner.created_mark(&self.installation, &ObjectKey::of(live));
+            (self.owner.labels(), (ANNOTATION_CREATED, mark))
+        } else {
+            (self.owner.record(), (ANNOTATION_ADOPTED, "true".to_owned()))
+        };
         merge(
             &mut body,
             json!({
@@ -56,28 +73,39 @@ impl Author {
                 "metadata": {
                     "uid": live.uid,
                     "resourceVersion": live.resource_version,
-                    "labels": self.owner.labels(),
-                    "annotations": {ANNOTATION_OWNER_UID: self.uid, ANNOTATION_APPLIED: hash},
+                    "labels": labels,
+                    "annotations": {ANNOTATION_OWNER_UID: self.uid, ANNOTATION_APPLIED: hash, mark.0: mark.1},
                 },
             }),
         );
-        if adopted {
-            merge(&mut body, json!({"metadata": {"annotations": {ANNOTATION_ADOPTED: "true"}}}));
-        }
         body
     }
 }
 
-/// A merge patch that takes all labels and annotations of ours off an object, and notes who released it.
+/// A merge patch that takes all labels and annotations of ours off an object, but the mark of who created it, and notes who released
+/// it. On what was adopted, the label that says which tool manages it is not ours.
 pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
-    let gone = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<Value>();
-    let mut patch = json!({"metadata": {
-        "uid": live.uid, "resourceVersion": live.resource_version,
-        "labels": gone(&OwnerRecord::LABELS),
-        "annotations": gone(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED, ANNOTATION_CREATED]),
-    }});
-    merge(&mut patch, json!({"metadata": {"annotations": {ANNOTATION_RELEASED_BY: owner.to_string()}}}));
-    patch
+    let mut labels = without(&OwnerRecord::LABELS);
+    let is_adopted = live.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_ADOPTED));
+    let managed_by = live.labels.as_ref().and_then(|all| all.get(LABEL_MANAGED_BY));
+    if !is_adopted && managed_by.is_some_and(|by| by == MANAGED_BY) {
+        merge(&mut labels, without(&[LABEL_MANAGED_BY]));
+    }
+    let mut annotations = without(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]);
+    merge(&mut annotations, json!({ANNOTATION_RELEASED_BY: owner.to_string()}));
+    json!({"metadata": {
+        "uid": live.uid, "resourceVersion": live.resource_version, "labels": labels, "annotations": annotations,
+    }})
+}
+
+/// A merge patch that takes only the labels of an owner off an object.
+pub(crate) fn disclaimed(live: &ObjectMeta) -> Value {
+    let labels = without(&OwnerRecord::LABELS);
+    json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, "labels": labels}})
+}
+
+fn without(names: &[&str]) -> Value {
+    names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect()
 }
 
 fn types<K: Kept>() -> TypeMeta {
