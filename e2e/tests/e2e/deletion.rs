@@ -3,7 +3,7 @@
 
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{Installation, example, kubectl_on};
-use drover_e2e::objects::apply_to;
+use drover_e2e::objects::{apply_to, delete_from};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
@@ -118,7 +118,12 @@ async fn a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
 async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces() {
     let Some(installation) = running_shop("a cluster goes with Delete").await else { return };
     change(&installation, &json!({"deletionPolicy": "Delete"})).await;
+    // As a `helm uninstall` of both does it most of the time: the Secret goes first.
+    delete_from(&installation.management, "secret", "drover-system", "eu").await.unwrap();
+    reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;
+    assert!(has_claim(&installation).await);
     deleted(&installation, "cluster", "eu").await;
+    assert!(!has_claim(&installation).await);
     let kept = web(&installation).await;
     assert_eq!(kept.pointer(OWNER), None, "{kept}");
     namespace_becomes(&installation, "eu", "drover-system", "Drover's own namespace is gone", |found| found.is_none())
@@ -128,6 +133,10 @@ async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_nam
     installation.store_kubeconfig("eu").await.unwrap();
     change(&installation, &json!({})).await;
     converged(&installation, "shop").await;
+    // One that was never reached has nothing to wait for.
+    installation.apply(&a_cluster("nowhere")).await.unwrap();
+    reads(&installation, "cluster", "nowhere", "Ready", "False/SecretMissing").await;
+    deleted(&installation, "cluster", "nowhere").await;
 }
 
 async fn a_cluster_that_goes_with_delete_keeps_what_another_installation_imported() {

@@ -61,6 +61,8 @@ impl Operator for ClusterOperator {
     const CAUSES: &'static [&'static [Cause]] =
         &[cause::ClusterCause::TABLE, cause::DeletionCause::TABLE, ConnectionCause::TABLE];
     const FINALIZER: bool = true;
+    /// A cluster is claimed once its status says which one it is.
+    const BEFORE_CLAIM: bool = true;
     /// What this operator needs: the Clusters and their status, the nodes, what Drover still has in a cluster whose Cluster is being
     /// deleted, which of that has no Project any more, and then to delete the namespace drover-system.
     const RIGHTS: Rights = Rights {

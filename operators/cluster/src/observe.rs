@@ -91,7 +91,7 @@ pub(crate) const MOST_COUNTED: usize = 500;
 pub(crate) async fn look(operator: &ClusterOperator, cluster: &Cluster, context: &PlaceContext) -> Teardown {
     let link = context.fleet.get(&ClusterName::from(cluster)).map_or(Link::Connecting, |view| view.link.clone());
     let reach = match link {
-        Link::Connecting => Reach::Connecting,
+        Link::Connecting | Link::Unclaimed(_) => Reach::Connecting,
         Link::Disconnected(failure) => Reach::Disconnected(failure),
         Link::Connected(cache) => match look_there(operator, cluster, context, &cache.client()).await {
             Ok(there) => Reach::Connected(there),

@@ -58,6 +58,8 @@ pub enum PlaceStatus {
 pub struct Seen {
     /// This installation of Drover.
     pub installation: String,
+    /// Whether it is ours to write to.
+    pub claimed: bool,
     /// Who it is.
     pub facts: Option<Facts>,
     /// The URL of its API server.
@@ -115,6 +117,7 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
     let version = report.facts.as_ref().map(|facts| facts.version.as_str());
     let place_status = PlaceStatus::Living(Box::new(Seen {
         installation: installation.clone(),
+        claimed: report.claimed,
         facts: report.facts.clone(),
         endpoint: report.endpoint.clone(),
         distribution: distribution::name(version, nodes.iter().filter_map(|node| node.hint)),

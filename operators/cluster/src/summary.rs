@@ -38,7 +38,10 @@ pub(crate) fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>
         if let Some(seen) = seen {
             show(&mut status, seen);
         }
-        living(cluster, &entry.state, seen, &status)
+        // Until it is claimed there is no verdict but which cluster it is.
+        let is_claimed = cluster.spec.suspend || seen.is_none_or(|seen| seen.claimed);
+        let state = if is_claimed || entry.state != PlaceState::Current { &entry.state } else { &PlaceState::Pending };
+        living(cluster, state, seen, &status)
     };
     status
 }

@@ -100,7 +100,12 @@ fn decide(cluster: &Cluster, seen: &Teardown, now: Timestamp) -> Decision {
         return (DeletionCause::Suspended.cause(), message.to_owned(), Vec::new(), Requeue::Watch);
     }
     let clock = Clock::of(cluster, seen.running, now);
+    let was_met = cluster.status.as_ref().is_some_and(|status| status.cluster_uid.is_some());
     match &seen.reach {
+        // No cluster is claimed before the status records its UID.
+        Reach::Disconnected(_) | Reach::Connecting if !was_met => {
+            released("Drover has never reached the cluster, so nothing of it is there")
+        }
         // The cluster that answers is foreign, so nothing there is Drover's.
         Reach::Disconnected(failure)
             if failure.cause.is_foreign() || failure.cause == ConnectionCause::IdentityMismatch.cause() =>

@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt as _};
 use crate::{
     claim::{self, Claim, Decision, Question, decide},
     connection_error::ConnectionError,
+    source::recorded_uid,
 };
 
 /// Which Clusters of this installation may stand for the cluster with a UID, the one that wins first. The second argument
@@ -53,7 +54,9 @@ impl Claimant {
                 Decision::Held => true,
                 Decision::DuplicateOf(other) => return Err(ConnectionError::DuplicateOf(other)),
                 Decision::ClaimedByOther(installation) => return Err(ConnectionError::ClaimedByOther(installation)),
-                Decision::Make | Decision::Move(_) | Decision::TakeOver(_) if !writes(cluster) => return Ok(false),
+                Decision::Make | Decision::Move(_) | Decision::TakeOver(_) if !may_claim(cluster, uid) => {
+                    return Ok(false);
+                }
                 Decision::Make => {
                     tracing::info!(cluster = name, "claiming the cluster");
                     claim::make(client, &self.installation, &name).await.map_err(|error| connection_error(&error))?
@@ -107,6 +110,12 @@ pub(crate) fn writes(cluster: &Cluster) -> bool {
     !cluster.spec.suspend && cluster.metadata.deletion_timestamp.is_none()
 }
 
+/// Whether the cluster with this UID may be claimed for `cluster`: once its status records the UID. So a Cluster whose status records none
+/// never left a claim anywhere, whenever Drover was killed.
+fn may_claim(cluster: &Cluster, uid: &str) -> bool {
+    writes(cluster) && recorded_uid(cluster) == Some(uid)
+}
+
 fn connection_error(error: &ApiError) -> ConnectionError {
     tracing::debug!(%error, cause = ?error, "the claim could not be read or written");
     match error {
@@ -121,6 +130,7 @@ fn connection_error(error: &ApiError) -> ConnectionError {
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
+    use serde_json::json;
 
     use super::*;
 
@@ -143,5 +153,26 @@ mod tests {
         assert!(told(500, "etcdserver: request timed out").starts_with("APIServerNotReady"));
         let no_right = r#"configmaps "drover-claim" is forbidden: User "u" cannot create resource "configmaps""#;
         assert!(told(403, no_right).starts_with("Forbidden"));
+    }
+
+    #[test]
+    fn a_cluster_is_claimed_only_once_its_status_records_which_one_it_is() {
+        let cluster = |status: serde_json::Value, suspend: bool| -> Cluster {
+            serde_json::from_value(json!({
+                "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+                "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "suspend": suspend},
+                "status": status,
+            }))
+            .unwrap()
+        };
+        for (status, suspend, may) in [
+            (json!(null), false, false),
+            (json!({}), false, false),
+            (json!({"clusterUID": "other"}), false, false),
+            (json!({"clusterUID": "uid"}), true, false),
+            (json!({"clusterUID": "uid"}), false, true),
+        ] {
+            assert_eq!(may_claim(&cluster(status.clone(), suspend), "uid"), may, "{status} {suspend}");
+        }
     }
 }

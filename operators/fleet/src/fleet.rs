@@ -328,7 +328,7 @@ fn redirect(old: &mut Target, new: &Target) -> bool {
 /// it was claimed.
 fn workable(cluster: &Cluster, report: &Report) -> Link {
     match &report.link {
-        Link::Connected(_) if !report.claimed && writes(cluster) => Link::Connecting,
+        Link::Connected(cache) if !report.claimed && writes(cluster) => Link::Unclaimed(Arc::clone(cache)),
         link => link.clone(),
     }
 }
@@ -336,7 +336,7 @@ fn workable(cluster: &Cluster, report: &Report) -> Link {
 fn log_link(name: &ClusterName, link: &Link) {
     match link {
         Link::Connecting => tracing::info!(cluster = %name, "connecting"),
-        Link::Connected(_) => tracing::info!(cluster = %name, "connected"),
+        Link::Unclaimed(_) | Link::Connected(_) => tracing::info!(cluster = %name, "connected"),
         Link::Disconnected(failure) => {
             tracing::warn!(cluster = %name, reason = failure.reason(), message = %failure, "disconnected");
         }

@@ -2,13 +2,12 @@
 
 use drover_crds::Cluster;
 
-use crate::connection_error::ConnectionError;
+use crate::{connection_error::ConnectionError, source::recorded_uid};
 
 /// Whether the cluster with the UID `found` is the one that `cluster` stands for: the one it is `connected` to, the one it met
 /// first, and the one that its spec expects. No change of a spec moves a Cluster, and all that it holds, to another cluster.
 pub(crate) fn check(cluster: &Cluster, connected: Option<&str>, found: &str) -> Result<(), ConnectionError> {
-    let met = cluster.status.as_ref().and_then(|status| status.cluster_uid.as_deref());
-    let known = [connected, met, cluster.spec.expected_uid.as_deref()];
+    let known = [connected, recorded_uid(cluster), cluster.spec.expected_uid.as_deref()];
     match known.into_iter().flatten().find(|known| *known != found) {
         Some(expected) => {
             Err(ConnectionError::IdentityMismatch { expected: expected.to_owned(), found: found.to_owned() })

@@ -75,6 +75,8 @@ pub(crate) struct Remote {
     serving: Option<Serving>,
     hysteresis: Hysteresis,
     rejected: Option<Failure>,
+    /// The last good credential of a Secret that is gone, and until when it is kept: for the deletion of the Cluster only.
+    withdrawn: Option<(Source, Instant)>,
     /// What is held at the cluster, whatever connection shows it.
     held: Arc<Held>,
     /// An informer of the cache changed its health, or a request failed.
@@ -159,6 +161,7 @@ impl Remote {
             serving: None,
             hysteresis: Hysteresis::default(),
             rejected: None,
+            withdrawn: None,
             held: Arc::default(),
             hint: Arc::default(),
             wanted: Arc::default(),
@@ -253,14 +256,11 @@ impl Remote {
 
     async fn step(&mut self, target: &Target) {
         let thresholds = thresholds(&target.cluster);
+        let target = &self.with_last_credential(target);
         if self.avoids(target) {
             return;
         }
-        // A Cluster that is being deleted keeps its connection to the end, also when its Secret went before it.
-        let deleting = target.cluster.metadata.deletion_timestamp.is_some();
-        let keeps = deleting && matches!(target.source, Source::Missing { .. });
-        let current = self.serving.as_ref().is_some_and(|serving| keeps || serving.source == target.source);
-        if current {
+        if self.serving.as_ref().is_some_and(|serving| serving.source == target.source) {
             self.rejected = None;
         } else {
             match self.connect(target).await {
@@ -276,6 +276,20 @@ impl Remote {
         if self.serving.is_some() {
             self.probe(target, thresholds).await;
         }
+    }
+
+    /// A Cluster that is being deleted is reached to the end, also when its Secret went before it: with the last good credential.
+    fn with_last_credential(&mut self, target: &Target) -> Target {
+        self.withdrawn.take_if(|(_, until)| Instant::now() >= *until);
+        let is_missing = matches!(target.source, Source::Missing { .. });
+        if !is_missing {
+            self.withdrawn = None;
+        }
+        let serving = self.serving.as_ref().map(|serving| &serving.source);
+        let last = serving.or(self.withdrawn.as_ref().map(|(source, _)| source));
+        let deleting = target.cluster.metadata.deletion_timestamp.is_some();
+        let source = last.filter(|_| is_missing && deleting).unwrap_or(&target.source);
+        Target { cluster: Arc::clone(&target.cluster), source: source.clone() }
     }
 
     /// Whether the cluster is left alone for now because it sent too much.
@@ -295,6 +309,12 @@ impl Remote {
     /// work either, what is wrong with the new credential is what a person has to know.
     fn refused(&mut self, error: ConnectError, target: &Target) {
         let withdrawn = matches!(error, ConnectError::SecretMissing { .. } | ConnectError::SecretNotAllowed { .. });
+        if matches!(error, ConnectError::SecretMissing { .. })
+            && let Some(serving) = &self.serving
+        {
+            let until = Instant::now() + target.cluster.spec.deletion_timeout();
+            self.withdrawn = Some((serving.source.clone(), until));
+        }
         let too_large = matches!(error, ConnectError::ConnectionError(ConnectionError::TooLarge));
         let fault = Fault::from(error);
         if *self.hysteresis.verdict() == Verdict::Connected && self.serving.is_some() && !withdrawn {
@@ -479,6 +499,7 @@ mod tests {
     use std::time::Duration;
 
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use kube::Client;
     use serde_json::json;
     use tokio::time::timeout;
@@ -529,6 +550,44 @@ mod tests {
         });
         remote.hysteresis.replaced();
         remote
+    }
+
+    /// The same without its Secret, being deleted or not.
+    fn without_secret(target: &Target, deleting: bool) -> Target {
+        let mut cluster = Cluster::clone(&target.cluster);
+        cluster.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+        let (secret, key, name) = ("eu".to_owned(), "kubeconfig".to_owned(), "eu".to_owned());
+        Target { cluster: Arc::new(cluster), source: Source::Missing { secret, key, cluster: name } }
+    }
+
+    /// Why the cluster cannot be reached.
+    fn reason(remote: &Remote) -> &'static str {
+        match remote.hysteresis.verdict() {
+            Verdict::Disconnected(failure) => failure.reason(),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_credential_of_a_secret_that_is_gone_is_kept_for_the_deletion_only_and_not_for_long() {
+        let (target, slots) = (target(), Arc::new(Semaphore::new(1)));
+        let (gone, deleting) = (without_secret(&target, false), without_secret(&target, true));
+        let mut remote = cut_off(&target, &slots).await;
+        remote.step(&gone).await;
+        assert!(remote.serving.is_none(), "while the Cluster lives, a Secret that is gone ends the connection");
+        assert_eq!(remote.with_last_credential(&gone).source, gone.source);
+        assert_eq!(remote.with_last_credential(&deleting).source, target.source);
+
+        tokio::time::advance(target.cluster.spec.deletion_timeout()).await;
+        assert_eq!(remote.with_last_credential(&deleting).source, deleting.source, "it is forgotten");
+        remote.step(&deleting).await;
+        assert_eq!(reason(&remote), "SecretMissing");
+
+        let mut remote = cut_off(&target, &slots).await;
+        remote.step(&gone).await;
+        let renewed = Target { source: Source::Unreadable, ..gone.clone() };
+        remote.step(&renewed).await;
+        assert_eq!(remote.with_last_credential(&deleting).source, deleting.source, "another one came");
     }
 
     #[tokio::test]

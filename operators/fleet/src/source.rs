@@ -10,6 +10,7 @@ use crate::encoding;
 
 /// How a cluster is to be reached, as its `Cluster` and the Secret say now.
 #[derive(Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Source {
     /// The management cluster itself.
     Local,
@@ -30,11 +31,18 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether both ask for the same. A status change is none.
+    /// Whether both ask for the same. A status change is none, unless it records which cluster this is: only then it is claimed.
     pub(crate) fn asks_for_the_same(&self, other: &Self) -> bool {
         let generation = |target: &Self| target.cluster.metadata.generation;
-        self.source == other.source && generation(self) == generation(other)
+        self.source == other.source
+            && generation(self) == generation(other)
+            && recorded_uid(&self.cluster) == recorded_uid(&other.cluster)
     }
+}
+
+/// The UID of the cluster that `cluster` met, as its status records it.
+pub(crate) fn recorded_uid(cluster: &Cluster) -> Option<&str> {
+    cluster.status.as_ref()?.cluster_uid.as_deref()
 }
 
 /// The Secret that says how `cluster` is to be reached, by name.

@@ -174,6 +174,7 @@ impl Run {
                 "connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "deletionPolicy": policy(case.cluster),
                 "tenants": [{"name": "all", "from": {"all": {}}, "namespacePatterns": ["*"], "adopt": "Allowed"}],
             },
+            "status": {"clusterUID": "u"},
         }))
         .unwrap();
         let project: Project = serde_json::from_value(json!({

@@ -169,6 +169,8 @@ pub trait Operator: Send + Sync + Sized + 'static {
     const CAUSES: &'static [&'static [Cause]];
     /// Whether objects of this kind must be torn down before they may vanish.
     const FINALIZER: bool;
+    /// Whether it looks at clusters that Drover has not claimed yet, as what reports on them does. It writes nothing there.
+    const BEFORE_CLAIM: bool = false;
     /// What it needs at API servers. Roles, charts and the check of a credential's rights come from it.
     const RIGHTS: Rights;
 

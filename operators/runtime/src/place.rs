@@ -72,6 +72,8 @@ impl fmt::Display for Place {
 pub enum Link {
     /// No verdict yet: the cluster is being connected for the first time.
     Connecting,
+    /// Reachable and known, but not claimed yet: nothing is written there.
+    Unclaimed(Arc<Cache>),
     /// Reachable. The cache is the way to read it and carries the client to write with.
     Connected(Arc<Cache>),
     /// Not reachable, and why.
@@ -90,7 +92,9 @@ impl Link {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Connecting, Self::Connecting) => true,
-            (Self::Connected(one), Self::Connected(two)) => Arc::ptr_eq(one, two),
+            (Self::Connected(one), Self::Connected(two)) | (Self::Unclaimed(one), Self::Unclaimed(two)) => {
+                Arc::ptr_eq(one, two)
+            }
             (Self::Disconnected(one), Self::Disconnected(two)) => one == two,
             _ => false,
         }

@@ -19,6 +19,7 @@ fn seen() -> Seen {
     let facts = Facts { uid: "u".into(), version: "v1.37.1+k3s1".into(), platform: "linux/amd64".into() };
     Seen {
         installation: "ours".into(),
+        claimed: true,
         facts: Some(facts),
         endpoint: None,
         distribution: "k3s",
@@ -57,6 +58,17 @@ fn shown(status: &ClusterStatus) -> String {
     let show = |condition: &Condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason);
     let told = status.conditions.iter().filter(|condition| condition.type_ != ADMISSION_INSTALLED);
     told.map(show).collect::<Vec<_>>().join(" ")
+}
+
+/// A cluster is claimed once its status records which one it is.
+#[test]
+fn a_cluster_that_is_not_claimed_yet_says_which_it_is_and_nothing_else() {
+    let unclaimed = || Seen { claimed: false, ..seen() };
+    let told = status(&cluster(&json!({})), Some(unclaimed()), PlaceState::Current);
+    assert_eq!(told.cluster_uid.as_deref(), Some("u"));
+    assert!(shown(&told).starts_with("Ready=False/Connecting Reconciling=True/Connecting Accepted=Unknown/Connecting"));
+    let suspended = status(&cluster(&json!({"suspend": true})), Some(unclaimed()), PlaceState::Current);
+    assert!(shown(&suspended).starts_with("Ready=True/Suspended"), "it is not to be claimed");
 }
 
 #[test]

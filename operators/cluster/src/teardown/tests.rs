@@ -23,9 +23,20 @@ fn cluster(name: &str, spec: &serde_json::Value, told: Option<DeletionCause>) ->
     serde_json::from_value(json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "spec": whole,
         "metadata": {"name": name, "deletionTimestamp": at(0).to_string()},
-        "status": {"conditions": conditions},
+        "status": {"conditions": conditions, "clusterUID": "u"},
     }))
     .unwrap()
+}
+
+#[test]
+fn a_cluster_that_was_never_reached_goes_at_once() {
+    let mut cluster = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let away = [Reach::Connecting, Reach::Disconnected(failure(ConnectionCause::SecretMissing))];
+    assert!(away.iter().all(|reach| !told(&cluster, reach, 1, LONG).ends_with("Released")), "it may have something");
+    cluster.status.as_mut().unwrap().cluster_uid = None;
+    for reach in away {
+        assert_eq!(told(&cluster, &reach, 1, LONG), "Released Released", "{reach:?}");
+    }
 }
 
 fn failure(cause: impl Into<Cause>) -> Failure {

@@ -208,9 +208,10 @@ impl<O: Operator> Driver<O> {
                 // Named without a look at the fleet, which does not know it yet.
                 let Some(view) = fleet.get(name) else { return Err(PlaceState::Pending) };
                 match &view.link {
-                    Link::Connecting => return Err(PlaceState::Pending),
                     Link::Disconnected(failure) => return Err(PlaceState::Unreachable(failure.clone())),
                     Link::Connected(cache) => (Some(Arc::clone(&view.object)), Arc::clone(cache)),
+                    Link::Unclaimed(cache) if O::BEFORE_CLAIM => (Some(Arc::clone(&view.object)), Arc::clone(cache)),
+                    Link::Connecting | Link::Unclaimed(_) => return Err(PlaceState::Pending),
                 }
             }
         };

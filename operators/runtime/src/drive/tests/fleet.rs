@@ -100,6 +100,18 @@ async fn a_cluster_that_the_fleet_does_not_know_yet_is_waited_for_at_no_cost() {
     rig.until_ready("toy").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn in_a_cluster_that_is_not_claimed_yet_nothing_is_done() {
+    let rig = Rig::warm().await;
+    let Link::Connected(cache) = connected() else { panic!() };
+    rig.fleet.send_replace(clusters([cluster("eu-1", Link::Unclaimed(Arc::clone(&cache)))]));
+    rig.server.create("toy", &on(&["eu-1"]));
+    rig.until("it is reported", || rig.says("toy", "cluster eu-1").as_deref() == Some("pending")).await;
+    assert!(rig.stage.acted("toy").is_empty());
+    rig.fleet.send_replace(clusters([cluster("eu-1", Link::Connected(cache))]));
+    rig.until_ready("toy").await;
+}
+
 /// A toy that is made in three steps of a second each, of which the first is done.
 async fn half_made() -> Rig {
     let rig = Rig::warm().await;
