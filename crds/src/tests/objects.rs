@@ -154,6 +154,7 @@ fn good_projects_are_accepted() {
             }] } }),
             json!({ "spec": { "namespaces": [{ "name": "a", "labels": many(31), "annotations": many(15) }] } }),
             json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
+            json!({ "spec": { "deletionTimeout": "30s" } }),
         ],
     );
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
 #![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::{
     api::resource::Quantity,
@@ -14,11 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterSelection, DeletionPolicy, SelectsClusters,
+    ApiDuration, ClusterSelection, DeletionPolicy, SelectsClusters,
     condition::{UNOBSERVED, status_conditions, unobserved},
     no_effect::{self, NoEffect},
     schema::{self, is_default},
-    v1alpha1::{Problem, TargetSummary},
+    v1alpha1::{DEFAULT_DELETION_TIMEOUT, Problem, TargetSummary},
 };
 
 /// Most clusters whose quota a status lists.
@@ -102,6 +102,10 @@ pub struct ProjectSpec {
     /// everything in them, except adopted ones and those that the Cluster no longer allows. Default: Orphan.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
+    /// How long the deletion waits at most for clusters that are unreachable or do not let it finish, such as 10m. Then an event names
+    /// what stays; Drover releases it when it can, and deletes nothing any more. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timeout: Option<ApiDuration>,
 }
 
 /// A namespace of a project.
@@ -351,6 +355,12 @@ impl ProjectSpec {
         ("spec.podSecurity", |spec| spec.pod_security.is_some()),
         ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
     ];
+
+    /// How long the deletion waits.
+    #[must_use]
+    pub fn deletion_timeout(&self) -> Duration {
+        self.deletion_timeout.as_ref().map_or(DEFAULT_DELETION_TIMEOUT, ApiDuration::as_std)
+    }
 
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]

@@ -19,6 +19,8 @@ drover_e2e::tests![
     a_cluster_that_goes_with_delete_frees_the_namespaces_of_a_project_that_is_no_more,
     a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_says
         => unkillable("the proxy that kills answers for an API server that is stopped"),
+    a_project_waits_for_no_cluster_longer_than_it_says_and_releases_later_what_stays
+        => unkillable("the proxy that kills answers for an API server that is stopped"),
     a_project_and_its_cluster_that_go_together_with_delete_leave_nothing,
     a_suspended_cluster_is_not_written_to_and_its_deletion_waits,
     a_folder_renamed_in_git_and_a_label_typo_delete_nothing,
@@ -217,6 +219,27 @@ async fn a_cluster_that_returns_before_its_deadline_is_given_back_as_its_policy_
     becomes_gone(&installation, "cluster", "eu").await;
     assert_eq!(web(&installation).await.pointer(OWNER), None);
     assert!(!has_claim(&installation).await);
+}
+
+async fn a_project_waits_for_no_cluster_longer_than_it_says_and_releases_later_what_stays() {
+    let Some(mut installation) = running_shop("a project that waits").await else { return };
+    let mut shop = a_project("shop", &["team-web"]);
+    (shop["spec"]["deletionPolicy"], shop["spec"]["deletionTimeout"]) = ("Delete".into(), "3s".into());
+    ready_with(&installation, &shop).await;
+    installation.cluster_mut("eu").unwrap().stop(Component::Apiserver).await.unwrap();
+    reads(&installation, "cluster", "eu", "Connected", "False/DialFailed").await;
+    deleted(&installation, "project", "shop").await;
+    eventually("an event names what stays", soon(), async || {
+        let told = installation.kubectl(&["get", "events", "--namespace=team", "--output=jsonpath={.items[*]}"])?;
+        Ok((told.contains("DeletionTimedOut") && told.contains("what Drover has on cluster eu stays")).then_some(()))
+    })
+    .await
+    .unwrap();
+    installation.cluster_mut("eu").unwrap().start_again(Component::Apiserver).await.unwrap();
+    namespace_becomes(&installation, "eu", "team-web", "it is released and stays", |found| {
+        found.is_some_and(|found| found.pointer(OWNER).is_none() && found["metadata"]["deletionTimestamp"].is_null())
+    })
+    .await;
 }
 
 async fn a_project_and_its_cluster_that_go_together_with_delete_leave_nothing() {

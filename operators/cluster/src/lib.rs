@@ -114,7 +114,7 @@ impl Operator for ClusterOperator {
             Owner::Deleting(cluster) if context.place == place_of(cluster) => {
                 Ok(World::Teardown(Box::new(observe::look(self, cluster, context).await)))
             }
-            Owner::Deleting(_) | Owner::Gone(_) => Ok(World::Elsewhere),
+            Owner::Deleting(_) | Owner::Gone(_) | Owner::Abandoned(_) => Ok(World::Elsewhere),
         }
     }
 

@@ -30,7 +30,7 @@ pub fn tenancies<'a>(
 ///
 /// A cluster that is named is a target even without consent: that is an error to report. A cluster that is only selected
 /// without consent is no target. While the object is being deleted, every cluster that is not known to be away is a target as
-/// well, since one that left the selection may still hold something. A foreign one is not waited for.
+/// well, since one that left the selection may still hold something; it gets one try. A foreign one is not waited for.
 ///
 /// A Cluster that cannot be read may be any cluster: who is named there waits for it, and so does every deletion.
 ///
@@ -44,8 +44,17 @@ pub fn of<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> Targe
         ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
     };
     let unread = fleet.unread().filter(|name| deleting || named(name));
-    let places = targets.chain(unread).cloned().map(Place::Cluster).collect();
-    Targets { places, refused: refused(object, fleet) }
+    let places: BTreeSet<Place> = targets.chain(unread).cloned().map(Place::Cluster).collect();
+    let is_selected = |place: &Place| match place {
+        Place::Management => true,
+        Place::Cluster(name) => fleet.get(name).is_none_or(|view| selects(object, name, view)),
+    };
+    let only_tried = places.iter().filter(|place| deleting && !is_selected(place)).cloned().collect();
+    Targets { places, only_tried, refused: refused(object, fleet) }
+}
+
+fn selects<K: SelectsClusters>(object: &K, name: &ClusterName, view: &ClusterView) -> bool {
+    object.clusters().selects(name.as_str(), view.object.labels())
 }
 
 /// Whether [`of`] has this cluster.
@@ -56,7 +65,7 @@ pub fn is_target<K: SelectsClusters + Resource>(
     fleet: &FleetView,
 ) -> bool {
     let deleting = object.meta().deletion_timestamp.is_some();
-    let selected = object.clusters().selects(name.as_str(), view.object.labels());
+    let selected = selects(object, name, view);
     let named = matches!(object.clusters(), ClusterSelection::Names(_));
     let usual = (selected && (named || admits(view, object, fleet)) && !(deleting && view.link.is_foreign()))
         || (deleting && !matches!(view.link, Link::Disconnected(_)));
@@ -74,8 +83,7 @@ fn refused<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> usiz
         return 0;
     }
     let is_closed = |name: &ClusterName, view: &ClusterView| {
-        let selected = object.clusters().selects(name.as_str(), view.object.labels());
-        selected && deletion_of(&view.object).is_none() && !admits(view, object, fleet)
+        selects(object, name, view) && deletion_of(&view.object).is_none() && !admits(view, object, fleet)
     };
     fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
 }
@@ -290,6 +298,14 @@ mod tests {
         ] {
             assert_eq!(places(&deleted(project), &going("Delete", link)).len(), usize::from(waits));
         }
+    }
+
+    #[test]
+    fn a_deletion_waits_for_what_it_selected_and_tries_the_rest() {
+        let found = of(&deleted(project(&json!({"names": ["eu", "us"]}))), &fleet());
+        assert_eq!(names(&found.places), ["cluster closed", "cluster eu", "cluster us"]);
+        assert_eq!(names(&found.only_tried), ["cluster closed"]);
+        assert!(of(&project(&json!({"names": ["eu", "us"]})), &fleet()).only_tried.is_empty());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use drover_crds::{Project, ProjectStatus};
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
@@ -65,6 +67,10 @@ impl Operator for ProjectOperator {
     fn related(related: &mut Related<'_>) {
         let index = consent::NamespaceIndex::default();
         related.on::<Project>(move |change| index.concerned(change));
+    }
+
+    fn deletion_timeout(project: &Project) -> Option<Duration> {
+        Some(project.spec.deletion_timeout())
     }
 
     fn targets(project: &Project, fleet: &FleetView) -> Targets {

@@ -85,7 +85,10 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
             Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
         }
         (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
-        (Owner::Present(project), Some(DeletionPolicy::Delete)) => release_all(project, world),
+        (Owner::Present(project), Some(DeletionPolicy::Delete)) => {
+            release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend)
+        }
+        (Owner::Abandoned(key), _) => release_all(key, world, false),
     }
 }
 
@@ -179,7 +182,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
                 Title::Unfounded if Consent::of(wanted, &allowing) == Consent::Given => {
                     Action::Adopt { desired: Box::new(desired), live: meta }
                 }
-                _ => given_up(project, world, &meta),
+                _ => given_up(&ObjectKey::of(&project.metadata), world, &meta),
             })
         }
         Seen::Ours { live, drift_conflict } => restored(name, owned::restore(desired, live, drift_conflict.as_deref())),
@@ -264,15 +267,19 @@ fn desired(project: &Project, wanted: &ProjectNamespace) -> Namespace {
 fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
-    unlisted.filter_map(|(_, seen)| seen.held()).map(|live| given_up(project, world, live)).collect()
+    unlisted
+        .filter_map(|(_, seen)| seen.held())
+        .map(|live| given_up(&ObjectKey::of(&project.metadata), world, live))
+        .collect()
 }
 
-/// The cluster is being deleted: whatever it was asked for, nothing is deleted with it, and all that is held is released.
-fn release_all(project: &Project, world: &World) -> Plan<ProjectOperator> {
+/// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted
+/// any more, and all that is held is released.
+fn release_all(project: &ObjectKey, world: &World, suspended: bool) -> Plan<ProjectOperator> {
     let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
     let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
     let release = |live: &ObjectMeta| given_up(project, world, live);
-    let actions = if project.spec.suspend { Vec::new() } else { held.into_iter().map(release).collect() };
+    let actions = if suspended { Vec::new() } else { held.into_iter().map(release).collect() };
     Plan { place_status: PlaceStatus::default(), groups: each_alone(actions), requeue }
 }
 
@@ -289,7 +296,7 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
             let going = live.deletion_timestamp.is_some();
             (!going).then(|| Action::Delete(Box::new((*live).clone())))
         } else {
-            Some(given_up(project, world, live))
+            Some(given_up(&key, world, live))
         }
     });
     let actions: Vec<Action> = actions.collect();
@@ -309,9 +316,9 @@ fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
 
 /// What gives up a namespace with the labels of the Project. One that was made for another Project keeps the marks by which that one
 /// knows it.
-fn given_up(project: &Project, world: &World, live: &ObjectMeta) -> Action {
+fn given_up(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Action {
     let live_there = Box::new(live.clone());
-    match world.title(&ObjectKey::of(&project.metadata), live) {
+    match world.title(project, live) {
         Title::Another => Action::Disclaim(live_there),
         Title::Created | Title::Adopted | Title::Unfounded => Action::Release(live_there),
     }

@@ -186,6 +186,8 @@ causes! {
         NotObserved = "NotObserved": Blocked; "See the condition ClustersReachable.",
         /// The object is being deleted; the message says what its finalizer waits for.
         Deleting = "Deleting": Blocked expected; "",
+        /// The deletion of the object waited for a cluster for spec.deletionTimeout, and ended without it.
+        DeletionTimedOut = "DeletionTimedOut": Blocked; "Look at the cluster that the message names; Drover releases what stays there when it can.",
         /// The spec has a field that this version accepts but does not act on.
         NotYetImplemented = "NotYetImplemented": Invalid stalls; "Remove the field, or upgrade Drover.",
         /// The stored object cannot be decoded.

@@ -53,6 +53,8 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 /// - **Back-off.** A key that fails is retried with exponential back-off and full jitter, from 1 s up to 5 min.
 /// - **Finalizer.** With [`FINALIZER`](Self::FINALIZER) it is set before the first action, and removed when `clean_up` has
 ///   returned [`Requeue::Released`] at every place.
+/// - **A deletion ends.** With [`deletion_timeout`](Self::deletion_timeout) no place holds it up for ever. While Drover runs, what stays
+///   is cleaned up for [`Owner::Abandoned`] once the place can be worked on.
 /// - **Left-behind objects are cleaned up.** When a place connects, each owner that is recorded on an object there (of a kind
 ///   in [`Watches::owned`]) and is gone, or does not select the place any more, gets one reconcile that ends in `clean_up`.
 /// - **The status is written only on difference**, at most once per second and object. The runtime adds transition times and
@@ -189,6 +191,12 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// them concerns. Called once, at the start; it must not block. Decisions wait until all of them are known.
     fn related(_related: &mut Related<'_>) {}
 
+    /// How long the deletion of this object waits at most for places that are unreachable or do not let it finish. Then it ends, an
+    /// event names what stays, and that is cleaned up for [`Owner::Abandoned`] when the place can be worked on. None: no limit.
+    fn deletion_timeout(_object: &Self::Kind) -> Option<Duration> {
+        None
+    }
+
     /// Where this object is reconciled. Pure.
     fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
 
@@ -276,6 +284,8 @@ pub enum Owner<'a, K> {
     Deleting(&'a K),
     /// An object that is gone, and is still recorded on what it owned.
     Gone(&'a ObjectKey),
+    /// The same, and its deletion did not wait for this place any more: what it owned there is to be given up.
+    Abandoned(&'a ObjectKey),
 }
 
 impl<K> Clone for Owner<'_, K> {
@@ -303,7 +313,7 @@ impl<'a, K: Resource> Owner<'a, K> {
     pub fn object(self) -> Option<&'a K> {
         match self {
             Self::Present(object) | Self::Deleting(object) => Some(object),
-            Self::Gone(_) => None,
+            Self::Gone(_) | Self::Abandoned(_) => None,
         }
     }
 
@@ -312,7 +322,7 @@ impl<'a, K: Resource> Owner<'a, K> {
     pub fn key(self) -> ObjectKey {
         match self {
             Self::Present(object) | Self::Deleting(object) => ObjectKey::of(object.meta()),
-            Self::Gone(key) => key.clone(),
+            Self::Gone(key) | Self::Abandoned(key) => key.clone(),
         }
     }
 }

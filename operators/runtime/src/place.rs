@@ -278,13 +278,16 @@ impl FleetView {
 pub struct Targets {
     /// The places.
     pub places: BTreeSet<Place>,
+    /// Those of them that it did not select, and where it may only have left something: its deletion looks at them, and does not wait for
+    /// one that does not let it.
+    pub only_tried: BTreeSet<Place>,
     /// How many clusters it selects that are none of them, as their owners do not admit it.
     pub refused: usize,
 }
 
 impl From<BTreeSet<Place>> for Targets {
     fn from(places: BTreeSet<Place>) -> Self {
-        Self { places, refused: 0 }
+        Self { places, ..Self::default() }
     }
 }
 

@@ -50,18 +50,20 @@ pub struct PlaceEntry<P> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlaceStatuses<P> {
     places: BTreeMap<Place, PlaceEntry<P>>,
+    /// Places that a deletion does not wait for where it is not let in.
+    only_tried: BTreeSet<Place>,
     refused: usize,
 }
 
 impl<P> Default for PlaceStatuses<P> {
     fn default() -> Self {
-        Self { places: BTreeMap::new(), refused: 0 }
+        Self { places: BTreeMap::new(), only_tried: BTreeSet::new(), refused: 0 }
     }
 }
 
 impl<P> FromIterator<(Place, PlaceEntry<P>)> for PlaceStatuses<P> {
     fn from_iter<I: IntoIterator<Item = (Place, PlaceEntry<P>)>>(entries: I) -> Self {
-        Self { places: entries.into_iter().collect(), refused: 0 }
+        Self { places: entries.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -96,10 +98,20 @@ impl<P> PlaceStatuses<P> {
         self.places.values().any(|entry| entry.state == PlaceState::Pending)
     }
 
-    /// Whether every place is released.
+    /// Whether a deletion waits for no place any more.
     #[must_use]
     pub fn all_released(&self) -> bool {
-        self.places.values().all(|entry| entry.state == PlaceState::Released)
+        self.waited_for().next().is_none()
+    }
+
+    /// The places that a deletion waits for. Where nothing was ever seen of the object, one try is enough.
+    pub fn waited_for(&self) -> impl Iterator<Item = (&Place, &PlaceEntry<P>)> {
+        let was_tried = |entry: &PlaceEntry<P>| {
+            entry.known.is_none() && matches!(entry.state, PlaceState::Failed(_) | PlaceState::Unreachable(_))
+        };
+        self.places.iter().filter(move |(place, entry)| {
+            entry.state != PlaceState::Released && !(self.only_tried.contains(*place) && was_tried(entry))
+        })
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
@@ -126,8 +138,8 @@ impl<P> PlaceStatuses<P> {
         left
     }
 
-    pub(crate) fn note_refused(&mut self, count: usize) {
-        self.refused = count;
+    pub(crate) fn note_choice(&mut self, only_tried: BTreeSet<Place>, refused: usize) {
+        (self.only_tried, self.refused) = (only_tried, refused);
     }
 
     pub(crate) fn outdate(&mut self) {

@@ -1,12 +1,13 @@
 //! Clusters that are being deleted: nothing is created or adopted there, and what is held is released or left as it is.
 
 use drover_crds::DeletionPolicy;
-use drover_runtime::Requeue;
+use drover_runtime::{ObjectKey, Owner, Requeue, model::ModelWorld as _};
 
 use super::{
     decisions::{ADOPTING, OPEN, cluster_of, lines, plan, shop},
     strategies::{deleted, going},
 };
+use crate::plan::clean_up;
 
 const THERE: &str = "{
     team-a-web: {heldBy: team-a/shop, applied: {}}, team-a-db: {heldBy: team-a/shop, adopted: true},
@@ -53,4 +54,17 @@ fn with_orphan_nothing_is_written_or_waited_for() {
         let plan = plan(&project, &model);
         assert_eq!((plan.actions().count(), plan.place_status.problems.len(), plan.requeue), (0, 0, Requeue::Released));
     }
+}
+
+#[test]
+fn what_a_deletion_did_not_wait_for_is_released_and_never_deleted() {
+    let there = "{team-a-web: {heldBy: team-a/shop}, team-a-db: {heldBy: team-a/shop, terminating: true}, team-a-x: {heldBy: team-b/shop}}";
+    let shop = deleted(shop("deletionPolicy: Delete\nnamespaces: [{name: team-a-web}]"));
+    let key = ObjectKey::of(&shop.metadata);
+    let world = cluster_of(OPEN, there).observe(Owner::of(&shop));
+    let actions = |owner| format!("{:?}", clean_up(owner, &world).groups.concat());
+    assert_eq!(actions(Owner::Abandoned(&key)), "[release Namespace team-a-db, release Namespace team-a-web]");
+    assert_eq!(actions(Owner::Gone(&key)), "[]", "it may only not be there yet");
+    let nothing = cluster_of(OPEN, "{}").observe(Owner::of(&shop));
+    assert_eq!(clean_up(Owner::Abandoned(&key), &nothing).requeue, Requeue::Released);
 }

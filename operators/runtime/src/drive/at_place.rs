@@ -63,7 +63,7 @@ impl<O: Operator> Driver<O> {
         {
             return RequeueAt::Forget; // The reconcile of the object sets it first, or the object is only waiting for others.
         }
-        let owner = object.as_deref().map_or(Owner::Gone(key), Owner::of);
+        let owner = object.as_deref().map_or_else(|| self.gone(key, place), Owner::of);
         let fleet = self.context.fleet.borrow().clone();
         let is_target = owner.object().is_some_and(|object| O::targets(object, &fleet).places.contains(place));
         if !is_target {
@@ -93,6 +93,11 @@ impl<O: Operator> Driver<O> {
             return RequeueAt::At(Instant::now() + SETTLE_PAUSE);
         }
         self.converge(key, owner, is_target, &context).await
+    }
+
+    fn gone<'a>(&self, key: &'a ObjectKey, place: &Place) -> Owner<'a, O::Kind> {
+        let is_abandoned = self.lock_abandoned().contains(&(key.clone(), place.clone()));
+        if is_abandoned { Owner::Abandoned(key) } else { Owner::Gone(key) }
     }
 
     /// Finds the owners that left something behind at a place, also where no object has anything to do any more.
@@ -133,6 +138,7 @@ impl<O: Operator> Driver<O> {
         }
         if is_idle {
             self.forget_failures(key, &context.place);
+            self.lock_abandoned().remove(&(key.clone(), context.place.clone()));
             let state = if requeue == Requeue::Released { PlaceState::Released } else { PlaceState::Current };
             self.record(key, &context.place, Some(owner), Some(place_status), state);
             return match requeue {

@@ -4,6 +4,7 @@
 //! [`Task::AtPlace`] converges one object at one place. A reconcile that panics or hangs ends alone.
 
 mod at_place;
+mod deletion;
 mod object;
 mod object_tracker;
 #[cfg(test)]
@@ -96,6 +97,8 @@ pub struct Driver<O: Operator> {
     objects: Informer<O::Kind>,
     queue: Arc<Queue<Task>>,
     tracker: Mutex<ObjectTracker<O>>,
+    /// Where deletions ended without a clean-up.
+    abandoned: Mutex<BTreeSet<(ObjectKey, Place)>>,
     attached: Mutex<HashMap<Place, Attached>>,
     /// What the operator reads of other kinds.
     related: OnceLock<Vec<Box<dyn AnyInformer>>>,
@@ -125,6 +128,7 @@ impl<O: Operator> Driver<O> {
             objects,
             queue,
             tracker: Mutex::default(),
+            abandoned: Mutex::default(),
             attached: Mutex::default(),
             related: OnceLock::new(),
             started: Instant::now(),
@@ -312,6 +316,10 @@ impl<O: Operator> Driver<O> {
 
     fn lock_tracker(&self) -> MutexGuard<'_, ObjectTracker<O>> {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_abandoned(&self) -> MutexGuard<'_, BTreeSet<(ObjectKey, Place)>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_attached(&self) -> MutexGuard<'_, HashMap<Place, Attached>> {

@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Driver;
+use super::{Driver, deletion::Patience};
 use crate::{
     cache::{Lookup, ObjectKey, SHOWN_WITHIN, Undecodable, revision},
     cause::{Cause, RUNTIME_CAUSES, StatusCause},
@@ -96,26 +96,35 @@ impl<O: Operator> Driver<O> {
             self.lock_tracker().forget(key);
             return Ok(RequeueAt::Forget); // It only waits for finalizers of others.
         }
-        if self.place(key, object) && deleting {
-            self.set_finalizers(key, meta, |names| names.retain(|name| *name != Self::finalizer())).await?;
-            self.tell_the_end(key, object);
-            return Ok(RequeueAt::Forget);
+        let all_released = self.place(key, object);
+        if !deleting {
+            return self.write_status(key, object).await;
         }
-        self.write_status(key, object).await
+        match if all_released { Patience::Over } else { self.patience(key, object) } {
+            Patience::Over => {
+                self.set_finalizers(key, meta, |names| names.retain(|name| *name != Self::finalizer())).await?;
+                self.tell_the_end(key, object);
+                Ok(RequeueAt::Forget)
+            }
+            Patience::Until(end) => match self.write_status(key, object).await? {
+                RequeueAt::Forget => Ok(end.map_or(RequeueAt::Forget, RequeueAt::At)),
+                sooner => Ok(sooner),
+            },
+        }
     }
 
     /// Enqueues the places of the object that are new or outdated, forgets those that are none any more, and says whether all
     /// are released.
     fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
         let fleet = self.context.fleet.borrow().clone();
-        let Targets { places, refused } = O::targets(object, &fleet);
+        let Targets { places, only_tried, refused } = O::targets(object, &fleet);
         let lives = object.meta().deletion_timestamp.is_none();
         let mut objects = self.lock_tracker();
         let (tracked, changed) = objects.note(key, object);
         for left in tracked.statuses.leave(&places) {
             self.queue.push(Task::AtPlace(key.clone(), left)); // There it may have left something.
         }
-        tracked.statuses.note_refused(refused);
+        tracked.statuses.note_choice(only_tried, refused);
         for place in places {
             if changed || tracked.statuses.get(&place).is_none() {
                 let entry = tracked.statuses.ensure(&place);
@@ -183,7 +192,10 @@ impl<O: Operator> Driver<O> {
     /// The status of what is gone is not written any more, but its last word is worth an event.
     fn tell_the_end(&self, key: &ObjectKey, object: &O::Kind) {
         let Some(statuses) = self.lock_tracker().get(key).map(|tracked| tracked.statuses.clone()) else { return };
-        self.tell_transitions(key, object, object.status(), &O::summarise(object, &statuses, clock::now()));
+        let fresh = O::summarise(object, &statuses, clock::now());
+        if !self.abandon_unreleased(key, object, &statuses, &fresh) {
+            self.tell_transitions(key, object, object.status(), &fresh);
+        }
     }
 
     fn tell_transitions(&self, key: &ObjectKey, object: &O::Kind, previous: Option<&StatusOf<O>>, fresh: &StatusOf<O>) {

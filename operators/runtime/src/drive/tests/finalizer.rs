@@ -1,6 +1,7 @@
 //! Nothing is made before the finalizer is set, and it stays until everything is gone again.
 
-use super::{toy::Action, *};
+use super::{fleet::connected_with_things_of, toy::Action, *};
+use crate::clock;
 
 const OURS: &str = "drover.dev/toy";
 const THEIRS: &str = "example.com/theirs";
@@ -116,4 +117,77 @@ async fn a_toy_that_was_deleted_and_created_again_starts_afresh() {
     let again = tokio::time::timeout(seconds(5), rig.until_ready("toy")).await;
     assert!(again.is_ok(), "the failure of the one of before is no reason to wait");
     assert_eq!(rig.server.finalizers("toy"), [OURS]);
+}
+
+/// As `MockServer::delete`, at the time of the test's clock.
+fn delete_now(rig: &Rig, toy: &str) {
+    rig.server.edit(toy, |toy| toy["metadata"]["deletionTimestamp"] = json!(clock::now().to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_place_holds_up_a_deletion_for_longer_than_its_timeout_and_what_stays_is_given_up_later() {
+    let rig = Rig::warm().await;
+    let links = || [cluster("eu-1", connected_with_things_of(&["toy"])), cluster("us-1", disconnected())];
+    let [eu, us] = links();
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &json!({"clusters": ["eu-1", "us-1"], "patient_for": 60}));
+    rig.until_ready("toy").await;
+    // One is away, and the other one refuses.
+    rig.fleet.send_replace(clusters([eu.clone(), us]));
+    rig.stage.fail("toy", Class::Blocked);
+    delete_now(&rig, "toy");
+    sleep(seconds(55)).await;
+    assert_eq!(rig.server.finalizers("toy"), [OURS], "it waits");
+    sleep(seconds(10)).await;
+    assert!(rig.server.get("toy").is_none(), "and not for ever");
+    rig.until("what stays is told", || rig.told().contains(&"DeletionTimedOut".to_owned())).await;
+
+    rig.stage.heal("toy");
+    let there = |cluster: &str| rig.stage.has_thing("toy", &Place::cluster(cluster));
+    assert!(there("eu-1") && there("us-1"));
+    rig.fleet.send_replace(clusters([
+        cluster("eu-1", connected_with_things_of(&["toy"])),
+        cluster("us-1", connected_with_things_of(&["toy"])),
+    ]));
+    rig.until("it is given up on reconnect", || !there("eu-1") && !there("us-1")).await;
+    let acted = rig.stage.acted("toy").into_iter().map(|acted| acted.action).collect::<Vec<_>>();
+    assert_eq!(acted, [Action::Make, Action::Make, Action::GiveUp, Action::GiveUp], "nothing is removed any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_toy_of_the_same_name_that_comes_before_the_reconnect_takes_up_what_stayed() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("us-1", connected())]));
+    rig.server.create("toy", &json!({"clusters": ["us-1"], "patient_for": 60}));
+    rig.until_ready("toy").await;
+    rig.fleet.send_replace(clusters([cluster("us-1", disconnected())]));
+    delete_now(&rig, "toy");
+    rig.until("it is gone", || rig.server.get("toy").is_none()).await;
+    rig.server.create("toy", &on(&["us-1"]));
+    sleep(seconds(60)).await;
+    rig.fleet.send_replace(clusters([cluster("us-1", connected_with_things_of(&["toy"]))]));
+    rig.until_ready("toy").await;
+    sleep(seconds(60)).await;
+    assert_eq!(rig.stage.acted("toy").len(), 1, "it was made once, and nothing was given up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_toy_was_not_placed_its_deletion_tries_once() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.server.create("toy", &json!({"clusters": ["eu-1"], "tries": ["us-1"]}));
+    rig.until_ready("toy").await;
+    rig.stage.hang(Place::cluster("us-1"));
+    rig.server.delete("toy");
+    rig.until("the toy is gone", || rig.server.get("toy").is_none()).await;
+    assert_eq!(rig.told().iter().filter(|reason| *reason == "DeletionTimedOut").count(), 0);
+
+    rig.server.create("other", &json!({"clusters": ["eu-1"], "tries": ["us-2"]}));
+    rig.until_ready("other").await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-2", connected())]));
+    rig.stage.made_before("other", Place::cluster("us-2"));
+    rig.stage.fail("other", Class::Blocked);
+    rig.server.delete("other");
+    sleep(seconds(1200)).await;
+    assert!(rig.server.get("other").is_some(), "it has something there, so it waits");
 }

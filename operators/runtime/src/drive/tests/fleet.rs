@@ -142,7 +142,7 @@ async fn a_decision_ends_with_the_connection_that_it_was_made_on() {
 }
 
 /// A link to a server on which things are that these toys own, as their labels say.
-fn connected_with_things_of(toys: &[&str]) -> Link {
+pub(super) fn connected_with_things_of(toys: &[&str]) -> Link {
     let server = MockServer::of::<Toy>();
     for toy in toys {
         let thing = format!("thing-of-{toy}");

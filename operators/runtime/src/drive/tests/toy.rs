@@ -45,6 +45,12 @@ pub(super) struct ToySpec {
     /// Makes its thing in so many actions.
     #[serde(default)]
     pub(super) steps: usize,
+    /// Its deletion waits for so many seconds.
+    #[serde(default)]
+    patient_for: Option<u64>,
+    /// Its deletion tries these clusters as well.
+    #[serde(default)]
+    tries: Vec<String>,
     /// Asks to be looked at again after so many seconds.
     #[serde(default)]
     again_in: Option<i64>,
@@ -194,6 +200,8 @@ pub(super) struct World {
 pub(super) enum Action {
     Make,
     Remove,
+    /// Removes what a deletion did not wait for.
+    GiveUp,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -236,7 +244,16 @@ impl Operator for ToyOperator {
     }
 
     fn targets(toy: &Toy, fleet: &FleetView) -> Targets {
-        places(toy, fleet).into()
+        let only_tried: BTreeSet<Place> = match toy.metadata.deletion_timestamp {
+            Some(_) => toy.spec.tries.iter().map(|name| Place::cluster(name)).collect(),
+            None => BTreeSet::new(),
+        };
+        let places = places(toy, fleet).union(&only_tried).cloned().collect();
+        Targets { places, only_tried, refused: 0 }
+    }
+
+    fn deletion_timeout(toy: &Toy) -> Option<Duration> {
+        toy.spec.patient_for.map(Duration::from_secs)
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {
@@ -274,7 +291,8 @@ impl Operator for ToyOperator {
         let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Plan);
         assert!(!owner.object().is_some_and(panics), "as asked for");
         let place_status = PlaceStatus { made: world.made, reading: world.reading };
-        let actions = if world.made { vec![Action::Remove] } else { Vec::new() };
+        let action = if matches!(owner, Owner::Abandoned(_)) { Action::GiveUp } else { Action::Remove };
+        let actions = if world.made { vec![action] } else { Vec::new() };
         Plan { place_status, groups: vec![actions], requeue: Requeue::Released }
     }
 
@@ -298,7 +316,7 @@ impl Operator for ToyOperator {
         let thing = (name.clone(), place.place.clone());
         match action {
             Action::Make => state.things.insert(thing),
-            Action::Remove => state.things.remove(&thing),
+            Action::Remove | Action::GiveUp => state.things.remove(&thing),
         };
         state.acted.push(Acted { toy: name, place: place.place.clone(), action, finalizers });
         let outside = Arc::clone(&self.0);
