@@ -346,11 +346,14 @@ impl SelectsClusters for Project {
     }
 }
 
+const SELF_SERVICE: &str = "spec.selfService";
+const NAMESPACE_QUOTA: &str = "spec.namespaces[].quota";
+
 impl ProjectSpec {
     pub(crate) const NO_EFFECT: NoEffect<Self> = &[
-        ("spec.selfService", |spec| spec.self_service.is_some()),
+        (SELF_SERVICE, |spec| spec.self_service.is_some()),
         ("spec.quota", |spec| spec.quota.is_some()),
-        ("spec.namespaces[].quota", |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
+        (NAMESPACE_QUOTA, |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
         ("spec.containerDefaults", |spec| spec.container_defaults.is_some()),
         ("spec.podSecurity", |spec| spec.pod_security.is_some()),
         ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
@@ -366,6 +369,17 @@ impl ProjectSpec {
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
         no_effect::set_in(self, Self::NO_EFFECT)
+    }
+
+    /// Paths of those of them that bound what runs in this namespace of the project: without them it is not created.
+    #[must_use]
+    pub fn unimplemented_guards(&self, namespace: &ProjectNamespace) -> Vec<&'static str> {
+        let concerns_it = |path: &&str| match *path {
+            SELF_SERVICE => false,
+            NAMESPACE_QUOTA => !namespace.quota.is_empty(),
+            _ => true,
+        };
+        self.unimplemented().into_iter().filter(concerns_it).collect()
     }
 }
 

@@ -172,7 +172,10 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Absent { older_project: Some(older_project) } => {
             Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
         }
-        Seen::Absent { older_project: None } => Verdict::Act(Action::create(desired)),
+        Seen::Absent { older_project: None } => match &project.spec.unimplemented_guards(wanted)[..] {
+            [] => Verdict::Act(Action::create(desired)),
+            guards => Verdict::Waiting(obstacle(name, StatusCause::NotYetImplemented, unguarded(name, guards))),
+        },
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, StatusCause::Terminating, terminating(name)))
         }
@@ -397,6 +400,13 @@ fn not_to_set(project: &Project, world: &World, name: &str, refused: &RefusedKey
             "no tenant entry of Cluster {cluster} allows {from} to set the {what} {key} on namespace {name}; remove it, or ask its owner to add the key to metadataKeys"
         ),
     }
+}
+
+fn unguarded(name: &str, guards: &[&str]) -> String {
+    let guards = guards.join(", ");
+    format!(
+        "Drover does not create namespace {name}, because this version cannot put {guards} into it yet; remove the field, or upgrade Drover"
+    )
 }
 
 fn drift_conflict(name: &str, reverted: &[String]) -> String {

@@ -100,6 +100,27 @@ fn what_is_absent_is_created() {
 }
 
 #[test]
+fn no_namespace_is_created_without_the_guards_that_it_should_have() {
+    for (guard, path) in [
+        ("quota: {perCluster: {pods: 5}}", "spec.quota"),
+        ("containerDefaults: {limits: {cpu: 1}}", "spec.containerDefaults"),
+        ("podSecurity: {enforce: baseline}", "spec.podSecurity"),
+        ("networkIsolation: {mode: Project}", "spec.networkIsolation"),
+    ] {
+        let spec = format!("{guard}\n{WANT_WEB}");
+        assert_eq!(decided(OPEN, &spec, "{}"), ["! NotYetImplemented"], "{guard}");
+        let message = message(OPEN, &spec, "{}");
+        assert!(message.contains("does not create namespace team-a-web") && message.contains(path), "{message}");
+        let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: back}}";
+        assert_eq!(decided(OPEN, &spec, there), ["apply Namespace team-a-web"], "what is there is kept as wanted");
+    }
+    let own = "namespaces: [{name: team-a-web, quota: {pods: 5}}, {name: team-a-db}]";
+    assert_eq!(decided(OPEN, own, "{}"), ["create Namespace team-a-db", "! NotYetImplemented"]);
+    let members = "selfService: {namePrefix: team-a-x, maxNamespaces: 2}\nnamespaces: [{name: team-a-web}]";
+    assert_eq!(decided(OPEN, members, "{}"), ["create Namespace team-a-web"], "that is no guard");
+}
+
+#[test]
 fn what_is_ours_and_as_wanted_is_left_alone() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {theirs: stays}}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["1 ready"]);
