@@ -126,6 +126,7 @@ mod tests {
             "Cluster: IdentityMismatch",
             "Cluster: InvalidKubeconfig",
             "Cluster: NotYetImplemented",
+            "Cluster: SecretNotAllowed",
             "Cluster: Suspended", // A deletion that waits for a person to end the suspension.
             "Cluster: Unauthorized",
             "Cluster: UnsafeKubeconfig",

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{
-    Tenant,
+    Project, Tenant,
     metadata_key::{is_for_people, is_the_cluster_owners},
 };
 use drover_runtime::error::legible;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
+
+use crate::observe::World;
 
 /// What bounds a Project at a cluster, besides its tenant entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,4 +113,27 @@ fn first_refused(
 ) -> Option<RefusedKey> {
     let refused = |key: &String| Some(RefusedKey { what, key: legible(key, KEY_LIMIT), why: refusal(key)? });
     texts?.keys().find_map(refused)
+}
+
+pub(crate) fn no_room(project: &Project, world: &World, name: &str) -> String {
+    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    format!(
+        "{from} holds as many namespaces on cluster {cluster} as its tenant entry allows, so there is no room for {name}; remove another one, or ask the owner of the Cluster to raise maxNamespaces"
+    )
+}
+
+pub(crate) fn not_to_set(project: &Project, world: &World, name: &str, refused: &RefusedKey) -> String {
+    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
+    let RefusedKey { what, key, why } = refused;
+    match why {
+        Refusal::TheClusterOwners => format!(
+            "only the owner of cluster {cluster} sets the {what} {key}, as it means something to the cluster itself; remove it from namespace {name}"
+        ),
+        Refusal::NamesTenants => format!(
+            "the {what} {key} decides which namespaces are tenants of a Cluster, so no Project sets it on cluster {cluster}; remove it from namespace {name}"
+        ),
+        Refusal::NotAllowed => format!(
+            "no tenant entry of Cluster {cluster} allows {from} to set the {what} {key} on namespace {name}; remove it, or ask its owner to add the key to metadataKeys"
+        ),
+    }
 }

@@ -22,7 +22,7 @@ use kube::ResourceExt;
 
 use crate::{
     ProjectOperator,
-    bounds::{Refusal, RefusedKey, Room, refused_key},
+    bounds::{Room, no_room, not_to_set, refused_key},
     cause::ProjectCause,
     observe::{Holder, Seen, World},
 };
@@ -377,29 +377,6 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
     format!(
         "no tenant entry of Cluster {cluster} allows {from} to hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add a pattern"
     )
-}
-
-fn no_room(project: &Project, world: &World, name: &str) -> String {
-    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
-    format!(
-        "{from} holds as many namespaces on cluster {cluster} as its tenant entry allows, so there is no room for {name}; remove another one, or ask the owner of the Cluster to raise maxNamespaces"
-    )
-}
-
-fn not_to_set(project: &Project, world: &World, name: &str, refused: &RefusedKey) -> String {
-    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
-    let RefusedKey { what, key, why } = refused;
-    match why {
-        Refusal::TheClusterOwners => format!(
-            "only the owner of cluster {cluster} sets the {what} {key}, as it means something to the cluster itself; remove it from namespace {name}"
-        ),
-        Refusal::NamesTenants => format!(
-            "the {what} {key} decides which namespaces are tenants of a Cluster, so no Project sets it on cluster {cluster}; remove it from namespace {name}"
-        ),
-        Refusal::NotAllowed => format!(
-            "no tenant entry of Cluster {cluster} allows {from} to set the {what} {key} on namespace {name}; remove it, or ask its owner to add the key to metadataKeys"
-        ),
-    }
 }
 
 fn unguarded(name: &str, guards: &[&str]) -> String {
