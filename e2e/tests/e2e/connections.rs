@@ -100,7 +100,7 @@ async fn a_slow_cluster_shows_progress_and_is_no_failure() {
 
 /// An API server allows 100 streams on a connection, and hangs on what exceeds them.
 async fn a_hundred_and_fifty_watches_on_one_cluster_leave_room_for_requests() {
-    let Some(installation) = prepared("150 watches", &["eu"]).await else { return };
+    let Some(installation) = story("150 watches", &["eu"]).await else { return };
     let client = installation.management.client();
     let management = Arc::new(Cache::ungated(client.clone()));
     let required = RequiredPermissions::default();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use drover_cluster::ClusterOperator;
 use drover_e2e::installation::{DROVER_USER, Installation, kubectl_on};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
@@ -122,12 +123,13 @@ fn run(installation: &Installation) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Runs the operator and that of Projects in this process: they share the connections to the clusters.
+/// Runs the operator, that of Projects and that of Clusters in this process: they share the connections to the clusters.
 fn run_beside_projects(installation: &Installation) -> AbortOnDropHandle<()> {
     let process = Process::new(installation);
     let (grants, projects) = (process.driver(ViewGrantOperator), process.driver(ProjectOperator));
+    let clusters = process.driver(ClusterOperator::new(process.fleet.clone()));
     AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(process.fleet.run(), grants.run(), projects.run());
+        tokio::join!(process.fleet.run(), grants.run(), projects.run(), clusters.run());
     }))
 }
 
