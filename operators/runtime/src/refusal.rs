@@ -12,6 +12,8 @@ const WORDS_LIMIT: usize = 256;
 const NAME_LIMIT: usize = 253;
 
 const TERMINATING: &str = "NamespaceTerminating";
+/// What stands before the words of the store: the object exists already.
+const BEING_DELETED: &str = "object is being deleted: ";
 const WEBHOOK: &str = "admission webhook \"";
 const WEBHOOK_FAILED: &str = "failed calling webhook \"";
 const POLICY: &str = "AdmissionPolicy '";
@@ -38,6 +40,8 @@ enum Kind {
     Policy,
     Quota,
     Namespace,
+    /// An object of the same name that is on its way out.
+    Predecessor,
     /// Another part of admission, which does not say its name.
     Admission,
 }
@@ -54,6 +58,9 @@ impl Refuser {
         let causes = status.details.iter().flat_map(|details| &details.causes);
         if causes.into_iter().any(|cause| cause.reason == TERMINATING) {
             return Some(Self::new(Kind::Namespace, "", ""));
+        }
+        if text.starts_with(BEING_DELETED) {
+            return Some(Self::new(Kind::Predecessor, "", ""));
         }
         if let Some((name, _)) = between(WEBHOOK_FAILED, '"') {
             return Some(Self::new(Kind::WebhookDown, name, ""));
@@ -83,7 +90,7 @@ impl Refuser {
             Kind::Webhook | Kind::Policy | Kind::Admission => ApiCause::Rejected,
             Kind::WebhookDown => ApiCause::WebhookFailed,
             Kind::Quota => ApiCause::QuotaExceeded,
-            Kind::Namespace => ApiCause::NamespaceTerminating,
+            Kind::Namespace | Kind::Predecessor => ApiCause::NamespaceTerminating,
         }
     }
 
@@ -95,6 +102,7 @@ impl Refuser {
             Kind::Policy => format!("the admission policy {name}"),
             Kind::Quota => format!("the resource quota {name}"),
             Kind::Namespace => "the namespace".to_owned(),
+            Kind::Predecessor => "the one of that name before it".to_owned(),
             Kind::Admission => "the admission of the API server".to_owned(),
         }
     }
@@ -104,7 +112,7 @@ impl fmt::Display for Refuser {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, words, .. } = self;
         let does = match kind {
-            Kind::Namespace => "is being deleted; Drover tries again once it is gone",
+            Kind::Namespace | Kind::Predecessor => "is being deleted; Drover tries again once it is gone",
             Kind::WebhookDown => "does not answer; look at the service behind it",
             Kind::Webhook | Kind::Policy | Kind::Quota | Kind::Admission => "refuses it",
         };
@@ -155,6 +163,10 @@ mod tests {
             (
                 r#"pods "web" is forbidden: failed quota: small: must specify limits.cpu"#,
                 "QuotaExceeded: the resource quota small refuses it: failed quota: small: must specify limits.cpu",
+            ),
+            (
+                r#"object is being deleted: namespaces "team-web" already exists"#,
+                "NamespaceTerminating: the one of that name before it is being deleted; Drover tries again once it is gone",
             ),
             (
                 r#"pods "web" is forbidden: violates PodSecurity "restricted:latest": host namespaces"#,

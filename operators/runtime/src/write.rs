@@ -139,7 +139,9 @@ impl<S: Server> Writer<S> {
         let key = ObjectKey::of(desired.meta());
         let bare = self.author.created(desired, seed);
         let created = match self.server.send::<K>(&key, Request::Create(&bare)).await {
-            Err(error) if error.code() == Some(409) => return Err(WriteError::Taken { what: named::<K>(&key) }),
+            Err(error) if error.code() == Some(409) && error.refuser().is_none() => {
+                return Err(WriteError::Taken { what: named::<K>(&key) });
+            }
             answer => answer?,
         };
         // Should the apply fail, the next look must still find what was created, and not create it again.
