@@ -16,11 +16,11 @@ pub enum Class {
     Transient,
     /// Another client wrote at the same time. Retried at once, with back-off from the third time in a row.
     Conflict,
-    /// Something else has to change first. Its watch enqueues the key.
+    /// Something else has to change first. Its watch enqueues the key, or a minute does.
     Blocked,
     /// The cluster cannot be reached. Its reconnect enqueues the key; retried with back-off, in case it was one request only.
     Unreachable,
-    /// The object asks for something that cannot be. It waits for a change of the object.
+    /// The object asks for something that cannot be. It waits for a change of the object, or a minute.
     Invalid,
     /// A defect of Drover: a panic or a broken invariant. Retried with back-off, counted for the alarm.
     Bug,
@@ -105,7 +105,7 @@ pub trait Classify: fmt::Display + Send + 'static {
         self.cause().reason()
     }
 
-    /// Who refused it, if its text holds the words of somebody else, which may differ from one time to the next.
+    /// Who refused it, if its text quotes whoever refused, in words that may differ from one time to the next.
     fn refuser(&self) -> Option<String> {
         None
     }
@@ -118,7 +118,7 @@ pub struct Failure {
     pub cause: Cause,
     /// What happened, where, and what to do next.
     pub message: String,
-    /// Who refused it, if the message holds the words of somebody else.
+    /// Who refused it, if the message quotes whoever refused.
     pub refuser: Option<String>,
 }
 
@@ -193,9 +193,8 @@ pub enum ApiError {
     },
 }
 
-/// Wraps an error of kube with what was asked for.
 impl ApiError {
-    /// The error of the request `what`.
+    /// Wraps an error of kube with the request `what` that it answers.
     pub fn new(what: impl Into<String>, error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Refused { what: what.into(), status },
