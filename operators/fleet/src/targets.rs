@@ -10,9 +10,14 @@ use drover_runtime::{
     status::condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, ResourceExt as _};
+use kube::{Resource, ResourceExt as _, core::NamespaceResourceScope};
 
 use crate::cause::TenancyCause;
+
+/// An object in a namespace of the management cluster, which is the tenant that a Cluster admits.
+pub trait Namespaced: Resource<Scope = NamespaceResourceScope> {}
+
+impl<K: Resource<Scope = NamespaceResourceScope>> Namespaced for K {}
 
 /// The tenant entries of `cluster` that admit the management namespace `namespace` with these labels.
 #[must_use]
@@ -36,38 +41,79 @@ pub fn tenancies<'a>(
 ///
 /// A Cluster that is being deleted with `Orphan` is nobody's target any more. One that goes with `Delete` is, as long as it
 /// can be worked on, everybody's: all that is owned there is released.
-pub fn of<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> Targets {
-    let deleting = object.meta().deletion_timestamp.is_some();
-    let targets = fleet.iter().filter(|(name, view)| is_target(object, name, view, fleet)).map(|(name, _)| name);
-    let named = |name: &&ClusterName| match object.clusters() {
-        ClusterSelection::Names(names) => names.iter().any(|wanted| wanted == name.as_str()),
-        ClusterSelection::Selector(_) | ClusterSelection::All(_) => false,
-    };
-    let unread = fleet.unread().filter(|name| deleting || named(name));
-    let places: BTreeSet<Place> = targets.chain(unread).cloned().map(Place::Cluster).collect();
-    let is_selected = |place: &Place| match place {
-        Place::Management => true,
-        Place::Cluster(name) => fleet.get(name).is_none_or(|view| selects(object, name, view)),
-    };
-    let only_tried = places.iter().filter(|place| deleting && !is_selected(place)).cloned().collect();
-    Targets { places, only_tried, refused: refused(object, fleet) }
+pub fn of<K: SelectsClusters + Namespaced>(object: &K, fleet: &FleetView) -> Targets {
+    let mut targets = selected_by(object, fleet, |name, view| choice(object, name, view, fleet));
+    if let ClusterSelection::Names(names) = object.clusters() {
+        let named = fleet.unread().filter(|name| names.iter().any(|wanted| wanted == name.as_str()));
+        targets.places.extend(named.cloned().map(Place::Cluster));
+    }
+    targets
 }
 
-fn selects<K: SelectsClusters>(object: &K, name: &ClusterName, view: &ClusterView) -> bool {
-    object.clusters().selects(name.as_str(), view.object.labels())
+/// Whether an object is to be on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It does not select the cluster.
+    NotSelected,
+    /// It selects the cluster without its name, and the owner of the cluster does not admit it: no target, only counted.
+    NotAdmitted,
+    /// It selects the cluster, which admits it or is to be told of as a problem.
+    Selected,
+}
+
+/// The clusters on which `object`, of any scope, is reconciled if it selects clusters by a rule of its own, `choice`. Deletions,
+/// foreign clusters and Clusters that cannot be read are handled as by [`of`]; a living object that knows a Cluster by name has
+/// to add it itself while it cannot be read.
+pub fn selected_by<K: Resource>(
+    object: &K,
+    fleet: &FleetView,
+    choice: impl Fn(&ClusterName, &ClusterView) -> Choice,
+) -> Targets {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let mut targets = Targets::default();
+    for (name, view) in fleet.iter() {
+        let choice = choice(name, view);
+        if is_place(view, deleting, choice) {
+            targets.places.insert(Place::Cluster(name.clone()));
+            if deleting && choice == Choice::NotSelected {
+                targets.only_tried.insert(Place::Cluster(name.clone()));
+            }
+        } else if choice == Choice::NotAdmitted && !deleting && deletion_of(&view.object).is_none() {
+            targets.refused += 1;
+        }
+    }
+    targets.places.extend(fleet.unread().filter(|_| deleting).cloned().map(Place::Cluster));
+    targets
 }
 
 /// Whether [`of`] has this cluster.
-pub fn is_target<K: SelectsClusters + Resource>(
+pub fn is_target<K: SelectsClusters + Namespaced>(
     object: &K,
     name: &ClusterName,
     view: &ClusterView,
     fleet: &FleetView,
 ) -> bool {
-    let deleting = object.meta().deletion_timestamp.is_some();
-    let selected = selects(object, name, view);
-    let named = matches!(object.clusters(), ClusterSelection::Names(_));
-    let usual = (selected && (named || admits(view, object, fleet)) && !(deleting && view.link.is_foreign()))
+    is_place(view, object.meta().deletion_timestamp.is_some(), choice(object, name, view, fleet))
+}
+
+fn choice<K: SelectsClusters + Namespaced>(
+    object: &K,
+    name: &ClusterName,
+    view: &ClusterView,
+    fleet: &FleetView,
+) -> Choice {
+    if !object.clusters().selects(name.as_str(), view.object.labels()) {
+        Choice::NotSelected
+    } else if matches!(object.clusters(), ClusterSelection::Names(_)) || admits(view, object, fleet) {
+        Choice::Selected
+    } else {
+        Choice::NotAdmitted
+    }
+}
+
+/// Whether an object, which may be `deleting`, is reconciled at a cluster.
+fn is_place(view: &ClusterView, deleting: bool, choice: Choice) -> bool {
+    let usual = (choice == Choice::Selected && !(deleting && view.link.is_foreign()))
         || (deleting && !matches!(view.link, Link::Disconnected(_)));
     match deletion_of(&view.object) {
         None => usual,
@@ -76,25 +122,13 @@ pub fn is_target<K: SelectsClusters + Resource>(
     }
 }
 
-/// How many clusters `object` selects, without naming them, that do not admit it. They are no targets, only counted.
-fn refused<K: SelectsClusters + Resource>(object: &K, fleet: &FleetView) -> usize {
-    let named = matches!(object.clusters(), ClusterSelection::Names(_));
-    if named || object.meta().deletion_timestamp.is_some() {
-        return 0;
-    }
-    let is_closed = |name: &ClusterName, view: &ClusterView| {
-        selects(object, name, view) && deletion_of(&view.object).is_none() && !admits(view, object, fleet)
-    };
-    fleet.iter().filter(|(name, view)| is_closed(name, view)).count()
-}
-
 /// Whether the owner of a cluster names the namespace of `object` as tenant.
-fn admits<K: Resource>(view: &ClusterView, object: &K, fleet: &FleetView) -> bool {
+fn admits<K: Namespaced>(view: &ClusterView, object: &K, fleet: &FleetView) -> bool {
     !tenancies_of(object, view, fleet).is_empty()
 }
 
 /// The tenant entries of a cluster that admit `object`; nothing of a tenant is accepted in Drover's own namespace.
-pub fn tenancies_of<'a, K: Resource>(object: &K, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
+pub fn tenancies_of<'a, K: Namespaced>(object: &K, view: &'a ClusterView, fleet: &FleetView) -> Vec<&'a Tenant> {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
     if fleet.is_operator_namespace(namespace) {
         return Vec::new();
@@ -111,7 +145,7 @@ pub fn tenant_label_keys(fleet: &FleetView) -> BTreeSet<String> {
 
 /// Whether the owner of the cluster at `place` allows `object` to have something in the namespace of this name there.
 #[must_use]
-pub fn admits_namespace<K: Resource>(object: &K, place: &PlaceContext, namespace: &str) -> bool {
+pub fn admits_namespace<K: Namespaced>(object: &K, place: &PlaceContext, namespace: &str) -> bool {
     let Place::Cluster(cluster) = &place.place else { return false };
     place.fleet.get(cluster).is_some_and(|view| {
         let allows = |tenant: &&Tenant| tenant.allows_namespace(namespace);
@@ -119,7 +153,7 @@ pub fn admits_namespace<K: Resource>(object: &K, place: &PlaceContext, namespace
     })
 }
 
-/// `ClustersAllowed`, for every kind that fans out.
+/// `ClustersAllowed`, for every namespaced kind that fans out.
 #[must_use]
 pub fn allowed<P: Contribution>(fan_out: &FanOut<'_, P>) -> Condition {
     let denials =
@@ -185,6 +219,29 @@ mod tests {
         });
         let gold = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
         FleetView::new(views.collect(), BTreeMap::from([("team-a".to_owned(), gold)]), true)
+    }
+
+    #[test]
+    fn a_rule_of_its_own_selects_and_the_rest_is_as_for_every_kind() {
+        let fleet = fleet().with_unread(BTreeSet::from([ClusterName::from("broken")]));
+        let only_us = |name: &ClusterName, _: &ClusterView| match name.as_str() {
+            "us" => Choice::Selected,
+            "closed" => Choice::NotAdmitted,
+            _ => Choice::NotSelected,
+        };
+        let lives = selected_by(&project(&json!({"all": {}})), &fleet, only_us);
+        assert_eq!(
+            (names(&lives.places), names(&lives.only_tried), lives.refused),
+            (vec!["cluster us".to_owned()], vec![], 1)
+        );
+        let deleting = deleted(project(&json!({"all": {}})));
+        let going_away = selected_by(&deleting, &fleet, only_us);
+        assert_eq!(names(&going_away.places), ["cluster broken", "cluster closed", "cluster eu", "cluster us"]);
+        assert_eq!((names(&going_away.only_tried), going_away.refused), (vec!["cluster eu".to_owned()], 0));
+        assert!(selected_by(&deleting, &going("Orphan", Link::Connecting), only_us).places.is_empty());
+        let node: k8s_openapi::api::core::v1::Node =
+            serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        assert_eq!(names(&selected_by(&node, &fleet, only_us).places), ["cluster us"], "of any scope");
     }
 
     fn places(project: &Project, fleet: &FleetView) -> BTreeSet<Place> {

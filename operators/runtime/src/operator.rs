@@ -198,6 +198,25 @@ pub trait Operator: Send + Sync + Sized + 'static {
     }
 
     /// Where this object is reconciled. Pure.
+    ///
+    /// It sees one object and the fleet. Whether another object uses this one, so that it must stay, is decided in `plan` and
+    /// `clean_up`, from what `observe` finds by [`PlaceContext::related`].
+    ///
+    /// A namespaced kind that selects clusters calls `targets::of` of the crate drover-fleet; a kind that selects them in another
+    /// way calls `targets::selected_by` with its rule. Both answer as follows, and any other answer has to keep to it: a place too
+    /// many holds up a deletion, and at one too few something stays for ever.
+    ///
+    /// | the Cluster | the object lives | the object is being deleted |
+    /// |---|---|---|
+    /// | is selected, and admits the object | a target | a target, unless the cluster is known to be foreign |
+    /// | is named, and does not admit it | a target, which reports that | a target, unless it is known to be foreign |
+    /// | is selected without its name, and does not admit it | counted in [`Targets::refused`] | a target, unless it is disconnected |
+    /// | is not selected | no target; what is left there is found by its labels | the same, and in [`Targets::only_tried`] |
+    /// | exists and cannot be read | a target if it is named | a target: it may hold something |
+    /// | is being deleted with `Orphan` | no target | no target |
+    /// | is being deleted with `Delete` | a target while connected, selected or not | a target while connected; else as above |
+    ///
+    /// While a Cluster is being deleted with `Delete`, `clean_up` decides there for every object, so that all is released.
     fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
 
     /// What is watched at a place, and what enqueues a key there. Called once per connection, before the first reconcile. It
@@ -232,8 +251,8 @@ pub trait Operator: Send + Sync + Sized + 'static {
         action: Self::Action,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// How urgent an action is among the requests of all operators to a cluster. Pure. What takes a right away is a
-    /// [`Urgency::Revocation`].
+    /// How urgent an action is among the requests of all operators to a cluster. Pure. What takes a right away, or may do so, is
+    /// a [`Urgency::Revocation`]: an apply too, where it replaces who has a right or which one.
     fn urgency(_action: &Self::Action) -> Urgency {
         Urgency::Rest
     }
@@ -334,7 +353,9 @@ pub enum Requeue {
     Watch,
     /// At this time at the latest.
     At(Timestamp),
-    /// Never: the object is being deleted, and nothing is left to do here.
+    /// Never: nothing of the owner is left here. Only `clean_up` says so: the owner is being deleted, is gone or does not select
+    /// the cluster any more, or the Cluster is being deleted. An owner that is being deleted loses its finalizer once every place
+    /// that is waited for says so.
     Released,
 }
 
