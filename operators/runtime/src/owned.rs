@@ -226,7 +226,11 @@ pub struct Difference<K: Kept> {
 /// The changes from what is owned to what is wanted, for objects whose names are theirs alone: create, restore, and prune what
 /// is not wanted. What another client keeps changing back, what does not decode and what is being deleted is left alone for
 /// now; what Drover did not create is released, never deleted, and what only carries the labels of the owner is released although
-/// it is wanted. `seed` gives the fields that the first request for an object must carry.
+/// it is wanted.
+///
+/// `seed` gives the fields that the first request for an object must carry. Those are fixed: an API server refuses every other
+/// value from then on, and no change here replaces an object. So the name has to tell them, as `drover:view:…` tells the role of
+/// a binding; then another value is another object, and the one before is pruned.
 pub fn difference<K: Kept + Serialize>(
     wanted: Vec<K>,
     owned: &[Owned<K>],

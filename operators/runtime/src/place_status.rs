@@ -24,7 +24,8 @@ pub enum PlaceState {
     Unreachable(Failure),
     /// The cluster is suspended: it is looked at, nothing is written.
     Suspended,
-    /// The object is being deleted, or the cluster is, and nothing is left to do here: it is no target.
+    /// `clean_up` found nothing of the object here, as the object is being deleted or the Cluster is: it counts as no target. A
+    /// place that the object does not select any more, or of an object that is gone, has no entry at all.
     Released,
 }
 
@@ -167,10 +168,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts `parts`; `is_ready` judges what one place says when it is reachable and its last reconcile went well.
-    pub fn of<P>(parts: &PlaceStatuses<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
-        let mut tally = Self { refused: parts.refused(), ..Self::default() };
-        for (_, entry) in parts.iter().filter(|(_, entry)| entry.state != PlaceState::Released) {
+    /// Counts the places; `is_ready` judges what one says when it is reachable and its last reconcile went well.
+    pub fn of<P>(statuses: &PlaceStatuses<P>, is_ready: impl Fn(&P) -> Outcome) -> Self {
+        let mut tally = Self { refused: statuses.refused(), ..Self::default() };
+        for (_, entry) in statuses.iter().filter(|(_, entry)| entry.state != PlaceState::Released) {
             tally.total += 1;
             tally.ever_reached |= entry.known.is_some();
             match (&entry.state, entry.known.as_ref().map(&is_ready)) {
