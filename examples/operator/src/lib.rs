@@ -93,10 +93,9 @@ impl Operator for ViewGrantOperator {
 
     fn urgency(change: &Change<RoleBinding>) -> Urgency {
         match change {
-            Change::Delete(_) | Change::Release(_) | Change::Disclaim(_) => Urgency::Revocation,
-            Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } | Change::Disown { .. } => {
-                Urgency::Rest
-            }
+            // An apply may take the right from the group that had it, by naming another one.
+            Change::Delete(_) | Change::Release(_) | Change::Disclaim(_) | Change::Apply { .. } => Urgency::Revocation,
+            Change::Create { .. } | Change::Adopt { .. } | Change::Disown { .. } => Urgency::Rest,
         }
     }
 
