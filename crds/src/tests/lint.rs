@@ -158,7 +158,7 @@ fn a_field_without_effect_and_no_other_says_so_first() {
         let without_effect = match kind.as_str() {
             "Cluster" => paths(ClusterSpec::NO_EFFECT),
             "Project" => paths(ProjectSpec::NO_EFFECT),
-            _ => BTreeSet::new(),
+            _ => panic!("{kind}: add its NO_EFFECT here, or BTreeSet::new() if all of its fields have an effect"),
         };
         let mut all = Vec::new();
         described(&schema(&kind)["properties"]["spec"], "spec", &mut all);
@@ -187,7 +187,7 @@ fn the_definitions_say_what_kubectl_needs() {
         assert_eq!(crd.metadata.name, Some(format!("{}.{}", names.plural, crate::GROUP)));
         assert_eq!((spec.group.as_str(), version.name.as_str()), (crate::GROUP, crate::VERSION));
         let short = names.short_names.as_deref().unwrap_or_default();
-        assert!(!short.is_empty() && short.iter().all(|name| name.starts_with('d')), "{kind}: {short:?}");
+        assert!(!short.is_empty(), "{kind} has no short name");
         assert!(short.iter().all(|name| short_names.insert(name.clone())), "{kind}: {short:?} is used twice");
         assert_eq!(names.categories, Some(vec!["drover".to_owned()]), "{kind}");
         let labels = crd.metadata.labels.clone().unwrap_or_default();

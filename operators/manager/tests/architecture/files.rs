@@ -7,8 +7,11 @@ use std::{
 
 use super::{operators, root};
 
-/// Files of an operator that reach outside: they gather the world, act on it, or put the operator together.
-const IMPURE: [&str; 4] = ["lib.rs", "observe.rs", "act.rs", "error.rs"];
+/// Files of a kind that reach outside, beside the one that puts its operator together: they gather the world, or act on it.
+const IMPURE: [&str; 3] = ["observe.rs", "act.rs", "error.rs"];
+
+/// Only the file that puts an operator together holds this: `lib.rs`, or the `mod.rs` of a further kind in the same crate.
+const OPERATOR: &str = "\nimpl Operator for ";
 
 /// A client, a clock or an await in what decides would be a way around that everything is handed to it.
 const BANNED: [&str; 7] = ["async ", ".await", "Client", "Cache", "Api<", "Instant", "Timestamp::now"];
@@ -53,24 +56,54 @@ pub(super) fn code(text: &str) -> Vec<&str> {
 fn what_decides_has_neither_client_nor_clock() {
     for operator in operators() {
         let source = root().join("operators").join(&operator).join("src");
-        let pure = files(&source).into_iter().filter(|file| {
-            let is_top_level = file.parent() == Some(&source);
-            !(is_top_level && IMPURE.iter().any(|name| file.ends_with(name)))
-        });
-        let mut names = Vec::new();
-        for file in pure {
-            let text = fs::read_to_string(&file).unwrap();
-            for line in code(&text) {
-                for banned in BANNED {
-                    assert!(!line.contains(banned), "{} holds {banned:?}: {line}", file.display());
-                }
-            }
-            names.push(file.file_name().unwrap().to_owned());
-        }
-        for expected in ["plan.rs", "summary.rs"] {
-            assert!(names.iter().any(|name| name == expected), "drover-{operator} has no {expected}");
+        let texts: Vec<_> = files(&source).into_iter().map(|file| (fs::read_to_string(&file).unwrap(), file)).collect();
+        let texts: Vec<_> = texts.iter().map(|(text, file)| (file.as_path(), text.as_str())).collect();
+        assert!(kinds(&texts).contains(&&*source), "drover-{operator} has no operator in its lib.rs");
+        let found = impurities(&texts);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+/// The folders with the files of one kind each.
+fn kinds<'a>(texts: &[(&'a Path, &str)]) -> Vec<&'a Path> {
+    let operators = texts.iter().filter(|(_, text)| text.contains(OPERATOR));
+    operators.filter_map(|(file, _)| file.parent()).collect()
+}
+
+/// What the files of one crate hold although they decide, and what its kinds lack.
+fn impurities(texts: &[(&Path, &str)]) -> Vec<String> {
+    let kinds = kinds(texts);
+    let is_impure = |file: &Path| {
+        let is_of_a_kind = kinds.contains(&file.parent().unwrap());
+        is_of_a_kind && IMPURE.iter().chain(&["lib.rs", "mod.rs"]).any(|name| file.ends_with(name))
+    };
+    let mut found = Vec::new();
+    for (file, text) in texts.iter().filter(|(file, _)| !is_impure(file)) {
+        for line in code(text) {
+            let banned = BANNED.iter().filter(|banned| line.contains(**banned));
+            found.extend(banned.map(|banned| format!("{} holds {banned:?}: {line}", file.display())));
         }
     }
+    let needed = kinds.iter().flat_map(|kind| ["plan.rs", "summary.rs"].map(|name| kind.join(name)));
+    let missing = needed.filter(|needed| !texts.iter().any(|(file, _)| file == needed));
+    found.extend(missing.map(|missing| format!("there is no {}", missing.display())));
+    found
+}
+
+#[test]
+fn a_second_kind_of_a_crate_reaches_outside_where_the_first_one_may() {
+    let operator = "mod plan;\n\nimpl Operator for OneOperator {\n    async fn observe() {}\n}\n";
+    let crate_of = |files: &[(&'static str, &'static str)]| {
+        let texts = files.iter().map(|(file, text)| (Path::new(*file), *text));
+        impurities(&texts.chain([(Path::new("src/lib.rs"), operator)]).collect::<Vec<_>>())
+    };
+    let pure = [("src/plan.rs", ""), ("src/summary.rs", ""), ("src/two/plan.rs", ""), ("src/two/summary.rs", "")];
+    let both = |more: &[(&'static str, &'static str)]| crate_of(&[&pure[..], more].concat());
+    assert_eq!(both(&[("src/two/mod.rs", operator), ("src/two/observe.rs", "async fn observe() {}")]), [""; 0]);
+    assert_eq!(both(&[("src/rules/act.rs", "async fn act() {}")]).len(), 1, "no operator is put together there");
+    assert_eq!(both(&[("src/rules/mod.rs", "fn look(client: &Client) {}")]).len(), 1);
+    assert_eq!(both(&[("src/two/mod.rs", operator), ("src/two/rules.rs", "x.await;")]).len(), 1);
+    assert_eq!(crate_of(&[("src/two/mod.rs", operator)]).len(), 4, "neither kind has its pure files");
 }
 
 #[test]
