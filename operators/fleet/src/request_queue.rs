@@ -30,7 +30,7 @@ struct State {
     budget: Budget,
     in_flight: usize,
     waiting: BTreeMap<Urgency, Lane>,
-    /// Somebody looks again when the budget allows the next request.
+    /// A task looks again when the budget allows the next request.
     timed: bool,
 }
 

@@ -43,7 +43,7 @@ enum Fate {
     Kept,
     Orphan,
     Delete,
-    /// Only a Project: it is gone at once, since somebody took its finalizer away or rebuilt the management cluster without it.
+    /// Only a Project: it is gone at once, since a person took its finalizer away or rebuilt the management cluster without it.
     Vanish,
 }
 

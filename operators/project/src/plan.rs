@@ -200,7 +200,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
             held_by(world, name, holder, Consent::of(wanted, &allowing))
         }
         Seen::Foreign { meta, holder } => {
-            free(project, world, desired, meta, holder.as_ref(), Consent::of(wanted, &allowing))
+            without_holder(project, world, desired, meta, holder.as_ref(), Consent::of(wanted, &allowing))
         }
     }
 }
@@ -216,8 +216,8 @@ fn held_by(world: &World, name: &str, holder: &Holder, consent: Consent) -> Verd
     Verdict::Blocked(obstacle(name, cause, message), pause)
 }
 
-/// The namespace is foreign, and no Project is there that holds it.
-fn free(
+/// The namespace is foreign, and no Project that exists holds it.
+fn without_holder(
     project: &Project,
     world: &World,
     desired: Namespace,

@@ -82,7 +82,7 @@ impl ModelObjects {
         Self { fixed, ..Self::default() }
     }
 
-    /// Adds what no one of ours created, under a new UID.
+    /// Adds an object under a new UID, whoever's it is.
     pub fn add(&mut self, key: &ObjectKey, object: ModelObject) -> &mut ModelObject {
         self.created += 1;
         let object = ModelObject { uid: format!("uid-{}", self.created), ..object };
