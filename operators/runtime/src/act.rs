@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, future::ready, stream};
 
-use crate::error::{Classify, Failure};
+use crate::{error::Failure, place_status::Refusal};
 
 /// So many requests of one reconcile are under way at a time: a distant cluster takes half a second for an answer, and a reconcile
 /// has two minutes.
@@ -35,33 +35,45 @@ impl<E> From<E> for Stop<E> {
     }
 }
 
-impl Stop<Failure> {
+impl Stop<Refusal> {
     /// Whether no group may go on.
     fn ends_everything(&self) -> bool {
         match self {
             Self::Interrupted => true,
-            Self::Refused(failure) => !failure.class().is_about_one_thing(),
+            Self::Refused(refusal) => is_about_the_server(refusal),
         }
     }
+}
+
+fn is_about_the_server(refusal: &Refusal) -> bool {
+    !refusal.failure.class().is_about_one_thing()
 }
 
 /// What became of a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Acted {
-    /// The failure about the whole server, or that of the first group that failed: the same one however long each took.
-    pub(crate) failure: Option<Failure>,
+    /// What was refused, with the number of its group, in the order of the groups: the same one however long each took.
+    pub(crate) refused: Vec<(usize, Refusal)>,
     /// Whether something was left undone without a failure.
     pub(crate) interrupted: bool,
+}
+
+impl Acted {
+    /// What was refused; or the failure about the whole server, beside which nothing else counts.
+    pub(crate) fn refusals(self) -> Result<Vec<Refusal>, Failure> {
+        let (about_the_server, refused): (Vec<_>, Vec<_>) =
+            self.refused.into_iter().map(|(_, refusal)| refusal).partition(is_about_the_server);
+        about_the_server.into_iter().next().map_or(Ok(refused), |refusal| Err(refusal.failure))
+    }
 }
 
 /// Does the groups of actions side by side, each in its order. A failure ends its group. If it is about the whole server, no
 /// action begins after it; what has begun comes to its end, or nothing would be known of it.
 ///
 /// All in the task of the caller, so that what is local to that task holds for each action.
-pub(crate) async fn act<A, E, F>(groups: Vec<Vec<A>>, one: impl Fn(A) -> F) -> Acted
+pub(crate) async fn act<A, F>(groups: Vec<Vec<A>>, one: impl Fn(A) -> F) -> Acted
 where
-    E: Classify,
-    F: Future<Output = Result<(), Stop<E>>>,
+    F: Future<Output = Result<(), Stop<Refusal>>>,
 {
     let (ended, one) = (&AtomicBool::new(false), &one);
     let in_order = |(number, group): (usize, Vec<A>)| async move {
@@ -70,7 +82,6 @@ where
                 break;
             }
             if let Err(stop) = one(action).await {
-                let stop = stop.map(|error| Failure::of(&error));
                 ended.fetch_or(stop.ends_everything(), Ordering::Relaxed);
                 return Some((number, stop));
             }
@@ -78,25 +89,21 @@ where
         None
     };
     let groups = stream::iter(groups.into_iter().enumerate().map(in_order));
-    let stops = groups.buffer_unordered(AT_A_TIME).filter_map(ready).collect().await;
-    first(stops)
-}
-
-fn first(mut stops: Vec<(usize, Stop<Failure>)>) -> Acted {
-    stops.sort_by_key(|(number, stop)| (!stop.ends_everything(), *number));
+    let stops: Vec<_> = groups.buffer_unordered(AT_A_TIME).filter_map(ready).collect().await;
     let mut acted = Acted::default();
-    for (_, stop) in stops {
+    for (number, stop) in stops {
         match stop {
             Stop::Interrupted => acted.interrupted = true,
-            Stop::Refused(failure) => drop(acted.failure.get_or_insert(failure)),
+            Stop::Refused(refusal) => acted.refused.push((number, refusal)),
         }
     }
+    acted.refused.sort_by_key(|(number, _)| *number);
     acted
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt, sync::Mutex};
+    use std::sync::Mutex;
 
     use futures::FutureExt as _;
     use tokio::task::yield_now;
@@ -104,19 +111,9 @@ mod tests {
     use super::*;
     use crate::{Cause, Class};
 
-    #[derive(Debug)]
-    struct Fault(Class);
-
-    impl fmt::Display for Fault {
-        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str(self.0.as_str())
-        }
-    }
-
-    impl Classify for Fault {
-        fn cause(&self) -> Cause {
-            Cause::new(self.0.as_str(), self.0, "A test fails.", "")
-        }
+    fn refusal(class: Class) -> Refusal {
+        let cause = Cause::new(class.as_str(), class, "A test fails.", "");
+        Refusal { namespace: None, failure: Failure::new(cause, "no") }
     }
 
     /// An action that takes so many polls.
@@ -131,7 +128,7 @@ mod tests {
                     yield_now().await;
                 }
                 done.lock().unwrap().push(name);
-                result.map_err(|stop| stop.map(Fault))
+                result.map_err(|stop| stop.map(refusal))
             }
         });
         (acted.await, done.into_inner().unwrap())
@@ -146,17 +143,17 @@ mod tests {
         let (acted, done) =
             done(vec![vec![("slow", 9, Ok(())), ("after slow", 0, Ok(()))], vec![("fast", 0, Ok(()))]]).await;
         assert_eq!(done, ["fast", "slow", "after slow"]);
-        assert!(acted.failure.is_none() && !acted.interrupted);
+        assert!(acted.refused.is_empty() && !acted.interrupted);
     }
 
     #[tokio::test]
-    async fn the_failure_that_is_told_is_that_of_the_first_group_however_long_it_takes() {
+    async fn every_refusal_is_told_in_the_order_of_the_groups_however_long_each_takes() {
         for polls in [0, 9] {
             let one = vec![("one", polls, failed(Class::Blocked)), ("never", 0, Ok(()))];
-            let two = vec![("two", 3, failed(Class::Invalid))];
-            let (acted, done) = done(vec![one, two]).await;
-            assert_eq!(acted.failure.map(|failure| failure.class()), Some(Class::Blocked));
-            assert_eq!(done.len(), 2);
+            let three = vec![("three", 3, failed(Class::Invalid))];
+            let (acted, done) = done(vec![one, vec![("two", 0, Ok(()))], three]).await;
+            assert_eq!(acted.refused, [(0, refusal(Class::Blocked)), (2, refusal(Class::Invalid))]);
+            assert_eq!(done.len(), 3);
         }
     }
 
@@ -170,9 +167,10 @@ mod tests {
             let (acted, done) = done(groups).await;
             assert_eq!(done.len(), AT_A_TIME, "{done:?}");
             assert!(!done.contains(&"never"), "{done:?}");
-            let told = acted.failure.map(|failure| failure.class());
-            let expected = if interrupts { Class::Blocked } else { Class::Transient };
-            assert_eq!((told, acted.interrupted), (Some(expected), interrupts));
+            assert_eq!(acted.interrupted, interrupts);
+            let blocked = refusal(Class::Blocked);
+            let expected = if interrupts { Ok(vec![blocked]) } else { Err(refusal(Class::Transient).failure) };
+            assert_eq!(acted.refusals(), expected);
         }
     }
 
@@ -182,15 +180,15 @@ mod tests {
         let seen = PLACE.scope(
             7,
             act(vec![vec![()]; 20], |()| async {
-                if PLACE.try_with(|place| *place) == Ok(7) { Ok(()) } else { Err(Stop::Refused(Fault(Class::Bug))) }
+                if PLACE.try_with(|place| *place) == Ok(7) { Ok(()) } else { Err(Stop::Refused(refusal(Class::Bug))) }
             }),
         );
-        assert!(seen.await.failure.is_none());
+        assert!(seen.await.refused.is_empty());
     }
 
     #[test]
     fn nothing_waits_where_no_action_does() {
-        let acted = act(vec![vec![(); 40]; 40], |()| ready(Ok::<_, Stop<Fault>>(())));
+        let acted = act(vec![vec![(); 40]; 40], |()| ready(Ok(())));
         assert!(acted.now_or_never().is_some());
     }
 }

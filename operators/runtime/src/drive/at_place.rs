@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, hash_map::Entry},
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -161,7 +161,7 @@ impl<O: Operator> Driver<O> {
     }
 
     /// Does the actions, as long as what was decided holds and for [`ACT_LIMIT`]; what is left then is decided anew. Says what was
-    /// refused in a fixed order, unless a failure is about the whole server.
+    /// refused, unless a failure is about the whole server.
     async fn act(
         &self,
         key: &ObjectKey,
@@ -170,11 +170,6 @@ impl<O: Operator> Driver<O> {
         groups: Vec<Vec<O::Action>>,
     ) -> Result<Vec<Refusal>, Failure> {
         let until = Instant::now() + ACT_LIMIT;
-        let refused = Mutex::new(Vec::new());
-        let refuse = |namespace, error: &O::Error| {
-            let refusal = Refusal { namespace, failure: Failure::of(error) };
-            refused.lock().unwrap_or_else(PoisonError::into_inner).push(refusal);
-        };
         let one = |action: O::Action| async {
             if Instant::now() >= until || !self.still_holds(context) {
                 return Err(Stop::Interrupted);
@@ -183,15 +178,9 @@ impl<O: Operator> Driver<O> {
             let sender = Sender { operator: O::NAME, urgency: O::urgency(&action) };
             let namespace = O::namespace_of(&action);
             let done = sender.sends(self.operator.act(owner, context, action)).await;
-            done.inspect_err(|error| refuse(namespace, error)).map_err(Stop::Refused)
+            done.map_err(|error| Stop::Refused(Refusal { namespace, failure: Failure::of(&error) }))
         };
-        let failure = act(groups, one).await.failure;
-        if let Some(failure) = failure.filter(|failure| !failure.class().is_about_one_thing()) {
-            return Err(failure);
-        }
-        let mut refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
-        refused.sort_by_cached_key(|Refusal { namespace, failure }| (namespace.clone(), failure.message.clone()));
-        Ok(refused)
+        act(groups, one).await.refusals()
     }
 
     /// Whether what was decided in `context` may still be done: over the connection that was observed, to a Cluster that exists

@@ -21,6 +21,7 @@ use crate::{
     act::{Acted, act},
     error::{Class, Failure},
     operator::{Operator, Owner, Plan, Requeue},
+    place_status::Refusal,
 };
 
 pub use crate::act::Stop;
@@ -109,8 +110,8 @@ pub enum End {
     Quiet,
     /// Nothing is left to do ever: the runtime removes the finalizer.
     Released,
-    /// An action fails the same way in every reconcile, and nothing else changes: it waits for a person.
-    Blocked(Failure),
+    /// These actions fail the same way in every reconcile, and nothing else changes: they wait for a person.
+    Blocked(Vec<Refusal>),
     /// The process died, as it was told to.
     Crashed,
 }
@@ -185,18 +186,20 @@ fn run<O: Operator, W: ModelWorld<O>>(
         let idle = plan.is_idle();
         let Plan { groups, requeue, .. } = plan;
         wanted = format!("{groups:?}");
-        let Acted { failure, interrupted } = act_at::<O, W>(owner, world, groups, pace, &mut requests);
-        if interrupted || (failure.is_none() && requests.are_spent()) {
+        let Acted { refused, interrupted } = act_at::<O, W>(owner, world, groups, pace, &mut requests);
+        if interrupted || (refused.is_empty() && requests.are_spent()) {
             return Ok(End::Crashed);
         }
         world.settle();
-        match failure {
+        let refused: Vec<Refusal> = refused.into_iter().map(|(_, refusal)| refusal).collect();
+        // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
+        let is_tried_again = refused.iter().any(|refusal| refusal.failure.class() == Class::Conflict);
+        match refused.is_empty() {
             _ if idle && requeue == Requeue::Released => return Ok(End::Released),
-            _ if *world != before => {}
-            // A conflict is tried again at once, for ever: the same one twice in an unchanged world is no rest.
-            Some(failure) if failure.class() != Class::Conflict => return Ok(End::Blocked(failure)),
-            None if idle => return Ok(End::Quiet),
-            Some(_) | None => {}
+            _ if *world != before || is_tried_again => {}
+            false => return Ok(End::Blocked(refused)),
+            true if idle => return Ok(End::Quiet),
+            true => {}
         }
     }
     Err(Restless(wanted))
@@ -210,12 +213,14 @@ fn act_at<O: Operator, W: ModelWorld<O>>(
     requests: &mut Requests,
 ) -> Acted {
     let model = &RefCell::new((world, requests));
-    let one = |action| async move {
+    let one = |action: O::Action| async move {
         if pace == Pace::SideBySide {
             yield_now().await;
         }
         let (world, requests) = &mut *model.borrow_mut();
-        world.act(owner, action, requests)
+        let namespace = O::namespace_of(&action);
+        let done = world.act(owner, action, requests);
+        done.map_err(|stop| stop.map(|error| Refusal { namespace, failure: Failure::of(&error) }))
     };
     block_on(act(groups, one))
 }
