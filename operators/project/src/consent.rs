@@ -8,7 +8,10 @@ use std::{
 
 use drover_crds::Project;
 use drover_fleet::targets::{self, is_target, tenancies_of};
-use drover_runtime::{Change, FleetView, ObjectKey, Place, cache::Lookup};
+use drover_runtime::{
+    FleetView, ObjectKey, Place,
+    cache::{Change, Lookup},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not

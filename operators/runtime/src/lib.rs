@@ -6,16 +6,21 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`operator`] | what an operator implements: the trait, plans, owners, watches |
 //! | [`cache`] | reads API servers: informers that lists and watches keep up to date, and read-your-writes |
 //! | [`queue`] | orders keys: one run at a time per key, fair between places, back-off |
 //! | [`drive`] | runs reconciles: finalizer, panics, time limits, status writes, clean-up of what was left behind |
 //! | [`place`] | the management cluster, the fleet, and where an object is reconciled |
-//! | [`owned`] | compares wanted with live objects: create, apply, adopt, release, prune |
+//! | [`act`] | does the actions of a plan: groups side by side, each in its order |
+//! | [`owned`], [`difference`] | compares wanted with live objects: create, apply, adopt, release, prune |
 //! | [`write`](mod@write), [`drift_conflicts`] | writes by server-side apply, and stops where another client reverts each write |
+//! | [`request`] | makes a request within a time limit, and knows its sender and how urgent it is |
 //! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
-//! | [`place_status`], [`status`], [`events`] | the statuses of all places, conditions, and events on their transitions |
+//! | [`place_status`], [`fan_out`] | the statuses of all places, and the one that a kind that fans out makes of them |
+//! | [`status`], [`events`], [`metrics`] | conditions, events on their transitions, and what is counted |
 //! | [`rights`] | the rights that roles and charts are generated from |
 //! | [`addresses`] | which addresses may be dialled |
+//! | `model` (feature `model`) | interprets actions in memory, for property tests of an operator's decisions |
 
 pub mod act;
 pub mod addresses;
@@ -48,7 +53,7 @@ mod testing;
 pub mod write;
 
 pub use addresses::{AddressNotAllowed, DialPolicy};
-pub use cache::{Cache, Change, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord};
+pub use cache::{Cache, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord};
 pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use drive::{Context, DriveSettings, Driver};
 pub use error::{ApiError, Class, Classify, Failure};

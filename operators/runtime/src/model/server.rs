@@ -34,7 +34,7 @@ impl Server for ModelServer<'_> {
             pending::<()>().await;
         }
         let answer = self.lock().0.answer(key, request);
-        answer.map_err(|refusal| ApiError::new(format!("{request:?}"), kube::Error::Api(Box::new(refusal.into()))))
+        answer.map_err(|answer| ApiError::new(format!("{request:?}"), kube::Error::Api(Box::new(answer.into()))))
     }
 
     /// All that was written is seen at once.
@@ -58,7 +58,7 @@ impl<'a> ModelServer<'a> {
 }
 
 impl ModelObjects {
-    fn answer(&mut self, key: &ObjectKey, request: Request<'_>) -> Result<ObjectMeta, Refusal> {
+    fn answer(&mut self, key: &ObjectKey, request: Request<'_>) -> Result<ObjectMeta, ErrorAnswer> {
         match request {
             Request::Create(body) => self.create(key, &to_json(body)),
             Request::Apply { body, force } => self.apply(key, body, force),
@@ -67,12 +67,12 @@ impl ModelObjects {
         }
     }
 
-    fn create(&mut self, key: &ObjectKey, body: &Value) -> Result<ObjectMeta, Refusal> {
+    fn create(&mut self, key: &ObjectKey, body: &Value) -> Result<ObjectMeta, ErrorAnswer> {
         if self.contains_key(&key.to_string()) {
-            return Err(Refusal::Code(409));
+            return Err(ErrorAnswer::Code(409));
         }
         if self.fixed.iter().any(|field| body.get(field).is_none()) {
-            return Err(Refusal::Code(422));
+            return Err(ErrorAnswer::Code(422));
         }
         let Leaves { labels, annotations, fields } = Leaves::of(body);
         let (labels, annotations) = (by(Manager::Patched, labels), by(Manager::Patched, annotations));
@@ -81,17 +81,17 @@ impl ModelObjects {
         Ok(self.add(key, created).meta(&key.to_string()))
     }
 
-    fn apply(&mut self, key: &ObjectKey, body: &Value, force: bool) -> Result<ObjectMeta, Refusal> {
+    fn apply(&mut self, key: &ObjectKey, body: &Value, force: bool) -> Result<ObjectMeta, ErrorAnswer> {
         let (fixed, wanted) = (self.fixed, Leaves::of(body));
         // An apply with a UID creates nothing.
-        let found = self.unchanged(key, body).map_err(|_| Refusal::Code(409))?;
+        let found = self.unchanged(key, body).map_err(|_| ErrorAnswer::Code(409))?;
         let is_fixed = |path: &&Vec<String>| path.first().is_some_and(|first| fixed.contains(&first.as_str()));
         let mut of_fixed = wanted.fields.keys().filter(is_fixed);
         if of_fixed.any(|path| found.fields.get(path).map(|field| &field.value) != wanted.fields.get(path)) {
-            return Err(Refusal::Code(422));
+            return Err(ErrorAnswer::Code(422));
         }
         if let (false, Some(field)) = (force, wanted.conflict(found)) {
-            return Err(Refusal::FieldConflict(field));
+            return Err(ErrorAnswer::FieldConflict(field));
         }
         wanted.apply_to(found);
         found.version += 1;
@@ -99,7 +99,7 @@ impl ModelObjects {
     }
 
     /// A merge patch of labels and annotations.
-    fn patch(&mut self, key: &ObjectKey, patch: &Value) -> Result<ObjectMeta, Refusal> {
+    fn patch(&mut self, key: &ObjectKey, patch: &Value) -> Result<ObjectMeta, ErrorAnswer> {
         let found = self.unchanged(key, patch)?;
         for (fields, name) in [(&mut found.labels, "labels"), (&mut found.annotations, "annotations")] {
             let changes = patch.pointer(&format!("/metadata/{name}")).and_then(Value::as_object);
@@ -114,36 +114,37 @@ impl ModelObjects {
         Ok(found.meta(&key.to_string()))
     }
 
-    fn delete(&mut self, key: &ObjectKey, uid: Option<&str>) -> Result<ObjectMeta, Refusal> {
-        let found = self.get_mut(&key.to_string()).ok_or(Refusal::Code(404))?;
+    fn delete(&mut self, key: &ObjectKey, uid: Option<&str>) -> Result<ObjectMeta, ErrorAnswer> {
+        let found = self.get_mut(&key.to_string()).ok_or(ErrorAnswer::Code(404))?;
         if uid.is_some_and(|uid| found.uid != uid) {
-            return Err(Refusal::Code(409));
+            return Err(ErrorAnswer::Code(409));
         }
         found.terminating = true;
         Ok(ObjectMeta::default())
     }
 
     /// The object, if it has the UID and the version that a request names.
-    fn unchanged(&mut self, key: &ObjectKey, body: &Value) -> Result<&mut ModelObject, Refusal> {
+    fn unchanged(&mut self, key: &ObjectKey, body: &Value) -> Result<&mut ModelObject, ErrorAnswer> {
         let named = |field: &str| body.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
-        let found = self.get_mut(&key.to_string()).ok_or(Refusal::Code(404))?;
+        let found = self.get_mut(&key.to_string()).ok_or(ErrorAnswer::Code(404))?;
         let is_same =
             named("uid") == Some(&*found.uid) && named("resourceVersion") == Some(&*found.version.to_string());
-        is_same.then_some(found).ok_or(Refusal::Code(409))
+        is_same.then_some(found).ok_or(ErrorAnswer::Code(409))
     }
 }
 
-enum Refusal {
+/// How an API server answers a request that it does not accept.
+enum ErrorAnswer {
     Code(u16),
     /// Another client manages this field with another value.
     FieldConflict(String),
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let field = match refusal {
-            Refusal::Code(code) => return Self { code, ..Self::default() },
-            Refusal::FieldConflict(field) => field,
+impl From<ErrorAnswer> for Status {
+    fn from(answer: ErrorAnswer) -> Self {
+        let field = match answer {
+            ErrorAnswer::Code(code) => return Self { code, ..Self::default() },
+            ErrorAnswer::FieldConflict(field) => field,
         };
         let message = format!("conflict with \"another\": {field}");
         let cause = StatusCause { reason: "FieldManagerConflict".to_owned(), message: String::new(), field };
