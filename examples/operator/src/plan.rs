@@ -26,8 +26,8 @@ pub struct PlaceStatus {
 
 pub(crate) fn plan(grant: &ViewGrant, world: &World) -> Plan<ViewGrantOperator> {
     if !world.admitted {
-        let message = format!("the Cluster does not admit the grant to namespace {}", grant.spec.namespace);
-        let obstacles = vec![obstacle(grant, TenancyCause::NotATenant, message)];
+        let what = format!("the Cluster does not admit the grant to namespace {}", grant.spec.namespace);
+        let obstacles = vec![obstacle(grant, TenancyCause::NotATenant, &what)];
         return Plan { place_status: PlaceStatus { granted: false, obstacles }, ..prune(world) };
     }
     // The role of a binding is required and immutable, so it goes into the first request.
@@ -35,7 +35,7 @@ pub(crate) fn plan(grant: &ViewGrant, world: &World) -> Plan<ViewGrantOperator> 
     let Difference { changes, left_alone } = difference(vec![binding(grant)], &world.bindings, seed);
     // No change is to be made to what is left alone, and the grant is not in place all the same.
     let reported = left_alone.into_iter().map(|(key, cause)| {
-        obstacle(grant, cause, format!("Drover leaves RoleBinding {key} alone for now: {}", cause.reason()))
+        obstacle(grant, cause, &format!("Drover leaves RoleBinding {key} alone for now: {}", cause.reason()))
     });
     let obstacles: Vec<_> = reported.collect();
     let place_status = PlaceStatus { granted: changes.is_empty() && obstacles.is_empty(), obstacles };
@@ -52,8 +52,11 @@ fn prune(world: &World) -> Plan<ViewGrantOperator> {
     Plan { place_status: PlaceStatus::default(), groups: each_alone(changes), requeue: Requeue::Watch }
 }
 
-fn obstacle(grant: &ViewGrant, cause: impl Into<Cause>, message: String) -> Obstacle {
-    Obstacle { namespace: Some(grant.spec.namespace.clone()), cause: cause.into(), message }
+/// What happened where, and then what to do.
+fn obstacle(grant: &ViewGrant, cause: impl Into<Cause>, what: &str) -> Obstacle {
+    let cause = cause.into();
+    let message = format!("{what}. {}", cause.remedy());
+    Obstacle { namespace: Some(grant.spec.namespace.clone()), cause, message }
 }
 
 /// The name says which grant it is of: two grants never share a binding.
@@ -118,6 +121,9 @@ mod tests {
         let refused = World { admitted: false, ..converged() };
         let delete = "delete RoleBinding team-web/drover:view:team:audit".to_owned();
         assert_eq!(told(&plan(&grant(), &refused)), (vec![delete.clone()], false, vec!["NotATenant"]));
+        let message = "the Cluster does not admit the grant to namespace team-web. Add the namespace to spec.tenants of the \
+            Cluster, or remove the cluster from spec.clusters.names.";
+        assert_eq!(plan(&grant(), &refused).place_status.obstacles[0].message, message);
         assert_eq!(told(&clean_up(&refused)).0, [delete]);
         assert_eq!(clean_up(&World::default()).requeue, Requeue::Released);
     }
