@@ -58,7 +58,7 @@ causes! {
         /// Drover removes its labels from namespaces of Projects that do not exist.
         ReleasingNamespaces = "ReleasingNamespaces": Blocked expected; "",
         /// Objects that Drover manages are still there.
-        WaitingForParts = "WaitingForParts": Blocked expected; "",
+        WaitingForOwners = "WaitingForOwners": Blocked expected; "",
         /// Drover releases the claim.
         ReleasingClaim = "ReleasingClaim": Blocked expected; "",
         /// Drover deletes the namespace drover-system of the cluster.

@@ -156,7 +156,7 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     }
     if removes && there.owned > 0 && !clock.is_over {
         return clock.wait(
-            DeletionCause::WaitingForParts.cause(),
+            DeletionCause::WaitingForOwners.cause(),
             &format!("still has {} that Drover manages", namespaces(there.owned)),
         );
     }
