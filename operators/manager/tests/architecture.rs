@@ -114,6 +114,11 @@ fn every_operator_is_in_the_registry() {
         assert!(known.contains(&format!("drover-{operator}")), "the manager does not depend on drover-{operator}");
         let path = format!("drover_{}::", operator.replace('-', "_"));
         assert!(registry.contains(&path), "the registry does not name {path}");
+        let all = files::operators_of(&root().join("operators").join(&operator));
+        assert!(!all.is_empty(), "drover-{operator} has no operator");
+        for each in all {
+            assert!(registry.contains(&format!("Entry::of::<{each}>()")), "REGISTRY has no entry of {each}");
+        }
     }
 }
 

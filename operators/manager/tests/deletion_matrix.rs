@@ -12,7 +12,7 @@ use std::{
 };
 
 use drover_cluster::{
-    Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPart, World as ClusterWorld, observe,
+    Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPlaceStatus, World as ClusterWorld, observe,
 };
 use drover_crds::{Cluster, Project, condition::DELETING};
 use drover_fleet::ConnectionCause;
@@ -335,7 +335,7 @@ impl Run {
             self.cluster = None;
             return Ok(());
         }
-        let ClusterPart::Teardown(leave) = plan.place_status else { panic!("{:?}", plan.place_status) };
+        let ClusterPlaceStatus::Teardown(leave) = plan.place_status else { panic!("{:?}", plan.place_status) };
         let told = vec![condition(DELETING, true, leave.cause, leave.message)];
         let mut status = cluster.status.unwrap_or_default();
         status.conditions = told;

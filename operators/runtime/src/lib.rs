@@ -14,6 +14,7 @@
 //! | [`act`] | does the actions of a plan: groups side by side, each in its order |
 //! | [`owned`], [`difference`] | compares wanted with live objects: create, apply, adopt, release, prune |
 //! | [`write`](mod@write), [`drift_conflicts`] | writes by server-side apply, and stops where another client reverts each write |
+//! | [`held`] | what owners held when they were last seen, by the UIDs of objects |
 //! | [`request`] | makes a request within a time limit, and knows its sender and how urgent it is |
 //! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
 //! | [`place_status`], [`fan_out`] | the statuses of all places, and the one that a kind that fans out makes of them |

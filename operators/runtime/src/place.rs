@@ -186,7 +186,7 @@ impl FleetView {
         Self { installation: installation.into(), ..self }
     }
 
-    /// The name of this installation of Drover; empty in a view that was made without one.
+    /// The name of this installation of Drover; empty in a snapshot that was made without one.
     #[must_use]
     pub fn installation(&self) -> &str {
         &self.installation

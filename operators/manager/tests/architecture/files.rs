@@ -64,6 +64,19 @@ fn what_decides_has_neither_client_nor_clock() {
     }
 }
 
+/// The operators that the crate in `folder` puts together.
+pub(super) fn operators_of(folder: &Path) -> Vec<String> {
+    let texts = files(folder).into_iter().map(|file| fs::read_to_string(file).unwrap());
+    let names = |text: String| -> Vec<String> {
+        let heads = text.split(OPERATOR).skip(1);
+        heads
+            .filter_map(|head| head.split(|letter: char| !letter.is_alphanumeric()).next())
+            .map(str::to_owned)
+            .collect()
+    };
+    texts.flat_map(names).collect()
+}
+
 /// The folders with the files of one kind each.
 fn kinds<'a>(texts: &[(&'a Path, &str)]) -> Vec<&'a Path> {
     let operators = texts.iter().filter(|(_, text)| text.contains(OPERATOR));
