@@ -103,6 +103,8 @@ fn bad_clusters_are_refused() {
             (json!({ "spec": { "deletionPolicy": "Retain" } }), "deletionPolicy: not in enum"),
             (json!({ "spec": { "protectedNamespaces": ["a?"] } }), "protectedNamespaces[0]: does not match"),
             (json!({ "spec": { "protectedNamespaces": ["a", "a"] } }), "protectedNamespaces: duplicate"),
+            (json!({ "spec": { "podSecurity": { "enforce": "none" } } }), "enforce: not in enum"),
+            (json!({ "spec": { "podSecurity": { "exempt": ["a*"] } } }), "exempt[0]: does not match"),
             (
                 json!({ "spec": { "tenants": [
             { "name": "a", "from": { "all": {} } }, { "name": "a", "from": { "all": {} } },
@@ -154,6 +156,7 @@ fn good_projects_are_accepted() {
             }] } }),
             json!({ "spec": { "namespaces": [{ "name": "a", "labels": many(31), "annotations": many(15) }] } }),
             json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
+            json!({ "spec": { "namespaces": [{ "name": "a", "podSecurity": { "enforce": "privileged" } }] } }),
             json!({ "spec": { "deletionTimeout": "30s" } }),
         ],
     );
@@ -218,6 +221,7 @@ fn bad_projects_are_refused() {
             (json!({ "spec": { "selfService": { "namePrefix": "kube-x" } } }), "are protected"),
             (json!({ "spec": { "selfService": { "maxNamespaces": 0 } } }), "maxNamespaces: less than minimum"),
             (json!({ "spec": { "podSecurity": { "enforce": null } } }), "enforceVersion needs enforce"),
+            (namespace(json!({ "podSecurity": { "enforceVersion": "v1.37" } })), "enforceVersion needs enforce"),
             (json!({ "spec": { "podSecurity": { "enforce": "Baseline" } } }), "enforce: not in enum"),
             (json!({ "spec": { "podSecurity": { "enforceVersion": "1.37" } } }), "enforceVersion: does not match"),
             (json!({ "spec": { "networkIsolation": { "mode": null } } }), "networkIsolation: lacks a required field"),

@@ -20,6 +20,7 @@ use crate::{
     no_effect::{self, NoEffect},
     pattern_matches,
     schema::{self, is_default},
+    v1alpha1::PodSecurityLevel,
 };
 
 /// Time between two probes of a cluster that does not set one.
@@ -107,6 +108,10 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::name_patterns::<100>")]
     pub protected_namespaces: Vec<String>,
+    /// Pod security levels that the namespaces of all Projects have at least in this cluster. A Project may only be stricter.
+    /// Unset: those of the Projects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security: Option<PodSecurityFloor>,
     /// No effect yet: how users and groups are spelled in this cluster, where it differs from the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMapping>,
@@ -252,6 +257,25 @@ pub enum AdoptPolicy {
     Never,
     /// They may, where their object asks for it.
     Allowed,
+}
+
+/// The least strict pod security levels of a cluster.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurityFloor {
+    /// Level that pods must keep, by the latest rules: privileged, baseline or restricted. Default: that of the Project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce: Option<PodSecurityLevel>,
+    /// Level whose violations go to the audit log: privileged, baseline or restricted. Default: that of the Project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<PodSecurityLevel>,
+    /// Level whose violations are shown to the user: privileged, baseline or restricted. Default: that of the Project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn: Option<PodSecurityLevel>,
+    /// Namespaces of this cluster for which these levels do not count. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::names::<100>")]
+    pub exempt: Vec<String>,
 }
 
 /// How subjects of the management cluster are spelled in a downstream cluster.

@@ -92,7 +92,8 @@ pub struct ProjectSpec {
     /// No effect yet: requests and limits of containers that state none, and the range of those that do (a LimitRange).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_defaults: Option<ContainerDefaults>,
-    /// No effect yet: pod security levels of every namespace of the project. Unset: those of the cluster.
+    /// Pod security levels of every namespace of the project, where they are stricter than those of the cluster. Unset: those of
+    /// the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
     /// No effect yet: closes the namespaces of the project against traffic from elsewhere. Unset: open.
@@ -130,6 +131,9 @@ pub struct ProjectNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub quota: BTreeMap<String, Quantity>,
+    /// Pod security levels of this namespace, in place of all of spec.podSecurity. Default: spec.podSecurity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security: Option<PodSecurity>,
     /// What to do where the namespace exists already and is nobody's: Refuse reports it and leaves it alone; Adopt
     /// takes it over, if the cluster allows it. Default: Refuse.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -233,7 +237,8 @@ pub struct PodSecurity {
     /// Level that pods must keep: privileged, baseline or restricted. Default: that of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforce: Option<PodSecurityLevel>,
-    /// Kubernetes version whose rules are enforced: latest, or such as v1.37. Default: latest.
+    /// Kubernetes version whose rules are enforced: latest, or such as v1.37. It counts where the cluster asks for no level
+    /// itself, because older rules allow more. Default: latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::pod_security_version")]
     pub enforce_version: Option<String>,
@@ -246,7 +251,7 @@ pub struct PodSecurity {
 }
 
 /// A pod security standard of Kubernetes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PodSecurityLevel {
     /// Everything is allowed.
@@ -255,6 +260,18 @@ pub enum PodSecurityLevel {
     Baseline,
     /// Hardened.
     Restricted,
+}
+
+impl PodSecurityLevel {
+    /// As Kubernetes spells it in the label of a namespace.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
 }
 
 /// Network policies of a project.
@@ -355,7 +372,6 @@ impl ProjectSpec {
         ("spec.quota", |spec| spec.quota.is_some()),
         (NAMESPACE_QUOTA, |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
         ("spec.containerDefaults", |spec| spec.container_defaults.is_some()),
-        ("spec.podSecurity", |spec| spec.pod_security.is_some()),
         ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
     ];
 

@@ -21,6 +21,7 @@ pub mod consent;
 pub mod error;
 pub mod observe;
 pub mod plan;
+mod pod_security;
 pub mod summary;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ use drover_crds::{Project, ProjectStatus};
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
     Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
-    operator::Plan, rights::READ,
+    operator::Plan, owned::Change, request::Urgency, rights::READ,
 };
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 
@@ -108,6 +109,13 @@ impl Operator for ProjectOperator {
         action: plan::Action,
     ) -> Result<(), error::ProjectError> {
         Ok(action.carry_out::<Self>(owner, place).await?)
+    }
+
+    fn urgency(action: &plan::Action) -> Urgency {
+        match action {
+            Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } => Urgency::Guard,
+            Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => Urgency::Rest,
+        }
     }
 
     fn summarise(project: &Project, statuses: &PlaceStatuses<plan::PlaceStatus>, _now: Timestamp) -> ProjectStatus {

@@ -49,6 +49,12 @@ pub struct World {
 }
 
 impl World {
+    /// Whether the Project's namespace of this name carries these labels.
+    pub(crate) fn carries(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        let Some(Seen::Ours { live, .. }) = self.namespaces.get(namespace) else { return false };
+        labels.iter().all(|(key, value)| live.labels().get(key) == Some(value))
+    }
+
     /// Why a namespace that carries the labels of the Project with this key belongs to it, or does not.
     #[must_use]
     pub fn title(&self, project: &ObjectKey, meta: &ObjectMeta) -> Title {

@@ -25,6 +25,7 @@ use crate::{
     bounds::{Room, no_room, not_to_set, refused_key},
     cause::ProjectCause,
     observe::{Holder, Seen, World},
+    pod_security,
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
@@ -42,8 +43,26 @@ pub struct PlaceStatus {
     pub wanted: i64,
     /// Those that are as they should be.
     pub ready: i64,
+    /// The namespaces with pod security levels.
+    pub pod_security: Guarded,
     /// What is in the way, and what to do about it.
     pub problems: Vec<Obstacle>,
+}
+
+/// How many namespaces should have a guard, and how many have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Namespaces that should have it.
+    pub wanted: i64,
+    /// Those that have it as it should be.
+    pub ready: i64,
+}
+
+impl Guarded {
+    fn count(&mut self, is_wanted: bool, is_ready: bool) {
+        self.wanted += i64::from(is_wanted);
+        self.ready += i64::from(is_wanted && is_ready);
+    }
 }
 
 /// Decides for a Project that is to be at this cluster.
@@ -59,6 +78,8 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     let mut look_again = None;
     let mut room = Room::of(&tenancies, &world.bounds);
     for wanted in by_name(&project.spec.namespaces) {
+        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
+        place_status.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
         match verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name) {
             Verdict::Ready => place_status.ready += 1,
             Verdict::Act(action) => actions.push(action),
@@ -164,9 +185,13 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     if allowing.is_empty() {
         return blocked(name, ProjectCause::NamespaceNotAllowed, not_allowed(project, world, name));
     }
-    let desired = desired(project, wanted);
+    let mut desired = desired(project, wanted);
     if let Some(refused) = refused_key(&desired.metadata, &allowing, &world.bounds) {
         return blocked(name, ProjectCause::MetadataNotAllowed, not_to_set(project, world, name, &refused));
+    }
+    let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
+    if !levels.is_empty() {
+        desired.metadata.labels.get_or_insert_default().extend(levels);
     }
     match world.namespaces.get(name).unwrap_or(&Seen::Absent { older_project: None }) {
         Seen::Absent { older_project: Some(older_project) } => {
@@ -308,7 +333,8 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
     let problems = going
         .filter_map(|live| live.name.as_deref())
         .map(|name| obstacle(name, StatusCause::Terminating, going_away(world, name)));
-    let place_status = PlaceStatus { wanted: count(held.len()), ready: 0, problems: problems.collect() };
+    let place_status =
+        PlaceStatus { wanted: count(held.len()), problems: problems.collect(), ..PlaceStatus::default() };
     Plan { place_status, groups: each_alone(actions), requeue }
 }
 

@@ -1,6 +1,9 @@
 //! From all clusters to one status that does not grow with the fleet. Pure.
 
-use drover_crds::{NamespaceCount, Project, ProjectStatus, StatusConditions as _, condition::NAMESPACES_READY};
+use drover_crds::{
+    NamespaceCount, Project, ProjectStatus, StatusConditions as _,
+    condition::{NAMESPACES_READY, POD_SECURITY_READY},
+};
 use drover_fleet::targets;
 use drover_runtime::{
     Outcome, PlaceStatuses, StatusCause,
@@ -9,7 +12,7 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::PlaceStatus;
+use crate::plan::{Guarded, PlaceStatus};
 
 pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> ProjectStatus {
     let whole = Whole {
@@ -23,6 +26,7 @@ pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>
     conditions.push(targets::allowed(&fan_out));
     conditions.push(fan_out.reachable());
     conditions.push(namespaces_ready(&fan_out, &namespaces));
+    conditions.extend(guards_ready(&fan_out, POD_SECURITY_READY, "pod security levels", |status| status.pod_security));
     ProjectStatus {
         clusters: Some(fan_out.targets()),
         namespaces: Some(namespaces),
@@ -49,18 +53,15 @@ impl Contribution for PlaceStatus {
 }
 
 fn namespaces(fan_out: &FanOut<'_, PlaceStatus>) -> NamespaceCount {
-    let sum = |count: fn(&PlaceStatus) -> i64| fan_out.told().map(count).sum();
-    let (total, ready): (i64, i64) = (sum(|status| status.wanted), sum(|status| status.ready));
+    let told = fan_out.told();
+    let (total, ready) = told.fold((0, 0), |(total, ready), told| (total + told.wanted, ready + told.ready));
     NamespaceCount { total, ready, summary: format!("{ready}/{total}") }
 }
 
 fn namespaces_ready(fan_out: &FanOut<'_, PlaceStatus>, namespaces: &NamespaceCount) -> Condition {
     let deleting = fan_out.is_deleting();
-    // What is being deleted has to go away, so that it does is no news.
-    let is_news = |finding: &&Finding<'_>| !(deleting && finding.is_for(StatusCause::Terminating));
-    let about_one = fan_out.findings.iter().filter(is_news).find(|finding| finding.is_about_one_namespace());
     let summary = format!("{} namespaces are as wanted", namespaces.summary);
-    match about_one {
+    match about_one_namespace(fan_out) {
         Some(finding) => condition(NAMESPACES_READY, false, finding.cause(), finding.problem().message),
         None if namespaces.ready < namespaces.total || fan_out.tally.progressing > 0 || deleting => {
             condition(NAMESPACES_READY, false, StatusCause::Progressing, summary)
@@ -71,4 +72,29 @@ fn namespaces_ready(fan_out: &FanOut<'_, PlaceStatus>, namespaces: &NamespaceCou
         }
         None => condition(NAMESPACES_READY, true, StatusCause::Ready, summary),
     }
+}
+
+/// Whether every namespace has a guard that it should have; nothing where none should have it.
+fn guards_ready(
+    fan_out: &FanOut<'_, PlaceStatus>,
+    kind: &str,
+    what: &str,
+    count: fn(&PlaceStatus) -> Guarded,
+) -> Option<Condition> {
+    let told = fan_out.told().map(count);
+    let (wanted, ready) = told.fold((0, 0), |(wanted, ready), told| (wanted + told.wanted, ready + told.ready));
+    let summary = format!("{ready}/{wanted} namespaces have their {what}");
+    let told = match about_one_namespace(fan_out) {
+        _ if wanted == 0 => return None,
+        _ if ready == wanted => condition(kind, true, StatusCause::Ready, summary),
+        Some(finding) => condition(kind, false, finding.cause(), finding.problem().message),
+        None => condition(kind, false, StatusCause::Progressing, summary),
+    };
+    Some(told)
+}
+
+/// The first namespace that is not as wanted. What is being deleted has to go away, so that it does is no news.
+fn about_one_namespace<'a>(fan_out: &'a FanOut<'_, PlaceStatus>) -> Option<&'a Finding<'a>> {
+    let is_news = |finding: &&Finding<'_>| !(fan_out.is_deleting() && finding.is_for(StatusCause::Terminating));
+    fan_out.findings.iter().filter(is_news).find(|finding| finding.is_about_one_namespace())
 }

@@ -7,6 +7,7 @@ mod decisions;
 mod deleting_cluster;
 mod forged;
 mod holders;
+mod pod_security;
 mod promises;
 mod properties;
 mod safety;

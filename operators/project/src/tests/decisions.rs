@@ -104,7 +104,6 @@ fn no_namespace_is_created_without_the_guards_that_it_should_have() {
     for (guard, path) in [
         ("quota: {perCluster: {pods: 5}}", "spec.quota"),
         ("containerDefaults: {limits: {cpu: 1}}", "spec.containerDefaults"),
-        ("podSecurity: {enforce: baseline}", "spec.podSecurity"),
         ("networkIsolation: {mode: Project}", "spec.networkIsolation"),
     ] {
         let spec = format!("{guard}\n{WANT_WEB}");

@@ -41,7 +41,7 @@ fn good() -> PlaceEntry<PlaceStatus> {
 }
 
 fn place_status(wanted: i64, ready: i64) -> PlaceStatus {
-    PlaceStatus { wanted, ready, problems: Vec::new() }
+    PlaceStatus { wanted, ready, ..PlaceStatus::default() }
 }
 
 fn fleet(entries: impl IntoIterator<Item = PlaceEntry<PlaceStatus>>) -> PlaceStatuses<PlaceStatus> {
@@ -85,7 +85,7 @@ fn ready_at_fleet_size() {
         cause: ProjectCause::NamespaceExists.into(),
         message: "m".into(),
     };
-    let blocked = PlaceStatus { wanted: 1, ready: 0, problems: vec![obstacle] };
+    let blocked = PlaceStatus { wanted: 1, problems: vec![obstacle], ..PlaceStatus::default() };
     for (what, entries, expected) in [
         ("no target", vec![], "False NoTargets, Reconciling"),
         ("all as wanted", vec![good(), good()], "True Ready"),
@@ -248,7 +248,10 @@ fn stuck(count: usize) -> PlaceEntry<PlaceStatus> {
         namespace: Some(name),
         cause: StatusCause::Terminating.into(),
     };
-    entry(Some(PlaceStatus { wanted: 2, ready: 0, problems: names.map(stuck).collect() }), PlaceState::Current)
+    entry(
+        Some(PlaceStatus { wanted: 2, problems: names.map(stuck).collect(), ..PlaceStatus::default() }),
+        PlaceState::Current,
+    )
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn worst_fleet(text: &str) -> PlaceStatuses<PlaceStatus> {
         cause: ProjectCause::NamespaceExists.into(),
         message: message.clone(),
     };
-    let place_status = PlaceStatus { wanted: 500, ready: 0, problems: (0..2).map(obstacle).collect() };
+    let place_status = PlaceStatus { wanted: 500, problems: (0..2).map(obstacle).collect(), ..PlaceStatus::default() };
     let failure = Failure { message: message.clone(), ..failure() };
     let state = |number: usize| match number % 2 {
         0 => PlaceState::Failed(failure.clone()),
@@ -381,8 +384,14 @@ fn any_place_status() -> impl Strategy<Value = PlaceStatus> {
         cause: ProjectCause::NamespaceExists.into(),
         message: "exists".into(),
     });
-    (0..5i64, 0..5i64, prop_oneof![3 => Just(vec![]), 1 => vec(obstacle, 0..5)])
-        .prop_map(|(wanted, missing, problems)| PlaceStatus { wanted, ready: (wanted - missing).max(0), problems })
+    (0..5i64, 0..5i64, prop_oneof![3 => Just(vec![]), 1 => vec(obstacle, 0..5)]).prop_map(
+        |(wanted, missing, problems)| PlaceStatus {
+            wanted,
+            ready: (wanted - missing).max(0),
+            problems,
+            ..PlaceStatus::default()
+        },
+    )
 }
 
 fn any_fleet() -> impl Strategy<Value = PlaceStatuses<PlaceStatus>> {

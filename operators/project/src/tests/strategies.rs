@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use drover_crds::{
-    AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, Project, ProjectNamespace,
-    ProjectSpec, Tenant,
+    AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, PodSecurity,
+    PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace, ProjectSpec, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -34,12 +34,42 @@ fn texts() -> impl Strategy<Value = Texts> {
 }
 
 fn wanted(name: &'static str) -> impl Strategy<Value = ProjectNamespace> {
-    (texts(), texts(), any::<bool>()).prop_map(move |(labels, annotations, adopt)| ProjectNamespace {
-        name: name.to_owned(),
-        labels,
-        annotations,
-        on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
-        ..ProjectNamespace::default()
+    (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, any_pod_security())).prop_map(
+        move |(labels, annotations, adopt, pod_security)| ProjectNamespace {
+            name: name.to_owned(),
+            labels,
+            annotations,
+            pod_security,
+            on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
+            ..ProjectNamespace::default()
+        },
+    )
+}
+
+fn any_level() -> impl Strategy<Value = Option<PodSecurityLevel>> {
+    use PodSecurityLevel::{Baseline, Privileged, Restricted};
+    prop::option::of(select(vec![Privileged, Baseline, Restricted]))
+}
+
+/// Levels that a Project asks for.
+pub(super) fn any_pod_security() -> impl Strategy<Value = PodSecurity> {
+    let version = prop::option::of(select(vec!["latest", "v1.25"]));
+    (any_level(), version, any_level(), any_level()).prop_map(|(enforce, version, audit, warn)| PodSecurity {
+        enforce,
+        enforce_version: version.filter(|_| enforce.is_some()).map(ToOwned::to_owned),
+        audit,
+        warn,
+    })
+}
+
+/// Levels that a cluster asks for.
+pub(super) fn any_floor() -> impl Strategy<Value = PodSecurityFloor> {
+    let exempt = prop::option::of(select(NAMES.to_vec()).prop_map(ToOwned::to_owned));
+    (any_level(), any_level(), any_level(), exempt).prop_map(|(enforce, audit, warn, exempt)| PodSecurityFloor {
+        enforce,
+        audit,
+        warn,
+        exempt: exempt.into_iter().collect(),
     })
 }
 
@@ -48,14 +78,18 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
     let namespaces = prop::sample::subsequence(NAMES.to_vec(), 0..=NAMES.len()).prop_shuffle();
     let namespaces = namespaces.prop_flat_map(|names| names.into_iter().map(wanted).collect::<Vec<_>>());
     let common = proptest::option::of((texts(), texts()));
-    (namespaces, common, prop::bool::weighted(0.1), any::<bool>()).prop_map(|(namespaces, common, suspend, delete)| {
-        let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
-        let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
-        spec.namespaces = namespaces;
-        spec.namespace_metadata = common.map(|(labels, annotations)| NamespaceMetadata { labels, annotations });
-        spec.deletion_policy = if delete { DeletionPolicy::Delete } else { DeletionPolicy::Orphan };
-        project("team-a", "shop", spec)
-    })
+    let guards = prop::option::of(any_pod_security());
+    (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
+        |(namespaces, common, suspend, delete, pod_security)| {
+            let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
+            let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
+            spec.namespaces = namespaces;
+            spec.namespace_metadata = common.map(|(labels, annotations)| NamespaceMetadata { labels, annotations });
+            spec.deletion_policy = if delete { DeletionPolicy::Delete } else { DeletionPolicy::Orphan };
+            spec.pod_security = pod_security;
+            project("team-a", "shop", spec)
+        },
+    )
 }
 
 /// A Project that may be being deleted.
@@ -163,9 +197,12 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
     let protected = prop_oneof![Just(&[][..]), Just(&["vault"][..])];
     let namespaces = vec((before(), prop::bool::weighted(0.1)), NAMES.len());
     let left = prop::sample::subsequence(vec!["team-b/shop", "team-a/other"], 0..=2);
-    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left).prop_map(
-        |(tenants, protected, tenant_labels, namespaces, left)| {
-            let mut model = ModelCluster::new(cluster(tenants, protected), tenant_labels);
+    let floor = prop::option::of(any_floor());
+    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left, floor).prop_map(
+        |(tenants, protected, tenant_labels, namespaces, left, floor)| {
+            let mut cluster = cluster(tenants, protected);
+            cluster.spec.pod_security = floor;
+            let mut model = ModelCluster::new(cluster, tenant_labels);
             model.left = left.into_iter().map(ToOwned::to_owned).collect();
             for (name, (before, drifting)) in NAMES.into_iter().zip(namespaces) {
                 match before {
