@@ -156,7 +156,9 @@ fn good_projects_are_accepted() {
             }] } }),
             json!({ "spec": { "namespaces": [{ "name": "a", "labels": many(31), "annotations": many(15) }] } }),
             json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
-            json!({ "spec": { "namespaces": [{ "name": "a", "podSecurity": { "enforce": "privileged" } }] } }),
+            json!({ "spec": { "namespaces": [{
+                "name": "a", "podSecurity": { "enforce": "privileged" }, "containerDefaults": { "limits": { "cpu": 1 } },
+            }] } }),
             json!({ "spec": { "deletionTimeout": "30s" } }),
         ],
     );

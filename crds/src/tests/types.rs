@@ -163,7 +163,7 @@ fn what_is_not_implemented_is_listed() {
         ),
         (json!({ "selfService": { "namePrefix": "a-", "maxNamespaces": 1 } }), vec!["spec.selfService"]),
         (json!({ "quota": {} }), vec!["spec.quota"]),
-        (json!({ "containerDefaults": {} }), vec!["spec.containerDefaults"]),
+        (json!({ "containerDefaults": {}, "namespaces": [{ "name": "a", "containerDefaults": {} }] }), vec![]),
         (json!({ "podSecurity": {}, "namespaces": [{ "name": "a", "podSecurity": {} }] }), vec![]),
         (json!({ "networkIsolation": { "mode": "Project" } }), vec!["spec.networkIsolation"]),
     ] {

@@ -89,7 +89,8 @@ pub struct ProjectSpec {
     /// No effect yet: limits of what the project may use in a cluster. Unset: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ProjectQuota>,
-    /// No effect yet: requests and limits of containers that state none, and the range of those that do (a LimitRange).
+    /// Requests and limits of containers that state none, and the range of those that do: a LimitRange in every namespace of the
+    /// project. Unset: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_defaults: Option<ContainerDefaults>,
     /// Pod security levels of every namespace of the project, where they are stricter than those of the cluster. Unset: those of
@@ -131,6 +132,10 @@ pub struct ProjectNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub quota: BTreeMap<String, Quantity>,
+    /// Requests and limits of containers in this namespace, in place of all of spec.containerDefaults. Default:
+    /// spec.containerDefaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_defaults: Option<ContainerDefaults>,
     /// Pod security levels of this namespace, in place of all of spec.podSecurity. Default: spec.podSecurity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
@@ -371,7 +376,6 @@ impl ProjectSpec {
         (SELF_SERVICE, |spec| spec.self_service.is_some()),
         ("spec.quota", |spec| spec.quota.is_some()),
         (NAMESPACE_QUOTA, |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
-        ("spec.containerDefaults", |spec| spec.container_defaults.is_some()),
         ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
     ];
 

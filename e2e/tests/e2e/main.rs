@@ -25,6 +25,7 @@ mod deletion;
 mod demo;
 mod example;
 mod faults;
+mod guards;
 mod harness;
 mod hostile;
 mod image;
@@ -60,6 +61,7 @@ fn tests() -> Vec<Test> {
         demo::tests(),
         example::tests(),
         faults::tests(),
+        guards::tests(),
         harness::tests(),
         hostile::tests(),
         image::tests(),

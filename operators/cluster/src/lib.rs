@@ -14,7 +14,6 @@ mod error;
 mod node;
 pub mod observe;
 mod plan;
-mod quantity;
 mod summary;
 pub mod teardown;
 mod validity;

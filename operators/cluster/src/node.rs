@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use drover_runtime::quantity::Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::ClusterResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{distribution::Distribution, quantity::Amount};
+use crate::distribution::Distribution;
 
 /// Resources that every node has.
 pub(crate) const COMMON_RESOURCES: [&str; 4] = ["cpu", "ephemeral-storage", "memory", "pods"];
@@ -169,8 +170,9 @@ mod tests {
     use super::*;
 
     fn shown(amounts: &Amounts) -> Vec<String> {
-        let show =
-            |(name, amount): (&String, &Amount)| format!("{name}={}", amount.print(crate::quantity::Form::Decimal).0);
+        let show = |(name, amount): (&String, &Amount)| {
+            format!("{name}={}", amount.print(drover_runtime::quantity::Form::Decimal).0)
+        };
         amounts.iter().map(show).collect()
     }
 

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, names::LOCAL_CLUSTER};
 use drover_fleet::{Facts, Report};
-use drover_runtime::{Failure, Owner, Requeue, operator::Plan};
+use drover_runtime::{
+    Failure, Owner, Requeue,
+    operator::Plan,
+    quantity::{Amount, Form},
+};
 use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
     jiff::Timestamp,
@@ -15,7 +19,6 @@ use crate::{
     ClusterOperator, SlimNode, distribution,
     node::{Amounts, reported},
     observe::Teardown,
-    quantity::Form,
     teardown::{self, TeardownStatus},
     validity::{self, Judged, Validity},
 };
@@ -191,7 +194,7 @@ fn sum_resources(nodes: &[Arc<SlimNode>]) -> ClusterResources {
     ClusterResources { capacity: sum(|node| &node.capacity), allocatable: sum(|node| &node.allocatable) }
 }
 
-fn printed(name: &str, amount: crate::quantity::Amount) -> Quantity {
+fn printed(name: &str, amount: Amount) -> Quantity {
     let form = if matches!(name, "memory" | "ephemeral-storage") { Form::Binary } else { Form::Decimal };
     amount.print(form)
 }

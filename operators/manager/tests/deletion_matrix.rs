@@ -19,14 +19,14 @@ use drover_fleet::ConnectionCause;
 use drover_project::{
     ProjectOperator,
     bounds::Bounds,
+    guards::{Action, Guards},
     observe::{Seen, World},
-    plan::Action,
 };
 use drover_runtime::{
     Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, OwnerRecord, Place, Requeue,
     model::{ModelObject, ModelObjects, Requests},
     operator::record_of,
-    owned::Owned,
+    owned::{Change, Owned},
     status::condition,
 };
 use k8s_openapi::{
@@ -147,14 +147,14 @@ fn held(project: &Project) -> ModelObjects {
         Namespace { metadata, ..Namespace::default() }
     };
     let found = namespaces.add(&ObjectKey::cluster_scoped("adopted"), ModelObject::default()).meta("adopted");
-    let adopt = Action::Adopt { desired: Box::new(desired("adopted")), live: Box::new(found) };
-    for action in [Action::create(desired("created")), adopt] {
+    let adopt = Change::Adopt { desired: Box::new(desired("adopted")), live: Box::new(found) };
+    for action in [Change::create(desired("created")), adopt] {
         carry_out(&mut namespaces, Owner::of(project), action);
     }
     namespaces
 }
 
-fn carry_out(namespaces: &mut ModelObjects, owner: Owner<'_, Project>, action: Action) {
+fn carry_out(namespaces: &mut ModelObjects, owner: Owner<'_, Project>, action: Change<Namespace>) {
     namespaces.carry_out::<ProjectOperator, _>(owner, action, &mut Requests::unlimited()).unwrap();
 }
 
@@ -309,12 +309,14 @@ impl Run {
             installation: String::new(),
             others: BTreeSet::new(),
             namespaces,
+            guards: Guards::default(),
         };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
         for action in plan.groups.into_iter().flatten() {
             self.request()?;
-            carry_out(&mut self.namespaces, Owner::of(project), action);
+            let Action::Namespace(change) = action else { panic!("{action:?}") };
+            carry_out(&mut self.namespaces, Owner::of(project), change);
         }
         Ok(idle && plan.requeue == Requeue::Released)
     }
@@ -345,7 +347,7 @@ impl Run {
             match action {
                 ClusterAction::ReleaseLeftBehind(all) => {
                     for observe::LeftBehind { live, holder } in all {
-                        carry_out(&mut self.namespaces, Owner::Gone(&holder), Action::Release(Box::new(live)));
+                        carry_out(&mut self.namespaces, Owner::Gone(&holder), Change::Release(Box::new(live)));
                     }
                 }
                 ClusterAction::ReleaseClaim => self.claim = false,

@@ -21,6 +21,10 @@ causes! {
         NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set onExisting: Adopt, and adopt: Allowed in the tenant entry.",
         /// The namespace exists, the Project asks to adopt it, and no tenant entry of the Cluster allows that.
         AdoptionNotAllowed = "AdoptionNotAllowed": Blocked; "Set adopt: Allowed in the tenant entry, or choose another name.",
+        /// An object in a namespace of the Project has the name that Drover's own has there, and is not the Project's.
+        GuardTaken = "GuardTaken": Blocked stalls; "Remove the object that the message names.",
+        /// A quantity of the spec is none, or larger than Kubernetes keeps.
+        InvalidQuantity = "InvalidQuantity": Invalid stalls; "Correct the quantity that the message names.",
         /// A Project was placed outside of a Cluster.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }

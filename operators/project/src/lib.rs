@@ -19,6 +19,9 @@ pub mod bounds;
 pub mod cause;
 pub mod consent;
 pub mod error;
+pub mod guards;
+pub mod leave;
+mod limits;
 pub mod observe;
 pub mod plan;
 mod pod_security;
@@ -33,9 +36,12 @@ use drover_crds::{Project, ProjectStatus};
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
     Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
-    operator::Plan, owned::Change, request::Urgency, rights::READ,
+    operator::Plan, request::Urgency, rights::READ,
 };
-use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::{LimitRange, Namespace},
+    jiff::Timestamp,
+};
 
 /// The operator of the kind [`Project`].
 #[derive(Clone, Copy, Debug)]
@@ -45,22 +51,22 @@ impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
     const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE, TenancyCause::TABLE];
     const FINALIZER: bool = true;
-    /// What this operator needs: the Projects and their status, and the namespaces of every cluster.
+    /// What this operator needs: the Projects and their status, and the namespaces of every cluster with their guards.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["projects"], READ),
             Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
         ],
         downstream: &[
-            Rule::on("", &["namespaces"], READ),
-            Rule::on("", &["namespaces"], &["create", "delete", "patch"]),
+            Rule::on("", &["limitranges", "namespaces"], READ),
+            Rule::on("", &["limitranges", "namespaces"], &["create", "delete", "patch"]),
         ],
         ..Rights::NONE
     };
 
     type Kind = Project;
     type World = observe::World;
-    type Action = plan::Action;
+    type Action = guards::Action;
     type PlaceStatus = plan::PlaceStatus;
     type Error = error::ProjectError;
 
@@ -80,6 +86,7 @@ impl Operator for ProjectOperator {
 
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
+        watches.owned::<LimitRange>();
     }
 
     async fn observe(
@@ -95,10 +102,10 @@ impl Operator for ProjectOperator {
     }
 
     fn clean_up(owner: Owner<'_, Project>, world: &observe::World, _: Timestamp) -> Plan<Self> {
-        plan::clean_up(owner, world)
+        leave::clean_up(owner, world)
     }
 
-    fn namespace_of(action: &plan::Action) -> Option<String> {
+    fn namespace_of(action: &guards::Action) -> Option<String> {
         action.namespace()
     }
 
@@ -106,16 +113,13 @@ impl Operator for ProjectOperator {
         &self,
         owner: Owner<'_, Project>,
         place: &PlaceContext,
-        action: plan::Action,
+        action: guards::Action,
     ) -> Result<(), error::ProjectError> {
-        Ok(action.carry_out::<Self>(owner, place).await?)
+        Ok(action.carry_out(owner, place).await?)
     }
 
-    fn urgency(action: &plan::Action) -> Urgency {
-        match action {
-            Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } => Urgency::Guard,
-            Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => Urgency::Rest,
-        }
+    fn urgency(action: &guards::Action) -> Urgency {
+        action.urgency()
     }
 
     fn summarise(project: &Project, statuses: &PlaceStatuses<plan::PlaceStatus>, _now: Timestamp) -> ProjectStatus {

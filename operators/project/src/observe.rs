@@ -27,6 +27,7 @@ use crate::{
     bounds::Bounds,
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
+    guards::{Guards, Inside},
 };
 
 /// What a reconcile knows of one cluster.
@@ -46,6 +47,8 @@ pub struct World {
     pub others: BTreeSet<String>,
     /// Every namespace that the Project lists or holds.
     pub namespaces: BTreeMap<String, Seen>,
+    /// The guards inside them.
+    pub guards: Guards,
 }
 
 impl World {
@@ -136,6 +139,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         installation: place.fleet.installation().to_owned(),
         others: others(owner, place, &namespaces),
         namespaces: BTreeMap::new(),
+        guards: Guards::default(),
     };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     if let Owner::Present(project) = owner
@@ -158,7 +162,8 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     } else {
         place.cache.held().forget_all(&record);
     }
-    Ok(World { namespaces, ..world })
+    let guards = Guards { limits: Inside::at(owner, place, &cluster, &namespaces).await? };
+    Ok(World { namespaces, guards, ..world })
 }
 
 /// The UIDs of other Projects that are recorded on namespaces with the labels of `owner`: another client changed these labels, as a

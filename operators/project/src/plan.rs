@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use drover_crds::{
-    AdoptPolicy, DeletionPolicy, OnExisting, Project, ProjectNamespace, Tenant, names::ANNOTATION_RELEASED_BY,
-};
+use drover_crds::{AdoptPolicy, OnExisting, Project, ProjectNamespace, Tenant, names::ANNOTATION_RELEASED_BY};
 use drover_fleet::{TenancyCause, targets::tenancies};
 use drover_runtime::{
-    Cause, ObjectKey, Owner, Requeue, StatusCause, Title,
+    Cause, ObjectKey, Requeue, StatusCause, Title,
     fan_out::Obstacle,
     operator::{Plan, owner_of},
     owned::{self, Change, Restored, each_alone},
-    place::deletion_of,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -24,17 +21,16 @@ use crate::{
     ProjectOperator,
     bounds::{Room, no_room, not_to_set, refused_key},
     cause::ProjectCause,
+    guards::{Action, Decided},
+    leave::{disclaimed, give_up_unlisted},
     observe::{Holder, Seen, World},
     pod_security,
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The same for one that its Project is about to release.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
-
-/// One change of one namespace.
-pub type Action = Change<Namespace>;
 
 /// What one cluster contributes to the status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +61,13 @@ impl Guarded {
     }
 }
 
+impl PlaceStatus {
+    fn count_levels(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace) {
+        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
+        self.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
+    }
+}
+
 /// Decides for a Project that is to be at this cluster.
 #[must_use]
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
@@ -74,47 +77,67 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         place_status.problems.push(no_tenant(project, world));
         return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
     }
-    let mut actions = release_unlisted(project, world);
+    let mut groups = give_up_unlisted(project, world);
     let mut look_again = None;
     let mut room = Room::of(&tenancies, &world.bounds);
     for wanted in by_name(&project.spec.namespaces) {
-        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
-        place_status.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
-        match verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name) {
-            Verdict::Ready => place_status.ready += 1,
-            Verdict::Act(action) => actions.push(action),
-            Verdict::Waiting(obstacle) => place_status.problems.push(obstacle),
-            Verdict::Blocked(obstacle, pause) => {
-                look_again = look_again.into_iter().chain([pause]).min();
-                place_status.problems.push(obstacle);
-            }
-        }
+        place_status.count_levels(project, world, wanted);
+        let verdict = verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name);
+        let guards = guards(project, world, &tenancies, wanted, &verdict);
+        place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
+        let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
+        look_again = pauses.chain(look_again).min();
+        groups.extend(grouped(verdict, guards, &mut place_status.problems));
     }
     if project.spec.suspend {
-        actions.clear();
+        groups.clear();
     }
     let requeue = look_again.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
-    Plan { place_status, groups: each_alone(actions), requeue }
+    Plan { place_status, groups, requeue }
 }
 
-/// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
-/// a cluster that is being deleted with `Orphan` is left as it is.
-#[must_use]
-pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperator> {
-    match (owner, deletion_of(&world.cluster)) {
-        (Owner::Gone(_), _) | (_, Some(DeletionPolicy::Orphan)) | (Owner::Present(_), None) => {
-            Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
+/// What is decided of the guards inside a namespace that the Project holds, or creates just now.
+fn guards(
+    project: &Project,
+    world: &World,
+    tenancies: &[&Tenant],
+    wanted: &ProjectNamespace,
+    verdict: &Verdict,
+) -> Vec<Decided> {
+    let is_held = match world.namespaces.get(&wanted.name) {
+        Some(Seen::Ours { live, .. }) => {
+            live.metadata.deletion_timestamp.is_none()
+                && is_founded(project, world, &live.metadata)
+                && may_hold(world, tenancies, &wanted.name)
         }
-        (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
-        (Owner::Present(project), Some(DeletionPolicy::Delete)) => {
-            release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend)
-        }
-        (Owner::Abandoned(key), _) => release_all(key, world, false),
+        _ => false,
+    };
+    if is_held || verdict.creates() { world.guards.decide(project, world, wanted) } else { Vec::new() }
+}
+
+/// A namespace that is created gets its guards at once, and is not created where one of them cannot be had. Guards of one that is
+/// there do not wait for one another.
+fn grouped(verdict: Verdict, guards: Vec<Decided>, problems: &mut Vec<Obstacle>) -> Vec<Vec<Action>> {
+    let (creates, is_unguarded) = (verdict.creates(), guards.iter().any(|guard| guard.problem.is_some()));
+    let mut actions = Vec::new();
+    match verdict {
+        Verdict::Ready => {}
+        Verdict::Act(change) => actions.push(Action::from(change)),
+        Verdict::Waiting(obstacle) | Verdict::Blocked(obstacle, _) => problems.push(obstacle),
+    }
+    for Decided { actions: of_guard, problem, .. } in guards {
+        actions.extend(of_guard);
+        problems.extend(problem);
+    }
+    match creates {
+        true if is_unguarded => Vec::new(),
+        true => vec![actions],
+        false => each_alone(actions),
     }
 }
 
 /// The tenant entries of the cluster that admit the Project.
-fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
+pub(crate) fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
     if world.in_operator_namespace {
         return Vec::new();
     }
@@ -123,7 +146,7 @@ fn admitting<'a>(project: &Project, world: &'a World) -> Vec<&'a Tenant> {
 
 enum Verdict {
     Ready,
-    Act(Action),
+    Act(Change<Namespace>),
     /// Something is in the way, and a watch will tell when it is gone.
     Waiting(Obstacle),
     /// Something is in the way that no watch shows, so it is looked at again after this time.
@@ -152,12 +175,28 @@ impl Consent {
 }
 
 impl Verdict {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
+
+    fn creates(&self) -> bool {
+        matches!(self, Self::Act(Change::Create { .. }))
+    }
+
+    /// After which time it is looked at again.
+    fn pause(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Blocked(_, pause) => Some(*pause),
+            Self::Ready | Self::Act(_) | Self::Waiting(_) => None,
+        }
+    }
+
     /// The same, but nothing more is taken up where there is no room. What is about to make way takes its room too, so that who gets
     /// the rest does not depend on when it does.
     fn within<'a>(self, room: &mut Room<'a>, project: &Project, world: &World, name: &'a str) -> Self {
         let takes_up = match &self {
             Self::Act(action) => {
-                matches!(action, Action::Create { .. } | Action::Adopt { .. } | Action::Disown { .. })
+                matches!(action, Change::Create { .. } | Change::Adopt { .. } | Change::Disown { .. })
             }
             Self::Waiting(obstacle) | Self::Blocked(obstacle, _) => obstacle.cause == StatusCause::Terminating.into(),
             Self::Ready => false,
@@ -198,7 +237,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
             Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
         }
         Seen::Absent { older_project: None } => match &project.spec.unimplemented_guards(wanted)[..] {
-            [] => Verdict::Act(Action::create(desired)),
+            [] => Verdict::Act(Change::create(desired)),
             guards => Verdict::Waiting(obstacle(name, StatusCause::NotYetImplemented, unguarded(name, guards))),
         },
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
@@ -208,9 +247,9 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
             let meta = Box::new(live.metadata.clone());
             Verdict::Act(match world.title(&ObjectKey::of(&project.metadata), &meta) {
                 Title::Unfounded if Consent::of(wanted, &allowing) == Consent::Given => {
-                    Action::Adopt { desired: Box::new(desired), live: meta }
+                    Change::Adopt { desired: Box::new(desired), live: meta }
                 }
-                _ => given_up(&ObjectKey::of(&project.metadata), world, &meta),
+                _ => disclaimed(&ObjectKey::of(&project.metadata), world, &meta),
             })
         }
         Seen::Ours { live, drift_conflict } => restored(name, owned::restore(desired, live, drift_conflict.as_deref())),
@@ -252,10 +291,10 @@ fn without_holder(
 ) -> Verdict {
     let (name, live) = (desired.name_any(), Box::new(meta.clone()));
     match (holder, consent) {
-        (Some(holder), Consent::Given) => Verdict::Act(Action::Disown { live, owner: holder.key.clone() }),
-        (None, Consent::Given) => Verdict::Act(Action::Adopt { desired: Box::new(desired), live }),
+        (Some(holder), Consent::Given) => Verdict::Act(Change::Disown { live, owner: holder.key.clone() }),
+        (None, Consent::Given) => Verdict::Act(Change::Adopt { desired: Box::new(desired), live }),
         (None, _) if was_released_by(meta, project, world) => {
-            Verdict::Act(Action::Adopt { desired: Box::new(desired), live })
+            Verdict::Act(Change::Adopt { desired: Box::new(desired), live })
         }
         (_, Consent::Awaited) => blocked(&name, ProjectCause::AdoptionNotAllowed, not_adoptable(world, &name)),
         (Some(holder), Consent::NotAsked) => {
@@ -291,66 +330,9 @@ fn desired(project: &Project, wanted: &ProjectNamespace) -> Namespace {
     }
 }
 
-/// What is ours and not listed any more is released. It stays: a namespace is deleted only with its Project, on request.
-fn release_unlisted(project: &Project, world: &World) -> Vec<Action> {
-    let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
-    let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name));
-    unlisted
-        .filter_map(|(_, seen)| seen.held())
-        .map(|live| given_up(&ObjectKey::of(&project.metadata), world, live))
-        .collect()
-}
-
-/// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted
-/// any more, and all that is held is released.
-fn release_all(project: &ObjectKey, world: &World, suspended: bool) -> Plan<ProjectOperator> {
-    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
-    let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
-    let release = |live: &ObjectMeta| given_up(project, world, live);
-    let actions = if suspended { Vec::new() } else { held.into_iter().map(release).collect() };
-    Plan { place_status: PlaceStatus::default(), groups: each_alone(actions), requeue }
-}
-
-/// A suspended Project must not delete: it goes as with `Orphan`.
-fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
-    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
-    let key = ObjectKey::of(&project.metadata);
-    let deletes = project.spec.deletion_policy == DeletionPolicy::Delete && !project.spec.suspend;
-    let actions = held.iter().filter_map(|live| {
-        let created = world.title(&key, live) == Title::Created;
-        // Consent may have been withdrawn, and labels can be forged: what it may not hold is released, never deleted.
-        let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
-        if deletes && created && may_hold {
-            let going = live.deletion_timestamp.is_some();
-            (!going).then(|| Action::Delete(Box::new((*live).clone())))
-        } else {
-            Some(given_up(&key, world, live))
-        }
-    });
-    let actions: Vec<Action> = actions.collect();
-    let requeue = if held.is_empty() { Requeue::Released } else { Requeue::Watch };
-    let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
-    let problems = going
-        .filter_map(|live| live.name.as_deref())
-        .map(|name| obstacle(name, StatusCause::Terminating, going_away(world, name)));
-    let place_status =
-        PlaceStatus { wanted: count(held.len()), problems: problems.collect(), ..PlaceStatus::default() };
-    Plan { place_status, groups: each_alone(actions), requeue }
-}
-
 /// Whether the cluster's owner lets the Project hold the namespace of this name.
-fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
+pub(crate) fn may_hold(world: &World, tenancies: &[&Tenant], name: &str) -> bool {
     !world.cluster.spec.protects(name) && tenancies.iter().any(|tenant| tenant.allows_namespace(name))
-}
-
-/// What gives up a namespace with the labels of the Project. One that was made for another Project keeps the marks by which that one
-/// knows it.
-fn given_up(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Action {
-    let live_there = Box::new(live.clone());
-    match world.title(project, live) {
-        Title::Another => Action::Disclaim(live_there),
-        Title::Created | Title::Adopted | Title::Unfounded => Action::Release(live_there),
-    }
 }
 
 /// Whether more than its labels says that a namespace belongs to the Project.
@@ -370,7 +352,7 @@ fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict
     Verdict::Blocked(obstacle(namespace, cause, message), LOOK_AGAIN)
 }
 
-fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstacle {
+pub(crate) fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstacle {
     Obstacle { namespace: Some(namespace.to_owned()), cause: cause.into(), message }
 }
 
@@ -433,13 +415,6 @@ fn terminating(name: &str) -> String {
     )
 }
 
-fn going_away(world: &World, name: &str) -> String {
-    format!(
-        "namespace {name} on cluster {} is being deleted and still there; run `kubectl get namespace {name} -o yaml` there to see what it waits for",
-        world.cluster.name_any()
-    )
-}
-
 fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
     format!(
         "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two Projects",
@@ -489,6 +464,6 @@ fn exists(world: &World, name: &str) -> String {
     )
 }
 
-fn count(length: usize) -> i64 {
+pub(crate) fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }

@@ -6,6 +6,7 @@ mod bounds;
 mod decisions;
 mod deleting_cluster;
 mod forged;
+mod guards;
 mod holders;
 mod pod_security;
 mod promises;

@@ -43,6 +43,7 @@ pub mod owned;
 mod owner;
 pub mod place;
 pub mod place_status;
+pub mod quantity;
 pub mod queue;
 mod refusal;
 pub mod request;

@@ -146,7 +146,17 @@ pub enum Restored<K: Kept> {
 /// Compares an object of ours with what is wanted. `drift_conflict` is the hash of the desired state that another client keeps
 /// reverting, if one does: a new desired state is no conflict, even over the same field.
 pub fn restore<K: Kept + Serialize>(desired: K, live: &Arc<K>, drift_conflict: Option<&str>) -> Restored<K> {
-    match Step::between(&desired, Some(live)) {
+    restore_whole(desired, live, drift_conflict, &[])
+}
+
+/// The same where the fields at the JSON pointers `whole` are ours alone: what another client adds to them counts as changed.
+fn restore_whole<K: Kept + Serialize>(
+    desired: K,
+    live: &Arc<K>,
+    drift_conflict: Option<&str>,
+    whole: &[&str],
+) -> Restored<K> {
+    match Step::between_whole(&desired, Some(live), whole) {
         Step::Keep => Restored::AsWanted,
         Step::Create => Restored::Differs(Change::create(desired)),
         Step::Apply { reverted } if drift_conflict == Some(&desired_hash(&desired)) => {
@@ -236,6 +246,17 @@ pub fn difference<K: Kept + Serialize>(
     owned: &[Owned<K>],
     seed: impl Fn(&K) -> Value,
 ) -> Difference<K> {
+    difference_of_whole(wanted, owned, seed, &[])
+}
+
+/// The same where the fields at the JSON pointers `whole` are ours alone, such as `/spec/podSelector`: what another client adds to
+/// them is taken off again, as it may widen what the object allows.
+pub fn difference_of_whole<K: Kept + Serialize>(
+    wanted: Vec<K>,
+    owned: &[Owned<K>],
+    seed: impl Fn(&K) -> Value,
+    whole: &[&str],
+) -> Difference<K> {
     let mut there: BTreeMap<ObjectKey, &Owned<K>> =
         owned.iter().map(|found| (ObjectKey::of(found.meta()), found)).collect();
     let (mut changes, mut left_alone) = (Vec::new(), Vec::new());
@@ -247,7 +268,7 @@ pub fn difference<K: Kept + Serialize>(
             Some(found) if matches!(found.title, Title::Another | Title::Unfounded) => Ok(removed(found)),
             Some(Owned { live: Err(_), .. }) => Err(StatusCause::UndecodableObject),
             Some(Owned { live: Ok(live), drift_conflict, .. }) => {
-                match restore(desired, live, drift_conflict.as_deref()) {
+                match restore_whole(desired, live, drift_conflict.as_deref(), whole) {
                     Restored::AsWanted => Ok(None),
                     Restored::Differs(change) => Ok(Some(change)),
                     Restored::Conflict(_) => Err(StatusCause::DriftConflict),
@@ -346,6 +367,16 @@ mod tests {
         let drift_conflict =
             Owned { drift_conflict: Some(desired_hash(&wanted("changed"))), ..live("changed", "other") };
         assert_eq!(changes(&["changed"], &[drift_conflict]), ["DriftConflict changed"]);
+    }
+
+    #[test]
+    fn what_another_client_adds_counts_only_where_the_field_is_ours_alone() {
+        let mut grown = live("grown", "wanted");
+        Arc::make_mut(grown.live.as_mut().unwrap()).data.as_mut().unwrap().insert("more".to_owned(), "x".to_owned());
+        assert_eq!(changes(&["grown"], std::slice::from_ref(&grown)), [""; 0]);
+        let found = difference_of_whole(vec![wanted("grown")], &[grown], |_| Value::Null, &["/data"]).changes;
+        let [Change::Apply { reverted, .. }] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(reverted, &["data"]);
     }
 
     #[test]

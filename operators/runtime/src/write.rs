@@ -41,12 +41,23 @@ pub enum Step {
 impl Step {
     /// The step from `live` (ours, or none) to `desired`.
     pub fn between<K: Kept + Serialize>(desired: &K, live: Option<&K>) -> Self {
+        Self::between_whole(desired, live, &[])
+    }
+
+    /// The same where the fields at the JSON pointers `whole` are ours alone: what another client added to them counts as changed.
+    pub(crate) fn between_whole<K: Kept + Serialize>(desired: &K, live: Option<&K>, whole: &[&str]) -> Self {
         let Some(live) = live else { return Self::Create };
         let wanted = to_json(desired);
         if annotation(live.meta(), ANNOTATION_APPLIED) != Some(&hash(&wanted)) {
             return Self::Apply { reverted: Vec::new() };
         }
-        let reverted = lacks(&wanted, &to_json(live));
+        let live = to_json(live);
+        let mut reverted = lacks(&wanted, &live);
+        let at = |value: &Value, pointer: &str| value.pointer(pointer).cloned().unwrap_or_default();
+        let grew = whole.iter().filter(|pointer| !lacks(&at(&live, pointer), &at(&wanted, pointer)).is_empty());
+        reverted.extend(grew.map(|pointer| pointer.trim_start_matches('/').replace('/', ".")));
+        reverted.sort();
+        reverted.dedup();
         if reverted.is_empty() { Self::Keep } else { Self::Apply { reverted } }
     }
 }

@@ -1,7 +1,7 @@
 //! Advisories of other multi-tenancy projects, as far as namespaces are concerned; the numbers are those of
 //! `research/project-rbac.md`.
 
-use drover_runtime::model::until_quiet;
+use drover_runtime::{model::until_quiet, owned::Change};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{
     strategies::{deleted, project},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, plan::Action};
+use crate::{ProjectOperator, guards::Action};
 
 fn rest(project: &drover_crds::Project, model: &mut ModelCluster) {
     until_quiet::<ProjectOperator>(project, model, Timestamp::UNIX_EPOCH).unwrap();
@@ -87,6 +87,27 @@ fn t_22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
     assert!(model.namespaces.values().all(|namespace| held_by(namespace).is_none()));
 }
 
+/// CVE-2026-22872: tenants had objects of any kind created with the controller's rights. Here nothing of a guard but numbers, and
+/// selectors of namespaces, is a tenant's, and its name is not.
+#[test]
+fn t_24_of_guards_only_one_of_each_kind_with_a_fixed_name_is_ever_written() {
+    let spec = "containerDefaults: {limits: {cpu: 1}}
+namespaces: [{name: team-a-web}]";
+    let model = cluster_of(OPEN, "team-a-web: {heldBy: team-a/shop, applied: {}}");
+    let actions = drover_runtime::model::decide::<ProjectOperator>(&shop(spec), &model, Timestamp::UNIX_EPOCH).groups;
+    let written: Vec<Value> = actions
+        .concat()
+        .into_iter()
+        .map(|action| match action {
+            Action::Limits(Change::Create { desired, .. }) => serde_json::to_value(desired).unwrap(),
+            action => panic!("{action:?}"),
+        })
+        .collect();
+    let kinds: Vec<_> = written.iter().map(|body| (body["kind"].clone(), body["metadata"].clone())).collect();
+    let metadata = serde_json::json!({"name": "drover", "namespace": "team-a-web"});
+    assert_eq!(kinds, [("LimitRange".into(), metadata)]);
+}
+
 /// CVE-2026-22872: tenants had objects of any kind created with the controller's rights.
 #[test]
 fn t_24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written() {
@@ -100,10 +121,11 @@ fn t_24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written()
         drover_runtime::model::decide::<ProjectOperator>(&shop(spec), &model, Timestamp::UNIX_EPOCH).groups.concat();
     assert_eq!(actions.len(), 4);
     for action in actions {
-        // A new kind of action has to be thought about here.
-        let written = match action {
-            Action::Create { desired, .. } | Action::Apply { desired, .. } | Action::Adopt { desired, .. } => desired,
-            Action::Disown { .. } | Action::Release(_) | Action::Disclaim(_) | Action::Delete(_) => continue,
+        // A new kind of action has to be thought about here, and below.
+        let Action::Namespace(change) = action else { panic!("{action:?}") };
+        let written = match change {
+            Change::Create { desired, .. } | Change::Apply { desired, .. } | Change::Adopt { desired, .. } => desired,
+            Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => continue,
         };
         let Value::Object(mut body) = serde_json::to_value(written).unwrap() else { panic!("not an object") };
         let Some(Value::Object(metadata)) = body.remove("metadata") else { panic!("no metadata") };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::{Cluster, Project};
-use drover_runtime::{Requeue, model::decide, operator::Plan};
+use drover_runtime::{Requeue, model::decide, operator::Plan, owned::Change};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -12,7 +12,7 @@ use super::{
     strategies::{deleted, project},
     world::{Foreign, Held, ModelCluster},
 };
-use crate::{ProjectOperator, plan::Action};
+use crate::{ProjectOperator, guards::Action};
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// A cluster that allows team-a to hold what begins with its name.
@@ -61,7 +61,9 @@ pub(super) fn lines(project: &Project, model: &ModelCluster) -> Vec<String> {
     let plan = plan(project, model);
     let (place_status, actions) = (&plan.place_status, plan.actions());
     let action = |action: &Action| match action {
-        Action::Apply { reverted, .. } if !reverted.is_empty() => {
+        Action::Namespace(Change::Apply { reverted, .. }) | Action::Limits(Change::Apply { reverted, .. })
+            if !reverted.is_empty() =>
+        {
             format!("{action:?}: restores {}", reverted.join(", "))
         }
         _ => format!("{action:?}"),
@@ -103,7 +105,6 @@ fn what_is_absent_is_created() {
 fn no_namespace_is_created_without_the_guards_that_it_should_have() {
     for (guard, path) in [
         ("quota: {perCluster: {pods: 5}}", "spec.quota"),
-        ("containerDefaults: {limits: {cpu: 1}}", "spec.containerDefaults"),
         ("networkIsolation: {mode: Project}", "spec.networkIsolation"),
     ] {
         let spec = format!("{guard}\n{WANT_WEB}");
@@ -299,7 +300,7 @@ fn labels_of_one_namespace_win_over_those_for_all() {
     let spec = "namespaceMetadata: {labels: {team: all, common: yes-please}, annotations: {note: all}}
 namespaces: [{name: team-a-web, labels: {team: own}}]";
     let actions = plan(&shop(spec), &cluster_of(OPEN, "{}")).groups.concat();
-    let [Action::Create { desired, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Namespace(Change::Create { desired, .. })] = &actions[..] else { panic!("{actions:?}") };
     let labels = desired.metadata.labels.as_ref().unwrap();
     assert_eq!((labels["team"].as_str(), labels["common"].as_str()), ("own", "yes-please"));
     assert_eq!(desired.metadata.annotations.as_ref().unwrap()["note"], "all");

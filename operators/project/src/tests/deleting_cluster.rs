@@ -7,7 +7,7 @@ use super::{
     decisions::{ADOPTING, OPEN, cluster_of, lines, plan, shop},
     strategies::{deleted, going},
 };
-use crate::plan::clean_up;
+use crate::leave::clean_up;
 
 const THERE: &str = "{
     team-a-web: {heldBy: team-a/shop, applied: {}}, team-a-db: {heldBy: team-a/shop, adopted: true},

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use drover_crds::{
-    AdoptPolicy, Cluster, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting, PodSecurity,
-    PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace, ProjectSpec, Tenant,
+    AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting,
+    PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace, ProjectSpec, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
+    jiff::Timestamp,
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 
@@ -34,16 +37,17 @@ fn texts() -> impl Strategy<Value = Texts> {
 }
 
 fn wanted(name: &'static str) -> impl Strategy<Value = ProjectNamespace> {
-    (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, any_pod_security())).prop_map(
-        move |(labels, annotations, adopt, pod_security)| ProjectNamespace {
+    let (levels, limits) = (any_pod_security(), any_container_defaults());
+    (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, levels), prop::option::weighted(0.2, limits))
+        .prop_map(move |(labels, annotations, adopt, pod_security, container_defaults)| ProjectNamespace {
             name: name.to_owned(),
             labels,
             annotations,
             pod_security,
+            container_defaults,
             on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
             ..ProjectNamespace::default()
-        },
-    )
+        })
 }
 
 fn any_level() -> impl Strategy<Value = Option<PodSecurityLevel>> {
@@ -59,6 +63,21 @@ pub(super) fn any_pod_security() -> impl Strategy<Value = PodSecurity> {
         enforce_version: version.filter(|_| enforce.is_some()).map(ToOwned::to_owned),
         audit,
         warn,
+    })
+}
+
+/// Among them none at all, and one that no API server keeps.
+pub(super) fn any_container_defaults() -> impl Strategy<Value = ContainerDefaults> {
+    let amounts = || {
+        let amount = prop_oneof![9 => select(vec!["1", "500m", "1000m", "2Gi", "1e3"]), 1 => Just("1e39")];
+        let amount = amount.prop_map(|text| Quantity(text.to_owned()));
+        prop::collection::btree_map(select(vec!["cpu", "memory"]).prop_map(ToOwned::to_owned), amount, 0..2)
+    };
+    (amounts(), amounts(), amounts(), amounts()).prop_map(|(requests, limits, min, max)| ContainerDefaults {
+        requests,
+        limits,
+        min,
+        max,
     })
 }
 
@@ -78,15 +97,16 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
     let namespaces = prop::sample::subsequence(NAMES.to_vec(), 0..=NAMES.len()).prop_shuffle();
     let namespaces = namespaces.prop_flat_map(|names| names.into_iter().map(wanted).collect::<Vec<_>>());
     let common = proptest::option::of((texts(), texts()));
-    let guards = prop::option::of(any_pod_security());
+    let guards = (prop::option::of(any_pod_security()), prop::option::of(any_container_defaults()));
     (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
-        |(namespaces, common, suspend, delete, pod_security)| {
+        |(namespaces, common, suspend, delete, (pod_security, container_defaults))| {
             let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
             let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
             spec.namespaces = namespaces;
             spec.namespace_metadata = common.map(|(labels, annotations)| NamespaceMetadata { labels, annotations });
             spec.deletion_policy = if delete { DeletionPolicy::Delete } else { DeletionPolicy::Orphan };
             spec.pod_security = pod_security;
+            spec.container_defaults = container_defaults;
             project("team-a", "shop", spec)
         },
     )

@@ -13,7 +13,7 @@ use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
     model::{Field, Fields, Manager, ModelObject, ModelObjects, ModelWorld, Requests, Stop},
     operator::record_of,
-    owned::is_made_for,
+    owned::{Change, is_made_for},
     place::deletion_of,
 };
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -24,8 +24,8 @@ use crate::{
     ProjectOperator,
     bounds::Bounds,
     error::ProjectError,
+    guards::{Action, Guard, Guards, Inside, NAME, Unlabelled, missing},
     observe::{Holder, Seen, World, ours},
-    plan::Action,
 };
 
 /// The name of this installation, as the model world has it.
@@ -40,6 +40,8 @@ pub(super) struct ModelCluster {
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
     pub(super) namespaces: ModelObjects,
+    /// Limit ranges, by namespace and name.
+    pub(super) limits: ModelObjects,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// What older Projects of the same tenant want, and labels that make tenants.
@@ -93,6 +95,7 @@ impl ModelCluster {
             cluster: Arc::new(cluster),
             tenant_labels,
             namespaces: ModelObjects::default(),
+            limits: ModelObjects::default(),
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
@@ -126,11 +129,11 @@ impl ModelCluster {
         let desired = Namespace { metadata, ..Namespace::default() };
         let change = if adopted {
             let live = self.namespaces.add(&ObjectKey::cluster_scoped(name), ModelObject::default()).meta(name);
-            Action::Adopt { desired: Box::new(desired), live: Box::new(live) }
+            Change::Adopt { desired: Box::new(desired), live: Box::new(live) }
         } else {
-            Action::create(desired)
+            Change::create(desired)
         };
-        let _ = self.act(Owner::of(&holder), change, &mut requests);
+        let _ = self.act(Owner::of(&holder), change.into(), &mut requests);
         let found = self.namespaces.get_mut(name).unwrap();
         found.set_reverts(reverts);
         found.labels.extend(by_another(changed));
@@ -156,7 +159,7 @@ impl ModelCluster {
 
     /// The same cluster, had everything in it been created by other requests.
     pub(super) fn with_other_ids(&self) -> Self {
-        Self { namespaces: self.namespaces.with_other_ids(), ..self.clone() }
+        Self { namespaces: self.namespaces.with_other_ids(), limits: self.limits.with_other_ids(), ..self.clone() }
     }
 }
 
@@ -179,6 +182,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             bounds: self.bounds(&record.key.namespace),
             installation: INSTALLATION.to_owned(),
             others: self.others(&record.key),
+            guards: Guards { limits: self.inside(owner, &namespaces, &self.limits) },
             namespaces,
         }
     }
@@ -193,16 +197,46 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         action: Action,
         requests: &mut Requests,
     ) -> Result<(), Stop<ProjectError>> {
-        let done = self.namespaces.carry_out::<ProjectOperator, _>(owner, action, requests);
+        let done = match action {
+            Action::Namespace(change) => self.namespaces.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::Limits(change) => self.limits.carry_out::<ProjectOperator, _>(owner, change, requests),
+        };
         done.map_err(|stop| stop.map(ProjectError::from))
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        vec![&mut self.namespaces]
+        vec![&mut self.namespaces, &mut self.limits]
+    }
+
+    /// What goes takes along what lies in it.
+    fn settle(&mut self) {
+        self.objects().into_iter().for_each(ModelObjects::settle);
+        let there: BTreeSet<String> = self.namespaces.keys().cloned().collect();
+        self.limits.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
     }
 }
 
 impl ModelCluster {
+    /// What `Inside::at` would find.
+    fn inside<K: Guard>(
+        &self,
+        owner: Owner<'_, Project>,
+        namespaces: &BTreeMap<String, Seen>,
+        objects: &ModelObjects,
+    ) -> Inside<K> {
+        let labelled = objects.owned(&record_of::<ProjectOperator>(owner.key()));
+        let Owner::Present(project) = owner else { return Inside { owned: labelled, ..Inside::default() } };
+        let is_gone = |holder: &ObjectKey| self.left.contains(&holder.to_string());
+        let look_up = |namespace: String| {
+            let key = format!("{namespace}/{NAME}");
+            let found = objects.get(&key)?;
+            let meta = found.meta(&key);
+            Some((namespace, Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), is_gone)))
+        };
+        let missing = missing(project, &self.cluster, namespaces, &labelled);
+        Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled }
+    }
+
     fn look_up(&self, project: &Project, name: &str, record: &OwnerRecord) -> Seen {
         let Some(found) = self.namespaces.get(name) else {
             return Seen::Absent { older_project: self.older_project.clone() };

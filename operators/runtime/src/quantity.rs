@@ -4,11 +4,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// An amount in billionths, the finest that Kubernetes knows: cores, bytes or pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Amount(i128);
+pub struct Amount(i128);
 
 /// How an amount is spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// `3`, `1500m`.
     Decimal,
     /// `192Gi`: in the largest unit of which it is a whole number; what is no whole number of Ki is in bytes.
@@ -16,6 +16,8 @@ pub(crate) enum Form {
 }
 
 const ONE: i128 = 1_000_000_000;
+/// The suffixes of powers of a thousand, from billionths on.
+const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
 /// The suffixes of powers of two, the largest first.
 const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 /// An exponent beyond this fits in no number that is kept here.
@@ -23,7 +25,8 @@ const MOST_EXPONENT: u32 = 40;
 
 impl Amount {
     /// Reads what a node reports. Text that is no quantity, or a larger one than can be reported, is none.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -42,12 +45,14 @@ impl Amount {
     }
 
     /// The sum. One that cannot be reported stops at the largest number.
-    pub(crate) fn plus(self, other: Self) -> Self {
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
     /// Spells the amount in the one way that stands for it.
-    pub(crate) fn print(self, form: Form) -> Quantity {
+    #[must_use]
+    pub fn print(self, form: Form) -> Quantity {
         let Self(value) = self;
         let binary = BINARY.iter().filter(|_| form == Form::Binary).map(|(suffix, power)| (ONE << power, *suffix));
         let mut units = binary.chain([(ONE, ""), (1_000_000, "m"), (1_000, "u")]);
@@ -60,9 +65,36 @@ impl Amount {
     }
 }
 
+/// The most that Kubernetes keeps: beyond it, an API server stores another amount than the one that was written.
+const MOST: i128 = i64::MAX as i128 * ONE;
+
+/// Spells a quantity as API servers store it: in thousands or, where it is written so, in powers of two or of ten. Text that is no
+/// quantity, or a larger one than Kubernetes keeps, is none.
+#[must_use]
+pub fn canonical(text: &str) -> Option<Quantity> {
+    let Amount(value) = Amount::parse(text).filter(|Amount(value)| value.abs() <= MOST)?;
+    let is_binary = text.ends_with('i') && value.abs() >= 1024 * ONE && value % ONE == 0;
+    let is_exponent = text.contains(['e', 'E']) && !text.ends_with(['E', 'i']);
+    if value == 0 {
+        return Some(Quantity("0".to_owned()));
+    }
+    if is_binary {
+        return Some(Amount(value).print(Form::Binary));
+    }
+    let units = DECIMAL.iter().zip(0_u32..10).rev().map(|(suffix, thousands)| (suffix, 3 * thousands));
+    let exact = units.map(|(suffix, power)| (suffix, power, 10_i128.pow(power))).find(|(.., unit)| value % unit == 0);
+    exact.map(|(suffix, power, unit)| {
+        let (number, exponent) = (value / unit, i64::from(power) - 9);
+        Quantity(match exponent {
+            0 => number.to_string(),
+            _ if is_exponent => format!("{number}e{exponent}"),
+            _ => format!("{number}{suffix}"),
+        })
+    })
+}
+
 /// What a suffix multiplies by: a factor and a power of ten.
 fn scale(suffix: &str) -> Option<(i128, i32)> {
-    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
     if let Some((_, power)) = DECIMAL.iter().zip(-3..).find(|(known, _)| **known == suffix) {
         return Some((1, 3 * power));
     }
@@ -175,6 +207,44 @@ mod tests {
     }
 
     #[test]
+    fn a_quantity_is_spelled_as_api_servers_store_it() {
+        for (text, stored) in [
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("1", "1"),
+            ("+1", "1"),
+            ("1000m", "1"),
+            ("1.5", "1500m"),
+            ("0.5", "500m"),
+            ("100m", "100m"),
+            ("1000", "1k"),
+            ("1500", "1500"),
+            ("1024", "1024"),
+            ("1024Ki", "1Mi"),
+            ("1536Mi", "1536Mi"),
+            ("0.5Gi", "512Mi"),
+            ("0.5Ki", "512"),
+            ("0.1Ki", "102400m"),
+            ("1G", "1G"),
+            ("1000M", "1G"),
+            ("1e3", "1e3"),
+            ("1E3", "1e3"),
+            ("1e-3", "1e-3"),
+            ("12e6", "12e6"),
+            ("10e2", "1e3"),
+            ("2E", "2E"),
+            ("2Ei", "2Ei"),
+            ("1u", "1u"),
+            ("0.1n", "1n"),
+        ] {
+            assert_eq!(canonical(text).map(|quantity| quantity.0).as_deref(), Some(stored), "{text}");
+        }
+        for text in ["", "x", "10E", "9223372036854775808", "1e30"] {
+            assert_eq!(canonical(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_sum_is_exact_and_never_overflows() {
         let sum = Amount::parse("16374220Ki").unwrap().plus(Amount::parse("1").unwrap());
         assert_eq!(sum.print(Form::Binary).0, "16767201281");
@@ -187,6 +257,15 @@ mod tests {
             let value = Amount(value >> 16);
             let form = if binary { Form::Binary } else { Form::Decimal };
             prop_assert_eq!(Amount::parse(&value.print(form).0), Some(value));
+        }
+
+        #[test]
+        fn the_stored_spelling_is_the_same_amount_and_its_own(number in 0_u64..1_000_000, suffix in "([num]|[kMGTPE]|[KMGTPE]i|e[0-9])?") {
+            let text = format!("{number}{suffix}");
+            if let Some(stored) = canonical(&text) {
+                prop_assert_eq!(Amount::parse(&stored.0), Amount::parse(&text));
+                prop_assert_eq!(canonical(&stored.0), Some(stored));
+            }
         }
 
         #[test]

@@ -1,0 +1,98 @@
+//! Guards of the namespaces of a Project, as a real API server and the people in a cluster meet them.
+
+use drover_e2e::installation::Installation;
+use drover_e2e::objects::{apply_to, patch_on};
+use drover_e2e::story::*;
+use serde_json::{Value, json};
+
+drover_e2e::tests![
+    guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them,
+];
+
+/// A Pod that asks for nothing.
+fn a_pod(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "main", "image": "none.invalid/none"}]},
+    })
+}
+
+async fn run(installation: &Installation, pod: &Value) -> Result<(), String> {
+    let eu = installation.cluster("eu").unwrap();
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": pod["metadata"]["namespace"]},
+    });
+    apply_to(eu, &account).await.unwrap();
+    apply_to(eu, pod).await.map_err(|error| format!("{error:?}"))
+}
+
+async fn guard_becomes(installation: &Installation, kind: &str, what: &str, wanted: impl Fn(&Value) -> bool) {
+    downstream_becomes(installation, "eu", kind, "team-web", "drover", what, |found| found.is_some_and(&wanted)).await;
+}
+
+async fn guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them() {
+    let Some(installation) = restful_story("guards", &["eu"]).await else { return };
+    let mut cluster = a_cluster("eu");
+    cluster["spec"]["podSecurity"] = json!({"enforce": "baseline"});
+    ready_with(&installation, &cluster).await;
+    let mut shop = a_project("shop", &["team-web", "team-db"]);
+    shop["spec"]["podSecurity"] = json!({"enforce": "privileged", "warn": "restricted"});
+    // As people write quantities: the server stores 1, 500m and 1k, and it fills in the requests.
+    shop["spec"]["containerDefaults"] = json!({
+        "requests": {"cpu": "0.5"}, "limits": {"cpu": "1000m", "memory": "0.25Gi"}, "max": {"ephemeral-storage": 1000},
+    });
+    ready_with(&installation, &shop).await;
+    reads(&installation, "project", "shop", "PodSecurityReady", "True/Ready").await;
+    quiet(&installation, "the guards are there").await;
+
+    // Pod security: the cluster's level holds although the Project asks for less.
+    let mut pod = a_pod("root", "team-web");
+    pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    let refused = run(&installation, &pod).await.unwrap_err();
+    assert!(refused.contains("violates PodSecurity") && refused.contains("baseline:latest"), "{refused}");
+
+    // LimitRange: who states nothing gets the defaults.
+    run(&installation, &a_pod("modest", "team-web")).await.unwrap();
+    let modest = downstream(&installation, "eu", "pod", "team-web", "modest").await.unwrap().unwrap();
+    let resources = &modest["spec"]["containers"][0]["resources"];
+    assert_eq!((&resources["requests"]["cpu"], &resources["limits"]["memory"]), (&json!("500m"), &json!("256Mi")));
+
+    what_a_tenant_changes_is_restored(&installation).await;
+    quiet(&installation, "everything was restored").await;
+
+    // Released, the namespaces keep them; the same YAML takes all of it up again.
+    deleted(&installation, "project", "shop").await;
+    let kept = downstream(&installation, "eu", "limitrange", "team-web", "drover").await.unwrap().unwrap();
+    assert_eq!(kept["metadata"]["labels"].get("drover.dev/owner-name"), None, "{kept}");
+    let namespace = downstream_namespace(&installation, "eu", "team-web").await.unwrap().unwrap();
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "baseline");
+    ready_with(&installation, &shop).await;
+    shop["spec"].as_object_mut().unwrap().remove("containerDefaults");
+    ready_with(&installation, &shop).await;
+    assert_eq!(downstream(&installation, "eu", "limitrange", "team-web", "drover").await.unwrap(), None);
+}
+
+async fn what_a_tenant_changes_is_restored(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    let label = "pod-security.kubernetes.io/enforce";
+    let change = json!({"metadata": {"labels": {label: "privileged"}}});
+    patch_on(eu, "namespace", "", "team-web", change).await.unwrap();
+    namespace_becomes(installation, "eu", "team-web", "the level is restored", |namespace| {
+        namespace.is_some_and(|it| it["metadata"]["labels"][label] == "baseline")
+    })
+    .await;
+
+    let generous = json!({"spec": {"limits": [{"type": "Container", "default": {"memory": "1Ti"}}]}});
+    patch_on(eu, "limitrange", "team-web", "drover", generous).await.unwrap();
+    guard_becomes(installation, "limitrange", "the limits are restored", |it| {
+        it["spec"]["limits"][0]["default"]["memory"] == "256Mi"
+    })
+    .await;
+    let labels = json!({"metadata": {"labels": null}});
+    patch_on(eu, "limitrange", "team-web", "drover", labels).await.unwrap();
+    guard_becomes(installation, "limitrange", "its labels are restored", |it| {
+        it["metadata"]["labels"]["drover.dev/owner-name"] == "shop"
+    })
+    .await;
+}

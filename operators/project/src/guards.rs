@@ -1,0 +1,399 @@
+//! The guards inside a namespace, one object of each kind with a fixed name: what is wanted, against what is there. Pure, but for
+//! the look at what has the name of a guard and is not labelled as ours.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use drover_crds::{
+    Cluster, Project, ProjectNamespace,
+    names::{ANNOTATION_CREATED, ANNOTATION_RELEASED_BY},
+};
+use drover_runtime::{
+    Cause, Kept, ObjectKey, Owner, OwnerRecord, PlaceContext, StatusCause, Title, WriteError,
+    act::AT_A_TIME,
+    fan_out::Obstacle,
+    operator::{owner_of, record_of},
+    owned::{self, Change, Difference, Owned, Restored, difference_of_whole, is_made_for},
+    request::{Urgency, request},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{LimitRange, Namespace},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::SignedDuration,
+};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    ProjectOperator,
+    cause::ProjectCause,
+    consent::is_gone_from,
+    error::ProjectError,
+    observe::{Seen, World},
+    plan::LOOK_AGAIN,
+};
+
+/// The name of every guard.
+pub const NAME: &str = "drover";
+
+/// A kind of guard.
+pub trait Guard: Kept + Serialize {
+    /// The fields, as JSON pointers, to which nobody else may add anything.
+    const WHOLE: &'static [&'static str];
+
+    /// The guard that a namespace should have, if it should have one.
+    fn wanted(project: &Project, cluster: &Cluster, namespace: &ProjectNamespace) -> Result<Option<Self>, Obstacle>;
+
+    /// What goes into the first request for it.
+    fn seed(&self) -> Value {
+        Value::Null
+    }
+}
+
+/// The metadata of a guard in this namespace.
+pub(crate) fn meta(namespace: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() }
+}
+
+/// One change of one object.
+#[derive(Clone, PartialEq)]
+pub enum Action {
+    /// Of a namespace.
+    Namespace(Change<Namespace>),
+    /// Of a limit range in it.
+    Limits(Change<LimitRange>),
+}
+
+impl Action {
+    /// Does it, in the name of `owner`.
+    pub(crate) async fn carry_out(self, owner: Owner<'_, Project>, place: &PlaceContext) -> Result<(), WriteError> {
+        match self {
+            Self::Namespace(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+        }
+    }
+
+    /// The namespace that it is about.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        match self {
+            Self::Namespace(change) => change.namespace(),
+            Self::Limits(change) => change.namespace(),
+        }
+    }
+
+    /// How urgent it is: what a namespace is created or labelled with are its guards, too.
+    #[must_use]
+    pub fn urgency(&self) -> Urgency {
+        match self {
+            Self::Namespace(change) => urgency(change),
+            Self::Limits(change) => urgency(change),
+        }
+    }
+}
+
+fn urgency<K>(change: &Change<K>) -> Urgency {
+    match change {
+        Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } => Urgency::Guard,
+        Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => Urgency::Rest,
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(change) => change.fmt(formatter),
+            Self::Limits(change) => change.fmt(formatter),
+        }
+    }
+}
+
+impl From<Change<Namespace>> for Action {
+    fn from(change: Change<Namespace>) -> Self {
+        Self::Namespace(change)
+    }
+}
+
+impl From<Change<LimitRange>> for Action {
+    fn from(change: Change<LimitRange>) -> Self {
+        Self::Limits(change)
+    }
+}
+
+/// The guards of all kinds at one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Guards {
+    /// Limit ranges.
+    pub limits: Inside<LimitRange>,
+}
+
+/// The guards of one kind.
+#[derive(Clone, Debug)]
+pub struct Inside<K> {
+    /// What carries the labels of the Project.
+    pub owned: Vec<Owned<K>>,
+    /// By namespace, what has the name of a wanted guard and does not carry these labels.
+    pub unlabelled: BTreeMap<String, Unlabelled>,
+}
+
+impl<K> Default for Inside<K> {
+    fn default() -> Self {
+        Self { owned: Vec::new(), unlabelled: BTreeMap::new() }
+    }
+}
+
+/// An object with the name of a guard that does not carry the labels of the Project.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unlabelled {
+    /// It is the Project's: another client changed the labels, or the Project itself released it.
+    Ours {
+        /// Its metadata.
+        meta: Box<ObjectMeta>,
+        /// The hash of the desired state that another client keeps reverting, if one does.
+        drift_conflict: Option<String>,
+    },
+    /// Another Project left it behind.
+    LeftBehind {
+        /// Its metadata.
+        meta: Box<ObjectMeta>,
+        /// The Project that its labels record.
+        holder: ObjectKey,
+    },
+    /// Another Project released it with the namespace.
+    Released(Box<ObjectMeta>),
+    /// It is not Drover's, or another Project's that is still there.
+    Foreign,
+}
+
+impl Unlabelled {
+    /// What an object in a namespace that the Project holds is. `is_gone` tells of a Project whether it holds nothing here.
+    pub(crate) fn of(
+        meta: ObjectMeta,
+        project: &Project,
+        installation: &str,
+        drift_conflict: Option<String>,
+        is_gone: impl Fn(&ObjectKey) -> bool,
+    ) -> Self {
+        let record = owner_of::<ProjectOperator>(project);
+        let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
+        let released_by = annotation(ANNOTATION_RELEASED_BY);
+        let holder = OwnerRecord::recorded(&meta, record.kind);
+        let is_titled = matches!(record.title(&meta, installation), Title::Created | Title::Adopted);
+        let is_made_for_us = is_made_for(&meta, project.metadata.uid.as_ref()) && is_titled;
+        let we_released_it = released_by.is_some_and(|by| *by == record.key.to_string()) && is_titled;
+        let is_drovers = annotation(ANNOTATION_CREATED).is_some();
+        match holder {
+            _ if is_made_for_us => Self::Ours { meta: Box::new(meta), drift_conflict },
+            Some(holder) if is_gone(&holder) => Self::LeftBehind { meta: Box::new(meta), holder },
+            None if we_released_it => Self::Ours { meta: Box::new(meta), drift_conflict },
+            None if is_drovers && released_by.is_some() => Self::Released(Box::new(meta)),
+            Some(_) | None => Self::Foreign,
+        }
+    }
+}
+
+impl<K: Guard + Resource<Scope = NamespaceResourceScope>> Inside<K> {
+    /// What there is at this cluster, asking the server for what no watch shows.
+    pub(crate) async fn at(
+        owner: Owner<'_, Project>,
+        place: &PlaceContext,
+        cluster: &Cluster,
+        namespaces: &BTreeMap<String, Seen>,
+    ) -> Result<Self, ProjectError> {
+        let labelled = Owned::at(place, &record_of::<ProjectOperator>(owner.key()));
+        let Owner::Present(project) = owner else { return Ok(Self { owned: labelled, ..Self::default() }) };
+        let look_up = |namespace: String| async move {
+            let found = look_up::<K>(project, place, &namespace).await?;
+            Ok::<_, ProjectError>(found.map(|found| (namespace, found)))
+        };
+        let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
+        let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
+        Ok(Self { owned: labelled, unlabelled: found.into_iter().flatten().collect() })
+    }
+}
+
+/// The namespaces of the Project that are there and lack a guard.
+pub(crate) fn missing<K: Guard>(
+    project: &Project,
+    cluster: &Cluster,
+    namespaces: &BTreeMap<String, Seen>,
+    owned: &[Owned<K>],
+) -> Vec<String> {
+    let guarded: BTreeSet<&str> = owned
+        .iter()
+        .map(Owned::meta)
+        .filter(|meta| is_named(meta))
+        .filter_map(|meta| meta.namespace.as_deref())
+        .collect();
+    let is_there = |name: &str| matches!(namespaces.get(name), Some(Seen::Ours { .. }));
+    let lacks_it = |wanted: &&ProjectNamespace| {
+        !guarded.contains(&*wanted.name)
+            && is_there(&wanted.name)
+            && matches!(K::wanted(project, cluster, wanted), Ok(Some(_)))
+    };
+    project.spec.namespaces.iter().filter(lacks_it).map(|wanted| wanted.name.clone()).collect()
+}
+
+fn is_named(meta: &ObjectMeta) -> bool {
+    meta.name.as_deref() == Some(NAME)
+}
+
+async fn look_up<K: Guard + Resource<Scope = NamespaceResourceScope>>(
+    project: &Project,
+    place: &PlaceContext,
+    namespace: &str,
+) -> Result<Option<Unlabelled>, ProjectError> {
+    let api = Api::<K>::namespaced(place.cache.client(), namespace);
+    let what = format!("get {} {namespace}/{NAME}", K::kind(&()));
+    let Some(found) = request(what, api.get_metadata_opt(NAME)).await? else { return Ok(None) };
+    let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
+    let projects = place.related::<Project>();
+    let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);
+    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, is_gone)))
+}
+
+/// What is to be done about one guard, or what is in its way.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) problem: Option<Obstacle>,
+    /// Whether no watch shows when the problem is gone.
+    pub(crate) look_again: bool,
+}
+
+impl Decided {
+    /// After which time it is looked at again: no watch shows what is not ours.
+    pub(crate) fn pause(&self) -> Option<SignedDuration> {
+        self.look_again.then_some(LOOK_AGAIN)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.actions.is_empty() && self.problem.is_none()
+    }
+
+    fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Self {
+        let problem = Obstacle { namespace: Some(namespace.to_owned()), cause: cause.into(), message };
+        Self { problem: Some(problem), look_again: true, ..Self::default() }
+    }
+}
+
+/// Decides for a namespace that the Project holds, or creates just now.
+pub(crate) fn decide<K: Guard>(
+    project: &Project,
+    world: &World,
+    inside: &Inside<K>,
+    wanted: &ProjectNamespace,
+) -> Decided
+where
+    Action: From<Change<K>>,
+{
+    let name = &wanted.name;
+    // What cannot be wanted as it is leaves the guard of before in place.
+    let desired = match K::wanted(project, &world.cluster, wanted) {
+        Ok(desired) => desired,
+        Err(problem) => return Decided { problem: Some(problem), ..Decided::default() },
+    };
+    let owned: Vec<Owned<K>> = inside.within(name).cloned().collect();
+    if let Some(desired) = &desired
+        && let Some(found) = inside.unlabelled.get(name)
+        && !owned.iter().any(|found| is_named(found.meta()))
+    {
+        return take_up(desired.clone(), found, name, world);
+    }
+    let Difference { changes, left_alone } =
+        difference_of_whole(desired.into_iter().collect(), &owned, K::seed, K::WHOLE);
+    let problem = left_alone.into_iter().next().map(|(_, cause)| Obstacle {
+        namespace: Some(name.clone()),
+        cause: cause.into(),
+        message: left::<K>(cause, name, world),
+    });
+    Decided { actions: changes.into_iter().map(Action::from).collect(), problem, look_again: false }
+}
+
+fn take_up<K: Guard>(desired: K, found: &Unlabelled, namespace: &str, world: &World) -> Decided
+where
+    Action: From<Change<K>>,
+{
+    let change = match found {
+        Unlabelled::Ours { meta, drift_conflict } => match owned::relabel(desired, meta, drift_conflict.as_deref()) {
+            Restored::Differs(change) => change,
+            Restored::AsWanted | Restored::Conflict(_) => {
+                let message = left::<K>(StatusCause::DriftConflict, namespace, world);
+                return Decided::blocked(namespace, StatusCause::DriftConflict, message);
+            }
+        },
+        Unlabelled::LeftBehind { meta, holder } => Change::Disown { live: meta.clone(), owner: holder.clone() },
+        Unlabelled::Released(meta) => Change::Adopt { desired: Box::new(desired), live: meta.clone() },
+        Unlabelled::Foreign => {
+            return Decided::blocked(namespace, ProjectCause::GuardTaken, taken::<K>(namespace, world));
+        }
+    };
+    Decided { actions: vec![change.into()], ..Decided::default() }
+}
+
+impl<K: Guard> Inside<K> {
+    fn within(&self, namespace: &str) -> impl Iterator<Item = &Owned<K>> {
+        self.owned.iter().filter(move |found| found.meta().namespace.as_deref() == Some(namespace))
+    }
+
+    fn given_up(&self, namespace: &str) -> impl Iterator<Item = Action>
+    where
+        Action: From<Change<K>>,
+    {
+        let stays = self.within(namespace).filter(|found| found.meta().deletion_timestamp.is_none());
+        stays.map(|found| {
+            let live = Box::new(found.meta().clone());
+            let change: Change<K> = match found.title {
+                Title::Another => Change::Disclaim(live),
+                Title::Created | Title::Adopted | Title::Unfounded => Change::Release(live),
+            };
+            change.into()
+        })
+    }
+}
+
+impl Guards {
+    /// Decides for a namespace that the Project holds, or creates just now.
+    pub(crate) fn decide(&self, project: &Project, world: &World, wanted: &ProjectNamespace) -> Vec<Decided> {
+        vec![decide(project, world, &self.limits, wanted)]
+    }
+
+    /// Gives up what lies in a namespace that stays: it keeps its guards, as the next owner may want them, and nobody is freed of
+    /// them unasked.
+    pub(crate) fn given_up(&self, namespace: &str) -> Vec<Action> {
+        self.limits.given_up(namespace).collect()
+    }
+
+    /// The namespaces in which guards with the labels of the Project lie.
+    pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
+        self.limits.owned.iter().filter_map(|found| found.meta().namespace.as_deref()).collect()
+    }
+}
+
+fn left<K: Guard>(cause: StatusCause, namespace: &str, world: &World) -> String {
+    let (kind, cluster) = (K::kind(&()), world.cluster.name_any());
+    match cause {
+        StatusCause::DriftConflict => format!(
+            "another client keeps changing {kind} {NAME} in namespace {namespace} on cluster {cluster} back, so Drover leaves it alone; settle which of the two owns it"
+        ),
+        StatusCause::Terminating => format!(
+            "{kind} {NAME} in namespace {namespace} on cluster {cluster} is being deleted; Drover creates it again when it is gone"
+        ),
+        _ => format!(
+            "{kind} {NAME} in namespace {namespace} on cluster {cluster} cannot be decoded, so Drover leaves it as it is; correct or remove it"
+        ),
+    }
+}
+
+fn taken<K: Guard>(namespace: &str, world: &World) -> String {
+    format!(
+        "{} {NAME} in namespace {namespace} on cluster {} is not this Project's, so Drover cannot put its own there; remove it",
+        K::kind(&()),
+        world.cluster.name_any()
+    )
+}

@@ -1,0 +1,110 @@
+//! What becomes of what a Project holds at a cluster where it is to hold it no more. Pure.
+
+use drover_crds::{DeletionPolicy, Project, Tenant};
+use drover_runtime::{
+    ObjectKey, Owner, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
+};
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::ResourceExt as _;
+
+use crate::{
+    ProjectOperator,
+    guards::Action,
+    observe::{Seen, World},
+    plan::{PlaceStatus, admitting, count, may_hold, obstacle},
+};
+
+/// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
+/// a cluster that is being deleted with `Orphan` is left as it is.
+#[must_use]
+pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperator> {
+    match (owner, deletion_of(&world.cluster)) {
+        (Owner::Gone(_), _) | (_, Some(DeletionPolicy::Orphan)) | (Owner::Present(_), None) => {
+            Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
+        }
+        (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
+        (Owner::Present(project), Some(DeletionPolicy::Delete)) => {
+            release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend)
+        }
+        (Owner::Abandoned(key), _) => release_all(key, world, false),
+    }
+}
+
+/// What is ours and not listed any more is released. It stays: a namespace is deleted only with its Project, on request.
+pub(crate) fn give_up_unlisted(project: &Project, world: &World) -> Vec<Vec<Action>> {
+    let key = ObjectKey::of(&project.metadata);
+    let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
+    let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name)).filter_map(|(_, seen)| seen.held());
+    unlisted.map(|live| given_up(&key, world, live)).chain(strays(world)).collect()
+}
+
+/// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted
+/// any more, and all that is held is released.
+fn release_all(project: &ObjectKey, world: &World, suspended: bool) -> Plan<ProjectOperator> {
+    let held = world.namespaces.values().filter_map(Seen::held);
+    let groups = held.map(|live| given_up(project, world, live)).chain(strays(world));
+    let groups = if suspended { Vec::new() } else { groups.collect() };
+    Plan { place_status: PlaceStatus::default(), groups, requeue: when_nothing_is_held(world) }
+}
+
+/// A suspended Project must not delete: it goes as with `Orphan`. What goes takes its guards along.
+fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<ProjectOperator> {
+    let held: Vec<&ObjectMeta> = world.namespaces.values().filter_map(Seen::held).collect();
+    let key = ObjectKey::of(&project.metadata);
+    let deletes = project.spec.deletion_policy == DeletionPolicy::Delete && !project.spec.suspend;
+    let groups = held.iter().filter_map(|live| {
+        let created = world.title(&key, live) == Title::Created;
+        // Consent may have been withdrawn, and labels can be forged: what it may not hold is released, never deleted.
+        let may_hold = live.name.as_deref().is_some_and(|name| may_hold(world, tenancies, name));
+        if deletes && created && may_hold {
+            let going = live.deletion_timestamp.is_some();
+            (!going).then(|| vec![Change::<Namespace>::Delete(Box::new((*live).clone())).into()])
+        } else {
+            Some(given_up(&key, world, live))
+        }
+    });
+    let groups = groups.chain(strays(world)).collect();
+    let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
+    let problems = going
+        .filter_map(|live| live.name.as_deref())
+        .map(|name| obstacle(name, StatusCause::Terminating, going_away(world, name)));
+    let place_status =
+        PlaceStatus { wanted: count(held.len()), problems: problems.collect(), ..PlaceStatus::default() };
+    Plan { place_status, groups, requeue: when_nothing_is_held(world) }
+}
+
+fn when_nothing_is_held(world: &World) -> Requeue {
+    let holds_something = world.namespaces.values().any(|seen| seen.held().is_some());
+    if holds_something || !world.guards.namespaces().is_empty() { Requeue::Watch } else { Requeue::Released }
+}
+
+/// Gives up a namespace with its guards. They come first: the namespace says to whom they belong.
+fn given_up(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Vec<Action> {
+    let mut actions = live.name.as_deref().map(|name| world.guards.given_up(name)).unwrap_or_default();
+    actions.push(disclaimed(project, world, live).into());
+    actions
+}
+
+/// Gives up a namespace with the labels of the Project. One that was made for another Project keeps the marks by which that one
+/// knows it.
+pub(crate) fn disclaimed(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Change<Namespace> {
+    let live_there = Box::new(live.clone());
+    match world.title(project, live) {
+        Title::Another => Change::Disclaim(live_there),
+        Title::Created | Title::Adopted | Title::Unfounded => Change::Release(live_there),
+    }
+}
+
+/// Gives up guards that carry the labels of the Project in namespaces that it does not hold.
+fn strays(world: &World) -> impl Iterator<Item = Vec<Action>> {
+    let is_foreign = |name: &&str| matches!(world.namespaces.get(*name), None | Some(Seen::Foreign { .. }));
+    let strays = world.guards.namespaces().into_iter().filter(is_foreign).map(|name| world.guards.given_up(name));
+    strays.filter(|group| !group.is_empty())
+}
+
+fn going_away(world: &World, name: &str) -> String {
+    format!(
+        "namespace {name} on cluster {} is being deleted and still there; run `kubectl get namespace {name} -o yaml` there to see what it waits for",
+        world.cluster.name_any()
+    )
+}

@@ -1,0 +1,281 @@
+//! The guards inside a namespace: there from the first moment, restored, and never in anybody's way afterwards.
+
+use drover_crds::{
+    Project,
+    names::{ANNOTATION_CREATED, LABEL_OWNER_NAME},
+};
+use drover_runtime::{
+    Requeue,
+    model::{End, Field, Manager, ModelObject, ModelWorld as _, decide, until_quiet},
+};
+use k8s_openapi::{api::core::v1::LimitRange, jiff::SignedDuration};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    decisions::{ADOPTING, NOW, OPEN, cluster_of, lines, only_message, plan, shop},
+    strategies::{any_cluster, any_project, deleted, project},
+    world::ModelCluster,
+};
+use crate::{ProjectOperator, guards::Guard};
+
+const LIMITED: &str = "containerDefaults: {limits: {memory: 256Mi}}
+namespaces: [{name: team-a-web}]";
+const HELD: &str = "team-a-web: {heldBy: team-a/shop, applied: {}}";
+const GUARD: &str = "team-a-web/drover";
+
+fn rest(project: &Project, model: &mut ModelCluster) -> End {
+    until_quiet::<ProjectOperator>(project, model, NOW).unwrap()
+}
+
+/// A cluster in which the Project is at rest.
+fn converged(project: &Project) -> ModelCluster {
+    let mut model = cluster_of(OPEN, "{}");
+    assert_eq!(rest(project, &mut model), End::Quiet);
+    model
+}
+
+/// What the limit range of the namespace `team-a-web` says of containers.
+fn limits(spec: &str) -> Option<Value> {
+    let (project, model) = (shop(spec), cluster_of(OPEN, "{}"));
+    let wanted = LimitRange::wanted(&project, &model.cluster, &project.spec.namespaces[0]).unwrap()?;
+    Some(json!(wanted.spec.unwrap().limits))
+}
+
+#[test]
+fn a_new_namespace_gets_its_guards_in_one_go() {
+    let (project, model) = (shop(LIMITED), cluster_of(OPEN, "{}"));
+    let groups = plan(&project, &model).groups;
+    assert_eq!(format!("{groups:?}"), "[[create Namespace team-a-web, create LimitRange team-a-web/drover]]");
+    assert_eq!(lines(&project, &converged(&project)), ["1 ready"]);
+}
+
+#[test]
+fn a_namespace_that_is_there_is_ready_once_it_has_its_guards() {
+    let (project, model) = (shop(LIMITED), cluster_of(OPEN, HELD));
+    assert_eq!(lines(&project, &model), ["create LimitRange team-a-web/drover"]);
+}
+
+#[test]
+fn guards_do_not_wait_for_one_another_nor_for_the_labels_of_the_namespace() {
+    let spec = format!("namespaceMetadata: {{labels: {{tier: front}}}}\n{LIMITED}");
+    let contested = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {tier: back}, reverts: 3}";
+    let found = lines(&shop(&spec), &cluster_of(OPEN, contested));
+    assert_eq!(found, ["create LimitRange team-a-web/drover", "! DriftConflict"]);
+}
+
+#[test]
+fn what_the_server_would_fill_in_is_written_and_spelled_as_it_is_stored() {
+    let spec = "containerDefaults: {requests: {cpu: 0.1}, limits: {memory: 0.25Gi}, min: {cpu: 10m, ephemeral-storage: 1000}, max: {cpu: 2000m}}
+namespaces: [{name: team-a-web}]";
+    let expected = json!([{
+        "type": "Container",
+        "default": {"cpu": "2", "memory": "256Mi"},
+        "defaultRequest": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1k"},
+        "min": {"cpu": "10m", "ephemeral-storage": "1k"},
+        "max": {"cpu": "2"},
+    }]);
+    assert_eq!(limits(spec), Some(expected));
+}
+
+#[test]
+fn the_defaults_of_a_namespace_stand_in_for_those_of_the_project() {
+    let with = |own: &str| {
+        format!(
+            "containerDefaults: {{limits: {{cpu: 1}}}}\nnamespaces: [{{name: team-a-web, containerDefaults: {own}}}]"
+        )
+    };
+    let of = |own: &str| limits(&with(own)).map(|items| items[0]["default"].clone());
+    assert_eq!(of("{limits: {memory: 1Gi}}"), Some(json!({"memory": "1Gi"})));
+    assert_eq!(of("{}"), None, "none at all");
+    assert_eq!(limits("containerDefaults: {}\nnamespaces: [{name: team-a-web}]"), None);
+}
+
+#[test]
+fn no_namespace_is_created_whose_guard_cannot_be_had_and_what_is_there_is_left() {
+    let invalid = "containerDefaults: {limits: {memory: 1e39}}\nnamespaces: [{name: team-a-web}]";
+    assert_eq!(lines(&shop(invalid), &cluster_of(OPEN, "{}")), ["! InvalidQuantity"]);
+    let message = only_message(&shop(invalid), &cluster_of(OPEN, "{}"));
+    assert!(message.starts_with("containerDefaults.limits of memory for namespace team-a-web"), "{message}");
+    let mut model = converged(&shop(LIMITED));
+    let before = model.limits.clone();
+    assert_eq!(lines(&shop(invalid), &model), ["! InvalidQuantity"]);
+    rest(&shop(invalid), &mut model);
+    assert_eq!(model.limits, before);
+}
+
+#[test]
+fn what_is_wanted_no_more_goes() {
+    let model = converged(&shop(LIMITED));
+    let without = shop("namespaces: [{name: team-a-web}]");
+    assert_eq!(lines(&without, &model), ["delete LimitRange team-a-web/drover"]);
+}
+
+fn guard(model: &mut ModelCluster) -> &mut ModelObject {
+    model.limits.get_mut(GUARD).unwrap()
+}
+
+#[test]
+fn what_a_tenant_changes_is_restored() {
+    let project = shop(LIMITED);
+    let mut model = converged(&project);
+    let before = model.shape();
+    let path = vec!["spec".to_owned(), "limits".to_owned()];
+    for changed in [json!([]), json!([{"type": "Container", "default": {"memory": "1Ti"}}])] {
+        guard(&mut model).fields.get_mut(&path).unwrap().value = changed;
+        let found = lines(&project, &model);
+        assert!(found[0].starts_with(&format!("apply LimitRange {GUARD}: restores spec.limits")), "{found:?}");
+        rest(&project, &mut model);
+        assert_eq!(model.shape(), before);
+    }
+    let added = &mut guard(&mut model).fields.get_mut(&path).unwrap().value[0];
+    added["maxLimitRequestRatio"] = json!({"cpu": "1"});
+    assert_eq!(
+        lines(&project, &model),
+        [format!("apply LimitRange {GUARD}: restores spec.limits")],
+        "what is added, too"
+    );
+    model.limits.remove(GUARD);
+    assert_eq!(lines(&project, &model), [format!("create LimitRange {GUARD}")]);
+}
+
+#[test]
+fn a_guard_whose_labels_a_tenant_takes_off_is_found_again() {
+    let project = shop(LIMITED);
+    let mut model = converged(&project);
+    let labels = guard(&mut model).labels.clone();
+    guard(&mut model).labels.clear();
+    assert_eq!(lines(&project, &model), [format!("apply LimitRange {GUARD}: restores metadata.labels")]);
+    rest(&project, &mut model);
+    let names = |labels: &drover_runtime::model::Fields| labels.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&guard(&mut model).labels), names(&labels));
+    assert_eq!(lines(&project, &model), ["1 ready"]);
+}
+
+#[test]
+fn what_has_the_name_of_a_guard_and_is_not_drovers_is_told_and_left_alone() {
+    let project = shop(LIMITED);
+    let mut model = cluster_of(OPEN, HELD);
+    let key = drover_runtime::ObjectKey::namespaced("team-a-web", "drover");
+    model.limits.add(&key, ModelObject::by_another([("a".to_owned(), "b".to_owned())].into(), [].into()));
+    assert_eq!(lines(&project, &model), ["! GuardTaken"]);
+    assert!(only_message(&project, &model).contains("LimitRange drover in namespace team-a-web on cluster eu"));
+    assert_eq!(plan(&project, &model).requeue, Requeue::At(NOW + SignedDuration::from_secs(60)));
+    let before = model.clone();
+    rest(&project, &mut model);
+    assert_eq!(model, before);
+}
+
+#[test]
+fn what_only_carries_the_labels_of_the_project_is_given_up() {
+    let project = shop(LIMITED);
+    let mut model = converged(&project);
+    let mut forged = model.limits[GUARD].clone();
+    forged.annotations.remove(ANNOTATION_CREATED);
+    model.limits.insert("team-a-web/forged".to_owned(), forged.clone());
+    model.limits.insert("elsewhere/drover".to_owned(), forged);
+    let expected = ["release LimitRange elsewhere/drover", "release LimitRange team-a-web/forged"];
+    assert_eq!(lines(&project, &model), expected);
+}
+
+#[test]
+fn a_namespace_that_is_released_keeps_its_guards_and_they_are_given_up_before_it() {
+    let mut model = converged(&shop(LIMITED));
+    let spec = model.limits[GUARD].fields.clone();
+    let groups = plan(&shop(""), &model).groups;
+    assert_eq!(format!("{groups:?}"), format!("[[release LimitRange {GUARD}, release Namespace team-a-web]]"));
+    assert_eq!(rest(&shop(""), &mut model), End::Quiet);
+    let values = |fields: &drover_runtime::model::Fields<Vec<String>, Value>| {
+        fields.iter().map(|(path, field)| (path.clone(), field.value.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&model.limits[GUARD].fields), values(&spec));
+    assert!(!model.limits[GUARD].labels.contains_key(LABEL_OWNER_NAME));
+
+    // Taken up again it is as before: what Drover created it may delete.
+    assert_eq!(rest(&shop(LIMITED), &mut model), End::Quiet);
+    assert_eq!(lines(&shop(LIMITED), &model), ["1 ready"]);
+    let without = shop("namespaces: [{name: team-a-web}]");
+    assert_eq!(lines(&without, &model), [format!("delete LimitRange {GUARD}")]);
+}
+
+#[test]
+fn a_namespace_that_moves_is_never_without_its_guards() {
+    let mut model = converged(&shop(LIMITED));
+    model.cluster = cluster_of(ADOPTING, "{}").cluster;
+    rest(&deleted(shop(LIMITED)), &mut model);
+    let spec = "containerDefaults: {limits: {memory: 1Gi}}\nnamespaces: [{name: team-a-web, onExisting: Adopt}]";
+    let next = project("team-a", "store", shop(spec).spec);
+    assert_eq!(rest(&next, &mut model), End::Quiet);
+    assert_eq!(lines(&next, &model), ["1 ready"]);
+    let told = &model.limits[GUARD].fields[&vec!["spec".to_owned(), "limits".to_owned()]].value;
+    assert_eq!(told[0]["default"]["memory"], "1Gi");
+}
+
+#[test]
+fn what_a_project_that_is_gone_left_behind_is_taken_over_with_the_namespace() {
+    let mut model = converged(&shop(LIMITED));
+    model.cluster = cluster_of(ADOPTING, "{}").cluster;
+    model.left.insert("team-a/shop".to_owned());
+    let spec = LIMITED.replace("team-a-web", "team-a-web, onExisting: Adopt");
+    let next = project("team-a", "store", shop(&spec).spec);
+    assert_eq!(rest(&next, &mut model), End::Quiet);
+    assert_eq!(lines(&next, &model), ["1 ready"]);
+}
+
+#[test]
+fn a_namespace_that_is_deleted_takes_its_guards_along() {
+    let spec = format!("deletionPolicy: Delete\n{LIMITED}");
+    let mut model = converged(&shop(&spec));
+    assert_eq!(lines(&deleted(shop(&spec)), &model), ["delete Namespace team-a-web"]);
+    assert_eq!(rest(&deleted(shop(&spec)), &mut model), End::Released);
+    assert!(model.limits.is_empty() && model.namespaces.is_empty());
+}
+
+#[test]
+fn a_terminating_namespace_gets_nothing_more() {
+    let mut model = converged(&shop(LIMITED));
+    model.limits.remove(GUARD);
+    model.namespaces.get_mut("team-a-web").unwrap().terminating = true;
+    assert_eq!(lines(&shop(LIMITED), &model), ["! Terminating"]);
+}
+
+#[test]
+fn a_suspended_project_changes_no_guard() {
+    let mut model = converged(&shop(LIMITED));
+    guard(&mut model).fields.insert(vec!["spec".to_owned(), "limits".to_owned()], Field::by(Manager::Other, json!([])));
+    let suspended = shop(&format!("suspend: true\n{LIMITED}"));
+    assert!(plan(&suspended, &model).is_idle());
+}
+
+proptest! {
+    #[test]
+    fn what_is_ready_has_its_guards(mut project in any_project(), mut model in any_cluster()) {
+        project.spec.suspend = false;
+        until_quiet::<ProjectOperator>(&project, &mut model, NOW)?;
+        let place_status = decide::<ProjectOperator>(&project, &model, NOW).place_status;
+        if place_status.ready == place_status.wanted {
+            for wanted in &project.spec.namespaces {
+                let guard = LimitRange::wanted(&project, &model.cluster, wanted).unwrap();
+                let found = model.limits.get(&format!("{}/drover", wanted.name)).map(|found| {
+                    found.fields[&vec!["spec".to_owned(), "limits".to_owned()]].value.clone()
+                });
+                prop_assert_eq!(found, guard.map(|guard| json!(guard.spec.unwrap().limits)));
+            }
+        }
+    }
+
+    /// A namespace is never there without its guards for longer than one request, wherever the process dies.
+    #[test]
+    fn nothing_is_created_but_with_its_guards(project in any_project(), model in any_cluster()) {
+        for group in decide::<ProjectOperator>(&project, &model, NOW).groups {
+            let created = group.iter().find_map(|action| match action {
+                crate::guards::Action::Namespace(drover_runtime::owned::Change::Create { desired, .. }) => desired.metadata.name.clone(),
+                _ => None,
+            });
+            let Some(name) = created else { continue };
+            let wanted = project.spec.namespaces.iter().find(|wanted| wanted.name == name).unwrap();
+            let limited = LimitRange::wanted(&project, &model.cluster, wanted).unwrap().is_some();
+            prop_assert_eq!(group.len(), 1 + usize::from(limited));
+        }
+    }
+}
