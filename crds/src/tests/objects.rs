@@ -104,6 +104,10 @@ fn bad_clusters_are_refused() {
             (json!({ "spec": { "protectedNamespaces": ["a?"] } }), "protectedNamespaces[0]: does not match"),
             (json!({ "spec": { "protectedNamespaces": ["a", "a"] } }), "protectedNamespaces: duplicate"),
             (json!({ "spec": { "podSecurity": { "enforce": "none" } } }), "enforce: not in enum"),
+            (json!({ "spec": { "nodeRanges": ["10.0.0.0"] } }), "nodeRanges[0]: does not match"),
+            (json!({ "spec": { "nodeRanges": ["10.0.0.0/33"] } }), "nodeRanges[0]: does not match"),
+            (json!({ "spec": { "nodeRanges": ["fd00::/129"] } }), "nodeRanges[0]: does not match"),
+            (json!({ "spec": { "nodeRanges": ["nodes/8"] } }), "nodeRanges[0]: does not match"),
             (json!({ "spec": { "podSecurity": { "exempt": ["a*"] } } }), "exempt[0]: does not match"),
             (
                 json!({ "spec": { "tenants": [
@@ -158,6 +162,7 @@ fn good_projects_are_accepted() {
             json!({ "spec": { "podSecurity": { "enforce": "baseline", "enforceVersion": "v1.37" } } }),
             json!({ "spec": { "namespaces": [{
                 "name": "a", "podSecurity": { "enforce": "privileged" }, "containerDefaults": { "limits": { "cpu": 1 } },
+                "networkIsolation": { "mode": "None" },
             }] } }),
             json!({ "spec": { "deletionTimeout": "30s" } }),
         ],

@@ -165,7 +165,10 @@ fn what_is_not_implemented_is_listed() {
         (json!({ "quota": {} }), vec!["spec.quota"]),
         (json!({ "containerDefaults": {}, "namespaces": [{ "name": "a", "containerDefaults": {} }] }), vec![]),
         (json!({ "podSecurity": {}, "namespaces": [{ "name": "a", "podSecurity": {} }] }), vec![]),
-        (json!({ "networkIsolation": { "mode": "Project" } }), vec!["spec.networkIsolation"]),
+        (
+            json!({ "networkIsolation": { "mode": "Project" }, "namespaces": [{ "name": "a", "networkIsolation": { "mode": "None" } }] }),
+            vec![],
+        ),
     ] {
         assert_eq!(project_spec(&fields).unimplemented(), expected, "{fields}");
     }

@@ -112,6 +112,11 @@ pub struct ClusterSpec {
     /// Unset: those of the Projects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurityFloor>,
+    /// Addresses that are let into isolated namespaces of Projects, such as those of nodes from which an ingress controller on the
+    /// host network sends: ranges such as 10.0.0.0/16 or fd00::/8. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::address_ranges::<50>")]
+    pub node_ranges: Vec<String>,
     /// No effect yet: how users and groups are spelled in this cluster, where it differs from the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMapping>,

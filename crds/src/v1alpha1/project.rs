@@ -97,7 +97,7 @@ pub struct ProjectSpec {
     /// the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
-    /// No effect yet: closes the namespaces of the project against traffic from elsewhere. Unset: open.
+    /// Closes the namespaces of the project against traffic from elsewhere: a NetworkPolicy in each of them. Unset: open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_isolation: Option<NetworkIsolation>,
     /// What happens to the namespaces when this object is deleted. Orphan releases them, and they stay; Delete deletes them with
@@ -136,6 +136,9 @@ pub struct ProjectNamespace {
     /// spec.containerDefaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_defaults: Option<ContainerDefaults>,
+    /// Isolation of this namespace, in place of all of spec.networkIsolation. Default: spec.networkIsolation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_isolation: Option<NetworkIsolation>,
     /// Pod security levels of this namespace, in place of all of spec.podSecurity. Default: spec.podSecurity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
@@ -283,7 +286,8 @@ impl PodSecurityLevel {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkIsolation {
-    /// Who may send traffic to the namespaces: Project means the namespaces of the same project, and allowFrom.
+    /// Who may send traffic to the namespaces: Project means the namespaces of the same project, those of allowFrom, and
+    /// nodeRanges of the cluster; None means everybody.
     pub mode: IsolationMode,
     /// Further namespaces that may send traffic, each selector by labels of namespaces. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -297,6 +301,8 @@ pub enum IsolationMode {
     /// The namespaces of the same project.
     #[default]
     Project,
+    /// Everybody: for a namespace that is open in an isolated project.
+    None,
 }
 
 /// The observed state of a project.
@@ -376,7 +382,6 @@ impl ProjectSpec {
         (SELF_SERVICE, |spec| spec.self_service.is_some()),
         ("spec.quota", |spec| spec.quota.is_some()),
         (NAMESPACE_QUOTA, |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
-        ("spec.networkIsolation", |spec| spec.network_isolation.is_some()),
     ];
 
     /// How long the deletion waits.

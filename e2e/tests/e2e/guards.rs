@@ -1,13 +1,11 @@
 //! Guards of the namespaces of a Project, as a real API server and the people in a cluster meet them.
 
 use drover_e2e::installation::Installation;
-use drover_e2e::objects::{apply_to, patch_on};
+use drover_e2e::objects::{apply_to, delete_from, patch_on};
 use drover_e2e::story::*;
 use serde_json::{Value, json};
 
-drover_e2e::tests![
-    guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them,
-];
+drover_e2e::tests![guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them,];
 
 /// A Pod that asks for nothing.
 fn a_pod(name: &str, namespace: &str) -> Value {
@@ -35,6 +33,7 @@ async fn guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_the
     let Some(installation) = restful_story("guards", &["eu"]).await else { return };
     let mut cluster = a_cluster("eu");
     cluster["spec"]["podSecurity"] = json!({"enforce": "baseline"});
+    cluster["spec"]["nodeRanges"] = json!(["10.0.0.0/16", "fd00::/8"]);
     ready_with(&installation, &cluster).await;
     let mut shop = a_project("shop", &["team-web", "team-db"]);
     shop["spec"]["podSecurity"] = json!({"enforce": "privileged", "warn": "restricted"});
@@ -42,8 +41,12 @@ async fn guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_the
     shop["spec"]["containerDefaults"] = json!({
         "requests": {"cpu": "0.5"}, "limits": {"cpu": "1000m", "memory": "0.25Gi"}, "max": {"ephemeral-storage": 1000},
     });
+    let ingress = json!({"matchLabels": {"kubernetes.io/metadata.name": "ingress"}});
+    shop["spec"]["networkIsolation"] = json!({"mode": "Project", "allowFrom": [ingress]});
+    shop["spec"]["namespaces"][1]["networkIsolation"] = json!({"mode": "None"});
     ready_with(&installation, &shop).await;
     reads(&installation, "project", "shop", "PodSecurityReady", "True/Ready").await;
+    reads(&installation, "project", "shop", "IsolationReady", "True/Ready").await;
     quiet(&installation, "the guards are there").await;
 
     // Pod security: the cluster's level holds although the Project asks for less.
@@ -57,6 +60,18 @@ async fn guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_the
     let modest = downstream(&installation, "eu", "pod", "team-web", "modest").await.unwrap().unwrap();
     let resources = &modest["spec"]["containers"][0]["resources"];
     assert_eq!((&resources["requests"]["cpu"], &resources["limits"]["memory"]), (&json!("500m"), &json!("256Mi")));
+
+    // NetworkPolicy: the Project, what it allows, the nodes, and the namespace itself.
+    let policy = downstream(&installation, "eu", "networkpolicy", "team-web", "drover").await.unwrap().unwrap();
+    let peers = policy["spec"]["ingress"][0]["from"].as_array().unwrap();
+    assert_eq!((peers.len(), &peers[0]), (5, &json!({"podSelector": {}})), "{policy}");
+    assert_eq!(peers[1]["namespaceSelector"]["matchLabels"]["drover.dev/owner-name"], "shop");
+    assert_eq!(peers[4], json!({"ipBlock": {"cidr": "fd00::/8"}}));
+    assert_eq!(
+        downstream(&installation, "eu", "networkpolicy", "team-db", "drover").await.unwrap(),
+        None,
+        "it is open"
+    );
 
     what_a_tenant_changes_is_restored(&installation).await;
     quiet(&installation, "everything was restored").await;
@@ -83,6 +98,24 @@ async fn what_a_tenant_changes_is_restored(installation: &Installation) {
     })
     .await;
 
+    for (path, value) in [
+        ("/spec/ingress/-", json!({})),
+        ("/spec/podSelector/matchLabels", json!({"closed": "yes"})),
+        ("/spec/policyTypes", json!(["Egress"])),
+    ] {
+        // Three times in ten minutes would be a conflict: each is a change of its own to a policy of its own.
+        deleted_downstream_and_back(installation).await;
+        let opens = json!([{"op": "add", "path": path, "value": value}]);
+        patch_on(eu, "networkpolicy", "team-web", "drover", opens).await.unwrap();
+        guard_becomes(installation, "networkpolicy", &format!("{path} is restored"), |it| {
+            let spec = &it["spec"];
+            spec["ingress"].as_array().is_some_and(|rules| rules.len() == 1)
+                && spec["podSelector"] == json!({})
+                && spec["policyTypes"] == json!(["Ingress"])
+        })
+        .await;
+    }
+
     let generous = json!({"spec": {"limits": [{"type": "Container", "default": {"memory": "1Ti"}}]}});
     patch_on(eu, "limitrange", "team-web", "drover", generous).await.unwrap();
     guard_becomes(installation, "limitrange", "the limits are restored", |it| {
@@ -93,6 +126,18 @@ async fn what_a_tenant_changes_is_restored(installation: &Installation) {
     patch_on(eu, "limitrange", "team-web", "drover", labels).await.unwrap();
     guard_becomes(installation, "limitrange", "its labels are restored", |it| {
         it["metadata"]["labels"]["drover.dev/owner-name"] == "shop"
+    })
+    .await;
+}
+
+/// A policy that is deleted comes back with its rules.
+async fn deleted_downstream_and_back(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    let before = downstream(installation, "eu", "networkpolicy", "team-web", "drover").await.unwrap().unwrap();
+    delete_from(eu, "networkpolicy", "team-web", "drover").await.unwrap();
+    guard_becomes(installation, "networkpolicy", "it is created again", |it| {
+        it["metadata"]["uid"] != before["metadata"]["uid"]
+            && it["metadata"]["annotations"]["drover.dev/applied"].is_string()
     })
     .await;
 }

@@ -2,6 +2,7 @@
 //! the look at what has the name of a guard and is not labelled as ours.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -21,7 +22,10 @@ use drover_runtime::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{LimitRange, Namespace},
+    api::{
+        core::v1::{LimitRange, Namespace},
+        networking::v1::NetworkPolicy,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::SignedDuration,
 };
@@ -67,6 +71,8 @@ pub enum Action {
     Namespace(Change<Namespace>),
     /// Of a limit range in it.
     Limits(Change<LimitRange>),
+    /// Of a network policy in it.
+    Isolation(Change<NetworkPolicy>),
 }
 
 impl Action {
@@ -75,6 +81,7 @@ impl Action {
         match self {
             Self::Namespace(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
         }
     }
 
@@ -84,6 +91,7 @@ impl Action {
         match self {
             Self::Namespace(change) => change.namespace(),
             Self::Limits(change) => change.namespace(),
+            Self::Isolation(change) => change.namespace(),
         }
     }
 
@@ -93,6 +101,7 @@ impl Action {
         match self {
             Self::Namespace(change) => urgency(change),
             Self::Limits(change) => urgency(change),
+            Self::Isolation(change) => urgency(change),
         }
     }
 }
@@ -109,6 +118,7 @@ impl fmt::Debug for Action {
         match self {
             Self::Namespace(change) => change.fmt(formatter),
             Self::Limits(change) => change.fmt(formatter),
+            Self::Isolation(change) => change.fmt(formatter),
         }
     }
 }
@@ -125,11 +135,19 @@ impl From<Change<LimitRange>> for Action {
     }
 }
 
+impl From<Change<NetworkPolicy>> for Action {
+    fn from(change: Change<NetworkPolicy>) -> Self {
+        Self::Isolation(change)
+    }
+}
+
 /// The guards of all kinds at one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Guards {
     /// Limit ranges.
     pub limits: Inside<LimitRange>,
+    /// Network policies.
+    pub isolation: Inside<NetworkPolicy>,
 }
 
 /// The guards of one kind.
@@ -264,6 +282,8 @@ pub(crate) struct Decided {
     pub(crate) problem: Option<Obstacle>,
     /// Whether no watch shows when the problem is gone.
     pub(crate) look_again: bool,
+    /// The kind of the guard.
+    pub(crate) kind: Cow<'static, str>,
 }
 
 impl Decided {
@@ -283,12 +303,14 @@ impl Decided {
 }
 
 /// Decides for a namespace that the Project holds, or creates just now.
-pub(crate) fn decide<K: Guard>(
-    project: &Project,
-    world: &World,
-    inside: &Inside<K>,
-    wanted: &ProjectNamespace,
-) -> Decided
+fn decide<K: Guard>(project: &Project, world: &World, inside: &Inside<K>, wanted: &ProjectNamespace) -> Decided
+where
+    Action: From<Change<K>>,
+{
+    Decided { kind: K::kind(&()), ..decide_one(project, world, inside, wanted) }
+}
+
+fn decide_one<K: Guard>(project: &Project, world: &World, inside: &Inside<K>, wanted: &ProjectNamespace) -> Decided
 where
     Action: From<Change<K>>,
 {
@@ -312,7 +334,7 @@ where
         cause: cause.into(),
         message: left::<K>(cause, name, world),
     });
-    Decided { actions: changes.into_iter().map(Action::from).collect(), problem, look_again: false }
+    Decided { actions: changes.into_iter().map(Action::from).collect(), problem, ..Decided::default() }
 }
 
 fn take_up<K: Guard>(desired: K, found: &Unlabelled, namespace: &str, world: &World) -> Decided
@@ -360,18 +382,20 @@ impl<K: Guard> Inside<K> {
 impl Guards {
     /// Decides for a namespace that the Project holds, or creates just now.
     pub(crate) fn decide(&self, project: &Project, world: &World, wanted: &ProjectNamespace) -> Vec<Decided> {
-        vec![decide(project, world, &self.limits, wanted)]
+        vec![decide(project, world, &self.limits, wanted), decide(project, world, &self.isolation, wanted)]
     }
 
     /// Gives up what lies in a namespace that stays: it keeps its guards, as the next owner may want them, and nobody is freed of
     /// them unasked.
     pub(crate) fn given_up(&self, namespace: &str) -> Vec<Action> {
-        self.limits.given_up(namespace).collect()
+        self.limits.given_up(namespace).chain(self.isolation.given_up(namespace)).collect()
     }
 
     /// The namespaces in which guards with the labels of the Project lie.
     pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
-        self.limits.owned.iter().filter_map(|found| found.meta().namespace.as_deref()).collect()
+        let limits = self.limits.owned.iter().map(Owned::meta);
+        let all = limits.chain(self.isolation.owned.iter().map(Owned::meta));
+        all.filter_map(|meta| meta.namespace.as_deref()).collect()
     }
 }
 

@@ -20,6 +20,7 @@ pub mod cause;
 pub mod consent;
 pub mod error;
 pub mod guards;
+mod isolation;
 pub mod leave;
 mod limits;
 pub mod observe;
@@ -39,7 +40,10 @@ use drover_runtime::{
     operator::Plan, request::Urgency, rights::READ,
 };
 use k8s_openapi::{
-    api::core::v1::{LimitRange, Namespace},
+    api::{
+        core::v1::{LimitRange, Namespace},
+        networking::v1::NetworkPolicy,
+    },
     jiff::Timestamp,
 };
 
@@ -60,6 +64,8 @@ impl Operator for ProjectOperator {
         downstream: &[
             Rule::on("", &["limitranges", "namespaces"], READ),
             Rule::on("", &["limitranges", "namespaces"], &["create", "delete", "patch"]),
+            Rule::on("networking.k8s.io", &["networkpolicies"], READ),
+            Rule::on("networking.k8s.io", &["networkpolicies"], &["create", "delete", "patch"]),
         ],
         ..Rights::NONE
     };
@@ -87,6 +93,7 @@ impl Operator for ProjectOperator {
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
         watches.owned::<LimitRange>();
+        watches.owned::<NetworkPolicy>();
     }
 
     async fn observe(

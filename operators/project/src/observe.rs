@@ -162,7 +162,10 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     } else {
         place.cache.held().forget_all(&record);
     }
-    let guards = Guards { limits: Inside::at(owner, place, &cluster, &namespaces).await? };
+    let guards = Guards {
+        limits: Inside::at(owner, place, &cluster, &namespaces).await?,
+        isolation: Inside::at(owner, place, &cluster, &namespaces).await?,
+    };
     Ok(World { namespaces, guards, ..world })
 }
 

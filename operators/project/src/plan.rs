@@ -11,17 +11,17 @@ use drover_runtime::{
     owned::{self, Change, Restored, each_alone},
 };
 use k8s_openapi::{
-    api::core::v1::Namespace,
+    api::{core::v1::Namespace, networking::v1::NetworkPolicy},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::{SignedDuration, Timestamp},
 };
-use kube::ResourceExt;
+use kube::{Resource as _, ResourceExt};
 
 use crate::{
     ProjectOperator,
     bounds::{Room, no_room, not_to_set, refused_key},
     cause::ProjectCause,
-    guards::{Action, Decided},
+    guards::{Action, Decided, Guard as _},
     leave::{disclaimed, give_up_unlisted},
     observe::{Holder, Seen, World},
     pod_security,
@@ -41,6 +41,8 @@ pub struct PlaceStatus {
     pub ready: i64,
     /// The namespaces with pod security levels.
     pub pod_security: Guarded,
+    /// The namespaces that are isolated.
+    pub isolation: Guarded,
     /// What is in the way, and what to do about it.
     pub problems: Vec<Obstacle>,
 }
@@ -66,6 +68,12 @@ impl PlaceStatus {
         let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
         self.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
     }
+
+    fn count_isolation(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace, guards: &[Decided]) {
+        let is_wanted = !matches!(NetworkPolicy::wanted(project, &world.cluster, wanted), Ok(None));
+        let isolates = |guard: &Decided| guard.kind == NetworkPolicy::kind(&());
+        self.isolation.count(is_wanted, guards.iter().any(|guard| isolates(guard) && guard.is_ready()));
+    }
 }
 
 /// Decides for a Project that is to be at this cluster.
@@ -84,6 +92,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         place_status.count_levels(project, world, wanted);
         let verdict = verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name);
         let guards = guards(project, world, &tenancies, wanted, &verdict);
+        place_status.count_isolation(project, world, wanted, &guards);
         place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
         let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
         look_again = pauses.chain(look_again).min();

@@ -2,7 +2,7 @@
 
 use drover_crds::{
     NamespaceCount, Project, ProjectStatus, StatusConditions as _,
-    condition::{NAMESPACES_READY, POD_SECURITY_READY},
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY},
 };
 use drover_fleet::targets;
 use drover_runtime::{
@@ -27,6 +27,7 @@ pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>
     conditions.push(fan_out.reachable());
     conditions.push(namespaces_ready(&fan_out, &namespaces));
     conditions.extend(guards_ready(&fan_out, POD_SECURITY_READY, "pod security levels", |status| status.pod_security));
+    conditions.extend(guards_ready(&fan_out, ISOLATION_READY, "isolation", |status| status.isolation));
     ProjectStatus {
         clusters: Some(fan_out.targets()),
         namespaces: Some(namespaces),

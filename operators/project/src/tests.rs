@@ -8,6 +8,7 @@ mod deleting_cluster;
 mod forged;
 mod guards;
 mod holders;
+mod isolation;
 mod pod_security;
 mod promises;
 mod properties;

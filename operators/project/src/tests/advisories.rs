@@ -92,6 +92,7 @@ fn t_22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
 #[test]
 fn t_24_of_guards_only_one_of_each_kind_with_a_fixed_name_is_ever_written() {
     let spec = "containerDefaults: {limits: {cpu: 1}}
+networkIsolation: {mode: Project}
 namespaces: [{name: team-a-web}]";
     let model = cluster_of(OPEN, "team-a-web: {heldBy: team-a/shop, applied: {}}");
     let actions = drover_runtime::model::decide::<ProjectOperator>(&shop(spec), &model, Timestamp::UNIX_EPOCH).groups;
@@ -100,12 +101,13 @@ namespaces: [{name: team-a-web}]";
         .into_iter()
         .map(|action| match action {
             Action::Limits(Change::Create { desired, .. }) => serde_json::to_value(desired).unwrap(),
+            Action::Isolation(Change::Create { desired, .. }) => serde_json::to_value(desired).unwrap(),
             action => panic!("{action:?}"),
         })
         .collect();
     let kinds: Vec<_> = written.iter().map(|body| (body["kind"].clone(), body["metadata"].clone())).collect();
     let metadata = serde_json::json!({"name": "drover", "namespace": "team-a-web"});
-    assert_eq!(kinds, [("LimitRange".into(), metadata)]);
+    assert_eq!(kinds, [("LimitRange".into(), metadata.clone()), ("NetworkPolicy".into(), metadata)]);
 }
 
 /// CVE-2026-22872: tenants had objects of any kind created with the controller's rights.

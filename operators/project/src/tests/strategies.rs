@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use drover_crds::{
-    AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, NamespaceMetadata, NamespaceSelection, OnExisting,
-    PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace, ProjectSpec, Tenant,
+    AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, IsolationMode, NamespaceMetadata, NamespaceSelection,
+    NetworkIsolation, OnExisting, PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace,
+    ProjectSpec, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{
@@ -37,17 +38,20 @@ fn texts() -> impl Strategy<Value = Texts> {
 }
 
 fn wanted(name: &'static str) -> impl Strategy<Value = ProjectNamespace> {
-    let (levels, limits) = (any_pod_security(), any_container_defaults());
-    (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, levels), prop::option::weighted(0.2, limits))
-        .prop_map(move |(labels, annotations, adopt, pod_security, container_defaults)| ProjectNamespace {
+    let levels = any_pod_security();
+    let own = (prop::option::weighted(0.2, any_container_defaults()), prop::option::weighted(0.2, any_isolation()));
+    (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, levels), own).prop_map(
+        move |(labels, annotations, adopt, pod_security, (container_defaults, network_isolation))| ProjectNamespace {
             name: name.to_owned(),
             labels,
             annotations,
             pod_security,
             container_defaults,
+            network_isolation,
             on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
             ..ProjectNamespace::default()
-        })
+        },
+    )
 }
 
 fn any_level() -> impl Strategy<Value = Option<PodSecurityLevel>> {
@@ -81,6 +85,13 @@ pub(super) fn any_container_defaults() -> impl Strategy<Value = ContainerDefault
     })
 }
 
+pub(super) fn any_isolation() -> impl Strategy<Value = NetworkIsolation> {
+    let from = json!([{"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}]);
+    let allow_from = select(vec![json!([]), from]).prop_map(|from| serde_json::from_value(from).unwrap());
+    (select(vec![IsolationMode::Project, IsolationMode::None]), allow_from)
+        .prop_map(|(mode, allow_from)| NetworkIsolation { mode, allow_from })
+}
+
 /// Levels that a cluster asks for.
 pub(super) fn any_floor() -> impl Strategy<Value = PodSecurityFloor> {
     let exempt = prop::option::of(select(NAMES.to_vec()).prop_map(ToOwned::to_owned));
@@ -97,9 +108,13 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
     let namespaces = prop::sample::subsequence(NAMES.to_vec(), 0..=NAMES.len()).prop_shuffle();
     let namespaces = namespaces.prop_flat_map(|names| names.into_iter().map(wanted).collect::<Vec<_>>());
     let common = proptest::option::of((texts(), texts()));
-    let guards = (prop::option::of(any_pod_security()), prop::option::of(any_container_defaults()));
+    let guards = (
+        prop::option::of(any_pod_security()),
+        prop::option::of(any_container_defaults()),
+        prop::option::of(any_isolation()),
+    );
     (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
-        |(namespaces, common, suspend, delete, (pod_security, container_defaults))| {
+        |(namespaces, common, suspend, delete, (pod_security, container_defaults, network_isolation))| {
             let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
             let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
             spec.namespaces = namespaces;
@@ -107,6 +122,7 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
             spec.deletion_policy = if delete { DeletionPolicy::Delete } else { DeletionPolicy::Orphan };
             spec.pod_security = pod_security;
             spec.container_defaults = container_defaults;
+            spec.network_isolation = network_isolation;
             project("team-a", "shop", spec)
         },
     )

@@ -42,6 +42,8 @@ pub(super) struct ModelCluster {
     pub(super) namespaces: ModelObjects,
     /// Limit ranges, by namespace and name.
     pub(super) limits: ModelObjects,
+    /// Network policies, by namespace and name.
+    pub(super) policies: ModelObjects,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// What older Projects of the same tenant want, and labels that make tenants.
@@ -96,6 +98,7 @@ impl ModelCluster {
             tenant_labels,
             namespaces: ModelObjects::default(),
             limits: ModelObjects::default(),
+            policies: ModelObjects::default(),
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
@@ -159,7 +162,12 @@ impl ModelCluster {
 
     /// The same cluster, had everything in it been created by other requests.
     pub(super) fn with_other_ids(&self) -> Self {
-        Self { namespaces: self.namespaces.with_other_ids(), limits: self.limits.with_other_ids(), ..self.clone() }
+        Self {
+            namespaces: self.namespaces.with_other_ids(),
+            limits: self.limits.with_other_ids(),
+            policies: self.policies.with_other_ids(),
+            ..self.clone()
+        }
     }
 }
 
@@ -182,7 +190,10 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             bounds: self.bounds(&record.key.namespace),
             installation: INSTALLATION.to_owned(),
             others: self.others(&record.key),
-            guards: Guards { limits: self.inside(owner, &namespaces, &self.limits) },
+            guards: Guards {
+                limits: self.inside(owner, &namespaces, &self.limits),
+                isolation: self.inside(owner, &namespaces, &self.policies),
+            },
             namespaces,
         }
     }
@@ -200,19 +211,22 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         let done = match action {
             Action::Namespace(change) => self.namespaces.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Limits(change) => self.limits.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::Isolation(change) => self.policies.carry_out::<ProjectOperator, _>(owner, change, requests),
         };
         done.map_err(|stop| stop.map(ProjectError::from))
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        vec![&mut self.namespaces, &mut self.limits]
+        vec![&mut self.namespaces, &mut self.limits, &mut self.policies]
     }
 
     /// What goes takes along what lies in it.
     fn settle(&mut self) {
         self.objects().into_iter().for_each(ModelObjects::settle);
         let there: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        self.limits.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
+        for inside in [&mut self.limits, &mut self.policies] {
+            inside.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
+        }
     }
 }
 
