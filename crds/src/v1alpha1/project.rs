@@ -68,7 +68,8 @@ pub struct ProjectSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<2048>")]
     pub description: Option<String>,
-    /// Writes nothing to any cluster for this project but revocations, and deletes it as with Orphan. Default: false.
+    /// Writes nothing to any cluster for this project, not even releases, until the project is deleted; the deletion then acts as
+    /// with Orphan. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
     /// The clusters of the project: exactly one of names, selector and all. Each must name this object's namespace as
@@ -104,8 +105,8 @@ pub struct ProjectSpec {
     /// everything in them, except adopted ones and those that the Cluster no longer allows. Default: Orphan.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
-    /// How long the deletion waits at most for clusters that are unreachable or do not let it finish, such as 10m. Then an event names
-    /// what stays; Drover releases it when it can, and deletes nothing any more. Default: 10m.
+    /// How long the deletion waits at most for clusters that are unreachable, suspended or do not let it finish, such as 10m. Then
+    /// an event names what stays; Drover releases it when it can, and deletes nothing any more. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_timeout: Option<ApiDuration>,
 }

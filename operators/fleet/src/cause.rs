@@ -8,7 +8,7 @@ causes! {
         /// The host name of the API server does not resolve.
         DnsFailed = "DNSFailed": Unreachable; "Check `server` in the kubeconfig, and DNS.",
         /// The server or the proxy in the kubeconfig has a loopback, link-local or metadata address.
-        AddressNotAllowed = "AddressNotAllowed": Unreachable stalls; "Name an address that other machines reach, or set the chart value allowLocalAddresses.",
+        AddressNotAllowed = "AddressNotAllowed": Unreachable stalls; "Name an address that other machines reach, or set the chart value allowLocalAddresses or the flag --allow-local-addresses.",
         /// No TCP connection to the API server or the proxy.
         DialFailed = "DialFailed": Unreachable; "Check `server` in the kubeconfig, firewalls, and whether the API server runs.",
         /// No trusted TLS session with the API server.
@@ -37,8 +37,8 @@ causes! {
         TooLarge = "TooLarge": Unreachable; "Remove what the cluster holds too much of, or raise --cache-memory-mib; Drover tries again after ten minutes.",
         /// The cluster runs a version of Kubernetes before 1.30.
         UnsupportedVersion = "UnsupportedVersion": Unreachable stalls; "Upgrade the cluster.",
-        /// The Secret with the kubeconfig, or its key, does not exist.
-        SecretMissing = "SecretMissing": Blocked; "Create the Secret in the operator namespace, with the label drover.dev/cluster.",
+        /// The Secret with the kubeconfig, or its key, does not exist, or the Secret has no label drover.dev/cluster and another name than the Cluster.
+        SecretMissing = "SecretMissing": Blocked; "Create the Secret in the operator namespace, with the label drover.dev/cluster, or set this label on it.",
         /// The Secret names another Cluster.
         SecretNotAllowed = "SecretNotAllowed": Blocked stalls; "Set the label drover.dev/cluster of the Secret, or refer to another Secret.",
         /// The kubeconfig cannot be used.

@@ -21,7 +21,7 @@ pub enum ConnectionError {
     Dns,
     /// The address is not one that Drover dials.
     #[error(
-        "`server` or `proxy-url` in the kubeconfig leads to {0}, which Drover does not dial; name an address that other machines reach, or set the chart value allowLocalAddresses"
+        "`server` or `proxy-url` in the kubeconfig leads to {0}, which Drover does not dial; name an address that other machines reach, or set the chart value allowLocalAddresses or the flag --allow-local-addresses"
     )]
     AddressNotAllowed(AddressNotAllowed),
     /// No TCP connection.

@@ -97,7 +97,7 @@ impl Access {
         let server = self.server.parse::<Uri>().ok()?;
         let refused = DialPolicy::RefuseLocal.check_host(server.host().unwrap_or_default()).err()?;
         Some(format!(
-            "{} is {refused}, which Drover refuses unless the chart value allowLocalAddresses is set: say with --server how Drover reaches the cluster",
+            "{} is {refused}, which Drover refuses unless the chart value allowLocalAddresses or the flag --allow-local-addresses is set: say with --server how Drover reaches the cluster",
             self.server
         ))
     }
