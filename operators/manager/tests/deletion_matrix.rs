@@ -18,8 +18,9 @@ use drover_crds::{Cluster, Project, condition::DELETING};
 use drover_fleet::ConnectionCause;
 use drover_project::{
     ProjectOperator,
+    act::Action,
     bounds::Bounds,
-    guards::{Action, Guards},
+    guards::Guards,
     observe::{Seen, World},
 };
 use drover_runtime::{

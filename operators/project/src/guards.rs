@@ -1,10 +1,8 @@
-//! The guards inside a namespace, one object of each kind with a fixed name: what is wanted, against what is there. Pure, but for
-//! the look at what has the name of a guard and is not labelled as ours.
+//! The guards inside a namespace, one object of each kind with a fixed name: what is wanted, against what is there. Pure.
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fmt,
 };
 
 use drover_crds::{
@@ -12,32 +10,24 @@ use drover_crds::{
     names::{ANNOTATION_CREATED, ANNOTATION_RELEASED_BY},
 };
 use drover_runtime::{
-    Cause, Kept, ObjectKey, Owner, OwnerRecord, PlaceContext, StatusCause, Title, WriteError,
-    act::AT_A_TIME,
+    Cause, Kept, ObjectKey, OwnerRecord, StatusCause, Title,
     fan_out::Obstacle,
-    operator::{owner_of, record_of},
+    operator::owner_of,
     owned::{self, Change, Difference, Owned, Restored, difference_of_whole, is_made_for},
-    request::{Urgency, request},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{LimitRange, Namespace},
-        networking::v1::NetworkPolicy,
-    },
+    api::{core::v1::LimitRange, networking::v1::NetworkPolicy},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::SignedDuration,
 };
-use kube::{Api, Resource, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     ProjectOperator,
+    act::Action,
     cause::ProjectCause,
-    consent::is_gone_from,
-    error::ProjectError,
     observe::{Seen, World},
     plan::LOOK_AGAIN,
 };
@@ -62,83 +52,6 @@ pub trait Guard: Kept + Serialize {
 /// The metadata of a guard in this namespace.
 pub(crate) fn meta(namespace: &str) -> ObjectMeta {
     ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() }
-}
-
-/// One change of one object.
-#[derive(Clone, PartialEq)]
-pub enum Action {
-    /// Of a namespace.
-    Namespace(Change<Namespace>),
-    /// Of a limit range in it.
-    Limits(Change<LimitRange>),
-    /// Of a network policy in it.
-    Isolation(Change<NetworkPolicy>),
-}
-
-impl Action {
-    /// Does it, in the name of `owner`.
-    pub(crate) async fn carry_out(self, owner: Owner<'_, Project>, place: &PlaceContext) -> Result<(), WriteError> {
-        match self {
-            Self::Namespace(change) => change.carry_out::<ProjectOperator>(owner, place).await,
-            Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
-            Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
-        }
-    }
-
-    /// The namespace that it is about.
-    #[must_use]
-    pub fn namespace(&self) -> Option<String> {
-        match self {
-            Self::Namespace(change) => change.namespace(),
-            Self::Limits(change) => change.namespace(),
-            Self::Isolation(change) => change.namespace(),
-        }
-    }
-
-    /// How urgent it is: what a namespace is created or labelled with are its guards, too.
-    #[must_use]
-    pub fn urgency(&self) -> Urgency {
-        match self {
-            Self::Namespace(change) => urgency(change),
-            Self::Limits(change) => urgency(change),
-            Self::Isolation(change) => urgency(change),
-        }
-    }
-}
-
-fn urgency<K>(change: &Change<K>) -> Urgency {
-    match change {
-        Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } => Urgency::Guard,
-        Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => Urgency::Rest,
-    }
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Namespace(change) => change.fmt(formatter),
-            Self::Limits(change) => change.fmt(formatter),
-            Self::Isolation(change) => change.fmt(formatter),
-        }
-    }
-}
-
-impl From<Change<Namespace>> for Action {
-    fn from(change: Change<Namespace>) -> Self {
-        Self::Namespace(change)
-    }
-}
-
-impl From<Change<LimitRange>> for Action {
-    fn from(change: Change<LimitRange>) -> Self {
-        Self::Limits(change)
-    }
-}
-
-impl From<Change<NetworkPolicy>> for Action {
-    fn from(change: Change<NetworkPolicy>) -> Self {
-        Self::Isolation(change)
-    }
 }
 
 /// The guards of all kinds at one cluster.
@@ -215,26 +128,6 @@ impl Unlabelled {
     }
 }
 
-impl<K: Guard + Resource<Scope = NamespaceResourceScope>> Inside<K> {
-    /// What there is at this cluster, asking the server for what no watch shows.
-    pub(crate) async fn at(
-        owner: Owner<'_, Project>,
-        place: &PlaceContext,
-        cluster: &Cluster,
-        namespaces: &BTreeMap<String, Seen>,
-    ) -> Result<Self, ProjectError> {
-        let labelled = Owned::at(place, &record_of::<ProjectOperator>(owner.key()));
-        let Owner::Present(project) = owner else { return Ok(Self { owned: labelled, ..Self::default() }) };
-        let look_up = |namespace: String| async move {
-            let found = look_up::<K>(project, place, &namespace).await?;
-            Ok::<_, ProjectError>(found.map(|found| (namespace, found)))
-        };
-        let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
-        let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
-        Ok(Self { owned: labelled, unlabelled: found.into_iter().flatten().collect() })
-    }
-}
-
 /// The namespaces of the Project that are there and lack a guard.
 pub(crate) fn missing<K: Guard>(
     project: &Project,
@@ -259,20 +152,6 @@ pub(crate) fn missing<K: Guard>(
 
 fn is_named(meta: &ObjectMeta) -> bool {
     meta.name.as_deref() == Some(NAME)
-}
-
-async fn look_up<K: Guard + Resource<Scope = NamespaceResourceScope>>(
-    project: &Project,
-    place: &PlaceContext,
-    namespace: &str,
-) -> Result<Option<Unlabelled>, ProjectError> {
-    let api = Api::<K>::namespaced(place.cache.client(), namespace);
-    let what = format!("get {} {namespace}/{NAME}", K::kind(&()));
-    let Some(found) = request(what, api.get_metadata_opt(NAME)).await? else { return Ok(None) };
-    let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
-    let projects = place.related::<Project>();
-    let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);
-    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, is_gone)))
 }
 
 /// What is to be done about one guard, or what is in its way.

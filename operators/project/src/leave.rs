@@ -9,9 +9,10 @@ use kube::ResourceExt as _;
 
 use crate::{
     ProjectOperator,
-    guards::Action,
+    act::Action,
     observe::{Seen, World},
-    plan::{PlaceStatus, admitting, count, may_hold, obstacle},
+    place_status::PlaceStatus,
+    plan::{admitting, count, may_hold, obstacle},
 };
 
 /// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;

@@ -4,7 +4,8 @@
 //!
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
 //! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
-//!    or leave alone and say why.
+//!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, limits and isolation as one
+//!    object each; a namespace is created together with them. [`leave`] decides what becomes of what is to be held no more.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
@@ -15,6 +16,7 @@
 //! A reconcile runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
+pub mod act;
 pub mod bounds;
 pub mod cause;
 pub mod consent;
@@ -24,6 +26,7 @@ mod isolation;
 pub mod leave;
 mod limits;
 pub mod observe;
+pub mod place_status;
 pub mod plan;
 mod pod_security;
 pub mod summary;
@@ -72,8 +75,8 @@ impl Operator for ProjectOperator {
 
     type Kind = Project;
     type World = observe::World;
-    type Action = guards::Action;
-    type PlaceStatus = plan::PlaceStatus;
+    type Action = act::Action;
+    type PlaceStatus = place_status::PlaceStatus;
     type Error = error::ProjectError;
 
     /// A Project that wants a namespace of another one waits for it, and may have it once that one is gone.
@@ -112,7 +115,7 @@ impl Operator for ProjectOperator {
         leave::clean_up(owner, world)
     }
 
-    fn namespace_of(action: &guards::Action) -> Option<String> {
+    fn namespace_of(action: &act::Action) -> Option<String> {
         action.namespace()
     }
 
@@ -120,16 +123,20 @@ impl Operator for ProjectOperator {
         &self,
         owner: Owner<'_, Project>,
         place: &PlaceContext,
-        action: guards::Action,
+        action: act::Action,
     ) -> Result<(), error::ProjectError> {
         Ok(action.carry_out(owner, place).await?)
     }
 
-    fn urgency(action: &guards::Action) -> Urgency {
+    fn urgency(action: &act::Action) -> Urgency {
         action.urgency()
     }
 
-    fn summarise(project: &Project, statuses: &PlaceStatuses<plan::PlaceStatus>, _now: Timestamp) -> ProjectStatus {
+    fn summarise(
+        project: &Project,
+        statuses: &PlaceStatuses<place_status::PlaceStatus>,
+        _now: Timestamp,
+    ) -> ProjectStatus {
         summary::summarise(project, statuses)
     }
 }

@@ -19,15 +19,15 @@ use drover_runtime::{
     request::request,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, ResourceExt};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Resource, ResourceExt};
 
 use crate::{
     ProjectOperator,
     bounds::Bounds,
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
-    guards::{Guards, Inside},
+    guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
 };
 
 /// What a reconcile knows of one cluster.
@@ -163,8 +163,8 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         place.cache.held().forget_all(&record);
     }
     let guards = Guards {
-        limits: Inside::at(owner, place, &cluster, &namespaces).await?,
-        isolation: Inside::at(owner, place, &cluster, &namespaces).await?,
+        limits: inside(owner, place, &cluster, &namespaces).await?,
+        isolation: inside(owner, place, &cluster, &namespaces).await?,
     };
     Ok(World { namespaces, guards, ..world })
 }
@@ -258,6 +258,38 @@ async fn look_up(
             Seen::Foreign { meta, holder }
         }
     })
+}
+
+/// The guards of one kind at this cluster, asking the server for what no watch shows.
+async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
+    owner: Owner<'_, Project>,
+    place: &PlaceContext,
+    cluster: &Cluster,
+    namespaces: &BTreeMap<String, Seen>,
+) -> Result<Inside<K>, ProjectError> {
+    let labelled = Owned::at(place, &record_of::<ProjectOperator>(owner.key()));
+    let Owner::Present(project) = owner else { return Ok(Inside { owned: labelled, ..Inside::default() }) };
+    let look_up = |namespace: String| async move {
+        let found = look_up_guard::<K>(project, place, &namespace).await?;
+        Ok::<_, ProjectError>(found.map(|found| (namespace, found)))
+    };
+    let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
+    let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
+    Ok(Inside { owned: labelled, unlabelled: found.into_iter().flatten().collect() })
+}
+
+async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(
+    project: &Project,
+    place: &PlaceContext,
+    namespace: &str,
+) -> Result<Option<Unlabelled>, ProjectError> {
+    let api = Api::<K>::namespaced(place.cache.client(), namespace);
+    let what = format!("get {} {namespace}/{NAME}", K::kind(&()));
+    let Some(found) = request(what, api.get_metadata_opt(NAME)).await? else { return Ok(None) };
+    let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
+    let projects = place.related::<Project>();
+    let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);
+    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, is_gone)))
 }
 
 /// Whether a namespace that does not carry the labels of the Project is its own all the same: it was created for it, and another

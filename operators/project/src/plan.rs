@@ -11,19 +11,21 @@ use drover_runtime::{
     owned::{self, Change, Restored, each_alone},
 };
 use k8s_openapi::{
-    api::{core::v1::Namespace, networking::v1::NetworkPolicy},
+    api::core::v1::Namespace,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{Resource as _, ResourceExt};
+use kube::ResourceExt;
 
 use crate::{
     ProjectOperator,
+    act::Action,
     bounds::{Room, no_room, not_to_set, refused_key},
     cause::ProjectCause,
-    guards::{Action, Decided, Guard as _},
+    guards::Decided,
     leave::{disclaimed, give_up_unlisted},
     observe::{Holder, Seen, World},
+    place_status::PlaceStatus,
     pod_security,
 };
 
@@ -31,50 +33,6 @@ use crate::{
 pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The same for one that its Project is about to release.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
-
-/// What one cluster contributes to the status.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlaceStatus {
-    /// Namespaces that should be there.
-    pub wanted: i64,
-    /// Those that are as they should be.
-    pub ready: i64,
-    /// The namespaces with pod security levels.
-    pub pod_security: Guarded,
-    /// The namespaces that are isolated.
-    pub isolation: Guarded,
-    /// What is in the way, and what to do about it.
-    pub problems: Vec<Obstacle>,
-}
-
-/// How many namespaces should have a guard, and how many have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Guarded {
-    /// Namespaces that should have it.
-    pub wanted: i64,
-    /// Those that have it as it should be.
-    pub ready: i64,
-}
-
-impl Guarded {
-    fn count(&mut self, is_wanted: bool, is_ready: bool) {
-        self.wanted += i64::from(is_wanted);
-        self.ready += i64::from(is_wanted && is_ready);
-    }
-}
-
-impl PlaceStatus {
-    fn count_levels(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace) {
-        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
-        self.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
-    }
-
-    fn count_isolation(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace, guards: &[Decided]) {
-        let is_wanted = !matches!(NetworkPolicy::wanted(project, &world.cluster, wanted), Ok(None));
-        let isolates = |guard: &Decided| guard.kind == NetworkPolicy::kind(&());
-        self.isolation.count(is_wanted, guards.iter().any(|guard| isolates(guard) && guard.is_ready()));
-    }
-}
 
 /// Decides for a Project that is to be at this cluster.
 #[must_use]

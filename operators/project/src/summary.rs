@@ -12,7 +12,7 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::{Guarded, PlaceStatus};
+use crate::place_status::{Guarded, PlaceStatus};
 
 pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> ProjectStatus {
     let whole = Whole {

@@ -11,7 +11,7 @@ use super::{
     strategies::{deleted, project},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, guards::Action};
+use crate::{ProjectOperator, act::Action};
 
 fn rest(project: &drover_crds::Project, model: &mut ModelCluster) {
     until_quiet::<ProjectOperator>(project, model, Timestamp::UNIX_EPOCH).unwrap();

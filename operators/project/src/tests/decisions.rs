@@ -12,7 +12,7 @@ use super::{
     strategies::{deleted, project},
     world::{Foreign, Held, ModelCluster},
 };
-use crate::{ProjectOperator, guards::Action};
+use crate::{ProjectOperator, act::Action};
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// A cluster that allows team-a to hold what begins with its name.

@@ -8,7 +8,10 @@ use drover_runtime::{
     Requeue,
     model::{End, Field, Manager, ModelObject, ModelWorld as _, decide, until_quiet},
 };
-use k8s_openapi::{api::core::v1::LimitRange, jiff::SignedDuration};
+use k8s_openapi::{
+    api::{core::v1::LimitRange, networking::v1::NetworkPolicy},
+    jiff::SignedDuration,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -269,13 +272,14 @@ proptest! {
     fn nothing_is_created_but_with_its_guards(project in any_project(), model in any_cluster()) {
         for group in decide::<ProjectOperator>(&project, &model, NOW).groups {
             let created = group.iter().find_map(|action| match action {
-                crate::guards::Action::Namespace(drover_runtime::owned::Change::Create { desired, .. }) => desired.metadata.name.clone(),
+                crate::act::Action::Namespace(drover_runtime::owned::Change::Create { desired, .. }) => desired.metadata.name.clone(),
                 _ => None,
             });
             let Some(name) = created else { continue };
             let wanted = project.spec.namespaces.iter().find(|wanted| wanted.name == name).unwrap();
             let limited = LimitRange::wanted(&project, &model.cluster, wanted).unwrap().is_some();
-            prop_assert_eq!(group.len(), 1 + usize::from(limited));
+            let isolated = NetworkPolicy::wanted(&project, &model.cluster, wanted).unwrap().is_some();
+            prop_assert_eq!(group.len(), 1 + usize::from(limited) + usize::from(isolated));
         }
     }
 }

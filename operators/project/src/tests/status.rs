@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
 
 use super::decisions::shop;
-use crate::{cause::ProjectCause, plan::PlaceStatus, summary::summarise};
+use crate::{cause::ProjectCause, place_status::PlaceStatus, summary::summarise};
 
 /// What a status may weigh, whatever the fleet's size.
 const MAX_STATUS: usize = 16 * 1024;

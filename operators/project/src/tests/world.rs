@@ -22,9 +22,10 @@ use serde::Deserialize;
 use super::{safety::held_by, strategies::project};
 use crate::{
     ProjectOperator,
+    act::Action,
     bounds::Bounds,
     error::ProjectError,
-    guards::{Action, Guard, Guards, Inside, NAME, Unlabelled, missing},
+    guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
     observe::{Holder, Seen, World, ours},
 };
 

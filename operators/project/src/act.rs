@@ -1,0 +1,89 @@
+//! What is done at a cluster: one change of one object.
+
+use std::fmt;
+
+use drover_crds::Project;
+use drover_runtime::{Owner, PlaceContext, WriteError, owned::Change, request::Urgency};
+use k8s_openapi::api::{
+    core::v1::{LimitRange, Namespace},
+    networking::v1::NetworkPolicy,
+};
+
+use crate::ProjectOperator;
+
+/// One change of one object.
+#[derive(Clone, PartialEq)]
+pub enum Action {
+    /// Of a namespace.
+    Namespace(Change<Namespace>),
+    /// Of a limit range in it.
+    Limits(Change<LimitRange>),
+    /// Of a network policy in it.
+    Isolation(Change<NetworkPolicy>),
+}
+
+impl Action {
+    /// Does it, in the name of `owner`.
+    pub(crate) async fn carry_out(self, owner: Owner<'_, Project>, place: &PlaceContext) -> Result<(), WriteError> {
+        match self {
+            Self::Namespace(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+        }
+    }
+
+    /// The namespace that it is about.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        match self {
+            Self::Namespace(change) => change.namespace(),
+            Self::Limits(change) => change.namespace(),
+            Self::Isolation(change) => change.namespace(),
+        }
+    }
+
+    /// How urgent it is: what a namespace is created or labelled with are its guards, too.
+    #[must_use]
+    pub fn urgency(&self) -> Urgency {
+        match self {
+            Self::Namespace(change) => urgency(change),
+            Self::Limits(change) => urgency(change),
+            Self::Isolation(change) => urgency(change),
+        }
+    }
+}
+
+fn urgency<K>(change: &Change<K>) -> Urgency {
+    match change {
+        Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } => Urgency::Guard,
+        Change::Disown { .. } | Change::Release(_) | Change::Disclaim(_) | Change::Delete(_) => Urgency::Rest,
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(change) => change.fmt(formatter),
+            Self::Limits(change) => change.fmt(formatter),
+            Self::Isolation(change) => change.fmt(formatter),
+        }
+    }
+}
+
+impl From<Change<Namespace>> for Action {
+    fn from(change: Change<Namespace>) -> Self {
+        Self::Namespace(change)
+    }
+}
+
+impl From<Change<LimitRange>> for Action {
+    fn from(change: Change<LimitRange>) -> Self {
+        Self::Limits(change)
+    }
+}
+
+impl From<Change<NetworkPolicy>> for Action {
+    fn from(change: Change<NetworkPolicy>) -> Self {
+        Self::Isolation(change)
+    }
+}

@@ -1,0 +1,62 @@
+//! What one cluster contributes to the status, and how its guards are counted. Pure.
+
+use drover_crds::{Project, ProjectNamespace};
+use drover_runtime::fan_out::Obstacle;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Resource as _;
+
+use crate::{
+    guards::{Decided, Guard as _},
+    observe::World,
+    pod_security,
+};
+
+/// What one cluster contributes to the status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaceStatus {
+    /// Namespaces that should be there.
+    pub wanted: i64,
+    /// Those that are as they should be.
+    pub ready: i64,
+    /// The namespaces with pod security levels.
+    pub pod_security: Guarded,
+    /// The namespaces that are isolated.
+    pub isolation: Guarded,
+    /// What is in the way, and what to do about it.
+    pub problems: Vec<Obstacle>,
+}
+
+/// How many namespaces should have a guard, and how many have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Namespaces that should have it.
+    pub wanted: i64,
+    /// Those that have it as it should be.
+    pub ready: i64,
+}
+
+impl Guarded {
+    fn count(&mut self, is_wanted: bool, is_ready: bool) {
+        self.wanted += i64::from(is_wanted);
+        self.ready += i64::from(is_wanted && is_ready);
+    }
+}
+
+impl PlaceStatus {
+    pub(crate) fn count_levels(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace) {
+        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
+        self.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
+    }
+
+    pub(crate) fn count_isolation(
+        &mut self,
+        project: &Project,
+        world: &World,
+        wanted: &ProjectNamespace,
+        guards: &[Decided],
+    ) {
+        let is_wanted = !matches!(NetworkPolicy::wanted(project, &world.cluster, wanted), Ok(None));
+        let isolates = |guard: &Decided| guard.kind == NetworkPolicy::kind(&());
+        self.isolation.count(is_wanted, guards.iter().any(|guard| isolates(guard) && guard.is_ready()));
+    }
+}
