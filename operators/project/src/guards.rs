@@ -264,7 +264,7 @@ impl Guards {
         vec![decide(project, world, &self.limits, wanted), decide(project, world, &self.isolation, wanted)]
     }
 
-    /// Gives up what lies in a namespace that stays: it keeps its guards, as the next owner may want them, and nobody is freed of
+    /// Gives up what lies in a namespace that stays: it keeps its guards, as the next owner may want them, and nobody loses
     /// them unasked.
     pub(crate) fn given_up(&self, namespace: &str) -> Vec<Action> {
         self.limits.given_up(namespace).chain(self.isolation.given_up(namespace)).collect()
