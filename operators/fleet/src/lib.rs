@@ -16,6 +16,7 @@ mod expiry;
 mod fleet;
 mod identity;
 pub mod kubeconfig;
+mod next;
 mod one_shot;
 mod parsed;
 pub mod pem;

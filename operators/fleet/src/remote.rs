@@ -1,6 +1,6 @@
 //! The life of one connection: dial, identify, probe, replace, end.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
 use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock, held::Held};
@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use crate::{
@@ -19,11 +19,12 @@ use crate::{
     dial::Management,
     expiry::{CredentialLife, SeenCertificate},
     identity,
+    next::{Due, Next},
     parsed::Parsed,
     probe::{self, Facts},
     required_permissions::RequiredPermissions,
     source::{Source, Target},
-    verdict::{DOUBT_PAUSE, Fault, Hysteresis, Thresholds, Verdict},
+    verdict::{Fault, Hysteresis, Thresholds, Verdict},
 };
 
 /// What is known of one cluster's connection.
@@ -106,24 +107,6 @@ struct Introduced {
     missing_rights: Option<Vec<String>>,
 }
 
-/// When what is due.
-struct Next {
-    /// The next step …
-    step: Instant,
-    /// … and when it is due at the earliest, if something hints at it.
-    hinted_step: Instant,
-    /// The next connection for requests that wait for one, at the earliest.
-    connection: Instant,
-}
-
-/// What a [`Remote`] has to do next.
-enum Due {
-    /// Nothing any more: it ends.
-    Nothing,
-    Step,
-    Connection,
-}
-
 /// Whether requests have a connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Connected {
@@ -133,9 +116,6 @@ enum Connected {
 
 /// Who answers is asked again after so many probes, so that an upgrade shows within ten minutes.
 const IDENTIFY_EVERY: u32 = 20;
-/// So often is a connection made for a server that drains one after another: for one that drains each fiftieth request (as
-/// `--goaway-chance=0.02` does) that is no limit.
-const CONNECTION_PAUSE: Duration = Duration::from_millis(250);
 /// A cluster that sent too much would do so again: it is left alone for this time.
 const AVOIDED_FOR: Duration = Duration::from_mins(10);
 
@@ -176,13 +156,14 @@ impl Remote {
             let began = Instant::now();
             self.guarded(&target, Self::step).await;
             publish(self.report());
-            let mut next = self.next(&target, began);
+            let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
+            let mut next = Next::after(began, pause, self.hysteresis.is_in_doubt());
             loop {
-                match self.wait(&mut next).await {
+                match next.wait(&mut self.target, &self.hint, &self.wanted).await {
                     Due::Nothing => return,
                     Due::Step => break,
                     Due::Connection => {
-                        next.connection = Instant::now() + CONNECTION_PAUSE;
+                        next.connection_begins();
                         if self.guarded(&target, Self::connect_again).await == Some(Connected::Yes) {
                             continue;
                         }
@@ -190,33 +171,6 @@ impl Remote {
                         break;
                     }
                 }
-            }
-        }
-    }
-
-    /// What comes after a step that began then.
-    fn next(&self, target: &Target, began: Instant) -> Next {
-        let now = Instant::now();
-        let pause = self.hysteresis.pause(target.cluster.spec.health_interval());
-        // While a verdict is in the balance, an attempt that took long was pause enough.
-        let since = if self.hysteresis.is_in_doubt() { began } else { now };
-        Next { step: since + pause, hinted_step: now + pause.min(DOUBT_PAUSE), connection: now }
-    }
-
-    /// Waits until something is to be done, or the next step is due: also where the server drains one connection after another.
-    async fn wait(&mut self, next: &mut Next) -> Due {
-        let (hint, wanted, connection) = (Arc::clone(&self.hint), Arc::clone(&self.wanted), next.connection);
-        let mut wanted = pin!(async {
-            wanted.notified().await;
-            sleep_until(connection).await;
-        });
-        loop {
-            tokio::select! {
-                changed = self.target.changed() => return if changed.is_err() { Due::Nothing } else { Due::Step },
-                () = sleep_until(next.step) => return Due::Step,
-                () = &mut wanted => return Due::Connection,
-                // A broken watch is a hint, not a verdict: it brings the next probe forward, and many bring one.
-                () = hint.notified() => next.step = next.step.min(next.hinted_step),
             }
         }
     }

@@ -131,6 +131,8 @@ mod tests {
             "Cluster: Unauthorized",
             "Cluster: UnsafeKubeconfig",
             "Cluster: UnsupportedVersion",
+            "Project: GuardTaken",
+            "Project: InvalidQuantity",
             "Project: NamespaceExists",
             "Project: NamespaceProtected",
             "Project: NamespaceTaken",
