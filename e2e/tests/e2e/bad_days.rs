@@ -87,7 +87,7 @@ async fn a_kubeconfig_for_another_server_is_refused_and_the_old_connection_goes_
     installation.store_secret("us", &stranger).await.unwrap();
     eventually("the other cluster is refused", soon(), async || {
         let us = get(&installation, "cluster", "us").await?;
-        Ok(us["status"]["conditions"].to_string().contains("was imported under this name").then_some(()))
+        Ok(us["status"]["conditions"].to_string().contains("but this Cluster stands for").then_some(()))
     })
     .await
     .unwrap();

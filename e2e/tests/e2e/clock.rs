@@ -21,6 +21,7 @@ async fn a_clock_that_jumps_changes_neither_the_leader_nor_anything_downstream()
     installation.start_drover().await.unwrap();
     says(&mut installation, 1, "another process leads").await;
     ready_with(&installation, &a_project("shop", &["team-web"])).await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let pace = time_to_heal(&installation, "eu").await;
     let (term, status) = (term(&installation).await, status(&installation).await);
 

@@ -53,6 +53,7 @@ async fn a_credential_is_rotated_without_a_gap_and_a_withdrawn_one_is_said() {
     const ACCOUNT: &str = "system:serviceaccount:default:rotated";
     let Some(installation) = story("rotation", &["eu"]).await else { return };
     ready_with(&installation, &a_project("shop", &["team-web"])).await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     let before = ready_condition(&installation, "eu").await;
     assert_eq!(certificates(&installation).await, ["api-server", "client"]);
     let pace = time_to_heal(&installation, "eu").await;

@@ -51,7 +51,7 @@ enum Harm {
     Probe,
     /// Lists and watches are as they should be; after the connection was cut another cluster answers.
     Impostor,
-    /// Every list has [`CROWD`] objects, in pages.
+    /// The lists of nodes and namespaces have [`CROWD`] objects each, in pages.
     Crowd,
     /// Every list has [`CROWD`] objects on one page, whatever is asked for.
     Page,
@@ -165,7 +165,10 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
         path if !watches => match harm {
-            Harm::Crowd => whole(crowd(path, &page(request.uri()))),
+            Harm::Crowd if path.ends_with("/nodes") || path.ends_with("/namespaces") => {
+                whole(crowd(path, &page(request.uri())))
+            }
+            Harm::Crowd => whole(list("")),
             Harm::Page => whole(crowd(path, &(0..CROWD))),
             Harm::Empty(count) => whole(list(&vec!["{}"; count].join(","))),
             Harm::Nested => whole(list(&"[".repeat(10_000))),
@@ -182,12 +185,12 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
     Response::new(body)
 }
 
-/// Five thousand events as short as real ones are, and then nothing.
+/// Hundreds or thousands of events as short as real ones are, and then nothing.
 fn crumbs(size: usize) -> Body {
     let note = "x".repeat(400);
     let object = json!({"metadata": {"name": "a", "resourceVersion": "2", "annotations": {"note": note}}});
     let event = json!({"type": "MODIFIED", "object": object});
-    let bytes = Bytes::from(format!("{event}\n").repeat(5_000));
+    let bytes = Bytes::from(format!("{event}\n").repeat(if size > 1 { 5_000 } else { 250 }));
     let frames = (0..bytes.len()).step_by(size);
     let frames = frames.map(move |at| Ok(Frame::data(bytes.slice(at..(at + size).min(bytes.len())))));
     BodyExt::boxed(StreamBody::new(stream::iter(frames).chain(stream::pending())))

@@ -248,7 +248,7 @@ impl Remote {
 
     /// Whether the cluster is left alone for now because it sent too much.
     fn avoids(&mut self, target: &Target) -> bool {
-        let avoids = |(until, at): &(Instant, Target)| Instant::now() < *until && at.asks_for_the_same(target);
+        let avoids = |(until, at): &(Instant, Target)| Instant::now() < *until && at.reaches_the_same(target);
         self.avoided.take_if(|avoided| !avoids(avoided));
         self.avoided.is_some()
     }

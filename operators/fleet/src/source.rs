@@ -33,10 +33,13 @@ pub(crate) struct Target {
 impl Target {
     /// Whether both ask for the same. A status change is none, unless it records which cluster this is: only then it is claimed.
     pub(crate) fn asks_for_the_same(&self, other: &Self) -> bool {
+        self.reaches_the_same(other) && recorded_uid(&self.cluster) == recorded_uid(&other.cluster)
+    }
+
+    /// Whether both say the same of how a cluster is reached.
+    pub(crate) fn reaches_the_same(&self, other: &Self) -> bool {
         let generation = |target: &Self| target.cluster.metadata.generation;
-        self.source == other.source
-            && generation(self) == generation(other)
-            && recorded_uid(&self.cluster) == recorded_uid(&other.cluster)
+        self.source == other.source && generation(self) == generation(other)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use drover_crds::{DeletionPolicy, Project, Tenant};
 use drover_runtime::{
-    ObjectKey, Owner, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
+    ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
 };
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt as _;
@@ -36,6 +36,8 @@ pub(crate) fn give_up_unlisted(project: &Project, world: &World) -> Vec<Vec<Acti
     let key = ObjectKey::of(&project.metadata);
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name)).filter_map(|(_, seen)| seen.held());
+    // Another installation may hold the claim already, and its Project of the same name list it: the next probe tells.
+    let unlisted = unlisted.filter(|live| !OwnerRecord::is_of_another_installation(live, &world.installation));
     unlisted.map(|live| given_up(&key, world, live)).chain(strays(world)).collect()
 }
 

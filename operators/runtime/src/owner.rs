@@ -84,6 +84,13 @@ impl OwnerRecord {
         annotation(meta, ANNOTATION_CREATED) == Some(&self.created_mark(installation, &ObjectKey::of(meta)))
     }
 
+    /// Whether another installation created the object, by its mark.
+    #[must_use]
+    pub fn is_of_another_installation(meta: &ObjectMeta, installation: &str) -> bool {
+        let by = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/'));
+        by.is_some_and(|(by, _)| by != installation)
+    }
+
     /// Why an object with the labels of this owner belongs to it, or does not.
     #[must_use]
     pub fn title(&self, meta: &ObjectMeta, installation: &str) -> Title {
