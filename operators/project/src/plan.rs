@@ -260,9 +260,7 @@ fn without_holder(
     match (holder, consent) {
         (Some(holder), Consent::Given) => Verdict::Act(Change::Disown { live, owner: holder.key.clone() }),
         (None, Consent::Given) => Verdict::Act(Change::Adopt { desired: Box::new(desired), live }),
-        (None, _) if was_released_by(meta, project, world) => {
-            Verdict::Act(Change::Adopt { desired: Box::new(desired), live })
-        }
+        (None, _) if was_released_by(meta, project) => Verdict::Act(Change::Adopt { desired: Box::new(desired), live }),
         (_, Consent::Awaited) => blocked(&name, ProjectCause::AdoptionNotAllowed, not_adoptable(world, &name)),
         (Some(holder), Consent::NotAsked) => {
             blocked(&name, ProjectCause::NamespaceExists, left_behind(world, &name, &holder.key))
@@ -307,12 +305,12 @@ fn is_founded(project: &Project, world: &World, live: &ObjectMeta) -> bool {
     matches!(world.title(&ObjectKey::of(&project.metadata), live), Title::Created | Title::Adopted)
 }
 
-/// Whether Drover created the namespace for this very Project, which released it: it may adopt it again without being asked, for
+/// Whether Drover created the namespace for a Project of this name, which released it: it may adopt it again without being asked, for
 /// example after a folder was renamed in Git and everything was deleted and created again.
-fn was_released_by(meta: &ObjectMeta, project: &Project, world: &World) -> bool {
+fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
     let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
     released_by.is_some_and(|by| *by == ObjectKey::of(&project.metadata).to_string())
-        && owner_of::<ProjectOperator>(project).created(meta, &world.installation)
+        && owner_of::<ProjectOperator>(project).was_created_by_any(meta)
 }
 
 fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict {

@@ -84,6 +84,13 @@ impl OwnerRecord {
         annotation(meta, ANNOTATION_CREATED) == Some(&self.created_mark(installation, &ObjectKey::of(meta)))
     }
 
+    /// Whether some installation created an object for this owner, by a mark that agrees with both.
+    #[must_use]
+    pub fn was_created_by_any(&self, meta: &ObjectMeta) -> bool {
+        let mark = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/'));
+        mark.is_some_and(|(_, mark)| mark == self.mark(&ObjectKey::of(meta)))
+    }
+
     /// Whether another installation created the object, by its mark.
     #[must_use]
     pub fn is_of_another_installation(meta: &ObjectMeta, installation: &str) -> bool {
