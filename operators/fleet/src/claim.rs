@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn another_installation_keeps_its_claim_until_a_person_takes_it_over() {
         let theirs = claim("theirs", "eu");
-        for take_from in [None, Some("somebody"), Some("ours")] {
+        for take_from in [None, Some("others"), Some("ours")] {
             assert_eq!(decided(Some(&theirs), take_from, &["eu"]), Decision::ClaimedByOther("theirs".into()));
         }
         assert_eq!(decided(Some(&theirs), Some("theirs"), &["eu"]), Decision::TakeOver(theirs.clone()));

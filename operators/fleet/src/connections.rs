@@ -364,7 +364,7 @@ mod tests {
         connections.identified(connections.add(Fake::default()));
         connections.closed(2, true);
         assert!(connections.take_unanswered());
-        assert!(!connections.take_unanswered(), "it is told once");
+        assert!(!connections.take_unanswered(), "it is reported once");
     }
 
     #[tokio::test]

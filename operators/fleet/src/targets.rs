@@ -377,7 +377,11 @@ mod tests {
         for (cause, waits) in [(lost.foreign(), false), (lost, true)] {
             for selection in [json!({"all": {}}), json!({"names": ["eu"]})] {
                 assert_eq!(places(&deleted(project(&selection)), &fleet(cause)).len(), usize::from(waits));
-                assert_eq!(places(&project(&selection), &fleet(cause)).len(), 1, "it is told while the Project lives");
+                assert_eq!(
+                    places(&project(&selection), &fleet(cause)).len(),
+                    1,
+                    "it is reported while the Project lives"
+                );
             }
         }
     }

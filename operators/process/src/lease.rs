@@ -110,6 +110,9 @@ pub enum LeaseError {
     /// The settings contradict each other.
     #[error("cannot hold a leader election: {0}")]
     Settings(&'static str),
+    /// The thread of the election ended by itself.
+    #[error("a defect in Drover ended the leader election; see the log")]
+    Ended,
 }
 
 /// Who holds the Lease. A released one has an empty holder, which counts as none.

@@ -1,10 +1,14 @@
 //! What becomes of what a Project holds at a cluster where it is to hold it no more. Pure.
 
-use drover_crds::{DeletionPolicy, Project, Tenant};
+use drover_crds::{Cluster, DeletionPolicy, Project, Tenant};
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
 };
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -12,7 +16,7 @@ use crate::{
     act::Action,
     observe::{Seen, World},
     place_status::PlaceStatus,
-    plan::{admitting, count, may_hold, obstacle},
+    plan::{LOOK_AGAIN, admitting, count, may_hold, obstacle},
 };
 
 /// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
@@ -31,14 +35,29 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
     }
 }
 
-/// What is ours and not listed any more is released. It stays: a namespace is deleted only with its Project, on request.
-pub(crate) fn give_up_unlisted(project: &Project, world: &World) -> Vec<Vec<Action>> {
+/// What is ours and not listed any more is released, and when to look at the rest. It stays: a namespace is deleted only with its
+/// Project, on request.
+pub(crate) fn give_up_unlisted(
+    project: &Project,
+    world: &World,
+    now: Timestamp,
+) -> (Vec<Vec<Action>>, Option<SignedDuration>) {
     let key = ObjectKey::of(&project.metadata);
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name)).filter_map(|(_, seen)| seen.held());
-    // Another installation may hold the claim already, and its Project of the same name list it: the next probe tells.
-    let unlisted = unlisted.filter(|live| !OwnerRecord::is_of_another_installation(live, &world.installation));
-    unlisted.map(|live| given_up(&key, world, live)).chain(strays(world)).collect()
+    let (early, due): (Vec<_>, Vec<_>) = unlisted.partition(|live| may_be_of_a_new_holder(live, world, now));
+    let groups = due.into_iter().map(|live| given_up(&key, world, live)).chain(strays(world)).collect();
+    (groups, (!early.is_empty()).then_some(LOOK_AGAIN))
+}
+
+/// Whether another installation created the namespace so lately that it may hold the claim by now, and a Project of the same name there
+/// list it: the probe has not told yet. What it created before is left from a time when it held the claim.
+fn may_be_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) -> bool {
+    let Cluster { spec, .. } = &*world.cluster;
+    let until_told = SignedDuration::try_from((spec.health_interval() + spec.health_timeout()) * 2);
+    let age = live.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
+    OwnerRecord::is_of_another_installation(live, &world.installation)
+        && age.is_some_and(|age| until_told.is_ok_and(|until_told| age < until_told))
 }
 
 /// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted

@@ -43,8 +43,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         place_status.problems.push(no_tenant(project, world));
         return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
     }
-    let mut groups = give_up_unlisted(project, world);
-    let mut look_again = None;
+    let (mut groups, mut look_again) = give_up_unlisted(project, world, now);
     let mut room = Room::of(&tenancies, &world.bounds);
     for wanted in by_name(&project.spec.namespaces) {
         place_status.count_levels(project, world, wanted);

@@ -87,15 +87,13 @@ impl OwnerRecord {
     /// Whether some installation created an object for this owner, by a mark that agrees with both.
     #[must_use]
     pub fn was_created_by_any(&self, meta: &ObjectMeta) -> bool {
-        let mark = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/'));
-        mark.is_some_and(|(_, mark)| mark == self.mark(&ObjectKey::of(meta)))
+        mark_of(meta).is_some_and(|(_, mark)| mark == self.mark(&ObjectKey::of(meta)))
     }
 
     /// Whether another installation created the object, by its mark.
     #[must_use]
     pub fn is_of_another_installation(meta: &ObjectMeta, installation: &str) -> bool {
-        let by = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/'));
-        by.is_some_and(|(by, _)| by != installation)
+        mark_of(meta).is_some_and(|(by, _)| by != installation)
     }
 
     /// Why an object with the labels of this owner belongs to it, or does not.
@@ -104,9 +102,7 @@ impl OwnerRecord {
         if annotation(meta, ANNOTATION_ADOPTED).is_some() {
             return Title::Adopted;
         }
-        let Some((by, mark)) = annotation(meta, ANNOTATION_CREATED).and_then(|mark| mark.split_once('/')) else {
-            return Title::Unfounded;
-        };
+        let Some((by, mark)) = mark_of(meta) else { return Title::Unfounded };
         match mark == self.mark(&ObjectKey::of(meta)) {
             true if by == installation => Title::Created,
             true => Title::Adopted,
@@ -126,6 +122,11 @@ fn labelled(meta: &ObjectMeta) -> Option<(&str, &str, &str)> {
     let labels = meta.labels.as_ref()?;
     let label = |name: &str| labels.get(name).map(String::as_str);
     Some((label(LABEL_OWNER_KIND)?, label(LABEL_OWNER_NAMESPACE).unwrap_or_default(), label(LABEL_OWNER_NAME)?))
+}
+
+/// The installation that created the object, and for which owner under which name.
+fn mark_of(meta: &ObjectMeta) -> Option<(&str, &str)> {
+    annotation(meta, ANNOTATION_CREATED)?.split_once('/')
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a String> {
@@ -161,6 +162,10 @@ mod tests {
         ] {
             let meta = marked("web", &marks);
             assert_eq!(owner.title(&meta, "blue"), title, "{what}");
+            let is_for_owner = [Title::Created, Title::Adopted].contains(&title) && !what.contains("another one");
+            assert_eq!(owner.was_created_by_any(&meta), is_for_owner, "{what}");
+            let is_elsewhere = what == "of another installation";
+            assert_eq!(OwnerRecord::is_of_another_installation(&meta, "blue"), is_elsewhere, "{what}");
             let is_marked = marks.first() == Some(&created(&owner, "blue", &web));
             assert_eq!(owner.created(&meta, "blue"), is_marked, "{what}");
         }

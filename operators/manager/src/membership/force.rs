@@ -286,7 +286,7 @@ mod tests {
             (meta("a", true, &[OURS]), Some(vec![])),
             (meta("a", true, &["example.com/x", OURS]), Some(vec!["example.com/x".to_owned()])),
             (meta("a", true, &["example.com/x"]), None),
-            (meta("a", true, &["drover.dev/cluster-of-somebody"]), None),
+            (meta("a", true, &["drover.dev/cluster-of-others"]), None),
             (meta("a", false, &[OURS]), None),
             // Another client created it again.
             (meta("b", true, &[OURS]), None),

@@ -69,6 +69,8 @@ impl Election {
         let signals = Signals::default();
         let (margin, told) = (settings.duration.saturating_sub(settings.renew_deadline), signals.clone());
         let held = async move {
+            // However the thread ends, nobody leads without it.
+            let _lost = told.lost.clone().drop_guard();
             let leadership = LeaderLease::acquire(client, settings, stop).await;
             let won = leadership.as_ref().map(Option::is_some).map_err(LeaseError::clone);
             if tell.send(won).is_ok()
@@ -81,9 +83,10 @@ impl Election {
         Ok(Self { outcome, signals, _beats: AbortOnDropHandle::new(tokio::spawn(show_life(beat))) })
     }
 
-    /// Waits until this process leads, or answers `false` when it was asked to stop first.
+    /// Waits until this process leads, or answers `false` when it was asked to stop first. [`LeaseError::Ended`] if a defect ended
+    /// the thread.
     pub async fn won(&mut self) -> Result<bool, LeaseError> {
-        (&mut self.outcome).await.unwrap_or(Ok(false))
+        (&mut self.outcome).await.unwrap_or(Err(LeaseError::Ended))
     }
 
     /// Resolves when the leadership is over. Then the work must stop at once.
@@ -170,7 +173,6 @@ mod tests {
         (Election::begin_with(standstill, connect, short(), CancellationToken::new(), told).unwrap(), end)
     }
 
-    /// A second candidate, after `limit`.
     fn holder(server: &Server) -> serde_json::Value {
         server.lease()["spec"]["holderIdentity"].clone()
     }
@@ -186,6 +188,23 @@ mod tests {
         assert_ne!(server.lease()["spec"]["renewTime"], before);
         election.release().await;
         assert_eq!(holder(&server), "");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_when_a_defect_ends_the_thread() {
+        let server = Server::default();
+        let (mut election, _end) = begin(&server, STANDSTILL);
+        assert!(election.won().await.unwrap());
+        // Whatever ends the thread ends the leadership, a release as well.
+        let lost = election.signals.lost.clone();
+        election.release().await;
+        timeout(Duration::from_secs(20), lost.cancelled()).await.unwrap();
+
+        let (tell, outcome) = oneshot::channel();
+        drop(tell);
+        let mut ended =
+            Election { outcome, signals: Signals::default(), _beats: AbortOnDropHandle::new(tokio::spawn(async {})) };
+        assert_eq!(ended.won().await, Err(LeaseError::Ended));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use drover_crds::names::{
     ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE,
 };
 use drover_runtime::model::{Field, Manager, ModelObject, until_quiet};
+use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     decisions::{ADOPTING, NOW, OPEN, cluster_of, lines, shop},
@@ -113,4 +114,22 @@ fn what_is_relabelled_to_another_project_goes_back_to_the_one_that_has_it() {
             assert_eq!(holder, is_back.then(|| key(&shop(LISTS))), "{there} {spec}: memory knows of what was adopted");
         }
     }
+}
+
+/// A cluster that was taken over, or a management cluster that was built anew without a name of its own.
+#[test]
+fn what_another_installation_created_is_released_when_it_is_not_listed_any_more() {
+    let mark = created_mark("team-a/shop", "team-a-web");
+    let mut model = cluster_of(OPEN, CREATED);
+    set(ANNOTATION_CREATED, &format!("another{mark}"), &mut model);
+    assert_eq!(lines(&shop(LISTS), &model), ["1 ready"]);
+    assert_eq!(lines(&shop(LISTS_NOTHING), &model), ["release Namespace team-a-web"]);
+    web(&mut model).created_at = Some(NOW - SignedDuration::from_mins(5));
+    assert_eq!(lines(&shop(LISTS_NOTHING), &model), ["release Namespace team-a-web"]);
+    web(&mut model).created_at = Some(NOW - SignedDuration::from_secs(5));
+    assert_eq!(
+        lines(&shop(LISTS_NOTHING), &model),
+        [""; 0],
+        "it may be the work of whoever took the cluster over just now"
+    );
 }

@@ -56,9 +56,7 @@ impl ProcessBudget {
         if self.held() <= self.limit {
             return;
         }
-        let mut caches = self.lock();
-        caches.retain(|counts| counts.strong_count() > 0);
-        let live: Vec<Arc<Counts>> = caches.iter().filter_map(Weak::upgrade).collect();
+        let live: Vec<Arc<Counts>> = self.lock().iter().filter_map(Weak::upgrade).collect();
         let counts = || live.iter().filter(|counts| !counts.is_exceeded());
         if counts().map(|counts| counts.held()).sum::<usize>() > self.limit
             && let Some(largest) = counts().max_by_key(|counts| counts.held())
@@ -118,7 +116,9 @@ impl MemoryBudget {
     /// Makes it a part of what all caches may hold together, if it is limited at all.
     pub(super) fn join(&mut self, process: &Arc<ProcessBudget>) {
         if self.limit < usize::MAX {
-            process.lock().push(Arc::downgrade(&self.counts));
+            let mut caches = process.lock();
+            caches.retain(|counts| counts.strong_count() > 0);
+            caches.push(Arc::downgrade(&self.counts));
             self.process = Some(Arc::clone(process));
         }
     }
@@ -182,12 +182,24 @@ impl Listing {
         self.budget.count_in_process(weight, 0);
         self.budget.fits(true)
     }
+
+    /// What has come of it so far.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// What came after it weighed this much is given up.
+    pub(super) fn gives_back_to(&mut self, weight: usize) {
+        let given_up = self.weight.saturating_sub(weight);
+        self.weight -= given_up;
+        self.budget.counts.listing.fetch_sub(given_up, Ordering::AcqRel);
+        self.budget.count_in_process(0, given_up);
+    }
 }
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        self.budget.counts.listing.fetch_sub(self.weight, Ordering::AcqRel);
-        self.budget.count_in_process(0, self.weight);
+        self.gives_back_to(0);
     }
 }
 
@@ -256,8 +268,14 @@ mod tests {
         drop(greedy);
         let mut listing = third.listing();
         assert!(!listing.takes(60) && !small.is_exceeded(), "a list on its way counts");
+        listing.gives_back_to(20);
+        assert_eq!((listing.weight(), process.held()), (20, 51 + 30 + 20));
         drop((listing, third));
         assert_eq!(process.held(), 51);
+        assert_eq!(process.lock().iter().filter(|counts| counts.strong_count() > 0).count(), 1);
+        MemoryBudget::limited().join(&process);
+        MemoryBudget::limited().join(&process);
+        assert_eq!(process.lock().len(), 2, "who has gone is forgotten");
     }
 
     #[test]

@@ -215,15 +215,17 @@ impl<K: Kept> Reflector<K> {
         let (mut listing, mut empty_pages) = (self.shared.listing(), 0);
         let mut params = ListParams::default().labels(self.query.as_str()).limit(self.page);
         loop {
+            let before = listing.weight();
             let page = match request(&*what, self.reader.page::<K>(&params, |weight| listing.takes(weight))).await {
                 Err(ApiError::Timeout { .. }) if self.page > 1 => {
+                    // The same objects come again.
+                    listing.gives_back_to(before);
                     self.page /= SMALLER_PAGE.min(self.page);
                     params.limit = Some(self.page);
                     continue;
                 }
                 answer => answer?.map_err(|excess| self.too_large(&what, excess))?,
             };
-            self.page = (self.page * 2).min(PAGE);
             empty_pages = if page.objects.is_empty() { empty_pages + 1 } else { 0 };
             if empty_pages > MOST_EMPTY_PAGES {
                 return Err(ApiError::TooLarge { what }); // A server that never comes to an end.
@@ -236,6 +238,8 @@ impl<K: Kept> Reflector<K> {
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.unwrap_or_default();
+                // What was slow once is not slow for ever.
+                self.page = self.page.saturating_mul(2).min(PAGE);
                 self.shared.replace(listed);
                 self.meters.lists.fetch_add(1, Ordering::Relaxed);
                 self.check_rollback(self.shared.reached(revision(Some(&version))), &version);

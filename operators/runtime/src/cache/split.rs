@@ -3,8 +3,7 @@
 
 use std::mem;
 
-/// Most values of one kind of answers that are decoded as a whole, and are about one object that Drover wrote or looked at: far more
-/// than any has.
+/// Most values of an answer that is decoded as a whole: it is about one object that Drover wrote or looked at, and none has as many.
 const WHOLE_VALUE_LIMIT: usize = 20_000;
 /// Longest object, in bytes. etcd stores 1.5 MiB at most by default, which may double as JSON.
 const OBJECT_LIMIT: usize = 4 << 20;

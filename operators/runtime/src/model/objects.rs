@@ -53,6 +53,8 @@ pub struct ModelObject {
     pub annotations: Fields,
     /// All other fields, by their path.
     pub fields: Fields<Vec<String>, Value>,
+    /// When it was created, where that matters.
+    pub created_at: Option<Timestamp>,
     /// Whether it was deleted; it vanishes at the next [`settle`](ModelObjects::settle).
     pub terminating: bool,
     /// Another client sets this label again between any two reconciles.
@@ -164,6 +166,7 @@ impl ModelObject {
             namespace: namespace.map(ToOwned::to_owned),
             uid: Some(self.uid.clone()),
             resource_version: Some(self.version.to_string()),
+            creation_timestamp: self.created_at.map(Time),
             deletion_timestamp: self.terminating.then_some(Time(Timestamp::UNIX_EPOCH)),
             labels: plain(&self.labels),
             annotations: plain(&self.annotations),
