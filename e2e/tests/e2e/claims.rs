@@ -2,7 +2,9 @@
 
 use drover_e2e::installation::{DROVER_USER, End, Installation, grant_downstream_roles, kubectl_on};
 use drover_e2e::story::*;
-use serde_json::json;
+use serde_json::{Value, json};
+
+const OWNER: &str = "/metadata/labels/drover.dev~1owner-name";
 
 drover_e2e::tests![
     a_cluster_is_claimed_before_anything_else_is_written_there,
@@ -123,6 +125,9 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
     reads(&first, "cluster", "eu", "Accepted", "True/Claimed").await;
     reads(&second, "cluster", "eu", "Ready", "False/ClaimedByOther").await;
     converged(&first, "shop").await;
+    let is_released = |found: Option<&Value>| found.is_some_and(|found| found.pointer(OWNER).is_none());
+    namespace_becomes(&first, "eu", "team-new", "who holds the cluster releases what it does not list", is_released)
+        .await;
     let settled = plane.audit_mark().unwrap();
     tokio::time::sleep(two_periods()).await;
     for user in [DROVER_USER, SECOND_USER] {

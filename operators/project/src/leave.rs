@@ -16,7 +16,7 @@ use crate::{
     act::Action,
     observe::{Seen, World},
     place_status::PlaceStatus,
-    plan::{LOOK_AGAIN, admitting, count, may_hold, obstacle},
+    plan::{admitting, count, may_hold, obstacle},
 };
 
 /// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
@@ -45,19 +45,27 @@ pub(crate) fn give_up_unlisted(
     let key = ObjectKey::of(&project.metadata);
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name)).filter_map(|(_, seen)| seen.held());
-    let (early, due): (Vec<_>, Vec<_>) = unlisted.partition(|live| may_be_of_a_new_holder(live, world, now));
-    let groups = due.into_iter().map(|live| given_up(&key, world, live)).chain(strays(world)).collect();
-    (groups, (!early.is_empty()).then_some(LOOK_AGAIN))
+    let (mut groups, mut look_again) = (Vec::new(), None);
+    for live in unlisted {
+        match until_told_of_a_new_holder(live, world, now) {
+            Some(pause) => look_again = Some(look_again.map_or(pause, |earlier: SignedDuration| earlier.min(pause))),
+            None => groups.push(given_up(&key, world, live)),
+        }
+    }
+    groups.extend(strays(world));
+    (groups, look_again)
 }
 
-/// Whether another installation created the namespace so lately that it may hold the claim by now, and a Project of the same name there
-/// list it: the probe has not told yet. What it created before is left from a time when it held the claim.
-fn may_be_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) -> bool {
+/// How long the probe may take to tell that the installation that created the namespace lately holds the claim by now, and its Project of
+/// the same name lists it. What it created before is left from a time when it held the claim.
+fn until_told_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) -> Option<SignedDuration> {
+    if !OwnerRecord::is_of_another_installation(live, &world.installation) {
+        return None;
+    }
     let Cluster { spec, .. } = &*world.cluster;
-    let until_told = SignedDuration::try_from((spec.health_interval() + spec.health_timeout()) * 2);
-    let age = live.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
-    OwnerRecord::is_of_another_installation(live, &world.installation)
-        && age.is_some_and(|age| until_told.is_ok_and(|until_told| age < until_told))
+    let two_probes = SignedDuration::try_from((spec.health_interval() + spec.health_timeout()) * 2).ok()?;
+    let age = now.duration_since(live.creation_timestamp.as_ref()?.0);
+    two_probes.checked_sub(age).filter(SignedDuration::is_positive)
 }
 
 /// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted

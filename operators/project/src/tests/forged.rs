@@ -3,11 +3,14 @@
 use drover_crds::names::{
     ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE,
 };
-use drover_runtime::model::{Field, Manager, ModelObject, until_quiet};
+use drover_runtime::{
+    Requeue,
+    model::{Field, Manager, ModelObject, until_quiet},
+};
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
-    decisions::{ADOPTING, NOW, OPEN, cluster_of, lines, shop},
+    decisions::{ADOPTING, NOW, OPEN, cluster_of, lines, plan, shop},
     safety::{held_by, key},
     strategies::{deleted, project},
     world::{ModelCluster, created_mark},
@@ -132,4 +135,6 @@ fn what_another_installation_created_is_released_when_it_is_not_listed_any_more(
         [""; 0],
         "it may be the work of whoever took the cluster over just now"
     );
+    let due = NOW + SignedDuration::from_secs(2 * (30 + 10) - 5);
+    assert_eq!(plan(&shop(LISTS_NOTHING), &model).requeue, Requeue::At(due));
 }
