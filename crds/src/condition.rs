@@ -41,6 +41,14 @@ pub const POD_SECURITY_READY: &str = "PodSecurityReady";
 /// Project: every namespace carries the network policies of the isolation.
 pub const ISOLATION_READY: &str = "IsolationReady";
 
+/// `RoleTemplate`: everything that it inherits exists and has its context.
+pub const RESOLVED: &str = "Resolved";
+/// `RoleTemplate`: its rights are in every cluster where they are needed.
+pub const SYNCED: &str = "Synced";
+/// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
+/// true.
+pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";
+
 /// `observedGeneration` of an object that no operator has looked at.
 pub const UNOBSERVED: i64 = -1;
 

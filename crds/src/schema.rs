@@ -12,6 +12,7 @@ const SIGNED_QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[nu
 const QUANTITY: &str = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
 const DNS_LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const ROLE_NAME: &str = "^[^/%]+$";
 const NAME_PATTERN: &str = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$";
 const ADDRESS_RANGE: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-f:]*:[0-9a-f:]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$";
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
@@ -60,6 +61,46 @@ pub(crate) fn names<const MAX: u32>(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array", "maxItems": MAX, "items": dns_label(generator), "x-kubernetes-list-type": "set",
     })
+}
+
+/// Names of `ClusterRoles`: path segments, which RBAC gives more freedom than names of other objects.
+pub(crate) fn role_names<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX,
+        "items": { "type": "string", "minLength": 1, "maxLength": 253, "pattern": ROLE_NAME },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// A list in a rule of a role.
+pub(crate) fn rule_texts<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX,
+        "items": { "type": "string", "maxLength": 253 },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+pub(crate) fn verbs(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 30,
+        "items": { "type": "string", "minLength": 1, "maxLength": 63 },
+        "x-kubernetes-list-type": "set",
+        "x-kubernetes-validations": [{
+            "rule": "!self.exists(v, v.contains('*'))",
+            "message": "name the verbs: * would include escalate, bind and impersonate, and whatever comes later",
+        }],
+    })
+}
+
+/// A user, a group or a `ServiceAccount`.
+pub(crate) fn subject_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253 })
 }
 
 pub(crate) fn name_patterns<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {

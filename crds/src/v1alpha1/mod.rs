@@ -3,12 +3,16 @@
 pub mod cluster;
 pub mod fan_out;
 pub mod project;
+pub mod role_binding;
+pub mod role_template;
 
 pub use cluster::*;
 pub use fan_out::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 pub use project::*;
+pub use role_binding::*;
+pub use role_template::*;
 
 use crate::schema;
 
