@@ -20,8 +20,9 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 5] = [
-    ("runtime", &["drover-crds"]),
+const BASE: [(&str, &[&str]); 6] = [
+    ("client", &["drover-crds"]),
+    ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
     ("fleet", &["drover-crds", "drover-runtime"]),
     ("helm", &["drover-crds"]),

@@ -42,7 +42,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetrySettings {
     /// Which events and spans are recorded, as `tracing_subscriber::EnvFilter` reads it: `info`, or
-    /// `info,drover_runtime=debug`.
+    /// `info,drover_runtime=debug,drover_client=debug`.
     pub filter: String,
     /// How log lines look.
     pub format: LogFormat,

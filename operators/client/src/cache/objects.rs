@@ -28,7 +28,7 @@ pub(super) struct Entry<K> {
 }
 
 /// Drops the annotations that are not kept.
-pub(crate) fn keep_annotations(annotations: &mut BTreeMap<String, String>) {
+pub fn keep_annotations(annotations: &mut BTreeMap<String, String>) {
     annotations.retain(|key, value| value.len() <= FOREIGN_LIMIT || key.starts_with(OWN_PREFIX));
 }
 

@@ -381,6 +381,7 @@ impl<K: Kept> AnyInformer for Informer<K> {
 }
 
 /// Resource versions are comparable numbers (Kubernetes API concepts, since 1.35 officially); anything else counts as old.
-pub(crate) fn revision(resource_version: Option<&str>) -> u64 {
+#[must_use]
+pub fn revision(resource_version: Option<&str>) -> u64 {
     resource_version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }

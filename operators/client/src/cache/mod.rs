@@ -28,10 +28,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use expectations::OwnerRecord;
-pub(crate) use expectations::SHOWN_WITHIN;
-pub(crate) use informer::revision;
+pub use expectations::SHOWN_WITHIN;
+pub use informer::revision;
 pub use informer::{AnyInformer, Change, Health, Informer, Lookup, ObjectKey, Undecodable};
-pub(crate) use objects::keep_annotations;
+pub use objects::keep_annotations;
 pub use read::list_metadata;
 pub use split::WholeAnswer;
 pub use watch_timeout::WatchTimeout;

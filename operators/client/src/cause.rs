@@ -101,7 +101,7 @@ impl Cause {
 /// (`stalls`, `foreign`, `expected`; see [`Cause`]), and the remedy.
 ///
 /// ```
-/// drover_runtime::causes! {
+/// drover_client::causes! {
 ///     /// Why a toy is not made.
 ///     pub enum ToyCause {
 ///         /// The shelf is full.

@@ -1,4 +1,4 @@
-//! A small API server in memory, for tests of the runtime.
+//! A small API server in memory, for tests.
 //!
 //! It holds one cluster-scoped kind and knows list, watch, get, patch and delete with finalizers. It validates nothing, and
 //! takes whatever else is created (events) without keeping it.
@@ -22,7 +22,7 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The server. Clones are handles on the same one.
 #[derive(Clone)]
-pub(crate) struct MockServer(Arc<Inner>);
+pub struct MockServer(Arc<Inner>);
 
 struct Inner {
     /// Where the kind is served, for example `/apis/example.com/v1/toys`.
@@ -53,15 +53,17 @@ struct State {
 
 /// A write that a client made and the server accepted.
 #[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) at: Instant,
+pub struct Write {
+    /// When.
+    pub at: Instant,
     /// The name of the object, with `/status` for its status.
-    pub(crate) target: String,
+    pub target: String,
 }
 
 impl MockServer {
     /// An empty server of `K`.
-    pub(crate) fn of<K: Resource<DynamicType = ()>>() -> Self {
+    #[must_use]
+    pub fn of<K: Resource<DynamicType = ()>>() -> Self {
         Self(Arc::new(Inner {
             root: K::url_path(&(), None),
             api_version: K::api_version(&()).into_owned(),
@@ -72,7 +74,8 @@ impl MockServer {
     }
 
     /// A client of it.
-    pub(crate) fn client(&self) -> Client {
+    #[must_use]
+    pub fn client(&self) -> Client {
         let server = self.clone();
         let service = tower::service_fn(move |request| {
             let server = server.clone();
@@ -82,7 +85,7 @@ impl MockServer {
     }
 
     /// Creates an object, as a person would.
-    pub(crate) fn create(&self, name: &str, spec: &Value) {
+    pub fn create(&self, name: &str, spec: &Value) {
         let mut state = self.lock();
         let uid = format!("uid-{}", state.revision + 1);
         let metadata = json!({"name": name, "uid": uid, "generation": 1});
@@ -91,7 +94,11 @@ impl MockServer {
     }
 
     /// Changes an object, as another client would.
-    pub(crate) fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
+    ///
+    /// # Panics
+    ///
+    /// If it does not exist.
+    pub fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut state = self.lock();
         let Some(mut object) = state.objects.get(name).cloned() else { panic!("{name} does not exist") };
         change(&mut object);
@@ -99,7 +106,7 @@ impl MockServer {
     }
 
     /// Changes the spec, and with it the generation.
-    pub(crate) fn edit_spec(&self, name: &str, spec: &Value) {
+    pub fn edit_spec(&self, name: &str, spec: &Value) {
         self.edit(name, |object| {
             object["spec"] = spec.clone();
             let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
@@ -108,30 +115,32 @@ impl MockServer {
     }
 
     /// Deletes an object: at once, or when its last finalizer goes.
-    pub(crate) fn delete(&self, name: &str) {
+    pub fn delete(&self, name: &str) {
         self.edit(name, |object| object["metadata"]["deletionTimestamp"] = json!("2026-11-21T10:00:00Z"));
     }
 
     /// The object as it is stored.
-    pub(crate) fn get(&self, name: &str) -> Option<Value> {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value> {
         self.lock().objects.get(name).cloned()
     }
 
     /// The finalizers of an object.
-    pub(crate) fn finalizers(&self, name: &str) -> Vec<String> {
+    #[must_use]
+    pub fn finalizers(&self, name: &str) -> Vec<String> {
         let finalizers = self.get(name).map(|object| object["metadata"]["finalizers"].clone());
         finalizers.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default()
     }
 
     /// While held, watches tell nothing, and clients work with what they know.
-    pub(crate) fn hold_watches(&self, held: bool) {
+    pub fn hold_watches(&self, held: bool) {
         let mut state = self.lock();
         state.held = held;
         self.show(&state);
     }
 
     /// What a restore of an older backup does: versions start again at `revision`, and no watch survives it.
-    pub(crate) fn go_back(&self, revision: u64) {
+    pub fn go_back(&self, revision: u64) {
         let mut state = self.lock();
         state.revision = revision;
         state.epoch += 1;
@@ -143,7 +152,7 @@ impl MockServer {
     }
 
     /// Makes an object never have been, as a restore does.
-    pub(crate) fn forget(&self, name: &str) {
+    pub fn forget(&self, name: &str) {
         let mut state = self.lock();
         state.objects.remove(name);
         state.history.retain(|(_, event)| event["object"]["metadata"]["name"] != name);
@@ -151,7 +160,7 @@ impl MockServer {
     }
 
     /// Whether every watch ends in good order as soon as it is open, from now on.
-    pub(crate) fn end_watches_at_once(&self, ends: bool) {
+    pub fn end_watches_at_once(&self, ends: bool) {
         let mut state = self.lock();
         state.ends_watches = ends;
         state.epoch += 1;
@@ -159,29 +168,32 @@ impl MockServer {
     }
 
     /// From now on a list takes so long for each object in it.
-    pub(crate) fn lists_take(&self, time: Duration) {
+    pub fn lists_take(&self, time: Duration) {
         self.lock().list_takes = time;
     }
 
     /// The accepted writes whose target is `target`: a name, or a name with `/status`.
-    pub(crate) fn writes(&self, target: &str) -> Vec<Write> {
+    #[must_use]
+    pub fn writes(&self, target: &str) -> Vec<Write> {
         self.lock().writes.iter().filter(|write| write.target == target).cloned().collect()
     }
 
     /// From now on patches of `target` are refused with this message; none allows them again.
-    pub(crate) fn refuse(&self, target: &str, message: Option<&str>) {
+    pub fn refuse(&self, target: &str, message: Option<&str>) {
         let mut state = self.lock();
         state.refusals.remove(target);
         state.refusals.extend(message.map(|message| (target.to_owned(), message.to_owned())));
     }
 
     /// How many patches of `target` came, accepted or not.
-    pub(crate) fn patches(&self, target: &str) -> usize {
+    #[must_use]
+    pub fn patches(&self, target: &str) -> usize {
         self.lock().patches.iter().filter(|patched| *patched == target).count()
     }
 
     /// How many writes were accepted.
-    pub(crate) fn write_count(&self) -> usize {
+    #[must_use]
+    pub fn write_count(&self) -> usize {
         self.lock().writes.len()
     }
 

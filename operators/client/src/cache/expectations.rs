@@ -23,7 +23,7 @@ type Seen = Box<dyn Fn() -> bool + Send>;
 
 /// A write that stays invisible for longer is forgotten: the informer is broken, which the cache's health says, or the server
 /// was restored from a backup.
-pub(crate) const SHOWN_WITHIN: Duration = Duration::from_secs(15);
+pub const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub(super) struct Expectations(Mutex<HashMap<OwnerRecord, Vec<(Instant, Seen)>>>);
