@@ -11,13 +11,15 @@
 //! | [`drift_conflicts`] | counts how often another client reverts the same write |
 //! | [`request`] | makes a request within a time limit, and knows its sender and how urgent it is |
 //! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
-//! | [`quantity`] | quantities, compared by value |
+//! | [`difference`], [`quantity`] | compares objects, and quantities by value |
+//! | [`rights`] | the rights that roles and charts are generated from |
 //! | [`addresses`] | which addresses may be dialled |
 //! | `testing` (feature `testing`) | an API server in memory |
 
 pub mod addresses;
 pub mod cache;
 pub mod cause;
+pub mod difference;
 pub mod drift_conflicts;
 pub mod error;
 pub mod held;
@@ -25,6 +27,7 @@ pub mod owner;
 pub mod quantity;
 mod refusal;
 pub mod request;
+pub mod rights;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 pub mod testing;
@@ -34,3 +37,4 @@ pub use cache::{Cache, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord};
 pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use error::{ApiError, Class, Classify, Failure};
 pub use owner::Title;
+pub use rights::{Rights, Rule};

@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use drover_crds::{Cluster, names::LOCAL_CLUSTER};
+use drover_dial::ConnectionError;
 use drover_runtime::{ApiError, Classify as _};
 use kube::{Client, ResourceExt as _};
 
 use crate::{
     claim::{self, Claim, Decision, Question, decide},
-    connection_error::ConnectionError,
     source::recorded_uid,
 };
 

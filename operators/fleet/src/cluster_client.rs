@@ -3,22 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_crds::names::LABEL_CLUSTER;
+use drover_dial::{
+    ConnectionCause, ConnectionError, CredentialLife, KubeconfigError, Parsed, SeenCertificate, TlsProbe,
+};
 use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::legible};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::Notify;
 
 use crate::{
-    cause::ConnectionCause,
-    connection_error::ConnectionError,
     connection_guard::ConnectionGuard,
     connections::Connections,
-    dial::{Management, TlsProbe, dialled},
-    expiry::{CredentialLife, SeenCertificate},
-    kubeconfig::KubeconfigError,
-    parsed::Parsed,
+    management::Management,
     source::Source,
-    transport::Http2,
+    transport::{Http2, dialled},
     verdict::Fault,
 };
 
@@ -222,7 +220,7 @@ impl From<ConnectError> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubeconfig::tests::{good_cluster, kubeconfig};
+    use drover_dial::testing::{good_cluster, kubeconfig};
 
     #[tokio::test]
     async fn a_credential_that_has_ended_is_told_by_its_end() {

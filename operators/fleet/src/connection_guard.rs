@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use drover_dial::{CredentialLife, TooLarge};
 use drover_runtime::{cache::WholeAnswer, request::Sender};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +23,6 @@ use tower::BoxError;
 
 use crate::{
     connections::{Connections, NotIdentified, Stream},
-    expiry::CredentialLife,
     request_queue::{RequestQueue, Turn},
     transport::Http2,
 };
@@ -171,11 +171,6 @@ impl ConnectionGuard {
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was replaced or released")]
 pub(crate) struct Ended;
-
-/// An answer was larger than its cap.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer of the API server is larger than Drover accepts")]
-pub(crate) struct TooLarge;
 
 /// What of an answer is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::claimant::{Claimant, writes};
-use crate::dial::Management;
+use crate::management::Management;
 use crate::remote::{Remote, Report};
 use crate::required_permissions::RequiredPermissions;
 use crate::rivals::may_stand_for;

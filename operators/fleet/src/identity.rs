@@ -1,8 +1,9 @@
 //! Which cluster a Cluster stands for: always the same one. Pure.
 
 use drover_crds::Cluster;
+use drover_dial::ConnectionError;
 
-use crate::{connection_error::ConnectionError, source::recorded_uid};
+use crate::source::recorded_uid;
 
 /// Whether the cluster with the UID `found` is the one that `cluster` stands for: the one it is `connected` to, the one it met
 /// first, and the one that its spec expects. No change of a spec moves a Cluster, and all that it holds, to another cluster.

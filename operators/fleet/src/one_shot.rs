@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use drover_crds::Cluster;
+use drover_dial::Parsed;
 use drover_runtime::{DialPolicy, Failure};
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     claim::{self, Claim},
     cluster_client::{ClusterClient, ConnectError},
-    connection_guard,
-    dial::Management,
-    identity,
-    parsed::Parsed,
+    connection_guard, identity,
+    management::Management,
     probe,
     source::source,
 };

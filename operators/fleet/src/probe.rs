@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
-use crate::connection_error::{ConnectionError, is_page};
+use drover_dial::connection_error::{ConnectionError, is_page};
 use drover_runtime::error::legible;
 
 /// What a cluster says of itself.

@@ -3,6 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
+use drover_dial::{ConnectionError, CredentialLife, Parsed, SeenCertificate};
 use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock, held::Held};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
@@ -14,13 +15,9 @@ use tokio::{
 use crate::{
     claimant::Claimant,
     cluster_client::{ClusterClient, ConnectError},
-    connection_error::ConnectionError,
-    connection_guard,
-    dial::Management,
-    expiry::{CredentialLife, SeenCertificate},
-    identity,
+    connection_guard, identity,
+    management::Management,
     next::{Due, Next},
-    parsed::Parsed,
     probe::{self, Facts},
     required_permissions::RequiredPermissions,
     source::{Source, Target},

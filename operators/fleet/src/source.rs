@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use drover_crds::{Cluster, Connection, SecretKeyReference, names::LABEL_CLUSTER};
+use drover_dial::encoding;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-
-use crate::encoding;
 
 /// How a cluster is to be reached, as its `Cluster` and the Secret say now.
 #[derive(Clone, PartialEq)]

@@ -10,24 +10,48 @@ use std::{
     task::{Context, Poll},
 };
 
+use drover_dial::{Access, Dialler, PING_AFTER, PING_LIMIT, expiry::life_of_certificate, presented, with_agent};
+use drover_runtime::DialPolicy;
 use http::{Method, Request, Response, Uri};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::Body;
-use tower::{BoxError, Service, ServiceExt as _};
+use kube::{
+    Client,
+    client::{Body, ConfigExt as _},
+};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 use crate::{
     connection_guard::{Capped, ConnectionGuard, is_probing, may_dial},
     connections::{Channel, Chosen, NotIdentified, Stream},
-    dial::{Dialler, PING_AFTER, PING_LIMIT, presented},
-    expiry::life_of_certificate,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How often a request is sent that the server certainly did not process.
 const TRIES: u32 = 5;
+
+/// Prepares a client for a downstream cluster, at an address that `policy` allows and under the rules of `guard`; nothing is
+/// dialled yet.
+pub(crate) fn dialled(
+    access: &Access,
+    policy: DialPolicy,
+    guard: &Arc<ConnectionGuard>,
+) -> Result<Client, kube::Error> {
+    let config = with_agent(&access.config);
+    let transport = Transport::new(Dialler::to(access, policy)?, config.cluster_url.clone(), Arc::clone(guard));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(transport);
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
 
 /// The way to one API server.
 #[derive(Clone)]

@@ -7,6 +7,8 @@
 mod files;
 #[path = "architecture/licences.rs"]
 mod licences;
+#[path = "architecture/sizes.rs"]
+mod sizes;
 #[path = "architecture/words.rs"]
 mod words;
 
@@ -20,11 +22,12 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 6] = [
+const BASE: [(&str, &[&str]); 7] = [
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
-    ("fleet", &["drover-crds", "drover-runtime"]),
+    ("dial", &["drover-client"]),
+    ("fleet", &["drover-crds", "drover-dial", "drover-runtime"]),
     ("helm", &["drover-crds"]),
     // The only one that knows all others.
     ("manager", &[]),

@@ -11,20 +11,18 @@
 //! | [`drive`] | runs reconciles: finalizer, panics, time limits, status writes, clean-up of what was left behind |
 //! | [`place`] | the management cluster, the fleet, and where an object is reconciled |
 //! | [`act`] | does the actions of a plan: groups side by side, each in its order |
-//! | [`owned`], [`difference`] | compares wanted with live objects: create, apply, adopt, release, prune |
+//! | [`owned`] | compares wanted with live objects: create, apply, adopt, release, prune |
 //! | [`write`](mod@write) | writes by server-side apply, and stops where another client reverts each write |
 //! | [`place_status`], [`fan_out`] | the statuses of all places, and the one that a kind that fans out makes of them |
 //! | [`status`], [`events`], [`metrics`] | conditions, events on their transitions, and what is counted |
-//! | [`rights`] | the rights that roles and charts are generated from |
 //! | [`clock`], [`task`] | the one place where the clock is read, and what a reconcile is about |
 //! | `model` (feature `model`) | interprets actions in memory, for property tests of an operator's decisions |
 //!
 //! What it knows of an API server comes from the crate `drover-client`, and goes by its names here too: [`cache`], [`held`],
-//! [`drift_conflicts`], [`request`], [`error`], [`cause`], [`quantity`] and [`addresses`].
+//! [`drift_conflicts`], [`request`], [`error`], [`cause`], [`difference`], [`quantity`], [`addresses`] and [`rights`].
 
 pub mod act;
 pub mod clock;
-pub mod difference;
 pub mod drive;
 pub mod events;
 pub mod fan_out;
@@ -46,11 +44,10 @@ pub use drive::{Context, DriveSettings, Driver};
 use drover_client::testing;
 pub use drover_client::{
     AddressNotAllowed, ApiCause, ApiError, Cache, Cause, Class, Classify, DialPolicy, Failure, Informer, Kept,
-    LabelQuery, ObjectKey, OwnerRecord, StatusCause, Title, WriteCause, addresses, cache, cause, causes,
-    drift_conflicts, error, held, owner, quantity, request,
+    LabelQuery, ObjectKey, OwnerRecord, Rights, Rule, StatusCause, Title, WriteCause, addresses, cache, cause, causes,
+    difference, drift_conflicts, error, held, owner, quantity, request,
 };
 pub use operator::{Operator, Owner, Plan, Related, Requeue, StatusOf, Watches};
 pub use place::{ClusterName, ClusterView, FleetView, Link, Place, PlaceContext, Targets};
 pub use place_status::{Outcome, PlaceState, PlaceStatuses, Refusal, Tally};
-pub use rights::{Rights, Rule};
 pub use write::{Step, WriteError, Writer};

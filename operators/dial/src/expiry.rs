@@ -41,7 +41,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// How long the certificate in these DER bytes is good for; none if they are no certificate.
-pub(crate) fn life_of_certificate(der: &[u8]) -> Option<CredentialLife> {
+#[must_use]
+pub fn life_of_certificate(der: &[u8]) -> Option<CredentialLife> {
     let (_, certificate) = parse_x509_certificate(der).ok()?;
     let validity = certificate.validity();
     Some(CredentialLife {

@@ -64,7 +64,8 @@ impl TlsFailure {
     }
 
     /// Whether one failure is enough for a verdict: the certificate of the server says so.
-    pub(crate) fn is_certain(self) -> bool {
+    #[must_use]
+    pub fn is_certain(self) -> bool {
         match self {
             Self::Expired
             | Self::NotYetValid

@@ -2,16 +2,20 @@
 
 use std::{error::Error, io};
 
-use drover_runtime::{AddressNotAllowed, Cause, Classify};
+use drover_client::{AddressNotAllowed, Cause, Classify};
 use k8s_openapi::jiff::Timestamp;
 use rustls::AlertDescription;
 
 use crate::{
     cause::ConnectionCause,
-    connection_guard::TooLarge,
     dial::{HandshakeTimeout, NoHttp2, ProxyFailed},
     tls_failure::TlsFailure,
 };
+
+/// An answer was larger than its cap.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of the API server is larger than Drover accepts")]
+pub struct TooLarge;
 
 /// The step that failed, named after what a person has to look at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,12 +120,14 @@ impl ConnectionError {
     }
 
     /// Whether another cluster answers, or the cluster is foreign.
-    pub(crate) fn is_not_ours(&self) -> bool {
+    #[must_use]
+    pub fn is_not_ours(&self) -> bool {
         matches!(self, Self::IdentityMismatch { .. } | Self::DuplicateOf(_) | Self::ClaimedByOther(_))
     }
 
     /// The step at which the request `what` failed.
-    pub(crate) fn of(what: &'static str, error: &kube::Error) -> Self {
+    #[must_use]
+    pub fn of(what: &'static str, error: &kube::Error) -> Self {
         match error {
             // An error that a proxy reports on behalf of an API server is a page often enough.
             kube::Error::Api(status) if is_page(&status.message) && status.code < 500 => Self::NotAnApiServer,
@@ -132,7 +138,8 @@ impl ConnectionError {
     }
 
     /// The step at which the request `what` failed that was answered with `code`.
-    pub(crate) fn of_status(what: &'static str, code: u16) -> Self {
+    #[must_use]
+    pub fn of_status(what: &'static str, code: u16) -> Self {
         match code {
             401 => Self::Unauthorized,
             403 => Self::Forbidden(what),
@@ -177,7 +184,8 @@ impl ConnectionError {
 }
 
 /// Whether this is HTML, and nothing that an API server says.
-pub(crate) fn is_page(text: &str) -> bool {
+#[must_use]
+pub fn is_page(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
@@ -231,79 +239,7 @@ impl Classify for ConnectionError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use drover_runtime::{Classify as _, DialPolicy};
-    use rcgen::{CertificateParams, KeyPair};
-    use rustls::{ServerConfig, pki_types::PrivateKeyDer};
-    use tokio::{io::AsyncReadExt as _, net::TcpListener};
-    use tokio_rustls::TlsAcceptor;
-
     use super::*;
-    use crate::{
-        connection_guard::{self, ConnectionGuard},
-        dial::dialled,
-        kubeconfig, probe,
-    };
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-
-    /// A server with its own certificate that offers `protocols` and never answers, and what is said of it.
-    async fn told(protocols: &[&[u8]]) -> &'static str {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let chain = vec![certificate.der().clone()];
-        let mut server = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-            .unwrap();
-        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(server));
-        let serving = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            if let Ok(mut stream) = acceptor.accept(stream).await {
-                let _ = stream.read_to_end(&mut Vec::new()).await;
-            }
-        });
-        let authority = STANDARD.encode(certificate.pem());
-        let cluster = format!("server: 'https://{address}', certificate-authority-data: {authority}");
-        let access = kubeconfig::parse(&kubeconfig::tests::kubeconfig(&cluster, "token: t"), None).await.unwrap();
-        let client = dialled(&access, DialPolicy::AllowLocal, &Arc::new(ConnectionGuard::new(Arc::default()))).unwrap();
-        let asked = probe::ready(&client, std::time::Duration::from_millis(500));
-        let outcome = connection_guard::probing(Box::pin(asked)).await;
-        serving.abort();
-        outcome.unwrap_err().reason()
-    }
-
-    #[tokio::test]
-    async fn a_server_without_http2_is_told_apart() {
-        assert_eq!(told(&[b"http/1.1"]).await, "HTTP2Required");
-        assert_eq!(told(&[]).await, "HTTP2Required");
-        assert_eq!(told(&[b"h2", b"http/1.1"]).await, "Timeout", "it would only have to answer");
-    }
-
-    #[tokio::test]
-    async fn neither_a_server_nor_a_proxy_may_be_at_a_local_address() {
-        let good = kubeconfig::tests::good_cluster();
-        let elsewhere = good.replace("127.0.0.1", "eu.example");
-        for cluster in [
-            good.clone(),
-            good.replace("127.0.0.1", "localhost"),
-            format!("{good}, proxy-url: 'http://proxy.example:3128'"),
-            format!("{elsewhere}, proxy-url: 'http://127.0.0.1:3128'"),
-            format!("{elsewhere}, proxy-url: 'https://localhost:3128'"),
-            format!("{elsewhere}, proxy-url: 'http://[::ffff:169.254.169.254]'"),
-        ] {
-            let text = kubeconfig::tests::kubeconfig(&cluster, "token: t");
-            let access = kubeconfig::parse(&text, None).await.unwrap();
-            let guard = Arc::new(ConnectionGuard::new(Arc::default()));
-            let client = dialled(&access, DialPolicy::RefuseLocal, &guard).unwrap();
-            let asked = probe::ready(&client, std::time::Duration::from_secs(10));
-            let refused = connection_guard::probing(Box::pin(asked)).await.unwrap_err();
-            assert!(matches!(refused, ConnectionError::AddressNotAllowed(_)), "{cluster}: {refused:?}");
-        }
-    }
 
     #[test]
     fn a_dial_that_does_not_end_is_a_timeout() {

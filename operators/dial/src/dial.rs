@@ -6,12 +6,11 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use drover_runtime::DialPolicy;
+use drover_client::DialPolicy;
 use http::{HeaderValue, Uri, header::USER_AGENT};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -27,13 +26,11 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{
-    connection_guard::ConnectionGuard,
     expiry::{CredentialLife, life_of_certificate},
     kubeconfig::Access,
     prepare::{self, PrepareError},
     proxy::Proxy,
     tcp::Tcp,
-    transport::Transport,
     verifier::client_config,
 };
 
@@ -41,35 +38,16 @@ use crate::{
 /// probe, 10 s, so that the step that hangs is named and not always the probe's own timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
-pub(crate) const PING_AFTER: Duration = Duration::from_secs(6);
+pub const PING_AFTER: Duration = Duration::from_secs(6);
 /// … and given up when the answer takes longer than this, which counts as a failed probe. With two probes after it that fail at
 /// [`DIAL_LIMIT`], a server that hangs is given up within 30 s.
-pub(crate) const PING_LIMIT: Duration = Duration::from_secs(5);
+pub const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// The stream to a proxy or to an API server, with TLS on it or not.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Streams = BoxCloneSyncService<Uri, Stream, BoxError>;
+/// The stream to an API server, with TLS on it.
 pub(crate) type Secured = MaybeHttpsStream<Stream>;
-
-/// Prepares a client for a downstream cluster, at an address that `policy` allows and under the rules of `guard`; nothing is
-/// dialled yet.
-pub(crate) fn dialled(
-    access: &Access,
-    policy: DialPolicy,
-    guard: &Arc<ConnectionGuard>,
-) -> Result<Client, kube::Error> {
-    let config = with_agent(&access.config);
-    let way = Way::to(&config.cluster_url, access.proxy_url.as_deref(), policy);
-    let dialler = dialler(&config, access.tls.clone(), way)?;
-    let transport = Transport::new(dialler, config.cluster_url.clone(), Arc::clone(guard));
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(transport);
-    Ok(Client::new(service, config.default_namespace.clone()))
-}
 
 /// A client for a cluster that is trusted, such as the management cluster, over one HTTP/2 connection as for every other
 /// cluster, and which may be at any address. `proxy_url` is that of its kubeconfig; without one the environment says.
@@ -88,38 +66,9 @@ pub fn connect(config: &Config, proxy_url: Option<&str>) -> Result<Client, Prepa
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-/// The management cluster, which may be the Cluster `local` of the fleet.
-#[derive(Clone)]
-pub struct Management {
-    /// A client for it.
-    pub client: Client,
-    /// To see what its server presents; none for whoever does not ask.
-    pub(crate) server: Option<Arc<TlsProbe>>,
-}
-
-impl Management {
-    /// Connects to it as [`connect`] does.
-    pub fn connect(config: &Config) -> Result<Self, PrepareError> {
-        let client = connect(config, None)?;
-        let way = Way::to(&config.cluster_url, None, DialPolicy::AllowLocal);
-        let server = TlsProbe::new(config, client_config(config)?, way)?;
-        Ok(Self { client, server: Some(Arc::new(server)) })
-    }
-}
-
-impl From<Client> for Management {
-    fn from(client: Client) -> Self {
-        Self { client, server: None }
-    }
-}
-
-impl fmt::Debug for Management {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Management").finish_non_exhaustive()
-    }
-}
-
-fn with_agent(config: &Config) -> Config {
+/// The same, with the name of Drover in every request.
+#[must_use]
+pub fn with_agent(config: &Config) -> Config {
     let mut config = config.clone();
     config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("drover/", env!("CARGO_PKG_VERSION")))));
     config
@@ -147,28 +96,33 @@ fn dialler(config: &Config, tls: ClientConfig, way: Way) -> Result<Dialler, kube
 }
 
 /// Looks at a server without a request: a TLS handshake, and that is all.
-pub(crate) struct TlsProbe {
+#[derive(Debug)]
+pub struct TlsProbe {
     dialler: Dialler,
     server: Uri,
 }
 
 impl TlsProbe {
     /// At the server that `access` names.
-    pub(crate) fn at(access: &Access, policy: DialPolicy) -> Result<Self, kube::Error> {
-        let way = Way::to(&access.config.cluster_url, access.proxy_url.as_deref(), policy);
-        Self::new(&access.config, access.tls.clone(), way)
+    pub fn at(access: &Access, policy: DialPolicy) -> Result<Self, kube::Error> {
+        Ok(Self { dialler: Dialler::to(access, policy)?, server: access.config.cluster_url.clone() })
     }
 
-    fn new(config: &Config, tls: ClientConfig, way: Way) -> Result<Self, kube::Error> {
-        Ok(Self { dialler: dialler(config, tls, way)?, server: config.cluster_url.clone() })
+    /// At the server of a cluster that is trusted, as [`connect`] reaches it.
+    pub fn of(config: &Config) -> Result<Self, kube::Error> {
+        let way = Way::to(&config.cluster_url, None, DialPolicy::AllowLocal);
+        let dialler = dialler(config, client_config(config)?, way)?;
+        Ok(Self { dialler, server: config.cluster_url.clone() })
     }
 
-    pub(crate) fn address(&self) -> &Uri {
+    /// Its URL.
+    #[must_use]
+    pub fn address(&self) -> &Uri {
         &self.server
     }
 
     /// The dates of the certificate that the server presents; none if there is no trusted one.
-    pub(crate) async fn certificate(&self) -> Option<CredentialLife> {
+    pub async fn certificate(&self) -> Option<CredentialLife> {
         let stream = self.dialler.clone().oneshot(self.server.clone()).await.ok()?;
         presented(&stream).and_then(life_of_certificate)
     }
@@ -224,9 +178,23 @@ pub(crate) struct ProxyFailed(#[source] BoxError);
 
 /// Bounds the whole of each dial.
 #[derive(Clone)]
-pub(crate) struct Dialler {
+pub struct Dialler {
     inner: HttpsConnector<Streams>,
     policy: DialPolicy,
+}
+
+impl Dialler {
+    /// To the server that `access` names, at an address that `policy` allows.
+    pub fn to(access: &Access, policy: DialPolicy) -> Result<Self, kube::Error> {
+        let Access { config, tls, proxy_url, .. } = access;
+        dialler(config, tls.clone(), Way::to(&config.cluster_url, proxy_url.as_deref(), policy))
+    }
+}
+
+impl fmt::Debug for Dialler {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Dialler").finish_non_exhaustive()
+    }
 }
 
 impl Service<Uri> for Dialler {
@@ -252,7 +220,8 @@ impl Service<Uri> for Dialler {
 }
 
 /// The certificate that the server showed, as DER.
-pub(crate) fn presented(stream: &Secured) -> Option<&[u8]> {
+#[must_use]
+pub fn presented(stream: &Secured) -> Option<&[u8]> {
     let MaybeHttpsStream::Https(stream) = stream else { return None };
     let (_, session) = stream.inner().get_ref();
     session.peer_certificates()?.first().map(AsRef::as_ref)

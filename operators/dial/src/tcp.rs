@@ -12,7 +12,7 @@ use std::{
     vec,
 };
 
-use drover_runtime::DialPolicy;
+use drover_client::DialPolicy;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::Uri;
 use hyper_util::{

@@ -1,6 +1,6 @@
 //! The way through an HTTP proxy: the one that the kubeconfig names, else the one of the environment.
 
-use drover_runtime::DialPolicy;
+use drover_client::DialPolicy;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 

@@ -13,7 +13,7 @@ use crate::{
     prepare::{is_server, is_token},
     proxy, verifier,
 };
-use drover_runtime::{Cause, Classify, error::legible};
+use drover_client::{Cause, Classify, error::legible};
 use http::Uri;
 use rustls::{ClientConfig, pki_types::ServerName};
 use secrecy::ExposeSecret as _;
@@ -99,13 +99,13 @@ pub struct Access {
     /// Server, authority and credential.
     pub config: Config,
     /// The same for TLS.
-    pub(crate) tls: ClientConfig,
+    pub tls: ClientConfig,
     /// The proxy that it names; its password may be in it.
-    pub(crate) proxy_url: Option<String>,
+    pub proxy_url: Option<String>,
     /// How long its credential is good for.
-    pub(crate) life: Option<CredentialLife>,
+    pub life: Option<CredentialLife>,
     /// Its client certificate.
-    pub(crate) certificate: Option<SeenCertificate>,
+    pub certificate: Option<SeenCertificate>,
 }
 
 impl fmt::Debug for Access {
@@ -261,33 +261,16 @@ async fn load(kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::LazyLock;
-
+mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use proptest::prelude::*;
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::KeyPair;
 
     use super::*;
-    use crate::dial::connect;
-
-    /// An authority, which is a client certificate as well, and its key, in base64.
-    static PAIR: LazyLock<[String; 2]> = LazyLock::new(|| {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-        [certificate.pem(), key.serialize_pem()].map(|pem| STANDARD.encode(pem))
-    });
-
-    pub(crate) fn kubeconfig(cluster: &str, user: &str) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
-        )
-    }
-
-    pub(crate) fn good_cluster() -> String {
-        format!("server: 'https://127.0.0.1:6443', certificate-authority-data: {}", PAIR[0])
-    }
+    use crate::{
+        dial::connect,
+        testing::{PAIR, good_cluster, kubeconfig},
+    };
 
     fn pair() -> String {
         format!("client-certificate-data: {}, client-key-data: {}", PAIR[0], PAIR[1])

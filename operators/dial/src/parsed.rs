@@ -6,7 +6,7 @@ use crate::kubeconfig::{self, Access, KubeconfigError};
 
 /// The kubeconfig that was read last.
 #[derive(Default)]
-pub(crate) struct Parsed(Mutex<Option<Entry>>);
+pub struct Parsed(Mutex<Option<Entry>>);
 
 struct Entry {
     text: Arc<str>,
@@ -16,7 +16,7 @@ struct Entry {
 
 impl Parsed {
     /// What the `context` of the kubeconfig `text` says, as [`kubeconfig::parse`] reads it.
-    pub(crate) async fn get(&self, text: &Arc<str>, context: Option<&str>) -> Result<Arc<Access>, KubeconfigError> {
+    pub async fn get(&self, text: &Arc<str>, context: Option<&str>) -> Result<Arc<Access>, KubeconfigError> {
         if let Some(known) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
             && known.text == *text
             && known.context.as_deref() == context
@@ -33,7 +33,7 @@ impl Parsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubeconfig::tests::{good_cluster, kubeconfig};
+    use crate::testing::{good_cluster, kubeconfig};
 
     #[tokio::test]
     async fn what_did_not_change_is_not_read_again() {
