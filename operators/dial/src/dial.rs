@@ -40,7 +40,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A connection that shows no sign of life for this time is pinged …
 pub const PING_AFTER: Duration = Duration::from_secs(6);
 /// … and given up when the answer takes longer than this, which counts as a failed probe. With two probes after it that fail at
-/// [`DIAL_LIMIT`], a server that hangs is given up within 30 s.
+/// the limit of a dial (8 s), a server that hangs is given up within 30 s.
 pub const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// The stream to a proxy or to an API server, with TLS on it or not.

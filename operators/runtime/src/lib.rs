@@ -18,8 +18,8 @@
 //! | [`clock`], [`task`] | the one place where the clock is read, and what a reconcile is about |
 //! | `model` (feature `model`) | interprets actions in memory, for property tests of an operator's decisions |
 //!
-//! What it knows of an API server comes from the crate `drover-client`, and goes by its names here too: [`cache`], [`held`],
-//! [`drift_conflicts`], [`request`], [`error`], [`cause`], [`difference`], [`quantity`], [`addresses`] and [`rights`].
+//! What it knows of an API server comes from the crate `drover-client`, and goes by its names here too: [`cache`], [`owner`],
+//! [`held`], [`drift_conflicts`], [`request`], [`error`], [`cause`], [`difference`], [`quantity`], [`addresses`] and [`rights`].
 
 pub mod act;
 pub mod clock;
