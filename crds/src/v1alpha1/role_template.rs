@@ -18,7 +18,7 @@ use crate::{
 /// Most templates that a status lists as inherited.
 pub const MAX_CLOSURE: usize = 50;
 
-/// The wanted state of a role template: what somebody who is bound to it may do.
+/// The wanted state of a role template: what whoever is bound to it may do.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "drover.dev",
