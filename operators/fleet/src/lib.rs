@@ -33,7 +33,7 @@ pub use drover_dial::{
 };
 pub use fleet::Fleet;
 pub use management::Management;
-pub use one_shot::release_stored;
+pub use one_shot::{ask_stored, release_stored};
 pub use probe::Facts;
 pub use remote::Report;
 pub use required_permissions::RequiredPermissions;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use drover_runtime::{DialPolicy, cache::WatchTimeout};
 
 use crate::registry::{self, Entry};
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Import(ImportArguments),
     /// Take clusters out of the fleet, each by its deletionPolicy, and wait until they are out.
     Detach(DetachArguments),
+    /// Tell who has which role where: of people, of a namespace, or of both.
+    Access(AccessArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -183,18 +185,65 @@ pub(crate) struct DetachArguments {
     pub(crate) membership: MembershipArguments,
 }
 
-/// How the two clusters of a membership are reached, and by which names.
+/// Whose rights are asked for. At least one of people and a namespace.
 #[derive(Debug, Args)]
-pub(crate) struct MembershipArguments {
-    /// Kubeconfig with the context. Default: what kubectl would use.
+#[command(group = ArgGroup::new("question").required(true).multiple(true))]
+pub(crate) struct AccessArguments {
+    /// Name of a user, as bindings spell it. May be repeated; together with --group the roles of all of them are told.
+    #[arg(long, group = "question")]
+    pub(crate) user: Vec<String>,
+    /// Name of a group. May be repeated.
+    #[arg(long, group = "question")]
+    pub(crate) group: Vec<String>,
+    /// A `ServiceAccount`, as NAMESPACE:NAME. May be repeated.
+    #[arg(long, group = "question", value_parser = account)]
+    pub(crate) service_account: Vec<String>,
+    /// Only what holds in this namespace of the clusters. Without people: everybody's roles there, and its quota.
+    #[arg(long, short = 'n', group = "question")]
+    pub(crate) namespace: Option<String>,
+    /// Only what holds on this Cluster.
     #[arg(long)]
-    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) cluster: Option<String>,
+    /// How the answer looks.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: AnswerFormat,
+    /// The operator namespace in the management cluster.
+    #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
+    pub(crate) operator_namespace: String,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArguments,
+    #[command(flatten)]
+    pub(crate) management: ManagementArguments,
+}
+
+/// How an answer looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    /// Columns, for people.
+    Table,
+    /// One JSON object, for programs.
+    Json,
+}
+
+/// How the management cluster is reached.
+#[derive(Debug, Args)]
+pub(crate) struct ManagementArguments {
     /// Kubeconfig of the management cluster. Default: what kubectl would use.
     #[arg(long, env = "DROVER_KUBECONFIG")]
     pub(crate) management_kubeconfig: Option<PathBuf>,
     /// Context of the management cluster. Default: the current one.
     #[arg(long)]
     pub(crate) management_context: Option<String>,
+}
+
+/// How the two clusters of a membership are reached, and by which names.
+#[derive(Debug, Args)]
+pub(crate) struct MembershipArguments {
+    /// Kubeconfig with the context. Default: what kubectl would use.
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) management: ManagementArguments,
     /// The operator namespace in the management cluster.
     #[arg(long, env = "DROVER_NAMESPACE", default_value = drover_crds::names::DROVER_NAMESPACE)]
     pub(crate) namespace: String,
@@ -207,6 +256,14 @@ pub(crate) struct MembershipArguments {
 /// As the API spells durations.
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<drover_crds::ApiDuration>().map(|duration| duration.as_std()).map_err(|error| error.to_string())
+}
+
+/// A `ServiceAccount`, spelled as its own namespace and name.
+fn account(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("write NAMESPACE:NAME".to_owned()),
+    }
 }
 
 fn at_least_a_second(text: &str) -> Result<Duration, String> {

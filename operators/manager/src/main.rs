@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod output;
+mod access;
 mod command_line;
 mod generate;
 mod identity;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments).map_err(Into::into),
         Command::Import(arguments) => wait_for(membership::import(&arguments)),
         Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
+        Command::Access(arguments) => wait_for(access::access(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Charts { output, kustomization } => {

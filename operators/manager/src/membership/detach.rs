@@ -37,7 +37,7 @@ pub(crate) async fn detach(arguments: &DetachArguments) -> Result<(), Membership
     if context.is_some() && names.len() > 1 {
         return Err(MembershipError::Input("--context is for one Cluster at a time".to_owned()));
     }
-    let management = Side::management(membership).await?;
+    let management = Side::management(&membership.management).await?;
     let installation = installation(&management, membership).await?;
     if *force {
         force::refuse_while_drover_runs(&management).await?;

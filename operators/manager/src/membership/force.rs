@@ -87,7 +87,7 @@ pub(super) async fn force_detach(
         }
         let answer = match downstream {
             Some(downstream) => release_by_person(downstream, installation, &name).await,
-            None => release_by_secret(management, arguments, cluster, installation).await?,
+            None => Box::pin(release_by_secret(management, arguments, cluster, installation)).await?,
         };
         report(&name, answer);
         release_finalizer(management, "Cluster", &clusters, &cluster.metadata, &finalizer::<ClusterOperator>()).await?;

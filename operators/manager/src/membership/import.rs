@@ -29,7 +29,7 @@ const TOKEN_PAUSE: Duration = Duration::from_millis(300);
 pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), MembershipError> {
     let ImportArguments { context, name, server, membership, .. } = arguments;
     let (downstream, person) = Side::downstream(membership, context).await?;
-    let management = Side::management(membership).await?;
+    let management = Side::management(&membership.management).await?;
     let (uid, own_uid) = (downstream.uid().await?, management.uid().await?);
     if uid == own_uid {
         return Err(MembershipError::ManagementCluster(context.clone()));

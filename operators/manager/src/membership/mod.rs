@@ -12,8 +12,9 @@ use kube::{config::KubeconfigError, core::gvk::ParseGroupVersionError};
 
 pub(crate) use detach::detach;
 pub(crate) use import::import;
+pub(crate) use side::Side;
 
-/// What keeps a cluster from being imported or detached.
+/// What keeps a command from being carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MembershipError {
     #[error("{0}: {1}")]

@@ -12,20 +12,24 @@ use kube::{
 use serde_json::Value;
 
 use super::{MembershipError, objects};
-use crate::{command_line::MembershipArguments, identity::cluster_uid, kubeconfig};
+use crate::{
+    command_line::{ManagementArguments, MembershipArguments},
+    identity::cluster_uid,
+    kubeconfig,
+};
 
 /// Who applies what an import makes.
 pub(super) const FIELD_MANAGER: &str = "drover-import";
 
 /// The management cluster or the downstream one.
-pub(super) struct Side {
-    pub(super) client: Client,
+pub(crate) struct Side {
+    pub(crate) client: Client,
     name: &'static str,
 }
 
 impl Side {
     /// The management cluster.
-    pub(super) async fn management(arguments: &MembershipArguments) -> Result<Self, MembershipError> {
+    pub(crate) async fn management(arguments: &ManagementArguments) -> Result<Self, MembershipError> {
         const NAME: &str = "management cluster";
         let kubeconfig = read(arguments.management_kubeconfig.as_deref(), NAME)?;
         Self::reach(NAME, &kubeconfig, arguments.management_context.as_deref()).await
@@ -61,7 +65,7 @@ impl Side {
     }
 
     /// Makes a request.
-    pub(super) async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         what: impl Into<String>,
         call: impl Future<Output = kube::Result<T>>,
