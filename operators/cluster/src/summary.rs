@@ -4,7 +4,7 @@ use drover_crds::{
     Cluster, ClusterStatus, CredentialStatus,
     condition::{
         ACCEPTED, ADMISSION_INSTALLED, API_AVAILABLE, CERTIFICATES_VALID, CONNECTED, CREDENTIAL_VALID, DELETING,
-        NODES_HEALTHY,
+        NODES_HEALTHY, REVOCATIONS_UNCONFIRMED,
     },
 };
 use drover_fleet::ConnectionCause;
@@ -29,7 +29,7 @@ pub(crate) fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>
     // What was seen last stays, also over a restart: an unreachable cluster's version is stale, not gone.
     let mut status = cluster.status.clone().unwrap_or_default();
     status.conditions = if cluster.metadata.deletion_timestamp.is_some() {
-        teardown_conditions(entry)
+        teardown_conditions(cluster, entry)
     } else {
         let seen = match &entry.known {
             Some(PlaceStatus::Living(seen)) => Some(&**seen),
@@ -120,13 +120,30 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
         ]
         .map(|(kind, (state, cause, message))| condition(kind, state, cause, message)),
     );
+    conditions.extend(unconfirmed(cluster, state));
     conditions
+}
+
+/// That rights which were withdrawn may still be there: its transition time is since when. A cluster that was never reached has none.
+fn unconfirmed(cluster: &Cluster, state: &PlaceState) -> Option<Condition> {
+    const UNREACHABLE: &str = "Drover does not reach the cluster, so what was withdrawn since may still be granted there; Drover revokes it when the cluster connects again";
+    const SUSPENDED: &str = "spec.suspend is set, so Drover revokes nothing on the cluster, and what was withdrawn since may still be granted there";
+    cluster.status.as_ref()?.cluster_uid.as_ref()?;
+    let (cause, message) = match state {
+        _ if cluster.spec.suspend => (StatusCause::Suspended.cause(), SUSPENDED),
+        PlaceState::Unreachable(failure) if !is_without_claim(failure) => {
+            (ClusterCause::ConnectionLost.cause(), UNREACHABLE)
+        }
+        PlaceState::Pending => (ClusterCause::ConnectionLost.cause(), UNREACHABLE),
+        _ => return None,
+    };
+    Some(condition(REVOCATIONS_UNCONFIRMED, State::True, cause, message))
 }
 
 const NO_POLICIES: &str = "this version of Drover installs no admission policies";
 
 /// What no longer is judged is not reported any more.
-fn teardown_conditions(entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
+fn teardown_conditions(cluster: &Cluster, entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
     let unknown = TeardownStatus {
         cause: DeletionCause::Deleting.into(),
         message: "Drover prepares the deletion".to_owned(),
@@ -149,6 +166,7 @@ fn teardown_conditions(entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {
     let (connected, available) = connection(&known.connection);
     let said = [(CONNECTED, connected), (API_AVAILABLE, available), (DELETING, (State::True, cause, message.as_str()))];
     conditions.extend(said.map(|(kind, (state, cause, message))| condition(kind, state, cause, message)));
+    conditions.extend(unconfirmed(cluster, &known.connection));
     conditions
 }
 

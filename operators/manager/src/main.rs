@@ -6,6 +6,7 @@
 #[macro_use]
 mod output;
 mod access;
+mod clusters_metric;
 mod command_line;
 mod generate;
 mod identity;

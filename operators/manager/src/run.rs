@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clusters_metric,
     command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
     kubeconfig,
@@ -262,7 +263,10 @@ fn start(
     let management = Arc::new(Cache::ungated(client.clone()).with_settings(settings.caches.clone()));
     let required = RequiredPermissions::of(&rights(&settings.operators));
     let fleet = Fleet::new(&management, local, &settings.namespace, installation, required, settings.addresses);
-    let meters = Meters::register(&mut registry.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let meters = Meters::register(&mut registry);
+    clusters_metric::register(&mut registry, &management);
+    drop(registry);
     let events = EventSink::start(client, "drover");
     let wiring = Wiring { management, fleet, events, meters, settings: settings.drive.clone() };
     for operator in settings.operators.iter() {

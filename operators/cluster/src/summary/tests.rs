@@ -119,6 +119,27 @@ fn every_standing_has_its_conditions() {
     }
 }
 
+/// Also after a restart of Drover, when it has not reached the cluster yet.
+#[test]
+fn a_cluster_that_was_reached_once_and_is_away_says_that_revocations_are_unconfirmed() {
+    let told = |suspend: bool, was_reached: bool, state: PlaceState| {
+        let mut cluster = cluster(&json!({"suspend": suspend}));
+        cluster.status = was_reached.then(|| status(&cluster, Some(seen()), PlaceState::Current));
+        let conditions = status(&cluster, None, state).conditions;
+        let found = conditions.into_iter().find(|condition| condition.type_ == REVOCATIONS_UNCONFIRMED);
+        found.map(|condition| format!("{}/{}", condition.status, condition.reason))
+    };
+    let lost_connection = Some("True/ConnectionLost".to_owned());
+    assert_eq!(told(false, true, lost("Timeout")), lost_connection);
+    assert_eq!(told(false, true, lost("Unauthorized")), lost_connection);
+    assert_eq!(told(false, true, PlaceState::Pending), lost_connection);
+    assert_eq!(told(true, true, PlaceState::Current), Some("True/Suspended".to_owned()));
+    for state in [PlaceState::Current, lost("ClaimedByOther")] {
+        assert_eq!(told(false, true, state), None);
+    }
+    assert_eq!(told(false, false, lost("Timeout")), None, "nothing was ever granted there");
+}
+
 #[test]
 fn what_was_seen_is_shown() {
     let status = status(&cluster(&json!({})), Some(seen()), PlaceState::Current);
@@ -249,12 +270,12 @@ fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
         (
             None,
             PlaceState::Pending,
-            "Ready=False/Deleting Reconciling=True/Deleting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting Deleting=True/Deleting",
+            "Ready=False/Deleting Reconciling=True/Deleting Connected=Unknown/Connecting APIAvailable=Unknown/Connecting Deleting=True/Deleting RevocationsUnconfirmed=True/ConnectionLost",
         ),
         (
             leave(DeletionCause::WaitingForCluster, lost("Timeout")),
             PlaceState::Current,
-            "Ready=False/Deleting Reconciling=True/Deleting Connected=False/Timeout APIAvailable=Unknown/ConnectionLost Deleting=True/WaitingForCluster",
+            "Ready=False/Deleting Reconciling=True/Deleting Connected=False/Timeout APIAvailable=Unknown/ConnectionLost Deleting=True/WaitingForCluster RevocationsUnconfirmed=True/ConnectionLost",
         ),
         (
             leave(DeletionCause::ReleasingClaim, PlaceState::Current),
