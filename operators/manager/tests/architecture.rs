@@ -22,19 +22,23 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 7] = [
+const BASE: [(&str, &[&str]); 8] = [
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
     ("dial", &["drover-client"]),
     ("fleet", &["drover-crds", "drover-dial", "drover-runtime"]),
     ("helm", &["drover-crds"]),
+    ("roles", &["drover-crds"]),
     // The only one that knows all others.
     ("manager", &[]),
 ];
 
+/// Those of them that only decide.
+const PURE: [&str; 1] = ["roles"];
+
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 3] = ["drover-crds", "drover-fleet", "drover-runtime"];
+const OPERATOR: [&str; 4] = ["drover-crds", "drover-fleet", "drover-roles", "drover-runtime"];
 
 /// What `cargo` prints as JSON.
 fn metadata(arguments: &[&str]) -> Value {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{operators, root};
+use super::{PURE, operators, root};
 
 /// Files of a kind that reach outside, beside the one that puts its operator together: they gather the world, or act on it.
 const IMPURE: [&str; 3] = ["observe.rs", "act.rs", "error.rs"];
@@ -54,11 +54,12 @@ pub(super) fn code(text: &str) -> Vec<&str> {
 
 #[test]
 fn what_decides_has_neither_client_nor_clock() {
-    for operator in operators() {
-        let source = root().join("operators").join(&operator).join("src");
+    for folder in operators().into_iter().chain(PURE.map(str::to_owned)) {
+        let source = root().join("operators").join(&folder).join("src");
         let texts: Vec<_> = files(&source).into_iter().map(|file| (fs::read_to_string(&file).unwrap(), file)).collect();
         let texts: Vec<_> = texts.iter().map(|(text, file)| (file.as_path(), text.as_str())).collect();
-        assert!(kinds(&texts).contains(&&*source), "drover-{operator} has no operator in its lib.rs");
+        let has_operator = kinds(&texts).contains(&&*source);
+        assert_eq!(has_operator, !PURE.contains(&&*folder), "drover-{folder}: an operator belongs into its lib.rs");
         let found = impurities(&texts);
         assert!(found.is_empty(), "{found:#?}");
     }

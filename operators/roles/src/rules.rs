@@ -1,0 +1,90 @@
+//! The one way to write a rule: lower case, sorted, without duplicates.
+
+use std::collections::BTreeSet;
+
+use drover_crds::RoleRule;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+/// The rules of all templates together, each once.
+pub(crate) fn canonical<'a>(rules: impl IntoIterator<Item = &'a RoleRule>) -> Vec<PolicyRule> {
+    let unique: BTreeSet<Canonical> = rules.into_iter().filter_map(Canonical::of).collect();
+    unique.into_iter().map(PolicyRule::from).collect()
+}
+
+/// A rule in an order that sorts.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Canonical {
+    groups: Vec<String>,
+    resources: Vec<String>,
+    names: Vec<String>,
+    urls: Vec<String>,
+    verbs: Vec<String>,
+}
+
+impl Canonical {
+    /// None for a rule that allows nothing. The schema refuses `*` as a verb; should one get past it, it allows nothing either.
+    fn of(rule: &RoleRule) -> Option<Self> {
+        let verbs = sorted(rule.verbs.iter().map(|verb| verb.to_lowercase()).filter(|verb| !verb.contains('*')));
+        let names_objects = !rule.api_groups.is_empty() && !rule.resources.is_empty();
+        let either = names_objects == rule.non_resource_urls.is_empty();
+        (either && !verbs.is_empty()).then(|| Self {
+            groups: sorted(rule.api_groups.iter().cloned()),
+            resources: sorted(rule.resources.iter().map(|resource| resource.to_lowercase())),
+            names: sorted(rule.resource_names.iter().cloned()),
+            urls: sorted(rule.non_resource_urls.iter().cloned()),
+            verbs,
+        })
+    }
+}
+
+impl From<Canonical> for PolicyRule {
+    fn from(Canonical { groups, resources, names, urls, verbs }: Canonical) -> Self {
+        let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+        Self {
+            api_groups: some(groups),
+            resources: some(resources),
+            resource_names: some(names),
+            non_resource_urls: some(urls),
+            verbs,
+        }
+    }
+}
+
+fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
+    texts.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rules(rules: &serde_json::Value) -> serde_json::Value {
+        let rules: Vec<RoleRule> = serde_json::from_value(rules.clone()).unwrap();
+        serde_json::to_value(canonical(&rules)).unwrap()
+    }
+
+    #[test]
+    fn rules_are_spelled_in_one_way() {
+        let pods = json!({"apiGroups": [""], "resources": ["pods", "Pods/log"], "verbs": ["List", "get", "GET"]});
+        let again = json!({"apiGroups": [""], "resources": ["pods/log", "pods"], "verbs": ["get", "list"]});
+        let one = json!([{"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}]);
+        assert_eq!(rules(&json!([pods, again])), one);
+        let named = json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["Tls"], "verbs": ["get"]}]);
+        assert_eq!(rules(&named), named, "names of objects and groups keep their case");
+    }
+
+    #[test]
+    fn t08_no_verb_stands_for_every_verb() {
+        let every = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+        assert_eq!(rules(&every), json!([]));
+        let with_get = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*", "get"]}]);
+        assert_eq!(rules(&with_get)[0]["verbs"], json!(["get"]));
+    }
+
+    #[test]
+    fn a_rule_without_objects_allows_nothing() {
+        assert_eq!(rules(&json!([{"resources": ["pods"], "verbs": ["get"]}, {"verbs": ["get"]}])), json!([]));
+    }
+}
