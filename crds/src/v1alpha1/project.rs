@@ -87,7 +87,7 @@ pub struct ProjectSpec {
     /// tenant entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_metadata: Option<NamespaceMetadata>,
-    /// No effect yet: limits of what the project may use in a cluster. Unset: no limits.
+    /// Limits of what the project may use in a cluster: a ResourceQuota in each of its namespaces. Unset: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ProjectQuota>,
     /// Requests and limits of containers that state none, and the range of those that do: a LimitRange in every namespace of the
@@ -128,8 +128,8 @@ pub struct ProjectNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::namespace_annotations")]
     pub annotations: BTreeMap<String, String>,
-    /// No effect yet: what the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default:
-    /// spec.quota.namespaceDefault.
+    /// What the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default, for each resource that it
+    /// does not name: spec.quota.namespaceDefault.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub quota: BTreeMap<String, Quantity>,
@@ -191,12 +191,13 @@ pub struct NamespaceMetadata {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectQuota {
-    /// What all namespaces of the project may use together in one cluster, by resource, such as limits.cpu: "40".
-    /// Default: no limits.
+    /// What all namespaces of the project may use together in one cluster, by resource, such as limits.cpu: "40". A namespace that
+    /// requests nothing of such a resource gets nothing of it. Less than was granted takes nothing away: it only lets no grant grow.
+    /// What is not named here is not added up: each namespace gets what it requests. Default: nothing is added up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub per_cluster: BTreeMap<String, Quantity>,
-    /// What a namespace requests that states no quota, by resource. Default: nothing.
+    /// What a namespace requests of each resource that its own quota does not name. Default: nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub namespace_default: BTreeMap<String, Quantity>,
@@ -375,15 +376,8 @@ impl SelectsClusters for Project {
     }
 }
 
-const SELF_SERVICE: &str = "spec.selfService";
-const NAMESPACE_QUOTA: &str = "spec.namespaces[].quota";
-
 impl ProjectSpec {
-    pub(crate) const NO_EFFECT: NoEffect<Self> = &[
-        (SELF_SERVICE, |spec| spec.self_service.is_some()),
-        ("spec.quota", |spec| spec.quota.is_some()),
-        (NAMESPACE_QUOTA, |spec| spec.namespaces.iter().any(|namespace| !namespace.quota.is_empty())),
-    ];
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.selfService", |spec| spec.self_service.is_some())];
 
     /// How long the deletion waits.
     #[must_use]
@@ -395,17 +389,6 @@ impl ProjectSpec {
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
         no_effect::set_in(self, Self::NO_EFFECT)
-    }
-
-    /// Paths of those of them that bound what runs in this namespace of the project: without them it is not created.
-    #[must_use]
-    pub fn unimplemented_guards(&self, namespace: &ProjectNamespace) -> Vec<&'static str> {
-        let concerns_it = |path: &&str| match *path {
-            SELF_SERVICE => false,
-            NAMESPACE_QUOTA => !namespace.quota.is_empty(),
-            _ => true,
-        };
-        self.unimplemented().into_iter().filter(concerns_it).collect()
     }
 }
 

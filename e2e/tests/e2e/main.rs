@@ -36,6 +36,7 @@ mod parts;
 mod pool;
 mod promises;
 mod proxies;
+mod quota;
 mod refusals;
 mod runner;
 mod stories;
@@ -72,6 +73,7 @@ fn tests() -> Vec<Test> {
         pool::tests(),
         promises::tests(),
         proxies::tests(),
+        quota::tests(),
         refusals::tests(),
         runner::tests(),
         stories::tests(),

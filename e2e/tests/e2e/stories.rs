@@ -253,14 +253,11 @@ async fn a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heal
 async fn a_field_that_this_version_does_not_act_on_is_said() {
     let Some(installation) = story("not yet implemented", &["eu"]).await else { return };
     let mut shop = a_project("shop", &["team-web", "team-db"]);
-    shop["spec"]["namespaces"][0]["quota"] = json!({"limits.cpu": "4"});
+    shop["spec"]["selfService"] = json!({"namePrefix": "team-", "maxNamespaces": 5});
     installation.apply(&shop).await.unwrap();
     reads(&installation, "project", "shop", "Ready", "False/NotYetImplemented").await;
     reads(&installation, "project", "shop", "Stalled", "True/NotYetImplemented").await;
     namespace_becomes(&installation, "eu", "team-db", "the rest is acted on", |namespace| namespace.is_some()).await;
-    let message = problem(&installation, "project", "shop").await;
-    assert!(message.contains("does not create namespace team-web"), "{message}");
-    assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None, "it would have no quota");
 }
 
 async fn a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone() {

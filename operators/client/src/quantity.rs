@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// An amount in billionths, the finest that Kubernetes knows: cores, bytes or pieces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(i128);
 
 /// How an amount is spelled.
@@ -48,6 +48,31 @@ impl Amount {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, which may be negative. One that cannot be reported stops at the smallest number.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Whether it has no fraction.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.0 % ONE == 0
+    }
+
+    /// Spells the amount as API servers store it, in powers of two where `like` is spelled so, and as `like` itself where that is the
+    /// same amount.
+    #[must_use]
+    pub fn spelled_like(self, like: &str) -> Quantity {
+        if Self::parse(like) == Some(self)
+            && let Some(same) = canonical(like)
+        {
+            return same;
+        }
+        let printed = self.print(if like.ends_with('i') { Form::Binary } else { Form::Decimal });
+        canonical(&printed.0).unwrap_or(printed)
     }
 
     /// Spells the amount in the one way that stands for it.
@@ -249,6 +274,25 @@ mod tests {
         let sum = Amount::parse("16374220Ki").unwrap().plus(Amount::parse("1").unwrap());
         assert_eq!(sum.print(Form::Binary).0, "16767201281");
         assert_eq!(Amount(i128::MAX).plus(Amount(1)), Amount(i128::MAX));
+    }
+
+    #[test]
+    fn a_difference_may_be_negative_and_is_spelled_like_its_model() {
+        let amount = |text: &str| Amount::parse(text).unwrap();
+        for (more, less, like, spelled) in [
+            ("4", "1500m", "4", "2500m"),
+            ("40Gi", "512Mi", "40Gi", "40448Mi"),
+            ("10", "60", "10", "-50"),
+            ("3000", "0", "3e3", "3e3"),
+            ("3000", "1000", "3e3", "2k"),
+            ("1Gi", "0", "2", "1073741824"),
+            ("1Ki", "0", "1024", "1024"),
+        ] {
+            assert_eq!(amount(more).minus(amount(less)).spelled_like(like).0, spelled, "{more} - {less}");
+        }
+        assert_eq!(Amount(i128::MIN).minus(Amount(1)), Amount(i128::MIN));
+        assert!(amount("1000m").is_whole() && amount("1Gi").is_whole() && !amount("1500m").is_whole());
+        assert!(amount("1Gi") > amount("1G"));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::fmt;
 use drover_crds::Project;
 use drover_runtime::{Owner, PlaceContext, WriteError, owned::Change, request::Urgency};
 use k8s_openapi::api::{
-    core::v1::{LimitRange, Namespace},
+    core::v1::{LimitRange, Namespace, ResourceQuota},
     networking::v1::NetworkPolicy,
 };
 
@@ -16,6 +16,8 @@ use crate::ProjectOperator;
 pub enum Action {
     /// Of a namespace.
     Namespace(Change<Namespace>),
+    /// Of a resource quota in it.
+    Quota(Change<ResourceQuota>),
     /// Of a limit range in it.
     Limits(Change<LimitRange>),
     /// Of a network policy in it.
@@ -27,6 +29,7 @@ impl Action {
     pub(crate) async fn carry_out(self, owner: Owner<'_, Project>, place: &PlaceContext) -> Result<(), WriteError> {
         match self {
             Self::Namespace(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Quota(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
         }
@@ -37,6 +40,7 @@ impl Action {
     pub fn namespace(&self) -> Option<String> {
         match self {
             Self::Namespace(change) => change.namespace(),
+            Self::Quota(change) => change.namespace(),
             Self::Limits(change) => change.namespace(),
             Self::Isolation(change) => change.namespace(),
         }
@@ -47,6 +51,7 @@ impl Action {
     pub fn urgency(&self) -> Urgency {
         match self {
             Self::Namespace(change) => urgency(change),
+            Self::Quota(change) => urgency(change),
             Self::Limits(change) => urgency(change),
             Self::Isolation(change) => urgency(change),
         }
@@ -64,6 +69,7 @@ impl fmt::Debug for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Namespace(change) => change.fmt(formatter),
+            Self::Quota(change) => change.fmt(formatter),
             Self::Limits(change) => change.fmt(formatter),
             Self::Isolation(change) => change.fmt(formatter),
         }
@@ -73,6 +79,12 @@ impl fmt::Debug for Action {
 impl From<Change<Namespace>> for Action {
     fn from(change: Change<Namespace>) -> Self {
         Self::Namespace(change)
+    }
+}
+
+impl From<Change<ResourceQuota>> for Action {
+    fn from(change: Change<ResourceQuota>) -> Self {
+        Self::Quota(change)
     }
 }
 

@@ -25,6 +25,10 @@ causes! {
         GuardTaken = "GuardTaken": Blocked stalls; "Remove the object that the message names.",
         /// A quantity of the spec is none, or larger than Kubernetes keeps.
         InvalidQuantity = "InvalidQuantity": Invalid stalls; "Correct the quantity that the message names.",
+        /// A namespace gets less than it requests, as others have the rest.
+        QuotaExhausted = "QuotaExhausted": Blocked; "Raise spec.quota.perCluster, or lower what namespaces request.",
+        /// More is granted than the quota allows since it was lowered.
+        Overcommitted = "Overcommitted": Blocked; "Raise spec.quota.perCluster, or lower what namespaces request.",
         /// A Project was placed outside of a Cluster.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }

@@ -16,7 +16,10 @@ use drover_runtime::{
     owned::{self, Change, Difference, Owned, Restored, difference_of_whole, is_made_for},
 };
 use k8s_openapi::{
-    api::{core::v1::LimitRange, networking::v1::NetworkPolicy},
+    api::{
+        core::v1::{LimitRange, ResourceQuota},
+        networking::v1::NetworkPolicy,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::SignedDuration,
 };
@@ -57,6 +60,8 @@ pub(crate) fn meta(namespace: &str) -> ObjectMeta {
 /// The guards of all kinds at one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Guards {
+    /// Resource quotas.
+    pub quota: Inside<ResourceQuota>,
     /// Limit ranges.
     pub limits: Inside<LimitRange>,
     /// Network policies.
@@ -182,20 +187,19 @@ impl Decided {
 }
 
 /// Decides for a namespace that the Project holds, or creates just now.
-fn decide<K: Guard>(project: &Project, world: &World, inside: &Inside<K>, wanted: &ProjectNamespace) -> Decided
+fn decide<K: Guard>(world: &World, inside: &Inside<K>, name: &str, wanted: Result<Option<K>, Obstacle>) -> Decided
 where
     Action: From<Change<K>>,
 {
-    Decided { kind: K::kind(&()), ..decide_one(project, world, inside, wanted) }
+    Decided { kind: K::kind(&()), ..decide_one(world, inside, name, wanted) }
 }
 
-fn decide_one<K: Guard>(project: &Project, world: &World, inside: &Inside<K>, wanted: &ProjectNamespace) -> Decided
+fn decide_one<K: Guard>(world: &World, inside: &Inside<K>, name: &str, wanted: Result<Option<K>, Obstacle>) -> Decided
 where
     Action: From<Change<K>>,
 {
-    let name = &wanted.name;
     // What cannot be wanted as it is leaves the guard of before in place.
-    let desired = match K::wanted(project, &world.cluster, wanted) {
+    let desired = match wanted {
         Ok(desired) => desired,
         Err(problem) => return Decided { problem: Some(problem), ..Decided::default() },
     };
@@ -209,7 +213,7 @@ where
     let Difference { changes, left_alone } =
         difference_of_whole(desired.into_iter().collect(), &owned, K::seed, K::WHOLE);
     let problem = left_alone.into_iter().next().map(|(_, cause)| Obstacle {
-        namespace: Some(name.clone()),
+        namespace: Some(name.to_owned()),
         cause: cause.into(),
         message: left::<K>(cause, name, world),
     });
@@ -259,21 +263,36 @@ impl<K: Guard> Inside<K> {
 }
 
 impl Guards {
-    /// Decides for a namespace that the Project holds, or creates just now.
+    /// Decides for a namespace that the Project holds, or creates just now, all but its quota, which depends on the others.
     pub(crate) fn decide(&self, project: &Project, world: &World, wanted: &ProjectNamespace) -> Vec<Decided> {
-        vec![decide(project, world, &self.limits, wanted), decide(project, world, &self.isolation, wanted)]
+        let (name, cluster) = (&*wanted.name, &world.cluster);
+        let limits = decide(world, &self.limits, name, LimitRange::wanted(project, cluster, wanted));
+        let isolation = decide(world, &self.isolation, name, NetworkPolicy::wanted(project, cluster, wanted));
+        vec![limits, isolation]
+    }
+
+    /// Decides on the quota of this namespace.
+    pub(crate) fn decide_quota(
+        &self,
+        world: &World,
+        namespace: &str,
+        wanted: Result<Option<ResourceQuota>, Obstacle>,
+    ) -> Decided {
+        decide(world, &self.quota, namespace, wanted)
     }
 
     /// Gives up what lies in a namespace that stays: it keeps its guards, as the next owner may want them, and nobody loses
     /// them unasked.
     pub(crate) fn given_up(&self, namespace: &str) -> Vec<Action> {
-        self.limits.given_up(namespace).chain(self.isolation.given_up(namespace)).collect()
+        let quota = self.quota.given_up(namespace);
+        quota.chain(self.limits.given_up(namespace)).chain(self.isolation.given_up(namespace)).collect()
     }
 
     /// The namespaces in which guards with the labels of the Project lie.
     pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
-        let limits = self.limits.owned.iter().map(Owned::meta);
-        let all = limits.chain(self.isolation.owned.iter().map(Owned::meta));
+        let quota = self.quota.owned.iter().map(Owned::meta);
+        let all =
+            quota.chain(self.limits.owned.iter().map(Owned::meta)).chain(self.isolation.owned.iter().map(Owned::meta));
         all.filter_map(|meta| meta.namespace.as_deref()).collect()
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
 //! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
-//!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, limits and isolation as one
-//!    object each; a namespace is created together with them. [`leave`] decides what becomes of what is to be held no more.
+//!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, [`quota`], limits and isolation as
+//!    one object each; a namespace is created together with them. [`leave`] decides what becomes of what is to be held no more.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
@@ -17,6 +17,7 @@
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
 
 pub mod act;
+pub mod allocate;
 pub mod bounds;
 pub mod cause;
 pub mod consent;
@@ -29,6 +30,7 @@ pub mod observe;
 pub mod place_status;
 pub mod plan;
 mod pod_security;
+mod quota;
 pub mod summary;
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ use drover_runtime::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{LimitRange, Namespace},
+        core::v1::{LimitRange, Namespace, ResourceQuota},
         networking::v1::NetworkPolicy,
     },
     jiff::Timestamp,
@@ -65,8 +67,8 @@ impl Operator for ProjectOperator {
             Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
         ],
         downstream: &[
-            Rule::on("", &["limitranges", "namespaces"], READ),
-            Rule::on("", &["limitranges", "namespaces"], &["create", "delete", "patch"]),
+            Rule::on("", &["limitranges", "namespaces", "resourcequotas"], READ),
+            Rule::on("", &["limitranges", "namespaces", "resourcequotas"], &["create", "delete", "patch"]),
             Rule::on("networking.k8s.io", &["networkpolicies"], READ),
             Rule::on("networking.k8s.io", &["networkpolicies"], &["create", "delete", "patch"]),
         ],
@@ -95,6 +97,7 @@ impl Operator for ProjectOperator {
 
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
+        watches.owned::<ResourceQuota>();
         watches.owned::<LimitRange>();
         watches.owned::<NetworkPolicy>();
     }

@@ -163,6 +163,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         place.cache.held().forget_all(&record);
     }
     let guards = Guards {
+        quota: inside(owner, place, &cluster, &namespaces).await?,
         limits: inside(owner, place, &cluster, &namespaces).await?,
         isolation: inside(owner, place, &cluster, &namespaces).await?,
     };

@@ -1,14 +1,15 @@
 //! What one cluster contributes to the status, and how its guards are counted. Pure.
 
-use drover_crds::{Project, ProjectNamespace};
+use drover_crds::{ClusterQuotaStatus, Project, ProjectNamespace};
 use drover_runtime::fan_out::Obstacle;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::Resource as _;
+use k8s_openapi::api::{core::v1::ResourceQuota, networking::v1::NetworkPolicy};
+use kube::ResourceExt as _;
 
 use crate::{
-    guards::{Decided, Guard as _},
+    guards::{Decided, Guard},
     observe::World,
     pod_security,
+    quota::Quotas,
 };
 
 /// What one cluster contributes to the status.
@@ -20,6 +21,10 @@ pub struct PlaceStatus {
     pub ready: i64,
     /// The namespaces with pod security levels.
     pub pod_security: Guarded,
+    /// The namespaces with a quota.
+    pub quota: Guarded,
+    /// What is granted of the quota, where it is added up.
+    pub granted: Option<ClusterQuotaStatus>,
     /// The namespaces that are isolated.
     pub isolation: Guarded,
     /// What is in the way, and what to do about it.
@@ -56,7 +61,31 @@ impl PlaceStatus {
         guards: &[Decided],
     ) {
         let is_wanted = !matches!(NetworkPolicy::wanted(project, &world.cluster, wanted), Ok(None));
-        let isolates = |guard: &Decided| guard.kind == NetworkPolicy::kind(&());
-        self.isolation.count(is_wanted, guards.iter().any(|guard| isolates(guard) && guard.is_ready()));
+        self.isolation.count(is_wanted, is_ready::<NetworkPolicy>(guards));
     }
+
+    /// What the quota comes to at this cluster.
+    pub(crate) fn tell_quota(&mut self, quotas: &Quotas, world: &World) {
+        let cluster = world.cluster.name_any();
+        self.granted = quotas.status(&cluster);
+        self.problems.extend(quotas.overcommitment(&cluster));
+    }
+
+    pub(crate) fn count_quota(
+        &mut self,
+        project: &Project,
+        world: &World,
+        wanted: &ProjectNamespace,
+        guards: &[Decided],
+        quotas: &Quotas,
+    ) {
+        let is_wanted = !matches!(ResourceQuota::wanted(project, &world.cluster, wanted), Ok(None));
+        let shortage = quotas.shortage(&wanted.name, &world.cluster.name_any());
+        self.quota.count(is_wanted, is_ready::<ResourceQuota>(guards) && shortage.is_none());
+        self.problems.extend(shortage);
+    }
+}
+
+fn is_ready<K: Guard>(guards: &[Decided]) -> bool {
+    guards.iter().any(|guard| guard.kind == K::kind(&()) && guard.is_ready())
 }

@@ -27,6 +27,7 @@ use crate::{
     observe::{Holder, Seen, World},
     place_status::PlaceStatus,
     pod_security,
+    quota::Quotas,
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
@@ -45,11 +46,23 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     }
     let (mut groups, mut look_again) = give_up_unlisted(project, world, now);
     let mut room = Room::of(&tenancies, &world.bounds);
+    let mut decisions = Vec::new();
     for wanted in by_name(&project.spec.namespaces) {
-        place_status.count_levels(project, world, wanted);
         let verdict = verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name);
         let guards = guards(project, world, &tenancies, wanted, &verdict);
+        decisions.push((wanted, verdict, guards));
+    }
+    let takers =
+        decisions.iter().filter(|(_, verdict, guards)| takes_quota(verdict, guards)).map(|(wanted, ..)| &*wanted.name);
+    let quotas = Quotas::of(project, world, &takers.collect());
+    place_status.tell_quota(&quotas, world);
+    for (wanted, verdict, mut guards) in decisions {
+        if takes_quota(&verdict, &guards) {
+            guards.insert(0, world.guards.decide_quota(world, &wanted.name, quotas.wanted(project, world, wanted)));
+        }
+        place_status.count_levels(project, world, wanted);
         place_status.count_isolation(project, world, wanted, &guards);
+        place_status.count_quota(project, world, wanted, &guards, &quotas);
         place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
         let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
         look_again = pauses.chain(look_again).min();
@@ -79,6 +92,12 @@ fn guards(
         _ => false,
     };
     if is_held || verdict.creates() { world.guards.decide(project, world, wanted) } else { Vec::new() }
+}
+
+/// Whether a namespace takes part in the division of the quota: one that is not created for lack of a guard does not.
+fn takes_quota(verdict: &Verdict, guards: &[Decided]) -> bool {
+    let is_unguarded = verdict.creates() && guards.iter().any(|guard| guard.problem.is_some());
+    !is_unguarded && !guards.is_empty()
 }
 
 /// A namespace that is created gets its guards at once, and is not created where one of them cannot be had. Guards of one that is
@@ -202,10 +221,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Absent { older_project: Some(older_project) } => {
             Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
         }
-        Seen::Absent { older_project: None } => match &project.spec.unimplemented_guards(wanted)[..] {
-            [] => Verdict::Act(Change::create(desired)),
-            guards => Verdict::Waiting(obstacle(name, StatusCause::NotYetImplemented, unguarded(name, guards))),
-        },
+        Seen::Absent { older_project: None } => Verdict::Act(Change::create(desired)),
         Seen::Ours { live, .. } if live.metadata.deletion_timestamp.is_some() => {
             Verdict::Waiting(obstacle(name, StatusCause::Terminating, terminating(name)))
         }
@@ -348,13 +364,6 @@ fn not_allowed(project: &Project, world: &World, name: &str) -> String {
     let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
     format!(
         "no tenant entry of Cluster {cluster} allows {from} to hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add a pattern"
-    )
-}
-
-fn unguarded(name: &str, guards: &[&str]) -> String {
-    let guards = guards.join(", ");
-    format!(
-        "Drover does not create namespace {name}, because this version cannot put {guards} into it yet; remove the field, or upgrade Drover"
     )
 }
 

@@ -1,8 +1,8 @@
 //! From all clusters to one status that does not grow with the fleet. Pure.
 
 use drover_crds::{
-    NamespaceCount, Project, ProjectStatus, StatusConditions as _,
-    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY},
+    ClusterQuotaStatus, MAX_QUOTA_ROWS, NamespaceCount, Project, ProjectStatus, StatusConditions as _,
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
 };
 use drover_fleet::targets;
 use drover_runtime::{
@@ -12,7 +12,13 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::place_status::{Guarded, PlaceStatus};
+use crate::{
+    cause::ProjectCause,
+    place_status::{Guarded, PlaceStatus},
+};
+
+/// Most that the rows of the quota may weigh together as JSON.
+const QUOTA_LIMIT: usize = 2 * 1024;
 
 pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>) -> ProjectStatus {
     let whole = Whole {
@@ -26,11 +32,13 @@ pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>
     conditions.push(targets::allowed(&fan_out));
     conditions.push(fan_out.reachable());
     conditions.push(namespaces_ready(&fan_out, &namespaces));
+    conditions.extend(quota_ready(&fan_out));
     conditions.extend(guards_ready(&fan_out, POD_SECURITY_READY, "pod security levels", |status| status.pod_security));
     conditions.extend(guards_ready(&fan_out, ISOLATION_READY, "isolation", |status| status.isolation));
     ProjectStatus {
         clusters: Some(fan_out.targets()),
         namespaces: Some(namespaces),
+        quota: granted(&fan_out),
         problems: fan_out.problems(),
         conditions,
         ..ProjectStatus::default()
@@ -92,6 +100,27 @@ fn guards_ready(
         None => condition(kind, false, StatusCause::Progressing, summary),
     };
     Some(told)
+}
+
+/// Whether every namespace has the quota that it requests, and no more is granted than there is.
+fn quota_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
+    let counted = guards_ready(fan_out, QUOTA_READY, "quota", |status| status.quota)?;
+    let causes = [ProjectCause::Overcommitted, ProjectCause::QuotaExhausted, ProjectCause::InvalidQuantity];
+    let problem = causes.into_iter().find_map(|cause| fan_out.findings.iter().find(|finding| finding.is_for(cause)));
+    Some(match problem {
+        Some(finding) => condition(QUOTA_READY, false, finding.cause(), finding.problem().message),
+        None => counted,
+    })
+}
+
+/// What is granted where, of as many clusters as fit.
+fn granted(fan_out: &FanOut<'_, PlaceStatus>) -> Vec<ClusterQuotaStatus> {
+    let mut size = 0;
+    let fits = |row: &ClusterQuotaStatus| {
+        size += serde_json::to_string(row).map_or(QUOTA_LIMIT, |json| json.len());
+        size <= QUOTA_LIMIT
+    };
+    fan_out.told().filter_map(|told| told.granted.clone()).take(MAX_QUOTA_ROWS).take_while(fits).collect()
 }
 
 /// The first namespace that is not as wanted. What is being deleted has to go away, so that it does is no news.

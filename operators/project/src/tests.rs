@@ -12,6 +12,7 @@ mod isolation;
 mod pod_security;
 mod promises;
 mod properties;
+mod quota;
 mod safety;
 mod status;
 mod strategies;

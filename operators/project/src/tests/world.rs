@@ -41,6 +41,8 @@ pub(super) struct ModelCluster {
     /// Labels of the management namespace in which the Project lies.
     pub(super) tenant_labels: Option<Texts>,
     pub(super) namespaces: ModelObjects,
+    /// Resource quotas, by namespace and name.
+    pub(super) quotas: ModelObjects,
     /// Limit ranges, by namespace and name.
     pub(super) limits: ModelObjects,
     /// Network policies, by namespace and name.
@@ -98,6 +100,7 @@ impl ModelCluster {
             cluster: Arc::new(cluster),
             tenant_labels,
             namespaces: ModelObjects::default(),
+            quotas: ModelObjects::default(),
             limits: ModelObjects::default(),
             policies: ModelObjects::default(),
             left: BTreeSet::new(),
@@ -165,6 +168,7 @@ impl ModelCluster {
     pub(super) fn with_other_ids(&self) -> Self {
         Self {
             namespaces: self.namespaces.with_other_ids(),
+            quotas: self.quotas.with_other_ids(),
             limits: self.limits.with_other_ids(),
             policies: self.policies.with_other_ids(),
             ..self.clone()
@@ -192,6 +196,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             installation: INSTALLATION.to_owned(),
             others: self.others(&record.key),
             guards: Guards {
+                quota: self.inside(owner, &namespaces, &self.quotas),
                 limits: self.inside(owner, &namespaces, &self.limits),
                 isolation: self.inside(owner, &namespaces, &self.policies),
             },
@@ -211,6 +216,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     ) -> Result<(), Stop<ProjectError>> {
         let done = match action {
             Action::Namespace(change) => self.namespaces.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::Quota(change) => self.quotas.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Limits(change) => self.limits.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Isolation(change) => self.policies.carry_out::<ProjectOperator, _>(owner, change, requests),
         };
@@ -218,14 +224,14 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        vec![&mut self.namespaces, &mut self.limits, &mut self.policies]
+        vec![&mut self.namespaces, &mut self.quotas, &mut self.limits, &mut self.policies]
     }
 
     /// What goes takes along what lies in it.
     fn settle(&mut self) {
         self.objects().into_iter().for_each(ModelObjects::settle);
         let there: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        for inside in [&mut self.limits, &mut self.policies] {
+        for inside in [&mut self.quotas, &mut self.limits, &mut self.policies] {
             inside.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
         }
     }
