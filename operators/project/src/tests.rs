@@ -2,6 +2,7 @@
 //! a model world.
 
 mod advisories;
+mod allocate;
 mod bounds;
 mod decisions;
 mod deleting_cluster;
