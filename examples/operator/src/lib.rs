@@ -22,7 +22,7 @@ mod summary;
 
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
-    Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches, WriteError,
+    Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets, Watches, WriteError,
     owned::Change, request::Urgency, rights::READ,
 };
 use k8s_openapi::{api::rbac::v1::RoleBinding, jiff::Timestamp};
@@ -58,8 +58,8 @@ impl Operator for ViewGrantOperator {
     type PlaceStatus = PlaceStatus;
     type Error = WriteError;
 
-    fn targets(grant: &ViewGrant, fleet: &FleetView) -> Targets {
-        targets::of(grant, fleet)
+    fn targets(grant: &ViewGrant, inputs: &Inputs<'_>) -> Targets {
+        targets::of(grant, inputs.fleet)
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {

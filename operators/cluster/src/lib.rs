@@ -26,7 +26,7 @@ use std::{
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{ConnectionCause, Fleet};
 use drover_runtime::{
-    Cause, ClusterName, FleetView, LabelQuery, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Related,
+    Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Related,
     Rights, Rule, Targets, Watches, operator::Plan, rights::READ,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -92,7 +92,7 @@ impl Operator for ClusterOperator {
         related.on::<Project>(|_| Vec::new());
     }
 
-    fn targets(cluster: &Cluster, _: &FleetView) -> Targets {
+    fn targets(cluster: &Cluster, _: &Inputs<'_>) -> Targets {
         BTreeSet::from([place_of(cluster)]).into()
     }
 

@@ -15,7 +15,7 @@ use drover_cluster::{
     Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPlaceStatus, World as ClusterWorld, observe,
 };
 use drover_crds::{Cluster, Project, condition::DELETING};
-use drover_fleet::ConnectionCause;
+use drover_fleet::{ConnectionCause, targets};
 use drover_project::{
     ProjectOperator,
     act::Action,
@@ -280,7 +280,7 @@ impl Run {
     /// As the shell does it: a deleted object waits for all its places, and one that is away cannot be asked.
     fn pass_project(&mut self) -> Result<(), Crashed> {
         let Some(project) = self.project.clone() else { return Ok(()) };
-        let places = ProjectOperator::targets(&project, &self.fleet()).places;
+        let places = targets::of(&project, &self.fleet()).places;
         let mut released = true;
         if places.contains(&Place::cluster("eu")) {
             released = !self.is_away() && self.converge_project(&project)?;

@@ -41,7 +41,7 @@ use std::time::Duration;
 use drover_crds::{Project, ProjectStatus};
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
-    Cause, FleetView, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
+    Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, request::Urgency, rights::READ,
 };
 use k8s_openapi::{
@@ -91,8 +91,8 @@ impl Operator for ProjectOperator {
         Some(project.spec.deletion_timeout())
     }
 
-    fn targets(project: &Project, fleet: &FleetView) -> Targets {
-        targets::of(project, fleet)
+    fn targets(project: &Project, inputs: &Inputs<'_>) -> Targets {
+        targets::of(project, inputs.fleet)
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {

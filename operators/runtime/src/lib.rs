@@ -47,7 +47,7 @@ pub use drover_client::{
     LabelQuery, ObjectKey, OwnerRecord, Rights, Rule, StatusCause, Title, WriteCause, addresses, cache, cause, causes,
     difference, drift_conflicts, error, held, owner, quantity, request,
 };
-pub use operator::{Operator, Owner, Plan, Related, Requeue, StatusOf, Watches};
+pub use operator::{Inputs, Operator, Owner, Plan, Related, Requeue, StatusOf, Watches};
 pub use place::{ClusterName, ClusterView, FleetView, Link, Place, PlaceContext, Targets};
 pub use place_status::{Outcome, PlaceState, PlaceStatuses, Refusal, Tally};
 pub use write::{Step, WriteError, Writer};

@@ -97,7 +97,7 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 ///
 /// use drover_crds::condition::status_conditions;
 /// use drover_runtime::{
-///     Cause, FleetView, Operator, Outcome, Owner, Place, PlaceContext, PlaceStatuses, Plan, Requeue, Rights, Rule, Tally,
+///     Cause, Inputs, Operator, Outcome, Owner, Place, PlaceContext, PlaceStatuses, Plan, Requeue, Rights, Rule, Tally,
 ///     Targets, Watches, WriteError, operator::record_of, owned::{Change, Owned, difference}, status::ready_conditions,
 /// };
 /// use k8s_openapi::api::core::v1::ConfigMap;
@@ -132,7 +132,7 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 ///     type PlaceStatus = Outcome;
 ///     type Error = WriteError;
 ///
-///     fn targets(_: &Greeting, _: &FleetView) -> Targets { BTreeSet::from([Place::Management]).into() }
+///     fn targets(_: &Greeting, _: &Inputs<'_>) -> Targets { BTreeSet::from([Place::Management]).into() }
 ///     fn watches(watches: &mut Watches<'_, Self>) { watches.owned::<ConfigMap>(); }
 ///     async fn observe(&self, owner: Owner<'_, Greeting>, place: &PlaceContext) -> Result<Self::World, WriteError> {
 ///         Ok(Owned::at(place, &record_of::<Self>(owner.key())))
@@ -199,8 +199,9 @@ pub trait Operator: Send + Sync + Sized + 'static {
 
     /// Where this object is reconciled. Pure.
     ///
-    /// It sees one object and the fleet. Whether another object uses this one, so that it must stay, is decided in `plan` and
-    /// `clean_up`, from what `observe` finds by [`PlaceContext::related`].
+    /// It sees one object, the fleet, and the other kinds that the operator declared by [`Related::placing`]. Whether another object
+    /// uses this one, so that it must stay, is decided in `plan` and `clean_up`, from what `observe` finds by
+    /// [`PlaceContext::related`].
     ///
     /// A namespaced kind that selects clusters calls `targets::of` of the crate drover-fleet; a kind that selects them in another
     /// way calls `targets::selected_by` with its rule. Both answer as follows, and any other answer has to keep to it: a place too
@@ -217,7 +218,7 @@ pub trait Operator: Send + Sync + Sized + 'static {
     /// | is being deleted with `Delete` | a target while connected, selected or not | a target while connected; else as above |
     ///
     /// While a Cluster is being deleted with `Delete`, `clean_up` decides there for every object, so that all is released.
-    fn targets(object: &Self::Kind, fleet: &FleetView) -> Targets;
+    fn targets(object: &Self::Kind, inputs: &Inputs<'_>) -> Targets;
 
     /// What is watched at a place, and what enqueues a key there. Called once per connection, before the first reconcile. It
     /// must not block.
@@ -431,32 +432,87 @@ impl Enqueuer {
     }
 }
 
-/// Reconciles one object at all its places.
-type EnqueueEverywhere = Arc<dyn Fn(ObjectKey) + Send + Sync>;
+/// What the places of an object depend on besides the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The clusters.
+    pub fleet: &'a FleetView,
+    management: &'a Cache,
+}
+
+impl<'a> Inputs<'a> {
+    /// The fleet, and what is known of the management cluster.
+    #[must_use]
+    pub fn new(fleet: &'a FleetView, management: &'a Cache) -> Self {
+        Self { fleet, management }
+    }
+
+    /// All `K` of the management cluster, which the operator declared by [`Related::placing`].
+    #[must_use]
+    pub fn related<K: Kept>(&self) -> Informer<K> {
+        self.management.informer(&LabelQuery::everything())
+    }
+}
+
+/// Enqueues one object at all its places, and as a whole if these may be others now.
+type EnqueueEverywhere = Arc<dyn Fn(ObjectKey, Concerns) + Send + Sync>;
+
+/// What a change of a related object concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concerns {
+    /// What is decided at the places.
+    Decisions,
+    /// Which places there are, too.
+    Places,
+}
+
+/// What an operator reads of other kinds.
+#[derive(Default)]
+pub(crate) struct RelatedInformers {
+    /// Decisions wait for all of them.
+    pub(crate) all: Vec<Box<dyn AnyInformer>>,
+    /// The places of every object wait for these.
+    pub(crate) placing: Vec<Box<dyn AnyInformer>>,
+}
 
 /// Collects which other kinds of the management cluster an operator reads.
 pub struct Related<'a> {
     management: &'a Cache,
     everywhere: EnqueueEverywhere,
-    informers: Vec<Box<dyn AnyInformer>>,
+    informers: RelatedInformers,
 }
 
 impl<'a> Related<'a> {
     pub(crate) fn new(management: &'a Cache, everywhere: EnqueueEverywhere) -> Self {
-        Self { management, everywhere, informers: Vec::new() }
+        Self { management, everywhere, informers: RelatedInformers::default() }
     }
 
-    pub(crate) fn into_informers(self) -> Vec<Box<dyn AnyInformer>> {
+    pub(crate) fn into_informers(self) -> RelatedInformers {
         self.informers
     }
 
     /// The operator reads all `K`. `concerns` names the objects that a change concerns: they are reconciled at all their places.
     /// It is called under a lock and must not block.
     pub fn on<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
+        self.read(Concerns::Decisions, concerns);
+    }
+
+    /// The same where the places of an object depend on the `K`, which [`Operator::targets`] reads by [`Inputs::related`].
+    pub fn placing<K: Kept>(&mut self, concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static) {
+        let informer = self.read(Concerns::Places, concerns);
+        self.informers.placing.push(Box::new(informer));
+    }
+
+    fn read<K: Kept>(
+        &mut self,
+        what: Concerns,
+        concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static,
+    ) -> Informer<K> {
         let informer = self.management.informer::<K>(&LabelQuery::everything());
         let everywhere = Arc::clone(&self.everywhere);
-        informer.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key)));
-        self.informers.push(Box::new(informer));
+        informer.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key, what)));
+        self.informers.all.push(Box::new(informer.clone()));
+        informer
     }
 }
 

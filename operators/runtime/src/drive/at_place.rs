@@ -65,7 +65,11 @@ impl<O: Operator> Driver<O> {
         }
         let owner = object.as_deref().map_or_else(|| self.gone(key, place), Owner::of);
         let fleet = self.context.fleet.borrow().clone();
-        let is_target = owner.object().is_some_and(|object| O::targets(object, &fleet).places.contains(place));
+        let is_target = match owner.object().map(|object| self.targets(object, &fleet)) {
+            None => false,
+            Some(Some(targets)) => targets.places.contains(place),
+            Some(None) => return RequeueAt::Forget, // Every object is enqueued once the related kinds are known.
+        };
         if !is_target {
             self.forget_place(key, place, owner);
         }
@@ -228,7 +232,7 @@ impl<O: Operator> Driver<O> {
                 }
                 Entry::Vacant(vacant) => vacant.insert(self.watch(context)),
             };
-            let related = self.related.get().into_iter().flatten();
+            let related = self.related.get().into_iter().flat_map(|related| &related.all);
             let Some(health) = worst_health(known.informers.iter().chain(related)) else {
                 known.stale_since = None;
                 if !mem::replace(&mut known.cleaned, true) {

@@ -34,8 +34,8 @@ use crate::{
     error::{Failure, Retry},
     events::EventSink,
     metrics::Meters,
-    operator::{Operator, Related},
-    place::{FleetView, Place},
+    operator::{Concerns, Inputs, Operator, Related, RelatedInformers},
+    place::{FleetView, Place, Targets},
     queue::{Queue, RequeueAt},
     task::Task,
 };
@@ -101,7 +101,7 @@ pub struct Driver<O: Operator> {
     abandoned: Mutex<BTreeSet<(ObjectKey, Place)>>,
     attached: Mutex<HashMap<Place, Attached>>,
     /// What the operator reads of other kinds.
-    related: OnceLock<Vec<Box<dyn AnyInformer>>>,
+    related: OnceLock<RelatedInformers>,
     started: Instant,
     context: Context,
 }
@@ -212,9 +212,9 @@ impl<O: Operator> Driver<O> {
 
     fn watch_related(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
-        let everywhere = move |key: ObjectKey| {
+        let everywhere = move |key: ObjectKey, what| {
             if let Some(driver) = this.upgrade() {
-                driver.enqueue_everywhere(&key);
+                driver.enqueue_everywhere(&key, what);
             }
         };
         let mut related = Related::new(&self.context.management, Arc::new(everywhere));
@@ -283,13 +283,22 @@ impl<O: Operator> Driver<O> {
 
     /// Decisions wait for the related kinds: once all of them are live, every object is reconciled.
     fn enqueue_if_related_is_known(&self) {
-        let Some(related) = self.related.get().filter(|related| !related.is_empty()) else { return };
-        if related.iter().all(|informer| informer.health() == Health::Live) {
+        let Some(related) = self.related.get().filter(|related| !related.all.is_empty()) else { return };
+        if all_live(&related.all) {
             self.enqueue_all(|_| true);
         }
     }
 
-    fn enqueue_everywhere(&self, key: &ObjectKey) {
+    /// Where an object is reconciled; unknown until the kinds on which that depends are.
+    fn targets(&self, object: &O::Kind, fleet: &FleetView) -> Option<Targets> {
+        let are_known = self.related.get().is_some_and(|related| all_live(&related.placing));
+        are_known.then(|| O::targets(object, &Inputs::new(fleet, &self.context.management)))
+    }
+
+    fn enqueue_everywhere(&self, key: &ObjectKey, what: Concerns) {
+        if what == Concerns::Places {
+            self.queue.push(Task::Object(key.clone()));
+        }
         let places = self.lock_tracker().get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
         for place in places.into_iter().flatten() {
             self.queue.push(Task::AtPlace(key.clone(), place));
@@ -329,4 +338,8 @@ impl<O: Operator> Driver<O> {
     fn reference(object: &O::Kind) -> ObjectReference {
         object.object_ref(&())
     }
+}
+
+fn all_live(informers: &[Box<dyn AnyInformer>]) -> bool {
+    informers.iter().all(|informer| informer.health() == Health::Live)
 }

@@ -96,7 +96,8 @@ impl<O: Operator> Driver<O> {
             self.lock_tracker().forget(key);
             return Ok(RequeueAt::Forget); // It only waits for finalizers of others.
         }
-        let all_released = self.place(key, object);
+        // Every object is enqueued once the related kinds are known.
+        let Some(all_released) = self.place(key, object) else { return Ok(RequeueAt::Forget) };
         if !deleting {
             return self.write_status(key, object).await;
         }
@@ -114,10 +115,10 @@ impl<O: Operator> Driver<O> {
     }
 
     /// Enqueues the places of the object that are new or outdated, forgets those that are none any more, and says whether all
-    /// are released.
-    fn place(&self, key: &ObjectKey, object: &O::Kind) -> bool {
+    /// are released; nothing while it cannot be told which they are.
+    fn place(&self, key: &ObjectKey, object: &O::Kind) -> Option<bool> {
         let fleet = self.context.fleet.borrow().clone();
-        let Targets { places, only_tried, refused } = O::targets(object, &fleet);
+        let Targets { places, only_tried, refused } = self.targets(object, &fleet)?;
         let lives = object.meta().deletion_timestamp.is_none();
         let mut objects = self.lock_tracker();
         let (tracked, changed) = objects.note(key, object);
@@ -135,7 +136,7 @@ impl<O: Operator> Driver<O> {
                 self.queue.push(Task::AtPlace(key.clone(), place));
             }
         }
-        tracked.statuses.all_released()
+        Some(tracked.statuses.all_released())
     }
 
     /// The object is gone: what it may have left at its places is cleaned up there.

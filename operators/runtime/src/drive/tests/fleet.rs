@@ -251,3 +251,20 @@ async fn a_change_of_a_related_object_wakes_whom_it_concerns_at_all_places() {
     assert!(rig.stage.reconciles("reader").len() >= reader + 2);
     assert_eq!(rig.stage.reconciles("other").len(), other);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_goes_where_a_related_one_goes() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.server.create("follower", &json!({"follows": "leader"}));
+    rig.until_ready("follower").await;
+    assert_eq!(rig.stage.reconciles("follower").len(), 0, "it has no place");
+    sleep(seconds(5)).await;
+    rig.server.create("leader", &json!({"clusters": ["eu-1"], "followers": ["follower"]}));
+    rig.until("it is where the leader is", || rig.says("follower", "cluster eu-1").as_deref() == Some("made 0")).await;
+    assert_eq!(rig.says("follower", "cluster us-1"), None);
+    sleep(seconds(5)).await;
+    rig.server.edit_spec("leader", &json!({"clusters": ["us-1"], "followers": ["follower"]}));
+    let there = |cluster: &str| rig.stage.has_thing("follower", &Place::cluster(cluster));
+    rig.until("it went with the leader", || !there("eu-1") && there("us-1")).await;
+}

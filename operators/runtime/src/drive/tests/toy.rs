@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Class, Classify, ClusterView, FleetView, Link, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceState,
-    PlaceStatuses, Plan, Related, Requeue, Rights, StatusCause, Targets, Watches, operator::record_of,
+    Cause, Class, Classify, ClusterView, FleetView, Inputs, Link, ObjectKey, Operator, Owner, Place, PlaceContext,
+    PlaceState, PlaceStatuses, Plan, Related, Requeue, Rights, StatusCause, Targets, Watches, operator::record_of,
     status::condition, testing::MockServer,
 };
 
@@ -39,6 +39,12 @@ pub(super) struct ToySpec {
     /// Toys that a change of this one concerns.
     #[serde(default)]
     concerns: Vec<String>,
+    /// Toys that are wherever this one is.
+    #[serde(default)]
+    followers: Vec<String>,
+    /// Is wherever the toy of this name is.
+    #[serde(default)]
+    follows: Option<String>,
     /// Makes its thing in so many groups of one action each.
     #[serde(default)]
     pub(super) groups: usize,
@@ -241,9 +247,18 @@ impl Operator for ToyOperator {
             let concerned = change.sides().flat_map(|toy| &toy.spec.concerns);
             concerned.map(|name| ObjectKey::cluster_scoped(name)).collect()
         });
+        related.placing::<Toy>(|change| {
+            let followers = change.sides().flat_map(|toy| &toy.spec.followers);
+            followers.map(|name| ObjectKey::cluster_scoped(name)).collect()
+        });
     }
 
-    fn targets(toy: &Toy, fleet: &FleetView) -> Targets {
+    fn targets(toy: &Toy, inputs: &Inputs<'_>) -> Targets {
+        let fleet = inputs.fleet;
+        if let Some(leader) = &toy.spec.follows {
+            let leader = inputs.related::<Toy>().get(&ObjectKey::cluster_scoped(leader));
+            return leader.map(|leader| places(&leader, fleet).into()).unwrap_or_default();
+        }
         let only_tried: BTreeSet<Place> = match toy.metadata.deletion_timestamp {
             Some(_) => toy.spec.tries.iter().map(|name| Place::cluster(name)).collect(),
             None => BTreeSet::new(),
