@@ -41,7 +41,7 @@ pub(crate) struct Answer {
     pub(crate) quota: Vec<super::quota::Quota>,
 }
 
-/// A role that somebody has.
+/// A role and who has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Grant {
