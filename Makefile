@@ -63,6 +63,7 @@ format: ## Format the code
 generate: build ## Generate config/ and what the charts take from the code
 	$(DROVER) crds --output config/crd
 	$(DROVER) rbac --output config/rbac
+	$(DROVER) admission --output config/admission
 	$(DROVER) docs --output config
 	$(DROVER) charts --output charts --kustomization config
 

@@ -11,6 +11,7 @@
     reason = "a test may panic, all have one form, and stories one vocabulary"
 )]
 
+mod admission;
 mod api;
 mod away;
 mod bad_days;
@@ -48,6 +49,7 @@ use drover_e2e::runner::Test;
 
 fn tests() -> Vec<Test> {
     [
+        admission::tests(),
         api::tests(),
         away::tests(),
         bad_days::tests(),

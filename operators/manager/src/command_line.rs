@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
     Rbac(RbacArguments),
+    /// Print the admission policies of the management cluster, or write them to a folder.
+    Admission(OutputArguments),
     /// Write the references of the API, this command line, reasons and metrics.
     Docs(OutputArguments),
     /// Write what the charts and the kustomization take from the code.

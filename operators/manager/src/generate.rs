@@ -3,9 +3,10 @@
 use std::{error::Error, fs, path::Path};
 
 use clap::CommandFactory;
+use drover_admission::Policy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     command_line::{CommandLine, OutputArguments, RbacArguments},
@@ -48,8 +49,18 @@ pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
     emit(output, "downstream.yaml", &documents(&downstream)?)
 }
 
-/// What the charts take from the code: the custom resource definitions, kept when their chart goes, and the rules of the
-/// roles.
+/// The admission policies of the management cluster, for those who do not use the chart.
+pub(crate) fn admission(arguments: &OutputArguments) -> Outcome {
+    emit(arguments, "management.yaml", &documents(&policy_objects(&drover_admission::management::policies())?)?)
+}
+
+fn policy_objects(policies: &[Policy]) -> Result<Vec<Value>, serde_json::Error> {
+    let both = |policy: &Policy| [serde_json::to_value(policy.policy()), serde_json::to_value(policy.binding())];
+    policies.iter().flat_map(both).collect()
+}
+
+/// What the charts take from the code: the custom resource definitions, kept when their chart goes, the rules of the roles, and
+/// the admission policies.
 pub(crate) fn charts(folder: &Path) -> Outcome {
     for mut crd in drover_crds::all() {
         crd.annotations_mut().insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
@@ -62,6 +73,8 @@ pub(crate) fn charts(folder: &Path) -> Outcome {
     }
     let (operators, files) = (Operators::all(), folder.join("drover/files"));
     let yaml = |rules| serde_yaml::to_string(&rules);
+    let objects = policy_objects(&drover_admission::management::policies())?;
+    write(&files, "admission.yaml", &yaml(json!({"objects": objects}))?)?;
     write(&files, "rules.yaml", &yaml(serde_json::to_value(Rules::of(&operators))?)?)?;
     write(&files, "people.yaml", &yaml(serde_json::to_value(PeopleRules::of(&operators))?)?)
 }
@@ -81,7 +94,7 @@ fn file_name(crd: &CustomResourceDefinition) -> String {
     format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
 }
 
-fn documents(objects: &[serde_json::Value]) -> Result<String, serde_yaml::Error> {
+fn documents(objects: &[Value]) -> Result<String, serde_yaml::Error> {
     objects.iter().map(|object| Ok(format!("---\n{}", serde_yaml::to_string(object)?))).collect()
 }
 

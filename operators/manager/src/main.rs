@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Access(arguments) => wait_for(access::access(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
+        Command::Admission(arguments) => generate::admission(&arguments),
         Command::Charts { output, kustomization } => {
             generate::charts(&output).and_then(|()| generate::kustomization(&kustomization))
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use drover_admission::verbs;
 use drover_crds::names::DROVER_NAMESPACE;
 use drover_runtime::{
     Rights, Rule,
@@ -76,8 +77,8 @@ impl PeopleRules {
         Self {
             view: may(READ, plurals(&|_, plural| namespaced.contains(plural))),
             edit: writable_by(Writers::Editors),
-            admin: writable_by(Writers::Admins),
-            platform: write(plurals(&|_, _| true)),
+            admin: [writable_by(Writers::Admins), verbs::of_admins()].concat(),
+            platform: [write(plurals(&|_, _| true)), verbs::of_platform()].concat(),
         }
     }
 }
@@ -132,7 +133,8 @@ mod tests {
     fn people_view_what_is_namespaced_and_the_platform_team_writes_every_kind() {
         let PeopleRules { view, edit, admin, platform } = PeopleRules::of(&Operators::all());
         let names = |rules: &[PolicyRule]| {
-            rules.iter().flat_map(|rule| rule.resources.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
+            let of_objects = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "get"));
+            of_objects.flat_map(|rule| rule.resources.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
         };
         for crd in drover_crds::all() {
             let (plural, is_namespaced) = (&crd.spec.names.plural, crd.spec.scope == "Namespaced");

@@ -22,7 +22,8 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 8] = [
+const BASE: [(&str, &[&str]); 9] = [
+    ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
@@ -35,10 +36,10 @@ const BASE: [(&str, &[&str]); 8] = [
 ];
 
 /// Those of them that only decide.
-const PURE: [&str; 1] = ["roles"];
+const PURE: [&str; 2] = ["admission", "roles"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 4] = ["drover-crds", "drover-fleet", "drover-roles", "drover-runtime"];
+const OPERATOR: [&str; 5] = ["drover-admission", "drover-crds", "drover-fleet", "drover-roles", "drover-runtime"];
 
 /// What `cargo` prints as JSON.
 fn metadata(arguments: &[&str]) -> Value {

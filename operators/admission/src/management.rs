@@ -1,0 +1,134 @@
+//! The policies of the management cluster: who may say what a role allows, and who has it.
+//!
+//! They judge what is created, and a change of what an object wants; nothing that is deleted, and no change of metadata: a
+//! namespace has to be able to end, and a finalizer to go.
+
+use crate::{
+    policy::{Asked, Policy},
+    verbs::{BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS},
+};
+
+const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
+const CHANGES_THE_SPEC: (&str, &str) =
+    ("changes-the-spec", "request.operation == 'CREATE' || object.spec != oldObject.spec");
+
+/// So many clusters a binding may name: each is one question to the authorizer, at a place of its own.
+const MOST_CLUSTERS: usize = 8;
+
+/// The fields of a `RoleTemplate` that say what it allows and who may give it.
+const OF_RIGHTS: [&str; 6] =
+    ["rules", "clusterRules", "inherits", "externalClusterRoles", "bindableFrom", "managementRoles"];
+
+/// All of them.
+#[must_use]
+pub fn policies() -> Vec<Policy> {
+    vec![project_bindings(), cluster_bindings(), role_templates()]
+}
+
+fn project_bindings() -> Policy {
+    let here = |verb, resource| Asked::ours(verb, resource).in_namespace("request.namespace");
+    let may_manage = here(MANAGE_MEMBERS, "projects").named("object.spec.projectName").cel();
+    let (may_bind, may_bind_system) = binds("request.namespace");
+    Policy::on(
+        "drover-project-role-template-bindings",
+        &WRITES,
+        &[(drover_crds::GROUP, &["projectroletemplatebindings"])],
+    )
+    .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
+    .require(
+        may_manage,
+        "'only who has the verb manage-members on projects.drover.dev ' + object.spec.projectName + ' in namespace ' \
+             + request.namespace + ' may say who has a role in it; ask for that verb, or ask who has it'",
+    )
+    .require(may_bind, MAY_NOT_BIND)
+    .require(may_bind_system, MAY_NOT_BIND_SYSTEM)
+}
+
+fn cluster_bindings() -> Policy {
+    let everywhere = Asked::ours(MANAGE_MEMBERS, "clusters").cel();
+    let (may_bind, may_bind_system) = binds("");
+    let mut policy = Policy::on(
+        "drover-cluster-role-template-bindings",
+        &WRITES,
+        &[(drover_crds::GROUP, &["clusterroletemplatebindings"])],
+    )
+    .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
+    .with("names", "has(object.spec.clusters.names) ? object.spec.clusters.names : []")
+    .require(
+        format!("(variables.names.size() > 0 && variables.names.size() <= {MOST_CLUSTERS}) || {everywhere}"),
+        "'only who has the verb manage-members on all clusters.drover.dev may say who has a role in clusters that are not \
+         named; name the clusters, or ask for that verb'",
+    )
+    .require(may_bind, MAY_NOT_BIND)
+    .require(may_bind_system, MAY_NOT_BIND_SYSTEM);
+    for place in 0..MOST_CLUSTERS {
+        let name = format!("variables.names[{place}]");
+        let may_manage = Asked::ours(MANAGE_MEMBERS, "clusters").named(&name).cel();
+        policy = policy.require(
+            format!("variables.names.size() <= {place} || {may_manage}"),
+            format!(
+                "'only who has the verb manage-members on clusters.drover.dev ' + {name} + ' may say who has a role in it; \
+                 ask for that verb, or ask who has it'"
+            ),
+        );
+    }
+    policy
+}
+
+const MAY_NOT_BIND: &str = "'only who has the verb bind on roletemplates.drover.dev ' + object.spec.roleTemplateName + ' may give \
+    this role; ask for that verb, or ask who has it'";
+const MAY_NOT_BIND_SYSTEM: &str = "'only who has the verb bind-system-subjects on roletemplates.drover.dev ' \
+    + object.spec.roleTemplateName + ' may give this role to subjects named system:…; remove them, or ask \
+    for that verb'";
+
+/// Whether the role may be given, and whether it may be given to these subjects. In a namespace the right may be had there.
+fn binds(namespace: &str) -> (String, String) {
+    let asked = |verb| {
+        let asked = Asked::ours(verb, "roletemplates").named("object.spec.roleTemplateName");
+        if namespace.is_empty() { asked.cel() } else { asked.in_namespace(namespace).cel() }
+    };
+    let is_ordinary = "object.spec.subjects.all(subject, !subject.name.lowerAscii().startsWith('system:'))";
+    (asked(BIND), format!("{is_ordinary} || {}", asked(BIND_SYSTEM_SUBJECTS)))
+}
+
+fn role_templates() -> Policy {
+    let changed = OF_RIGHTS.map(|field| format!("object.spec.?{field} != oldObject.spec.?{field}")).join(" || ");
+    Policy::on("drover-role-templates", &WRITES, &[(drover_crds::GROUP, &["roletemplates"])])
+        .only("changes-rights", format!("request.operation == 'CREATE' || {changed}"))
+        .require(
+            Asked::ours(ESCALATE, "roletemplates").named("object.metadata.name").cel(),
+            "'only who has the verb escalate on roletemplates.drover.dev ' + object.metadata.name + ' may write what this \
+             role allows and who may give it; ask for that verb, or ask who has it'",
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use drover_crds::RoleTemplate;
+    use kube::CustomResourceExt as _;
+
+    use super::*;
+
+    /// The fields that say nothing of rights, or cannot be changed.
+    const FREE_OF_RIGHTS: [&str; 3] = ["context", "displayName", "description"];
+
+    #[test]
+    fn every_field_of_a_role_template_is_judged_or_says_nothing_of_rights() {
+        let definition = serde_json::to_value(RoleTemplate::crd()).unwrap();
+        let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let fields: BTreeSet<&str> = spec.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, OF_RIGHTS.into_iter().chain(FREE_OF_RIGHTS).collect());
+    }
+
+    #[test]
+    fn no_expression_asks_the_authorizer_more_than_twice() {
+        for policy in policies() {
+            for validation in policy.spec.validations.unwrap_or_default() {
+                let asked = validation.expression.matches(".check(").count();
+                assert!((1..=2).contains(&asked), "{}: {}", policy.name, validation.expression);
+            }
+        }
+    }
+}

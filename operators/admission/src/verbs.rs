@@ -1,0 +1,37 @@
+//! The verbs by which policies know who may do what. RBAC grants them like any others.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+/// On projects and clusters: to say who has which role there.
+pub const MANAGE_MEMBERS: &str = "manage-members";
+/// On roletemplates: to give the role to subjects.
+pub const BIND: &str = "bind";
+/// On roletemplates: to give the role to users and groups of Kubernetes itself, such as `system:authenticated`.
+pub const BIND_SYSTEM_SUBJECTS: &str = "bind-system-subjects";
+/// On roletemplates: to write what a role allows.
+pub const ESCALATE: &str = "escalate";
+
+/// What the platform team may do besides writing objects.
+#[must_use]
+pub fn of_platform() -> Vec<PolicyRule> {
+    vec![
+        on(&["clusters", "projects"], &[MANAGE_MEMBERS]),
+        on(&["roletemplates"], &[BIND, BIND_SYSTEM_SUBJECTS, ESCALATE]),
+    ]
+}
+
+/// What those who administer a namespace may do besides writing objects: give the roles that allow it to be bound from there.
+#[must_use]
+pub fn of_admins() -> Vec<PolicyRule> {
+    vec![on(&["projects"], &[MANAGE_MEMBERS]), on(&["roletemplates"], &[BIND])]
+}
+
+fn on(resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![drover_crds::GROUP.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
