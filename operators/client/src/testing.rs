@@ -49,6 +49,8 @@ struct State {
     patches: Vec<String>,
     /// What patches are refused with, by target.
     refusals: BTreeMap<String, String>,
+    /// What lists and watches with these label selectors are answered.
+    unreadable: BTreeMap<String, StatusCode>,
 }
 
 /// A write that a client made and the server accepted.
@@ -185,6 +187,15 @@ impl MockServer {
         state.refusals.extend(message.map(|message| (target.to_owned(), message.to_owned())));
     }
 
+    /// From now on lists with this label selector are answered so, and its watches end; none allows them again.
+    pub fn answer_lists_of(&self, selector: &str, code: Option<StatusCode>) {
+        let mut state = self.lock();
+        state.unreadable.remove(selector);
+        state.unreadable.extend(code.map(|code| (selector.to_owned(), code)));
+        state.epoch += 1;
+        self.0.shown.send_replace((state.epoch, 0));
+    }
+
     /// How many patches of `target` came, accepted or not.
     #[must_use]
     pub fn patches(&self, target: &str) -> usize {
@@ -235,7 +246,11 @@ impl MockServer {
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let query = parts.uri.query().unwrap_or_default();
+        let selector = text_parameter(query, "labelSelector").unwrap_or_default();
+        let selector = selector.replace("%2F", "/").replace("%3D", "=");
+        let unreadable = self.lock().unreadable.get(&selector).copied();
         match (parts.method, parts.uri.path().strip_prefix(self.0.root.as_str())) {
+            (Method::GET, Some("")) if let Some(code) = unreadable => refusal(code, "not readable"),
             (Method::POST, None) => success(&body),
             (Method::GET, Some("")) if query.contains("watch=true") => self.watch(query),
             (Method::GET, Some("")) => self.list(query).await,

@@ -4,7 +4,7 @@
 //! guarantees, what it expects, and what it does on each class of failure.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{AnyInformer, Cache, Change, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
+    cache::{AnyInformer, Cache, Change, Health, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord},
     cause::Cause,
     error::Classify,
     place::{FleetView, Place, PlaceContext, Targets},
@@ -40,7 +40,8 @@ pub type StatusOf<O> = <<O as Operator>::Kind as HasStatus>::Status;
 /// - **Keys are serialised.** A key never runs twice at a time. Different keys run in parallel, bounded in total and per place,
 ///   so a slow cluster delays only its own keys. Many changes of one object within a moment cost one reconcile.
 /// - **Decisions see a live cache.** `observe` is called only while everything in [`watches`](Self::watches) and
-///   [`related`](Self::related) is live. What cannot be read or decoded is unknown, never gone.
+///   [`related`](Self::related) is live, but for what is declared [`optional`](Watches::optional) and refused by the server. What
+///   cannot be read or decoded is unknown, never gone.
 /// - **Read your writes.** A key waits until the cache shows what its last reconcile wrote by a [`Writer`].
 /// - **A decision holds only for the connection that it was made on.** Before each action the connection must be the one that
 ///   was observed, and the Cluster must still exist and be suspended or not as before. Otherwise the rest is decided anew.
@@ -519,21 +520,40 @@ impl<'a> Related<'a> {
 /// Lists the owners that are recorded on the objects at a place.
 type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
 
+/// What an operator watches at one place.
+#[derive(Default)]
+pub(crate) struct Informers {
+    required: Vec<Box<dyn AnyInformer>>,
+    /// No decision waits for these while the server refuses them.
+    optional: Vec<Box<dyn AnyInformer>>,
+}
+
+impl Informers {
+    /// The health of the first one for which decisions wait; none if there is none.
+    pub(crate) fn holding_up(&self) -> Option<Health> {
+        let waits = |health: &Health| *health != Health::Live;
+        let required = self.required.iter().map(|informer| informer.health()).find(waits);
+        let optional = self.optional.iter().map(|informer| informer.health());
+        required.or_else(|| optional.filter(|health| health.refusal().is_none()).find(waits))
+    }
+}
+
 /// Collects what an operator watches at one place.
 pub struct Watches<'a, O: Operator> {
     context: &'a PlaceContext,
     enqueuer: Enqueuer,
-    informers: Vec<Box<dyn AnyInformer>>,
+    informers: Informers,
     owners: Vec<RecordedOwners>,
     operator: std::marker::PhantomData<O>,
 }
 
 impl<'a, O: Operator> Watches<'a, O> {
     pub(crate) fn new(context: &'a PlaceContext, enqueuer: Enqueuer) -> Self {
-        Self { context, enqueuer, informers: Vec::new(), owners: Vec::new(), operator: std::marker::PhantomData }
+        let (informers, owners) = (Informers::default(), Vec::new());
+        Self { context, enqueuer, informers, owners, operator: std::marker::PhantomData }
     }
 
-    pub(crate) fn into_informers_and_owners(self) -> (Vec<Box<dyn AnyInformer>>, Vec<RecordedOwners>) {
+    pub(crate) fn into_informers_and_owners(self) -> (Informers, Vec<RecordedOwners>) {
         (self.informers, self.owners)
     }
 
@@ -562,6 +582,16 @@ impl<'a, O: Operator> Watches<'a, O> {
         let informer = self.context.cache.informer::<K>(query);
         let enqueuer = self.enqueuer.clone();
         informer.subscribe(move |change| react(change, &enqueuer));
-        self.informers.push(Box::new(informer));
+        self.informers.required.push(Box::new(informer));
+    }
+
+    /// What `declare` watches needs rights that the credential of a cluster may lack, as these came with a later version of Drover.
+    /// While the cluster refuses it, decisions go on: `observe` asks [`Informer::refusal`] and makes that part of the world
+    /// unavailable. Once it is allowed every key of the place is enqueued.
+    pub fn optional(&mut self, declare: impl FnOnce(&mut Self)) {
+        let required = mem::take(&mut self.informers.required);
+        declare(self);
+        let declared = mem::replace(&mut self.informers.required, required);
+        self.informers.optional.extend(declared);
     }
 }

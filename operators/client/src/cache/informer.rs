@@ -18,7 +18,7 @@ use super::{
     memory_budget::{Listing, MemoryBudget},
     objects::{Entry, Objects},
 };
-use crate::error::Failure;
+use crate::{cause::ApiCause, error::Failure};
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,17 @@ pub enum Health {
     Live,
     /// Listed once, but not watched at the moment: what it holds is stale. Or it cannot be listed at all.
     Broken(Failure),
+}
+
+impl Health {
+    /// The answer of a server that does not let the credential read what is watched.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
+        match self {
+            Self::Broken(failure) if failure.cause == ApiCause::Forbidden.into() => Some(failure),
+            Self::Broken(_) | Self::Syncing | Self::Live => None,
+        }
+    }
 }
 
 pub(super) struct Shared<K> {
@@ -228,6 +239,12 @@ impl<K: Kept> Informer<K> {
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.health.borrow().clone()
+    }
+
+    /// Why nothing is known of the kind, where the server does not let the credential read it. What was known before is stale.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Failure> {
+        self.health().refusal().cloned()
     }
 
     /// Waits until it is listed and watched.

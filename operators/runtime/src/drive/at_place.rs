@@ -232,8 +232,8 @@ impl<O: Operator> Driver<O> {
                 }
                 Entry::Vacant(vacant) => vacant.insert(self.watch(context)),
             };
-            let related = self.related.get().into_iter().flat_map(|related| &related.all);
-            let Some(health) = worst_health(known.informers.iter().chain(related)) else {
+            let related = worst_health(self.related.get().into_iter().flat_map(|related| &related.all));
+            let Some(health) = known.informers.holding_up().or(related) else {
                 known.stale_since = None;
                 if !mem::replace(&mut known.cleaned, true) {
                     self.enqueue_left_behind(&context.place, &known.owners);
@@ -264,10 +264,7 @@ impl<O: Operator> Driver<O> {
 
     /// While an informer was not live, owners may have gone without a trace here.
     fn informers_changed(&self, place: &Place) {
-        let is_live = |attached: &Attached| worst_health(attached.informers.iter()).is_none();
-        if !self.lock_attached().get(place).is_some_and(is_live) {
-            self.note_left_behind(place);
-        }
+        self.note_left_behind(place);
         self.enqueue_place(place);
     }
 

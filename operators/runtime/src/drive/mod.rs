@@ -34,7 +34,7 @@ use crate::{
     error::{Failure, Retry},
     events::EventSink,
     metrics::Meters,
-    operator::{Concerns, Inputs, Operator, Related, RelatedInformers},
+    operator::{Concerns, Informers, Inputs, Operator, Related, RelatedInformers},
     place::{FleetView, Place, Targets},
     queue::{Queue, RequeueAt},
     task::Task,
@@ -110,7 +110,7 @@ pub struct Driver<O: Operator> {
 struct Attached {
     /// Weak: a connection that the fleet dropped must not be kept open by its watches.
     cache: Weak<Cache>,
-    informers: Vec<Box<dyn AnyInformer>>,
+    informers: Informers,
     /// Who is recorded on what is owned there.
     owners: Vec<Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>>,
     /// Whether those were reconciled who may have left something behind.

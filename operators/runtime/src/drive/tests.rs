@@ -5,6 +5,7 @@ mod errors;
 mod finalizer;
 mod fleet;
 mod isolation;
+mod optional;
 mod status;
 mod toy;
 mod undecodable;

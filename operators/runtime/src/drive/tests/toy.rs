@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Class, Classify, ClusterView, FleetView, Inputs, Link, ObjectKey, Operator, Owner, Place, PlaceContext,
-    PlaceState, PlaceStatuses, Plan, Related, Requeue, Rights, StatusCause, Targets, Watches, operator::record_of,
-    status::condition, testing::MockServer,
+    Cause, Class, Classify, ClusterView, FleetView, Inputs, LabelQuery, Link, ObjectKey, Operator, Owner, OwnerRecord,
+    Place, PlaceContext, PlaceState, PlaceStatuses, Plan, Related, Requeue, Rights, StatusCause, Targets, Watches,
+    operator::record_of, status::condition, testing::MockServer,
 };
 
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -200,6 +200,17 @@ pub(super) struct ToyOperator(pub(super) Arc<Stage>);
 pub(super) struct World {
     made: bool,
     reading: u64,
+    sees_nothing: bool,
+}
+
+/// What toys cannot do without at clusters.
+pub(super) fn needed() -> LabelQuery {
+    LabelQuery::has("needed")
+}
+
+/// What toys watch at clusters where they may.
+pub(super) fn owned() -> LabelQuery {
+    OwnerRecord::query("Toy")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -214,6 +225,7 @@ pub(super) enum Action {
 pub(super) struct PlaceStatus {
     made: bool,
     reading: u64,
+    sees_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -273,7 +285,8 @@ impl Operator for ToyOperator {
 
     fn watches(watches: &mut Watches<'_, Self>) {
         if watches.context().place != Place::Management {
-            watches.owned::<Toy>();
+            watches.on::<Toy>(&needed(), |_, _| ());
+            watches.optional(Watches::owned::<Toy>);
         }
     }
 
@@ -289,12 +302,14 @@ impl Operator for ToyOperator {
         }
         let state = self.0.lock();
         let made = !state.hidden && state.things.contains(&(owner.key().name, place.place.clone()));
-        Ok(World { made, reading: state.reading })
+        let is_elsewhere = place.place != Place::Management;
+        let sees_nothing = is_elsewhere && place.cache.informer::<Toy>(&owned()).refusal().is_some();
+        Ok(World { made, reading: state.reading, sees_nothing })
     }
 
     fn plan(toy: &Toy, world: &World, now: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
-        let place_status = PlaceStatus { made: world.made, reading: world.reading };
+        let place_status = PlaceStatus { made: world.made, reading: world.reading, sees_nothing: world.sees_nothing };
         let actions = if world.made { Vec::new() } else { vec![Action::Make; toy.spec.steps.max(1)] };
         let groups = vec![actions; toy.spec.groups.max(1)];
         let again =
@@ -305,9 +320,9 @@ impl Operator for ToyOperator {
     fn clean_up(owner: Owner<'_, Toy>, world: &World, _: Timestamp) -> Plan<Self> {
         let panics = |toy: &Toy| toy.spec.panics_in == Some(Step::Plan);
         assert!(!owner.object().is_some_and(panics), "as asked for");
-        let place_status = PlaceStatus { made: world.made, reading: world.reading };
+        let place_status = PlaceStatus { made: world.made, reading: world.reading, sees_nothing: world.sees_nothing };
         let action = if matches!(owner, Owner::Abandoned(_)) { Action::GiveUp } else { Action::Remove };
-        let actions = if world.made { vec![action] } else { Vec::new() };
+        let actions = if world.made && !world.sees_nothing { vec![action] } else { Vec::new() };
         Plan { place_status, groups: vec![actions], requeue: Requeue::Released }
     }
 
@@ -373,6 +388,9 @@ fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
 
 fn describe(state: &PlaceState, known: Option<&PlaceStatus>) -> String {
     match (state, known) {
+        (PlaceState::Current, Some(place_status)) if place_status.made && place_status.sees_nothing => {
+            format!("made {} unseen", place_status.reading)
+        }
         (PlaceState::Current, Some(place_status)) if place_status.made => format!("made {}", place_status.reading),
         (PlaceState::Current, _) => "making".to_owned(),
         (PlaceState::Pending, _) => "pending".to_owned(),
