@@ -1,11 +1,14 @@
 //! Guards of the namespaces of a Project, as a real API server and the people in a cluster meet them.
 
-use drover_e2e::installation::Installation;
-use drover_e2e::objects::{apply_to, delete_from, patch_on};
+use drover_e2e::installation::{DROVER_USER, Installation, downstream_roles, grant_downstream_roles};
+use drover_e2e::objects::{apply_text_to, apply_to, delete_from, patch_on};
 use drover_e2e::story::*;
 use serde_json::{Value, json};
 
-drover_e2e::tests![guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them,];
+drover_e2e::tests![
+    guards_hold_for_what_runs_in_a_namespace_and_a_tenant_cannot_change_them,
+    an_import_of_before_lacks_one_guard_only_and_another_import_heals_it,
+];
 
 /// A Pod that asks for nothing.
 fn a_pod(name: &str, namespace: &str) -> Value {
@@ -140,4 +143,34 @@ async fn deleted_downstream_and_back(installation: &Installation) {
             && it["metadata"]["annotations"]["drover.dev/applied"].is_string()
     })
     .await;
+}
+
+/// The roles of a Drover that knew nothing of `resource`.
+fn roles_without(resource: &str) -> String {
+    let all = downstream_roles().unwrap();
+    let rule_about = |rule: &&str| rule.contains(&format!("  - {resource}\n"));
+    let others: String = all.split_inclusive("- apiGroups:\n").filter(|rule| !rule_about(rule)).collect();
+    assert_ne!(others, all);
+    others
+}
+
+async fn an_import_of_before_lacks_one_guard_only_and_another_import_heals_it() {
+    let Some(mut installation) = prepared("an import of before", &["eu"]).await else { return };
+    apply_text_to(installation.cluster("eu").unwrap(), &roles_without("limitranges")).await.unwrap();
+    installation.start_drover().await.unwrap();
+    reads(&installation, "cluster", "eu", "CredentialValid", "False/DownstreamRoleOutdated").await;
+    let mut shop = a_project("shop", &["team-web", "team-db"]);
+    shop["spec"]["networkIsolation"] = json!({"mode": "Project"});
+    shop["spec"]["namespaces"][0]["containerDefaults"] = json!({"limits": {"memory": "256Mi"}});
+    installation.apply(&shop).await.unwrap();
+    reads(&installation, "project", "shop", "Ready", "False/GuardNotPermitted").await;
+    let told = problem(&installation, "project", "shop").await;
+    assert!(told.contains("the kind LimitRange") && told.contains("--name eu --apply"), "{told}");
+    assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None, "not without its guard");
+    let isolates = |found: Option<&Value>| found.is_some_and(|it| it["spec"]["ingress"].is_array());
+    downstream_becomes(&installation, "eu", "networkpolicy", "team-db", "drover", "the rest goes on", isolates).await;
+
+    grant_downstream_roles(installation.cluster("eu").unwrap(), DROVER_USER).await.unwrap();
+    converged(&installation, "shop").await;
+    guard_becomes(&installation, "limitrange", "it is there", |it| it["spec"]["limits"][0].is_object()).await;
 }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, names::LOCAL_CLUSTER};
-use drover_fleet::{Facts, Report};
+use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary};
+use drover_fleet::{Facts, Report, remedy_of_missing_rights};
 use drover_runtime::{
     Failure, Owner, Requeue,
     operator::Plan,
@@ -162,13 +162,7 @@ fn rights(name: &str, missing: Option<&[String]>) -> RightsOfCredential {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let remedy = if name == LOCAL_CLUSTER {
-        "set local.enabled in the values of the chart".to_owned()
-    } else {
-        format!(
-            "import it again (`drover import --context CONTEXT --name {name} --apply`), or grant what config/rbac/downstream.yaml says"
-        )
-    };
+    let remedy = remedy_of_missing_rights(name);
     let message =
         format!("the credential may not {}{more}, which this version of Drover needs: {remedy}", named.join(", "));
     RightsOfCredential::Incomplete(message)

@@ -36,7 +36,7 @@ pub use management::Management;
 pub use one_shot::{ask_stored, release_stored};
 pub use probe::Facts;
 pub use remote::Report;
-pub use required_permissions::RequiredPermissions;
+pub use required_permissions::{RequiredPermissions, remedy_of_missing_rights};
 
 /// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, and to claim
 /// it.

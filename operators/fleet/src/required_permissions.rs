@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use drover_crds::names::DROVER_NAMESPACE;
+use drover_crds::names::{DROVER_NAMESPACE, LOCAL_CLUSTER};
 use drover_runtime::{
     ApiError, Rights,
     request::request,
@@ -17,6 +17,17 @@ use kube::{Api, Client, api::PostParams};
 /// What Drover needs in a downstream cluster.
 #[derive(Clone, Debug, Default)]
 pub struct RequiredPermissions(BTreeSet<(Scope, Right)>);
+
+/// What a person does where the credential of this cluster lacks rights.
+#[must_use]
+pub fn remedy_of_missing_rights(cluster: &str) -> String {
+    if cluster == LOCAL_CLUSTER {
+        return "set local.enabled in the values of the chart".to_owned();
+    }
+    format!(
+        "import it again (`drover import --context CONTEXT --name {cluster} --apply`), or grant what config/rbac/downstream.yaml says"
+    )
+}
 
 /// Where a right is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -132,6 +132,7 @@ mod tests {
             "Cluster: Unauthorized",
             "Cluster: UnsafeKubeconfig",
             "Cluster: UnsupportedVersion",
+            "Project: GuardNotPermitted",
             "Project: GuardTaken",
             "Project: InvalidQuantity",
             "Project: NamespaceExists",

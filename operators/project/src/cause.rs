@@ -23,6 +23,8 @@ causes! {
         AdoptionNotAllowed = "AdoptionNotAllowed": Blocked; "Set adopt: Allowed in the tenant entry, or choose another name.",
         /// An object in a namespace of the Project has the name that Drover's own has there, and is not the Project's.
         GuardTaken = "GuardTaken": Blocked stalls; "Remove the object that the message names.",
+        /// The credential of the cluster lacks rights on what guards the namespace, so Drover does not create it, or leaves the guard as it is.
+        GuardNotPermitted = "GuardNotPermitted": Blocked stalls; "Run `drover import --context CONTEXT --name NAME --apply` again.",
         /// A quantity of the spec is none, or larger than Kubernetes keeps.
         InvalidQuantity = "InvalidQuantity": Invalid stalls; "Correct the quantity that the message names.",
         /// A namespace gets less than it requests, as others have the rest.

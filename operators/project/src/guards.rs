@@ -9,6 +9,7 @@ use drover_crds::{
     Cluster, Project, ProjectNamespace,
     names::{ANNOTATION_CREATED, ANNOTATION_RELEASED_BY},
 };
+use drover_fleet::remedy_of_missing_rights;
 use drover_runtime::{
     Cause, Kept, ObjectKey, OwnerRecord, StatusCause, Title,
     fan_out::Obstacle,
@@ -75,11 +76,13 @@ pub struct Inside<K> {
     pub owned: Vec<Owned<K>>,
     /// By namespace, what has the name of a wanted guard and does not carry these labels.
     pub unlabelled: BTreeMap<String, Unlabelled>,
+    /// Whether the cluster does not let Drover read the kind: what is there is unknown.
+    pub refused: bool,
 }
 
 impl<K> Default for Inside<K> {
     fn default() -> Self {
-        Self { owned: Vec::new(), unlabelled: BTreeMap::new() }
+        Self { owned: Vec::new(), unlabelled: BTreeMap::new(), refused: false }
     }
 }
 
@@ -203,6 +206,10 @@ where
         Ok(desired) => desired,
         Err(problem) => return Decided { problem: Some(problem), ..Decided::default() },
     };
+    if inside.refused {
+        let problem = desired.map(|_| not_permitted::<K>(name, world));
+        return Decided { problem, ..Decided::default() };
+    }
     let owned: Vec<Owned<K>> = inside.within(name).cloned().collect();
     if let Some(desired) = &desired
         && let Some(found) = inside.unlabelled.get(name)
@@ -242,6 +249,11 @@ where
 }
 
 impl<K: Guard> Inside<K> {
+    /// Of a kind that the cluster does not let Drover read.
+    pub(crate) fn refused() -> Self {
+        Self { refused: true, ..Self::default() }
+    }
+
     fn within(&self, namespace: &str) -> impl Iterator<Item = &Owned<K>> {
         self.owned.iter().filter(move |found| found.meta().namespace.as_deref() == Some(namespace))
     }
@@ -310,6 +322,15 @@ fn left<K: Guard>(cause: StatusCause, namespace: &str, world: &World) -> String 
             "{kind} {NAME} in namespace {namespace} on cluster {cluster} cannot be decoded, so Drover leaves it as it is; correct or remove it"
         ),
     }
+}
+
+fn not_permitted<K: Guard>(namespace: &str, world: &World) -> Obstacle {
+    let (kind, cluster) = (K::kind(&()), world.cluster.name_any());
+    let message = format!(
+        "the credential of cluster {cluster} lacks rights on objects of the kind {kind}, so namespace {namespace} cannot have its own; {}",
+        remedy_of_missing_rights(&cluster)
+    );
+    Obstacle { namespace: Some(namespace.to_owned()), cause: ProjectCause::GuardNotPermitted.into(), message }
 }
 
 fn taken<K: Guard>(namespace: &str, world: &World) -> String {

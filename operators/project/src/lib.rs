@@ -5,7 +5,8 @@
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
 //! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, [`quota`], limits and isolation as
-//!    one object each; a namespace is created together with them. [`leave`] decides what becomes of what is to be held no more.
+//!    one object each; a namespace is created together with them, and not at all where the credential lacks the right to one. [`leave`]
+//!    decides what becomes of what is to be held no more.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
@@ -97,9 +98,11 @@ impl Operator for ProjectOperator {
 
     fn watches(watches: &mut Watches<'_, Self>) {
         watches.owned::<Namespace>();
-        watches.owned::<ResourceQuota>();
-        watches.owned::<LimitRange>();
-        watches.owned::<NetworkPolicy>();
+        watches.optional(|guards| {
+            guards.owned::<ResourceQuota>();
+            guards.owned::<LimitRange>();
+            guards.owned::<NetworkPolicy>();
+        });
     }
 
     async fn observe(

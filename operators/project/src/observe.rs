@@ -268,7 +268,11 @@ async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     cluster: &Cluster,
     namespaces: &BTreeMap<String, Seen>,
 ) -> Result<Inside<K>, ProjectError> {
-    let labelled = Owned::at(place, &record_of::<ProjectOperator>(owner.key()));
+    let record = record_of::<ProjectOperator>(owner.key());
+    if place.cache.informer::<K>(&OwnerRecord::query(record.kind)).refusal().is_some() {
+        return Ok(Inside::refused());
+    }
+    let labelled = Owned::at(place, &record);
     let Owner::Present(project) = owner else { return Ok(Inside { owned: labelled, ..Inside::default() }) };
     let look_up = |namespace: String| async move {
         let found = look_up_guard::<K>(project, place, &namespace).await?;
@@ -276,7 +280,7 @@ async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     };
     let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
     let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
-    Ok(Inside { owned: labelled, unlabelled: found.into_iter().flatten().collect() })
+    Ok(Inside { owned: labelled, unlabelled: found.into_iter().flatten().collect(), ..Inside::default() })
 }
 
 async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(

@@ -90,7 +90,8 @@ fn amounts(quantities: &Quantities) -> Amounts {
     quantities.iter().filter_map(amount).collect()
 }
 
-/// The quota of the Project at one cluster, and what of it each namespace gets.
+/// The quota of the Project at one cluster, and what of it each namespace gets; nothing where Drover may not see what is granted.
+#[derive(Default)]
 pub(crate) struct Quotas {
     per_cluster: Quantities,
     claims: Vec<Claim>,
@@ -101,6 +102,9 @@ impl Quotas {
     /// Divides the quota among the namespaces of these names, which the Project holds or creates just now. What else it holds keeps what
     /// it has.
     pub(crate) fn of(project: &Project, world: &World, takers: &BTreeSet<&str>) -> Self {
+        if world.guards.quota.refused {
+            return Self::default();
+        }
         let quota = project.spec.quota.clone().unwrap_or_default();
         let takers = project.spec.namespaces.iter().filter(|wanted| takers.contains(&*wanted.name));
         let mut requests: BTreeMap<&str, Option<Amounts>> =

@@ -107,6 +107,58 @@ fn no_namespace_is_created_whose_guard_cannot_be_had_and_what_is_there_is_left()
     assert_eq!(model.limits, before);
 }
 
+/// An import of before, which lacks the rights on limit ranges.
+fn outdated(mut model: ModelCluster) -> ModelCluster {
+    model.refused.insert("LimitRange");
+    model
+}
+
+#[test]
+fn without_the_right_to_a_guard_no_namespace_is_created_that_wants_it_and_the_others_are() {
+    let spec = LIMITED.replace("team-a-web}", "team-a-web}, {name: team-a-db, containerDefaults: {}}");
+    let (project, mut model) = (shop(&spec), outdated(cluster_of(OPEN, "{}")));
+    assert_eq!(lines(&project, &model), ["create Namespace team-a-db", "! GuardNotPermitted"]);
+    let message = only_message(&project, &model);
+    assert!(
+        message.starts_with("the credential of cluster eu lacks rights on objects of the kind LimitRange"),
+        "{message}"
+    );
+    assert!(message.contains("`drover import --context CONTEXT --name eu --apply`"), "{message}");
+    assert_eq!(rest(&project, &mut model), End::Quiet);
+    assert!(model.namespaces.contains_key("team-a-db") && !model.namespaces.contains_key("team-a-web"));
+    assert_eq!(plan(&project, &model).requeue, Requeue::Watch, "its watch tells when the right is there");
+
+    model.refused.clear();
+    assert_eq!(rest(&project, &mut model), End::Quiet);
+    assert_eq!(lines(&project, &model), ["2 ready"]);
+}
+
+#[test]
+fn without_the_right_to_quotas_nothing_is_said_of_what_is_granted() {
+    let spec = "quota: {perCluster: {pods: 20}, namespaceDefault: {pods: 10}}\nnamespaces: [{name: team-a-web}]";
+    let mut model = converged(&shop(spec));
+    assert!(plan(&shop(spec), &model).place_status.granted.is_some());
+    model.refused.insert("ResourceQuota");
+    assert_eq!(lines(&shop(spec), &model), ["! GuardNotPermitted"]);
+    assert_eq!(plan(&shop(spec), &model).place_status.granted, None);
+}
+
+#[test]
+fn without_the_right_to_a_guard_what_is_there_stays_and_everything_else_goes_on() {
+    let both =
+        format!("networkIsolation: {{mode: Project}}\nnamespaceMetadata: {{labels: {{tier: front}}}}\n{LIMITED}");
+    let mut model = outdated(converged(&shop(LIMITED)));
+    let before = model.limits.clone();
+    assert_eq!(rest(&shop(&both), &mut model), End::Quiet);
+    assert_eq!(lines(&shop(&both), &model), ["! GuardNotPermitted"]);
+    assert!(model.policies.contains_key(GUARD) && model.namespaces["team-a-web"].labels.contains_key("tier"));
+
+    // Wanted no more, released, deleted: what Drover does not see holds up nothing.
+    assert_eq!(lines(&shop("namespaces: [{name: team-a-web}]"), &outdated(converged(&shop(LIMITED)))), ["1 ready"]);
+    assert_eq!(rest(&deleted(shop(&both)), &mut model), End::Released);
+    assert_eq!(model.limits, before);
+}
+
 #[test]
 fn what_is_wanted_no_more_goes() {
     let model = converged(&shop(LIMITED));

@@ -234,12 +234,14 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
     let namespaces = vec((before(), prop::bool::weighted(0.1)), NAMES.len());
     let left = prop::sample::subsequence(vec!["team-b/shop", "team-a/other"], 0..=2);
     let floor = prop::option::of(any_floor());
-    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left, floor).prop_map(
-        |(tenants, protected, tenant_labels, namespaces, left, floor)| {
+    let refused = prop_oneof![4 => Just(&[][..]), 1 => Just(&["LimitRange"][..]), 1 => Just(&["NetworkPolicy"][..]), 1 => Just(&["ResourceQuota"][..])];
+    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left, (floor, refused)).prop_map(
+        |(tenants, protected, tenant_labels, namespaces, left, (floor, refused))| {
             let mut cluster = cluster(tenants, protected);
             cluster.spec.pod_security = floor;
             let mut model = ModelCluster::new(cluster, tenant_labels);
             model.left = left.into_iter().map(ToOwned::to_owned).collect();
+            model.refused = refused.iter().copied().collect();
             for (name, (before, drifting)) in NAMES.into_iter().zip(namespaces) {
                 match before {
                     Before::Nothing => continue,

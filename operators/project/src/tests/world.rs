@@ -47,6 +47,8 @@ pub(super) struct ModelCluster {
     pub(super) limits: ModelObjects,
     /// Network policies, by namespace and name.
     pub(super) policies: ModelObjects,
+    /// The kinds of guards that the cluster does not let Drover read or write.
+    pub(super) refused: BTreeSet<&'static str>,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// What older Projects of the same tenant want, and labels that make tenants.
@@ -103,6 +105,7 @@ impl ModelCluster {
             quotas: ModelObjects::default(),
             limits: ModelObjects::default(),
             policies: ModelObjects::default(),
+            refused: BTreeSet::new(),
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
@@ -214,6 +217,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
         action: Action,
         requests: &mut Requests,
     ) -> Result<(), Stop<ProjectError>> {
+        assert!(!self.refused.iter().any(|kind| format!("{action:?}").contains(&format!(" {kind} "))), "{action:?}");
         let done = match action {
             Action::Namespace(change) => self.namespaces.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Quota(change) => self.quotas.carry_out::<ProjectOperator, _>(owner, change, requests),
@@ -245,6 +249,9 @@ impl ModelCluster {
         namespaces: &BTreeMap<String, Seen>,
         objects: &ModelObjects,
     ) -> Inside<K> {
+        if self.refused.contains(&*K::kind(&())) {
+            return Inside::refused();
+        }
         let labelled = objects.owned(&record_of::<ProjectOperator>(owner.key()));
         let Owner::Present(project) = owner else { return Inside { owned: labelled, ..Inside::default() } };
         let is_gone = |holder: &ObjectKey| self.left.contains(&holder.to_string());
@@ -255,7 +262,7 @@ impl ModelCluster {
             Some((namespace, Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), is_gone)))
         };
         let missing = missing(project, &self.cluster, namespaces, &labelled);
-        Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled }
+        Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled, refused: false }
     }
 
     fn look_up(&self, project: &Project, name: &str, record: &OwnerRecord) -> Seen {
