@@ -131,6 +131,13 @@ async fn what_a_tenant_changes_is_restored(installation: &Installation) {
         it["metadata"]["labels"]["drover.dev/owner-name"] == "shop"
     })
     .await;
+    let record = json!({"metadata": {"labels": null, "annotations": null}});
+    patch_on(eu, "networkpolicy", "team-web", "drover", record).await.unwrap();
+    guard_becomes(installation, "networkpolicy", "its whole record is restored", |it| {
+        it["metadata"]["labels"]["drover.dev/owner-name"] == "shop"
+            && it["metadata"]["annotations"]["drover.dev/created"].is_string()
+    })
+    .await;
 }
 
 /// A policy that is deleted comes back with its rules.

@@ -1,6 +1,7 @@
 //! What owners held when they were last seen. The record on an object may be wiped; its UID stays, and nobody can forge it.
 
 use std::{
+    any::TypeId,
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -8,13 +9,16 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
-    cache::{ObjectKey, OwnerRecord},
+    cache::{Kept, ObjectKey, OwnerRecord},
     owner::Title,
 };
 
-/// The objects of one kind that owners held at one server, while Drover runs.
+/// The objects that owners held at one server, while Drover runs.
 #[derive(Debug, Default)]
-pub struct Held(Mutex<HashMap<OwnerRecord, BTreeMap<ObjectKey, Holding>>>);
+pub struct Held(Mutex<HashMap<OwnerRecord, Holdings>>);
+
+/// By kind and key.
+type Holdings = BTreeMap<(TypeId, ObjectKey), Holding>;
 
 #[derive(Clone, Debug)]
 struct Holding {
@@ -25,8 +29,8 @@ struct Holding {
 }
 
 impl Held {
-    /// Notes what `owner` holds now. Of what it held before, that is kept which `may_return` picks.
-    pub fn note<'a>(
+    /// Notes which `K` the `owner` holds now. Of those that it held before, it keeps what `may_return` picks.
+    pub fn note<'a, K: Kept>(
         &self,
         owner: &OwnerRecord,
         owner_uid: Option<&String>,
@@ -35,26 +39,26 @@ impl Held {
     ) {
         let mut all = self.lock();
         let held = all.entry(owner.clone()).or_default();
-        held.retain(|key, _| may_return(key));
+        held.retain(|(kind, key), _| *kind != TypeId::of::<K>() || may_return(key));
         held.extend(now.into_iter().map(|(meta, title)| {
             let (uid, owner_uid) = (meta.uid.clone(), owner_uid.cloned());
-            (ObjectKey::of(meta), Holding { uid, owner_uid, title })
+            ((TypeId::of::<K>(), ObjectKey::of(meta)), Holding { uid, owner_uid, title })
         }));
     }
 
     /// Why this very object belonged to this very owner when it was last seen to, if it did.
     #[must_use]
-    pub fn title(&self, owner: &OwnerRecord, owner_uid: Option<&String>, meta: &ObjectMeta) -> Option<Title> {
+    pub fn title<K: Kept>(&self, owner: &OwnerRecord, owner_uid: Option<&String>, meta: &ObjectMeta) -> Option<Title> {
         let all = self.lock();
-        let holding = all.get(owner)?.get(&ObjectKey::of(meta))?;
+        let holding = all.get(owner)?.get(&(TypeId::of::<K>(), ObjectKey::of(meta)))?;
         let is_same = holding.uid.is_some() && holding.uid == meta.uid && holding.owner_uid.as_ref() == owner_uid;
         is_same.then_some(holding.title)
     }
 
     /// `owner` gave up one object.
-    pub fn forget(&self, owner: &OwnerRecord, key: &ObjectKey) {
+    pub fn forget<K: Kept>(&self, owner: &OwnerRecord, key: &ObjectKey) {
         if let Some(held) = self.lock().get_mut(owner) {
-            held.remove(key);
+            held.remove(&(TypeId::of::<K>(), key.clone()));
         }
     }
 
@@ -63,13 +67,15 @@ impl Held {
         self.lock().remove(owner);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerRecord, BTreeMap<ObjectKey, Holding>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerRecord, Holdings>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+
     use super::*;
 
     fn meta(name: &str, uid: &str) -> ObjectMeta {
@@ -83,23 +89,25 @@ mod tests {
         let (first, second) = (Some("first".to_owned()), Some("second".to_owned()));
         let note = |now: &[ObjectMeta]| {
             let now = now.iter().map(|meta| (meta, Title::Created));
-            held.note(&owner, first.as_ref(), now, |key| key.name == "web");
+            held.note::<Namespace>(&owner, first.as_ref(), now, |key| key.name == "web");
         };
         note(&[meta("web", "1"), meta("db", "2")]);
         note(&[]);
-        assert_eq!(held.title(&owner, first.as_ref(), &meta("web", "1")), Some(Title::Created));
+        assert_eq!(held.title::<Namespace>(&owner, first.as_ref(), &meta("web", "1")), Some(Title::Created));
+        held.note::<ConfigMap>(&owner, first.as_ref(), [], |_| false);
+        assert_eq!(held.title::<ConfigMap>(&owner, first.as_ref(), &meta("web", "1")), None, "of another kind");
         for (what, owner_uid, object) in [
             ("made anew under its name", &first, meta("web", "3")),
             ("without a UID", &first, ObjectMeta { uid: None, ..meta("web", "1") }),
             ("of an owner that was made anew", &second, meta("web", "1")),
             ("that cannot return", &first, meta("db", "2")),
         ] {
-            assert_eq!(held.title(&owner, owner_uid.as_ref(), &object), None, "{what}");
+            assert_eq!(held.title::<Namespace>(&owner, owner_uid.as_ref(), &object), None, "{what}");
         }
-        held.forget(&owner, &ObjectKey::cluster_scoped("web"));
-        assert_eq!(held.title(&owner, first.as_ref(), &meta("web", "1")), None, "released");
+        held.forget::<Namespace>(&owner, &ObjectKey::cluster_scoped("web"));
+        assert_eq!(held.title::<Namespace>(&owner, first.as_ref(), &meta("web", "1")), None, "released");
         note(&[meta("web", "1")]);
         held.forget_all(&owner);
-        assert_eq!(held.title(&owner, first.as_ref(), &meta("web", "1")), None, "deselected");
+        assert_eq!(held.title::<Namespace>(&owner, first.as_ref(), &meta("web", "1")), None, "deselected");
     }
 }

@@ -110,6 +110,16 @@ impl OwnerRecord {
         }
     }
 
+    /// Writes the mark into `meta` by which an object that belongs to this owner for this reason is known.
+    pub fn mark_as(&self, title: Title, meta: &mut ObjectMeta, installation: &str) {
+        let (mark, value) = match title {
+            Title::Created => (ANNOTATION_CREATED, self.created_mark(installation, &ObjectKey::of(meta))),
+            Title::Adopted => (ANNOTATION_ADOPTED, "true".to_owned()),
+            Title::Another | Title::Unfounded => return,
+        };
+        meta.annotations.get_or_insert_default().insert(mark.to_owned(), value);
+    }
+
     /// Whether an object's labels record this owner.
     #[must_use]
     pub fn owns(&self, meta: &ObjectMeta) -> bool {

@@ -110,12 +110,14 @@ pub enum Unlabelled {
 }
 
 impl Unlabelled {
-    /// What an object in a namespace that the Project holds is. `is_gone` tells of a Project whether it holds nothing here.
+    /// What an object in a namespace that the Project holds is. `held` tells why this very object was the Project's when it was last
+    /// seen to be, and `is_gone` of a Project whether it holds nothing here.
     pub(crate) fn of(
-        meta: ObjectMeta,
+        mut meta: ObjectMeta,
         project: &Project,
         installation: &str,
         drift_conflict: Option<String>,
+        held: Option<Title>,
         is_gone: impl Fn(&ObjectKey) -> bool,
     ) -> Self {
         let record = owner_of::<ProjectOperator>(project);
@@ -131,6 +133,10 @@ impl Unlabelled {
             Some(holder) if is_gone(&holder) => Self::LeftBehind { meta: Box::new(meta), holder },
             None if we_released_it => Self::Ours { meta: Box::new(meta), drift_conflict },
             None if is_drovers && released_by.is_some() => Self::Released(Box::new(meta)),
+            None if let Some(title) = held => {
+                record.mark_as(title, &mut meta, installation);
+                Self::Ours { meta: Box::new(meta), drift_conflict }
+            }
             Some(_) | None => Self::Foreign,
         }
     }

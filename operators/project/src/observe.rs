@@ -7,11 +7,11 @@ use std::{
 
 use drover_crds::{
     Cluster, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
+    names::{ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
 };
 use drover_fleet::targets::{self, tenancies_of, tenant_label_keys};
 use drover_runtime::{
-    Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
     operator::{owner_of, record_of},
     owned::{Owned, is_made_for},
@@ -142,11 +142,17 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         guards: Guards::default(),
     };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
-    if let Owner::Present(project) = owner
-        && deletion_of(&cluster).is_none()
-        && targets::of(project, &place.fleet).places.contains(&place.place)
-    {
-        note_held(project, place, &world, &namespaces);
+    let holder = match owner {
+        Owner::Present(project)
+            if deletion_of(&cluster).is_none() && targets::of(project, &place.fleet).places.contains(&place.place) =>
+        {
+            Some(project)
+        }
+        _ => None,
+    };
+    if let Some(project) = holder {
+        let held = namespaces.values().filter_map(Seen::held).map(|meta| (meta, world.title(&record.key, meta)));
+        note_held::<Namespace>(project, place, held);
         let projects = &place.related::<Project>();
         let wanted: BTreeSet<&String> = project.spec.namespaces.iter().map(|namespace| &namespace.name).collect();
         let unknown: Vec<_> = wanted.into_iter().filter(|name| !namespaces.contains_key(*name)).collect();
@@ -163,9 +169,9 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         place.cache.held().forget_all(&record);
     }
     let guards = Guards {
-        quota: inside(owner, place, &cluster, &namespaces).await?,
-        limits: inside(owner, place, &cluster, &namespaces).await?,
-        isolation: inside(owner, place, &cluster, &namespaces).await?,
+        quota: inside(&record, holder, place, &namespaces).await?,
+        limits: inside(&record, holder, place, &namespaces).await?,
+        isolation: inside(&record, holder, place, &namespaces).await?,
     };
     Ok(World { namespaces, guards, ..world })
 }
@@ -186,13 +192,19 @@ fn others(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMap
     place.related::<Project>().filter(is_recorded).iter().filter_map(|other| other.metadata.uid.clone()).collect()
 }
 
-/// Remembers what the Project holds: whoever wipes the record of a namespace takes it from nobody.
-fn note_held(project: &Project, place: &PlaceContext, world: &World, namespaces: &BTreeMap<String, Seen>) {
-    let (key, record) = (ObjectKey::of(&project.metadata), owner_of::<ProjectOperator>(project));
-    let held = namespaces.values().filter_map(Seen::held).map(|meta| (meta, world.title(&key, meta)));
-    let held = held.filter(|(_, title)| matches!(title, Title::Created | Title::Adopted));
-    let is_listed = |key: &ObjectKey| project.spec.namespaces.iter().any(|wanted| wanted.name == key.name);
-    place.cache.held().note(&record, project.metadata.uid.as_ref(), held, is_listed);
+/// Remembers what the Project holds: whoever wipes the record of an object takes it from nobody.
+fn note_held<'a, K: Kept>(
+    project: &Project,
+    place: &PlaceContext,
+    found: impl Iterator<Item = (&'a ObjectMeta, Title)>,
+) {
+    let record = owner_of::<ProjectOperator>(project);
+    let held = found.filter(|(_, title)| matches!(title, Title::Created | Title::Adopted));
+    let is_listed = |key: &ObjectKey| {
+        let namespace = if key.namespace.is_empty() { &key.name } else { &key.namespace };
+        project.spec.namespaces.iter().any(|wanted| wanted.name == *namespace)
+    };
+    place.cache.held().note::<K>(&record, project.metadata.uid.as_ref(), held, is_listed);
 }
 
 /// What bounds a Project at a cluster; only one that `takes_up` something has to know what others of its tenant hold.
@@ -248,7 +260,7 @@ async fn look_up(
         Some(found) => {
             let recorded = OwnerRecord::recorded(&found.metadata, record.kind);
             let mut meta = Box::new(found.metadata);
-            let held = place.cache.held().title(&record, project.metadata.uid.as_ref(), &meta);
+            let held = place.cache.held().title::<Namespace>(&record, project.metadata.uid.as_ref(), &meta);
             let held = held.filter(|_| recorded.is_none());
             if is_ours_without_labels(&mut meta, project, place.fleet.installation(), held) {
                 let uid = meta.uid.as_ref();
@@ -263,17 +275,19 @@ async fn look_up(
 
 /// The guards of one kind at this cluster, asking the server for what no watch shows.
 async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
-    owner: Owner<'_, Project>,
+    record: &OwnerRecord,
+    holder: Option<&Project>,
     place: &PlaceContext,
-    cluster: &Cluster,
     namespaces: &BTreeMap<String, Seen>,
 ) -> Result<Inside<K>, ProjectError> {
-    let record = record_of::<ProjectOperator>(owner.key());
     if place.cache.informer::<K>(&OwnerRecord::query(record.kind)).refusal().is_some() {
         return Ok(Inside::refused());
     }
-    let labelled = Owned::at(place, &record);
-    let Owner::Present(project) = owner else { return Ok(Inside { owned: labelled, ..Inside::default() }) };
+    let labelled = Owned::at(place, record);
+    let (Some(project), Some(cluster)) = (holder, &place.cluster) else {
+        return Ok(Inside { owned: labelled, ..Inside::default() });
+    };
+    note_held::<K>(project, place, labelled.iter().map(|found| (found.meta(), found.title)));
     let look_up = |namespace: String| async move {
         let found = look_up_guard::<K>(project, place, &namespace).await?;
         Ok::<_, ProjectError>(found.map(|found| (namespace, found)))
@@ -294,7 +308,9 @@ async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
     let projects = place.related::<Project>();
     let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);
-    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, is_gone)))
+    let (record, uid) = (owner_of::<ProjectOperator>(project), project.metadata.uid.as_ref());
+    let held = place.cache.held().title::<K>(&record, uid, &found.metadata);
+    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, held, is_gone)))
 }
 
 /// Whether a namespace that does not carry the labels of the Project is its own all the same: it was created for it, and another
@@ -305,12 +321,8 @@ fn is_ours_without_labels(meta: &mut ObjectMeta, project: &Project, installation
     if is_made_for(meta, project.metadata.uid.as_ref()) && record.title(meta, installation) == Title::Created {
         return true;
     }
-    let (name, value) = match held {
-        Some(Title::Created) => (ANNOTATION_CREATED, record.created_mark(installation, &ObjectKey::of(meta))),
-        Some(_) => (ANNOTATION_ADOPTED, "true".to_owned()),
-        None => return false,
-    };
-    meta.annotations.get_or_insert_default().insert(name.to_owned(), value);
+    let Some(title) = held else { return false };
+    record.mark_as(title, meta, installation);
     true
 }
 
@@ -335,6 +347,7 @@ fn holder(projects: &Informer<Project>, key: ObjectKey, place: &PlaceContext, na
 
 #[cfg(test)]
 mod tests {
+    use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED};
     use serde_json::json;
 
     use super::*;

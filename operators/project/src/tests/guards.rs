@@ -5,8 +5,9 @@ use drover_crds::{
     names::{ANNOTATION_CREATED, LABEL_OWNER_NAME},
 };
 use drover_runtime::{
-    Requeue,
+    ObjectKey, Requeue, Title,
     model::{End, Field, Manager, ModelObject, ModelWorld as _, decide, until_quiet},
+    operator::{owner_of, record_of},
 };
 use k8s_openapi::{
     api::{core::v1::LimitRange, networking::v1::NetworkPolicy},
@@ -20,7 +21,10 @@ use super::{
     strategies::{any_cluster, any_project, deleted, project},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, guards::Guard};
+use crate::{
+    ProjectOperator,
+    guards::{Guard, Unlabelled},
+};
 
 const LIMITED: &str = "containerDefaults: {limits: {memory: 256Mi}}
 namespaces: [{name: team-a-web}]";
@@ -208,10 +212,26 @@ fn a_guard_whose_labels_a_tenant_takes_off_is_found_again() {
 }
 
 #[test]
+fn a_guard_without_labels_and_annotations_is_the_projects_if_it_was_when_last_seen_and_is_nobody_elses() {
+    let project = shop(LIMITED);
+    let found = |annotations: Value, labels: Value, held| {
+        let meta = json!({"name": "drover", "namespace": "team-a-web", "annotations": annotations, "labels": labels});
+        Unlabelled::of(serde_json::from_value(meta).unwrap(), &project, "", None, held, |_| false)
+    };
+    for title in [Title::Created, Title::Adopted] {
+        let Unlabelled::Ours { meta, .. } = found(json!({}), json!({}), Some(title)) else { panic!("{title:?}") };
+        assert_eq!(owner_of::<ProjectOperator>(&project).title(&meta, ""), title, "its mark comes back");
+    }
+    assert_eq!(found(json!({}), json!({}), None), Unlabelled::Foreign, "it only has the name");
+    let another = record_of::<ProjectOperator>(ObjectKey::namespaced("team-a", "store")).labels();
+    assert_eq!(found(json!({}), json!(another), Some(Title::Created)), Unlabelled::Foreign, "another one is recorded");
+}
+
+#[test]
 fn what_has_the_name_of_a_guard_and_is_not_drovers_is_told_and_left_alone() {
     let project = shop(LIMITED);
     let mut model = cluster_of(OPEN, HELD);
-    let key = drover_runtime::ObjectKey::namespaced("team-a-web", "drover");
+    let key = ObjectKey::namespaced("team-a-web", "drover");
     model.limits.add(&key, ModelObject::by_another([("a".to_owned(), "b".to_owned())].into(), [].into()));
     assert_eq!(lines(&project, &model), ["! GuardTaken"]);
     assert!(only_message(&project, &model).contains("LimitRange drover in namespace team-a-web on cluster eu"));

@@ -259,7 +259,7 @@ impl ModelCluster {
             let key = format!("{namespace}/{NAME}");
             let found = objects.get(&key)?;
             let meta = found.meta(&key);
-            Some((namespace, Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), is_gone)))
+            Some((namespace, Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), None, is_gone)))
         };
         let missing = missing(project, &self.cluster, namespaces, &labelled);
         Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled, refused: false }

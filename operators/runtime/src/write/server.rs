@@ -92,7 +92,7 @@ impl Server for ApiServer {
                 self.cache.expect(owner.clone(), move || informer.has_seen(&key, uid.as_deref(), version.as_deref()));
             }
             Written::Lost(meta) => {
-                self.cache.held().forget(owner, &key);
+                self.cache.held().forget::<K>(owner, &key);
                 let uid = meta.uid.clone();
                 self.cache.expect(owner.clone(), move || informer.has_lost(&key, uid.as_deref()));
             }
