@@ -94,6 +94,10 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
     assert_eq!(writes_by(DROVER_USER, plane, start).unwrap(), Vec::<String>::new(), "neither of the two writes");
     assert_eq!(writes_by(SECOND_USER, plane, start).unwrap(), Vec::<String>::new(), "the cluster is the first one's");
 
+    // What the new holder puts into a namespace that both have is no business of the former one, which has not noticed yet.
+    let mut limited = a_project("shop", &["team-web", "team-new"]);
+    limited["spec"]["containerDefaults"] = json!({"limits": {"memory": "256Mi"}});
+    second.apply(&limited).await.unwrap();
     eu["spec"]["claim"] = json!({"takeFrom": "e2e"});
     second.apply(&eu).await.unwrap();
     reads(&second, "cluster", "eu", "Accepted", "True/Claimed").await;
@@ -105,6 +109,9 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
 
     let mark = plane.audit_mark().unwrap();
     converged(&second, "shop").await;
+    let mut of_former = writes_by(DROVER_USER, plane, start).unwrap();
+    of_former.retain(|written| written.contains("limitranges"));
+    assert_eq!(of_former, Vec::<String>::new(), "the guards of the new holder");
     first.apply(&a_project("shop", &["team-web", "team-old"])).await.unwrap();
     remove_namespace(plane, "team-web").await.unwrap();
     namespace_becomes(&first, "eu", "team-web", "the new holder restores it", |found| found.is_some()).await;
@@ -128,6 +135,9 @@ async fn who_lost_a_cluster_keeps_away_from_it() {
     let is_released = |found: Option<&Value>| found.is_some_and(|found| found.pointer(OWNER).is_none());
     namespace_becomes(&first, "eu", "team-new", "who holds the cluster releases what it does not list", is_released)
         .await;
+    let (kind, namespace, what) =
+        ("limitrange", "team-web", "what the other one put there, once that is no news any more");
+    downstream_becomes(&first, "eu", kind, namespace, "drover", what, is_released).await;
     let settled = plane.audit_mark().unwrap();
     tokio::time::sleep(two_periods()).await;
     for user in [DROVER_USER, SECOND_USER] {

@@ -4,9 +4,12 @@ use std::fmt;
 
 use drover_crds::Project;
 use drover_runtime::{Owner, PlaceContext, WriteError, owned::Change, request::Urgency};
-use k8s_openapi::api::{
-    core::v1::{LimitRange, Namespace, ResourceQuota},
-    networking::v1::NetworkPolicy,
+use k8s_openapi::{
+    api::{
+        core::v1::{LimitRange, Namespace, ResourceQuota},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use crate::ProjectOperator;
@@ -46,6 +49,16 @@ impl Action {
         }
     }
 
+    /// The metadata of the object that it gives up.
+    pub(crate) fn given_up(&self) -> Option<&ObjectMeta> {
+        match self {
+            Self::Namespace(change) => given_up(change),
+            Self::Quota(change) => given_up(change),
+            Self::Limits(change) => given_up(change),
+            Self::Isolation(change) => given_up(change),
+        }
+    }
+
     /// How urgent it is: what a namespace is created or labelled with are its guards, too.
     #[must_use]
     pub fn urgency(&self) -> Urgency {
@@ -55,6 +68,13 @@ impl Action {
             Self::Limits(change) => urgency(change),
             Self::Isolation(change) => urgency(change),
         }
+    }
+}
+
+fn given_up<K>(change: &Change<K>) -> Option<&ObjectMeta> {
+    match change {
+        Change::Release(live) | Change::Disclaim(live) | Change::Delete(live) => Some(live),
+        Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. } | Change::Disown { .. } => None,
     }
 }
 

@@ -22,7 +22,7 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    jiff::SignedDuration,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -32,6 +32,7 @@ use crate::{
     ProjectOperator,
     act::Action,
     cause::ProjectCause,
+    leave::spare_what_is_new,
     observe::{Seen, World},
     plan::LOOK_AGAIN,
 };
@@ -187,6 +188,16 @@ impl Decided {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.actions.is_empty() && self.problem.is_none()
+    }
+
+    /// Leaves for now what another installation put there lately, and says when to look at it again.
+    pub(crate) fn spare_what_is_new(
+        &mut self,
+        project: &Project,
+        world: &World,
+        now: Timestamp,
+    ) -> Option<SignedDuration> {
+        spare_what_is_new(&mut self.actions, &ObjectKey::of(&project.metadata), world, now)
     }
 
     fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Self {

@@ -45,19 +45,39 @@ pub(crate) fn give_up_unlisted(
     let key = ObjectKey::of(&project.metadata);
     let listed = |name: &String| project.spec.namespaces.iter().any(|wanted| wanted.name == *name);
     let unlisted = world.namespaces.iter().filter(|(name, _)| !listed(name)).filter_map(|(_, seen)| seen.held());
-    let (mut groups, mut look_again) = (Vec::new(), None);
+    let (mut groups, mut pauses) = (Vec::new(), Vec::new());
     for live in unlisted {
         match until_told_of_a_new_holder(live, world, now) {
-            Some(pause) => look_again = Some(look_again.map_or(pause, |earlier: SignedDuration| earlier.min(pause))),
+            Some(pause) => pauses.push(pause),
             None => groups.push(given_up(&key, world, live)),
         }
     }
     groups.extend(strays(world));
-    (groups, look_again)
+    pauses.extend(groups.iter_mut().filter_map(|group| spare_what_is_new(group, &key, world, now)));
+    groups.retain(|group| !group.is_empty());
+    (groups, pauses.into_iter().min())
 }
 
-/// How long the probe may take to tell that the installation that created the namespace lately holds the claim by now, and its Project of
-/// the same name lists it. What it created before is left from a time when it held the claim.
+/// Takes out of `actions` what gives up objects that another installation put there lately for its Project of the same name, and says
+/// when to look at these again.
+pub(crate) fn spare_what_is_new(
+    actions: &mut Vec<Action>,
+    project: &ObjectKey,
+    world: &World,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let mut pauses = Vec::new();
+    actions.retain(|action| {
+        let of_same_name = action.given_up().filter(|live| world.title(project, live) == Title::Adopted);
+        let pause = of_same_name.and_then(|live| until_told_of_a_new_holder(live, world, now));
+        pauses.extend(pause);
+        pause.is_none()
+    });
+    pauses.into_iter().min()
+}
+
+/// How long the probe may take to tell that the installation that created the object lately holds the claim by now, and its Project of
+/// the same name wants it. What it created before is left from a time when it held the claim.
 fn until_told_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) -> Option<SignedDuration> {
     if !OwnerRecord::is_of_another_installation(live, &world.installation) {
         return None;

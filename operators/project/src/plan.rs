@@ -60,12 +60,13 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         if takes_quota(&verdict, &guards) {
             guards.insert(0, world.guards.decide_quota(world, &wanted.name, quotas.wanted(project, world, wanted)));
         }
+        let spared = guards.iter_mut().filter_map(|guard| guard.spare_what_is_new(project, world, now)).min();
         place_status.count_levels(project, world, wanted);
         place_status.count_isolation(project, world, wanted, &guards);
         place_status.count_quota(project, world, wanted, &guards, &quotas);
         place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
         let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
-        look_again = pauses.chain(look_again).min();
+        look_again = pauses.chain(spared).chain(look_again).min();
         groups.extend(grouped(verdict, guards, &mut place_status.problems));
     }
     if project.spec.suspend {

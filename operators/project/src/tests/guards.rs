@@ -297,6 +297,38 @@ fn what_a_project_that_is_gone_left_behind_is_taken_over_with_the_namespace() {
     assert_eq!(lines(&next, &model), ["1 ready"]);
 }
 
+/// The Project of the same name of an installation that took the cluster over, which the probe has not told yet.
+#[test]
+fn what_another_installation_put_into_a_namespace_lately_is_given_up_once_the_probe_has_told_who_holds_the_cluster() {
+    let without = shop("namespaces: [{name: team-a-web}]");
+    let mut model = converged(&shop(LIMITED));
+    let mark = &mut guard(&mut model).annotations.get_mut(ANNOTATION_CREATED).unwrap().value;
+    *mark = format!("another{mark}");
+    for (age, expected) in [(5, "1 ready".to_owned()), (300, format!("release LimitRange {GUARD}"))] {
+        guard(&mut model).created_at = Some(NOW - SignedDuration::from_secs(age));
+        assert_eq!(lines(&without, &model), [expected], "{age} s old");
+    }
+    guard(&mut model).created_at = Some(NOW - SignedDuration::from_secs(5));
+    let due = Requeue::At(NOW + SignedDuration::from_secs(2 * (30 + 10) - 5));
+    assert_eq!(plan(&without, &model).requeue, due);
+    assert_eq!(lines(&shop(""), &model), ["release Namespace team-a-web"], "nor with a namespace that is not listed");
+    let mut forged = model.clone();
+    let mark = &mut guard(&mut forged).annotations.get_mut(ANNOTATION_CREATED).unwrap().value;
+    *mark = mark.replace("shop", "store");
+    assert_eq!(
+        lines(&shop(LIMITED), &forged),
+        [format!("disclaim LimitRange {GUARD}")],
+        "what is wanted is not left as it is"
+    );
+
+    let mut stray = model.limits.remove(GUARD).unwrap();
+    let mark = &mut stray.annotations.get_mut(ANNOTATION_CREATED).unwrap().value;
+    *mark = mark.replace("team-a-web", "elsewhere");
+    model.limits.insert("elsewhere/drover".to_owned(), stray);
+    assert_eq!(lines(&without, &model), ["1 ready"]);
+    assert_eq!(plan(&without, &model).requeue, due);
+}
+
 #[test]
 fn a_namespace_that_is_deleted_takes_its_guards_along() {
     let spec = format!("deletionPolicy: Delete\n{LIMITED}");
