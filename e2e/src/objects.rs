@@ -106,6 +106,19 @@ pub async fn owned(plane: &ControlPlane) -> Result<Vec<Value>> {
     Ok(stream::iter(lists).buffered(LISTS_AT_ONCE).try_collect::<Vec<_>>().await?.concat())
 }
 
+/// Deletes everything in a namespace, of whatever kind.
+pub async fn empty(client: &Client, namespace: &str) -> Result<()> {
+    let kinds = served(client).await?.into_iter().filter(|(_, capabilities)| {
+        capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::DELETE_COLLECTION)
+    });
+    let deletions = kinds.map(|(resource, _)| {
+        let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        async move { objects.delete_collection(&DeleteParams::default(), &ListParams::default()).await }
+    });
+    stream::iter(deletions).buffered(LISTS_AT_ONCE).try_collect::<Vec<_>>().await?;
+    Ok(())
+}
+
 /// Applies an object to a control plane, as `kubectl apply --server-side` does.
 pub async fn apply_to(plane: &ControlPlane, object: &Value) -> Result<()> {
     let client = plane.client();

@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::http_proxy::{HttpProxy, WriteTrap};
 pub use crate::installation::Timers;
 use crate::installation::{End, Installation, charts, downstream_token};
-use crate::objects::{api, owned};
+use crate::objects::{api, empty, owned};
 use crate::proxy::Proxy;
 use crate::wait::{as_json, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
@@ -95,11 +95,14 @@ pub async fn remove_namespace(plane: &ControlPlane, name: &str) -> Result<()> {
     finalize(&namespaces, name).await
 }
 
-/// What is in the namespace stays without it.
 async fn finalize(namespaces: &Api<Namespace>, name: &str) -> Result<()> {
     // One that was made since then, of the same name, is nobody's to finalize.
-    let found = namespaces.get_opt(name).await?.filter(|namespace| namespace.metadata.deletion_timestamp.is_some());
-    let Some(mut namespace) = found else { return Ok(()) };
+    let is_going = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+    if !namespaces.get_opt(name).await?.is_some_and(|namespace| is_going(&namespace)) {
+        return Ok(());
+    }
+    empty(&namespaces.clone().into_client(), name).await?;
+    let Some(mut namespace) = namespaces.get_opt(name).await?.filter(is_going) else { return Ok(()) };
     namespace.spec.get_or_insert_default().finalizers = None;
     match namespaces.replace_subresource("finalize", name, &PostParams::default(), &namespace).await {
         // Somebody was faster, or it is another one of the same name.

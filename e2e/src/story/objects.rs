@@ -38,13 +38,17 @@ pub fn a_project(name: &str, namespaces: &[&str]) -> Value {
     })
 }
 
-/// An object of each kind of ours but Cluster, in the order in which they are applied. All are deleted with what they made. The
+/// An object of each kind of ours but Cluster, in the order in which they are applied, with all guards. All are deleted with what they made. The
 /// tests of safety apply these: drover is killed at its writes for them, and the ways to clusters that have them fail.
 #[must_use]
 pub fn one_of_each_kind() -> Vec<Value> {
     let mut shop = a_project("shop", &NAMESPACES);
     if let Some(spec) = shop.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("deletionPolicy".to_owned(), "Delete".into());
+        spec.insert("podSecurity".to_owned(), json!({"enforce": "baseline"}));
+        spec.insert("containerDefaults".to_owned(), json!({"limits": {"memory": "256Mi"}}));
+        spec.insert("quota".to_owned(), json!({"perCluster": {"pods": "20"}, "namespaceDefault": {"pods": "10"}}));
+        spec.insert("networkIsolation".to_owned(), json!({"mode": "Project"}));
     }
     vec![shop]
 }

@@ -8,6 +8,7 @@ use drover_e2e::installation::Installation;
 use drover_e2e::proxy::Mode;
 use drover_e2e::runner::Soak;
 use drover_e2e::story::*;
+use serde_json::json;
 
 drover_e2e::tests![
     a_cluster_that_was_away_converges_alone_and_nothing_is_written_meanwhile,
@@ -28,11 +29,16 @@ async fn away_for(absence: Duration, timers: Option<Timers>) {
     installation.timers = timers;
     let (connections, _requests) = proxied(&installation, "us", Arc::new(WriteTrap::default())).await;
     installation.start_drover().await.unwrap();
-    with_shop(&installation).await;
+    let objects = one_of_each_kind();
+    for object in &objects {
+        ready_with(&installation, object).await;
+    }
+    let mut shop = objects.into_iter().find(|object| object["kind"] == "Project").unwrap();
 
     connections.set(Mode::HangInDial);
     reads(&installation, "cluster", "us", "Ready", "False/Timeout").await;
-    installation.apply(&a_project("shop", &["team-web", "team-late"])).await.unwrap();
+    shop["spec"]["namespaces"] = json!([{"name": "team-web"}, {"name": "team-late"}]);
+    installation.apply(&shop).await.unwrap();
     reads(&installation, "project", "shop", "Ready", "True/ReadyExceptUnreachable").await;
     meanwhile_people_work_in(&installation, "us").await;
     rests(&installation, "the cluster went away").await;
@@ -54,6 +60,10 @@ async fn away_for(absence: Duration, timers: Option<Timers>) {
     println!("away for {absence:?}: converged {:?} after it was back", back.elapsed());
     for there in ["team-web", "team-late"] {
         assert!(downstream_namespace(&installation, "us", there).await.unwrap().is_some(), "{there}");
+        for guard in ["resourcequota", "limitrange", "networkpolicy"] {
+            let found = downstream(&installation, "us", guard, there, "drover").await.unwrap().unwrap();
+            assert_eq!(found["metadata"]["labels"]["drover.dev/owner-name"], "shop", "{guard} in {there}: {found}");
+        }
     }
     let late = downstream_namespace(&installation, "us", "team-late").await.unwrap().unwrap();
     assert_eq!(late["metadata"]["labels"]["drover.dev/owner-name"], "shop", "{late}");
