@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use drover_crds::names::ANNOTATION_OWNER_UID;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
@@ -44,6 +45,15 @@ impl Held {
             let (uid, owner_uid) = (meta.uid.clone(), owner_uid.cloned());
             ((TypeId::of::<K>(), ObjectKey::of(meta)), Holding { uid, owner_uid, title })
         }));
+    }
+
+    /// Notes that the `owner` of other objects made this one just now: its record may be wiped before anybody looks.
+    pub fn note_created<K: Kept>(&self, owner: &OwnerRecord, meta: &ObjectMeta) {
+        if let Some(held) = self.lock().get_mut(owner) {
+            let owner_uid = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER_UID)).cloned();
+            let holding = Holding { uid: meta.uid.clone(), owner_uid, title: Title::Created };
+            held.insert((TypeId::of::<K>(), ObjectKey::of(meta)), holding);
+        }
     }
 
     /// Why this very object belonged to this very owner when it was last seen to, if it did.

@@ -156,7 +156,7 @@ impl<S: Server> Writer<S> {
             answer => answer?,
         };
         // Should the apply fail, the next look must still find what was created, and not create it again.
-        self.server.expect::<K>(&self.author.owner, key, Written::Ours(&created));
+        self.server.expect::<K>(&self.author.owner, key, Written::Created(&created));
         self.apply(desired, &created, &[]).await
     }
 

@@ -38,6 +38,8 @@ pub enum Request<'a> {
 /// What a request left behind.
 #[derive(Clone, Copy, Debug)]
 pub enum Written<'a> {
+    /// A new object of ours, as the server answered.
+    Created(&'a ObjectMeta),
     /// An object of ours, as the server answered.
     Ours(&'a ObjectMeta),
     /// Nothing of ours: the object, as it was seen before, is released or deleted.
@@ -86,8 +88,11 @@ impl Server for ApiServer {
 
     fn expect<K: Kept>(&self, owner: &OwnerRecord, key: ObjectKey, written: Written<'_>) {
         let informer = self.cache.informer::<K>(&OwnerRecord::query(owner.kind));
+        if let Written::Created(meta) = written {
+            self.cache.held().note_created::<K>(owner, meta);
+        }
         match written {
-            Written::Ours(meta) => {
+            Written::Created(meta) | Written::Ours(meta) => {
                 let (uid, version) = (meta.uid.clone(), meta.resource_version.clone());
                 self.cache.expect(owner.clone(), move || informer.has_seen(&key, uid.as_deref(), version.as_deref()));
             }
@@ -163,5 +168,31 @@ pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject
         Api::all_with(client, &resource)
     } else {
         Api::namespaced_with(client, &key.namespace, &resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_crds::names::ANNOTATION_OWNER_UID;
+    use k8s_openapi::api::core::v1::Namespace;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{owner::Title, testing::MockServer};
+
+    #[tokio::test]
+    async fn what_was_created_is_held_before_anybody_has_looked_at_it() {
+        let cache = Arc::new(Cache::ungated(MockServer::of::<Namespace>().client()));
+        let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+        let (uid, another) = ("of-shop".to_owned(), "of-store".to_owned());
+        let meta = json!({"name": "web", "uid": "1", "annotations": {ANNOTATION_OWNER_UID: uid}});
+        let created: ObjectMeta = serde_json::from_value(meta).unwrap();
+        cache.held().note::<Namespace>(&owner, Some(&uid), [], |_| true);
+        let server = ApiServer::new(Arc::clone(&cache), "drover-project".to_owned());
+        server.expect::<Namespace>(&owner, ObjectKey::of(&created), Written::Created(&created));
+
+        let wiped = ObjectMeta { annotations: None, ..created };
+        assert_eq!(cache.held().title::<Namespace>(&owner, Some(&uid), &wiped), Some(Title::Created));
+        assert_eq!(cache.held().title::<Namespace>(&owner, Some(&another), &wiped), None);
     }
 }
