@@ -161,6 +161,8 @@ fn a_field_without_effect_and_no_other_says_so_first() {
                 paths(ClusterSpec::NO_EFFECT).into_iter().chain(ahead).collect()
             }
             "Project" => paths(ProjectSpec::NO_EFFECT),
+            "RoleTemplate" => BTreeSet::from(["spec.managementRoles".to_owned()]),
+            "ProjectRoleTemplateBinding" => BTreeSet::new(),
             _ => panic!("{kind}: add its NO_EFFECT here, or BTreeSet::new() if all of its fields have an effect"),
         };
         let mut all = Vec::new();

@@ -146,10 +146,10 @@ fn project_spec(fields: &Value) -> ProjectSpec {
 #[test]
 fn what_is_not_implemented_is_listed() {
     for (fields, expected) in [
-        (json!({}), vec![]),
+        (json!({}), Vec::<&str>::new()),
         (json!({ "claim": {}, "health": {}, "tenants": [], "suspend": true }), vec![]),
         (json!({ "claim": { "takeFrom": "x" }, "certificates": {}, "deletionPolicy": "Delete" }), vec![]),
-        (json!({ "certificates": {}, "identity": {} }), vec!["spec.identity"]),
+        (json!({ "certificates": {}, "identity": {} }), vec![]),
         (json!({ "tenants": [{ "name": "a", "from": { "all": {} }, "operations": ["Scan"] }] }), vec![]),
     ] {
         assert_eq!(cluster_spec(&fields).unimplemented(), expected, "{fields}");

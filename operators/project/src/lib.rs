@@ -19,14 +19,20 @@
 
 pub mod act;
 pub mod allocate;
+pub mod binding;
+mod binding_index;
 pub mod bounds;
 pub mod cause;
 pub mod consent;
 pub mod error;
 pub mod guards;
+pub mod in_force;
 mod isolation;
 pub mod leave;
 mod limits;
+pub mod member_cause;
+pub mod members;
+mod members_plan;
 pub mod observe;
 pub mod place_status;
 pub mod plan;
@@ -37,9 +43,10 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use drover_crds::{Project, ProjectStatus};
+use binding_index::BindingIndex;
+use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate};
 use drover_fleet::{TenancyCause, targets};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
@@ -49,6 +56,7 @@ use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
         networking::v1::NetworkPolicy,
+        rbac::v1::RoleBinding,
     },
     jiff::Timestamp,
 };
@@ -59,19 +67,25 @@ pub struct ProjectOperator;
 
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
-    const CAUSES: &'static [&'static [Cause]] = &[cause::ProjectCause::TABLE, TenancyCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] =
+        &[cause::ProjectCause::TABLE, member_cause::MemberCause::TABLE, TenancyCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the Projects and their status, and the namespaces of every cluster with their guards.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["projects"], READ),
             Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
+            Rule::on("drover.dev", &["projectroletemplatebindings", "roletemplates"], READ),
         ],
         downstream: &[
             Rule::on("", &["limitranges", "namespaces", "resourcequotas"], READ),
             Rule::on("", &["limitranges", "namespaces", "resourcequotas"], &["create", "delete", "patch"]),
             Rule::on("networking.k8s.io", &["networkpolicies"], READ),
             Rule::on("networking.k8s.io", &["networkpolicies"], &["create", "delete", "patch"]),
+            Rule::on("rbac.authorization.k8s.io", &["rolebindings"], READ),
+            Rule::on("rbac.authorization.k8s.io", &["rolebindings"], &["create", "delete", "patch"]),
+            // Whoever gives a role has to have it, or may bind it.
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &["bind"]),
         ],
         ..Rights::NONE
     };
@@ -86,6 +100,10 @@ impl Operator for ProjectOperator {
     fn related(related: &mut Related<'_>) {
         let index = consent::NamespaceIndex::default();
         related.on::<Project>(move |change| index.concerned(change));
+        let index = Arc::new(BindingIndex::default());
+        let of_templates = Arc::clone(&index);
+        related.on::<ProjectRoleTemplateBinding>(move |change| index.concerned_by_binding(change));
+        related.on::<RoleTemplate>(move |change| of_templates.concerned_by_template(change));
     }
 
     fn deletion_timeout(project: &Project) -> Option<Duration> {
@@ -103,6 +121,7 @@ impl Operator for ProjectOperator {
             guards.owned::<LimitRange>();
             guards.owned::<NetworkPolicy>();
         });
+        watches.optional(Watches::owned::<RoleBinding>);
     }
 
     async fn observe(

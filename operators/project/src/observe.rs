@@ -6,7 +6,7 @@ use std::{
 };
 
 use drover_crds::{
-    Cluster, Project, ProjectNamespace, Tenant,
+    Cluster, Project, ProjectNamespace, ProjectRoleTemplateBinding, RoleTemplate, Tenant,
     names::{ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
 };
 use drover_fleet::targets::{self, tenancies_of, tenant_label_keys};
@@ -19,7 +19,11 @@ use drover_runtime::{
     request::request,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{core::v1::Namespace, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{Api, Resource, ResourceExt};
 
 use crate::{
@@ -28,6 +32,7 @@ use crate::{
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
+    members::{self, Grants, Members},
 };
 
 /// What a reconcile knows of one cluster.
@@ -49,6 +54,8 @@ pub struct World {
     pub namespaces: BTreeMap<String, Seen>,
     /// The guards inside them.
     pub guards: Guards,
+    /// Who has which role in them, and should have.
+    pub members: Members,
 }
 
 impl World {
@@ -140,6 +147,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         others: others(owner, place, &namespaces),
         namespaces: BTreeMap::new(),
         guards: Guards::default(),
+        members: Members::default(),
     };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     let holder = match owner {
@@ -173,7 +181,37 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         limits: inside(&record, holder, place, &namespaces).await?,
         isolation: inside(&record, holder, place, &namespaces).await?,
     };
-    Ok(World { namespaces, guards, ..world })
+    let members = members(owner, place, &namespaces);
+    Ok(World { namespaces, guards, members, ..world })
+}
+
+/// What is granted at this cluster, and what should be.
+fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMap<String, Seen>) -> Members {
+    let record = record_of::<ProjectOperator>(owner.key());
+    let role_bindings = place.cache.informer::<RoleBinding>(&OwnerRecord::query(record.kind));
+    let granted = match (role_bindings.refusal(), &place.cluster) {
+        (Some(_), Some(cluster)) => Members { grants: Grants::not_permitted(cluster), ..Members::default() },
+        _ => Members { owned: Owned::at(place, &record), ..Members::default() },
+    };
+    let Owner::Present(project) = owner else { return granted };
+    let names_it = |binding: &ProjectRoleTemplateBinding| members::names(binding, project);
+    let bindings = place.related::<ProjectRoleTemplateBinding>().filter(names_it);
+    let templates = place.related::<RoleTemplate>();
+    let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
+    let mut members = Members { templates: members::reached(&bindings, find), bindings, ..granted };
+    let entered = members.namespaces();
+    let is_new =
+        |name: &&String| matches!(namespaces.get(*name), Some(Seen::Ours { .. })) && !entered.contains(&***name);
+    let new: BTreeSet<&String> = namespaces.keys().filter(is_new).collect();
+    if !(members.bindings.is_empty() || new.is_empty()) {
+        let is_left = |found: &RoleBinding| {
+            let lies_there = found.namespace().is_some_and(|namespace| new.contains(&namespace));
+            lies_there && members::is_of_another(&found.metadata, &record, place.fleet.installation())
+        };
+        let left = role_bindings.filter(is_left);
+        members.left_by_others = left.iter().filter_map(|found| found.namespace()).collect();
+    }
+    members
 }
 
 /// The UIDs of other Projects that are recorded on namespaces with the labels of `owner`: another client changed these labels, as a

@@ -27,6 +27,8 @@ pub struct PlaceStatus {
     pub granted: Option<ClusterQuotaStatus>,
     /// The namespaces that are isolated.
     pub isolation: Guarded,
+    /// The role bindings, over all namespaces.
+    pub members: Guarded,
     /// What is in the way, and what to do about it.
     pub problems: Vec<Obstacle>,
 }

@@ -24,6 +24,7 @@ use crate::{
     cause::ProjectCause,
     guards::Decided,
     leave::{disclaimed, give_up_unlisted},
+    members_plan::MembersPlan,
     observe::{Holder, Seen, World},
     place_status::PlaceStatus,
     pod_security,
@@ -33,7 +34,7 @@ use crate::{
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
 pub(crate) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The same for one that its Project is about to release.
-const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decides for a Project that is to be at this cluster.
 #[must_use]
@@ -42,8 +43,10 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     let mut place_status = PlaceStatus { wanted: count(project.spec.namespaces.len()), ..PlaceStatus::default() };
     if tenancies.is_empty() {
         place_status.problems.push(no_tenant(project, world));
-        return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
+        let groups = each_alone(world.members.revoke_all(&world.cluster));
+        return Plan { place_status, groups, requeue: Requeue::Watch };
     }
+    let mut members = MembersPlan::of(project, world, &tenancies, now);
     let (mut groups, mut look_again) = give_up_unlisted(project, world, now);
     let mut room = Room::of(&tenancies, &world.bounds);
     let mut decisions = Vec::new();
@@ -67,13 +70,17 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
         let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
         look_again = pauses.chain(spared).chain(look_again).min();
-        groups.extend(grouped(verdict, guards, &mut place_status.problems));
+        let is_guarded = verdict.is_ready() && guards.iter().all(Decided::is_ready);
+        let grants = members.decide(&wanted.name, verdict.creates(), is_guarded);
+        groups.extend(grouped(verdict, guards, grants, &mut place_status.problems));
     }
     if project.spec.suspend {
         groups.clear();
     }
-    let requeue = look_again.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
-    Plan { place_status, groups, requeue }
+    let (revocations, again) = members.finish(&mut place_status);
+    let groups = revocations.into_iter().chain(groups).collect();
+    let requeue = look_again.map(|pause| now + pause).into_iter().chain(again).min();
+    Plan { place_status, groups, requeue: requeue.map_or(Requeue::Watch, Requeue::At) }
 }
 
 /// What is decided of the guards inside a namespace that the Project holds, or creates just now.
@@ -84,14 +91,7 @@ fn guards(
     wanted: &ProjectNamespace,
     verdict: &Verdict,
 ) -> Vec<Decided> {
-    let is_held = match world.namespaces.get(&wanted.name) {
-        Some(Seen::Ours { live, .. }) => {
-            live.metadata.deletion_timestamp.is_none()
-                && is_founded(project, world, &live.metadata)
-                && may_hold(world, tenancies, &wanted.name)
-        }
-        _ => false,
-    };
+    let is_held = holds(project, world, tenancies, &wanted.name);
     if is_held || verdict.creates() { world.guards.decide(project, world, wanted) } else { Vec::new() }
 }
 
@@ -101,9 +101,26 @@ fn takes_quota(verdict: &Verdict, guards: &[Decided]) -> bool {
     !is_unguarded && !guards.is_empty()
 }
 
-/// A namespace that is created gets its guards at once, and is not created where one of them cannot be had. Guards of one that is
-/// there do not wait for one another.
-fn grouped(verdict: Verdict, guards: Vec<Decided>, problems: &mut Vec<Obstacle>) -> Vec<Vec<Action>> {
+/// Whether the Project holds the namespace of this name for certain, and may do so.
+pub(crate) fn holds(project: &Project, world: &World, tenancies: &[&Tenant], name: &str) -> bool {
+    match world.namespaces.get(name) {
+        Some(Seen::Ours { live, .. }) => {
+            live.metadata.deletion_timestamp.is_none()
+                && is_founded(project, world, &live.metadata)
+                && may_hold(world, tenancies, name)
+        }
+        _ => false,
+    }
+}
+
+/// A namespace that is created gets its guards at once and then its members; it is not created where a guard cannot be had. Guards of
+/// one that is there do not wait for one another.
+fn grouped(
+    verdict: Verdict,
+    guards: Vec<Decided>,
+    grants: Vec<Action>,
+    problems: &mut Vec<Obstacle>,
+) -> Vec<Vec<Action>> {
     let (creates, is_unguarded) = (verdict.creates(), guards.iter().any(|guard| guard.problem.is_some()));
     let mut actions = Vec::new();
     match verdict {
@@ -115,6 +132,7 @@ fn grouped(verdict: Verdict, guards: Vec<Decided>, problems: &mut Vec<Obstacle>)
         actions.extend(of_guard);
         problems.extend(problem);
     }
+    actions.extend(grants);
     match creates {
         true if is_unguarded => Vec::new(),
         true => vec![actions],

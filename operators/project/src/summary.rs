@@ -2,7 +2,7 @@
 
 use drover_crds::{
     ClusterQuotaStatus, MAX_QUOTA_ROWS, NamespaceCount, Project, ProjectStatus, StatusConditions as _,
-    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY, RBAC_READY},
 };
 use drover_fleet::targets;
 use drover_runtime::{
@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     cause::ProjectCause,
+    member_cause::MemberCause,
     place_status::{Guarded, PlaceStatus},
 };
 
@@ -35,6 +36,7 @@ pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>
     conditions.extend(quota_ready(&fan_out));
     conditions.extend(guards_ready(&fan_out, POD_SECURITY_READY, "pod security levels", |status| status.pod_security));
     conditions.extend(guards_ready(&fan_out, ISOLATION_READY, "isolation", |status| status.isolation));
+    conditions.extend(members_ready(&fan_out));
     ProjectStatus {
         clusters: Some(fan_out.targets()),
         namespaces: Some(namespaces),
@@ -49,7 +51,7 @@ impl Contribution for PlaceStatus {
     fn outcome(&self) -> Outcome {
         if !self.problems.is_empty() {
             Outcome::Failed
-        } else if self.ready == self.wanted {
+        } else if self.ready == self.wanted && self.members.ready == self.members.wanted {
             Outcome::Ready
         } else {
             Outcome::Progressing
@@ -121,6 +123,20 @@ fn granted(fan_out: &FanOut<'_, PlaceStatus>) -> Vec<ClusterQuotaStatus> {
         size <= QUOTA_LIMIT
     };
     fan_out.told().filter_map(|told| told.granted.clone()).take(MAX_QUOTA_ROWS).take_while(fits).collect()
+}
+
+/// Whether every member has what the bindings give, and nobody what is withdrawn; nothing where there are none.
+fn members_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
+    let told = fan_out.told().map(|status| status.members);
+    let (wanted, ready) = told.fold((0, 0), |(wanted, ready), told| (wanted + told.wanted, ready + told.ready));
+    let summary = format!("{ready}/{wanted} role bindings are as wanted");
+    let is_about_members = |finding: &&Finding<'_>| finding.cause().is_any(MemberCause::TABLE);
+    match fan_out.findings.iter().find(is_about_members) {
+        Some(finding) => Some(condition(RBAC_READY, false, finding.cause(), finding.problem().message)),
+        None if wanted == 0 => None,
+        None if ready == wanted => Some(condition(RBAC_READY, true, StatusCause::Ready, summary)),
+        None => Some(condition(RBAC_READY, false, StatusCause::Progressing, summary)),
+    }
 }
 
 /// The first namespace that is not as wanted. What is being deleted has to go away, so that it does is no news.

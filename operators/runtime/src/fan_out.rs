@@ -145,11 +145,20 @@ pub struct FanOut<'a, P> {
 impl<'a, P: Contribution> FanOut<'a, P> {
     /// Judges what the places say of `object`.
     pub fn of<K: SelectsClusters + Resource>(object: &'a K, whole: Whole, statuses: &'a PlaceStatuses<P>) -> Self {
-        let deleting = object.meta().deletion_timestamp.is_some();
         let named = match object.clusters() {
-            ClusterSelection::Names(names) if !deleting => names.as_slice(),
+            ClusterSelection::Names(names) if object.meta().deletion_timestamp.is_none() => names.as_slice(),
             _ => &[],
         };
+        Self::naming(named, object, whole, statuses)
+    }
+
+    /// The same of an object that names no clusters itself.
+    pub fn over<K: Resource>(object: &'a K, whole: Whole, statuses: &'a PlaceStatuses<P>) -> Self {
+        Self::naming(&[], object, whole, statuses)
+    }
+
+    fn naming<K: Resource>(named: &'a [String], object: &'a K, whole: Whole, statuses: &'a PlaceStatuses<P>) -> Self {
+        let deleting = object.meta().deletion_timestamp.is_some();
         let (tally, findings) = (Tally::of(statuses, P::outcome), findings(named, statuses));
         Self { tally, findings, statuses, whole, deleting }
     }

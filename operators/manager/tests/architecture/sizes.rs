@@ -27,8 +27,8 @@ const OPERATOR_CAP: usize = 1_500;
 /// What may be larger, how large, and why. Safety, what Drover promises to a person, and bad input come before a cap.
 const EXCEPTIONS: [(&str, usize, &str); 1] = [(
     "project",
-    2_500,
-    "one kind owns namespaces, their guards, quota and members, each with rules against bad input",
+    3_200,
+    "Projects own namespaces, their guards, quota and members, each with rules against bad input; bindings tell of members",
 )];
 
 /// Crates without a cap: they grow with each kind.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use drover_crds::{
-    Cluster, Project,
+    Cluster, Project, ProjectRoleTemplateBinding,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
 use drover_runtime::{
@@ -26,6 +26,8 @@ use crate::{
     bounds::Bounds,
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
+    in_force::Templates,
+    members::{self, Grants, Members},
     observe::{Holder, Seen, World, ours},
 };
 
@@ -49,6 +51,14 @@ pub(super) struct ModelCluster {
     pub(super) policies: ModelObjects,
     /// The kinds of guards that the cluster does not let Drover read or write.
     pub(super) refused: BTreeSet<&'static str>,
+    /// Role bindings, by namespace and name.
+    pub(super) role_bindings: ModelObjects,
+    /// The bindings in the management cluster.
+    pub(super) bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
+    /// The templates there.
+    pub(super) templates: Templates,
+    /// Whether rights may be granted.
+    pub(super) grants: Grants,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// What older Projects of the same tenant want, and labels that make tenants.
@@ -106,6 +116,10 @@ impl ModelCluster {
             limits: ModelObjects::default(),
             policies: ModelObjects::default(),
             refused: BTreeSet::new(),
+            role_bindings: ModelObjects::with_fixed(&["roleRef"]),
+            bindings: Vec::new(),
+            templates: Templates::new(),
+            grants: Grants::Allowed,
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
@@ -174,6 +188,7 @@ impl ModelCluster {
             quotas: self.quotas.with_other_ids(),
             limits: self.limits.with_other_ids(),
             policies: self.policies.with_other_ids(),
+            role_bindings: self.role_bindings.with_other_ids(),
             ..self.clone()
         }
     }
@@ -203,6 +218,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 limits: self.inside(owner, &namespaces, &self.limits),
                 isolation: self.inside(owner, &namespaces, &self.policies),
             },
+            members: self.members(owner, &namespaces),
             namespaces,
         }
     }
@@ -223,19 +239,21 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             Action::Quota(change) => self.quotas.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Limits(change) => self.limits.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Isolation(change) => self.policies.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::Members(change) => self.role_bindings.carry_out::<ProjectOperator, _>(owner, change, requests),
         };
         done.map_err(|stop| stop.map(ProjectError::from))
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        vec![&mut self.namespaces, &mut self.quotas, &mut self.limits, &mut self.policies]
+        let inside = [&mut self.quotas, &mut self.limits, &mut self.policies, &mut self.role_bindings];
+        std::iter::once(&mut self.namespaces).chain(inside).collect()
     }
 
     /// What goes takes along what lies in it.
     fn settle(&mut self) {
         self.objects().into_iter().for_each(ModelObjects::settle);
         let there: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        for inside in [&mut self.quotas, &mut self.limits, &mut self.policies] {
+        for inside in [&mut self.quotas, &mut self.limits, &mut self.policies, &mut self.role_bindings] {
             inside.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
         }
     }
@@ -263,6 +281,24 @@ impl ModelCluster {
         };
         let missing = missing(project, &self.cluster, namespaces, &labelled);
         Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled, refused: false }
+    }
+
+    /// What `observe` would find of members.
+    fn members(&self, owner: Owner<'_, Project>, namespaces: &BTreeMap<String, Seen>) -> Members {
+        let record = record_of::<ProjectOperator>(owner.key());
+        let granted = Members { owned: self.role_bindings.owned(&record), ..Members::default() };
+        let Owner::Present(project) = owner else { return granted };
+        let bindings = self.bindings.iter().filter(|binding| members::names(binding, project));
+        let metas = self.role_bindings.iter().map(|(key, found)| found.meta(key));
+        let left = metas.filter(|meta| members::is_of_another(meta, &record, INSTALLATION));
+        let is_ours = |name: &String| matches!(namespaces.get(name), Some(Seen::Ours { .. }));
+        Members {
+            bindings: bindings.cloned().collect(),
+            left_by_others: left.filter_map(|meta| meta.namespace).filter(is_ours).collect(),
+            templates: self.templates.clone(),
+            grants: self.grants.clone(),
+            ..granted
+        }
     }
 
     fn look_up(&self, project: &Project, name: &str, record: &OwnerRecord) -> Seen {

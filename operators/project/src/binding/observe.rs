@@ -1,0 +1,76 @@
+//! What there is of a binding at one place. Decides nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_runtime::{Informer, ObjectKey, Owner, OwnerRecord, PlaceContext, Title, operator::Enqueuer, owned::Owned};
+use k8s_openapi::{
+    api::{core::v1::Namespace, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::PROJECT;
+use crate::{binding_index::project_of, in_force::Templates, members::reached};
+
+/// What a reconcile knows of one place.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Whether the Project exists and is not being deleted.
+    pub has_project: bool,
+    /// The template that the binding names, with those that it inherits.
+    pub templates: Templates,
+    /// Labels of the namespace of the binding.
+    pub labels: BTreeMap<String, String>,
+    /// The cluster; none in the management cluster as a whole.
+    pub at: Option<AtCluster>,
+}
+
+/// What there is at one cluster.
+#[derive(Clone, Debug)]
+pub struct AtCluster {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// The namespaces that the Project holds.
+    pub namespaces: Vec<String>,
+    /// The role bindings of the Project.
+    pub granted: Vec<Owned<RoleBinding>>,
+}
+
+pub(crate) fn observe(owner: Owner<'_, ProjectRoleTemplateBinding>, place: &PlaceContext) -> World {
+    let Some(binding) = owner.object() else { return World::default() };
+    let key = project_of(binding);
+    let project = place.related::<Project>().get(&key);
+    let templates = place.related::<RoleTemplate>();
+    let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
+    World {
+        has_project: project.is_some_and(|project| project.metadata.deletion_timestamp.is_none()),
+        templates: reached(&[Arc::new(binding.clone())], find),
+        labels: place.fleet.namespace_labels(&key.namespace).cloned().unwrap_or_default(),
+        at: place.cluster.clone().map(|cluster| at_cluster(cluster, place, key)),
+    }
+}
+
+fn at_cluster(cluster: Arc<Cluster>, place: &PlaceContext, project: ObjectKey) -> AtCluster {
+    let record = OwnerRecord { kind: PROJECT, key: project };
+    let is_held = |found: &Owned<Namespace>| {
+        matches!(found.title, Title::Created | Title::Adopted) && found.meta().deletion_timestamp.is_none()
+    };
+    let held = Owned::<Namespace>::at(place, &record).into_iter().filter(is_held);
+    AtCluster {
+        cluster,
+        namespaces: held.filter_map(|found| found.meta().name.clone()).collect(),
+        granted: Owned::at(place, &record),
+    }
+}
+
+/// Enqueues the bindings of the Projects that are recorded on an object.
+pub(crate) fn concerned<'a>(
+    sides: impl Iterator<Item = &'a ObjectMeta>,
+    bindings: &Informer<ProjectRoleTemplateBinding>,
+    enqueuer: &Enqueuer,
+) {
+    let projects: Vec<ObjectKey> = sides.filter_map(|meta| OwnerRecord::recorded(meta, PROJECT)).collect();
+    for binding in bindings.filter(|binding| projects.contains(&project_of(binding))) {
+        enqueuer.now(ObjectKey::of(&binding.metadata));
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether a binding is effective at one place. Pure.
+
+use std::collections::BTreeSet;
+
+use drover_crds::ProjectRoleTemplateBinding;
+use drover_roles::{BoundRole, resolve};
+use drover_runtime::{
+    Cause, Outcome, Requeue, Title,
+    fan_out::{Contribution, Obstacle},
+    operator::Plan,
+};
+use k8s_openapi::{
+    api::rbac::v1::{RoleBinding, Subject},
+    jiff::Timestamp,
+};
+use kube::ResourceExt as _;
+
+use super::{
+    ProjectBindingOperator,
+    observe::{AtCluster, World},
+};
+use crate::{
+    in_force::{admitted, in_force},
+    member_cause::MemberCause,
+    plan::obstacle,
+};
+
+/// What one place says of a binding.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaceStatus {
+    /// Why nothing is given anywhere, where that is so.
+    pub denied: Option<(Cause, String)>,
+    /// What keeps it from being effective there.
+    pub problems: Vec<Obstacle>,
+}
+
+impl Contribution for PlaceStatus {
+    fn outcome(&self) -> Outcome {
+        match (&self.denied, self.problems.is_empty()) {
+            (None, true) => Outcome::Ready,
+            (Some(_), _) => Outcome::Progressing,
+            (None, false) => Outcome::Failed,
+        }
+    }
+
+    fn obstacles(&self) -> &[Obstacle] {
+        &self.problems
+    }
+}
+
+pub(crate) fn nothing_to_do() -> Plan<ProjectBindingOperator> {
+    Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
+}
+
+pub(crate) fn plan(
+    binding: &ProjectRoleTemplateBinding,
+    world: &World,
+    now: Timestamp,
+) -> Plan<ProjectBindingOperator> {
+    let expiry = binding.spec.expires_at.as_ref().map(|time| time.0).filter(|end| now < *end);
+    let requeue = expiry.map_or(Requeue::Watch, Requeue::At);
+    Plan { place_status: judge(binding, world, now), groups: Vec::new(), requeue }
+}
+
+fn judge(binding: &ProjectRoleTemplateBinding, world: &World, now: Timestamp) -> PlaceStatus {
+    if !world.has_project {
+        return denied(MemberCause::ProjectNotFound, no_project(binding));
+    }
+    let namespace = binding.namespace().unwrap_or_default();
+    let template = match in_force(binding, &world.templates, &namespace, &world.labels, now) {
+        Ok(template) => template,
+        Err(why) => {
+            let message = why.message(binding);
+            return why.cause().map(|cause| denied(cause, message)).unwrap_or_default();
+        }
+    };
+    let Some(at) = &world.at else { return PlaceStatus::default() };
+    let roles = resolve(template, |name| world.templates.get(name).map(AsRef::as_ref)).bound_roles();
+    PlaceStatus { denied: None, problems: problems(binding, at, &roles) }
+}
+
+fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeSet<BoundRole>) -> Vec<Obstacle> {
+    let held: BTreeSet<&str> = at.namespaces.iter().map(String::as_str).collect();
+    let identity = at.cluster.spec.identity.as_ref();
+    let (subjects, refused): (Vec<_>, Vec<_>) =
+        binding.spec.subjects.iter().map(|subject| admitted(subject, identity, &held)).partition(Result::is_ok);
+    let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
+    let refused = refused.into_iter().find_map(Result::err).map(|refused| refused.obstacle(binding, &at.cluster));
+    let lacking = held.iter().find(|namespace| !roles.iter().all(|role| is_granted(at, namespace, role, &subjects)));
+    let lacking =
+        lacking.map(|namespace| obstacle(namespace, MemberCause::NotYetGranted, not_yet(binding, at, namespace)));
+    refused.into_iter().chain(lacking).collect()
+}
+
+/// Whether all these subjects have the role in the namespace.
+fn is_granted(at: &AtCluster, namespace: &str, role: &BoundRole, subjects: &[Subject]) -> bool {
+    let is_there = |found: &&RoleBinding| {
+        found.metadata.namespace.as_deref() == Some(namespace) && found.role_ref.name == role.role_name()
+    };
+    let ours = at.granted.iter().filter(|found| matches!(found.title, Title::Created | Title::Adopted));
+    let granting = ours.filter_map(|found| found.live.as_deref().ok()).filter(is_there);
+    let have: Vec<&Subject> = granting.flat_map(|found| found.subjects.iter().flatten()).collect();
+    subjects.iter().all(|subject| have.contains(&subject))
+}
+
+fn denied(cause: MemberCause, message: String) -> PlaceStatus {
+    PlaceStatus { denied: Some((cause.into(), message)), problems: Vec::new() }
+}
+
+fn no_project(binding: &ProjectRoleTemplateBinding) -> String {
+    let (project, namespace) = (&binding.spec.project_name, binding.namespace().unwrap_or_default());
+    format!(
+        "there is no Project {project} in namespace {namespace}, so the binding gives nothing; create the Project there"
+    )
+}
+
+fn not_yet(binding: &ProjectRoleTemplateBinding, at: &AtCluster, namespace: &str) -> String {
+    let (cluster, project) = (at.cluster.name_any(), &binding.spec.project_name);
+    format!(
+        "the role is not bound in namespace {namespace} on cluster {cluster} yet; if that lasts, the status of Project {project} says why"
+    )
+}

@@ -1,0 +1,36 @@
+//! From all places to one status. Pure.
+
+use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus, StatusConditions as _};
+use drover_runtime::{
+    Place, PlaceStatuses,
+    fan_out::{FanOut, Whole},
+    place_status::Readiness,
+    status::ready_conditions,
+};
+
+use super::plan::PlaceStatus;
+
+pub(crate) fn summarise(
+    binding: &ProjectRoleTemplateBinding,
+    statuses: &PlaceStatuses<PlaceStatus>,
+) -> RoleBindingStatus {
+    let was_ready = binding.status.as_ref().is_some_and(|status| status.was_ready(binding.metadata.generation));
+    let at_clusters = statuses.iter().filter(|(place, _)| **place != Place::Management);
+    let at_clusters: PlaceStatuses<PlaceStatus> =
+        at_clusters.map(|(place, entry)| (place.clone(), entry.clone())).collect();
+    let fan_out = FanOut::over(binding, Whole { was_ready, ..Whole::default() }, &at_clusters);
+    let of_all = statuses.get(&Place::Management).and_then(|entry| entry.known.as_ref());
+    let conditions = match of_all.and_then(|status| status.denied.clone()) {
+        Some((cause, message)) => {
+            let Readiness { state, cause, message, activity } = Readiness::no(cause, message);
+            ready_conditions(state, cause, &message, activity)
+        }
+        None => fan_out.ready(),
+    };
+    RoleBindingStatus {
+        clusters: Some(fan_out.targets()),
+        problems: fan_out.problems(),
+        conditions,
+        ..RoleBindingStatus::default()
+    }
+}

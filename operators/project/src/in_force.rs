@@ -1,0 +1,153 @@
+//! Whether a binding of a Project counts, and for whom. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use drover_crds::{Cluster, IdentityMapping, ProjectRoleTemplateBinding, RoleContext, RoleSubject, RoleTemplate};
+use drover_roles::{Accounts, Refused, accounts_of, is_in_force, may_bind_from, subject};
+use drover_runtime::fan_out::Obstacle;
+use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
+use kube::ResourceExt as _;
+
+use crate::member_cause::MemberCause;
+
+/// Templates by name.
+pub type Templates = BTreeMap<String, Arc<RoleTemplate>>;
+
+/// Why a binding gives nothing to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It is being deleted.
+    Deleting,
+    /// Its time is over.
+    Expired,
+    /// There is no template of this name.
+    TemplateNotFound,
+    /// The template is for whole clusters.
+    WrongContext,
+    /// The template may not be used from this namespace.
+    NotBindable,
+}
+
+/// The template that a binding gives now, to whom it may.
+pub(crate) fn in_force<'a>(
+    binding: &ProjectRoleTemplateBinding,
+    templates: &'a Templates,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<&'a RoleTemplate, Denied> {
+    if binding.metadata.deletion_timestamp.is_some() {
+        return Err(Denied::Deleting);
+    }
+    if !is_in_force(binding.spec.expires_at.as_ref(), now) {
+        return Err(Denied::Expired);
+    }
+    let found = templates.get(&binding.spec.role_template_name);
+    let template = found.filter(|template| template.metadata.deletion_timestamp.is_none());
+    let template = template.ok_or(Denied::TemplateNotFound)?;
+    if template.spec.context != RoleContext::Project {
+        return Err(Denied::WrongContext);
+    }
+    if !may_bind_from(template, namespace, labels) {
+        return Err(Denied::NotBindable);
+    }
+    Ok(template)
+}
+
+impl Denied {
+    /// Why; none if it is meant to be so.
+    pub(crate) fn cause(self) -> Option<MemberCause> {
+        match self {
+            Self::Deleting => None,
+            Self::Expired => Some(MemberCause::Expired),
+            Self::TemplateNotFound => Some(MemberCause::RoleTemplateNotFound),
+            Self::WrongContext => Some(MemberCause::RoleTemplateOfCluster),
+            Self::NotBindable => Some(MemberCause::RoleTemplateNotBindable),
+        }
+    }
+
+    pub(crate) fn message(self, binding: &ProjectRoleTemplateBinding) -> String {
+        let (name, template) = (binding.name_any(), &binding.spec.role_template_name);
+        let namespace = binding.namespace().unwrap_or_default();
+        match self {
+            Self::Deleting => format!("binding {name} is being deleted"),
+            Self::Expired => {
+                format!("binding {name} has expired and gives nothing any more; delete it, or change spec.expiresAt")
+            }
+            Self::TemplateNotFound => {
+                format!(
+                    "there is no RoleTemplate {template} for binding {name}, which gives nothing; create the RoleTemplate"
+                )
+            }
+            Self::WrongContext => format!(
+                "RoleTemplate {template} of binding {name} is of context Cluster, so a Project cannot give it; name one of context Project"
+            ),
+            Self::NotBindable => format!(
+                "RoleTemplate {template} may not be bound from namespace {namespace}, so binding {name} gives nothing; ask its owner to add the namespace to spec.bindableFrom"
+            ),
+        }
+    }
+
+    /// What a Project tells; what has expired is as it should be.
+    pub(crate) fn obstacle(self, binding: &ProjectRoleTemplateBinding) -> Option<Obstacle> {
+        let cause = self.cause().filter(|cause| *cause != MemberCause::Expired)?;
+        Some(Obstacle { namespace: None, cause: cause.into(), message: self.message(binding) })
+    }
+}
+
+/// Why a subject is given nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// Whatever the cluster is.
+    Refused(RoleSubject, Refused),
+    /// It is, or includes, a `ServiceAccount` of a namespace that the Project does not hold at the cluster.
+    ForeignAccount(RoleSubject),
+}
+
+/// The subject as a cluster spells it. `held` are the namespaces that the Project holds there.
+pub(crate) fn admitted(
+    wanted: &RoleSubject,
+    identity: Option<&IdentityMapping>,
+    held: &BTreeSet<&str>,
+) -> Result<Subject, NotAdmitted> {
+    let spelled = subject(wanted, identity).map_err(|refused| NotAdmitted::Refused(wanted.clone(), refused))?;
+    match accounts_of(wanted) {
+        Accounts::None => Ok(spelled),
+        Accounts::Of(namespace) if held.contains(namespace) => Ok(spelled),
+        Accounts::Of(_) | Accounts::All => Err(NotAdmitted::ForeignAccount(wanted.clone())),
+    }
+}
+
+impl NotAdmitted {
+    pub(crate) fn cause(&self) -> MemberCause {
+        match self {
+            Self::Refused(..) => MemberCause::SubjectRefused,
+            Self::ForeignAccount(_) => MemberCause::ServiceAccountOfAnotherProject,
+        }
+    }
+
+    pub(crate) fn message(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> String {
+        let (name, cluster) = (binding.name_any(), cluster.name_any());
+        match self {
+            Self::Refused(subject, refused) => {
+                format!("binding {name} gives nothing to {}: {refused}; remove it from spec.subjects", spelled(subject))
+            }
+            Self::ForeignAccount(subject) => format!(
+                "binding {name} gives nothing to {} on cluster {cluster}, where the Project holds no namespace for it; name ServiceAccounts of the Project's namespaces",
+                spelled(subject)
+            ),
+        }
+    }
+
+    pub(crate) fn obstacle(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> Obstacle {
+        Obstacle { namespace: None, cause: self.cause().into(), message: self.message(binding, cluster) }
+    }
+}
+
+fn spelled(subject: &RoleSubject) -> String {
+    let namespace = subject.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{} {namespace}{}", subject.kind.as_str(), subject.name)
+}

@@ -1,0 +1,356 @@
+//! Who has which role in the namespaces of a Project: the role bindings that should be there, against those that are. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of, resolve};
+use drover_runtime::{
+    OwnerRecord, StatusCause, Title,
+    fan_out::Obstacle,
+    owned::{Change, Difference, Owned, difference_of_whole},
+};
+use k8s_openapi::{
+    api::rbac::v1::{RoleBinding, RoleRef, Subject},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::Timestamp,
+};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::{
+    act::Action,
+    in_force::{Templates, admitted, in_force},
+    member_cause::MemberCause,
+};
+
+/// The fields of a role binding to which nobody else may add anything.
+const WHOLE: &[&str] = &["/subjects"];
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What is known of the members of a Project at one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    /// The role bindings that carry the labels of the Project.
+    pub owned: Vec<Owned<RoleBinding>>,
+    /// The bindings that name the Project.
+    pub bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
+    /// The templates that they name, with those that these inherit.
+    pub templates: Templates,
+    /// The namespaces in which role bindings of another Project are left.
+    pub left_by_others: BTreeSet<String>,
+    /// Whether rights may be granted.
+    pub grants: Grants,
+}
+
+/// Whether rights may be granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Grants {
+    /// They may.
+    #[default]
+    Allowed,
+    /// Nothing is granted that is not granted already; what is withdrawn goes all the same.
+    Frozen {
+        /// Why.
+        cause: MemberCause,
+        /// Why, and what to do about it.
+        message: String,
+    },
+}
+
+/// What the members of a Project may be given in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// Nothing: what they have goes.
+    Nothing,
+    /// What they have already, as far as it is still wanted.
+    NoMore,
+    /// All that is wanted.
+    All,
+}
+
+/// One role binding as every namespace should have it.
+#[derive(Clone, Debug, PartialEq)]
+struct Grant {
+    name: String,
+    role: String,
+    subjects: Vec<Subject>,
+}
+
+/// What the bindings of a Project amount to at one cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Granted {
+    grants: Vec<Grant>,
+    /// What is not granted, and why.
+    pub(crate) problems: Vec<Obstacle>,
+    /// When the next binding expires.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What is to be done about the members in one namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    /// What takes rights away, or may do so.
+    pub(crate) revocations: Vec<Action>,
+    /// What gives rights.
+    pub(crate) grants: Vec<Action>,
+    /// Role bindings that should be there.
+    pub(crate) wanted: usize,
+    /// Those that are as they should be.
+    pub(crate) ready: usize,
+    /// What is left alone, and why.
+    pub(crate) problems: Vec<Obstacle>,
+}
+
+impl Grants {
+    /// Frozen where the credential of a cluster lacks the rights to give any.
+    pub(crate) fn not_permitted(cluster: &Cluster) -> Self {
+        let cluster = cluster.name_any();
+        let message = format!(
+            "the credential of cluster {cluster} lacks the right to bind roles, so members get nothing there; run `drover import` for it again"
+        );
+        Self::Frozen { cause: MemberCause::RolesNotPermitted, message }
+    }
+}
+
+impl Granted {
+    /// Judges every binding. `held` are the namespaces that the Project holds at the cluster.
+    pub(crate) fn of(
+        project: &Project,
+        cluster: &Cluster,
+        labels: &BTreeMap<String, String>,
+        members: &Members,
+        held: &BTreeSet<&str>,
+        now: Timestamp,
+    ) -> Self {
+        let namespace = project.namespace().unwrap_or_default();
+        let mut granted = Self::default();
+        let mut by_role: BTreeMap<BoundRole, Vec<Subject>> = BTreeMap::new();
+        for binding in &members.bindings {
+            let template = match in_force(binding, &members.templates, &namespace, labels, now) {
+                Ok(template) => template,
+                Err(denied) => {
+                    granted.problems.extend(denied.obstacle(binding));
+                    continue;
+                }
+            };
+            let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
+            granted.until = expiry.into_iter().chain(granted.until).min();
+            let identity = cluster.spec.identity.as_ref();
+            let (subjects, refused): (Vec<_>, Vec<_>) =
+                binding.spec.subjects.iter().map(|subject| admitted(subject, identity, held)).partition(Result::is_ok);
+            let first = refused.into_iter().find_map(Result::err);
+            granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
+            let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
+            for role in resolve(template, |name| members.templates.get(name).map(Arc::as_ref)).bound_roles() {
+                by_role.entry(role).or_default().extend(subjects.iter().cloned());
+            }
+        }
+        granted.grants = by_role.into_iter().flat_map(|(role, subjects)| grants(&role, subjects)).collect();
+        granted
+    }
+
+    fn in_namespace(&self, namespace: &str) -> Vec<RoleBinding> {
+        self.grants.iter().map(|grant| grant.in_namespace(namespace, grant.subjects.clone())).collect()
+    }
+}
+
+fn grants(role: &BoundRole, subjects: Vec<Subject>) -> Vec<Grant> {
+    let bindings = in_bindings_of(subjects, MAX_SUBJECTS).into_iter().enumerate();
+    let grant = |(number, subjects)| Grant { name: role.binding_name(number), role: role.role_name(), subjects };
+    bindings.map(grant).collect()
+}
+
+impl Grant {
+    fn in_namespace(&self, namespace: &str, subjects: Vec<Subject>) -> RoleBinding {
+        RoleBinding {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            role_ref: RoleRef {
+                api_group: Some(RBAC.to_owned()),
+                kind: "ClusterRole".to_owned(),
+                name: self.role.clone(),
+            },
+            subjects: Some(subjects),
+        }
+    }
+}
+
+impl Members {
+    /// Decides for one namespace.
+    pub(crate) fn decide(&self, granted: &Granted, cluster: &Cluster, namespace: &str, scope: Scope) -> Decided {
+        let all = granted.in_namespace(namespace);
+        let mut owned: Vec<Owned<RoleBinding>> = self.within(namespace).map(|found| uncontested(found, &all)).collect();
+        let is_as_wanted = |desired: &&RoleBinding| owned.iter().any(|found| gives_exactly(found, desired));
+        let ready = if scope == Scope::Nothing { 0 } else { all.iter().filter(is_as_wanted).count() };
+        if scope == Scope::NoMore {
+            owned.retain(|found| gives_too_much(found, &all));
+        }
+        let mut wanted: Vec<RoleBinding> = match scope {
+            Scope::All => all.iter().filter(|desired| !binds_another_role(&owned, desired)).cloned().collect(),
+            Scope::NoMore => owned.iter().filter_map(|found| no_more(found, &all)).collect(),
+            Scope::Nothing => Vec::new(),
+        };
+        wanted.extend(emptied(&owned, &wanted));
+        let Difference { changes, left_alone } = difference_of_whole(wanted, &owned, seed, WHOLE);
+        let (grants, revocations): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| matches!(change, Change::Create { .. }));
+        let wanted = if scope == Scope::Nothing { revocations.len() } else { all.len() };
+        let problems = left_alone.into_iter().map(|(key, cause)| Obstacle {
+            namespace: Some(namespace.to_owned()),
+            cause: cause.into(),
+            message: left(cause, &key.name, namespace, cluster),
+        });
+        Decided {
+            revocations: revocations.into_iter().map(Action::from).collect(),
+            grants: grants.into_iter().map(Action::from).collect(),
+            wanted,
+            ready,
+            problems: problems.collect(),
+        }
+    }
+
+    /// Takes away all that the Project has granted.
+    pub(crate) fn revoke_all(&self, cluster: &Cluster) -> Vec<Action> {
+        let nothing = Granted::default();
+        let decided = self.namespaces().into_iter().map(|name| self.decide(&nothing, cluster, name, Scope::Nothing));
+        decided.flat_map(|decided| decided.revocations).collect()
+    }
+
+    /// The namespaces in which role bindings with the labels of the Project lie.
+    pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
+        self.owned.iter().filter_map(|found| found.meta().namespace.as_deref()).collect()
+    }
+
+    fn within(&self, namespace: &str) -> impl Iterator<Item = &Owned<RoleBinding>> {
+        self.owned.iter().filter(move |found| found.meta().namespace.as_deref() == Some(namespace))
+    }
+}
+
+/// What the first request has to carry: the role that is bound cannot be changed.
+fn seed(binding: &RoleBinding) -> serde_json::Value {
+    json!({"roleRef": binding.role_ref})
+}
+
+fn subjects(binding: &RoleBinding) -> &[Subject] {
+    binding.subjects.as_deref().unwrap_or_default()
+}
+
+fn named<'a>(all: &'a [RoleBinding], meta: &ObjectMeta) -> Option<&'a RoleBinding> {
+    all.iter().find(|desired| desired.metadata.name == meta.name)
+}
+
+/// A withdrawal is not held up by whoever changes a role binding again and again.
+fn uncontested(found: &Owned<RoleBinding>, all: &[RoleBinding]) -> Owned<RoleBinding> {
+    let drift_conflict = found.drift_conflict.clone().filter(|_| !gives_too_much(found, all));
+    Owned { drift_conflict, ..found.clone() }
+}
+
+/// Whether a role binding of ours gives a subject what is not wanted.
+fn gives_too_much(found: &Owned<RoleBinding>, all: &[RoleBinding]) -> bool {
+    let is_ours = matches!(found.title, Title::Created | Title::Adopted);
+    is_ours
+        && match (&found.live, named(all, found.meta())) {
+            (_, None) => true,
+            (Err(_), Some(_)) => false,
+            (Ok(live), Some(desired)) => {
+                live.role_ref != desired.role_ref
+                    || subjects(live).iter().any(|subject| !subjects(desired).contains(subject))
+            }
+        }
+}
+
+/// Whether a role binding of this name gives another role: it goes, and comes again.
+fn binds_another_role(owned: &[Owned<RoleBinding>], desired: &RoleBinding) -> bool {
+    owned
+        .iter()
+        .filter_map(|found| found.live.as_ref().ok())
+        .any(|live| live.metadata.name == desired.metadata.name && live.role_ref != desired.role_ref)
+}
+
+/// What is left of a role binding where nothing more may be granted.
+fn no_more(found: &Owned<RoleBinding>, all: &[RoleBinding]) -> Option<RoleBinding> {
+    let desired = named(all, found.meta())?;
+    let live = found.live.as_ref().ok()?;
+    let mut stays = live_content(live);
+    stays.subjects.get_or_insert_default().retain(|subject| subjects(desired).contains(subject));
+    (live.role_ref == desired.role_ref && !subjects(&stays).is_empty()).then_some(stays)
+}
+
+/// What another installation created for a Project of this name is never deleted. Nobody has a right by it any more.
+fn emptied(owned: &[Owned<RoleBinding>], wanted: &[RoleBinding]) -> Vec<RoleBinding> {
+    let unwanted = owned.iter().filter(|found| found.title == Title::Adopted && named(wanted, found.meta()).is_none());
+    let grants = unwanted.filter_map(|found| found.live.as_ref().ok()).filter(|live| !subjects(live).is_empty());
+    grants.map(|live| RoleBinding { subjects: None, ..live_content(live) }).collect()
+}
+
+fn live_content(live: &RoleBinding) -> RoleBinding {
+    let metadata = ObjectMeta {
+        name: live.metadata.name.clone(),
+        namespace: live.metadata.namespace.clone(),
+        ..ObjectMeta::default()
+    };
+    RoleBinding { metadata, role_ref: live.role_ref.clone(), subjects: live.subjects.clone() }
+}
+
+/// Whether a role binding of ours gives what is wanted, no less and no more.
+pub(crate) fn gives_exactly(found: &Owned<RoleBinding>, desired: &RoleBinding) -> bool {
+    let is_ours = matches!(found.title, Title::Created | Title::Adopted);
+    let gives = found.live.as_ref().is_ok_and(|live| {
+        live.metadata.name == desired.metadata.name
+            && live.role_ref == desired.role_ref
+            && subjects(live) == subjects(desired)
+    });
+    is_ours && gives && found.meta().deletion_timestamp.is_none()
+}
+
+fn left(cause: StatusCause, name: &str, namespace: &str, cluster: &Cluster) -> String {
+    let cluster = cluster.name_any();
+    match cause {
+        StatusCause::DriftConflict => format!(
+            "another client keeps changing RoleBinding {name} in namespace {namespace} on cluster {cluster} back, so Drover leaves it alone; settle which of the two owns it"
+        ),
+        StatusCause::Terminating => format!(
+            "RoleBinding {name} in namespace {namespace} on cluster {cluster} is being deleted; Drover creates it again when it is gone"
+        ),
+        _ => format!(
+            "Drover cannot decode RoleBinding {name} in namespace {namespace} on cluster {cluster} and leaves it as it is; correct or remove it"
+        ),
+    }
+}
+
+/// Whether a binding gives a role in this Project.
+pub(crate) fn names(binding: &ProjectRoleTemplateBinding, project: &Project) -> bool {
+    binding.metadata.namespace == project.metadata.namespace
+        && Some(&binding.spec.project_name) == project.metadata.name.as_ref()
+}
+
+/// The templates that the bindings name, with all that these inherit.
+pub(crate) fn reached(
+    bindings: &[Arc<ProjectRoleTemplateBinding>],
+    find: impl Fn(&str) -> Option<Arc<RoleTemplate>>,
+) -> Templates {
+    let mut next: BTreeSet<String> = bindings.iter().map(|binding| binding.spec.role_template_name.clone()).collect();
+    let mut reached = Templates::new();
+    while let Some(name) = next.pop_first() {
+        let Some(template) = find(&name) else { continue };
+        next.extend(template.spec.inherits.iter().filter(|name| !reached.contains_key(*name)).cloned());
+        next.remove(&name);
+        reached.insert(name, template);
+    }
+    reached
+}
+
+/// Whether an object was created for another Project, and not only labelled so.
+pub(crate) fn is_of_another(meta: &ObjectMeta, ours: &OwnerRecord, installation: &str) -> bool {
+    let holder = OwnerRecord::recorded(meta, ours.kind).filter(|holder| *holder != ours.key);
+    holder.is_some_and(|key| {
+        let title = OwnerRecord { kind: ours.kind, key }.title(meta, installation);
+        matches!(title, Title::Created | Title::Adopted)
+    })
+}

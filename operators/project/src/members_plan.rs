@@ -1,0 +1,124 @@
+//! What becomes of the members in all namespaces of a Project at one cluster. Pure.
+
+use std::collections::BTreeSet;
+
+use drover_crds::{Project, Tenant};
+use drover_runtime::{fan_out::Obstacle, owned::each_alone};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::{
+    act::Action,
+    member_cause::MemberCause,
+    members::{Granted, Grants, Scope},
+    observe::{Seen, World},
+    place_status::PlaceStatus,
+    plan::{LOOK_SOON, count, holds, may_hold, obstacle},
+};
+
+/// Decides namespace by namespace, and gathers what takes rights away.
+pub(crate) struct MembersPlan<'a> {
+    project: &'a Project,
+    world: &'a World,
+    tenancies: &'a [&'a Tenant],
+    granted: Granted,
+    done: BTreeSet<String>,
+    revocations: Vec<Action>,
+    problems: Vec<Obstacle>,
+    wanted: usize,
+    ready: usize,
+    again: Option<Timestamp>,
+    soon: Timestamp,
+}
+
+impl<'a> MembersPlan<'a> {
+    pub(crate) fn of(project: &'a Project, world: &'a World, tenancies: &'a [&'a Tenant], now: Timestamp) -> Self {
+        let names = project.spec.namespaces.iter().map(|wanted| &*wanted.name);
+        let held: BTreeSet<&str> = names.filter(|name| holds(project, world, tenancies, name)).collect();
+        let labels = world.tenant_labels.clone().unwrap_or_default();
+        let mut granted = Granted::of(project, &world.cluster, &labels, &world.members, &held, now);
+        let problems = std::mem::take(&mut granted.problems);
+        Self {
+            project,
+            world,
+            tenancies,
+            again: granted.until,
+            granted,
+            problems,
+            done: BTreeSet::new(),
+            revocations: Vec::new(),
+            wanted: 0,
+            ready: 0,
+            soon: now + LOOK_SOON,
+        }
+    }
+
+    /// What is granted in a namespace that the Project lists, once its guards are there; `creates` says that it is created now.
+    pub(crate) fn decide(&mut self, namespace: &str, creates: bool, is_guarded: bool) -> Vec<Action> {
+        let scope = if creates { self.allowed() } else { self.scope(namespace, is_guarded) };
+        self.done.insert(namespace.to_owned());
+        self.take_up(namespace, scope)
+    }
+
+    fn take_up(&mut self, namespace: &str, scope: Scope) -> Vec<Action> {
+        let decided = self.world.members.decide(&self.granted, &self.world.cluster, namespace, scope);
+        self.wanted += decided.wanted;
+        self.ready += decided.ready;
+        self.problems.extend(decided.problems);
+        self.revocations.extend(decided.revocations);
+        decided.grants
+    }
+
+    fn scope(&mut self, namespace: &str, is_guarded: bool) -> Scope {
+        match self.world.namespaces.get(namespace) {
+            Some(Seen::Ours { .. }) if holds(self.project, self.world, self.tenancies, namespace) => {
+                if self.world.members.left_by_others.contains(namespace) {
+                    self.wait_for_former_grants(namespace);
+                    return Scope::NoMore;
+                }
+                if is_guarded { self.allowed() } else { Scope::NoMore }
+            }
+            Some(Seen::Unlabelled { .. } | Seen::Undecodable { .. }) if self.may_hold(namespace) => Scope::NoMore,
+            _ => Scope::Nothing,
+        }
+    }
+
+    fn may_hold(&self, namespace: &str) -> bool {
+        may_hold(self.world, self.tenancies, namespace)
+    }
+
+    fn allowed(&self) -> Scope {
+        match (&self.world.members.grants, self.project.spec.suspend) {
+            (Grants::Allowed, false) => Scope::All,
+            (Grants::Frozen { .. }, _) | (_, true) => Scope::NoMore,
+        }
+    }
+
+    fn wait_for_former_grants(&mut self, namespace: &str) {
+        let message = format!(
+            "role bindings of another Project are left in namespace {namespace} on cluster {}, so Drover grants nothing there yet; if they stay, look at the status of that Project",
+            self.world.cluster.name_any()
+        );
+        self.problems.push(obstacle(namespace, MemberCause::FormerGrantsRemain, message));
+        self.again = self.again.into_iter().chain([self.soon]).min();
+    }
+
+    /// What takes rights away, each change alone, and when to look again.
+    pub(crate) fn finish(mut self, place_status: &mut PlaceStatus) -> (Vec<Vec<Action>>, Option<Timestamp>) {
+        let others: Vec<&str> = self.world.members.namespaces().into_iter().collect();
+        for namespace in others {
+            if !self.done.contains(namespace) {
+                self.take_up(namespace, Scope::Nothing);
+            }
+        }
+        if let Grants::Frozen { cause, message } = &self.world.members.grants
+            && self.ready < self.wanted
+        {
+            self.problems.push(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() });
+        }
+        place_status.members.wanted = count(self.wanted);
+        place_status.members.ready = count(self.ready);
+        place_status.problems.append(&mut self.problems);
+        (each_alone(self.revocations), self.again)
+    }
+}
