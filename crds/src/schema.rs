@@ -135,6 +135,21 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The names that a `ResourceQuota` may have without a `/`, besides huge pages.
+const QUOTA_RESOURCE: &str = "^(((requests[.]|limits[.])?(cpu|memory|ephemeral-storage))|requests[.]storage|pods|services([.](nodeports|loadbalancers))?\
+     |replicationcontrollers|resourcequotas|secrets|configmaps|persistentvolumeclaims|(requests[.])?hugepages-[-A-Za-z0-9_.]{0,40}[A-Za-z0-9])$";
+
+/// Amounts of a `ResourceQuota`, of resources that an API server knows or may know.
+pub(crate) fn quota(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = quantities(generator);
+    let known = json!({
+        "rule": format!("self.all(k, k.indexOf('/') <= 253 && (k.contains('/') ? k.matches('{LABEL_KEY}') : k.matches('{QUOTA_RESOURCE}')))"),
+        "message": "a ResourceQuota knows no resource of this name; write one such as pods, limits.cpu, count/jobs.batch or requests.nvidia.com/gpu",
+    });
+    schema.insert("x-kubernetes-validations".to_owned(), json!([known]));
+    schema
+}
+
 /// For the status: negative amounts and every resource a cluster may report are accepted.
 pub(crate) fn reported_quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

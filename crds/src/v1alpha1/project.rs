@@ -131,7 +131,7 @@ pub struct ProjectNamespace {
     /// What the namespace requests of the project's quota, by resource, such as limits.cpu: "4". Default, for each resource that it
     /// does not name: spec.quota.namespaceDefault.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::quantities")]
+    #[schemars(schema_with = "schema::quota")]
     pub quota: BTreeMap<String, Quantity>,
     /// Requests and limits of containers in this namespace, in place of all of spec.containerDefaults. Default:
     /// spec.containerDefaults.
@@ -195,11 +195,11 @@ pub struct ProjectQuota {
     /// requests nothing of such a resource gets nothing of it. Less than was granted takes nothing away: it only lets no grant grow.
     /// What is not named here is not added up: each namespace gets what it requests. Default: nothing is added up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::quantities")]
+    #[schemars(schema_with = "schema::quota")]
     pub per_cluster: BTreeMap<String, Quantity>,
     /// What a namespace requests of each resource that its own quota does not name. Default: nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::quantities")]
+    #[schemars(schema_with = "schema::quota")]
     pub namespace_default: BTreeMap<String, Quantity>,
     /// What a namespace gets whose request no longer fits: Remaining grants what is left, Zero grants nothing.
     /// Default: Remaining.

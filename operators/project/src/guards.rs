@@ -77,13 +77,15 @@ pub struct Inside<K> {
     pub owned: Vec<Owned<K>>,
     /// By namespace, what has the name of a wanted guard and does not carry these labels.
     pub unlabelled: BTreeMap<String, Unlabelled>,
+    /// The same objects as they are.
+    pub bare: BTreeMap<String, K>,
     /// Whether the cluster does not let Drover read the kind: what is there is unknown.
     pub refused: bool,
 }
 
 impl<K> Default for Inside<K> {
     fn default() -> Self {
-        Self { owned: Vec::new(), unlabelled: BTreeMap::new(), refused: false }
+        Self { owned: Vec::new(), unlabelled: BTreeMap::new(), bare: BTreeMap::new(), refused: false }
     }
 }
 
@@ -143,7 +145,7 @@ impl Unlabelled {
     }
 }
 
-/// The namespaces of the Project that are there and lack a guard.
+/// The namespaces of the Project that are there and lack a guard; also where it is not known which one they should have.
 pub(crate) fn missing<K: Guard>(
     project: &Project,
     cluster: &Cluster,
@@ -160,7 +162,7 @@ pub(crate) fn missing<K: Guard>(
     let lacks_it = |wanted: &&ProjectNamespace| {
         !guarded.contains(&*wanted.name)
             && is_there(&wanted.name)
-            && matches!(K::wanted(project, cluster, wanted), Ok(Some(_)))
+            && !matches!(K::wanted(project, cluster, wanted), Ok(None))
     };
     project.spec.namespaces.iter().filter(lacks_it).map(|wanted| wanted.name.clone()).collect()
 }
@@ -269,6 +271,17 @@ impl<K: Guard> Inside<K> {
     /// Of a kind that the cluster does not let Drover read.
     pub(crate) fn refused() -> Self {
         Self { refused: true, ..Self::default() }
+    }
+
+    /// What is the Project's in this namespace, or becomes it.
+    pub(crate) fn of(&self, namespace: &str) -> Option<&K> {
+        let is_its_own =
+            |found: &&Owned<K>| is_named(found.meta()) && matches!(found.title, Title::Created | Title::Adopted);
+        match self.within(namespace).find(is_its_own) {
+            Some(found) => found.live.as_deref().ok(),
+            None if self.unlabelled.get(namespace) == Some(&Unlabelled::Foreign) => None,
+            None => self.bare.get(namespace),
+        }
     }
 
     fn within(&self, namespace: &str) -> impl Iterator<Item = &Owned<K>> {

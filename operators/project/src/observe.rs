@@ -113,6 +113,14 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// The metadata of what is there.
+    pub(crate) fn meta(&self) -> Option<&ObjectMeta> {
+        match self {
+            Self::Foreign { meta, .. } => Some(meta),
+            _ => self.held(),
+        }
+    }
+
     /// The metadata of what carries the labels of the Project, or is its own without them.
     pub(crate) fn held(&self) -> Option<&ObjectMeta> {
         match self {
@@ -328,27 +336,29 @@ async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     note_held::<K>(project, place, labelled.iter().map(|found| (found.meta(), found.title)));
     let look_up = |namespace: String| async move {
         let found = look_up_guard::<K>(project, place, &namespace).await?;
-        Ok::<_, ProjectError>(found.map(|found| (namespace, found)))
+        Ok::<_, ProjectError>(found.map(|(found, bare)| ((namespace.clone(), found), (namespace, bare))))
     };
     let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
     let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
-    Ok(Inside { owned: labelled, unlabelled: found.into_iter().flatten().collect(), ..Inside::default() })
+    let (unlabelled, bare) = found.into_iter().flatten().unzip();
+    Ok(Inside { owned: labelled, unlabelled, bare, refused: false })
 }
 
 async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     project: &Project,
     place: &PlaceContext,
     namespace: &str,
-) -> Result<Option<Unlabelled>, ProjectError> {
+) -> Result<Option<(Unlabelled, K)>, ProjectError> {
     let api = Api::<K>::namespaced(place.cache.client(), namespace);
     let what = format!("get {} {namespace}/{NAME}", K::kind(&()));
-    let Some(found) = request(what, api.get_metadata_opt(NAME)).await? else { return Ok(None) };
-    let drift_conflict = found.uid().and_then(|uid| place.cache.drift_conflicts().drift_conflict(&uid));
+    let Some(found) = request(what, api.get_opt(NAME)).await? else { return Ok(None) };
+    let drift_conflict = found.meta().uid.as_ref().and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
     let projects = place.related::<Project>();
     let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);
-    let (record, uid) = (owner_of::<ProjectOperator>(project), project.metadata.uid.as_ref());
-    let held = place.cache.held().title::<K>(&record, uid, &found.metadata);
-    Ok(Some(Unlabelled::of(found.metadata, project, place.fleet.installation(), drift_conflict, held, is_gone)))
+    let (record, uid, meta) =
+        (owner_of::<ProjectOperator>(project), project.metadata.uid.as_ref(), found.meta().clone());
+    let held = place.cache.held().title::<K>(&record, uid, &meta);
+    Ok(Some((Unlabelled::of(meta, project, place.fleet.installation(), drift_conflict, held, is_gone), found)))
 }
 
 /// Whether a namespace that does not carry the labels of the Project is its own all the same: it was created for it, and another

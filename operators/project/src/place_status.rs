@@ -82,7 +82,7 @@ impl PlaceStatus {
         quotas: &Quotas,
     ) {
         let is_wanted = !matches!(ResourceQuota::wanted(project, &world.cluster, wanted), Ok(None));
-        let shortage = quotas.shortage(&wanted.name, &world.cluster.name_any());
+        let shortage = quotas.shortage(&wanted.name, &world.cluster.name_any()).filter(|_| !guards.is_empty());
         self.quota.count(is_wanted, is_ready::<ResourceQuota>(guards) && shortage.is_none());
         self.problems.extend(shortage);
     }

@@ -60,7 +60,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     let quotas = Quotas::of(project, world, &takers.collect());
     place_status.tell_quota(&quotas, world);
     for (wanted, verdict, mut guards) in decisions {
-        if takes_quota(&verdict, &guards) {
+        if !guards.is_empty() {
             guards.insert(0, world.guards.decide_quota(world, &wanted.name, quotas.wanted(project, world, wanted)));
         }
         let spared = guards.iter_mut().filter_map(|guard| guard.spare_what_is_new(project, world, now)).min();
@@ -95,10 +95,14 @@ fn guards(
     if is_held || verdict.creates() { world.guards.decide(project, world, wanted) } else { Vec::new() }
 }
 
-/// Whether a namespace takes part in the division of the quota: one that is not created for lack of a guard does not.
+/// Whether a namespace takes part in the division of the quota: one that is taken up just now does, so that who gets the rest does not
+/// depend on when; one that is not created for lack of a guard does not.
 fn takes_quota(verdict: &Verdict, guards: &[Decided]) -> bool {
-    let is_unguarded = verdict.creates() && guards.iter().any(|guard| guard.problem.is_some());
-    !is_unguarded && !guards.is_empty()
+    match verdict {
+        Verdict::Act(Change::Create { .. }) => guards.iter().all(|guard| guard.problem.is_none()),
+        Verdict::Act(Change::Apply { .. } | Change::Adopt { .. } | Change::Disown { .. }) => true,
+        _ => !guards.is_empty(),
+    }
 }
 
 /// Whether the Project holds the namespace of this name for certain, and may do so.

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{Cluster, ClusterQuotaStatus, Project, ProjectNamespace, names::ANNOTATION_APPLIED};
 use drover_runtime::{
-    Title,
     fan_out::Obstacle,
-    owned::Owned,
     quantity::{Amount, canonical},
     write::desired_hash,
 };
@@ -19,8 +17,8 @@ use kube::ResourceExt as _;
 use crate::{
     allocate::{Amounts, Claim, allocate},
     cause::ProjectCause,
-    guards::{Guard, NAME, meta},
-    observe::World,
+    guards::{Guard, meta},
+    observe::{Seen, World},
     plan::obstacle,
 };
 
@@ -99,7 +97,7 @@ pub(crate) struct Quotas {
 }
 
 impl Quotas {
-    /// Divides the quota among the namespaces of these names, which the Project holds or creates just now. What else it holds keeps what
+    /// Divides the quota among the namespaces of these names, which the Project holds or takes up just now. What else it holds keeps what
     /// it has.
     pub(crate) fn of(project: &Project, world: &World, takers: &BTreeSet<&str>) -> Self {
         if world.guards.quota.refused {
@@ -172,13 +170,9 @@ impl Quotas {
 }
 
 fn claim(world: &World, namespace: &str, requested: Option<Amounts>) -> Claim {
-    let seen = world.namespaces.get(namespace).and_then(|seen| seen.held());
+    let seen = world.namespaces.get(namespace).and_then(Seen::meta);
     let created = seen.and_then(|meta| meta.creation_timestamp.as_ref()).map(|created| created.0);
-    let is_its_own = |found: &&Owned<ResourceQuota>| {
-        let (meta, is_ours) = (found.meta(), matches!(found.title, Title::Created | Title::Adopted));
-        is_ours && meta.name.as_deref() == Some(NAME) && meta.namespace.as_deref() == Some(namespace)
-    };
-    let live = world.guards.quota.owned.iter().find(is_its_own).and_then(|found| found.live.as_ref().ok());
+    let live = world.guards.quota.of(namespace);
     let hard = live.and_then(|live| live.spec.as_ref()?.hard.clone()).unwrap_or_default();
     let usable = amounts(&hard);
     let is_granted = live.is_some_and(|live| {

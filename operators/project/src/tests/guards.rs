@@ -10,7 +10,10 @@ use drover_runtime::{
     operator::{owner_of, record_of},
 };
 use k8s_openapi::{
-    api::{core::v1::LimitRange, networking::v1::NetworkPolicy},
+    api::{
+        core::v1::{LimitRange, ResourceQuota},
+        networking::v1::NetworkPolicy,
+    },
     jiff::SignedDuration,
 };
 use proptest::prelude::*;
@@ -383,7 +386,8 @@ proptest! {
             let wanted = project.spec.namespaces.iter().find(|wanted| wanted.name == name).unwrap();
             let limited = LimitRange::wanted(&project, &model.cluster, wanted).unwrap().is_some();
             let isolated = NetworkPolicy::wanted(&project, &model.cluster, wanted).unwrap().is_some();
-            prop_assert_eq!(group.len(), 1 + usize::from(limited) + usize::from(isolated));
+            let bounded = ResourceQuota::wanted(&project, &model.cluster, wanted).unwrap().is_some();
+            prop_assert_eq!(group.len(), [true, limited, isolated, bounded].into_iter().filter(|is_there| *is_there).count());
         }
     }
 }

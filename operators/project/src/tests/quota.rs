@@ -1,13 +1,23 @@
 //! The quota of a Project: what each namespace gets of it, and what is told about it.
 
 use drover_crds::Project;
-use drover_runtime::model::{End, until_quiet};
+use drover_crds::{ProjectQuota, QuotaOverflow};
+use drover_runtime::{
+    Owner,
+    model::{End, Field, Manager, ModelWorld as _, Requests, decide, until_quiet},
+    owned::Change,
+    quantity::Amount,
+};
+use proptest::{collection::vec, prelude::*, sample::Index};
+use serde_json::json;
 
 use super::{
     decisions::{NOW, OPEN, cluster_of, lines, only_message, plan, shop},
+    safety::{held_by, key},
+    strategies::{any_quota, any_requests},
     world::ModelCluster,
 };
-use crate::ProjectOperator;
+use crate::{ProjectOperator, act::Action};
 
 /// Two namespaces that want all there is, the older one by name first.
 const SHARED: &str = "quota: {perCluster: {pods: 10}, namespaceDefault: {pods: 6}}
@@ -67,4 +77,125 @@ namespaces: [{name: team-a-db, quota: {pods: 2, limits.cpu: 1000m, count/jobs.ba
         assert_eq!(granted(&model, resource), expected, "{resource}");
     }
     assert_eq!(lines(&shop(spec), &model), ["2 ready"], "it fits exactly");
+}
+
+/// What the resource quotas allow together, but for what the Project gave up.
+fn sum(model: &ModelCluster, project: &Project, resource: &str, except: &[String]) -> Amount {
+    let path = ["spec", "hard", resource].map(ToOwned::to_owned);
+    let is_held = |name: &str| model.namespaces.get(name).and_then(held_by) == Some(key(project));
+    let is_listed = |name: &str| project.spec.namespaces.iter().any(|wanted| wanted.name == name);
+    let held = model.quotas.iter().filter(|(key, found)| {
+        let (namespace, _) = key.split_once('/').unwrap();
+        is_held(namespace)
+            && !except.iter().any(|name| name == namespace)
+            && (is_listed(namespace) || !found.labels.is_empty())
+    });
+    let hard = held.map(|(_, found)| found).filter_map(|found| found.fields.get(&path[..]));
+    hard.fold(Amount::default(), |sum, field| sum.plus(Amount::parse(field.value.as_str().unwrap()).unwrap()))
+}
+
+/// Carries out what is decided until the process dies, after so many requests at the latest. No request may let the namespaces use more
+/// together than there is, unless they could before.
+fn until_killed(project: &Project, model: &mut ModelCluster, requests: usize) -> Result<(), TestCaseError> {
+    let mut requests = Requests::only(requests);
+    let quota = project.spec.quota.clone().unwrap_or_default();
+    let actions: Vec<Action> = decide::<ProjectOperator>(project, model, NOW).groups.into_iter().flatten().collect();
+    // What is taken up brings along what it has.
+    let is_taken_up = |action: &&Action| matches!(action, Action::Namespace(Change::Adopt { .. }));
+    let brings: Vec<String> = actions.iter().filter(is_taken_up).filter_map(Action::namespace).collect();
+    let sum = |model: &ModelCluster, resource: &str| sum(model, project, resource, &brings);
+    for action in actions {
+        let before = model.clone();
+        let done = model.act(Owner::of(project), action.clone(), &mut requests);
+        for (resource, most) in &quota.per_cluster {
+            let most = Amount::parse(&most.0).unwrap().max(sum(&before, resource));
+            prop_assert!(sum(model, resource) <= most, "{:?} exceeds the quota of {}", action, resource);
+        }
+        if done.is_err() {
+            break;
+        }
+    }
+    model.settle();
+    Ok(())
+}
+
+/// What a tenant does to the guards of a namespace.
+#[derive(Clone, Copy, Debug)]
+enum Mischief {
+    Raise,
+    Lower,
+    Unlabel,
+    Delete,
+}
+
+fn mischief(model: &mut ModelCluster, mischief: Mischief, which: Index) {
+    if model.quotas.is_empty() {
+        return;
+    }
+    let key = model.quotas.keys().nth(which.index(model.quotas.len())).unwrap().clone();
+    let found = model.quotas.get_mut(&key).unwrap();
+    let fill = |value: &str| Field::by(Manager::Other, json!(value));
+    match mischief {
+        Mischief::Raise => found.fields.values_mut().for_each(|field| *field = fill("50")),
+        Mischief::Lower => found.fields.values_mut().for_each(|field| *field = fill("0")),
+        Mischief::Unlabel => found.labels.clear(),
+        Mischief::Delete => drop(model.quotas.remove(&key)),
+    }
+}
+
+fn any_mischief() -> impl Strategy<Value = Option<(Mischief, Index)>> {
+    use Mischief::{Delete, Lower, Raise, Unlabel};
+    prop::option::weighted(0.3, (prop::sample::select(vec![Raise, Lower, Unlabel, Delete]), any::<Index>()))
+}
+
+proptest! {
+    /// Whatever changes meanwhile, and wherever the process dies.
+    #[test]
+    fn q1_no_request_grants_more_than_there_is(
+        steps in vec((any_quota(), vec(any_requests(), 4), 1..=4_usize, 0..12_usize, any_mischief()), 1..8),
+    ) {
+        let mut model = cluster_of(OPEN, "{}");
+        for (quota, requests, count, killed, bad) in steps {
+            let mut project = shop("namespaces: [{name: team-a-1}, {name: team-a-2}, {name: team-a-3}, {name: team-a-4}]");
+            for (namespace, request) in project.spec.namespaces.iter_mut().zip(requests) {
+                namespace.quota = request;
+            }
+            project.spec.namespaces.truncate(count);
+            project.spec.quota = Some(quota);
+            until_killed(&project, &mut model, killed)?;
+            if let Some((what, which)) = bad {
+                mischief(&mut model, what, which);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// A hundred namespaces that come a few at a time, and a process that dies again and again.
+    #[test]
+    fn q11_many_namespaces_at_once_and_a_process_that_dies_end_well(
+        requested in vec(0..6_u8, 100), most in 0..400_u16, kills in vec((1..=30_usize, 0..60_usize), 1..10),
+    ) {
+        let namespace = |(number, pods): (usize, u8)| {
+            serde_json::from_value(json!({"name": format!("team-a-{number}"), "quota": {"pods": pods}})).unwrap()
+        };
+        let all: Vec<drover_crds::ProjectNamespace> = requested.iter().copied().enumerate().map(namespace).collect();
+        let mut project = shop("");
+        let per_cluster = serde_json::from_value(json!({"pods": most})).unwrap();
+        project.spec.quota = Some(ProjectQuota { per_cluster, overflow: QuotaOverflow::Remaining, ..ProjectQuota::default() });
+        let mut model = cluster_of(OPEN, "{}");
+        let mut listed = 0;
+        for (further, killed) in kills {
+            listed += further;
+            project.spec.namespaces = all.iter().take(listed).cloned().collect();
+            until_killed(&project, &mut model, killed)?;
+        }
+        project.spec.namespaces = all;
+        rest(&project, &mut model);
+        let wanted: u64 = requested.into_iter().map(u64::from).sum();
+        let granted = wanted.min(u64::from(most)).to_string();
+        prop_assert_eq!(sum(&model, &project, "pods", &[]), Amount::parse(&granted).unwrap());
+    }
 }

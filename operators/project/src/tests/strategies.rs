@@ -1,11 +1,11 @@
 //! Random Projects and clusters. Names come from a small pool, so that everything meets everything.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use drover_crds::{
     AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, IsolationMode, NamespaceMetadata, NamespaceSelection,
     NetworkIsolation, OnExisting, PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace,
-    ProjectSpec, Tenant,
+    ProjectQuota, ProjectSpec, QuotaOverflow, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{
@@ -39,17 +39,23 @@ fn texts() -> impl Strategy<Value = Texts> {
 
 fn wanted(name: &'static str) -> impl Strategy<Value = ProjectNamespace> {
     let levels = any_pod_security();
-    let own = (prop::option::weighted(0.2, any_container_defaults()), prop::option::weighted(0.2, any_isolation()));
+    let own = (
+        prop::option::weighted(0.2, any_container_defaults()),
+        prop::option::weighted(0.2, any_isolation()),
+        prop_oneof![3 => Just(BTreeMap::new()), 1 => any_requests()],
+    );
     (texts(), texts(), any::<bool>(), prop::option::weighted(0.2, levels), own).prop_map(
-        move |(labels, annotations, adopt, pod_security, (container_defaults, network_isolation))| ProjectNamespace {
-            name: name.to_owned(),
-            labels,
-            annotations,
-            pod_security,
-            container_defaults,
-            network_isolation,
-            on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
-            ..ProjectNamespace::default()
+        move |(labels, annotations, adopt, pod_security, (container_defaults, network_isolation, quota))| {
+            ProjectNamespace {
+                name: name.to_owned(),
+                labels,
+                annotations,
+                pod_security,
+                quota,
+                container_defaults,
+                network_isolation,
+                on_existing: if adopt { OnExisting::Adopt } else { OnExisting::Refuse },
+            }
         },
     )
 }
@@ -85,6 +91,28 @@ pub(super) fn any_container_defaults() -> impl Strategy<Value = ContainerDefault
     })
 }
 
+/// Among them what no API server keeps for pods.
+pub(super) fn any_requests() -> impl Strategy<Value = BTreeMap<String, Quantity>> {
+    let amount = prop_oneof![19 => select(vec!["0", "1", "2", "3000m", "4"]), 1 => Just("500m")];
+    let amount = amount.prop_map(|text| Quantity(text.to_owned()));
+    prop::collection::btree_map(select(vec!["pods", "limits.cpu"]).prop_map(ToOwned::to_owned), amount, 0..=2)
+}
+
+/// So little that most are short.
+pub(super) fn any_quota() -> impl Strategy<Value = ProjectQuota> {
+    let per_cluster = prop::collection::btree_map(
+        select(vec!["pods", "limits.cpu"]).prop_map(ToOwned::to_owned),
+        (0..8_u8).prop_map(|count| Quantity(count.to_string())),
+        0..=2,
+    );
+    let overflow = select(vec![QuotaOverflow::Remaining, QuotaOverflow::Zero]);
+    (per_cluster, any_requests(), overflow).prop_map(|(per_cluster, namespace_default, overflow)| ProjectQuota {
+        per_cluster,
+        namespace_default,
+        overflow,
+    })
+}
+
 pub(super) fn any_isolation() -> impl Strategy<Value = NetworkIsolation> {
     let from = json!([{"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}]);
     let allow_from = select(vec![json!([]), from]).prop_map(|from| serde_json::from_value(from).unwrap());
@@ -112,9 +140,10 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
         prop::option::of(any_pod_security()),
         prop::option::of(any_container_defaults()),
         prop::option::of(any_isolation()),
+        prop::option::of(any_quota()),
     );
     (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
-        |(namespaces, common, suspend, delete, (pod_security, container_defaults, network_isolation))| {
+        |(namespaces, common, suspend, delete, (pod_security, container_defaults, network_isolation, quota))| {
             let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
             let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
             spec.namespaces = namespaces;
@@ -123,6 +152,7 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
             spec.pod_security = pod_security;
             spec.container_defaults = container_defaults;
             spec.network_isolation = network_isolation;
+            spec.quota = quota;
             project("team-a", "shop", spec)
         },
     )

@@ -276,11 +276,13 @@ impl ModelCluster {
         let look_up = |namespace: String| {
             let key = format!("{namespace}/{NAME}");
             let found = objects.get(&key)?;
-            let meta = found.meta(&key);
-            Some((namespace, Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), None, is_gone)))
+            let (meta, bare) = (found.meta(&key), K::clone(&*found.live::<K>(found.meta(&key)).ok()?));
+            let found = Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), None, is_gone);
+            Some(((namespace.clone(), found), (namespace, bare)))
         };
         let missing = missing(project, &self.cluster, namespaces, &labelled);
-        Inside { unlabelled: missing.into_iter().filter_map(look_up).collect(), owned: labelled, refused: false }
+        let (unlabelled, bare) = missing.into_iter().filter_map(look_up).unzip();
+        Inside { unlabelled, bare, owned: labelled, refused: false }
     }
 
     /// What `observe` would find of members.

@@ -203,7 +203,8 @@ impl ModelObject {
         self.repeats = (Some(desired_hash.to_owned()), repeats);
     }
 
-    fn live<K: Kept>(&self, meta: ObjectMeta) -> Result<Arc<K>, Arc<Undecodable>> {
+    /// The whole of it, with this metadata.
+    pub fn live<K: Kept>(&self, meta: ObjectMeta) -> Result<Arc<K>, Arc<Undecodable>> {
         let mut object = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": meta});
         for (path, field) in &self.fields {
             set(&mut object, path, field.value.clone());
