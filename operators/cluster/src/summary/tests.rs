@@ -242,14 +242,6 @@ fn a_suspended_cluster_says_so() {
     }
     let refused = told(Some(seen()), PlaceState::Failed(failure(ApiCause::Forbidden)));
     assert!(refused.starts_with("Ready=True/Suspended Accepted=True/Suspended"), "{refused}");
-    let unimplemented = shown(&status(&cluster(&json!({"suspend": true, "identity": {}})), None, PlaceState::Pending));
-    assert!(unimplemented.starts_with("Ready=True/Suspended Accepted"), "{unimplemented}");
-}
-
-#[test]
-fn a_field_that_is_not_acted_on_is_never_silent() {
-    let status = status(&cluster(&json!({"identity": {}})), Some(seen()), PlaceState::Current);
-    assert!(shown(&status).starts_with("Ready=False/NotYetImplemented Stalled=True/NotYetImplemented"));
 }
 
 #[test]
