@@ -3,6 +3,7 @@
 use drover_e2e::installation::{DROVER_USER, Installation, downstream_roles, grant_downstream_roles};
 use drover_e2e::objects::{apply_text_to, apply_to, delete_from, patch_on};
 use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -161,6 +162,15 @@ fn roles_without(resource: &str) -> String {
     others
 }
 
+async fn reads_missing(installation: &Installation, told: &str) {
+    eventually(told, soon(), async || {
+        let cluster = get(installation, "cluster", "eu").await?;
+        Ok(cluster["status"]["conditions"].to_string().contains(told).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
 async fn an_import_of_before_lacks_one_guard_only_and_another_import_heals_it() {
     let Some(mut installation) = prepared("an import of before", &["eu"]).await else { return };
     apply_text_to(installation.cluster("eu").unwrap(), &roles_without("limitranges")).await.unwrap();
@@ -174,6 +184,13 @@ async fn an_import_of_before_lacks_one_guard_only_and_another_import_heals_it() 
     let told = problem(&installation, "project", "shop").await;
     assert!(told.contains("the kind LimitRange") && told.contains("--name eu --apply"), "{told}");
     assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None, "not without its guard");
+    // The first rule is about limit ranges: to read them is not enough.
+    let read_only = downstream_roles().unwrap().replacen("  - create\n", "", 1);
+    apply_text_to(installation.cluster("eu").unwrap(), &read_only).await.unwrap();
+    reads_missing(&installation, "the credential may not create limitranges,").await;
+    tokio::time::sleep(two_periods()).await;
+    reads(&installation, "project", "shop", "Ready", "False/GuardNotPermitted").await;
+    assert_eq!(downstream_namespace(&installation, "eu", "team-web").await.unwrap(), None, "nor without one to come");
     let isolates = |found: Option<&Value>| found.is_some_and(|it| it["spec"]["ingress"].is_array());
     downstream_becomes(&installation, "eu", "networkpolicy", "team-db", "drover", "the rest goes on", isolates).await;
 

@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::Resource;
 
 /// Reading as a [`crate::Cache`] does.
 pub const READ: &[&str] = &["get", "list", "watch"];
@@ -101,6 +103,34 @@ impl fmt::Display for Right {
     }
 }
 
+/// The rights that a credential lacks at one server, as far as the server has told.
+#[derive(Debug, Default)]
+pub struct MissingRights(Mutex<BTreeSet<Right>>);
+
+impl MissingRights {
+    /// Notes what the server told last.
+    pub fn set(&self, missing: &BTreeSet<Right>) {
+        self.lock().clone_from(missing);
+    }
+
+    /// Whether the credential lacks the right to do this to objects of the kind `K`.
+    #[must_use]
+    pub fn lacks<K: Resource<DynamicType = ()>>(&self, verb: &str) -> bool {
+        let (group_of_kind, plural) = (K::group(&()), K::plural(&()));
+        let is_it = |right: &Right| match right.thing {
+            Thing::Resource { group, resource, .. } => {
+                right.verb == verb && group == group_of_kind && resource == plural
+            }
+            Thing::Path(_) => false,
+        };
+        self.lock().iter().any(is_it)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Right>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The rules of one role that holds everything in `rules`: each resource once per set of names, in a stable order.
 #[must_use]
 pub fn role(rules: impl IntoIterator<Item = Rule>) -> Vec<PolicyRule> {
@@ -133,6 +163,8 @@ pub fn role(rules: impl IntoIterator<Item = Rule>) -> Vec<PolicyRule> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+
     use super::*;
 
     const NEEDED: [Rule; 4] = [
@@ -149,6 +181,16 @@ mod tests {
         assert_eq!(rules[0].verbs, ["create", "get", "list", "watch"]);
         assert_eq!(rules[1].resource_names.as_deref(), Some(&["drover".to_owned()][..]));
         assert_eq!(rules[2].non_resource_urls.as_deref(), Some(&["/readyz".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_kind_and_verb() {
+        let missing = MissingRights::default();
+        missing.set(&Rule::on("apps", &["deployments"], &["create"]).rights().collect());
+        assert!(missing.lacks::<Deployment>("create") && !missing.lacks::<Deployment>("patch"));
+        assert!(!missing.lacks::<Namespace>("create"));
+        missing.set(&BTreeSet::new());
+        assert!(!missing.lacks::<Deployment>("create"), "it was granted since");
     }
 
     #[test]

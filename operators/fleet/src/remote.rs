@@ -1,10 +1,10 @@
 //! The life of one connection: dial, identify, probe, replace, end.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drover_crds::Cluster;
 use drover_dial::{ConnectionError, CredentialLife, Parsed, SeenCertificate};
-use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock, held::Held};
+use drover_runtime::{Cache, DialPolicy, Failure, Link, cache::CacheSettings, clock, held::Held, rights::Right};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use tokio::{
@@ -93,7 +93,7 @@ struct Serving {
     facts: Facts,
     cluster_client: ClusterClient,
     claimed: bool,
-    missing_rights: Option<Vec<String>>,
+    missing_rights: Option<BTreeSet<Right>>,
     probes_since_identified: u32,
 }
 
@@ -101,7 +101,7 @@ struct Serving {
 struct Introduced {
     facts: Facts,
     claimed: bool,
-    missing_rights: Option<Vec<String>>,
+    missing_rights: Option<BTreeSet<Right>>,
 }
 
 /// Whether requests have a connection.
@@ -296,6 +296,7 @@ impl Remote {
             .with_settings(self.caches.clone())
             .with_held(Arc::clone(&self.held));
         let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
+        cache.missing_rights().set(missing_rights.as_ref().unwrap_or(&BTreeSet::new()));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());
         let source = target.source.clone();
@@ -375,7 +376,7 @@ impl Remote {
             endpoint: serving.and_then(|serving| serving.cluster_client.endpoint.clone()),
             rejected: self.rejected.clone(),
             claimed: serving.is_some_and(|serving| serving.claimed),
-            missing_rights: serving.and_then(|serving| serving.missing_rights.clone()),
+            missing_rights: serving.and_then(|serving| serving.missing_rights.as_ref()).map(told),
             certificates: serving.map(|serving| serving.cluster_client.certificates()).unwrap_or_default(),
             credential: serving.and_then(|serving| serving.cluster_client.credential),
         }
@@ -426,10 +427,11 @@ impl Serving {
             connection_guard::without_dialling(claimant.ensure_claimed(client, cluster, &self.facts.uid)).await?;
         self.cluster_client.identified(dial);
         // Who lacks something is waiting for it, and what is unknown is asked for until it is known.
-        let is_complete = self.missing_rights.as_ref().is_some_and(Vec::is_empty);
+        let is_complete = self.missing_rights.as_ref().is_some_and(BTreeSet::is_empty);
         if (introduces || !is_complete)
             && let Some(missing) = required.missing(client, limit).await
         {
+            self.cache.missing_rights().set(&missing);
             self.missing_rights = Some(missing);
         }
         Ok(())
@@ -438,6 +440,12 @@ impl Serving {
     fn is_too_large(&self) -> bool {
         self.cluster_client.is_too_large() || self.cache.is_too_large()
     }
+}
+
+/// Rights as people read them, each once.
+fn told(missing: &BTreeSet<Right>) -> Vec<String> {
+    let named: BTreeSet<String> = missing.iter().map(ToString::to_string).collect();
+    named.into_iter().collect()
 }
 
 fn thresholds(cluster: &Cluster) -> Thresholds {

@@ -47,11 +47,11 @@ impl RequiredPermissions {
         Self(everywhere.chain(own).flat_map(|(scope, rule)| rule.rights().map(move |right| (scope, right))).collect())
     }
 
-    /// The rights that the credential behind `client` lacks, for people; none where the cluster does not say in time.
+    /// The rights that the credential behind `client` lacks; none where the cluster does not say in time.
     ///
     /// One question answers for all of them. What seems to be missing is asked for once more, one by one: clusters with an
     /// authorizer besides RBAC, as hosted ones have, do not tell everything in the first answer.
-    pub(crate) async fn missing(&self, client: &Client, limit: Duration) -> Option<Vec<String>> {
+    pub(crate) async fn missing(&self, client: &Client, limit: Duration) -> Option<BTreeSet<Right>> {
         match tokio::time::timeout(limit, self.lacking(client)).await {
             Ok(Ok(missing)) => Some(missing),
             Ok(Err(error)) => {
@@ -62,15 +62,15 @@ impl RequiredPermissions {
         }
     }
 
-    async fn lacking(&self, client: &Client) -> Result<Vec<String>, ApiError> {
+    async fn lacking(&self, client: &Client) -> Result<BTreeSet<Right>, ApiError> {
         let found = rules(client).await?;
         let mut missing = BTreeSet::new();
         for (scope, right) in self.0.iter().filter(|(_, right)| !is_granted(right, &found)) {
             if !is_allowed(client, *scope, right).await? {
-                missing.insert(right.to_string());
+                missing.insert(*right);
             }
         }
-        Ok(missing.into_iter().collect())
+        Ok(missing)
     }
 }
 

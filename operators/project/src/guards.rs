@@ -81,11 +81,19 @@ pub struct Inside<K> {
     pub bare: BTreeMap<String, K>,
     /// Whether the cluster does not let Drover read the kind: what is there is unknown.
     pub refused: bool,
+    /// Whether the cluster does not let Drover create one.
+    pub uncreatable: bool,
 }
 
 impl<K> Default for Inside<K> {
     fn default() -> Self {
-        Self { owned: Vec::new(), unlabelled: BTreeMap::new(), bare: BTreeMap::new(), refused: false }
+        Self {
+            owned: Vec::new(),
+            unlabelled: BTreeMap::new(),
+            bare: BTreeMap::new(),
+            refused: false,
+            uncreatable: false,
+        }
     }
 }
 
@@ -238,6 +246,9 @@ where
     }
     let Difference { changes, left_alone } =
         difference_of_whole(desired.into_iter().collect(), &owned, K::seed, K::WHOLE);
+    if inside.uncreatable && changes.iter().any(|change| matches!(change, Change::Create { .. })) {
+        return Decided { problem: Some(not_permitted::<K>(name, world)), ..Decided::default() };
+    }
     let problem = left_alone.into_iter().next().map(|(_, cause)| Obstacle {
         namespace: Some(name.to_owned()),
         cause: cause.into(),

@@ -319,6 +319,9 @@ async fn look_up(
     })
 }
 
+/// The rights by which a guard comes to be.
+const TO_CREATE: [&str; 2] = ["create", "patch"];
+
 /// The guards of one kind at this cluster, asking the server for what no watch shows.
 async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     record: &OwnerRecord,
@@ -330,6 +333,7 @@ async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
         return Ok(Inside::refused());
     }
     let labelled = Owned::at(place, record);
+    let uncreatable = TO_CREATE.iter().any(|verb| place.cache.missing_rights().lacks::<K>(verb));
     let (Some(project), Some(cluster)) = (holder, &place.cluster) else {
         return Ok(Inside { owned: labelled, ..Inside::default() });
     };
@@ -341,7 +345,7 @@ async fn inside<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     let looks = stream::iter(missing(project, cluster, namespaces, &labelled).into_iter().map(look_up));
     let found: Vec<_> = looks.buffer_unordered(AT_A_TIME).try_collect().await?;
     let (unlabelled, bare) = found.into_iter().flatten().unzip();
-    Ok(Inside { owned: labelled, unlabelled, bare, refused: false })
+    Ok(Inside { owned: labelled, unlabelled, bare, refused: false, uncreatable })
 }
 
 async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(

@@ -36,7 +36,7 @@ pub use read::list_metadata;
 pub use split::WholeAnswer;
 pub use watch_timeout::WatchTimeout;
 
-use crate::{drift_conflicts::DriftConflicts, held::Held};
+use crate::{drift_conflicts::DriftConflicts, held::Held, rights::MissingRights};
 use expectations::Expectations;
 use memory_budget::MemoryBudget;
 pub use memory_budget::ProcessBudget;
@@ -112,6 +112,7 @@ pub struct Cache {
     expectations: Expectations,
     drift_conflicts: DriftConflicts,
     held: Arc<Held>,
+    missing_rights: MissingRights,
     meters: Arc<CacheMeters>,
     budget: Arc<MemoryBudget>,
     doubts: Arc<Notify>,
@@ -155,6 +156,7 @@ impl Cache {
             expectations: Expectations::default(),
             drift_conflicts: DriftConflicts::default(),
             held: Arc::default(),
+            missing_rights: MissingRights::default(),
             meters: Arc::default(),
             budget: Arc::new(budget),
             doubts: Arc::default(),
@@ -275,6 +277,12 @@ impl Cache {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Which rights the credential lacks on this server.
+    #[must_use]
+    pub fn missing_rights(&self) -> &MissingRights {
+        &self.missing_rights
     }
 
     /// What other clients reverted on this server lately.

@@ -141,6 +141,20 @@ fn without_the_right_to_a_guard_no_namespace_is_created_that_wants_it_and_the_ot
 }
 
 #[test]
+fn without_the_right_to_create_a_guard_no_namespace_is_created_and_a_guard_that_is_there_is_kept_in_order() {
+    let mut model = cluster_of(OPEN, "{}");
+    model.uncreatable.insert("LimitRange");
+    assert_eq!(lines(&shop(LIMITED), &model), ["! GuardNotPermitted"]);
+    let mut model = converged(&shop(LIMITED));
+    model.uncreatable.insert("LimitRange");
+    let more = LIMITED.replace("256Mi", "1Gi");
+    assert_eq!(rest(&shop(&more), &mut model), End::Quiet);
+    assert_eq!(lines(&shop(&more), &model), ["1 ready"]);
+    model.limits.remove(GUARD);
+    assert_eq!(lines(&shop(&more), &model), ["! GuardNotPermitted"]);
+}
+
+#[test]
 fn without_the_right_to_quotas_nothing_is_said_of_what_is_granted() {
     let spec = "quota: {perCluster: {pods: 20}, namespaceDefault: {pods: 10}}\nnamespaces: [{name: team-a-web}]";
     let mut model = converged(&shop(spec));

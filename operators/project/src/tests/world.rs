@@ -59,6 +59,8 @@ pub(super) struct ModelCluster {
     pub(super) templates: Templates,
     /// Whether rights may be granted.
     pub(super) grants: Grants,
+    /// The kinds of guards that it does not let Drover create.
+    pub(super) uncreatable: BTreeSet<&'static str>,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
     pub(super) left: BTreeSet<String>,
     /// What older Projects of the same tenant want, and labels that make tenants.
@@ -120,6 +122,7 @@ impl ModelCluster {
             bindings: Vec::new(),
             templates: Templates::new(),
             grants: Grants::Allowed,
+            uncreatable: BTreeSet::new(),
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
@@ -280,9 +283,10 @@ impl ModelCluster {
             let found = Unlabelled::of(meta, project, INSTALLATION, found.drift_conflict(), None, is_gone);
             Some(((namespace.clone(), found), (namespace, bare)))
         };
+        let uncreatable = self.uncreatable.contains(&*K::kind(&()));
         let missing = missing(project, &self.cluster, namespaces, &labelled);
         let (unlabelled, bare) = missing.into_iter().filter_map(look_up).unzip();
-        Inside { unlabelled, bare, owned: labelled, refused: false }
+        Inside { unlabelled, bare, owned: labelled, refused: false, uncreatable }
     }
 
     /// What `observe` would find of members.
