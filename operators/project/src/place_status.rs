@@ -2,14 +2,17 @@
 
 use drover_crds::{ClusterQuotaStatus, Project, ProjectNamespace};
 use drover_runtime::fan_out::Obstacle;
-use k8s_openapi::api::{core::v1::ResourceQuota, networking::v1::NetworkPolicy};
+use k8s_openapi::api::{
+    core::v1::{LimitRange, ResourceQuota},
+    networking::v1::NetworkPolicy,
+};
 use kube::ResourceExt as _;
 
 use crate::{
     guards::{Decided, Guard},
     observe::World,
     pod_security,
-    quota::Quotas,
+    quota::{Quotas, to_state},
 };
 
 /// What one cluster contributes to the status.
@@ -25,6 +28,8 @@ pub struct PlaceStatus {
     pub quota: Guarded,
     /// What is granted of the quota, where it is added up.
     pub granted: Option<ClusterQuotaStatus>,
+    /// What containers of a namespace have to state because of its quota, where nothing is stated for them.
+    pub to_state: Option<String>,
     /// The namespaces that are isolated.
     pub isolation: Guarded,
     /// The role bindings, over all namespaces.
@@ -81,7 +86,14 @@ impl PlaceStatus {
         guards: &[Decided],
         quotas: &Quotas,
     ) {
-        let is_wanted = !matches!(ResourceQuota::wanted(project, &world.cluster, wanted), Ok(None));
+        let (quota, limits) = (
+            ResourceQuota::wanted(project, &world.cluster, wanted),
+            LimitRange::wanted(project, &world.cluster, wanted),
+        );
+        let is_wanted = !matches!(quota, Ok(None));
+        if let (Ok(Some(quota)), Ok(limits), None) = (quota, limits, &self.to_state) {
+            self.to_state = to_state(&quota, limits.as_ref()).map(|resource| to_be_stated(&wanted.name, &resource));
+        }
         let shortage = quotas.shortage(&wanted.name, &world.cluster.name_any()).filter(|_| !guards.is_empty());
         self.quota.count(is_wanted, is_ready::<ResourceQuota>(guards) && shortage.is_none());
         self.problems.extend(shortage);
@@ -90,4 +102,10 @@ impl PlaceStatus {
 
 fn is_ready<K: Guard>(guards: &[Decided]) -> bool {
     guards.iter().any(|guard| guard.kind == K::kind(&()) && guard.is_ready())
+}
+
+fn to_be_stated(namespace: &str, resource: &str) -> String {
+    format!(
+        "containers in namespace {namespace} have to state {resource}, or Kubernetes refuses their pods; set containerDefaults to state it for them"
+    )
 }

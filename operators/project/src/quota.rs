@@ -9,7 +9,7 @@ use drover_runtime::{
     write::desired_hash,
 };
 use k8s_openapi::{
-    api::core::v1::{ResourceQuota, ResourceQuotaSpec},
+    api::core::v1::{LimitRange, ResourceQuota, ResourceQuotaSpec},
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::ResourceExt as _;
@@ -36,6 +36,8 @@ const PIECES: [&str; 9] = [
     "services.loadbalancers",
     "services.nodeports",
 ];
+/// What every container has to state where a quota bounds it.
+const STATED_BY_PODS: [&str; 6] = ["cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"];
 /// So many resources are named in a message.
 const MOST_NAMED: usize = 5;
 
@@ -179,6 +181,21 @@ fn claim(world: &World, namespace: &str, requested: Option<Amounts>) -> Claim {
         live.annotations().get(ANNOTATION_APPLIED) == Some(&desired_hash(&resource_quota(namespace, hard)))
     });
     Claim { namespace: namespace.to_owned(), created, requested, usable, is_granted }
+}
+
+/// The first resource of which pods of a namespace have to state how much they need, as its quota bounds that and a `LimitRange` gives
+/// them nothing: Kubernetes refuses pods that do not.
+pub(crate) fn to_state(quota: &ResourceQuota, limits: Option<&LimitRange>) -> Option<String> {
+    let item = limits.and_then(|limits| limits.spec.as_ref()?.limits.first());
+    let gives = |amounts: Option<&Option<Quantities>>, resource: &str| {
+        amounts.and_then(Option::as_ref).is_some_and(|amounts| amounts.contains_key(resource))
+    };
+    let is_given = |resource: &str| match resource.strip_prefix("limits.") {
+        Some(limited) => gives(item.map(|item| &item.default), limited),
+        None => gives(item.map(|item| &item.default_request), resource.trim_start_matches("requests.")),
+    };
+    let hard = quota.spec.as_ref()?.hard.as_ref()?;
+    hard.keys().find(|resource| STATED_BY_PODS.contains(&&***resource) && !is_given(resource)).cloned()
 }
 
 fn invalid(field: &str, resource: &str, namespace: &str) -> Obstacle {

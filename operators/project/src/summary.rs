@@ -111,8 +111,16 @@ fn quota_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
     let problem = causes.into_iter().find_map(|cause| fan_out.findings.iter().find(|finding| finding.is_for(cause)));
     Some(match problem {
         Some(finding) => condition(QUOTA_READY, false, finding.cause(), finding.problem().message),
-        None => counted,
+        None => warned(counted, fan_out.told().find_map(|told| told.to_state.as_deref())),
     })
+}
+
+/// A condition that says what to look at although it is true.
+fn warned(condition: Condition, warning: Option<&str>) -> Condition {
+    match warning.filter(|_| condition.status == "True") {
+        Some(warning) => Condition { message: format!("{}; {warning}", condition.message), ..condition },
+        None => condition,
+    }
 }
 
 /// What is granted where, of as many clusters as fit.

@@ -1,11 +1,11 @@
 //! The quota of a Project: what each namespace gets of it, and what is told about it.
 
-use drover_crds::Project;
-use drover_crds::{ProjectQuota, QuotaOverflow};
+use drover_crds::{Project, ProjectQuota, QuotaOverflow, condition::QUOTA_READY};
 use drover_runtime::{
-    Owner,
+    Owner, Place, PlaceState,
     model::{End, Field, Manager, ModelWorld as _, Requests, decide, until_quiet},
     owned::Change,
+    place_status::PlaceEntry,
     quantity::Amount,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -17,7 +17,7 @@ use super::{
     strategies::{any_quota, any_requests},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, act::Action};
+use crate::{ProjectOperator, act::Action, summary::summarise};
 
 /// Two namespaces that want all there is, the older one by name first.
 const SHARED: &str = "quota: {perCluster: {pods: 10}, namespaceDefault: {pods: 6}}
@@ -77,6 +77,112 @@ namespaces: [{name: team-a-db, quota: {pods: 2, limits.cpu: 1000m, count/jobs.ba
         assert_eq!(granted(&model, resource), expected, "{resource}");
     }
     assert_eq!(lines(&shop(spec), &model), ["2 ready"], "it fits exactly");
+}
+
+/// What the status says once the Project is at rest: `QuotaReady`, and what is granted and left.
+fn told(project: &Project, model: &ModelCluster) -> (String, String) {
+    let entry = PlaceEntry { known: Some(plan(project, model).place_status), state: PlaceState::Current };
+    let status = summarise(project, &[(Place::cluster("eu"), entry)].into_iter().collect());
+    let found = status.conditions.iter().find(|condition| condition.type_ == QUOTA_READY);
+    let condition = found.map(|it| format!("{} {}: {}", it.status, it.reason, it.message)).unwrap_or_default();
+    (condition, json!(status.quota).to_string())
+}
+
+#[test]
+fn the_status_tells_what_is_granted_and_left() {
+    let project = shop(
+        "quota: {perCluster: {pods: 20, limits.memory: 1Gi}, namespaceDefault: {pods: 6}}
+containerDefaults: {limits: {memory: 64Mi}}
+namespaces: [{name: team-a-db, quota: {limits.memory: 512Mi}}, {name: team-a-web}]",
+    );
+    let (condition, quota) = told(&project, &converged(&project));
+    assert_eq!(condition, "True Ready: 2/2 namespaces have their quota");
+    let expected = r#"[{"allocated":{"limits.memory":"512Mi","pods":"12"},"available":{"limits.memory":"512Mi","pods":"8"},"cluster":"eu"}]"#;
+    assert_eq!(quota, expected);
+    let own = shop("namespaces: [{name: team-a-db, quota: {pods: 5}}]");
+    assert_eq!(
+        told(&own, &converged(&own)),
+        ("True Ready: 1/1 namespaces have their quota".to_owned(), "[]".to_owned())
+    );
+    let none = shop("namespaces: [{name: team-a-db}]");
+    assert_eq!(told(&none, &converged(&none)), (String::new(), "[]".to_owned()));
+}
+
+#[test]
+fn a_lower_quota_takes_nothing_away_and_says_so() {
+    let model = converged(&shop(&SHARED.replace("10", "12")));
+    let lowered = shop(&SHARED.replace("10", "8"));
+    assert_eq!(lines(&lowered, &model), ["! Overcommitted", "2 ready"]);
+    let (condition, quota) = told(&lowered, &model);
+    assert!(
+        condition.starts_with("False Overcommitted: namespaces on cluster eu were granted more pods"),
+        "{condition}"
+    );
+    assert!(quota.contains(r#""available":{"pods":"-4"}"#), "{quota}");
+    let mut model = model;
+    let less = shop(&SHARED.replace("10", "8").replace("{name: team-a-db}", "{name: team-a-db, quota: {pods: 1}}"));
+    rest(&less, &mut model);
+    assert_eq!(granted(&model, "pods"), "db: 1, web: 6");
+}
+
+#[test]
+fn what_containers_have_to_state_is_said_and_is_no_failure() {
+    let with = |defaults: &str| {
+        shop(&format!(
+            "quota: {{namespaceDefault: {{limits.cpu: 4, requests.memory: 1Gi, pods: 5}}}}
+containerDefaults: {defaults}\nnamespaces: [{{name: team-a-web}}]"
+        ))
+    };
+    for (defaults, expected) in [
+        ("{}", Some("limits.cpu")),
+        ("{limits: {cpu: 1}}", Some("requests.memory")),
+        ("{limits: {cpu: 1}, requests: {memory: 64Mi}}", None),
+        ("{limits: {cpu: 1, memory: 64Mi}}", None),
+    ] {
+        let (condition, _) = told(&with(defaults), &converged(&with(defaults)));
+        let warning =
+            expected.map(|resource| format!("; containers in namespace team-a-web have to state {resource}, or"));
+        assert!(condition.starts_with("True Ready: 1/1 namespaces have their quota"), "{condition}");
+        assert_eq!(condition.contains("have to state"), expected.is_some(), "{condition}");
+        assert!(condition.contains(&warning.unwrap_or_default()), "{condition}");
+    }
+}
+
+#[test]
+fn what_a_tenant_changes_is_restored_and_gains_nothing() {
+    let project = shop(SHARED);
+    let mut model = converged(&project);
+    let path = ["spec", "hard", "pods"].map(ToOwned::to_owned);
+    for changed in ["6", "100"] {
+        let field = model.quotas.get_mut("team-a-web/drover").unwrap().fields.get_mut(&path[..]).unwrap();
+        *field = Field::by(Manager::Other, json!(changed));
+        rest(&project, &mut model);
+        assert_eq!(granted(&model, "pods"), "db: 6, web: 4", "it requests 6, and gets what is left");
+    }
+    model.quotas.remove("team-a-web/drover");
+    assert_eq!(lines(&project, &model)[0], "create ResourceQuota team-a-web/drover");
+    rest(&project, &mut model);
+    assert_eq!(granted(&model, "pods"), "db: 6, web: 4");
+}
+
+#[test]
+fn what_no_api_server_keeps_is_told_and_what_is_there_stays() {
+    let bad = |quota: &str| shop(&format!("namespaces: [{{name: team-a-web, quota: {quota}}}]"));
+    for quota in ["{pods: 500m}", "{limits.cpu: 1e30}", "{count/jobs.batch: 0.5}"] {
+        assert_eq!(lines(&bad(quota), &cluster_of(OPEN, "{}")), ["! InvalidQuantity"], "{quota}");
+    }
+    let mut model = converged(&bad("{pods: 5}"));
+    rest(&bad("{pods: 500m}"), &mut model);
+    assert_eq!(granted(&model, "pods"), "web: 5");
+    assert_eq!(lines(&bad("{requests.nvidia.com/gpu: 500m}"), &model)[0], "apply ResourceQuota team-a-web/drover");
+}
+
+#[test]
+fn a_namespace_that_leaves_hands_back_what_it_had_and_keeps_its_limits() {
+    let mut model = converged(&shop(SHARED));
+    rest(&shop(&SHARED.replace("{name: team-a-db}, ", "")), &mut model);
+    assert_eq!(granted(&model, "pods"), "db: 6, web: 6");
+    assert!(model.quotas["team-a-db/drover"].labels.is_empty());
 }
 
 /// What the resource quotas allow together, but for what the Project gave up.
