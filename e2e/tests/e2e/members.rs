@@ -1,11 +1,16 @@
 //! Members of a Project, judged by the real API servers of its clusters: they say who may do what in which namespace.
 
+#![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
+
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use drover_e2e::installation::Installation;
+use drover_e2e::objects::{delete_from, patch_on};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::jiff::SignedDuration;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -81,23 +86,122 @@ fn a_binding(name: &str, project: &str, role: &str, subjects: &Value) -> Value {
     })
 }
 
+fn users(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"kind": "User", "name": name})).collect()
+}
+
+const BINDING: &str = "projectroletemplatebinding";
+
 async fn members_have_what_bindings_give_and_nothing_else() {
     let Some(installation) = restful_story("members", &["eu"]).await else { return };
-    // The binding comes first, then the role, then the Project.
-    let ada = json!([{"kind": "User", "name": "ada"}]);
-    installation.apply(&a_binding("ada", "shop", "viewer", &ada)).await.unwrap();
-    reads(&installation, "projectroletemplatebinding", "ada", "Ready", "False/ProjectNotFound").await;
-    installation.apply(&a_project("shop", &NAMESPACES)).await.unwrap();
-    reads(&installation, "projectroletemplatebinding", "ada", "Ready", "False/RoleTemplateNotFound").await;
-    reads(&installation, "project", "shop", "RBACReady", "False/RoleTemplateNotFound").await;
-    may_only(&installation, User("ada"), &[]).await;
-    installation.apply(&a_role("viewer")).await.unwrap();
-    may_only(&installation, User("ada"), &NAMESPACES).await;
-    reads(&installation, "projectroletemplatebinding", "ada", "Ready", "True/Ready").await;
-    reads(&installation, "project", "shop", "RBACReady", "True/Ready").await;
-    converged(&installation, "shop").await;
+    what_comes_later_is_waited_for(&installation).await;
+    every_kind_of_subject_is_judged(&installation).await;
+    what_is_withdrawn_goes(&installation).await;
+    a_tenant_changes_nothing(&installation).await;
+    quiet(&installation, "everybody has what bindings give").await;
+    a_namespace_is_handed_over(&installation).await;
+    quiet(&installation, "the namespace was handed over").await;
+    deleted(&installation, "project", "shop").await;
     may_only(&installation, User("bob"), &[]).await;
-    deleted(&installation, "projectroletemplatebinding", "ada").await;
-    may_only(&installation, User("ada"), &[]).await;
-    let _ = (Group("g"), Account("a", "b"));
+}
+
+/// The binding comes first, then the Project, then the role.
+async fn what_comes_later_is_waited_for(installation: &Installation) {
+    installation.apply(&a_binding("ada", "shop", "viewer", &users(&["ada"]))).await.unwrap();
+    reads(installation, BINDING, "ada", "Ready", "False/ProjectNotFound").await;
+    installation.apply(&a_project("shop", &NAMESPACES)).await.unwrap();
+    reads(installation, BINDING, "ada", "Ready", "False/RoleTemplateNotFound").await;
+    reads(installation, "project", "shop", "RBACReady", "False/RoleTemplateNotFound").await;
+    may_only(installation, User("ada"), &[]).await;
+    installation.apply(&a_role("viewer")).await.unwrap();
+    may_only(installation, User("ada"), &NAMESPACES).await;
+    reads(installation, BINDING, "ada", "Ready", "True/Ready").await;
+    reads(installation, "project", "shop", "RBACReady", "True/Ready").await;
+    converged(installation, "shop").await;
+}
+
+async fn every_kind_of_subject_is_judged(installation: &Installation) {
+    let subjects = json!([
+        {"kind": "Group", "name": "auditors"},
+        {"kind": "User", "name": "bob"},
+        {"kind": "ServiceAccount", "name": "ci", "namespace": "team-web"},
+        {"kind": "ServiceAccount", "name": "ci", "namespace": "kube-system"},
+    ]);
+    installation.apply(&a_binding("all-kinds", "shop", "viewer", &subjects)).await.unwrap();
+    for who in [Group("auditors"), User("bob"), Account("team-web", "ci")] {
+        may_only(installation, who, &NAMESPACES).await;
+    }
+    reads(installation, BINDING, "all-kinds", "Ready", "False/ServiceAccountOfAnotherProject").await;
+    may_only(installation, Account("kube-system", "ci"), &[]).await;
+    for name in ["system:masters", "SYSTEM:Masters"] {
+        let masters = json!([{"kind": "Group", "name": name}]);
+        let refused = installation.apply(&a_binding("masters", "shop", "viewer", &masters)).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("system:masters stands above"), "{refused:?}");
+    }
+    installation.apply(&a_binding("all-kinds", "shop", "viewer", &users(&["bob"]))).await.unwrap();
+    may_only(installation, Group("auditors"), &[]).await;
+    may_only(installation, Account("team-web", "ci"), &[]).await;
+    may_only(installation, User("bob"), &NAMESPACES).await;
+}
+
+/// Two bindings give `ada` the role; only without both is it gone, at once, and also while the Project is suspended.
+async fn what_is_withdrawn_goes(installation: &Installation) {
+    installation.apply(&a_binding("again", "shop", "viewer", &users(&["ada"]))).await.unwrap();
+    reads(installation, BINDING, "again", "Ready", "True/Ready").await;
+    deleted(installation, BINDING, "ada").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(may(installation, User("ada"), "team-web").await && may(installation, User("ada"), "team-db").await);
+    deleted(installation, BINDING, "again").await;
+    let since = Instant::now();
+    may_only(installation, User("ada"), &[]).await;
+    println!("a member that was removed is denied after {:?}", since.elapsed());
+
+    let mut contractor = a_binding("contractor", "shop", "viewer", &users(&["carl"]));
+    let end = k8s_openapi::jiff::Timestamp::now() + SignedDuration::from_secs(3);
+    contractor["spec"]["expiresAt"] = json!(end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    installation.apply(&contractor).await.unwrap();
+    reads(installation, BINDING, "contractor", "Ready", "False/Expired").await;
+    may_only(installation, User("carl"), &[]).await;
+
+    installation.apply(&a_binding("dora", "shop", "viewer", &users(&["dora"]))).await.unwrap();
+    may_only(installation, User("dora"), &NAMESPACES).await;
+    patch(installation, "project", "shop", json!({"spec": {"suspend": true}})).await;
+    reads(installation, "project", "shop", "Ready", "True/Suspended").await;
+    installation.apply(&a_binding("eve", "shop", "viewer", &users(&["eve"]))).await.unwrap();
+    deleted(installation, BINDING, "dora").await;
+    may_only(installation, User("dora"), &[]).await;
+    assert!(!may(installation, User("eve"), "team-web").await, "a suspended Project gives nothing");
+    patch(installation, "project", "shop", json!({"spec": {"suspend": false}})).await;
+    may_only(installation, User("eve"), &NAMESPACES).await;
+    deleted(installation, BINDING, "eve").await;
+    deleted(installation, BINDING, "contractor").await;
+    may_only(installation, User("eve"), &[]).await;
+}
+
+/// Whoever may edit role bindings in a namespace cannot add a subject to those of Drover for long, and gets them back.
+async fn a_tenant_changes_nothing(installation: &Installation) {
+    let (eu, name) = (installation.cluster("eu").unwrap(), "drover:viewer:external:view");
+    let mallory = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"});
+    let adds = json!([{"op": "add", "path": "/subjects/-", "value": mallory}]);
+    patch_on(eu, "rolebinding", "team-web", name, adds).await.unwrap();
+    may_only(installation, User("mallory"), &[]).await;
+    delete_from(eu, "rolebinding", "team-db", name).await.unwrap();
+    may_only(installation, User("bob"), &NAMESPACES).await;
+}
+
+/// From `shop` to `store`: its members lose what they had there before others get anything.
+async fn a_namespace_is_handed_over(installation: &Installation) {
+    let mut store = a_project("store", &["team-db"]);
+    store["spec"]["namespaces"][0]["onExisting"] = json!("Adopt");
+    let adopt = json!([{"op": "add", "path": "/spec/tenants/0/adopt", "value": "Allowed"}]);
+    patch(installation, "cluster", "eu", adopt).await;
+    installation.apply(&a_binding("frank", "store", "viewer", &users(&["frank"]))).await.unwrap();
+    installation.apply(&store).await.unwrap();
+    reads(installation, "project", "store", "Ready", "False/WaitingForRelease").await;
+    installation.apply(&a_project("shop", &["team-web"])).await.unwrap();
+    may_only(installation, User("bob"), &["team-web"]).await;
+    may_only(installation, User("frank"), &["team-db"]).await;
+    converged(installation, "store").await;
+    converged(installation, "shop").await;
+    reads(installation, BINDING, "frank", "Ready", "True/Ready").await;
 }

@@ -1,5 +1,7 @@
 //! Whether a live object lacks anything of what is wanted, decided before any request.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// The paths of the fields of `desired` that `live` does not show, for example `metadata.labels.team`.
@@ -44,9 +46,11 @@ fn compare_lists<'a>(wanted: &'a [Value], have: &[Value], path: &mut Vec<&'a str
     }
 }
 
+/// The names of a list's items, if each has one of its own.
 fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Option<Vec<&str>> = list.iter().map(|item| item.get("name").and_then(Value::as_str)).collect();
-    names.filter(|names| !names.is_empty())
+    let are_unique = |names: &Vec<&str>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    names.filter(|names| !names.is_empty() && are_unique(names))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -66,6 +70,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn items_that_share_a_name_are_told_apart_by_position() {
+        let list = json!({"subjects": [{"kind": "Group", "name": "ada"}, {"kind": "User", "name": "ada"}]});
+        assert_eq!(lacks(&list, &list), [""; 0]);
+        let fewer = json!({"subjects": [{"kind": "Group", "name": "ada"}]});
+        assert_eq!(lacks(&list, &fewer), ["subjects"]);
+    }
 
     #[test]
     fn only_what_is_wanted_and_not_there_counts() {

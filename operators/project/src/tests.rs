@@ -3,6 +3,7 @@
 
 mod advisories;
 mod allocate;
+mod binding;
 mod bounds;
 mod decisions;
 mod deleting_cluster;
@@ -10,6 +11,7 @@ mod forged;
 mod guards;
 mod holders;
 mod isolation;
+mod members;
 mod pod_security;
 mod promises;
 mod properties;

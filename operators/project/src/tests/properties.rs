@@ -5,6 +5,7 @@ use drover_runtime::{
     Place, PlaceState, Requeue,
     model::{End, Pace, Restless, decide, every_crash, until_quiet},
     place_status::PlaceEntry,
+    request::Urgency,
 };
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
@@ -55,9 +56,13 @@ proptest! {
     }
 
     #[test]
-    fn a_suspended_project_plans_nothing_while_it_lives(mut project in any_project(), world in any_world()) {
+    fn a_suspended_project_plans_nothing_while_it_lives_but_to_take_rights_away(
+        mut project in any_project(),
+        world in any_world(),
+    ) {
         project.spec.suspend = true;
-        prop_assert!(decide::<ProjectOperator>(&project, &world, NOW).is_idle());
+        let plan = decide::<ProjectOperator>(&project, &world, NOW);
+        prop_assert!(plan.actions().all(|action| action.urgency() == Urgency::Revocation), "{:?}", plan);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use drover_crds::{
     AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, IsolationMode, NamespaceMetadata, NamespaceSelection,
     NetworkIsolation, OnExisting, PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace,
-    ProjectQuota, ProjectSpec, QuotaOverflow, Tenant,
+    ProjectQuota, ProjectRoleTemplateBinding, ProjectSpec, QuotaOverflow, RoleTemplate, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{
@@ -256,8 +256,60 @@ fn before() -> impl Strategy<Value = Before> {
     ]
 }
 
-/// A cluster with random tenants, protected names and namespaces.
+/// A role template that every namespace may use: `viewer` binds what exists, every other one has rules of its own.
+pub(super) fn a_template(name: &str) -> RoleTemplate {
+    let mut spec = json!({"context": "Project", "bindableFrom": {"all": {}}});
+    spec[if name == "viewer" { "externalClusterRoles" } else { "rules" }] = match name {
+        "viewer" => json!(["view"]),
+        _ => json!([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]),
+    };
+    RoleTemplate::new(name, serde_json::from_value(spec).unwrap())
+}
+
+/// A binding of this role in `team-a/shop`.
+pub(super) fn a_binding(name: &str, template: &str, subjects: &serde_json::Value) -> ProjectRoleTemplateBinding {
+    let spec = json!({"projectName": "shop", "roleTemplateName": template, "subjects": subjects});
+    let mut binding = ProjectRoleTemplateBinding::new(name, serde_json::from_value(spec).unwrap());
+    binding.metadata.namespace = Some("team-a".to_owned());
+    binding
+}
+
+fn any_binding() -> impl Strategy<Value = ProjectRoleTemplateBinding> {
+    let names = vec(select(vec!["ada", "bob", "eve"]), 0..3);
+    let template = select(vec!["viewer", "deployer", "missing"]);
+    (select(vec!["one", "two", "three"]), template, names, prop::option::weighted(0.2, any::<bool>())).prop_map(
+        |(name, template, users, ends)| {
+            let subjects: Vec<_> = users.into_iter().map(|name| json!({"kind": "User", "name": name})).collect();
+            let mut binding = a_binding(name, template, &json!(subjects));
+            let end = |over| if over { Timestamp::UNIX_EPOCH } else { Timestamp::MAX };
+            binding.spec.expires_at = ends.map(|over| Time(end(over)));
+            binding
+        },
+    )
+}
+
+/// What a Project granted before: in which namespace, which role, and to whom.
+fn any_grants() -> impl Strategy<Value = Vec<(&'static str, &'static str, &'static str, &'static str)>> {
+    let who = select(vec!["ada", "bob", "mallory"]);
+    vec((holder(), select(NAMES.to_vec()), select(vec!["viewer", "deployer", "former"]), who), 0..4)
+}
+
+/// A cluster with random tenants, protected names, namespaces and members.
 pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
+    (any_cluster_without_members(), vec(any_binding(), 0..4), any_grants()).prop_map(|(mut model, bindings, grants)| {
+        model.add_templates(&[a_template("viewer"), a_template("deployer")]);
+        model.set_bindings(bindings);
+        for (project, namespace, template, user) in grants {
+            if model.namespaces.contains_key(namespace) {
+                model.grant_by(project, namespace, template, &[user]);
+            }
+        }
+        model
+    })
+}
+
+/// A cluster with random tenants, protected names and namespaces.
+fn any_cluster_without_members() -> impl Strategy<Value = ModelCluster> {
     let gold = Just(Some(Texts::from([("grade".to_owned(), "gold".to_owned())])));
     let tenant_labels = prop_oneof![Just(None), gold];
     let protected = prop_oneof![Just(&[][..]), Just(&["vault"][..])];

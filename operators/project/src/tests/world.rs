@@ -6,9 +6,10 @@ use std::{
 };
 
 use drover_crds::{
-    Cluster, Project, ProjectRoleTemplateBinding,
+    Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
+use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
     model::{Field, Fields, Manager, ModelObject, ModelObjects, ModelWorld, Requests, Stop},
@@ -16,8 +17,13 @@ use drover_runtime::{
     owned::{Change, is_made_for},
     place::deletion_of,
 };
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::{core::v1::Namespace, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::ResourceExt as _;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{safety::held_by, strategies::project};
 use crate::{
@@ -165,6 +171,45 @@ impl ModelCluster {
         found.set_reverts(reverts);
         found.labels.extend(by_another(changed));
         found.terminating = terminating;
+    }
+
+    pub(super) fn add_templates(&mut self, templates: &[RoleTemplate]) {
+        let named = templates.iter().map(|template| (template.name_any(), Arc::new(template.clone())));
+        self.templates.extend(named);
+    }
+
+    pub(super) fn set_bindings(&mut self, bindings: Vec<ProjectRoleTemplateBinding>) {
+        self.bindings = bindings.into_iter().map(Arc::new).collect();
+    }
+
+    /// A role binding of the Project with this namespace and name, as its operator left it.
+    pub(super) fn grant_by(&mut self, project_name: &str, namespace: &str, template: &str, users: &[&str]) {
+        let (from, name) = project_name.split_once('/').unwrap();
+        let spec = serde_json::from_value(json!({"clusters": {"all": {}}})).unwrap();
+        let holder = project(from, name, spec);
+        let role = match template {
+            "viewer" => BoundRole::External { template: template.to_owned(), role: "view".to_owned() },
+            _ => BoundRole::Own(template.to_owned()),
+        };
+        let group = "rbac.authorization.k8s.io";
+        let subjects: Vec<_> =
+            users.iter().map(|user| json!({"apiGroup": group, "kind": "User", "name": user})).collect();
+        let desired: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": role.binding_name(0), "namespace": namespace},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role.role_name()}, "subjects": subjects,
+        }))
+        .unwrap();
+        let seed = json!({"roleRef": desired.role_ref});
+        let change = Change::Create { desired: Box::new(desired), seed };
+        let _ = self.act(Owner::of(&holder), change.into(), &mut Requests::unlimited());
+    }
+
+    /// Another client gives a user what the role binding with this key gives.
+    pub(super) fn add_subject(&mut self, key: &str, user: &str) {
+        let found = self.role_bindings.get_mut(key).unwrap();
+        let subjects = found.fields.get_mut(&vec!["subjects".to_owned()]).unwrap();
+        let subject = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user});
+        subjects.value.as_array_mut().unwrap().push(subject);
     }
 
     /// What this tenant holds here.
