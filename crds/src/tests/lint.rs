@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::schema;
 use crate::{
-    ClusterSpec, ProjectSpec,
+    ClusterSpec, ProjectSpec, RoleTemplateSpec,
     no_effect::{self, NoEffect},
 };
 
@@ -161,8 +161,8 @@ fn a_field_without_effect_and_no_other_says_so_first() {
                 paths(ClusterSpec::NO_EFFECT).into_iter().chain(ahead).collect()
             }
             "Project" => paths(ProjectSpec::NO_EFFECT),
-            "RoleTemplate" => BTreeSet::from(["spec.managementRoles".to_owned()]),
-            "ProjectRoleTemplateBinding" => BTreeSet::new(),
+            "RoleTemplate" => paths(RoleTemplateSpec::NO_EFFECT),
+            "ProjectRoleTemplateBinding" | "ClusterRoleTemplateBinding" => BTreeSet::new(),
             _ => panic!("{kind}: add its NO_EFFECT here, or BTreeSet::new() if all of its fields have an effect"),
         };
         let mut all = Vec::new();

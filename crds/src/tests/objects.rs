@@ -335,3 +335,69 @@ fn written_status_is_accepted() {
         ],
     );
 }
+
+/// A template, with what the patch says.
+fn template() -> Value {
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": { "name": "deployer" },
+        "spec": { "context": "Project", "rules": [{ "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"] }] },
+    })
+}
+
+#[test]
+fn role_templates_name_their_verbs_and_keep_to_their_context() {
+    accepted(
+        "RoleTemplate",
+        &template(),
+        &[
+            json!({ "spec": { "inherits": ["viewer"], "externalClusterRoles": ["view"], "bindableFrom": { "all": {} } } }),
+            json!({ "spec": { "clusterRules": [{ "nonResourceURLs": ["/metrics"], "verbs": ["get"] }] } }),
+            json!({ "spec": { "context": "Cluster", "rules": null } }),
+        ],
+    );
+    let rule = |rule: Value| json!({ "spec": { "rules": [rule] } });
+    refused(
+        "RoleTemplate",
+        &template(),
+        &[
+            (rule(json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["*"] })), "name the verbs"),
+            (rule(json!({ "apiGroups": [""], "verbs": ["get"] })), "a rule has either apiGroups and resources"),
+            (rule(json!({ "nonResourceURLs": ["/metrics"], "verbs": ["get"] })), "nonResourceURLs lie outside"),
+            (json!({ "spec": { "context": "Cluster", "clusterRules": [] } }), "clusterRules belong to"),
+            (
+                json!({ "spec": { "context": "Cluster", "managementRoles": ["drover-view"] } }),
+                "managementRoles belong to",
+            ),
+            (json!({ "metadata": { "name": "a.b" } }), "DNS label"),
+        ],
+    );
+}
+
+#[test]
+fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
+    let binding = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ClusterRoleTemplateBinding", "metadata": { "name": "auditors" },
+        "spec": { "clusters": { "all": {} }, "roleTemplateName": "viewer", "subjects": [{ "kind": "Group", "name": "auditors" }] },
+    });
+    let subject = |subject: Value| json!({ "spec": { "subjects": [subject] } });
+    accepted(
+        "ClusterRoleTemplateBinding",
+        &binding,
+        &[
+            subject(json!({ "kind": "User", "name": "ada@example.com" })),
+            subject(json!({ "kind": "ServiceAccount", "name": "ci", "namespace": "tools" })),
+            json!({ "spec": { "expiresAt": "2027-01-31T00:00:00Z" } }),
+        ],
+    );
+    let nine: Vec<String> = (0..9).map(|number| format!("c{number}")).collect();
+    refused(
+        "ClusterRoleTemplateBinding",
+        &binding,
+        &[
+            (subject(json!({ "kind": "Group", "name": "system:masters" })), "system:masters"),
+            (subject(json!({ "kind": "User", "name": "System:Masters" })), "system:masters"),
+            (subject(json!({ "kind": "ServiceAccount", "name": "ci" })), "a ServiceAccount needs a namespace"),
+            (json!({ "spec": { "clusters": { "all": null, "names": nine } } }), "at most 8 clusters"),
+        ],
+    );
+}

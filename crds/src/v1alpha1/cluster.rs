@@ -117,7 +117,8 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::address_ranges::<50>")]
     pub node_ranges: Vec<String>,
-    /// How users and groups are spelled in this cluster, where it differs from the management cluster.
+    /// How users and groups of role bindings are spelled in this cluster, where it differs from the management cluster. Names that
+    /// begin with system: are Kubernetes' own and stay as they are. Default: as there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityMapping>,
     /// How reachability is judged. Default: a probe every 30 s.

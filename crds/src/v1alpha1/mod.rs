@@ -22,6 +22,6 @@ pub const VERSION: &str = "v1alpha1";
 /// Every custom resource definition, ready to be applied. Use this, not `Kind::crd()`, which lacks the final touches.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let all = [Cluster::crd(), Project::crd(), RoleTemplate::crd(), ProjectRoleTemplateBinding::crd()];
-    all.into_iter().map(schema::finish).collect()
+    let roles = [RoleTemplate::crd(), ProjectRoleTemplateBinding::crd(), ClusterRoleTemplateBinding::crd()];
+    [Cluster::crd(), Project::crd()].into_iter().chain(roles).map(schema::finish).collect()
 }

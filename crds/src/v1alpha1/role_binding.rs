@@ -111,7 +111,7 @@ pub struct ClusterRoleTemplateBindingSpec {
 
 /// Who has a role.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[x_kube(validation = ("(self.kind == 'ServiceAccount') == has(self.namespace)",
+#[x_kube(validation = ("(self.kind == 'ServiceAccount') == has(self.__namespace__)",
     "a ServiceAccount needs a namespace; a User or a Group has none"))]
 #[x_kube(validation = ("!self.name.lowerAscii().contains('system:masters')",
     "system:masters stands above every rule of a cluster, and Drover never grants anything to it"))]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NamespaceSelection,
     condition::{UNOBSERVED, status_conditions, unobserved},
+    no_effect::{self, NoEffect},
     schema,
     v1alpha1::{Problem, TargetSummary},
 };
@@ -93,6 +94,16 @@ pub struct RoleTemplateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::role_names::<4>")]
     pub management_roles: Vec<String>,
+}
+
+impl RoleTemplateSpec {
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.managementRoles", |spec| !spec.management_roles.is_empty())];
+
+    /// Paths of the fields that are set but that this version does not act on.
+    #[must_use]
+    pub fn unimplemented(&self) -> Vec<&'static str> {
+        no_effect::set_in(self, Self::NO_EFFECT)
+    }
 }
 
 /// Where a role is given.

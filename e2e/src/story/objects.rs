@@ -50,7 +50,27 @@ pub fn one_of_each_kind() -> Vec<Value> {
         spec.insert("quota".to_owned(), json!({"perCluster": {"pods": "20"}, "namespaceDefault": {"pods": "10"}}));
         spec.insert("networkIsolation".to_owned(), json!({"mode": "Project"}));
     }
-    vec![shop]
+    let rules = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]);
+    let template = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "watcher"},
+        "spec": {"context": "Cluster", "rules": rules},
+    });
+    let subjects = json!([{"kind": "User", "name": "ada"}]);
+    let binding = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ClusterRoleTemplateBinding", "metadata": {"name": "watchers"},
+        "spec": {"clusters": {"all": {}}, "roleTemplateName": "watcher", "subjects": subjects},
+    });
+    let pods = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]);
+    let viewer = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "viewer"},
+        "spec": {"context": "Project", "rules": pods, "bindableFrom": {"all": {}}},
+    });
+    let members = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ProjectRoleTemplateBinding",
+        "metadata": {"name": "viewers", "namespace": TEAM},
+        "spec": {"projectName": "shop", "roleTemplateName": "viewer", "subjects": subjects},
+    });
+    vec![shop, template, binding, viewer, members]
 }
 
 /// `status/reason` of a condition, once it speaks of the current spec.

@@ -40,6 +40,7 @@ mod promises;
 mod proxies;
 mod quota;
 mod refusals;
+mod roles;
 mod runner;
 mod stories;
 mod writes;
@@ -79,6 +80,7 @@ fn tests() -> Vec<Test> {
         proxies::tests(),
         quota::tests(),
         refusals::tests(),
+        roles::tests(),
         runner::tests(),
         stories::tests(),
         writes::tests(),

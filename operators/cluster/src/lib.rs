@@ -73,6 +73,7 @@ impl Operator for ClusterOperator {
             Rule::on("", &["nodes"], READ),
             Rule::on("", &["namespaces"], &["list", "patch"]),
             Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"], &["list"]),
         ],
         downstream_namespace: &[
             Rule::on("coordination.k8s.io", &["leases"], &["list"]),

@@ -3,24 +3,26 @@
 use std::time::Duration;
 
 use drover_crds::{
-    Cluster, DeletionPolicy, Project,
+    Cluster, DeletionPolicy, Project, RoleTemplate,
     names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY, MANAGED_BY_IMPORT},
 };
 use drover_fleet::claim;
 use drover_runtime::{
-    ApiError, ClusterName, Failure, Informer, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
+    ApiError, ClusterName, Failure, Informer, Kept, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
     cache::list_metadata, request::request,
 };
 use k8s_openapi::{
+    ClusterResourceScope,
     api::{
         authentication::v1::SelfSubjectReview,
         coordination::v1::Lease,
         core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{ClusterRole, ClusterRoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
+    Api, Client, Resource, ResourceExt as _,
     api::{ListParams, PostParams},
 };
 
@@ -55,6 +57,8 @@ pub struct There {
     pub holder: Holder,
     /// How many namespaces carry the labels of an owner that may still release them, up to [`MOST_COUNTED`].
     pub owned: usize,
+    /// How many roles and bindings of role templates there are; their operator removes them.
+    pub roles: usize,
     /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nothing else releases them.
     pub left_behind: Vec<LeftBehind>,
     /// UID of the namespace drover-system, if Drover created it and it is not being deleted already.
@@ -115,7 +119,7 @@ async fn look_there(
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, left_behind: Vec::new(), namespace: None, hosts_others: false });
+        return Ok(There { holder, owned: 0, roles: 0, left_behind: Vec::new(), namespace: None, hosts_others: false });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
@@ -133,7 +137,23 @@ async fn look_there(
     });
     let namespace = namespace.and_then(|meta| meta.uid);
     let hosts_others = namespace.is_some() && (hosts_drover(client).await? || hosts_another_import(client).await?);
-    Ok(There { holder, owned, left_behind, namespace, hosts_others })
+    let roles = count_roles::<ClusterRole>(client).await? + count_roles::<ClusterRoleBinding>(client).await?;
+    Ok(There { holder, owned, roles, left_behind, namespace, hosts_others })
+}
+
+/// How many objects of role templates there are. Who may not list them was imported for an older Drover, which wrote none.
+async fn count_roles<K>(client: &Client) -> Result<usize, ApiError>
+where
+    K: Kept + Resource<Scope = ClusterResourceScope>,
+{
+    let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
+    let kind = RoleTemplate::kind(&());
+    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND}={kind}")).limit(page);
+    let what = format!("list the {}s that Drover manages", K::kind(&()));
+    match list_metadata(&what, &Api::<K>::all(client.clone()), &ours).await {
+        Err(error) if error.code() == Some(403) => Ok(0),
+        answer => Ok(answer?.len()),
+    }
 }
 
 fn left_behind(projects: &Informer<Project>, mut live: ObjectMeta) -> Option<LeftBehind> {

@@ -160,6 +160,10 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
             &format!("still has {} that Drover manages", namespaces(there.owned)),
         );
     }
+    if removes && there.roles > 0 && !clock.is_over {
+        let what = format!("still has {} roles and bindings that Drover manages", there.roles);
+        return clock.wait(DeletionCause::WaitingForOwners.cause(), &what);
+    }
     let left = match there.owned + there.left_behind.len() {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
         _ => String::new(),

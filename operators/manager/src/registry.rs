@@ -8,6 +8,7 @@ use drover_cluster::ClusterOperator;
 use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::{ProjectOperator, binding::ProjectBindingOperator};
+use drover_role_template::{RoleTemplateOperator, cluster_binding::ClusterRoleTemplateBindingOperator};
 use drover_runtime::{
     Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
     operator::finalizer,
@@ -16,8 +17,13 @@ use kube::core::{ApiResource, Resource};
 use tokio::task::JoinSet;
 
 /// Every operator.
-static REGISTRY: &[Entry] =
-    &[Entry::of::<ClusterOperator>(), Entry::of::<ProjectOperator>(), Entry::of::<ProjectBindingOperator>()];
+static REGISTRY: &[Entry] = &[
+    Entry::of::<ClusterOperator>(),
+    Entry::of::<ProjectOperator>(),
+    Entry::of::<ProjectBindingOperator>(),
+    Entry::of::<RoleTemplateOperator>(),
+    Entry::of::<ClusterRoleTemplateBindingOperator>(),
+];
 
 impl Registered for ClusterOperator {
     const ABOUT: &'static str = "Reports the state of every cluster";
@@ -40,6 +46,24 @@ impl Registered for ProjectOperator {
 impl Registered for ProjectBindingOperator {
     const ABOUT: &'static str = "Tells where the members of a Project have their roles";
     const WRITERS: Writers = Writers::Admins;
+
+    fn construct(_: &Fleet) -> Self {
+        Self
+    }
+}
+
+impl Registered for RoleTemplateOperator {
+    const ABOUT: &'static str = "Writes the roles that bindings need into the clusters";
+    const WRITERS: Writers = Writers::Platform;
+
+    fn construct(_: &Fleet) -> Self {
+        Self
+    }
+}
+
+impl Registered for ClusterRoleTemplateBindingOperator {
+    const ABOUT: &'static str = "Tells where roles for whole clusters are effective";
+    const WRITERS: Writers = Writers::Platform;
 
     fn construct(_: &Fleet) -> Self {
         Self

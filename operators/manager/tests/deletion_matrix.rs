@@ -367,6 +367,7 @@ impl Run {
         let left_behind = |live| observe::LeftBehind { live, holder: shop() };
         let is_abandoned = self.project.is_none();
         observe::There {
+            roles: 0,
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
             owned: if is_abandoned { 0 } else { owned.len() },
             left_behind: if is_abandoned { owned.into_iter().map(left_behind).collect() } else { Vec::new() },

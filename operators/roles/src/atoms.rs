@@ -15,6 +15,12 @@ pub(crate) enum Atom<'a> {
 }
 
 impl<'a> Atom<'a> {
+    pub(crate) fn verb(self) -> &'a str {
+        match self {
+            Self::Object { verb, .. } | Self::Path { verb, .. } => verb,
+        }
+    }
+
     /// What tells one right from all others.
     pub(crate) fn fields(self) -> [&'a str; 5] {
         match self {

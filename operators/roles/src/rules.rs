@@ -1,9 +1,11 @@
 //! The one way to write a rule: lower case, sorted, without duplicates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::RoleRule;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use crate::atoms::{Atom, atoms};
 
 /// The rules of all templates together, each once.
 pub(crate) fn canonical<'a>(rules: impl IntoIterator<Item = &'a RoleRule>) -> Vec<PolicyRule> {
@@ -35,6 +37,18 @@ impl Canonical {
             verbs,
         })
     }
+
+    /// The rule about what a single right is about.
+    fn without_verbs(atom: Atom<'_>) -> Self {
+        let one = |text: &str| vec![text.to_owned()];
+        let (groups, resources, names, urls) = match atom {
+            Atom::Object { group, resource, name, .. } => {
+                (one(group), one(resource), name.map(one).unwrap_or_default(), Vec::new())
+            }
+            Atom::Path { path, .. } => (Vec::new(), Vec::new(), Vec::new(), one(path)),
+        };
+        Self { groups, resources, names, urls, verbs: Vec::new() }
+    }
 }
 
 impl From<Canonical> for PolicyRule {
@@ -48,6 +62,23 @@ impl From<Canonical> for PolicyRule {
             verbs,
         }
     }
+}
+
+/// What `wanted` and `live` both allow: what is left of the rights that are there when nothing may be added. Of rules with too many
+/// rights to count them, only those count that are written alike.
+#[must_use]
+pub fn narrowed(wanted: &[PolicyRule], live: &[PolicyRule]) -> Vec<PolicyRule> {
+    let Some((wanted_atoms, live_atoms)) = atoms(wanted).zip(atoms(live)) else {
+        return wanted.iter().filter(|rule| live.contains(rule)).cloned().collect();
+    };
+    if wanted_atoms.is_subset(&live_atoms) {
+        return wanted.to_vec();
+    }
+    let mut verbs: BTreeMap<Canonical, Vec<String>> = BTreeMap::new();
+    for atom in wanted_atoms.intersection(&live_atoms) {
+        verbs.entry(Canonical::without_verbs(*atom)).or_default().push(atom.verb().to_owned());
+    }
+    verbs.into_iter().map(|(rule, verbs)| PolicyRule::from(Canonical { verbs, ..rule })).collect()
 }
 
 fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {

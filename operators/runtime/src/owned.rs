@@ -80,6 +80,12 @@ impl<K: Kept> Change<K> {
         meta.namespace.clone().or_else(own_name)
     }
 
+    /// The object that it is about.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::of(self.meta())
+    }
+
     fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Create { desired, .. } => desired.meta(),
@@ -128,7 +134,7 @@ impl<K: Kept> fmt::Debug for Change<K> {
             Self::Disclaim(_) => "disclaim",
             Self::Delete(_) => "delete",
         };
-        write!(formatter, "{verb} {} {}", K::kind(&()), ObjectKey::of(self.meta()))
+        write!(formatter, "{verb} {} {}", K::kind(&()), self.key())
     }
 }
 

@@ -82,6 +82,17 @@ impl<P> PlaceStatuses<P> {
         i64::try_from(self.refused).unwrap_or(i64::MAX)
     }
 
+    /// The same without the management cluster, for a kind that is judged there as a whole, and at clusters in part.
+    #[must_use]
+    pub fn of_clusters(&self) -> Self
+    where
+        P: Clone,
+    {
+        let mut clusters = self.clone();
+        clusters.places.retain(|place, _| *place != Place::Management);
+        clusters
+    }
+
     /// The places in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (&Place, &PlaceEntry<P>)> {
         self.places.iter()

@@ -50,7 +50,7 @@ fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
 
 fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
     let namespace = namespace.map(str::to_owned);
-    There { holder, owned, left_behind: Vec::new(), namespace, hosts_others: false }
+    There { holder, owned, roles: 0, left_behind: Vec::new(), namespace, hosts_others: false }
 }
 
 /// A namespace of a Project that is no more.
@@ -112,6 +112,15 @@ fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
         (with(Holder::Nobody, 0), 1, "Released Released"),
     ] {
         assert_eq!(told(&delete, &reach, second, LONG), expected, "{reach:?} {second}");
+    }
+}
+
+#[test]
+fn the_claim_stays_while_roles_are_withdrawn() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let with_roles = Reach::Connected(There { roles: 2, ..as_found(Holder::Us, 0, None) });
+    for (second, expected) in [(1, "WaitingForOwners +2"), (600, "ReleasingClaim release +2")] {
+        assert_eq!(told(&delete, &with_roles, second, LONG), expected, "{second}");
     }
 }
 

@@ -203,4 +203,12 @@ proptest! {
         let same = atoms_in(&one) == atoms_in(&two) && one.external == two.external && one.context == two.context;
         prop_assert_eq!(one.hash() == two.hash(), same);
     }
+
+    #[test]
+    fn what_may_not_grow_is_what_both_allow(one in any_templates(), two in any_templates()) {
+        let (wanted, live) = (resolved("a", &one), resolved("a", &two));
+        let less = crate::narrowed(&wanted.rules, &live.rules);
+        let both: BTreeSet<Atom<'_>> = atoms_in(&wanted).intersection(&atoms_in(&live)).copied().collect();
+        prop_assert_eq!(atoms(&less).unwrap(), both);
+    }
 }

@@ -1,0 +1,157 @@
+//! Roles on whole clusters, with the API server's own verdict on what people may do there.
+
+#![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
+
+use drover_e2e::installation::Installation;
+use drover_e2e::objects::{delete_from, patch_on};
+use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, soon};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use serde_json::{Value, json};
+
+drover_e2e::tests![roles_are_given_on_clusters_and_taken_away,];
+
+/// A template of context Cluster that reads these resources.
+fn a_template(name: &str, resources: &[&str], inherits: &[&str]) -> Value {
+    let rules = match resources {
+        [] => json!([]),
+        resources => json!([{"apiGroups": [""], "resources": resources, "verbs": ["get", "list"]}]),
+    };
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": name},
+        "spec": {"context": "Cluster", "rules": rules, "inherits": inherits},
+    })
+}
+
+fn a_binding(name: &str, template: &str, clusters: &Value, subjects: &Value) -> Value {
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ClusterRoleTemplateBinding", "metadata": {"name": name},
+        "spec": {"clusters": clusters, "roleTemplateName": template, "subjects": subjects},
+    })
+}
+
+fn user(name: &str) -> Value {
+    json!({"kind": "User", "name": name})
+}
+
+/// What a cluster's own API server says of who (users, or groups after `@`) may read what.
+async fn may(installation: &Installation, cluster: &str, who: &str, resource: &str) -> bool {
+    let (user, groups) = match who.strip_prefix('@') {
+        Some(group) => ("anyone".to_owned(), Some(vec![group.to_owned()])),
+        None => (who.to_owned(), None),
+    };
+    let attributes = ResourceAttributes {
+        verb: Some("list".to_owned()),
+        resource: Some(resource.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec = SubjectAccessReviewSpec {
+        user: Some(user),
+        groups,
+        resource_attributes: Some(attributes),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let api = kube::Api::<SubjectAccessReview>::all(installation.cluster(cluster).unwrap().client());
+    let answer = api.create(&kube::api::PostParams::default(), &review).await.unwrap();
+    answer.status.is_some_and(|status| status.allowed)
+}
+
+/// Waits until the API servers say so: cluster, who, resource, and whether it is allowed.
+async fn until_may(installation: &Installation, verdicts: &[(&str, &str, &str, bool)]) {
+    for (cluster, who, resource, allowed) in verdicts {
+        let what = format!("{who} may list {resource} in {cluster}: {allowed}");
+        let outcome = eventually(&what, soon(), async || {
+            Ok((may(installation, cluster, who, resource).await == *allowed).then_some(()))
+        })
+        .await;
+        assert!(outcome.is_ok(), "{outcome:?}\n{}", installation.drover_log());
+    }
+}
+
+async fn roles_are_given_on_clusters_and_taken_away() {
+    let Some(installation) = restful_story("roles", &["eu", "us"]).await else { return };
+    let mut us = a_cluster("us");
+    us["spec"]["identity"] = json!({"usernamePrefix": "oidc:", "groupsPrefix": "oidc:"});
+    us["metadata"]["labels"] = json!({"env": "test"});
+    ready_with(&installation, &a_cluster("eu")).await;
+    ready_with(&installation, &us).await;
+
+    // In any order of files: the binding, its template, and what that inherits.
+    let on_eu = a_binding("watchers", "watcher", &json!({"names": ["eu"]}), &json!([user("ada"), user("bob")]));
+    installation.apply(&on_eu).await.unwrap();
+    reads(&installation, "clusterroletemplatebinding", "watchers", "Ready", "False/RoleNotFound").await;
+    installation.apply(&a_template("watcher", &["nodes"], &["reader"])).await.unwrap();
+    reads(&installation, "roletemplate", "watcher", "Resolved", "False/RoleNotFound").await;
+    ready_with(&installation, &a_template("reader", &["pods"], &[])).await;
+    ready_with(&installation, &on_eu).await;
+    until_may(&installation, &[("eu", "ada", "nodes", true), ("eu", "ada", "pods", true)]).await;
+    until_may(&installation, &[("eu", "ada", "secrets", false), ("us", "oidc:ada", "nodes", false)]).await;
+
+    // By label, and on all clusters; another cluster may spell people otherwise.
+    let group =
+        json!([{"kind": "Group", "name": "auditors"}, {"kind": "ServiceAccount", "name": "ci", "namespace": "tools"}]);
+    let everywhere = a_binding("auditors", "reader", &json!({"all": {}}), &group);
+    ready_with(&installation, &everywhere).await;
+    until_may(&installation, &[("eu", "@auditors", "pods", true), ("us", "@oidc:auditors", "pods", true)]).await;
+    until_may(
+        &installation,
+        &[("us", "@auditors", "pods", false), ("us", "system:serviceaccount:tools:ci", "pods", true)],
+    )
+    .await;
+    let by_label =
+        a_binding("test", "watcher", &json!({"selector": {"matchLabels": {"env": "test"}}}), &json!([user("eve")]));
+    ready_with(&installation, &by_label).await;
+    until_may(&installation, &[("us", "oidc:eve", "nodes", true), ("eu", "eve", "nodes", false)]).await;
+    quiet(&installation, "roles are given").await;
+
+    what_a_template_says_anew_holds(&installation).await;
+    what_is_changed_there_is_restored(&installation).await;
+    rights_go(&installation).await;
+}
+
+/// An edit narrows and widens whatever inherits from it.
+async fn what_a_template_says_anew_holds(installation: &Installation) {
+    let rules = |resource: &str| json!([{"apiGroups": [""], "resources": [resource], "verbs": ["list"]}]);
+    patch(installation, "roletemplate", "reader", json!({"spec": {"rules": rules("services")}})).await;
+    until_may(installation, &[("eu", "ada", "services", true), ("us", "@oidc:auditors", "services", true)]).await;
+    until_may(installation, &[("eu", "ada", "pods", false), ("us", "@oidc:auditors", "pods", false)]).await;
+}
+
+async fn what_is_changed_there_is_restored(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    let wider = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    patch_on(eu, "clusterrole", "", "drover:watcher", wider).await.unwrap();
+    let mallory = json!([{"op": "add", "path": "/subjects/-", "value":
+        {"kind": "User", "name": "mallory", "apiGroup": "rbac.authorization.k8s.io"}}]);
+    patch_on(eu, "clusterrolebinding", "", "drover:watcher", mallory).await.unwrap();
+    until_may(installation, &[("eu", "ada", "secrets", false), ("eu", "mallory", "nodes", false)]).await;
+    delete_from(eu, "clusterrolebinding", "", "drover:watcher").await.unwrap();
+    until_may(installation, &[("eu", "ada", "nodes", true)]).await;
+}
+
+/// Expiry, a person removed, a binding deleted, a template deleted: nothing stays.
+async fn rights_go(installation: &Installation) {
+    patch(installation, "clusterroletemplatebinding", "watchers", json!({"spec": {"subjects": [user("bob")]}})).await;
+    until_may(installation, &[("eu", "ada", "nodes", false), ("eu", "bob", "nodes", true)]).await;
+    let soon = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_secs(2);
+    let end = json!({"spec": {"expiresAt": soon.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}});
+    patch(installation, "clusterroletemplatebinding", "test", end).await;
+    until_may(installation, &[("us", "oidc:eve", "nodes", false)]).await;
+    reads(installation, "clusterroletemplatebinding", "test", "Ready", "True/Expired").await;
+    deleted(installation, "clusterroletemplatebinding", "watchers").await;
+    until_may(installation, &[("eu", "bob", "nodes", false)]).await;
+    deleted(installation, "roletemplate", "reader").await;
+    until_may(installation, &[("eu", "@auditors", "services", false), ("us", "@oidc:auditors", "services", false)])
+        .await;
+    for cluster in ["eu", "us"] {
+        for kind in ["clusterrole", "clusterrolebinding"] {
+            for name in ["drover:reader", "drover:watcher"] {
+                downstream_becomes(installation, cluster, kind, "", name, "nothing stays", |found| found.is_none())
+                    .await;
+            }
+        }
+    }
+    reads(installation, "clusterroletemplatebinding", "auditors", "Ready", "False/RoleNotFound").await;
+    quiet(installation, "all is withdrawn").await;
+}

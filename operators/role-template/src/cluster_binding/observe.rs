@@ -1,0 +1,68 @@
+//! What there is at one cluster of what a binding asks for. Decides nothing.
+
+use std::sync::Arc;
+
+use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, RoleTemplate};
+use drover_roles::Resolved;
+use drover_runtime::{
+    ObjectKey, Owner, OwnerRecord, Place, PlaceContext, cache::Kept, operator::record_of, owned::Owned,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+
+use crate::{
+    RoleTemplateOperator,
+    observe::resolved,
+    uses::{Use, means},
+};
+
+/// What a reconcile knows of one cluster, or of the management cluster, where the binding is judged as a whole.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// What the template allows; none if there is none.
+    pub template: Option<Resolved>,
+    /// What there is at the cluster; none for the management cluster.
+    pub cluster: Option<AtCluster>,
+}
+
+/// What there is at one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct AtCluster {
+    /// How subjects are spelled there.
+    pub identity: Option<IdentityMapping>,
+    /// The other bindings that need the template there.
+    pub others: Vec<Use>,
+    /// The roles that carry the labels of the template.
+    pub roles: Vec<Arc<ClusterRole>>,
+    /// The bindings that carry them.
+    pub bindings: Vec<Arc<ClusterRoleBinding>>,
+}
+
+pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &PlaceContext) -> World {
+    let Some(binding) = owner.object() else { return World { template: None, cluster: None } };
+    let name = &binding.spec.role_template_name;
+    let template = place.related::<RoleTemplate>().get(&ObjectKey::cluster_scoped(name));
+    let template = template.filter(|template| template.metadata.deletion_timestamp.is_none());
+    let cluster = match &place.place {
+        Place::Management => None,
+        Place::Cluster(cluster) => {
+            let record = record_of::<RoleTemplateOperator>(ObjectKey::cluster_scoped(name));
+            let others = place.related::<ClusterRoleTemplateBinding>().filter(|other| {
+                let is_another = other.metadata.name != binding.metadata.name;
+                let lives = other.metadata.deletion_timestamp.is_none();
+                let is_here = place.fleet.get(cluster).is_some_and(|view| means(other, cluster, view));
+                is_another && lives && is_here && other.spec.role_template_name == *name
+            });
+            Some(AtCluster {
+                identity: place.cluster.as_ref().and_then(|cluster| cluster.spec.identity.clone()),
+                others: others.iter().map(|other| Use::of(other)).collect(),
+                roles: owned(place, &record),
+                bindings: owned(place, &record),
+            })
+        }
+    };
+    World { template: template.map(|template| resolved(&template, place)), cluster }
+}
+
+fn owned<K: Kept>(place: &PlaceContext, record: &OwnerRecord) -> Vec<Arc<K>> {
+    Owned::at(place, record).into_iter().filter_map(|found| found.live.ok()).collect()
+}

@@ -1,0 +1,129 @@
+//! The operators of role templates and of their bindings on whole clusters.
+//!
+//! One reconcile of a [`RoleTemplate`] converges its role on one cluster:
+//!
+//! 1. [`observe`] gathers what the template allows with all that it inherits, the bindings that need it there ([`uses`]), and the
+//!    roles and bindings that carry its labels.
+//! 2. [`plan`] writes its `ClusterRole` while a binding in force needs it, binds it to all subjects of these bindings, and prunes
+//!    what is not wanted any more. It looks again when the first binding ends.
+//! 3. The runtime does it; what takes a right away goes first.
+//! 4. [`summary`] joins what all clusters say into one status.
+//!
+//! A template is also judged as a whole, at the management cluster, where nothing is written: what it allows, what it lacks.
+//! Templates and bindings have no finalizers. A grant goes with the binding that made it; what was left while Drover was down is found
+//! by its labels.
+//!
+//! The second kind, [`cluster_binding`], writes nothing: it looks at the bindings in the clusters and tells where it is effective.
+
+mod act;
+pub mod cause;
+pub mod cluster_binding;
+mod index;
+pub mod observe;
+pub mod plan;
+mod summary;
+pub mod uses;
+
+use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus};
+use drover_runtime::{
+    Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
+    WriteError, request::Urgency, rights::READ,
+};
+use k8s_openapi::{
+    api::rbac::v1::{ClusterRole, ClusterRoleBinding},
+    jiff::Timestamp,
+};
+
+use index::{BindingsOf, Heirs, MembersOf, keys};
+
+/// The API group of roles and bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The operator of the kind [`RoleTemplate`].
+#[derive(Clone, Copy, Debug)]
+pub struct RoleTemplateOperator;
+
+impl Operator for RoleTemplateOperator {
+    const NAME: &'static str = "role-template";
+    const CAUSES: &'static [&'static [Cause]] = &[cause::RoleCause::TABLE];
+    const FINALIZER: bool = false;
+    /// What this operator needs: templates and bindings here; there roles, and the right to give more than Drover has itself.
+    const RIGHTS: Rights = Rights {
+        management: &[
+            Rule::on("drover.dev", &["roletemplates", "clusterroletemplatebindings"], READ),
+            Rule::on("drover.dev", &["projects", "projectroletemplatebindings"], READ),
+            Rule::on("drover.dev", &["roletemplates/status"], &["patch"]),
+        ],
+        downstream: &[
+            Rule::on(RBAC, &["clusterroles", "clusterrolebindings"], READ),
+            Rule::on(RBAC, &["clusterroles", "clusterrolebindings"], &["create", "delete", "patch"]),
+            Rule::on(RBAC, &["clusterroles"], &["bind", "escalate"]),
+        ],
+        ..Rights::NONE
+    };
+
+    type Kind = RoleTemplate;
+    type World = observe::World;
+    type Action = act::Action;
+    type PlaceStatus = plan::PlaceStatus;
+    type Error = WriteError;
+
+    fn related(related: &mut Related<'_>) {
+        let heirs = Heirs::default();
+        related.on::<RoleTemplate>(move |change| keys(&heirs.concerned(change)));
+        let bindings = BindingsOf::default();
+        related.placing::<ClusterRoleTemplateBinding>(move |change| bindings.note(change));
+        let members = MembersOf::default();
+        let noted = members.clone();
+        related.placing::<ProjectRoleTemplateBinding>(move |change| noted.note(change));
+        related.placing::<Project>(move |change| members.of(&change.key));
+    }
+
+    fn targets(template: &RoleTemplate, inputs: &Inputs<'_>) -> Targets {
+        uses::Bindings::of(template, inputs).places(template, inputs.fleet)
+    }
+
+    fn watches(watches: &mut Watches<'_, Self>) {
+        if watches.context().place != Place::Management {
+            watches.owned::<ClusterRole>();
+            watches.owned::<ClusterRoleBinding>();
+        }
+    }
+
+    async fn observe(
+        &self,
+        owner: Owner<'_, RoleTemplate>,
+        place: &PlaceContext,
+    ) -> Result<observe::World, WriteError> {
+        Ok(observe::observe(owner, place))
+    }
+
+    fn plan(template: &RoleTemplate, world: &observe::World, now: Timestamp) -> Plan<Self> {
+        plan::plan(template, world, now)
+    }
+
+    fn clean_up(_: Owner<'_, RoleTemplate>, world: &observe::World, _: Timestamp) -> Plan<Self> {
+        plan::clean_up(world)
+    }
+
+    async fn act(
+        &self,
+        owner: Owner<'_, RoleTemplate>,
+        place: &PlaceContext,
+        action: act::Action,
+    ) -> Result<(), WriteError> {
+        action.carry_out(owner, place).await
+    }
+
+    fn urgency(action: &act::Action) -> Urgency {
+        action.urgency()
+    }
+
+    fn summarise(
+        template: &RoleTemplate,
+        statuses: &PlaceStatuses<plan::PlaceStatus>,
+        _: Timestamp,
+    ) -> RoleTemplateStatus {
+        summary::summarise(template, statuses)
+    }
+}

@@ -1,0 +1,181 @@
+//! What to do at one cluster. Pure.
+//!
+//! Rights grow in two steps: first the role is as it should be, then it is bound to more people. What takes rights away waits for
+//! nothing, so every change is a group of its own.
+
+use drover_crds::{RoleContext, RoleTemplate};
+use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of, narrowed};
+use drover_runtime::{
+    ObjectKey, Outcome, Plan, Requeue, StatusCause,
+    fan_out::{Contribution, Obstacle},
+    owned::{Difference, Owned, difference_of_whole, each_alone},
+};
+use k8s_openapi::{
+    api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::Timestamp,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    RoleTemplateOperator,
+    act::Action,
+    cause::RoleCause,
+    observe::{AtCluster, Grants, World},
+    uses::{in_force, subjects},
+};
+
+/// The API group of roles and bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What one cluster contributes to the status; the management cluster contributes what the template is as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaceStatus {
+    /// What the template allows, and how many bindings name it.
+    pub whole: Option<(Resolved, usize)>,
+    /// Whether its role and bindings are as wanted.
+    pub converged: bool,
+    /// What keeps them from being so.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Contribution for PlaceStatus {
+    fn outcome(&self) -> Outcome {
+        match (self.converged, self.obstacles.is_empty()) {
+            (true, true) => Outcome::Ready,
+            (false, true) => Outcome::Progressing,
+            (_, false) => Outcome::Failed,
+        }
+    }
+
+    fn obstacles(&self) -> &[Obstacle] {
+        &self.obstacles
+    }
+}
+
+pub(crate) fn plan(_: &RoleTemplate, world: &World, now: Timestamp) -> Plan<RoleTemplateOperator> {
+    let whole = world.resolved.clone().map(|resolved| (resolved, world.bindings));
+    let Some(here) = &world.cluster else {
+        let place_status = PlaceStatus { whole, converged: true, obstacles: Vec::new() };
+        return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
+    };
+    let (uses, first_end) = in_force(&here.uses, now);
+    let wanted = match &world.resolved {
+        Some(resolved) if !uses.is_empty() => roles(resolved, &subjects(uses, here.identity.as_ref())),
+        _ => Vec::new(),
+    };
+    let requeue = first_end.map_or(Requeue::Watch, Requeue::At);
+    Plan { requeue, ..towards(&wanted, &world.grants, here) }
+}
+
+pub(crate) fn clean_up(world: &World) -> Plan<RoleTemplateOperator> {
+    let none = AtCluster::default();
+    let here = world.cluster.as_ref().unwrap_or(&none);
+    let is_empty = here.roles.is_empty() && here.bindings.is_empty();
+    let requeue = if is_empty { Requeue::Released } else { Requeue::Watch };
+    Plan { requeue, ..towards(&[], &world.grants, here) }
+}
+
+/// A role that is wanted at a cluster.
+pub(crate) struct WantedRole {
+    pub(crate) role: BoundRole,
+    /// What it allows, if Drover writes it.
+    pub(crate) rules: Option<Vec<PolicyRule>>,
+    /// To whom it is bound in the whole cluster.
+    pub(crate) subjects: Vec<Subject>,
+}
+
+/// The roles that a template in use needs at a cluster. In namespaces the operator of Projects binds them.
+pub(crate) fn roles(resolved: &Resolved, subjects: &[Subject]) -> Vec<WantedRole> {
+    let rules_of = |role: &BoundRole| match role {
+        BoundRole::Own(_) => Some(resolved.rules.clone()),
+        BoundRole::ClusterWide(_) => Some(resolved.cluster_rules.clone()),
+        BoundRole::External { .. } => None,
+    };
+    let bound = |role: BoundRole| WantedRole { rules: rules_of(&role), role, subjects: subjects.to_vec() };
+    match resolved.context {
+        RoleContext::Cluster => resolved.bound_roles().into_iter().map(bound).collect(),
+        RoleContext::Project => {
+            let own = BoundRole::Own(resolved.name.clone());
+            let own = (!resolved.rules.is_empty()).then(|| WantedRole { subjects: Vec::new(), ..bound(own) });
+            let wide =
+                (!resolved.cluster_rules.is_empty()).then(|| bound(BoundRole::ClusterWide(resolved.name.clone())));
+            own.into_iter().chain(wide).collect()
+        }
+    }
+}
+
+/// The changes from what there is to what is wanted.
+fn towards(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Plan<RoleTemplateOperator> {
+    let may_grant = *grants == Grants::Allowed;
+    let roles = wanted.iter().filter_map(|each| cluster_role(each, may_grant, here)).collect();
+    let none = |_: &ClusterRole| Value::Null;
+    let Difference { changes, mut left_alone } =
+        difference_of_whole(roles, &here.roles, none, &["/rules", "/aggregationRule"]);
+    let is_settled = |each: &WantedRole| {
+        let key = ObjectKey::cluster_scoped(&each.role.role_name());
+        let is_changed = changes.iter().any(|change| change.key() == key);
+        each.rules.is_none() || !(is_changed || left_alone.iter().any(|(other, _)| *other == key))
+    };
+    let bindings = wanted.iter().flat_map(|each| bindings(each, may_grant && is_settled(each), here));
+    let seed = |binding: &ClusterRoleBinding| json!({"roleRef": binding.role_ref});
+    let bound = difference_of_whole(bindings.collect(), &here.bindings, seed, &["/subjects"]);
+    left_alone.extend(bound.left_alone);
+    let frozen = frozen(wanted, grants);
+    let obstacles = left_alone.iter().map(|(key, cause)| left(*cause, key)).chain(frozen).collect();
+    let mut groups = each_alone(bound.changes.into_iter().map(Action::Binding).collect());
+    groups.extend(each_alone(changes.into_iter().map(Action::Role).collect()));
+    let converged = groups.is_empty() && left_alone.is_empty();
+    Plan { place_status: PlaceStatus { whole: None, converged, obstacles }, groups, requeue: Requeue::Watch }
+}
+
+/// The role as it is to be written now; none while nothing may be granted and it does not exist.
+fn cluster_role(wanted: &WantedRole, may_grant: bool, here: &AtCluster) -> Option<ClusterRole> {
+    let name = wanted.role.role_name();
+    let mut rules = wanted.rules.clone()?;
+    if !may_grant {
+        let live = live(&here.roles).find(|role| role.metadata.name.as_ref() == Some(&name))?;
+        rules = narrowed(&rules, live.rules.as_deref().unwrap_or_default());
+    }
+    let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+    Some(ClusterRole { metadata, rules: Some(rules), aggregation_rule: None })
+}
+
+/// The bindings of a role as they are to be written now; while they may not grow, only those stay in them who are there.
+fn bindings(wanted: &WantedRole, may_grow: bool, here: &AtCluster) -> Vec<ClusterRoleBinding> {
+    let role = wanted.role.role_name();
+    let mut subjects = wanted.subjects.clone();
+    if !may_grow {
+        let there = live(&here.bindings).filter(|binding| binding.role_ref.name == role);
+        let there: Vec<&Subject> = there.flat_map(|binding| binding.subjects.iter().flatten()).collect();
+        subjects.retain(|subject| there.contains(&subject));
+    }
+    let role_ref = RoleRef { api_group: Some(RBAC.to_owned()), kind: "ClusterRole".to_owned(), name: role };
+    let in_bindings = in_bindings_of(subjects, MAX_SUBJECTS).into_iter().enumerate();
+    let binding = |(number, subjects)| ClusterRoleBinding {
+        metadata: ObjectMeta { name: Some(wanted.role.binding_name(number)), ..ObjectMeta::default() },
+        role_ref: role_ref.clone(),
+        subjects: Some(subjects),
+    };
+    in_bindings.map(binding).collect()
+}
+
+fn live<K>(owned: &[Owned<K>]) -> impl Iterator<Item = &K> {
+    owned.iter().filter_map(|found| found.live.as_deref().ok())
+}
+
+fn left(cause: StatusCause, key: &ObjectKey) -> Obstacle {
+    let message = format!("Drover leaves {} alone for now: {}. {}", key.name, cause.reason(), cause.cause().remedy());
+    Obstacle { namespace: None, cause: cause.into(), message }
+}
+
+/// While nothing may be granted, what is there may be less than what is wanted.
+fn frozen(wanted: &[WantedRole], grants: &Grants) -> Option<Obstacle> {
+    match grants {
+        Grants::Frozen(message) if !wanted.is_empty() => {
+            let cause = RoleCause::GrantsFrozen.into();
+            Some(Obstacle { namespace: None, cause, message: message.clone() })
+        }
+        Grants::Frozen(_) | Grants::Allowed => None,
+    }
+}

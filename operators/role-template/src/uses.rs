@@ -1,0 +1,147 @@
+//! Who needs a template at a cluster. Pure.
+
+use std::sync::Arc;
+
+use drover_crds::{
+    ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding, RoleContext,
+    RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
+};
+use drover_fleet::targets::{self, Choice};
+use drover_roles::{Accounts, accounts_of, is_in_force, may_bind_from, subject};
+use drover_runtime::{ClusterName, ClusterView, FleetView, Inputs, ObjectKey, Place, Targets};
+use k8s_openapi::{api::rbac::v1::Subject, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{Resource, ResourceExt as _};
+
+/// A binding that needs the template at a cluster, until it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Use {
+    /// Whom it is given to.
+    pub subjects: Vec<RoleSubject>,
+    /// When it ends.
+    pub expires_at: Option<Time>,
+}
+
+impl Use {
+    /// What a binding on clusters asks for.
+    #[must_use]
+    pub fn of(binding: &ClusterRoleTemplateBinding) -> Self {
+        Self { subjects: binding.spec.subjects.clone(), expires_at: binding.spec.expires_at.clone() }
+    }
+
+    /// What a binding in a Project asks for in the whole cluster. Accounts have rights in the namespaces of the Project only.
+    fn of_people(binding: &ProjectRoleTemplateBinding) -> Self {
+        let people = binding.spec.subjects.iter().filter(|subject| accounts_of(subject) == Accounts::None);
+        Self { subjects: people.cloned().collect(), expires_at: binding.spec.expires_at.clone() }
+    }
+}
+
+/// The uses that count at `now`, and when the first of them ends.
+pub(crate) fn in_force(uses: &[Use], now: Timestamp) -> (Vec<&Use>, Option<Timestamp>) {
+    let counting: Vec<&Use> = uses.iter().filter(|each| is_in_force(each.expires_at.as_ref(), now)).collect();
+    let first_end = counting.iter().filter_map(|each| each.expires_at.as_ref()).map(|time| time.0).min();
+    (counting, first_end)
+}
+
+/// Whom these uses give a role to, as the cluster spells them. Whoever is never granted anything is left out; the status of the
+/// binding tells that.
+pub(crate) fn subjects<'a>(
+    uses: impl IntoIterator<Item = &'a Use>,
+    identity: Option<&IdentityMapping>,
+) -> Vec<Subject> {
+    let all = uses.into_iter().flat_map(|each| &each.subjects);
+    all.filter_map(|one| subject(one, identity).ok()).collect()
+}
+
+/// Whether a binding means a cluster. The management cluster is meant only by its name: who may do something everywhere was not
+/// asked about the cluster that rules all others.
+#[must_use]
+pub fn means(binding: &ClusterRoleTemplateBinding, cluster: &ClusterName, view: &ClusterView) -> bool {
+    let by_name = matches!(binding.clusters(), ClusterSelection::Names(_));
+    (by_name || cluster.as_str() != LOCAL_CLUSTER) && binding.clusters().selects(cluster.as_str(), view.object.labels())
+}
+
+/// Where `object` is reconciled if these bindings say so: at their clusters, and at the management cluster, where it is judged as a
+/// whole.
+pub(crate) fn places<K: Resource>(
+    object: &K,
+    fleet: &FleetView,
+    bindings: &[&ClusterRoleTemplateBinding],
+    projects: &[&Project],
+) -> Targets {
+    let lives = object.meta().deletion_timestamp.is_none();
+    let (bindings, projects) = if lives { (bindings, projects) } else { (&[][..], &[][..]) };
+    let choice = |name: &ClusterName, view: &ClusterView| {
+        let is_meant = bindings.iter().any(|binding| means(binding, name, view));
+        let is_of_project = projects.iter().any(|project| targets::is_target(*project, name, view, fleet));
+        if is_meant || is_of_project { Choice::Selected } else { Choice::NotSelected }
+    };
+    let mut targets = targets::selected_by(object, fleet, choice);
+    let named = |name: &&ClusterName| {
+        let mut selections = bindings.iter().map(|binding| binding.clusters());
+        selections.any(|selection| {
+            matches!(selection, ClusterSelection::Names(names) if names.iter().any(|each| each == name.as_str()))
+        })
+    };
+    targets.places.extend(fleet.unread().filter(named).cloned().map(Place::Cluster));
+    targets.places.insert(Place::Management);
+    targets
+}
+
+/// The bindings that need a template, as far as time plays no part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bindings {
+    /// Those on whole clusters.
+    pub(crate) on_clusters: Vec<Arc<ClusterRoleTemplateBinding>>,
+    /// Those in Projects that exist and may use the template.
+    pub(crate) in_projects: Vec<(Arc<ProjectRoleTemplateBinding>, Arc<Project>)>,
+}
+
+impl Bindings {
+    /// Those of the context of the template.
+    pub(crate) fn of(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
+        let name = template.name_any();
+        match template.spec.context {
+            RoleContext::Cluster => Self {
+                on_clusters: inputs.related::<ClusterRoleTemplateBinding>().filter(|binding| {
+                    binding.spec.role_template_name == name && binding.metadata.deletion_timestamp.is_none()
+                }),
+                in_projects: Vec::new(),
+            },
+            RoleContext::Project => {
+                let named = inputs.related::<ProjectRoleTemplateBinding>().filter(|binding| {
+                    binding.spec.role_template_name == name && binding.metadata.deletion_timestamp.is_none()
+                });
+                let projects = inputs.related::<Project>();
+                let in_projects = named.into_iter().filter_map(|binding| {
+                    let namespace = binding.namespace().unwrap_or_default();
+                    let labels = inputs.fleet.namespace_labels(&namespace)?;
+                    let project = projects.get(&ObjectKey::namespaced(&namespace, &binding.spec.project_name))?;
+                    let counts = project.metadata.deletion_timestamp.is_none();
+                    (counts && may_bind_from(template, &namespace, labels)).then_some((binding, project))
+                });
+                Self { on_clusters: Vec::new(), in_projects: in_projects.collect() }
+            }
+        }
+    }
+
+    /// Where they need the template.
+    pub(crate) fn places(&self, template: &RoleTemplate, fleet: &FleetView) -> Targets {
+        let on_clusters: Vec<_> = self.on_clusters.iter().map(AsRef::as_ref).collect();
+        let projects: Vec<_> = self.in_projects.iter().map(|(_, project)| project.as_ref()).collect();
+        places(template, fleet, &on_clusters, &projects)
+    }
+
+    /// What they ask for at one cluster.
+    pub(crate) fn at(&self, cluster: &ClusterName, view: &ClusterView, fleet: &FleetView) -> Vec<Use> {
+        let on_clusters = self.on_clusters.iter().filter(|binding| means(binding, cluster, view));
+        let in_projects =
+            self.in_projects.iter().filter(|(_, project)| targets::is_target(project.as_ref(), cluster, view, fleet));
+        let of_projects = in_projects.map(|(binding, _)| Use::of_people(binding));
+        on_clusters.map(|binding| Use::of(binding)).chain(of_projects).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.on_clusters.len() + self.in_projects.len()
+    }
+}
