@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use drover_crds::{ClusterRoleTemplateBinding, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_e2e::ControlPlane;
 use drover_e2e::control_plane::client_from;
-use drover_e2e::objects::{api, apply_to};
+use drover_e2e::installation::{CHART_VALUES, DROVER_USER, Installation, chart};
+use drover_e2e::objects::{api, apply_to, delete_from, patch_on};
 use drover_e2e::story::*;
 use drover_e2e::wait::{becomes, eventually, soon};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt as _};
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ drover_e2e::tests![
     t01_t07_t25_t26_only_who_has_the_verbs_says_who_has_a_role,
     t06_t12_only_who_may_escalate_says_what_a_role_allows,
     expressions_fit_their_types_and_a_thousand_subjects_their_budget,
+    t21_t22_t23_what_drover_records_and_writes_is_changed_by_drover_alone,
+    t11_policies_that_are_deleted_or_altered_are_told_and_restored,
 ];
 
 /// Whoever asks, and how.
@@ -238,7 +241,7 @@ async fn t01_t07_t25_t26_only_who_has_the_verbs_says_who_has_a_role() {
     }
     // Deletion is nobody's to hold up.
     let bindings = api(all[2].client.clone(), "projectroletemplatebinding", TEAM).await.unwrap();
-    bindings.delete("members", &kube::api::DeleteParams::default()).await.unwrap();
+    bindings.delete("members", &DeleteParams::default()).await.unwrap();
 }
 
 async fn t06_t12_only_who_may_escalate_says_what_a_role_allows() {
@@ -312,7 +315,7 @@ async fn expressions_fit_their_types_and_a_thousand_subjects_their_budget() {
 /// What the API server says of copies of all policies, which it looks at anew.
 async fn type_warnings(plane: &ControlPlane) -> BTreeMap<String, Value> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(plane.client());
-    let drovers = policies.list(&kube::api::ListParams::default()).await.unwrap();
+    let drovers = policies.list(&ListParams::default()).await.unwrap();
     let mut warnings = BTreeMap::new();
     for found in drovers.items {
         let mut copy = ValidatingAdmissionPolicy { spec: found.spec, ..ValidatingAdmissionPolicy::default() };
@@ -326,6 +329,205 @@ async fn type_warnings(plane: &ControlPlane) -> BTreeMap<String, Value> {
             warnings.insert(name, said.clone());
         }
     }
-    assert!(policies.list(&kube::api::ListParams::default()).await.unwrap().items.len() >= 6, "there are policies");
+    assert!(policies.list(&ListParams::default()).await.unwrap().items.len() >= 6, "there are policies");
     warnings
+}
+
+/// A client that is told nothing of it: what the API server would say.
+async fn relabels(requester: &Requester, namespace: &str, labels: &Value, way: &str) -> Result<(), String> {
+    let namespaces: Api<Namespace> = Api::all(requester.client.clone());
+    let change = Patch::Merge(json!({"metadata": {"labels": labels}}));
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let outcome = match way {
+        "" => namespaces.patch(namespace, &dry, &change).await,
+        "finalize" => {
+            let mut changed = namespaces.get(namespace).await.unwrap();
+            for (key, value) in labels.as_object().unwrap() {
+                let all = changed.metadata.labels.get_or_insert_default();
+                match value.as_str() {
+                    Some(value) => drop(all.insert(key.clone(), value.to_owned())),
+                    None => drop(all.remove(key)),
+                }
+            }
+            let dry = PostParams { dry_run: true, ..PostParams::default() };
+            namespaces.replace_subresource(way, namespace, &dry, &changed).await
+        }
+        way => namespaces.patch_subresource(way, namespace, &dry, &change).await,
+    };
+    outcome.map(drop).map_err(|error| error.to_string())
+}
+
+fn all_on(group: &str, resources: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": ["create", "delete", "get", "list", "patch", "update"]})
+}
+
+async fn guarded_story(test: &str) -> Option<Installation> {
+    let installation = story(test, &["eu"]).await?;
+    let mut shop = a_project("shop", &NAMESPACES);
+    shop["spec"]["containerDefaults"] = json!({"limits": {"memory": "256Mi"}});
+    shop["spec"]["networkIsolation"] = json!({"mode": "Project"});
+    ready_with(&installation, &shop).await;
+    reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
+    Some(installation)
+}
+
+async fn t21_t22_t23_what_drover_records_and_writes_is_changed_by_drover_alone() {
+    let Some(installation) = guarded_story("admission downstream").await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    assert_eq!(type_warnings(eu).await, BTreeMap::new());
+    apply_to(eu, &a_namespace(TEAM)).await.unwrap();
+    let everywhere = json!([
+        all_on("", &["namespaces", "namespaces/status", "namespaces/finalize", "limitranges"]),
+        all_on("networking.k8s.io", &["networkpolicies"]),
+    ]);
+    let all = requesters(eu, everywhere, json!([])).await;
+    let mut captured = a_namespace("captured");
+    let free = captured.clone();
+    captured["metadata"]["labels"] = json!({"drover.dev/owner-kind": "Project"});
+    are_ready(&all, &free, &captured).await;
+
+    let (record, level) = (Some("record who owns it"), Some("set-pod-security"));
+    let owner = |name: Value| json!({"drover.dev/owner-name": name});
+    let enforce = json!({"pod-security.kubernetes.io/enforce": "privileged"});
+    for requester in &all {
+        requester.expects("a captured namespace", &requester.creates(&captured).await, record);
+        for way in ["", "status", "finalize"] {
+            for (what, namespace, labels, expected) in [
+                ("a system namespace captured", "kube-system", owner(json!("shop")), record),
+                ("a foreign namespace captured", TEAM, owner(json!("shop")), record),
+                ("the record changed", "team-web", owner(json!("bank")), record),
+                ("the record removed", "team-web", owner(Value::Null), record),
+                ("a label of their own", "team-web", json!({"a": "b"}), None),
+                ("the level of the Project", "team-web", enforce.clone(), level),
+                ("the level of their own namespace", TEAM, enforce.clone(), None),
+            ] {
+                let what = format!("{what} through namespaces/{way}");
+                requester.expects(&what, &relabels(requester, namespace, &labels, way).await, expected);
+            }
+        }
+        what_is_written_stays(requester).await;
+    }
+    the_fence_lets_through_what_the_import_names(eu).await;
+
+    // A namespace ends with what guards it, for whoever deletes it.
+    let before = downstream_namespace(&installation, "eu", "team-db").await.unwrap().unwrap();
+    let namespaces: Api<Namespace> = Api::all(all[1].client.clone());
+    namespaces.delete("team-db", &DeleteParams::default()).await.unwrap();
+    namespace_becomes(&installation, "eu", "team-db", "it ended and came back", |namespace| {
+        namespace.is_some_and(|it| it["metadata"]["uid"] != before["metadata"]["uid"])
+    })
+    .await;
+}
+
+async fn what_is_written_stays(requester: &Requester) {
+    let written = Some("nothing else may change it");
+    for (kind, change) in [
+        ("limitrange", json!({"spec": {"limits": []}})),
+        ("limitrange", json!({"metadata": {"labels": null}})),
+        ("limitrange", json!({"metadata": {"finalizers": ["example.com/keep"]}})),
+        ("networkpolicy", json!({"spec": {"ingress": [{}]}})),
+    ] {
+        let objects = api(requester.client.clone(), kind, "team-web").await.unwrap();
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        let outcome = objects.patch("drover", &dry, &Patch::Merge(&change)).await.map(drop).map_err(|e| e.to_string());
+        requester.expects(&format!("{kind} {change}"), &outcome, written);
+        let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        let outcome = objects.delete("drover", &dry).await.map(drop).map_err(|error| error.to_string());
+        requester.expects(&format!("{kind} deleted"), &outcome, written);
+    }
+    let mut own = json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "own", "namespace": "team-web"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]},
+    });
+    requester.expects("one of their own", &requester.creates(&own).await, None);
+    own["metadata"]["labels"] = json!({"drover.dev/owner-kind": "Project"});
+    requester.expects("one that looks like Drover's", &requester.creates(&own).await, written);
+}
+
+/// Drover may bind and escalate, as far as RBAC knows.
+async fn the_fence_lets_through_what_the_import_names(eu: &ControlPlane) {
+    let rbac = "rbac.authorization.k8s.io";
+    let rights = json!([
+        all_on(rbac, &["rolebindings", "clusterrolebindings", "clusterroles"]),
+        {"apiGroups": [rbac], "resources": ["clusterroles", "roles"], "verbs": ["bind", "escalate"]},
+    ]);
+    let subjects = json!([{"kind": "User", "name": DROVER_USER}]);
+    grant(eu, "may-bind", None, rights, &subjects).await;
+    let everything = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+    grant(eu, "may-everything", None, everything, &json!([{"kind": "User", "name": "root"}])).await;
+    let drover = Requester { how: "Drover", client: eu.client_for(DROVER_USER, &[]).await.unwrap() };
+    let root = Requester { how: "an administrator", client: eu.client_for("root", &[]).await.unwrap() };
+    let version = format!("{rbac}/v1");
+    let bound = |kind: &str, role: &str| {
+        json!({
+            "apiVersion": version, "kind": "RoleBinding", "metadata": {"name": "given", "namespace": "team-web"},
+            "roleRef": {"apiGroup": rbac, "kind": kind, "name": role}, "subjects": [{"kind": "User", "name": "anna"}],
+        })
+    };
+    let role = |name: &str, labels: Value| {
+        let rule = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]});
+        let metadata = json!({"name": name, "labels": labels});
+        json!({"apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": [rule]})
+    };
+    are_ready(&[drover], &bound("ClusterRole", "drover:viewer"), &bound("ClusterRole", "cluster-admin")).await;
+    let drover = Requester { how: "Drover", client: eu.client_for(DROVER_USER, &[]).await.unwrap() };
+    let ours = json!({"app.kubernetes.io/managed-by": "drover", "drover.dev/owner-kind": "RoleTemplate"});
+    let aggregated = json!({"rbac.authorization.k8s.io/aggregate-to-admin": "true"});
+    let mut aggregating = role("drover:all", json!({}));
+    aggregating["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+    let (binding, writing) = (Some("Drover may bind ClusterRoles"), Some("Drover may write ClusterRoles"));
+    for (what, object, expected) in [
+        ("its own role", bound("ClusterRole", "drover:viewer"), None),
+        ("a role that the import names", bound("ClusterRole", "view"), None),
+        ("the role of an administrator", bound("ClusterRole", "cluster-admin"), binding),
+        ("a role of the namespace", bound("Role", "drover:viewer"), binding),
+        ("a role of its own, written", role("drover:viewer", ours.clone()), None),
+        ("a role of others, written", role("drove", ours), writing),
+        ("one that others take up", role("drover:viewer", aggregated), writing),
+        ("one that takes up others", aggregating, writing),
+    ] {
+        drover.expects(what, &drover.creates(&object).await, expected);
+        root.expects(what, &root.creates(&object).await, None);
+    }
+}
+
+async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {
+    let Some(installation) = guarded_story("admission is restored").await else { return };
+    let eu = installation.cluster("eu").unwrap();
+    let policy = ("validatingadmissionpolicy", "drover-guards");
+    let binding = ("validatingadmissionpolicybinding", "drover-namespaces");
+    let before = downstream(&installation, "eu", policy.0, "", policy.1).await.unwrap().unwrap();
+    delete_from(eu, policy.0, "", policy.1).await.unwrap();
+    downstream_becomes(&installation, "eu", policy.0, "", policy.1, "it is written again", |found| {
+        found.is_some_and(|it| it["metadata"]["uid"] != before["metadata"]["uid"] && it["spec"] == before["spec"])
+    })
+    .await;
+    for change in [json!({"spec": {"validationActions": ["Audit"]}}), json!({"metadata": {"labels": null}})] {
+        patch_on(eu, binding.0, "", binding.1, change).await.unwrap();
+        downstream_becomes(&installation, "eu", binding.0, "", binding.1, "it is in force again", |found| {
+            found.is_some_and(|it| {
+                it["spec"]["validationActions"] == json!(["Deny"])
+                    && it["metadata"]["labels"]["drover.dev/owner-kind"] == "Cluster"
+            })
+        })
+        .await;
+    }
+    reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
+
+    // Those of the management cluster are the chart's to restore.
+    installation.kubectl(&["delete", "validatingadmissionpolicybinding", "drover-role-templates"]).unwrap();
+    let look = |number: usize| json!({"metadata": {"labels": {"look": number.to_string()}}});
+    patch(&installation, "cluster", "eu", look(1)).await;
+    reads(&installation, "cluster", "eu", "AdmissionInstalled", "False/PoliciesMissing").await;
+    reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.helm(&["upgrade", "drover", &chart("drover"), "--set", CHART_VALUES]).unwrap();
+    patch(&installation, "cluster", "eu", look(2)).await;
+    reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
+
+    // With the Cluster they go, before the claim does.
+    patch(&installation, "cluster", "eu", json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    deleted(&installation, "project", "shop").await;
+    deleted(&installation, "cluster", "eu").await;
+    let left = api(eu.client(), policy.0, "").await.unwrap().list(&ListParams::default()).await.unwrap();
+    assert!(left.items.is_empty(), "{:?}", left.items);
 }

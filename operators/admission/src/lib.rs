@@ -4,11 +4,14 @@
 //! the request has a *verb*; no user is known by name, so people, Argo CD and Flux are judged alike, and who holds `*` may do everything.
 //! What an expression cannot tell, the API server refuses.
 //!
-//! The policies of the [`management`] cluster ship in the chart. Nothing guards a policy itself, as no policy is asked about
+//! The policies of the [`management`] cluster ship in the chart; those [`downstream`] are written by Drover itself. Nothing guards a policy itself, as no policy is asked about
 //! policies: [`guarded`] tells whether they are as they should be.
 
+pub mod downstream;
+pub mod guarded;
 pub mod management;
 mod policy;
 pub mod verbs;
 
+pub use guarded::Guarded;
 pub use policy::Policy;

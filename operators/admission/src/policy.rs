@@ -111,7 +111,12 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Whether it is had on a resource of ours, everywhere.
     pub(crate) fn ours(verb: &'a str, resource: &'a str) -> Self {
-        Self { verb, group: GROUP, resource, namespace: None, name: None }
+        Self::on(GROUP, resource, verb)
+    }
+
+    /// Whether it is had everywhere on a resource of this API group.
+    pub(crate) fn on(group: &'a str, resource: &'a str, verb: &'a str) -> Self {
+        Self { verb, group, resource, namespace: None, name: None }
     }
 
     pub(crate) fn in_namespace(self, expression: &'a str) -> Self {

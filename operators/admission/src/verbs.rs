@@ -11,6 +11,17 @@ pub const BIND_SYSTEM_SUBJECTS: &str = "bind-system-subjects";
 /// On roletemplates: to write what a role allows.
 pub const ESCALATE: &str = "escalate";
 
+/// Downstream, on namespaces: to be Drover, which sets its labels and annotations and writes what carries them.
+pub const MANAGE: &str = "manage";
+/// Downstream, on namespaces: to set the pod security of one that a Project holds.
+pub const SET_POD_SECURITY: &str = "set-pod-security";
+/// Downstream, on clusterroles: whoever has it binds and writes only what the fence lets through, whatever else RBAC allows.
+pub const FENCED: &str = "fenced";
+/// Downstream, on clusterroles by name: what may be bound through the fence besides Drover's own.
+pub const BIND_EXTERNAL: &str = "bind-external";
+/// Downstream, on clusterroles: to write others than Drover's own through the fence. Nobody is given it by name.
+pub const WRITE_EXTERNAL: &str = "write-external";
+
 /// What the platform team may do besides writing objects.
 #[must_use]
 pub fn of_platform() -> Vec<PolicyRule> {

@@ -37,8 +37,12 @@ causes! {
         DownstreamRoleOutdated = "DownstreamRoleOutdated": Blocked; "Run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The cluster has not answered yet which rights the credential has.
         RightsUnknown = "RightsUnknown": Blocked expected; "Wait: Drover asks again with every probe.",
-        /// This version installs no admission policies.
-        NotYetImplemented = "NotYetImplemented": Blocked expected; "",
+        /// Every admission policy is in place, in the management cluster and in this one.
+        PoliciesInstalled = "PoliciesInstalled": Blocked expected; "",
+        /// Admission policies are absent or altered, and Drover grants nothing new there.
+        PoliciesMissing = "PoliciesMissing": Blocked; "Restore those of the management cluster with the chart; Drover restores those of the cluster.",
+        /// Drover cannot see the admission policies, and grants nothing new there.
+        PoliciesUnknown = "PoliciesUnknown": Blocked; "See the condition CredentialValid for rights that are missing.",
     }
 }
 
@@ -59,6 +63,8 @@ causes! {
         ReleasingNamespaces = "ReleasingNamespaces": Blocked expected; "",
         /// Objects that Drover manages are still there.
         WaitingForOwners = "WaitingForOwners": Blocked expected; "",
+        /// Drover removes its admission policies.
+        RemovingPolicies = "RemovingPolicies": Blocked expected; "",
         /// Drover releases the claim.
         ReleasingClaim = "ReleasingClaim": Blocked expected; "",
         /// Drover deletes the namespace drover-system of the cluster.

@@ -1,7 +1,7 @@
 //! The Cluster operator: reports the state of every cluster, and releases what Drover has there when its Cluster is deleted.
 //!
-//! The connection itself, and the claim, are the fleet's. While a Cluster lives, this operator writes nothing downstream: it
-//! turns what the fleet reports, and the cluster's nodes, into the status. A reconcile runs when the Cluster changes, when its
+//! The connection itself, and the claim, are the fleet's. While a Cluster lives, this operator
+//! turns what the fleet reports, and the cluster's nodes, into the status; and it keeps the cluster's admission policies. A reconcile runs when the Cluster changes, when its
 //! connection is reported anew, at most every 30 seconds when a node changes, and when a certificate comes to its end.
 //!
 //! A Cluster that is being deleted is converged at the management cluster instead, where it is decided on although the
@@ -23,22 +23,32 @@ use std::{
     time::{Duration, Instant},
 };
 
+use drover_admission::{downstream, verbs};
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
-use drover_fleet::{ConnectionCause, Fleet};
-use drover_runtime::{
-    Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Related,
-    Rights, Rule, Targets, Watches, operator::Plan, rights::READ,
+use drover_fleet::{
+    ConnectionCause, Fleet,
+    admission::{OWNER_KIND, guarded_here, guarded_in_management},
 };
-use k8s_openapi::jiff::Timestamp;
+use drover_runtime::{
+    Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
+    PlaceStatuses, Related, Rights, Rule, Targets, Watches, operator::Plan, rights::READ,
+};
+use k8s_openapi::{
+    api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    jiff::Timestamp,
+};
 
 pub use error::ClusterError;
 pub use node::SlimNode;
-pub use plan::{Living, PlaceStatus, RightsOfCredential, Seen, World};
+pub use plan::{Admission, Living, PlaceStatus, RightsOfCredential, Seen, World};
 pub use teardown::Action;
 pub use validity::Validity;
 
 /// Node totals are looked at again at most this often: nodes report every few seconds, and nobody reads that fast.
 const NODE_PACE: Duration = Duration::from_secs(30);
+
+/// What an admission policy consists of.
+const POLICIES: &[&str] = &["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
 
 /// The operator of the kind [`Cluster`].
 #[derive(Clone, Debug)]
@@ -62,8 +72,9 @@ impl Operator for ClusterOperator {
     const FINALIZER: bool = true;
     /// A cluster is claimed once its status says which one it is.
     const BEFORE_CLAIM: bool = true;
-    /// What this operator needs: the Clusters and their status, the nodes, what Drover still has in a cluster whose Cluster is being
-    /// deleted, which of that has no Project any more, and then to delete the namespace drover-system.
+    /// What this operator needs: the Clusters and their status, the nodes, the admission policies of a cluster and to be Drover to
+    /// them, what Drover still has in a cluster whose Cluster is being deleted, which of that has no Project any more, and then to
+    /// delete the namespace drover-system.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["clusters", "projects"], READ),
@@ -74,6 +85,12 @@ impl Operator for ClusterOperator {
             Rule::on("", &["namespaces"], &["list", "patch"]),
             Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
             Rule::on("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"], &["list"]),
+            Rule::on("", &["namespaces"], &[verbs::MANAGE, verbs::SET_POD_SECURITY]),
+            Rule::on("admissionregistration.k8s.io", POLICIES, &["create"]),
+            Rule::on("admissionregistration.k8s.io", POLICIES, &["delete", "patch"]).named(downstream::NAMES),
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &[verbs::FENCED]),
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &[verbs::BIND_EXTERNAL])
+                .named(&["admin", "edit", "view"]),
         ],
         downstream_namespace: &[
             Rule::on("coordination.k8s.io", &["leases"], &["list"]),
@@ -100,7 +117,14 @@ impl Operator for ClusterOperator {
     fn watches(watches: &mut Watches<'_, Self>) {
         let Place::Cluster(name) = watches.context().place.clone() else { return };
         let key = ObjectKey::cluster_scoped(name.as_str());
+        let (of_policies, of_bindings) = (key.clone(), key.clone());
         watches.on::<SlimNode>(&LabelQuery::everything(), move |_, enqueuer| enqueuer.after(key.clone(), NODE_PACE));
+        // An import of before came without the right to read them.
+        watches.optional(|watches| {
+            let ours = OwnerRecord::query(OWNER_KIND);
+            watches.on::<ValidatingAdmissionPolicy>(&ours, move |_, enqueuer| enqueuer.now(of_policies.clone()));
+            watches.on::<ValidatingAdmissionPolicyBinding>(&ours, move |_, enqueuer| enqueuer.now(of_bindings.clone()));
+        });
     }
 
     async fn observe(&self, owner: Owner<'_, Cluster>, context: &PlaceContext) -> Result<World, ClusterError> {
@@ -109,7 +133,8 @@ impl Operator for ClusterOperator {
                 let installation = self.fleet.installation().to_owned();
                 let report = self.fleet.report(cluster).unwrap_or_default();
                 let nodes = context.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
-                Ok(World::Living(Box::new(Living { installation, report, nodes })))
+                let admission = Admission { management: guarded_in_management(context), here: guarded_here(context) };
+                Ok(World::Living(Box::new(Living { installation, report, nodes, admission })))
             }
             Owner::Deleting(cluster) if context.place == place_of(cluster) => {
                 Ok(World::Teardown(Box::new(observe::look(self, cluster, context).await)))

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use drover_admission::downstream;
 use drover_crds::{
     Cluster, DeletionPolicy, Project, RoleTemplate,
     names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY, MANAGED_BY_IMPORT},
 };
-use drover_fleet::claim;
+use drover_fleet::{admission::OWNER_KIND, claim};
 use drover_runtime::{
     ApiError, ClusterName, Failure, Informer, Kept, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
     cache::list_metadata, request::request,
@@ -14,6 +15,7 @@ use drover_runtime::{
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         authentication::v1::SelfSubjectReview,
         coordination::v1::Lease,
         core::v1::{Namespace, ServiceAccount},
@@ -61,6 +63,8 @@ pub struct There {
     pub roles: usize,
     /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nothing else releases them.
     pub left_behind: Vec<LeftBehind>,
+    /// The admission policies of ours.
+    pub policies: Vec<String>,
     /// UID of the namespace drover-system, if Drover created it and it is not being deleted already.
     pub namespace: Option<String>,
     /// Whether a Drover runs in that namespace, another installation was imported into it, or that is unknown: then it is
@@ -119,7 +123,15 @@ async fn look_there(
         Some(_) => Holder::Other,
     };
     if cluster.spec.deletion_policy != DeletionPolicy::Delete {
-        return Ok(There { holder, owned: 0, roles: 0, left_behind: Vec::new(), namespace: None, hosts_others: false });
+        return Ok(There {
+            holder,
+            owned: 0,
+            roles: 0,
+            left_behind: Vec::new(),
+            policies: Vec::new(),
+            namespace: None,
+            hosts_others: false,
+        });
     }
     let api = Api::<Namespace>::all(client.clone());
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
@@ -138,7 +150,8 @@ async fn look_there(
     let namespace = namespace.and_then(|meta| meta.uid);
     let hosts_others = namespace.is_some() && (hosts_drover(client).await? || hosts_another_import(client).await?);
     let roles = count_roles::<ClusterRole>(client).await? + count_roles::<ClusterRoleBinding>(client).await?;
-    Ok(There { holder, owned, roles, left_behind, namespace, hosts_others })
+    let policies = policies(client).await?;
+    Ok(There { holder, owned, roles, left_behind, policies, namespace, hosts_others })
 }
 
 /// How many objects of role templates there are. Who may not list them was imported for an older Drover, which wrote none.
@@ -197,4 +210,25 @@ async fn own_user(client: &Client) -> Result<Option<String>, ApiError> {
     let (parameters, review) = (PostParams::default(), SelfSubjectReview::default());
     let answer = request("create a SelfSubjectReview", reviews.create(&parameters, &review)).await?;
     Ok(answer.status.and_then(|status| status.user_info?.username))
+}
+
+/// The names of our policies that are there. A credential that may not list them has written none.
+async fn policies(client: &Client) -> Result<Vec<String>, ApiError> {
+    let mut all = names_of::<ValidatingAdmissionPolicyBinding>(client).await?;
+    all.extend(names_of::<ValidatingAdmissionPolicy>(client).await?);
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+async fn names_of<K: Kept + Resource<Scope = ClusterResourceScope>>(client: &Client) -> Result<Vec<String>, ApiError> {
+    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND}={OWNER_KIND}"));
+    let api = Api::<K>::all(client.clone());
+    match list_metadata("list the admission policies that Drover manages", &api, &ours).await {
+        Err(error) if error.code() == Some(403) => Ok(Vec::new()),
+        answer => {
+            let ours = |found: &ObjectMeta| found.name.as_deref().is_some_and(|name| downstream::NAMES.contains(&name));
+            Ok(answer?.into_iter().filter(ours).filter_map(|found| found.name).collect())
+        }
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use drover_admission::Guarded;
 use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary};
 use drover_fleet::{Facts, Report, remedy_of_missing_rights};
 use drover_runtime::{
     Failure, Owner, Requeue,
     operator::Plan,
+    owned::each_alone,
     quantity::{Amount, Form},
 };
 use k8s_openapi::{
@@ -19,7 +21,7 @@ use crate::{
     ClusterOperator, SlimNode, distribution,
     node::{Amounts, reported},
     observe::Teardown,
-    teardown::{self, TeardownStatus},
+    teardown::{self, Action, TeardownStatus},
     validity::{self, Judged, Validity},
 };
 
@@ -43,6 +45,17 @@ pub struct Living {
     pub report: Report,
     /// All nodes.
     pub nodes: Vec<Arc<SlimNode>>,
+    /// Its admission policies.
+    pub admission: Admission,
+}
+
+/// What is known of the policies that hold for a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Those of the management cluster, which the chart brings.
+    pub management: Guarded,
+    /// Those in the cluster itself.
+    pub here: Guarded,
 }
 
 /// What the cluster contributes to the status.
@@ -85,14 +98,19 @@ pub struct Seen {
     pub rejected: Option<Failure>,
     /// What to do about rights that the credential lacks.
     pub rights: RightsOfCredential,
+    /// Its admission policies.
+    pub admission: Admission,
 }
 
+/// Between two looks at the policies of the management cluster, which cost no request, and while these are unknown.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_SOON: Duration = Duration::from_secs(2);
 /// The timers of the runtime are made for waits of weeks, not for the ten years of a certificate.
 const LONGEST_WAIT: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) fn plan(cluster: &Cluster, world: &World, now: Timestamp) -> Plan<ClusterOperator> {
     match world {
-        World::Living(living) => look(cluster, living, now),
+        World::Living(living) => look_again(look(cluster, living, now), living, now),
         World::Teardown(seen) => teardown::plan(cluster, seen, now),
         World::Elsewhere => nothing(),
     }
@@ -110,7 +128,7 @@ fn nothing() -> Plan<ClusterOperator> {
 }
 
 fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
-    let Living { installation, report, nodes } = living;
+    let Living { installation, report, nodes, admission } = living;
     let warn_before = cluster.spec.certificate_warning();
     let certificates = validity::listed(&report.certificates);
     let Judged { validity: certificates_validity, changes: first } =
@@ -132,10 +150,34 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
         credential_validity,
         rejected: report.rejected.clone(),
         rights: rights(&cluster.name_any(), report.missing_rights.as_deref()),
+        admission: admission.clone(),
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let requeue = first.into_iter().chain(second).min().map_or(Requeue::Watch, |at| Requeue::At(at.min(latest)));
-    Plan { place_status, groups: Vec::new(), requeue }
+    // Only with all of its rights is Drover exempt from the policies that it writes.
+    let may_write =
+        report.claimed && !cluster.spec.suspend && report.missing_rights.as_ref().is_some_and(Vec::is_empty);
+    let missing = if may_write { to_write(&admission.here) } else { Vec::new() };
+    Plan { place_status, groups: each_alone(missing.into_iter().map(Action::WritePolicy).collect()), requeue }
+}
+
+/// The policies that have to be written: all that are not as they should be.
+fn to_write(here: &Guarded) -> Vec<&'static str> {
+    match here {
+        Guarded::Absent(names) | Guarded::Altered(names) => names.clone(),
+        Guarded::Intact | Guarded::Unknown => Vec::new(),
+    }
+}
+
+/// No watch tells a Cluster of the policies of the management cluster: the cache is looked at again.
+fn look_again(plan: Plan<ClusterOperator>, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
+    let pause = if living.admission.management == Guarded::Unknown { LOOK_SOON } else { LOOK_AGAIN };
+    let at = now.checked_add(pause).unwrap_or(Timestamp::MAX);
+    let requeue = match plan.requeue {
+        Requeue::At(earlier) => Requeue::At(earlier.min(at)),
+        Requeue::Watch | Requeue::Released => Requeue::At(at),
+    };
+    Plan { requeue, ..plan }
 }
 
 /// More missing rights are counted only.
@@ -223,11 +265,13 @@ mod tests {
     }
 
     fn living(report: Report, nodes: Vec<Arc<SlimNode>>) -> World {
-        World::Living(Box::new(Living { installation: "ours".into(), report, nodes }))
+        let admission = Admission { management: Guarded::Intact, here: Guarded::Intact };
+        World::Living(Box::new(Living { installation: "ours".into(), report, nodes, admission }))
     }
 
     fn looked(world: &World, now: &str) -> (Seen, Requeue) {
-        let plan = plan(&cluster(), world, at(now));
+        let World::Living(living) = world else { panic!("{world:?}") };
+        let plan = look(&cluster(), living, at(now));
         assert!(plan.is_idle());
         let Plan { place_status, requeue, .. } = plan;
         let PlaceStatus::Living(seen) = place_status else { panic!("{place_status:?}") };
@@ -247,6 +291,32 @@ mod tests {
                 "allocatable": {"cpu": "3", "memory": "3000"},
             })
         );
+    }
+
+    #[test]
+    fn policies_are_written_where_they_lack_to_a_cluster_that_is_ours_with_all_rights() {
+        let complete = || Report { claimed: true, missing_rights: Some(Vec::new()), ..Report::default() };
+        let lacking = Report { missing_rights: Some(vec!["manage namespaces".into()]), ..complete() };
+        let unknown = Report { missing_rights: None, ..complete() };
+        let (wrong, suspended) = (|| Guarded::Altered(vec!["drover-guards"]), json!({"suspend": true}));
+        for (report, here, spec, expected) in [
+            (complete(), wrong(), json!({}), "[[write the admission policy drover-guards]]"),
+            (complete(), Guarded::Intact, json!({}), "[]"),
+            (complete(), Guarded::Unknown, json!({}), "[]"),
+            (complete(), wrong(), suspended, "[]"),
+            (Report { claimed: false, ..complete() }, wrong(), json!({}), "[]"),
+            (lacking, wrong(), json!({}), "[]"),
+            (unknown, wrong(), json!({}), "[]"),
+        ] {
+            let mut cluster = cluster();
+            cluster.spec.suspend = spec["suspend"] == true;
+            let World::Living(mut living) = living(report, Vec::new()) else { panic!("it lives") };
+            living.admission.here = here;
+            let now = at("2026-01-01T00:00:00Z");
+            let plan = plan(&cluster, &World::Living(living), now);
+            assert_eq!(format!("{:?}", plan.groups), expected);
+            assert_eq!(plan.requeue, Requeue::At(at("2026-01-01T00:00:30Z")));
+        }
     }
 
     #[test]

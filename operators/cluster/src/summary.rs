@@ -1,5 +1,6 @@
 //! The status of a Cluster. Pure.
 
+use drover_admission::Guarded;
 use drover_crds::{
     Cluster, ClusterStatus, CredentialStatus,
     condition::{
@@ -104,6 +105,7 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
     };
     let (connected, available) = connection(state);
     let healthy = nodes_healthy(state, status);
+    let installed = admission_installed(state, seen);
     let credential = match state {
         PlaceState::Unreachable(failure) if is_about_the_credential(failure) => own(failure),
         _ => judged(state, seen, credential_valid),
@@ -116,7 +118,7 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
             (NODES_HEALTHY, (healthy.0, healthy.1, healthy.2.as_str())),
             (CERTIFICATES_VALID, judged(state, seen, certificates_valid)),
             (CREDENTIAL_VALID, credential),
-            (ADMISSION_INSTALLED, (State::False, ClusterCause::NotYetImplemented.cause(), NO_POLICIES)),
+            (ADMISSION_INSTALLED, (installed.0, installed.1, installed.2.as_str())),
         ]
         .map(|(kind, (state, cause, message))| condition(kind, state, cause, message)),
     );
@@ -140,7 +142,24 @@ fn unconfirmed(cluster: &Cluster, state: &PlaceState) -> Option<Condition> {
     Some(condition(REVOCATIONS_UNCONFIRMED, State::True, cause, message))
 }
 
-const NO_POLICIES: &str = "this version of Drover installs no admission policies";
+fn admission_installed(state: &PlaceState, seen: Option<&Seen>) -> (State, Cause, String) {
+    let seen = match (state, seen) {
+        (PlaceState::Current | PlaceState::Failed(_), Some(seen)) => seen,
+        (state, _) => {
+            let (state, cause, message) = unseen(state).unwrap_or(NONE_YET);
+            return (state, cause, message.to_owned());
+        }
+    };
+    let guarded = seen.admission.management.clone().and(seen.admission.here.clone());
+    match (&guarded, guarded.frozen()) {
+        (Guarded::Unknown, Some(message)) => (State::Unknown, ClusterCause::PoliciesUnknown.cause(), message),
+        (_, Some(message)) => (State::False, ClusterCause::PoliciesMissing.cause(), message),
+        (_, None) => {
+            let message = "every admission policy is in place".to_owned();
+            (State::True, ClusterCause::PoliciesInstalled.cause(), message)
+        }
+    }
+}
 
 /// What no longer is judged is not reported any more.
 fn teardown_conditions(cluster: &Cluster, entry: &PlaceEntry<PlaceStatus>) -> Vec<Condition> {

@@ -17,9 +17,13 @@ use crate::{
     plan::PlaceStatus,
 };
 
-/// One change at a cluster whose Cluster is being deleted.
+/// One change at a cluster.
 #[derive(Clone, PartialEq)]
 pub enum Action {
+    /// Writes the admission policy of this name.
+    WritePolicy(&'static str),
+    /// Removes these admission policies.
+    RemovePolicies(Vec<String>),
     /// Releases these namespaces of Projects that do not exist. One that refuses delays no other.
     ReleaseLeftBehind(Vec<LeftBehind>),
     /// Releases the claim.
@@ -38,6 +42,8 @@ impl fmt::Debug for Action {
                 let names: Vec<_> = all.iter().filter_map(|found| found.live.name.as_deref()).collect();
                 write!(formatter, "release Namespaces {}", names.join(", "))
             }
+            Self::WritePolicy(name) => write!(formatter, "write the admission policy {name}"),
+            Self::RemovePolicies(names) => write!(formatter, "remove the admission policies {}", names.join(", ")),
             Self::ReleaseClaim => formatter.write_str("release the claim"),
             Self::DeleteNamespace { .. } => formatter.write_str("delete Namespace drover-system"),
         }
@@ -163,6 +169,11 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
     if removes && there.roles > 0 && !clock.is_over {
         let what = format!("still has {} roles and bindings that Drover manages", there.roles);
         return clock.wait(DeletionCause::WaitingForOwners.cause(), &what);
+    }
+    if removes && there.holder == Holder::Us && !there.policies.is_empty() && !clock.is_over {
+        let message = "Drover removes its admission policies from the cluster".to_owned();
+        let actions = vec![Action::RemovePolicies(there.policies.clone())];
+        return (DeletionCause::RemovingPolicies.cause(), message, actions, Requeue::At(clock.soon));
     }
     let left = match there.owned + there.left_behind.len() {
         owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),

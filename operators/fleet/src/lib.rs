@@ -3,6 +3,7 @@
 //! One [`Remote`](remote) per `Cluster` object owns its HTTP/2 connections, a probe and a cache, and reports to the
 //! [`Fleet`], which gives the runtime a snapshot of all of them. Not connected is a normal value.
 
+pub mod admission;
 pub mod cause;
 pub mod claim;
 mod claimant;
@@ -38,12 +39,23 @@ pub use probe::Facts;
 pub use remote::Report;
 pub use required_permissions::{RequiredPermissions, remedy_of_missing_rights};
 
-/// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, and to claim
-/// it.
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const POLICIES: &[&str] = &["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+
+/// What the fleet needs: to know Clusters, their kubeconfigs and the namespaces of tenants, to probe a cluster, to claim it, and to
+/// see the admission policies everywhere.
 pub const RIGHTS: Rights = Rights {
-    management: &[Rule::on("drover.dev", &["clusters"], READ), Rule::on("", &["namespaces"], READ)],
+    management: &[
+        Rule::on("drover.dev", &["clusters"], READ),
+        Rule::on("", &["namespaces"], READ),
+        Rule::on(ADMISSION, POLICIES, READ),
+    ],
     own_namespace: &[Rule::on("", &["secrets"], READ)],
-    downstream: &[Rule::read_paths(&["/readyz", "/version"]), Rule::on("", &["namespaces"], &["create", "get"])],
+    downstream: &[
+        Rule::read_paths(&["/readyz", "/version"]),
+        Rule::on("", &["namespaces"], &["create", "get"]),
+        Rule::on(ADMISSION, POLICIES, READ),
+    ],
     downstream_namespace: &[
         Rule::on("", &["configmaps"], &["create"]),
         Rule::on("", &["configmaps"], &["delete", "get", "update"]).named(&[claim::CLAIM_NAME]),

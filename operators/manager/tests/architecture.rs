@@ -28,7 +28,7 @@ const BASE: [(&str, &[&str]); 9] = [
     ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
     ("dial", &["drover-client"]),
-    ("fleet", &["drover-crds", "drover-dial", "drover-runtime"]),
+    ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("helm", &["drover-crds"]),
     ("roles", &["drover-crds"]),
     // The only one that knows all others.

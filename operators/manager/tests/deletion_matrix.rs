@@ -353,6 +353,7 @@ impl Run {
                         carry_out(&mut self.namespaces, Owner::Gone(&holder), Change::Release(Box::new(live)));
                     }
                 }
+                ClusterAction::WritePolicy(_) | ClusterAction::RemovePolicies(_) => panic!("there are no policies"),
                 ClusterAction::ReleaseClaim => self.claim = false,
                 ClusterAction::DeleteNamespace { .. } => self.drover_namespace = false,
             }
@@ -371,6 +372,7 @@ impl Run {
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
             owned: if is_abandoned { 0 } else { owned.len() },
             left_behind: if is_abandoned { owned.into_iter().map(left_behind).collect() } else { Vec::new() },
+            policies: Vec::new(),
             namespace: self.drover_namespace.then(|| "drover-system".to_owned()),
             hosts_others: false,
         }

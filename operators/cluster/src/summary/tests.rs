@@ -5,6 +5,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::json;
 
 use super::*;
+use crate::Admission;
 
 fn cluster(spec: &serde_json::Value) -> Cluster {
     let mut spec_with_connection = json!({"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}});
@@ -31,6 +32,7 @@ fn seen() -> Seen {
         credential_validity: Validity::Valid,
         rejected: None,
         rights: RightsOfCredential::Complete,
+        admission: Admission { management: Guarded::Intact, here: Guarded::Intact },
     }
 }
 
@@ -148,8 +150,27 @@ fn what_was_seen_is_shown() {
     assert_eq!(status.credential, Some(CredentialStatus { not_after: Some(time()) }));
     let accepted = status.conditions.iter().find(|condition| condition.type_ == ACCEPTED).unwrap();
     assert_eq!(accepted.message, "claimed by installation ours");
-    let admission = status.conditions.iter().find(|condition| condition.type_ == ADMISSION_INSTALLED).unwrap();
-    assert_eq!((admission.status.as_str(), admission.reason.as_str()), ("False", "NotYetImplemented"));
+}
+
+#[test]
+fn admission_is_installed_while_the_policies_of_both_clusters_are_as_they_should_be() {
+    let told = |management: Guarded, here: Guarded, state: PlaceState| {
+        let seen = Seen { admission: Admission { management, here }, ..seen() };
+        let status = status(&cluster(&json!({})), Some(seen), state);
+        let admission = status.conditions.iter().find(|condition| condition.type_ == ADMISSION_INSTALLED).unwrap();
+        format!("{}/{} {}", admission.status, admission.reason, admission.message)
+    };
+    let (intact, current) = (|| Guarded::Intact, || PlaceState::Current);
+    assert!(told(intact(), intact(), current()).starts_with("True/PoliciesInstalled"));
+    assert!(told(intact(), Guarded::Unknown, current()).starts_with("Unknown/PoliciesUnknown"));
+    assert!(told(intact(), intact(), lost("Timeout")).starts_with("Unknown/ConnectionLost"));
+    let absent = told(Guarded::Absent(vec!["drover-role-templates"]), intact(), current());
+    assert!(
+        absent.starts_with("False/PoliciesMissing") && absent.contains("drover-role-templates are absent"),
+        "{absent}"
+    );
+    let altered = told(intact(), Guarded::Altered(vec!["drover-guards"]), current());
+    assert!(altered.contains("drover-guards are altered, and Drover grants nothing new"), "{altered}");
 }
 
 #[test]

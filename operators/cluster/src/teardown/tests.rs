@@ -50,7 +50,7 @@ fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
 
 fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
     let namespace = namespace.map(str::to_owned);
-    There { holder, owned, roles: 0, left_behind: Vec::new(), namespace, hosts_others: false }
+    There { holder, owned, roles: 0, left_behind: Vec::new(), policies: Vec::new(), namespace, hosts_others: false }
 }
 
 /// A namespace of a Project that is no more.
@@ -65,6 +65,8 @@ fn told(cluster: &Cluster, reach: &Reach, second: i64, running: Duration) -> Str
     let PlaceStatus::Teardown(status) = place_status else { panic!("{place_status:?}") };
     let actions = groups.iter().flatten().map(|action| match action {
         Action::ReleaseLeftBehind(all) => format!(" release {}", all.len()),
+        Action::WritePolicy(name) => format!(" write {name}"),
+        Action::RemovePolicies(names) => format!(" remove {}", names.len()),
         Action::ReleaseClaim => " release".to_owned(),
         Action::DeleteNamespace { uid } => format!(" delete {uid}"),
     });
@@ -121,6 +123,24 @@ fn the_claim_stays_while_roles_are_withdrawn() {
     let with_roles = Reach::Connected(There { roles: 2, ..as_found(Holder::Us, 0, None) });
     for (second, expected) in [(1, "WaitingForOwners +2"), (600, "ReleasingClaim release +2")] {
         assert_eq!(told(&delete, &with_roles, second, LONG), expected, "{second}");
+    }
+}
+
+#[test]
+fn admission_policies_go_after_what_they_guard_and_before_the_claim() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let orphan = cluster("eu", &json!({"deletionPolicy": "Orphan"}), None);
+    let with = |holder, owned| {
+        Reach::Connected(There { policies: vec!["drover-guards".to_owned()], ..as_found(holder, owned, None) })
+    };
+    for (eu, reach, second, expected) in [
+        (&delete, with(Holder::Us, 3), 1, "WaitingForOwners +2"),
+        (&delete, with(Holder::Us, 0), 1, "RemovingPolicies remove 1 +2"),
+        (&delete, with(Holder::Us, 0), 600, "ReleasingClaim release +2"),
+        (&delete, with(Holder::Other, 0), 1, "Released Released"),
+        (&orphan, with(Holder::Us, 0), 1, "ReleasingClaim release +2"),
+    ] {
+        assert_eq!(told(eu, &reach, second, LONG), expected, "{reach:?} {second}");
     }
 }
 
@@ -256,6 +276,11 @@ impl ModelWorld<ClusterOperator> for Model {
                 assert_eq!(self.there.holder, Holder::Us, "what is ours is written to while it is claimed");
                 self.there.left_behind.retain(|there| !all.contains(there));
             }
+            Action::WritePolicy(name) => panic!("{name} is written to a cluster that is let go"),
+            Action::RemovePolicies(names) => {
+                assert_eq!((self.there.holder, self.there.owned), (Holder::Us, 0), "they guard to the end");
+                self.there.policies.retain(|name| !names.contains(name));
+            }
             Action::ReleaseClaim => self.there.holder = Holder::Nobody,
             Action::DeleteNamespace { uid } => {
                 assert_eq!(self.there.holder, Holder::Nobody, "the claim goes first");
@@ -271,11 +296,13 @@ fn a_deletion_ends_the_same_after_a_crash_anywhere() {
     for (policy, namespace) in [("Orphan", Some("u".to_owned())), ("Delete", None)] {
         let eu = cluster("eu", &json!({"deletionPolicy": policy}), None);
         let left_behind = if policy == "Delete" { vec![left_behind()] } else { Vec::new() };
-        let model = Model { there: There { left_behind, ..as_found(Holder::Us, 0, Some("u")) } };
+        let policies = vec!["drover-guards".to_owned()];
+        let model = Model { there: There { left_behind, policies, ..as_found(Holder::Us, 0, Some("u")) } };
         for mut left_behind in every_crash::<ClusterOperator, _>(&eu, &model, at(1), Pace::InTurn).unwrap() {
             assert_eq!(until_quiet(&eu, &mut left_behind, at(1)).unwrap(), End::Released);
             assert_eq!((left_behind.there.holder, &left_behind.there.namespace), (Holder::Nobody, &namespace));
             assert_eq!(left_behind.there.left_behind, Vec::new());
+            assert_eq!(left_behind.there.policies.is_empty(), policy == "Delete", "{policy}");
         }
     }
 }

@@ -1,0 +1,40 @@
+//! Whether the admission policies are in place that a grant at a cluster relies on.
+
+use drover_admission::{Guarded, Policy, downstream, management};
+use drover_runtime::{Cache, LabelQuery, OwnerRecord, Place, PlaceContext, cache::Health};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+
+/// The kind that the labels of the policies in a cluster record as their owner.
+pub const OWNER_KIND: &str = "Cluster";
+
+/// Whether the policies of the management cluster and of this place are as they should be. Out of caches, which are filled from
+/// the first call on; until then that is unknown.
+#[must_use]
+pub fn guarded(place: &PlaceContext) -> Guarded {
+    let management = guarded_in_management(place);
+    match place.place {
+        Place::Management => management,
+        Place::Cluster(_) => management.and(guarded_here(place)),
+    }
+}
+
+/// The same of the policies of the management cluster only.
+#[must_use]
+pub fn guarded_in_management(place: &PlaceContext) -> Guarded {
+    in_cache(&place.management, &LabelQuery::everything(), &management::policies())
+}
+
+/// The same of the policies that Drover writes into a cluster only.
+#[must_use]
+pub fn guarded_here(place: &PlaceContext) -> Guarded {
+    in_cache(&place.cache, &OwnerRecord::query(OWNER_KIND), &downstream::policies())
+}
+
+fn in_cache(cache: &Cache, query: &LabelQuery, expected: &[Policy]) -> Guarded {
+    let policies = cache.informer::<ValidatingAdmissionPolicy>(query);
+    let bindings = cache.informer::<ValidatingAdmissionPolicyBinding>(query);
+    if policies.health() != Health::Live || bindings.health() != Health::Live {
+        return Guarded::Unknown;
+    }
+    Guarded::of(expected, &policies.all(), &bindings.all())
+}
