@@ -235,7 +235,7 @@ fn what_to_try(folder: &Path) -> String {
            alias us='{folder}/kubectl --kubeconfig {folder}/us-1.kubeconfig'\n  \
            manage get drover --all-namespaces\n  \
            eu delete namespace shop-cart    # it comes back\n\
-         docs/tour.md has eleven scenes more; `make demo DEMO=tour` plays them all."
+         docs/tour.md has thirteen scenes more; `make demo DEMO=tour` plays them all."
     )
 }
 

@@ -42,6 +42,8 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
     Ok(vec![
         stage.a_namespace_comes_back(),
         stage.a_cluster_leaves_the_selection(),
+        stage.a_person_gets_a_role(),
+        stage.a_quota_is_divided(),
         stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
@@ -111,6 +113,43 @@ impl Stage {
                 self.look(),
                 has_namespace("us-1", "shop-cart"),
                 self.manage("label cluster.drover.dev us-1 env=prod --overwrite"),
+                is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn a_person_gets_a_role(&self) -> Scene {
+        let ask = |kubectl: &str| Step::Type(format!("{kubectl} auth can-i list pods -n shop-web --as=ann"));
+        let read_only = "{.spec.roleTemplateName}{\"\\n\"}";
+        scene(
+            "Give a person a role in the Project: she may on every cluster; take it away, and she may nowhere",
+            [
+                self.manage("apply --server-side -f examples/demo/members.yaml"),
+                may_list_pods("eu-1", "yes"),
+                may_list_pods("us-1", "yes"),
+                ask(&self.eu),
+                self.manage(&format!("-n team-shop get prtb readers -o jsonpath='{read_only}'")),
+                self.manage("delete -f examples/demo/members.yaml"),
+                may_list_pods("eu-1", "no"),
+                may_list_pods("us-1", "no"),
+            ],
+        )
+    }
+
+    fn a_quota_is_divided(&self) -> Scene {
+        let quota = r#"{"perCluster":{"pods":"50"},"namespaceDefault":{"pods":"20"}}"#;
+        let patch = |quota: &str| {
+            format!(r#"-n team-shop patch project.drover.dev shop --type=merge -p '{{"spec":{{"quota":{quota}}}}}'"#)
+        };
+        scene(
+            "Give the Project a quota: each namespace gets its share on every cluster, and the status says who is short",
+            [
+                self.manage(&patch(quota)),
+                has_quota("eu-1", "shop-cart", "20"),
+                has_quota("us-1", "shop-web", "10"),
+                Step::Type(format!("{} get resourcequotas --all-namespaces", self.eu)),
+                reads("project", "shop", "QuotaReady", "False/QuotaExhausted"),
+                self.manage(&patch("null")),
                 is_ready_on("2/2"),
             ],
         )
@@ -280,6 +319,24 @@ fn is_ready_on(summary: &'static str) -> Step {
 fn has_namespace(cluster: &'static str, name: &'static str) -> Step {
     awaited(format!("{cluster} has namespace {name}"), move |installation| {
         namespace_is(installation, cluster, name, "Active")
+    })
+}
+
+/// What the API server of a cluster says of Ann.
+fn may_list_pods(cluster: &'static str, answer: &'static str) -> Step {
+    awaited(format!("may ann list pods in shop-web on {cluster}: {answer}"), move |installation| {
+        let arguments = ["auth", "can-i", "list", "pods", "--namespace=shop-web", "--as=ann"];
+        // kubectl fails where the answer is no.
+        let told = kubectl_on(installation.cluster(cluster)?, &arguments);
+        Ok(told.is_ok_and(|told| told.trim() == "yes") == (answer == "yes"))
+    })
+}
+
+fn has_quota(cluster: &'static str, namespace: &'static str, pods: &'static str) -> Step {
+    awaited(format!("{namespace} on {cluster} may have {pods} pods"), move |installation| {
+        let arguments = ["get", "resourcequota", "drover", "--namespace", namespace, "--ignore-not-found"];
+        let arguments = [&arguments[..], &["--output=jsonpath={.spec.hard.pods}"]].concat();
+        Ok(kubectl_on(installation.cluster(cluster)?, &arguments)? == pods)
     })
 }
 
