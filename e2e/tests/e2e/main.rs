@@ -11,6 +11,7 @@
     reason = "a test may panic, all have one form, and stories one vocabulary"
 )]
 
+mod access;
 mod admission;
 mod api;
 mod away;
@@ -51,6 +52,7 @@ use drover_e2e::runner::Test;
 
 fn tests() -> Vec<Test> {
     [
+        access::tests(),
         admission::tests(),
         api::tests(),
         away::tests(),
