@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use drover_admission::Guarded;
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of, resolve};
 use drover_runtime::{
@@ -105,6 +106,12 @@ pub(crate) struct Decided {
 }
 
 impl Grants {
+    /// Frozen while the policies are not in place that keep grants from being abused.
+    pub(crate) fn by(guarded: &Guarded) -> Self {
+        let frozen = |message| Self::Frozen { cause: MemberCause::GrantsFrozen, message };
+        guarded.frozen().map_or(Self::Allowed, frozen)
+    }
+
     /// Frozen where the credential of a cluster lacks the rights to give any.
     pub(crate) fn not_permitted(cluster: &Cluster) -> Self {
         let cluster = cluster.name_any();

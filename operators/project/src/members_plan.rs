@@ -115,6 +115,8 @@ impl<'a> MembersPlan<'a> {
             && self.ready < self.wanted
         {
             self.problems.push(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() });
+            // No watch of the policies tells a Project: the caches are looked at again.
+            self.again = self.again.into_iter().chain([self.soon]).min();
         }
         place_status.members.wanted = count(self.wanted);
         place_status.members.ready = count(self.ready);

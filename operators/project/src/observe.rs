@@ -9,7 +9,10 @@ use drover_crds::{
     Cluster, Project, ProjectNamespace, ProjectRoleTemplateBinding, RoleTemplate, Tenant,
     names::{ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
 };
-use drover_fleet::targets::{self, tenancies_of, tenant_label_keys};
+use drover_fleet::{
+    admission::guarded,
+    targets::{self, tenancies_of, tenant_label_keys},
+};
 use drover_runtime::{
     Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -199,7 +202,7 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let role_bindings = place.cache.informer::<RoleBinding>(&OwnerRecord::query(record.kind));
     let granted = match (role_bindings.refusal(), &place.cluster) {
         (Some(_), Some(cluster)) => Members { grants: Grants::not_permitted(cluster), ..Members::default() },
-        _ => Members { owned: Owned::at(place, &record), ..Members::default() },
+        _ => Members { owned: Owned::at(place, &record), grants: Grants::by(&guarded(place)), ..Members::default() },
     };
     let Owner::Present(project) = owner else { return granted };
     let names_it = |binding: &ProjectRoleTemplateBinding| members::names(binding, project);
