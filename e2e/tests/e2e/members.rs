@@ -160,7 +160,7 @@ async fn what_is_withdrawn_goes(installation: &Installation) {
     let end = k8s_openapi::jiff::Timestamp::now() + SignedDuration::from_secs(3);
     contractor["spec"]["expiresAt"] = json!(end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     installation.apply(&contractor).await.unwrap();
-    reads(installation, BINDING, "contractor", "Ready", "False/Expired").await;
+    reads(installation, BINDING, "contractor", "Ready", "True/Expired").await;
     may_only(installation, User("carl"), &[]).await;
 
     installation.apply(&a_binding("dora", "shop", "viewer", &users(&["dora"]))).await.unwrap();

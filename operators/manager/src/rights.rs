@@ -136,8 +136,7 @@ mod tests {
             let of_objects = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "get"));
             of_objects.flat_map(|rule| rule.resources.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
         };
-        // RoleTemplates have no operator of their own yet.
-        for crd in drover_crds::all().into_iter().filter(|crd| crd.spec.names.plural != "roletemplates") {
+        for crd in drover_crds::all() {
             let (plural, is_namespaced) = (&crd.spec.names.plural, crd.spec.scope == "Namespaced");
             assert!(names(&platform).contains(plural), "{plural}");
             assert_eq!(names(&view).contains(plural), is_namespaced, "{plural}");

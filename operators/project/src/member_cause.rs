@@ -18,7 +18,7 @@ causes! {
         /// A subject is, or includes, a ServiceAccount of a namespace that the Project does not hold on the cluster.
         ServiceAccountOfAnotherProject = "ServiceAccountOfAnotherProject": Blocked; "Name ServiceAccounts of the namespaces of the Project.",
         /// The time of the binding is over.
-        Expired = "Expired": Blocked stalls; "Delete the binding, or change spec.expiresAt.",
+        Expired = "Expired": Blocked expected; "Delete the binding, or change spec.expiresAt.",
         /// Role bindings of another Project are left in the namespace.
         FormerGrantsRemain = "FormerGrantsRemain": Blocked; "Wait until they are gone; if the other Project is to keep the namespace, remove it here.",
         /// The policies that guard grants are not in place, so nothing new is granted; what is withdrawn goes all the same.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use drover_admission::Guarded;
 use drover_crds::{IdentityMapping, RoleTemplate};
+use drover_fleet::admission::guarded;
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{Inputs, Owner, Place, PlaceContext, operator::record_of, owned::Owned};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -33,6 +35,13 @@ pub enum Grants {
     Allowed,
     /// They may not, as this message says; withdrawal goes on.
     Frozen(String),
+}
+
+impl Grants {
+    /// Frozen while admission policies are not as they should be.
+    fn by(guarded: &Guarded) -> Self {
+        guarded.frozen().map_or(Self::Allowed, Self::Frozen)
+    }
 }
 
 /// What there is at one cluster.
@@ -67,7 +76,7 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
         }
     };
     let resolved = owner.object().map(|template| resolved(template, place));
-    World { resolved, grants: Grants::Allowed, bindings: bindings.count(), cluster }
+    World { resolved, grants: Grants::by(&guarded(place)), bindings: bindings.count(), cluster }
 }
 
 /// What a template allows with all that it inherits.

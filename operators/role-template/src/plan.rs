@@ -13,7 +13,7 @@ use drover_runtime::{
 use k8s_openapi::{
     api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ use crate::{
     uses::{in_force, subjects},
 };
 
+/// While rights are frozen, it is looked again after this time whether they still are.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -64,7 +66,10 @@ pub(crate) fn plan(_: &RoleTemplate, world: &World, now: Timestamp) -> Plan<Role
         Some(resolved) if !uses.is_empty() => roles(resolved, &subjects(uses, here.identity.as_ref())),
         _ => Vec::new(),
     };
-    let requeue = first_end.map_or(Requeue::Watch, Requeue::At);
+    // No watch of the admission policies tells a template: the caches are looked at again.
+    let is_waiting = !wanted.is_empty() && world.grants != Grants::Allowed;
+    let look_again = is_waiting.then(|| now + LOOK_SOON);
+    let requeue = first_end.into_iter().chain(look_again).min().map_or(Requeue::Watch, Requeue::At);
     Plan { requeue, ..towards(&wanted, &world.grants, here) }
 }
 

@@ -9,6 +9,7 @@ use drover_runtime::{
 };
 
 use super::plan::PlaceStatus;
+use crate::member_cause::MemberCause;
 
 pub(crate) fn summarise(
     binding: &ProjectRoleTemplateBinding,
@@ -22,7 +23,10 @@ pub(crate) fn summarise(
     let of_all = statuses.get(&Place::Management).and_then(|entry| entry.known.as_ref());
     let conditions = match of_all.and_then(|status| status.denied.clone()) {
         Some((cause, message)) => {
-            let Readiness { state, cause, message, activity } = Readiness::no(cause, message);
+            // What has expired is settled: people and GitOps wait for nothing.
+            let is_settled = cause == MemberCause::Expired.cause();
+            let judged = if is_settled { Readiness::yes(cause, message) } else { Readiness::no(cause, message) };
+            let Readiness { state, cause, message, activity } = judged;
             ready_conditions(state, cause, &message, activity)
         }
         None => fan_out.ready(),

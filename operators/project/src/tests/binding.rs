@@ -99,7 +99,7 @@ fn why_a_binding_gives_nothing_is_told_once_whatever_the_number_of_clusters() {
     assert_eq!((ready(&status), status.problems.len()), ("False/RoleTemplateNotFound".to_owned(), 0));
     let mut expired = ada();
     expired.spec.expires_at = Some(Time(NOW));
-    assert_eq!(ready(&told(&expired, &both(&model))), "False/Expired");
+    assert_eq!(ready(&told(&expired, &both(&model))), "True/Expired");
     let unbindable: Value = json!({"context": "Project", "bindableFrom": {"names": ["team-b"]}});
     let mut template = a_template("viewer");
     template.spec = serde_json::from_value(unbindable).unwrap();
