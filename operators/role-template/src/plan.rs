@@ -3,7 +3,7 @@
 //! Rights grow in two steps: first the role is as it should be, then it is bound to more people. What takes rights away waits for
 //! nothing, so every change is a group of its own.
 
-use drover_crds::{RoleContext, RoleTemplate};
+use drover_crds::{RoleContext, RoleTemplate, Selection};
 use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of, narrowed};
 use drover_runtime::{
     ObjectKey, Outcome, Plan, Requeue, StatusCause,
@@ -27,6 +27,8 @@ use crate::{
 
 /// While rights are frozen, it is looked again after this time whether they still are.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
+/// So often it is looked whether the labels of namespaces still let the template be bound from there.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -55,7 +57,7 @@ impl Contribution for PlaceStatus {
     }
 }
 
-pub(crate) fn plan(_: &RoleTemplate, world: &World, now: Timestamp) -> Plan<RoleTemplateOperator> {
+pub(crate) fn plan(template: &RoleTemplate, world: &World, now: Timestamp) -> Plan<RoleTemplateOperator> {
     let whole = world.resolved.clone().map(|resolved| (resolved, world.bindings));
     let Some(here) = &world.cluster else {
         let place_status = PlaceStatus { whole, converged: true, obstacles: Vec::new() };
@@ -66,9 +68,13 @@ pub(crate) fn plan(_: &RoleTemplate, world: &World, now: Timestamp) -> Plan<Role
         Some(resolved) if !uses.is_empty() => roles(resolved, &subjects(uses, here.identity.as_ref())),
         _ => Vec::new(),
     };
-    // No watch of the admission policies tells a template: the caches are looked at again.
-    let is_waiting = !wanted.is_empty() && world.grants != Grants::Allowed;
-    let look_again = is_waiting.then(|| now + LOOK_SOON);
+    // No watch tells a template of admission policies, nor of labels of namespaces: the caches are looked at again.
+    let is_frozen = !wanted.is_empty() && world.grants != Grants::Allowed;
+    let goes_by_labels = !wanted.is_empty()
+        && template.spec.context == RoleContext::Project
+        && matches!(template.spec.bindable_from, Some(Selection::Selector(_)));
+    let soon = is_frozen.then_some(LOOK_SOON).into_iter().chain(goes_by_labels.then_some(LOOK_AGAIN)).min();
+    let look_again = soon.map(|pause| now + pause);
     let requeue = first_end.into_iter().chain(look_again).min().map_or(Requeue::Watch, Requeue::At);
     Plan { requeue, ..towards(&wanted, &world.grants, here) }
 }

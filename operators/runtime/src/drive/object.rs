@@ -93,8 +93,13 @@ impl<O: Operator> Driver<O> {
             return Ok(RequeueAt::Forget);
         }
         if deleting && !held {
-            self.lock_tracker().forget(key);
-            return Ok(RequeueAt::Forget); // It only waits for finalizers of others.
+            // It only waits for finalizers of others. What a kind without a finalizer of ours made goes at once all the same.
+            if O::FINALIZER {
+                self.lock_tracker().forget(key);
+            } else {
+                self.clean_up_all_places(key);
+            }
+            return Ok(RequeueAt::Forget);
         }
         // Every object is enqueued once the related kinds are known.
         let Some(all_released) = self.place(key, object) else { return Ok(RequeueAt::Forget) };
@@ -139,7 +144,7 @@ impl<O: Operator> Driver<O> {
         Some(tracked.statuses.all_released())
     }
 
-    /// The object is gone: what it may have left at its places is cleaned up there.
+    /// The object is gone, or going without a finalizer of ours: what it may have left at its places is cleaned up there.
     fn clean_up_all_places(&self, key: &ObjectKey) {
         let mut objects = self.lock_tracker();
         let places = objects.get(key).map(|tracked| tracked.statuses.places().cloned().collect::<Vec<_>>());
