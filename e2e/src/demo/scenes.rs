@@ -145,8 +145,9 @@ impl Stage {
             "Give the Project a quota: each namespace gets its share on every cluster, and the status says who is short",
             [
                 self.manage(&patch(quota)),
-                has_quota("eu-1", "shop-cart", "20"),
-                has_quota("us-1", "shop-web", "10"),
+                has_quota("eu-1", "shop-web", "20"),
+                // The youngest, as it was deleted and came back.
+                has_quota("eu-1", "shop-cart", "10"),
                 Step::Type(format!("{} get resourcequotas --all-namespaces", self.eu)),
                 reads("project", "shop", "QuotaReady", "False/QuotaExhausted"),
                 self.manage(&patch("null")),

@@ -27,7 +27,7 @@ use drover_admission::{downstream, verbs};
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{
     ConnectionCause, Fleet,
-    admission::{OWNER_KIND, guarded_here, guarded_in_management},
+    admission::{OWNER_KIND, guarded_here, guarded_in_management, read_in_management},
 };
 use drover_runtime::{
     Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
@@ -108,6 +108,7 @@ impl Operator for ClusterOperator {
     /// A namespace in a cluster whose Cluster is being deleted has an owner only while its Project exists.
     fn related(related: &mut Related<'_>) {
         related.on::<Project>(|_| Vec::new());
+        read_in_management(related);
     }
 
     fn targets(cluster: &Cluster, _: &Inputs<'_>) -> Targets {

@@ -1,7 +1,7 @@
 //! Whether the admission policies are in place that a grant at a cluster relies on.
 
 use drover_admission::{Guarded, Policy, downstream, management};
-use drover_runtime::{Cache, LabelQuery, OwnerRecord, Place, PlaceContext, cache::Health};
+use drover_runtime::{Cache, LabelQuery, Operator, OwnerRecord, Place, PlaceContext, Related, Watches, cache::Health};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 
 /// The kind that the labels of the policies in a cluster record as their owner.
@@ -28,6 +28,21 @@ pub fn guarded_in_management(place: &PlaceContext) -> Guarded {
 #[must_use]
 pub fn guarded_here(place: &PlaceContext) -> Guarded {
     in_cache(&place.cache, &OwnerRecord::query(OWNER_KIND), &downstream::policies())
+}
+
+/// Declares that an operator asks for [`guarded`]: it decides nothing before the policies of the management cluster are known.
+pub fn read_in_management(related: &mut Related<'_>) {
+    related.on::<ValidatingAdmissionPolicy>(|_| Vec::new());
+    related.on::<ValidatingAdmissionPolicyBinding>(|_| Vec::new());
+}
+
+/// The same for the policies of a cluster, where its credential may read them.
+pub fn read_here<O: Operator>(watches: &mut Watches<'_, O>) {
+    watches.optional(|watches| {
+        let ours = OwnerRecord::query(OWNER_KIND);
+        watches.on::<ValidatingAdmissionPolicy>(&ours, |_, _| {});
+        watches.on::<ValidatingAdmissionPolicyBinding>(&ours, |_, _| {});
+    });
 }
 
 fn in_cache(cache: &Cache, query: &LabelQuery, expected: &[Policy]) -> Guarded {

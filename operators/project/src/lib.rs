@@ -47,7 +47,7 @@ use std::{sync::Arc, time::Duration};
 
 use binding_index::BindingIndex;
 use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate};
-use drover_fleet::{TenancyCause, targets};
+use drover_fleet::{TenancyCause, admission, targets};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, request::Urgency, rights::READ,
@@ -104,6 +104,7 @@ impl Operator for ProjectOperator {
         let of_templates = Arc::clone(&index);
         related.on::<ProjectRoleTemplateBinding>(move |change| index.concerned_by_binding(change));
         related.on::<RoleTemplate>(move |change| of_templates.concerned_by_template(change));
+        admission::read_in_management(related);
     }
 
     fn deletion_timeout(project: &Project) -> Option<Duration> {
@@ -122,6 +123,7 @@ impl Operator for ProjectOperator {
             guards.owned::<NetworkPolicy>();
         });
         watches.optional(Watches::owned::<RoleBinding>);
+        admission::read_here(watches);
     }
 
     async fn observe(

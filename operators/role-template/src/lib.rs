@@ -25,6 +25,7 @@ mod summary;
 pub mod uses;
 
 use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus};
+use drover_fleet::admission;
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
     WriteError, request::Urgency, rights::READ,
@@ -77,6 +78,7 @@ impl Operator for RoleTemplateOperator {
         let noted = members.clone();
         related.placing::<ProjectRoleTemplateBinding>(move |change| noted.note(change));
         related.placing::<Project>(move |change| members.of(&change.key));
+        admission::read_in_management(related);
     }
 
     fn targets(template: &RoleTemplate, inputs: &Inputs<'_>) -> Targets {
@@ -87,6 +89,7 @@ impl Operator for RoleTemplateOperator {
         if watches.context().place != Place::Management {
             watches.owned::<ClusterRole>();
             watches.owned::<ClusterRoleBinding>();
+            admission::read_here(watches);
         }
     }
 

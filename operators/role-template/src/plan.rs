@@ -132,7 +132,7 @@ fn towards(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Plan<Rol
     let seed = |binding: &ClusterRoleBinding| json!({"roleRef": binding.role_ref});
     let bound = difference_of_whole(bindings.collect(), &here.bindings, seed, &["/subjects"]);
     left_alone.extend(bound.left_alone);
-    let frozen = frozen(wanted, grants);
+    let frozen = frozen(wanted, grants, here);
     let obstacles = left_alone.iter().map(|(key, cause)| left(*cause, key)).chain(frozen).collect();
     let mut groups = each_alone(bound.changes.into_iter().map(Action::Binding).collect());
     groups.extend(each_alone(changes.into_iter().map(Action::Role).collect()));
@@ -181,9 +181,10 @@ fn left(cause: StatusCause, key: &ObjectKey) -> Obstacle {
 }
 
 /// While nothing may be granted, what is there may be less than what is wanted.
-fn frozen(wanted: &[WantedRole], grants: &Grants) -> Option<Obstacle> {
+fn frozen(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Option<Obstacle> {
+    let is_lacking = || !towards(wanted, &Grants::Allowed, here).groups.is_empty();
     match grants {
-        Grants::Frozen(message) if !wanted.is_empty() => {
+        Grants::Frozen(message) if is_lacking() => {
             let cause = RoleCause::GrantsFrozen.into();
             Some(Obstacle { namespace: None, cause, message: message.clone() })
         }
