@@ -205,8 +205,12 @@ pub async fn belongings(installation: &Installation, cluster: &str) -> Vec<Value
     owned(installation.cluster(cluster).unwrap()).await.unwrap().iter().map(pictured).collect()
 }
 
-/// Everything else of a namespace is the server's.
+/// Everything else of a namespace is the server's. What a cluster has for itself names it, and is the same for all.
 fn pictured(object: &Value) -> Value {
+    let mut object = object.clone();
+    if object["metadata"]["labels"]["drover.dev/owner-kind"] == "Cluster" {
+        object["metadata"]["labels"]["drover.dev/owner-name"] = "itself".into();
+    }
     let meta = &object["metadata"];
     let mut content = object.as_object().cloned().unwrap_or_default();
     let is_left_out =

@@ -128,10 +128,11 @@ impl Killed {
         json!([serde_json::from_str::<Value>(&all).unwrap(), told])
     }
 
-    /// Otherwise nothing of it is seen to go.
+    /// Otherwise nothing of it is seen to go. What a binding gives belongs to its Project or its template.
     async fn each_object_has_something_downstream(&self) {
         let belongings = belongings(&self.installation, "us").await;
-        for object in self.objects.iter().filter(|object| kind_of(object) != "Cluster") {
+        let owns = |object: &&Value| kind_of(object) != "Cluster" && !kind_of(object).ends_with("Binding");
+        for object in self.objects.iter().filter(owns) {
             let owner = [&object["kind"], &object["metadata"]["name"]];
             let is_owned =
                 |labels: &Value| [&labels["drover.dev/owner-kind"], &labels["drover.dev/owner-name"]] == owner;
