@@ -70,7 +70,8 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         place_status.ready += i64::from(verdict.is_ready() && guards.iter().all(Decided::is_ready));
         let pauses = [verdict.pause()].into_iter().chain(guards.iter().map(Decided::pause)).flatten();
         look_again = pauses.chain(spared).chain(look_again).min();
-        let is_guarded = verdict.is_ready() && guards.iter().all(Decided::is_ready);
+        let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
+        let is_guarded = world.carries(&wanted.name, &levels) && guards.iter().all(Decided::is_ready);
         let grants = members.decide(&wanted.name, verdict.creates(), is_guarded);
         groups.extend(grouped(verdict, guards, grants, &mut place_status.problems));
     }
