@@ -235,7 +235,9 @@ async fn a_soak_is_over_when_all_of_it_has_passed_with_one_revision() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let soak = |arguments: &[&str]| {
-        let output = runner(folder.path(), arguments).env("DROVER_E2E_SOAK", "away").output().unwrap();
+        // Other tests may touch the working tree meanwhile: here it is no revision of its own.
+        let mut runner = runner(folder.path(), arguments);
+        let output = runner.env("DROVER_E2E_SOAK", "away").env("GIT_DIR", folder.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
