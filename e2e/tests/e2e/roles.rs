@@ -80,9 +80,9 @@ async fn roles_are_given_on_clusters_and_taken_away() {
     // In any order of files: the binding, its template, and what that inherits.
     let on_eu = a_binding("watchers", "watcher", &json!({"names": ["eu"]}), &json!([user("ada"), user("bob")]));
     installation.apply(&on_eu).await.unwrap();
-    reads(&installation, "clusterroletemplatebinding", "watchers", "Ready", "False/RoleNotFound").await;
+    reads(&installation, "clusterroletemplatebinding", "watchers", "Ready", "False/RoleTemplateNotFound").await;
     installation.apply(&a_template("watcher", &["nodes"], &["reader"])).await.unwrap();
-    reads(&installation, "roletemplate", "watcher", "Resolved", "False/RoleNotFound").await;
+    reads(&installation, "roletemplate", "watcher", "Resolved", "False/RoleTemplateNotFound").await;
     ready_with(&installation, &a_template("reader", &["pods"], &[])).await;
     ready_with(&installation, &on_eu).await;
     until_may(&installation, &[("eu", "ada", "nodes", true), ("eu", "ada", "pods", true)]).await;
@@ -155,6 +155,6 @@ async fn rights_go(installation: &Installation) {
             }
         }
     }
-    reads(installation, "clusterroletemplatebinding", "auditors", "Ready", "False/RoleNotFound").await;
+    reads(installation, "clusterroletemplatebinding", "auditors", "Ready", "False/RoleTemplateNotFound").await;
     quiet(installation, "all is withdrawn").await;
 }

@@ -64,7 +64,7 @@ impl Denied {
             Self::Deleting => None,
             Self::Expired => Some(MemberCause::Expired),
             Self::TemplateNotFound => Some(MemberCause::RoleTemplateNotFound),
-            Self::WrongContext => Some(MemberCause::RoleTemplateOfCluster),
+            Self::WrongContext => Some(MemberCause::ContextMismatch),
             Self::NotBindable => Some(MemberCause::RoleTemplateNotBindable),
         }
     }

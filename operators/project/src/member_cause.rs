@@ -10,7 +10,7 @@ causes! {
         /// There is no RoleTemplate of this name.
         RoleTemplateNotFound = "RoleTemplateNotFound": Blocked; "Create the RoleTemplate, or bind another one.",
         /// The RoleTemplate is of context Cluster, so no Project can give it.
-        RoleTemplateOfCluster = "RoleTemplateOfCluster": Blocked stalls; "Bind a RoleTemplate of context Project.",
+        ContextMismatch = "ContextMismatch": Blocked stalls; "Bind a RoleTemplate of context Project.",
         /// The RoleTemplate does not consent to the namespace of the binding.
         RoleTemplateNotBindable = "RoleTemplateNotBindable": Blocked; "Ask the owner of the RoleTemplate to add the namespace to spec.bindableFrom.",
         /// A subject is one to which Drover grants nothing.

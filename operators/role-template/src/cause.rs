@@ -6,7 +6,7 @@ causes! {
     /// Why a role template, or a binding of it, is not as wanted.
     pub enum RoleCause {
         /// A RoleTemplate that is named does not exist.
-        RoleNotFound = "RoleNotFound": Blocked; "Create the RoleTemplate that the message names, or remove its name.",
+        RoleTemplateNotFound = "RoleTemplateNotFound": Blocked; "Create the RoleTemplate that the message names, or remove its name.",
         /// A RoleTemplate that is named is of the other context.
         ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
         /// An external ClusterRole has a name that only Drover gives.
@@ -21,7 +21,5 @@ causes! {
         GrantsFrozen = "GrantsFrozen": Blocked; "Restore the policies of the installation.",
         /// Every template that is named exists.
         Resolved = "Resolved": Blocked expected; "",
-        /// A template was placed outside of a Cluster.
-        InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }
 }

@@ -18,7 +18,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use crate::{
-    RoleTemplateOperator,
+    RBAC, RoleTemplateOperator,
     act::Action,
     cause::RoleCause,
     observe::{AtCluster, Grants, World},
@@ -29,8 +29,6 @@ use crate::{
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// So often it is looked whether the labels of namespaces still let the template be bound from there.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
-/// The API group of roles and bindings.
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What one cluster contributes to the status; the management cluster contributes what the template is as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]

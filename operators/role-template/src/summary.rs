@@ -55,7 +55,7 @@ fn lacks(resolved: &Resolved) -> Option<(Cause, String)> {
     let first = [
         (&resolved.refused, RoleCause::ExternalRoleRefused, "ClusterRole", "is one that Drover writes"),
         (&resolved.misplaced, RoleCause::ContextMismatch, "RoleTemplate", "is of the other context"),
-        (&resolved.missing, RoleCause::RoleNotFound, "RoleTemplate", "does not exist, and counts as empty"),
+        (&resolved.missing, RoleCause::RoleTemplateNotFound, "RoleTemplate", "does not exist, and counts as empty"),
     ];
     first.into_iter().find_map(|(names, cause, kind, what)| {
         let name = names.first()?;

@@ -26,6 +26,8 @@ pub enum Refused {
     Masters,
     /// It is a `ServiceAccount` under the name of a user, which would get past the rules for accounts.
     AccountAsUser,
+    /// The prefix of the cluster makes one of Kubernetes' own users or groups of it, which other rules are for.
+    SystemByPrefix,
     /// It is a `ServiceAccount` without a namespace, or a user or a group with one.
     Malformed,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Refused {
         formatter.write_str(match self {
             Self::Masters => "system:masters stands above every rule of a cluster",
             Self::AccountAsUser => "a ServiceAccount is named by its kind, name and namespace",
+            Self::SystemByPrefix => "the prefix in spec.identity of the Cluster makes a name system:… of it",
             Self::Malformed => "a ServiceAccount has a namespace, a user or a group has none",
         })
     }
@@ -53,6 +56,9 @@ pub fn subject(subject: &RoleSubject, identity: Option<&IdentityMapping>) -> Res
     }
     if subject.kind == SubjectKind::User && name.to_lowercase().starts_with(ACCOUNT) {
         return Err(Refused::AccountAsUser);
+    }
+    if name.starts_with(SYSTEM) && !subject.name.starts_with(SYSTEM) {
+        return Err(Refused::SystemByPrefix);
     }
     Ok(Subject {
         // Accounts are of the core group.
@@ -128,6 +134,19 @@ mod tests {
 
     fn prefixes(user: &str, groups: &str) -> IdentityMapping {
         IdentityMapping { username_prefix: Some(user.to_owned()), groups_prefix: Some(groups.to_owned()) }
+    }
+
+    #[test]
+    fn t25_no_prefix_makes_a_subject_of_kubernetes_own_out_of_another() {
+        let all = prefixes("system:", "system:");
+        for (kind, name) in [
+            (SubjectKind::Group, "authenticated"),
+            (SubjectKind::Group, "serviceaccounts:team-b"),
+            (SubjectKind::User, "anonymous"),
+        ] {
+            assert_eq!(subject(&of(kind, name, None), Some(&all)), Err(Refused::SystemByPrefix), "{name}");
+            assert!(subject(&of(kind, name, None), None).is_ok(), "{name}");
+        }
     }
 
     #[test]

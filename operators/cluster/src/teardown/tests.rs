@@ -276,7 +276,7 @@ impl ModelWorld<ClusterOperator> for Model {
                 assert_eq!(self.there.holder, Holder::Us, "what is ours is written to while it is claimed");
                 self.there.left_behind.retain(|there| !all.contains(there));
             }
-            Action::WritePolicy(name) => panic!("{name} is written to a cluster that is let go"),
+            Action::WritePolicy(name) => panic!("{name} is written to a cluster that is being released"),
             Action::RemovePolicies(names) => {
                 assert_eq!((self.there.holder, self.there.owned), (Holder::Us, 0), "they guard to the end");
                 self.there.policies.retain(|name| !names.contains(name));

@@ -164,7 +164,7 @@ fn what_is_missing_or_refused_gives_nothing_and_is_told() {
     let mut model = with(vec![viewers(&["ada"])]);
     model.add_templates(&[of_cluster]);
     rest(&project, &mut model);
-    assert_eq!((access(&model).len(), reasons(&project, &model, NOW)), (0, vec!["RoleTemplateOfCluster"]));
+    assert_eq!((access(&model).len(), reasons(&project, &model, NOW)), (0, vec!["ContextMismatch"]));
     model.add_templates(&[spec_of("viewer", json!({"context": "Project", "externalClusterRoles": ["view"]}))]);
     rest(&project, &mut model);
     assert_eq!((access(&model).len(), reasons(&project, &model, NOW)), (0, vec!["RoleTemplateNotBindable"]));

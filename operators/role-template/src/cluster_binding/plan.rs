@@ -66,7 +66,7 @@ pub(crate) fn clean_up() -> Plan<ClusterRoleTemplateBindingOperator> {
 fn lack(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>) -> Option<(Cause, String)> {
     let name = &binding.spec.role_template_name;
     let (cause, what) = match template {
-        None => (RoleCause::RoleNotFound, format!("RoleTemplate {name} does not exist")),
+        None => (RoleCause::RoleTemplateNotFound, format!("RoleTemplate {name} does not exist")),
         Some(template) if template.context != RoleContext::Cluster => {
             (RoleCause::ContextMismatch, format!("RoleTemplate {name} is of context Project"))
         }
