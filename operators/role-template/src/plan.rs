@@ -189,3 +189,6 @@ fn frozen(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Option<Ob
         Grants::Frozen(_) | Grants::Allowed => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use std::sync::Arc;
+
+use drover_crds::{RoleSubject, SubjectKind, names::ANNOTATION_APPLIED};
+use drover_roles::resolve;
+use drover_runtime::{Title, cache::Kept, owned::Change, write::desired_hash};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use super::*;
+use crate::uses::Use;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn reader(verbs: &[&str]) -> RoleTemplate {
+    let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});
+    template(&json!({"context": "Cluster", "rules": [rule]}))
+}
+
+fn template(spec: &Value) -> RoleTemplate {
+    serde_json::from_value(json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "reader"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn given_to(people: &[&str]) -> Use {
+    let user = |name: &&str| RoleSubject { kind: SubjectKind::User, name: (*name).to_owned(), namespace: None };
+    Use { subjects: people.iter().map(user).collect(), expires_at: None }
+}
+
+fn frozen() -> Grants {
+    Grants::Frozen("a policy is absent".to_owned())
+}
+
+/// A cluster at which the uses need the template, and what there is of it.
+#[derive(Clone)]
+struct Model(World);
+
+impl Model {
+    fn of(template: &RoleTemplate, grants: Grants, uses: &[Use]) -> Self {
+        let here = AtCluster { uses: uses.to_vec(), ..AtCluster::default() };
+        let resolved = Some(resolve(template, |_| None));
+        Self(World { resolved, grants, bindings: uses.len(), cluster: Some(here) })
+    }
+
+    fn here(&mut self) -> &mut AtCluster {
+        self.0.cluster.as_mut().unwrap()
+    }
+
+    fn carry_out(&mut self, plan: &Plan<RoleTemplateOperator>) {
+        for action in plan.actions() {
+            match action.clone() {
+                Action::Role(change) => carry_out(&mut self.here().roles, change),
+                Action::Binding(change) => carry_out(&mut self.here().bindings, change),
+            }
+        }
+    }
+
+    /// Everything that is to be done, step by step, and the plan that has nothing to do any more.
+    fn at_rest(&mut self, template: &RoleTemplate) -> (Vec<String>, Plan<RoleTemplateOperator>) {
+        let mut steps = Vec::new();
+        for _ in 0..5 {
+            let next = plan(template, &self.0, NOW);
+            if next.is_idle() {
+                return (steps, next);
+            }
+            steps.push(format!("{:?}", next.groups));
+            self.carry_out(&next);
+        }
+        panic!("it never comes to rest: {steps:?}")
+    }
+
+    fn bound(&self) -> Vec<String> {
+        let here = self.0.cluster.as_ref().unwrap();
+        let subjects = live(&here.bindings).flat_map(|binding| binding.subjects.iter().flatten());
+        subjects.map(|subject| subject.name.clone()).collect()
+    }
+
+    fn verbs(&self) -> Vec<String> {
+        let here = self.0.cluster.as_ref().unwrap();
+        live(&here.roles).flat_map(|role| role.rules.iter().flatten()).flat_map(|rule| rule.verbs.clone()).collect()
+    }
+}
+
+fn carry_out<K: Kept + k8s_openapi::serde::Serialize>(all: &mut Vec<Owned<K>>, change: Change<K>) {
+    let key = change.key();
+    all.retain(|found| found.meta().name.as_ref() != Some(&key.name));
+    if let Change::Create { desired, .. } | Change::Apply { desired, .. } = change {
+        let hash = desired_hash(&*desired);
+        let mut live = *desired;
+        live.annotations_mut().insert(ANNOTATION_APPLIED.to_owned(), hash);
+        all.push(Owned { live: Ok(Arc::new(live)), drift_conflict: None, title: Title::Created });
+    }
+}
+
+fn reasons(plan: &Plan<RoleTemplateOperator>) -> Vec<&'static str> {
+    plan.place_status.obstacles.iter().map(|obstacle| obstacle.cause.reason()).collect()
+}
+
+#[test]
+fn rights_grow_in_two_steps_first_the_role_and_then_who_has_it() {
+    let template = reader(&["get"]);
+    let mut model = Model::of(&template, Grants::Allowed, &[given_to(&["bob"]), given_to(&["ann", "bob"])]);
+    let (steps, rest) = model.at_rest(&template);
+    assert_eq!(steps, ["[[create ClusterRole drover:reader]]", "[[create ClusterRoleBinding drover:reader]]"]);
+    assert_eq!(model.bound(), ["ann", "bob"]);
+    assert!(rest.place_status.converged && reasons(&rest).is_empty());
+}
+
+#[test]
+fn while_grants_are_frozen_nothing_is_given_and_what_is_withdrawn_goes() {
+    let wide = reader(&["get", "list"]);
+    let mut model = Model::of(&wide, frozen(), &[given_to(&["ann"])]);
+    let (steps, rest) = model.at_rest(&wide);
+    assert_eq!((steps, reasons(&rest)), (Vec::new(), vec!["GrantsFrozen"]));
+    assert_eq!(rest.requeue, Requeue::At(NOW + LOOK_SOON));
+
+    let mut model = Model::of(&wide, Grants::Allowed, &[given_to(&["ann", "bob"])]);
+    model.at_rest(&wide);
+    model.0.grants = frozen();
+    assert_eq!(reasons(&model.at_rest(&wide).1), Vec::<&str>::new(), "all that is wanted is there");
+
+    model.here().uses = vec![given_to(&["ann", "eve"])];
+    let other = reader(&["delete", "get"]);
+    model.0.resolved = Some(resolve(&other, |_| None));
+    let (_, rest) = model.at_rest(&other);
+    assert_eq!((model.bound(), model.verbs()), (vec!["ann".to_owned()], vec!["get".to_owned()]));
+    assert_eq!(reasons(&rest), ["GrantsFrozen"]);
+}
+
+#[test]
+fn what_ends_goes_at_its_time_and_so_does_all_with_the_template() {
+    let template = reader(&["get"]);
+    let end = NOW + SignedDuration::from_secs(60);
+    let until = |end| Use { expires_at: Some(Time(end)), ..given_to(&["ann"]) };
+    let mut model = Model::of(&template, Grants::Allowed, &[until(end)]);
+    assert_eq!(model.at_rest(&template).1.requeue, Requeue::At(end));
+    let removal = "[[delete ClusterRoleBinding drover:reader], [delete ClusterRole drover:reader]]";
+    assert_eq!(format!("{:?}", plan(&template, &model.0, end).groups), removal);
+
+    let gone = clean_up(&model.0);
+    assert_eq!((format!("{:?}", gone.groups), gone.requeue), (removal.to_owned(), Requeue::Watch));
+    model.carry_out(&gone);
+    assert_eq!(clean_up(&model.0).requeue, Requeue::Released);
+}
+
+#[test]
+fn a_template_that_goes_by_labels_of_namespaces_looks_at_them_again() {
+    let rule = json!({"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["list"]});
+    let from = |from: Value| template(&json!({"context": "Project", "clusterRules": [rule], "bindableFrom": from}));
+    let rests_until = |template: RoleTemplate| {
+        let mut model = Model::of(&template, Grants::Allowed, &[given_to(&["ann"])]);
+        model.at_rest(&template).1.requeue
+    };
+    let by_label = from(json!({"selector": {"matchLabels": {"tier": "gold"}}}));
+    assert_eq!(rests_until(by_label), Requeue::At(NOW + LOOK_AGAIN));
+    assert_eq!(rests_until(from(json!({"all": {}}))), Requeue::Watch);
+}
