@@ -56,7 +56,7 @@ pub(crate) async fn probing<T>(probe: impl Future<Output = T>) -> T {
     PROBING.scope(MayDial::Yes, probe).await
 }
 
-/// Runs the part of a probe that writes: it asks whoever was identified just now, and fails if the connection was lost since.
+/// Runs the part of a probe that writes, or asks for rights: it asks whoever was identified just now, and fails if the connection was lost since.
 pub(crate) async fn without_dialling<T>(part: impl Future<Output = T>) -> T {
     PROBING.scope(MayDial::No, part).await
 }

@@ -14,6 +14,8 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::{Api, Client, api::PostParams};
 
+use crate::connection_guard;
+
 /// What Drover needs in a downstream cluster.
 #[derive(Clone, Debug, Default)]
 pub struct RequiredPermissions(BTreeSet<(Scope, Right)>);
@@ -49,10 +51,11 @@ impl RequiredPermissions {
 
     /// The rights that the credential behind `client` lacks; none where the cluster does not say in time.
     ///
-    /// One question answers for all of them. What seems to be missing is asked for once more, one by one: clusters with an
+    /// It asks the server that the probe identified, and no other one. One question answers for all of them. What seems to be missing is asked for once more, one by one: clusters with an
     /// authorizer besides RBAC, as hosted ones have, do not tell everything in the first answer.
     pub(crate) async fn missing(&self, client: &Client, limit: Duration) -> Option<BTreeSet<Right>> {
-        match tokio::time::timeout(limit, self.lacking(client)).await {
+        let lacking = connection_guard::without_dialling(self.lacking(client));
+        match tokio::time::timeout(limit, lacking).await {
             Ok(Ok(missing)) => Some(missing),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the cluster does not say which rights there are");

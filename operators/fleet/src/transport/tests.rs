@@ -15,6 +15,7 @@ use super::dialled;
 use crate::{
     connection_guard::{self, ConnectionGuard},
     probe,
+    required_permissions::RequiredPermissions,
 };
 
 /// A server with its own certificate that offers `protocols` and never answers, and what is said of it.
@@ -73,4 +74,19 @@ async fn neither_a_server_nor_a_proxy_may_be_at_a_local_address() {
         let refused = connection_guard::probing(Box::pin(asked)).await.unwrap_err();
         assert!(matches!(refused, ConnectionError::AddressNotAllowed(_)), "{cluster}: {refused:?}");
     }
+}
+
+/// Another server may answer under the same address after a connection was lost.
+#[tokio::test]
+async fn who_asks_for_rights_does_not_dial() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cluster = good_cluster().replace("127.0.0.1:6443", &listener.local_addr().unwrap().to_string());
+    let access = kubeconfig::parse(&kubeconfig(&cluster, "token: t"), None).await.unwrap();
+    let guard = Arc::new(ConnectionGuard::new(Arc::default()));
+    let client = dialled(&access, DialPolicy::AllowLocal, &guard).unwrap();
+    let required = RequiredPermissions::default();
+    let asked = required.missing(&client, std::time::Duration::from_millis(500));
+    assert_eq!(connection_guard::probing(Box::pin(asked)).await, None);
+    let dialled = tokio::time::timeout(std::time::Duration::from_millis(100), listener.accept()).await;
+    assert!(dialled.is_err(), "a server was dialled that nobody identified");
 }
