@@ -24,7 +24,7 @@ drover_e2e::tests![
     a_project_and_its_cluster_that_go_together_with_delete_leave_nothing,
     a_suspended_cluster_is_not_written_to_and_its_deletion_waits,
     a_folder_renamed_in_git_and_a_label_typo_delete_nothing,
-    a_project_is_renamed_by_orphan_and_adopt,
+    a_project_is_renamed_and_a_namespace_moves_within_a_tenant,
 ];
 
 const OWNER: &str = "/metadata/labels/drover.dev~1owner-name";
@@ -294,11 +294,11 @@ async fn a_folder_renamed_in_git_and_a_label_typo_delete_nothing() {
     assert_eq!(web(&installation).await["metadata"]["uid"], uid);
 }
 
-async fn a_project_is_renamed_by_orphan_and_adopt() {
+async fn a_project_is_renamed_and_a_namespace_moves_within_a_tenant() {
     let Some(installation) = restful_story("a rename", &["eu"]).await else { return };
     let mut eu = a_cluster("eu");
     eu["spec"]["tenants"] = json!([
-        {"name": "team-a", "from": {"names": ["team-a"]}, "namespacePatterns": ["team-a-*"], "adopt": "Allowed"},
+        {"name": "team-a", "from": {"names": ["team-a"]}, "namespacePatterns": ["team-a-*"]},
     ]);
     installation.apply(&eu).await.unwrap();
     installation.apply_text(&example("rename/before.yaml").unwrap()).await.unwrap();
@@ -314,4 +314,12 @@ async fn a_project_is_renamed_by_orphan_and_adopt() {
     })
     .await;
     converged(&installation, "team-a/store").await;
+
+    installation.apply_text(&example("move/before.yaml").unwrap()).await.unwrap();
+    converged(&installation, "team-a/counter").await;
+    installation.apply_text(&example("move/after.yaml").unwrap()).await.unwrap();
+    let is_moved = |found: Option<&Value>| found.is_some_and(|quota| quota["spec"]["hard"]["pods"] == "20");
+    downstream_becomes(&installation, "eu", "resourcequota", "team-a-stock", "drover", "it moved", is_moved).await;
+    converged(&installation, "team-a/counter").await;
+    converged(&installation, "team-a/storage").await;
 }

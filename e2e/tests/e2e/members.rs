@@ -193,8 +193,6 @@ async fn a_tenant_changes_nothing(installation: &Installation) {
 async fn a_namespace_is_handed_over(installation: &Installation) {
     let mut store = a_project("store", &["team-db"]);
     store["spec"]["namespaces"][0]["onExisting"] = json!("Adopt");
-    let adopt = json!([{"op": "add", "path": "/spec/tenants/0/adopt", "value": "Allowed"}]);
-    patch(installation, "cluster", "eu", adopt).await;
     installation.apply(&a_binding("frank", "store", "viewer", &users(&["frank"]))).await.unwrap();
     installation.apply(&store).await.unwrap();
     reads(installation, "project", "store", "Ready", "False/WaitingForRelease").await;

@@ -90,6 +90,15 @@ impl OwnerRecord {
         mark_of(meta).is_some_and(|(_, mark)| mark == self.mark(&ObjectKey::of(meta)))
     }
 
+    /// Whether some installation created an object for an owner of the same kind and in the same namespace as this one.
+    #[must_use]
+    pub fn was_created_beside(&self, meta: &ObjectMeta) -> bool {
+        let object = ObjectKey::of(meta);
+        let within = format!("{}/{}/", self.kind, self.key.namespace);
+        let named = mark_of(meta).and_then(|(_, mark)| mark.strip_prefix(&within)?.split_once('/'));
+        named.is_some_and(|(owner, of)| !owner.is_empty() && of == format!("{}/{}", object.namespace, object.name))
+    }
+
     /// Whether another installation created the object, by its mark.
     #[must_use]
     pub fn is_of_another_installation(meta: &ObjectMeta, installation: &str) -> bool {
@@ -156,6 +165,7 @@ mod tests {
     fn a_mark_agrees_with_the_installation_the_owner_and_the_name_of_the_object() {
         let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
         let another = OwnerRecord { key: ObjectKey::namespaced("team", "store"), ..owner.clone() };
+        let elsewhere = OwnerRecord { key: ObjectKey::namespaced("team-b", "shop"), ..owner.clone() };
         let (web, db) = (ObjectKey::cluster_scoped("web"), ObjectKey::cluster_scoped("db"));
         let created =
             |owner: &OwnerRecord, by: &str, object: &ObjectKey| (ANNOTATION_CREATED, owner.created_mark(by, object));
@@ -164,6 +174,7 @@ mod tests {
             ("ours", vec![created(&owner, "blue", &web)], Title::Created),
             ("copied from another object", vec![created(&owner, "blue", &db)], Title::Another),
             ("of another owner", vec![created(&another, "blue", &web)], Title::Another),
+            ("of an owner elsewhere", vec![created(&elsewhere, "blue", &web)], Title::Another),
             ("of another installation", vec![created(&owner, "green", &web)], Title::Adopted),
             ("created, released and adopted", vec![created(&owner, "blue", &web), adopted()], Title::Adopted),
             ("created for another one, and adopted", vec![created(&another, "blue", &web), adopted()], Title::Adopted),
@@ -174,6 +185,8 @@ mod tests {
             assert_eq!(owner.title(&meta, "blue"), title, "{what}");
             let is_for_owner = [Title::Created, Title::Adopted].contains(&title) && !what.contains("another one");
             assert_eq!(owner.was_created_by_any(&meta), is_for_owner, "{what}");
+            let is_beside = ![Title::Another, Title::Unfounded].contains(&title) || what == "of another owner";
+            assert_eq!(owner.was_created_beside(&meta), is_beside, "{what}");
             let is_elsewhere = what == "of another installation";
             assert_eq!(OwnerRecord::is_of_another_installation(&meta, "blue"), is_elsewhere, "{what}");
             let is_marked = marks.first() == Some(&created(&owner, "blue", &web));

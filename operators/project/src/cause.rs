@@ -18,7 +18,7 @@ causes! {
         /// The Project that holds the namespace releases it, or both sides agreed that this one adopts it then.
         WaitingForRelease = "WaitingForRelease": Blocked; "Wait; if the other Project is to keep the namespace, remove it here.",
         /// The namespace exists, and the Project does not ask to adopt it.
-        NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set onExisting: Adopt, and adopt: Allowed in the tenant entry.",
+        NamespaceExists = "NamespaceExists": Blocked stalls; "Choose another name, or set what the message names.",
         /// The namespace exists, the Project asks to adopt it, and no tenant entry of the Cluster allows that.
         AdoptionNotAllowed = "AdoptionNotAllowed": Blocked; "Set adopt: Allowed in the tenant entry, or choose another name.",
         /// An object in a namespace of the Project has the name that Drover's own has there, and is not the Project's.

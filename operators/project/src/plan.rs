@@ -267,7 +267,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         }
         Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
         Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
-            held_by(world, name, holder, Consent::of(wanted, &allowing))
+            held_by(project, world, name, holder, Consent::of(wanted, &allowing))
         }
         Seen::Foreign { meta, holder } => {
             without_holder(project, world, desired, meta, holder.as_ref(), Consent::of(wanted, &allowing))
@@ -276,10 +276,13 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
 }
 
 /// Another Project holds the namespace.
-fn held_by(world: &World, name: &str, holder: &Holder, consent: Consent) -> Verdict {
+fn held_by(project: &Project, world: &World, name: &str, holder: &Holder, consent: Consent) -> Verdict {
     let (cause, message) = match consent {
         _ if holder.releases => (ProjectCause::WaitingForRelease, released_by(world, name, &holder.key)),
         Consent::Given => (ProjectCause::WaitingForRelease, adopted_later(world, name, &holder.key)),
+        Consent::Awaited if is_beside(&holder.key, project) => {
+            (ProjectCause::WaitingForRelease, adopted_later(world, name, &holder.key))
+        }
         Consent::NotAsked | Consent::Awaited => (ProjectCause::NamespaceTaken, taken(world, name, &holder.key)),
     };
     let pause = if holder.releases { LOOK_SOON } else { LOOK_AGAIN };
@@ -300,9 +303,19 @@ fn without_holder(
         (Some(holder), Consent::Given) => Verdict::Act(Change::Disown { live, owner: holder.key.clone() }),
         (None, Consent::Given) => Verdict::Act(Change::Adopt { desired: Box::new(desired), live }),
         (None, _) if was_released_by(meta, project) => Verdict::Act(Change::Adopt { desired: Box::new(desired), live }),
+        (None, Consent::Awaited) if was_released_beside(meta, project) => {
+            Verdict::Act(Change::Adopt { desired: Box::new(desired), live })
+        }
+        (Some(holder), Consent::Awaited) if was_left_beside(meta, holder, project) => {
+            Verdict::Act(Change::Disown { live, owner: holder.key.clone() })
+        }
         (_, Consent::Awaited) => blocked(&name, ProjectCause::AdoptionNotAllowed, not_adoptable(world, &name)),
         (Some(holder), Consent::NotAsked) => {
-            blocked(&name, ProjectCause::NamespaceExists, left_behind(world, &name, &holder.key))
+            let needs = if was_left_beside(meta, holder, project) { SIBLING } else { STRANGER };
+            blocked(&name, ProjectCause::NamespaceExists, left_behind(world, &name, &holder.key, needs))
+        }
+        (None, Consent::NotAsked) if was_released_beside(meta, project) => {
+            blocked(&name, ProjectCause::NamespaceExists, released_beside(world, &name))
         }
         (None, Consent::NotAsked) => blocked(&name, ProjectCause::NamespaceExists, exists(world, &name)),
     }
@@ -350,6 +363,24 @@ fn was_released_by(meta: &ObjectMeta, project: &Project) -> bool {
     let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
     released_by.is_some_and(|by| *by == ObjectKey::of(&project.metadata).to_string())
         && owner_of::<ProjectOperator>(project).was_created_by_any(meta)
+}
+
+/// Whether Drover created the namespace for a Project beside this one, and one beside it released it. A namespace of the management
+/// cluster is one tenant, whose Projects hand namespaces on without the owner of the cluster; each asks for it by `onExisting: Adopt`.
+fn was_released_beside(meta: &ObjectMeta, project: &Project) -> bool {
+    let released_by = meta.annotations.as_ref().and_then(|all| all.get(ANNOTATION_RELEASED_BY));
+    let releaser = released_by.and_then(|by| by.split_once('/')).map(|(from, name)| ObjectKey::namespaced(from, name));
+    releaser.is_some_and(|releaser| is_beside(&releaser, project))
+        && owner_of::<ProjectOperator>(project).was_created_beside(meta)
+}
+
+/// The same where the other one is gone and its labels stayed.
+fn was_left_beside(meta: &ObjectMeta, holder: &Holder, project: &Project) -> bool {
+    is_beside(&holder.key, project) && owner_of::<ProjectOperator>(project).was_created_beside(meta)
+}
+
+fn is_beside(other: &ObjectKey, project: &Project) -> bool {
+    project.metadata.namespace.as_deref() == Some(&*other.namespace)
 }
 
 fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict {
@@ -447,12 +478,21 @@ fn left_to(world: &World, name: &str, older_project: &ObjectKey) -> String {
     )
 }
 
-fn left_behind(world: &World, name: &str, holder: &ObjectKey) -> String {
+fn left_behind(world: &World, name: &str, holder: &ObjectKey, needs: &str) -> String {
+    let cluster = world.cluster.name_any();
+    format!("Project {holder} left namespace {name} behind on cluster {cluster}; to adopt it, set {needs}")
+}
+
+fn released_beside(world: &World, name: &str) -> String {
     format!(
-        "Project {holder} left namespace {name} behind on cluster {}; to adopt it, set onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster",
+        "namespace {name} exists on cluster {}, where another Project of this tenant released it; to adopt it, set {SIBLING}",
         world.cluster.name_any()
     )
 }
+
+/// What it takes to adopt what another Project of the tenant left, and what anybody else did.
+const SIBLING: &str = "onExisting: Adopt";
+const STRANGER: &str = "onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster";
 
 fn exists(world: &World, name: &str) -> String {
     let cluster = world.cluster.name_any();

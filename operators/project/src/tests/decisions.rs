@@ -214,6 +214,45 @@ fn what_this_project_released_is_taken_up_again_without_being_asked() {
 }
 
 #[test]
+fn projects_of_one_tenant_hand_a_namespace_on_without_the_owner_of_the_cluster() {
+    let asks = "namespaces: [{name: team-a-web, onExisting: Adopt}]";
+    for (what, there, refuses, moves) in [
+        (
+            "a sibling released it",
+            "releasedBy: team-a/old, createdFor: team-a/old",
+            "! NamespaceExists",
+            "adopt Namespace team-a-web",
+        ),
+        (
+            "for the second time",
+            "releasedBy: team-a/mid, createdFor: team-a/old",
+            "! NamespaceExists",
+            "adopt Namespace team-a-web",
+        ),
+        (
+            "another tenant did",
+            "releasedBy: team-b/old, createdFor: team-b/old",
+            "! NamespaceExists",
+            "! AdoptionNotAllowed",
+        ),
+        ("it says so itself", "releasedBy: team-a/old", "! NamespaceExists", "! AdoptionNotAllowed"),
+        (
+            "made for another tenant",
+            "releasedBy: team-a/old, createdFor: team-b/old",
+            "! NamespaceExists",
+            "! AdoptionNotAllowed",
+        ),
+        ("nobody released it", "createdFor: team-a/old", "! NamespaceExists", "! AdoptionNotAllowed"),
+        ("a sibling holds it", "heldBy: team-a/old", "! NamespaceTaken", "! WaitingForRelease"),
+        ("another tenant holds it", "heldBy: team-b/old", "! NamespaceTaken", "! NamespaceTaken"),
+    ] {
+        let there = format!("team-a-web: {{{there}}}");
+        assert_eq!(decided(OPEN, WANT_WEB, &there), [refuses], "{what}, and it is not asked for");
+        assert_eq!(decided(OPEN, asks, &there), [moves], "{what}");
+    }
+}
+
+#[test]
 fn released_by_is_no_consent_to_take_what_drover_did_not_create_where_adopt_is_never() {
     let there = "team-a-web: {releasedBy: team-a/shop}";
     let asks = "namespaces: [{name: team-a-web, onExisting: Adopt}]";

@@ -54,6 +54,21 @@ fn what_another_project_left_needs_the_consent_of_both_sides() {
 }
 
 #[test]
+fn what_a_project_of_the_same_tenant_left_needs_no_consent_of_the_cluster() {
+    for (cluster, spec, expected) in
+        [(OPEN, ASKS_NOT, "! NamespaceExists"), (OPEN, ASKS, "disown Namespace team-a-web")]
+    {
+        let mut model = cluster_of(cluster, "team-a-web: {heldBy: team-a/old}");
+        model.left.insert("team-a/old".to_owned());
+        assert_eq!(lines(&shop(spec), &model), [expected], "{spec}");
+        if spec == ASKS {
+            rest(&shop(spec), &mut model);
+            assert_eq!(holder(&model), Some(("team-a".to_owned(), "shop".to_owned())));
+        }
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_left_to_an_older_project_that_wants_it() {
     let mut model = cluster_of(OPEN, "{}");
     model.older_project = Some(ObjectKey::namespaced("team-b", "shop"));
