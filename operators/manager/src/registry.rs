@@ -7,7 +7,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use drover_cluster::ClusterOperator;
 use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
-use drover_project::{ProjectOperator, binding::ProjectBindingOperator};
+use drover_project::ProjectOperator;
+use drover_project_binding::ProjectBindingOperator;
 use drover_role_template::{RoleTemplateOperator, cluster_binding::ClusterRoleTemplateBindingOperator};
 use drover_runtime::{
     Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,

@@ -22,7 +22,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 9] = [
+const BASE: [(&str, &[&str]); 10] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
@@ -31,6 +31,7 @@ const BASE: [(&str, &[&str]); 9] = [
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("helm", &["drover-crds"]),
     ("roles", &["drover-crds"]),
+    ("grants", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime"]),
     // The only one that knows all others.
     ("manager", &[]),
 ];
@@ -39,7 +40,8 @@ const BASE: [(&str, &[&str]); 9] = [
 const PURE: [&str; 2] = ["admission", "roles"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 5] = ["drover-admission", "drover-crds", "drover-fleet", "drover-roles", "drover-runtime"];
+const OPERATOR: [&str; 6] =
+    ["drover-admission", "drover-crds", "drover-fleet", "drover-grants", "drover-roles", "drover-runtime"];
 
 /// What `cargo` prints as JSON.
 fn metadata(arguments: &[&str]) -> Value {

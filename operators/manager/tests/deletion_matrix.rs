@@ -16,12 +16,12 @@ use drover_cluster::{
 };
 use drover_crds::{Cluster, Project, condition::DELETING};
 use drover_fleet::{ConnectionCause, targets};
+use drover_grants::Members;
 use drover_project::{
     ProjectOperator,
     act::Action,
     bounds::Bounds,
     guards::Guards,
-    members::Members,
     observe::{Seen, World},
 };
 use drover_runtime::{

@@ -2,10 +2,7 @@
 
 use drover_crds::{Cluster, DeletionPolicy, Project, Tenant};
 use drover_runtime::{
-    ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title,
-    operator::Plan,
-    owned::{Change, each_alone},
-    place::deletion_of,
+    ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
 };
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -17,6 +14,7 @@ use kube::ResourceExt as _;
 use crate::{
     ProjectOperator,
     act::Action,
+    members_plan::revoke_all,
     observe::{Seen, World},
     place_status::PlaceStatus,
     plan::{admitting, count, may_hold, obstacle},
@@ -42,7 +40,7 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
 /// The namespaces stay as they are; only their members lose what the Project gave them.
 fn revoke(world: &World) -> Plan<ProjectOperator> {
     let requeue = if world.members.owned.is_empty() { Requeue::Released } else { Requeue::Watch };
-    let groups = each_alone(world.members.revoke_all(&world.cluster));
+    let groups = revoke_all(world);
     Plan { place_status: PlaceStatus::default(), groups, requeue }
 }
 
@@ -147,7 +145,7 @@ fn when_nothing_is_held(world: &World) -> Requeue {
 
 /// What the Project gave to its members goes before anything else does.
 fn with_revocations(world: &World, groups: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
-    each_alone(world.members.revoke_all(&world.cluster)).into_iter().chain(groups).collect()
+    revoke_all(world).into_iter().chain(groups).collect()
 }
 
 /// Gives up a namespace with its guards, once no member has anything by it there. They come first: the namespace says to whom they

@@ -19,19 +19,14 @@
 
 pub mod act;
 pub mod allocate;
-pub mod binding;
-mod binding_index;
 pub mod bounds;
 pub mod cause;
 pub mod consent;
 pub mod error;
 pub mod guards;
-pub mod in_force;
 mod isolation;
 pub mod leave;
 mod limits;
-pub mod member_cause;
-pub mod members;
 mod members_plan;
 pub mod observe;
 pub mod place_status;
@@ -43,11 +38,11 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use binding_index::BindingIndex;
 use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate};
 use drover_fleet::{TenancyCause, admission, targets};
+use drover_grants::{BindingIndex, GrantCause};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, request::Urgency, rights::READ,
@@ -68,7 +63,7 @@ pub struct ProjectOperator;
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
     const CAUSES: &'static [&'static [Cause]] =
-        &[cause::ProjectCause::TABLE, member_cause::MemberCause::TABLE, TenancyCause::TABLE];
+        &[cause::ProjectCause::TABLE, GrantCause::IN_PROJECTS, TenancyCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the Projects and their status, and the namespaces of every cluster with their guards.
     const RIGHTS: Rights = Rights {
@@ -100,10 +95,10 @@ impl Operator for ProjectOperator {
     fn related(related: &mut Related<'_>) {
         let index = consent::NamespaceIndex::default();
         related.on::<Project>(move |change| index.concerned(change));
-        let index = Arc::new(BindingIndex::default());
-        let of_templates = Arc::clone(&index);
-        related.on::<ProjectRoleTemplateBinding>(move |change| index.concerned_by_binding(change));
-        related.on::<RoleTemplate>(move |change| of_templates.concerned_by_template(change));
+        let bindings = BindingIndex::default();
+        let noted = bindings.clone();
+        related.on::<ProjectRoleTemplateBinding>(move |change| noted.projects_of_binding(change));
+        related.on::<RoleTemplate>(move |change| bindings.projects_of_template(change));
         admission::read_in_management(related);
     }
 

@@ -3,18 +3,22 @@
 use std::collections::BTreeSet;
 
 use drover_crds::{Project, Tenant};
+use drover_grants::{GrantCause, Granted, Grants, Scope};
 use drover_runtime::{fan_out::Obstacle, owned::each_alone};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
     act::Action,
-    member_cause::MemberCause,
-    members::{Granted, Grants, Scope},
     observe::{Seen, World},
     place_status::PlaceStatus,
     plan::{LOOK_SOON, count, holds, may_hold, obstacle},
 };
+
+/// Takes away all that the Project has granted, each change alone.
+pub(crate) fn revoke_all(world: &World) -> Vec<Vec<Action>> {
+    each_alone(world.members.revoke_all(&world.cluster).into_iter().map(Action::from).collect())
+}
 
 /// Decides namespace by namespace, and gathers what takes rights away.
 pub(crate) struct MembersPlan<'a> {
@@ -65,8 +69,8 @@ impl<'a> MembersPlan<'a> {
         self.wanted += decided.wanted;
         self.ready += decided.ready;
         self.problems.extend(decided.problems);
-        self.revocations.extend(decided.revocations);
-        decided.grants
+        self.revocations.extend(decided.revocations.into_iter().map(Action::from));
+        decided.grants.into_iter().map(Action::from).collect()
     }
 
     fn scope(&mut self, namespace: &str, is_guarded: bool) -> Scope {
@@ -99,7 +103,7 @@ impl<'a> MembersPlan<'a> {
             "role bindings of another Project are left in namespace {namespace} on cluster {}, so Drover grants nothing there yet; if they stay, look at the status of that Project",
             self.world.cluster.name_any()
         );
-        self.problems.push(obstacle(namespace, MemberCause::FormerGrantsRemain, message));
+        self.problems.push(obstacle(namespace, GrantCause::FormerGrantsRemain, message));
         self.again = self.again.into_iter().chain([self.soon]).min();
     }
 

@@ -13,6 +13,7 @@ use drover_fleet::{
     admission::guarded,
     targets::{self, tenancies_of, tenant_label_keys},
 };
+use drover_grants::{Grants, Members, is_of_another, names, reached};
 use drover_runtime::{
     Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -35,7 +36,6 @@ use crate::{
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
-    members::{self, Grants, Members},
 };
 
 /// What a reconcile knows of one cluster.
@@ -205,11 +205,11 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
         _ => Members { owned: Owned::at(place, &record), grants: Grants::by(&guarded(place)), ..Members::default() },
     };
     let Owner::Present(project) = owner else { return granted };
-    let names_it = |binding: &ProjectRoleTemplateBinding| members::names(binding, project);
+    let names_it = |binding: &ProjectRoleTemplateBinding| names(binding, project);
     let bindings = place.related::<ProjectRoleTemplateBinding>().filter(names_it);
     let templates = place.related::<RoleTemplate>();
     let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
-    let mut members = Members { templates: members::reached(&bindings, find), bindings, ..granted };
+    let mut members = Members { templates: reached(&bindings, find), bindings, ..granted };
     let entered = members.namespaces();
     let is_new =
         |name: &&String| matches!(namespaces.get(*name), Some(Seen::Ours { .. })) && !entered.contains(&***name);
@@ -217,7 +217,7 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     if !(members.bindings.is_empty() || new.is_empty()) {
         let is_left = |found: &RoleBinding| {
             let lies_there = found.namespace().is_some_and(|namespace| new.contains(&namespace));
-            lies_there && members::is_of_another(&found.metadata, &record, place.fleet.installation())
+            lies_there && is_of_another(&found.metadata, &record, place.fleet.installation())
         };
         let left = role_bindings.filter(is_left);
         members.left_by_others = left.iter().filter_map(|found| found.namespace()).collect();

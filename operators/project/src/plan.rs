@@ -24,7 +24,7 @@ use crate::{
     cause::ProjectCause,
     guards::Decided,
     leave::{disclaimed, give_up_unlisted},
-    members_plan::MembersPlan,
+    members_plan::{MembersPlan, revoke_all},
     observe::{Holder, Seen, World},
     place_status::PlaceStatus,
     pod_security,
@@ -43,7 +43,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
     let mut place_status = PlaceStatus { wanted: count(project.spec.namespaces.len()), ..PlaceStatus::default() };
     if tenancies.is_empty() {
         place_status.problems.push(no_tenant(project, world));
-        let groups = each_alone(world.members.revoke_all(&world.cluster));
+        let groups = revoke_all(world);
         return Plan { place_status, groups, requeue: Requeue::Watch };
     }
     let mut members = MembersPlan::of(project, world, &tenancies, now);

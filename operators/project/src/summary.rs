@@ -5,6 +5,7 @@ use drover_crds::{
     condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY, RBAC_READY},
 };
 use drover_fleet::targets;
+use drover_grants::GrantCause;
 use drover_runtime::{
     Outcome, PlaceStatuses, StatusCause,
     fan_out::{Contribution, FanOut, Finding, Obstacle, Whole},
@@ -14,7 +15,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     cause::ProjectCause,
-    member_cause::MemberCause,
     place_status::{Guarded, PlaceStatus},
 };
 
@@ -138,7 +138,7 @@ fn members_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
     let told = fan_out.told().map(|status| status.members);
     let (wanted, ready) = told.fold((0, 0), |(wanted, ready), told| (wanted + told.wanted, ready + told.ready));
     let summary = format!("{ready}/{wanted} role bindings are as wanted");
-    let is_about_members = |finding: &&Finding<'_>| finding.cause().is_any(MemberCause::TABLE);
+    let is_about_members = |finding: &&Finding<'_>| finding.cause().is_any(GrantCause::TABLE);
     match fan_out.findings.iter().find(is_about_members) {
         Some(finding) => Some(condition(RBAC_READY, false, finding.cause(), finding.problem().message)),
         None if wanted == 0 => None,

@@ -3,7 +3,6 @@
 
 mod advisories;
 mod allocate;
-mod binding;
 mod bounds;
 mod decisions;
 mod deleting_cluster;

@@ -16,9 +16,7 @@
 //! The second kind, [`cluster_binding`], writes nothing: it looks at the bindings in the clusters and tells where it is effective.
 
 mod act;
-pub mod cause;
 pub mod cluster_binding;
-mod index;
 pub mod observe;
 pub mod plan;
 mod summary;
@@ -26,6 +24,7 @@ pub mod uses;
 
 use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus};
 use drover_fleet::admission;
+use drover_grants::{BindingIndex, GrantCause};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
     WriteError, request::Urgency, rights::READ,
@@ -34,8 +33,6 @@ use k8s_openapi::{
     api::rbac::v1::{ClusterRole, ClusterRoleBinding},
     jiff::Timestamp,
 };
-
-use index::{BindingsOf, Heirs, MembersOf, keys};
 
 /// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -46,7 +43,7 @@ pub struct RoleTemplateOperator;
 
 impl Operator for RoleTemplateOperator {
     const NAME: &'static str = "role-template";
-    const CAUSES: &'static [&'static [Cause]] = &[cause::RoleCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::ON_CLUSTERS];
     const FINALIZER: bool = false;
     /// What this operator needs: templates and bindings here; there roles, and the right to give more than Drover has itself.
     const RIGHTS: Rights = Rights {
@@ -70,14 +67,14 @@ impl Operator for RoleTemplateOperator {
     type Error = WriteError;
 
     fn related(related: &mut Related<'_>) {
-        let heirs = Heirs::default();
-        related.on::<RoleTemplate>(move |change| keys(&heirs.concerned(change)));
-        let bindings = BindingsOf::default();
-        related.placing::<ClusterRoleTemplateBinding>(move |change| bindings.note(change));
-        let members = MembersOf::default();
-        let noted = members.clone();
-        related.placing::<ProjectRoleTemplateBinding>(move |change| noted.note(change));
-        related.placing::<Project>(move |change| members.of(&change.key));
+        let on_clusters = BindingIndex::default();
+        let heirs = on_clusters.clone();
+        related.on::<RoleTemplate>(move |change| heirs.heirs_of_template(change));
+        related.placing::<ClusterRoleTemplateBinding>(move |change| on_clusters.templates_of_binding(change));
+        let in_projects = BindingIndex::default();
+        let noted = in_projects.clone();
+        related.placing::<ProjectRoleTemplateBinding>(move |change| noted.templates_of_binding(change));
+        related.placing::<Project>(move |change| in_projects.templates_of_project(change));
         admission::read_in_management(related);
     }
 

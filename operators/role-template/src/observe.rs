@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use drover_admission::Guarded;
 use drover_crds::{IdentityMapping, RoleTemplate};
 use drover_fleet::admission::guarded;
+use drover_grants::Grants;
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{Inputs, Owner, Place, PlaceContext, operator::record_of, owned::Owned};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -26,22 +26,6 @@ pub struct World {
     pub bindings: usize,
     /// What there is at the cluster; none for the management cluster.
     pub cluster: Option<AtCluster>,
-}
-
-/// Whether rights may be granted that are not granted already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grants {
-    /// They may.
-    Allowed,
-    /// They may not, as this message says; withdrawal goes on.
-    Frozen(String),
-}
-
-impl Grants {
-    /// Frozen while admission policies are not as they should be.
-    fn by(guarded: &Guarded) -> Self {
-        guarded.frozen().map_or(Self::Allowed, Self::Frozen)
-    }
 }
 
 /// What there is at one cluster.

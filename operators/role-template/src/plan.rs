@@ -4,6 +4,7 @@
 //! nothing, so every change is a group of its own.
 
 use drover_crds::{RoleContext, RoleTemplate, Selection};
+use drover_grants::Grants;
 use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of, narrowed};
 use drover_runtime::{
     ObjectKey, Outcome, Plan, Requeue, StatusCause,
@@ -20,8 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     RBAC, RoleTemplateOperator,
     act::Action,
-    cause::RoleCause,
-    observe::{AtCluster, Grants, World},
+    observe::{AtCluster, World},
     uses::{in_force, subjects},
 };
 
@@ -182,11 +182,10 @@ fn left(cause: StatusCause, key: &ObjectKey) -> Obstacle {
 fn frozen(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Option<Obstacle> {
     let is_lacking = || !towards(wanted, &Grants::Allowed, here).groups.is_empty();
     match grants {
-        Grants::Frozen(message) if is_lacking() => {
-            let cause = RoleCause::GrantsFrozen.into();
-            Some(Obstacle { namespace: None, cause, message: message.clone() })
+        Grants::Frozen { cause, message } if is_lacking() => {
+            Some(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() })
         }
-        Grants::Frozen(_) | Grants::Allowed => None,
+        Grants::Frozen { .. } | Grants::Allowed => None,
     }
 }
 

@@ -4,6 +4,7 @@ use drover_crds::{
     MAX_CLOSURE, RoleTemplate, RoleTemplateStatus, StatusConditions as _,
     condition::{RESOLVED, SYNCED},
 };
+use drover_grants::GrantCause;
 use drover_roles::Resolved;
 use drover_runtime::{
     Cause, PlaceStatuses, StatusCause,
@@ -13,7 +14,7 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{cause::RoleCause, plan::PlaceStatus};
+use crate::plan::PlaceStatus;
 
 pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceStatus>) -> RoleTemplateStatus {
     let was_ready = template.status.as_ref().is_some_and(|status| status.was_ready(template.metadata.generation));
@@ -53,9 +54,9 @@ pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceS
 /// What the template names and does not get; it has its other rights all the same.
 fn lacks(resolved: &Resolved) -> Option<(Cause, String)> {
     let first = [
-        (&resolved.refused, RoleCause::ExternalRoleRefused, "ClusterRole", "is one that Drover writes"),
-        (&resolved.misplaced, RoleCause::ContextMismatch, "RoleTemplate", "is of the other context"),
-        (&resolved.missing, RoleCause::RoleTemplateNotFound, "RoleTemplate", "does not exist, and counts as empty"),
+        (&resolved.refused, GrantCause::ExternalRoleRefused, "ClusterRole", "is one that Drover writes"),
+        (&resolved.misplaced, GrantCause::ContextMismatch, "RoleTemplate", "is of the other context"),
+        (&resolved.missing, GrantCause::RoleTemplateNotFound, "RoleTemplate", "does not exist, and counts as empty"),
     ];
     first.into_iter().find_map(|(names, cause, kind, what)| {
         let name = names.first()?;
@@ -67,7 +68,7 @@ fn lacks(resolved: &Resolved) -> Option<(Cause, String)> {
 fn resolved_condition(lacks: Option<(Cause, String)>) -> Condition {
     match lacks {
         Some((cause, message)) => condition(RESOLVED, false, cause, message),
-        None => condition(RESOLVED, true, RoleCause::Resolved, "every template that it names exists"),
+        None => condition(RESOLVED, true, GrantCause::Resolved, "every template that it names exists"),
     }
 }
 

@@ -11,13 +11,14 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 7] = [
+const CAPS: [(&str, usize); 8] = [
     ("client", 2_700),
     ("runtime", 3_500),
     ("process", 1_000),
     ("dial", 1_500),
     ("fleet", 3_000),
     ("roles", 1_000),
+    ("grants", 1_000),
     ("admission", 1_000),
 ];
 
@@ -25,11 +26,8 @@ const CAPS: [(&str, usize); 7] = [
 const OPERATOR_CAP: usize = 1_500;
 
 /// What may be larger, how large, and why. Safety, what Drover promises to a person, and bad input come before a cap.
-const EXCEPTIONS: [(&str, usize, &str); 1] = [(
-    "project",
-    3_200,
-    "Projects own namespaces, their guards, quota and members, each with rules against bad input; bindings tell of members",
-)];
+const EXCEPTIONS: [(&str, usize, &str); 1] =
+    [("project", 2_600, "Projects own namespaces, their guards, quota and members, each with rules against bad input")];
 
 /// Crates without a cap: they grow with each kind.
 const UNCAPPED: [&str; 1] = ["manager"];

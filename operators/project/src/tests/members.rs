@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, names::LABEL_OWNER_NAME};
+use drover_grants::{GrantCause, Grants};
 use drover_runtime::{
     Owner, Requeue,
     model::{End, Pace, Requests, decide, every_crash, until_quiet},
@@ -21,7 +22,7 @@ use super::{
     strategies::{NAMES, a_binding, a_template, any_cluster, any_project_alive_or_not, deleted},
     world::ModelCluster,
 };
-use crate::{ProjectOperator, act::Action, member_cause::MemberCause, members::Grants};
+use crate::{ProjectOperator, act::Action};
 
 const WEB_AND_DB: &str = "namespaces: [{name: team-a-web}, {name: team-a-db}]";
 const BOTH: [&str; 2] = ["team-a-db", "team-a-web"];
@@ -197,7 +198,7 @@ fn t20_only_service_accounts_of_namespaces_that_the_project_holds_get_a_role() {
         let mut model = with(vec![a_binding("ci", "viewer", &json!([subject]))]);
         rest(&project, &mut model);
         assert_eq!(!access(&model).is_empty(), is_given, "{subject}");
-        let told = if is_given { vec![] } else { vec![MemberCause::ServiceAccountOfAnotherProject.reason()] };
+        let told = if is_given { vec![] } else { vec![GrantCause::ServiceAccountOfAnotherProject.reason()] };
         assert_eq!(reasons(&project, &model, NOW), told, "{subject}");
     }
 }
@@ -234,7 +235,7 @@ fn while_grants_are_frozen_nothing_is_added_and_what_is_withdrawn_goes() {
     let (project, mut model) = (shop(WEB_AND_DB), with(vec![viewers(&["ada", "bob"])]));
     rest(&project, &mut model);
     let message = "a policy is missing; install it".to_owned();
-    model.grants = Grants::Frozen { cause: MemberCause::GrantsFrozen, message };
+    model.grants = Grants::Frozen { cause: GrantCause::GrantsFrozen, message };
     assert_eq!(lines(&project, &model), ["2 ready"], "what was granted stays, and nothing is to be told");
     model.set_bindings(vec![viewers(&["bob", "eve"])]);
     rest(&project, &mut model);

@@ -9,6 +9,7 @@ use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
+use drover_grants::{Grants, Members, Templates, is_of_another, names};
 use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
@@ -32,8 +33,6 @@ use crate::{
     bounds::Bounds,
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
-    in_force::Templates,
-    members::{self, Grants, Members},
     observe::{Holder, Seen, World, ours},
 };
 
@@ -339,9 +338,9 @@ impl ModelCluster {
         let record = record_of::<ProjectOperator>(owner.key());
         let granted = Members { owned: self.role_bindings.owned(&record), ..Members::default() };
         let Owner::Present(project) = owner else { return granted };
-        let bindings = self.bindings.iter().filter(|binding| members::names(binding, project));
+        let bindings = self.bindings.iter().filter(|binding| names(binding, project));
         let metas = self.role_bindings.iter().map(|(key, found)| found.meta(key));
-        let left = metas.filter(|meta| members::is_of_another(meta, &record, INSTALLATION));
+        let left = metas.filter(|meta| is_of_another(meta, &record, INSTALLATION));
         let is_ours = |name: &String| matches!(namespaces.get(name), Some(Seen::Ours { .. }));
         Members {
             bindings: bindings.cloned().collect(),

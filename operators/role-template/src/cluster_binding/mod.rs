@@ -12,6 +12,7 @@ mod summary;
 use std::{collections::BTreeSet, convert::Infallible};
 
 use drover_crds::{ClusterRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
+use drover_grants::{BindingIndex, GrantCause};
 use drover_runtime::{
     Cause, Inputs, LabelQuery, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights,
     Rule, Targets, Watches, WriteError, cache::Kept, rights::READ,
@@ -22,12 +23,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
-use crate::{
-    RBAC,
-    cause::RoleCause,
-    index::{BindingsOf, Heirs},
-    uses,
-};
+use crate::{RBAC, uses};
 
 /// The operator of the kind [`ClusterRoleTemplateBinding`].
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +31,7 @@ pub struct ClusterRoleTemplateBindingOperator;
 
 impl Operator for ClusterRoleTemplateBindingOperator {
     const NAME: &'static str = "cluster-role-template-binding";
-    const CAUSES: &'static [&'static [Cause]] = &[RoleCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::ON_CLUSTERS];
     const FINALIZER: bool = false;
     const RIGHTS: Rights = Rights {
         management: &[
@@ -53,14 +49,14 @@ impl Operator for ClusterRoleTemplateBindingOperator {
     type Error = WriteError;
 
     fn related(related: &mut Related<'_>) {
-        let (heirs, bindings) = (Heirs::default(), BindingsOf::default());
+        let bindings = BindingIndex::default();
         let noted = bindings.clone();
         // Other bindings of the template may hold the same right; what they change shows in the cluster.
         related.on::<ClusterRoleTemplateBinding>(move |change| {
             noted.note(change);
             Vec::new()
         });
-        related.on::<RoleTemplate>(move |change| bindings.of(&heirs.concerned(change)));
+        related.on::<RoleTemplate>(move |change| bindings.bindings_of_template(change));
     }
 
     fn targets(binding: &ClusterRoleTemplateBinding, inputs: &Inputs<'_>) -> Targets {

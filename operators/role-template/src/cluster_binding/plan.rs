@@ -1,6 +1,7 @@
 //! Whether a binding is effective at one cluster. Pure; there is nothing to do.
 
 use drover_crds::{ClusterRoleTemplateBinding, RoleContext};
+use drover_grants::GrantCause;
 use drover_roles::{Resolved, is_in_force, subject};
 use drover_runtime::{
     Cause, Outcome, Plan, Requeue,
@@ -13,7 +14,6 @@ use super::{
     observe::{AtCluster, World},
 };
 use crate::{
-    cause::RoleCause,
     plan::{WantedRole, roles},
     uses::{Use, in_force, subjects},
 };
@@ -66,9 +66,9 @@ pub(crate) fn clean_up() -> Plan<ClusterRoleTemplateBindingOperator> {
 fn lack(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>) -> Option<(Cause, String)> {
     let name = &binding.spec.role_template_name;
     let (cause, what) = match template {
-        None => (RoleCause::RoleTemplateNotFound, format!("RoleTemplate {name} does not exist")),
+        None => (GrantCause::RoleTemplateNotFound, format!("RoleTemplate {name} does not exist")),
         Some(template) if template.context != RoleContext::Cluster => {
-            (RoleCause::ContextMismatch, format!("RoleTemplate {name} is of context Project"))
+            (GrantCause::ContextMismatch, format!("RoleTemplate {name} is of context Project"))
         }
         Some(_) => return None,
     };
@@ -80,7 +80,7 @@ fn effective(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>, 
     let refused = binding.spec.subjects.iter().filter_map(|one| Some((one, subject(one, identity).err()?)));
     let obstacles = refused.map(|(one, why)| {
         let what = format!("{} {} is granted nothing: {why}", one.kind.as_str(), one.name);
-        let cause = RoleCause::SubjectRefused;
+        let cause = GrantCause::SubjectRefused;
         let message = format!("{what}. {}", cause.cause().remedy());
         Obstacle { namespace: None, cause: cause.into(), message }
     });

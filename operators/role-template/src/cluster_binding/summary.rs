@@ -1,6 +1,7 @@
 //! From all clusters to one status. Pure.
 
 use drover_crds::{ClusterRoleTemplateBinding, RoleBindingStatus, StatusConditions as _, TargetSummary};
+use drover_grants::GrantCause;
 use drover_roles::is_in_force;
 use drover_runtime::{
     PlaceStatuses,
@@ -11,7 +12,6 @@ use drover_runtime::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use super::plan::PlaceStatus;
-use crate::cause::RoleCause;
 
 pub(crate) fn summarise(
     binding: &ClusterRoleTemplateBinding,
@@ -44,13 +44,13 @@ fn expired(fan_out: &FanOut<'_, PlaceStatus>) -> Readiness {
     let tally = &fan_out.tally;
     if tally.ready == tally.total {
         let message = "the binding ended at spec.expiresAt, and the role is withdrawn on all its clusters".to_owned();
-        return Readiness::yes(RoleCause::Expired, message);
+        return Readiness::yes(GrantCause::Expired, message);
     }
     let message = format!(
         "the binding ended at spec.expiresAt, and the role is withdrawn on {}/{} clusters; reconnect the others",
         tally.ready, tally.total
     );
-    Readiness::no(RoleCause::RevocationPending, message)
+    Readiness::no(GrantCause::RevocationPending, message)
 }
 
 fn conditions(ready: &Readiness) -> Vec<Condition> {

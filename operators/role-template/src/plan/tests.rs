@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use drover_crds::{RoleSubject, SubjectKind, names::ANNOTATION_APPLIED};
+use drover_grants::GrantCause;
 use drover_roles::resolve;
 use drover_runtime::{Title, cache::Kept, owned::Change, write::desired_hash};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -30,7 +31,7 @@ fn given_to(people: &[&str]) -> Use {
 }
 
 fn frozen() -> Grants {
-    Grants::Frozen("a policy is absent".to_owned())
+    Grants::Frozen { cause: GrantCause::GrantsFrozen, message: "a policy is absent".to_owned() }
 }
 
 /// A cluster at which the uses need the template, and what there is of it.

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use drover_crds::ProjectRoleTemplateBinding;
+use drover_grants::{
+    GrantCause,
+    in_force::{admitted, in_force},
+};
 use drover_roles::{BoundRole, resolve};
 use drover_runtime::{
     Cause, Outcome, Requeue, Title,
@@ -15,14 +19,9 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 
-use super::{
+use crate::{
     ProjectBindingOperator,
     observe::{AtCluster, World},
-};
-use crate::{
-    in_force::{admitted, in_force},
-    member_cause::MemberCause,
-    plan::obstacle,
 };
 
 /// What one place says of a binding.
@@ -64,7 +63,7 @@ pub(crate) fn plan(
 
 fn judge(binding: &ProjectRoleTemplateBinding, world: &World, now: Timestamp) -> PlaceStatus {
     if !world.has_project {
-        return denied(MemberCause::ProjectNotFound, no_project(binding));
+        return denied(GrantCause::ProjectNotFound, no_project(binding));
     }
     let namespace = binding.namespace().unwrap_or_default();
     let template = match in_force(binding, &world.templates, &namespace, &world.labels, now) {
@@ -87,8 +86,11 @@ fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeS
     let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
     let refused = refused.into_iter().find_map(Result::err).map(|refused| refused.obstacle(binding, &at.cluster));
     let lacking = held.iter().find(|namespace| !roles.iter().all(|role| is_granted(at, namespace, role, &subjects)));
-    let lacking =
-        lacking.map(|namespace| obstacle(namespace, MemberCause::NotYetGranted, not_yet(binding, at, namespace)));
+    let lacking = lacking.map(|namespace| Obstacle {
+        namespace: Some((*namespace).to_owned()),
+        cause: GrantCause::NotYetGranted.into(),
+        message: not_yet(binding, at, namespace),
+    });
     refused.into_iter().chain(lacking).collect()
 }
 
@@ -103,7 +105,7 @@ fn is_granted(at: &AtCluster, namespace: &str, role: &BoundRole, subjects: &[Sub
     subjects.iter().all(|subject| have.contains(&subject))
 }
 
-fn denied(cause: MemberCause, message: String) -> PlaceStatus {
+fn denied(cause: GrantCause, message: String) -> PlaceStatus {
     PlaceStatus { denied: Some((cause.into(), message)), problems: Vec::new() }
 }
 

@@ -5,8 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use drover_admission::Guarded;
-use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding};
 use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of, resolve};
 use drover_runtime::{
     OwnerRecord, StatusCause, Title,
@@ -22,9 +21,8 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
-    act::Action,
-    in_force::{Templates, admitted, in_force},
-    member_cause::MemberCause,
+    Grants, Templates,
+    in_force::{admitted, in_force},
 };
 
 /// The fields of a role binding to which nobody else may add anything.
@@ -46,24 +44,9 @@ pub struct Members {
     pub grants: Grants,
 }
 
-/// Whether rights may be granted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Grants {
-    /// They may.
-    #[default]
-    Allowed,
-    /// Nothing is granted that is not granted already; what is withdrawn goes all the same.
-    Frozen {
-        /// Why.
-        cause: MemberCause,
-        /// Why, and what to do about it.
-        message: String,
-    },
-}
-
 /// What the members of a Project may be given in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// Nothing: what they have goes.
     Nothing,
     /// What they have already, as far as it is still wanted.
@@ -82,49 +65,32 @@ struct Grant {
 
 /// What the bindings of a Project amount to at one cluster.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Granted {
+pub struct Granted {
     grants: Vec<Grant>,
     /// What is not granted, and why.
-    pub(crate) problems: Vec<Obstacle>,
+    pub problems: Vec<Obstacle>,
     /// When the next binding expires.
-    pub(crate) until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// What is to be done about the members in one namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Decided {
+pub struct Decided {
     /// What takes rights away, or may do so.
-    pub(crate) revocations: Vec<Action>,
+    pub revocations: Vec<Change<RoleBinding>>,
     /// What gives rights.
-    pub(crate) grants: Vec<Action>,
+    pub grants: Vec<Change<RoleBinding>>,
     /// Role bindings that should be there.
-    pub(crate) wanted: usize,
+    pub wanted: usize,
     /// Those that are as they should be.
-    pub(crate) ready: usize,
+    pub ready: usize,
     /// What is left alone, and why.
-    pub(crate) problems: Vec<Obstacle>,
-}
-
-impl Grants {
-    /// Frozen while the policies are not in place that keep grants from being abused.
-    pub(crate) fn by(guarded: &Guarded) -> Self {
-        let frozen = |message| Self::Frozen { cause: MemberCause::GrantsFrozen, message };
-        guarded.frozen().map_or(Self::Allowed, frozen)
-    }
-
-    /// Frozen where the credential of a cluster lacks the rights to give any.
-    pub(crate) fn not_permitted(cluster: &Cluster) -> Self {
-        let cluster = cluster.name_any();
-        let message = format!(
-            "the credential of cluster {cluster} lacks the right to bind roles, so members get nothing there; run `drover import` for it again"
-        );
-        Self::Frozen { cause: MemberCause::RolesNotPermitted, message }
-    }
+    pub problems: Vec<Obstacle>,
 }
 
 impl Granted {
     /// Judges every binding. `held` are the namespaces that the Project holds at the cluster.
-    pub(crate) fn of(
+    pub fn of(
         project: &Project,
         cluster: &Cluster,
         labels: &BTreeMap<String, String>,
@@ -190,7 +156,8 @@ impl Grant {
 
 impl Members {
     /// Decides for one namespace.
-    pub(crate) fn decide(&self, granted: &Granted, cluster: &Cluster, namespace: &str, scope: Scope) -> Decided {
+    #[must_use]
+    pub fn decide(&self, granted: &Granted, cluster: &Cluster, namespace: &str, scope: Scope) -> Decided {
         let all = granted.in_namespace(namespace);
         let mut owned: Vec<Owned<RoleBinding>> = self.within(namespace).map(|found| uncontested(found, &all)).collect();
         let is_as_wanted = |desired: &&RoleBinding| owned.iter().any(|found| gives_exactly(found, desired));
@@ -213,24 +180,20 @@ impl Members {
             cause: cause.into(),
             message: left(cause, &key.name, namespace, cluster),
         });
-        Decided {
-            revocations: revocations.into_iter().map(Action::from).collect(),
-            grants: grants.into_iter().map(Action::from).collect(),
-            wanted,
-            ready,
-            problems: problems.collect(),
-        }
+        Decided { revocations, grants, wanted, ready, problems: problems.collect() }
     }
 
     /// Takes away all that the Project has granted.
-    pub(crate) fn revoke_all(&self, cluster: &Cluster) -> Vec<Action> {
+    #[must_use]
+    pub fn revoke_all(&self, cluster: &Cluster) -> Vec<Change<RoleBinding>> {
         let nothing = Granted::default();
         let decided = self.namespaces().into_iter().map(|name| self.decide(&nothing, cluster, name, Scope::Nothing));
         decided.flat_map(|decided| decided.revocations).collect()
     }
 
     /// The namespaces in which role bindings with the labels of the Project lie.
-    pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<&str> {
         self.owned.iter().filter_map(|found| found.meta().namespace.as_deref()).collect()
     }
 
@@ -306,7 +269,7 @@ fn live_content(live: &RoleBinding) -> RoleBinding {
 }
 
 /// Whether a role binding of ours gives what is wanted, no less and no more.
-pub(crate) fn gives_exactly(found: &Owned<RoleBinding>, desired: &RoleBinding) -> bool {
+fn gives_exactly(found: &Owned<RoleBinding>, desired: &RoleBinding) -> bool {
     let is_ours = matches!(found.title, Title::Created | Title::Adopted);
     let gives = found.live.as_ref().is_ok_and(|live| {
         live.metadata.name == desired.metadata.name
@@ -332,29 +295,15 @@ fn left(cause: StatusCause, name: &str, namespace: &str, cluster: &Cluster) -> S
 }
 
 /// Whether a binding gives a role in this Project.
-pub(crate) fn names(binding: &ProjectRoleTemplateBinding, project: &Project) -> bool {
+#[must_use]
+pub fn names(binding: &ProjectRoleTemplateBinding, project: &Project) -> bool {
     binding.metadata.namespace == project.metadata.namespace
         && Some(&binding.spec.project_name) == project.metadata.name.as_ref()
 }
 
-/// The templates that the bindings name, with all that these inherit.
-pub(crate) fn reached(
-    bindings: &[Arc<ProjectRoleTemplateBinding>],
-    find: impl Fn(&str) -> Option<Arc<RoleTemplate>>,
-) -> Templates {
-    let mut next: BTreeSet<String> = bindings.iter().map(|binding| binding.spec.role_template_name.clone()).collect();
-    let mut reached = Templates::new();
-    while let Some(name) = next.pop_first() {
-        let Some(template) = find(&name) else { continue };
-        next.extend(template.spec.inherits.iter().filter(|name| !reached.contains_key(*name)).cloned());
-        next.remove(&name);
-        reached.insert(name, template);
-    }
-    reached
-}
-
 /// Whether an object was created for another Project, and not only labelled so.
-pub(crate) fn is_of_another(meta: &ObjectMeta, ours: &OwnerRecord, installation: &str) -> bool {
+#[must_use]
+pub fn is_of_another(meta: &ObjectMeta, ours: &OwnerRecord, installation: &str) -> bool {
     let holder = OwnerRecord::recorded(meta, ours.kind).filter(|holder| *holder != ours.key);
     holder.is_some_and(|key| {
         let title = OwnerRecord { kind: ours.kind, key }.title(meta, installation);

@@ -1,6 +1,7 @@
 //! From all places to one status. Pure.
 
 use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus, StatusConditions as _};
+use drover_grants::GrantCause;
 use drover_runtime::{
     Place, PlaceStatuses,
     fan_out::{FanOut, Whole},
@@ -8,8 +9,7 @@ use drover_runtime::{
     status::ready_conditions,
 };
 
-use super::plan::PlaceStatus;
-use crate::member_cause::MemberCause;
+use crate::plan::PlaceStatus;
 
 pub(crate) fn summarise(
     binding: &ProjectRoleTemplateBinding,
@@ -24,7 +24,7 @@ pub(crate) fn summarise(
     let conditions = match of_all.and_then(|status| status.denied.clone()) {
         Some((cause, message)) => {
             // What has expired is settled: people and GitOps wait for nothing.
-            let is_settled = cause == MemberCause::Expired.cause();
+            let is_settled = cause == GrantCause::Expired.cause();
             let judged = if is_settled { Readiness::yes(cause, message) } else { Readiness::no(cause, message) };
             let Readiness { state, cause, message, activity } = judged;
             ready_conditions(state, cause, &message, activity)

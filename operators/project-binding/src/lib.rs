@@ -1,30 +1,28 @@
 //! The operator for bindings of Projects: it tells where a role is effective, and where it is not and why.
 //!
 //! It writes nothing but the status. What lies in namespaces is the Project's, whose operator judges a binding by the same rules,
-//! [`in_force`](crate::in_force). A binding is wherever its Project is, and once in the management cluster: there stands what holds
+//! [`in_force`](drover_grants::in_force). A binding is wherever its Project is, and once in the management cluster: there stands what holds
 //! for all clusters, such as that its `RoleTemplate` is missing.
 
 pub mod observe;
 pub mod plan;
-pub mod summary;
+mod summary;
 
-use std::{convert::Infallible, sync::Arc};
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
 
 use drover_crds::{Project, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
 use drover_fleet::targets;
+use drover_grants::{BindingIndex, GrantCause, project_of};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets,
-    Watches, operator::Plan, rights::READ,
+    Watches, WriteError, operator::Plan, rights::READ,
 };
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
     jiff::Timestamp,
-};
-
-use crate::{
-    binding_index::{BindingIndex, project_of},
-    error::ProjectError,
-    member_cause::MemberCause,
 };
 
 /// The kind of the owner of what is looked at.
@@ -36,7 +34,7 @@ pub struct ProjectBindingOperator;
 
 impl Operator for ProjectBindingOperator {
     const NAME: &'static str = "project-binding";
-    const CAUSES: &'static [&'static [Cause]] = &[MemberCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::IN_PROJECTS];
     const FINALIZER: bool = false;
     /// What this operator needs: the bindings and their status, and to read what the Projects made.
     const RIGHTS: Rights = Rights {
@@ -55,13 +53,13 @@ impl Operator for ProjectBindingOperator {
     type World = observe::World;
     type Action = Infallible;
     type PlaceStatus = plan::PlaceStatus;
-    type Error = ProjectError;
+    type Error = WriteError;
 
     fn related(related: &mut Related<'_>) {
-        let index = Arc::new(BindingIndex::default());
-        let [of_projects, of_templates] = [Arc::clone(&index), Arc::clone(&index)];
+        let bindings = BindingIndex::default();
+        let [of_projects, of_templates] = [bindings.clone(), bindings.clone()];
         related.on::<ProjectRoleTemplateBinding>(move |change| {
-            index.concerned_by_binding(change);
+            bindings.note(change);
             Vec::new()
         });
         related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));
@@ -96,7 +94,7 @@ impl Operator for ProjectBindingOperator {
         &self,
         owner: Owner<'_, ProjectRoleTemplateBinding>,
         place: &PlaceContext,
-    ) -> Result<observe::World, ProjectError> {
+    ) -> Result<observe::World, WriteError> {
         Ok(observe::observe(owner, place))
     }
 
@@ -113,7 +111,7 @@ impl Operator for ProjectBindingOperator {
         _: Owner<'_, ProjectRoleTemplateBinding>,
         _: &PlaceContext,
         action: Infallible,
-    ) -> Result<(), ProjectError> {
+    ) -> Result<(), WriteError> {
         match action {}
     }
 

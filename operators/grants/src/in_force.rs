@@ -1,9 +1,6 @@
 //! Whether a binding of a Project counts, and for whom. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{Cluster, IdentityMapping, ProjectRoleTemplateBinding, RoleContext, RoleSubject, RoleTemplate};
 use drover_roles::{Accounts, Refused, accounts_of, is_in_force, may_bind_from, subject};
@@ -11,14 +8,11 @@ use drover_runtime::fan_out::Obstacle;
 use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use crate::member_cause::MemberCause;
-
-/// Templates by name.
-pub type Templates = BTreeMap<String, Arc<RoleTemplate>>;
+use crate::{Templates, cause::GrantCause};
 
 /// Why a binding gives nothing to anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denied {
+pub enum Denied {
     /// It is being deleted.
     Deleting,
     /// Its time is over.
@@ -32,7 +26,7 @@ pub(crate) enum Denied {
 }
 
 /// The template that a binding gives now, to whom it may.
-pub(crate) fn in_force<'a>(
+pub fn in_force<'a>(
     binding: &ProjectRoleTemplateBinding,
     templates: &'a Templates,
     namespace: &str,
@@ -59,17 +53,20 @@ pub(crate) fn in_force<'a>(
 
 impl Denied {
     /// Why; none if it is meant to be so.
-    pub(crate) fn cause(self) -> Option<MemberCause> {
+    #[must_use]
+    pub fn cause(self) -> Option<GrantCause> {
         match self {
             Self::Deleting => None,
-            Self::Expired => Some(MemberCause::Expired),
-            Self::TemplateNotFound => Some(MemberCause::RoleTemplateNotFound),
-            Self::WrongContext => Some(MemberCause::ContextMismatch),
-            Self::NotBindable => Some(MemberCause::RoleTemplateNotBindable),
+            Self::Expired => Some(GrantCause::Expired),
+            Self::TemplateNotFound => Some(GrantCause::RoleTemplateNotFound),
+            Self::WrongContext => Some(GrantCause::ContextMismatch),
+            Self::NotBindable => Some(GrantCause::RoleTemplateNotBindable),
         }
     }
 
-    pub(crate) fn message(self, binding: &ProjectRoleTemplateBinding) -> String {
+    /// What the status says.
+    #[must_use]
+    pub fn message(self, binding: &ProjectRoleTemplateBinding) -> String {
         let (name, template) = (binding.name_any(), &binding.spec.role_template_name);
         let namespace = binding.namespace().unwrap_or_default();
         match self {
@@ -92,15 +89,16 @@ impl Denied {
     }
 
     /// What a Project tells; what has expired is as it should be.
-    pub(crate) fn obstacle(self, binding: &ProjectRoleTemplateBinding) -> Option<Obstacle> {
-        let cause = self.cause().filter(|cause| *cause != MemberCause::Expired)?;
+    #[must_use]
+    pub fn obstacle(self, binding: &ProjectRoleTemplateBinding) -> Option<Obstacle> {
+        let cause = self.cause().filter(|cause| *cause != GrantCause::Expired)?;
         Some(Obstacle { namespace: None, cause: cause.into(), message: self.message(binding) })
     }
 }
 
 /// Why a subject is given nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotAdmitted {
+pub enum NotAdmitted {
     /// Whatever the cluster is.
     Refused(RoleSubject, Refused),
     /// It is, or includes, a `ServiceAccount` of a namespace that the Project does not hold at the cluster.
@@ -108,7 +106,7 @@ pub(crate) enum NotAdmitted {
 }
 
 /// The subject as a cluster spells it. `held` are the namespaces that the Project holds there.
-pub(crate) fn admitted(
+pub fn admitted(
     wanted: &RoleSubject,
     identity: Option<&IdentityMapping>,
     held: &BTreeSet<&str>,
@@ -122,14 +120,18 @@ pub(crate) fn admitted(
 }
 
 impl NotAdmitted {
-    pub(crate) fn cause(&self) -> MemberCause {
+    /// Why.
+    #[must_use]
+    pub fn cause(&self) -> GrantCause {
         match self {
-            Self::Refused(..) => MemberCause::SubjectRefused,
-            Self::ForeignAccount(_) => MemberCause::ServiceAccountOfAnotherProject,
+            Self::Refused(..) => GrantCause::SubjectRefused,
+            Self::ForeignAccount(_) => GrantCause::ServiceAccountOfAnotherProject,
         }
     }
 
-    pub(crate) fn message(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> String {
+    /// What the status says.
+    #[must_use]
+    pub fn message(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> String {
         let (name, cluster) = (binding.name_any(), cluster.name_any());
         match self {
             Self::Refused(subject, refused) => {
@@ -142,7 +144,9 @@ impl NotAdmitted {
         }
     }
 
-    pub(crate) fn obstacle(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> Obstacle {
+    /// What a Project and the binding tell.
+    #[must_use]
+    pub fn obstacle(&self, binding: &ProjectRoleTemplateBinding, cluster: &Cluster) -> Obstacle {
         Obstacle { namespace: None, cause: self.cause().into(), message: self.message(binding, cluster) }
     }
 }

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_grants::{Templates, project_of, reached};
 use drover_runtime::{Informer, ObjectKey, Owner, OwnerRecord, PlaceContext, Title, operator::Enqueuer, owned::Owned};
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::PROJECT;
-use crate::{binding_index::project_of, in_force::Templates, members::reached};
+use crate::PROJECT;
 
 /// What a reconcile knows of one place.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,41 @@
+//! Whether rights may be granted that are not granted already.
+
+use drover_admission::Guarded;
+use drover_crds::Cluster;
+use kube::ResourceExt as _;
+
+use crate::cause::GrantCause;
+
+/// Whether rights may be granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Grants {
+    /// They may.
+    #[default]
+    Allowed,
+    /// Nothing is granted that is not granted already; what is withdrawn goes all the same.
+    Frozen {
+        /// Why.
+        cause: GrantCause,
+        /// Why, and what to do about it.
+        message: String,
+    },
+}
+
+impl Grants {
+    /// Frozen while the policies are not in place that keep grants from being abused.
+    #[must_use]
+    pub fn by(guarded: &Guarded) -> Self {
+        let frozen = |message| Self::Frozen { cause: GrantCause::GrantsFrozen, message };
+        guarded.frozen().map_or(Self::Allowed, frozen)
+    }
+
+    /// Frozen where the credential of a cluster lacks the rights to give any.
+    #[must_use]
+    pub fn not_permitted(cluster: &Cluster) -> Self {
+        let cluster = cluster.name_any();
+        let message = format!(
+            "the credential of cluster {cluster} lacks the right to bind roles, so members get nothing there; run `drover import` for it again"
+        );
+        Self::Frozen { cause: GrantCause::RolesNotPermitted, message }
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a subject does not have the role that a binding gives: one table, in which a reason means the same for every kind of role.
+
+use drover_runtime::{Cause, causes};
+
+causes! {
+    /// Why a role template or a binding, or a part of it, is not in force.
+    pub enum GrantCause {
+        /// There is no Project of this name beside the binding.
+        ProjectNotFound = "ProjectNotFound": Blocked; "Create the Project, or correct spec.projectName in another binding.",
+        /// A RoleTemplate that is named does not exist.
+        RoleTemplateNotFound = "RoleTemplateNotFound": Blocked; "Create the RoleTemplate that the message names, or name another one.",
+        /// A RoleTemplate that is named is of the other context.
+        ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
+        /// The RoleTemplate does not consent to the namespace of the binding.
+        RoleTemplateNotBindable = "RoleTemplateNotBindable": Blocked; "Ask the owner of the RoleTemplate to add the namespace to spec.bindableFrom.",
+        /// An external ClusterRole has a name that only Drover gives.
+        ExternalRoleRefused = "ExternalRoleRefused": Invalid stalls; "Inherit the RoleTemplate instead.",
+        /// A subject is one to which Drover grants nothing.
+        SubjectRefused = "SubjectRefused": Invalid stalls; "Remove the subject that the message names.",
+        /// A subject is, or includes, a ServiceAccount of a namespace that the Project does not hold on the cluster.
+        ServiceAccountOfAnotherProject = "ServiceAccountOfAnotherProject": Blocked; "Name ServiceAccounts of the namespaces of the Project.",
+        /// The time of the binding is over.
+        Expired = "Expired": Blocked expected; "Delete the binding, or set a later spec.expiresAt to give the role again.",
+        /// A right that was withdrawn may still be there, as the cluster cannot be worked on.
+        RevocationPending = "RevocationPending": Blocked; "Reconnect the cluster; Drover withdraws the right first of all.",
+        /// Role bindings of another Project are left in the namespace.
+        FormerGrantsRemain = "FormerGrantsRemain": Blocked; "Wait until they are gone; if the other Project is to keep the namespace, remove it here.",
+        /// The policies that guard grants are not in place, so nothing new is granted; what is withdrawn goes all the same.
+        GrantsFrozen = "GrantsFrozen": Blocked; "Restore the policies that the message names.",
+        /// The credential of the cluster lacks the right to bind roles.
+        RolesNotPermitted = "RolesNotPermitted": Blocked stalls; "Run `drover import --context CONTEXT --name NAME --apply` again.",
+        /// The role is not bound in every namespace of the Project yet.
+        NotYetGranted = "NotYetGranted": Blocked; "Wait, or look at the status of the Project.",
+        /// Every template that is named exists.
+        Resolved = "Resolved": Blocked expected; "",
+    }
+}
+
+impl GrantCause {
+    /// What Projects and their bindings tell.
+    pub const IN_PROJECTS: &'static [Cause] = &[
+        Self::ProjectNotFound.cause(),
+        Self::RoleTemplateNotFound.cause(),
+        Self::ContextMismatch.cause(),
+        Self::RoleTemplateNotBindable.cause(),
+        Self::SubjectRefused.cause(),
+        Self::ServiceAccountOfAnotherProject.cause(),
+        Self::Expired.cause(),
+        Self::FormerGrantsRemain.cause(),
+        Self::GrantsFrozen.cause(),
+        Self::RolesNotPermitted.cause(),
+        Self::NotYetGranted.cause(),
+    ];
+    /// What templates, and bindings on whole clusters, tell.
+    pub const ON_CLUSTERS: &'static [Cause] = &[
+        Self::RoleTemplateNotFound.cause(),
+        Self::ContextMismatch.cause(),
+        Self::ExternalRoleRefused.cause(),
+        Self::SubjectRefused.cause(),
+        Self::Expired.cause(),
+        Self::RevocationPending.cause(),
+        Self::GrantsFrozen.cause(),
+        Self::Resolved.cause(),
+    ];
+}

@@ -1,0 +1,140 @@
+//! What a binding tells: effective on how many clusters, and why not elsewhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use drover_crds::{Cluster, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
+use drover_grants::{Granted, Members, Scope, Templates};
+use drover_runtime::{
+    Operator as _, Place, PlaceState, PlaceStatuses, Requeue, Title,
+    owned::{Change, Owned},
+    place_status::PlaceEntry,
+};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    ProjectBindingOperator,
+    observe::{AtCluster, World},
+    plan::PlaceStatus,
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const WEB: &str = "team-a-web";
+
+fn binding(name: &str, template: &str, subjects: &Value) -> ProjectRoleTemplateBinding {
+    let spec = json!({"projectName": "shop", "roleTemplateName": template, "subjects": subjects});
+    let mut binding = ProjectRoleTemplateBinding::new(name, serde_json::from_value(spec).unwrap());
+    binding.metadata.namespace = Some("team-a".to_owned());
+    binding
+}
+
+fn ada() -> ProjectRoleTemplateBinding {
+    binding("ada", "viewer", &json!([{"kind": "User", "name": "ada"}]))
+}
+
+fn viewer(bindable_from: &Value) -> RoleTemplate {
+    let spec = json!({"context": "Project", "bindableFrom": bindable_from, "externalClusterRoles": ["view"]});
+    RoleTemplate::new("viewer", serde_json::from_value(spec).unwrap())
+}
+
+fn templates(bindable_from: &Value) -> Templates {
+    Templates::from([("viewer".to_owned(), Arc::new(viewer(bindable_from)))])
+}
+
+/// What the operator sees as a whole, and of one cluster on which the Project did all that it had to do for these bindings.
+fn granted(bindings: Vec<ProjectRoleTemplateBinding>) -> [World; 2] {
+    let spec = json!({"connection": {"local": {}}});
+    let cluster: Arc<Cluster> = Arc::new(Cluster::new("eu", serde_json::from_value(spec).unwrap()));
+    let project = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Project", "metadata": {"name": "shop", "namespace": "team-a"},
+        "spec": {"clusters": {"all": {}}},
+    });
+    let templates = templates(&json!({"all": {}}));
+    let bindings = bindings.into_iter().map(Arc::new).collect();
+    let members = Members { bindings, templates: templates.clone(), ..Members::default() };
+    let (project, labels) = (serde_json::from_value(project).unwrap(), BTreeMap::new());
+    let given = Granted::of(&project, &cluster, &labels, &members, &BTreeSet::from([WEB]), NOW);
+    let changes = members.decide(&given, &cluster, WEB, Scope::All).grants;
+    let granted = changes.into_iter().map(|change| match change {
+        Change::Create { desired, .. } => {
+            Owned { live: Ok(Arc::new(*desired)), drift_conflict: None, title: Title::Created }
+        }
+        other => panic!("{other:?}"),
+    });
+    let at = AtCluster { cluster, namespaces: vec![WEB.to_owned()], granted: granted.collect() };
+    let whole = World { has_project: true, templates, labels, at: None };
+    [whole.clone(), World { at: Some(at), ..whole }]
+}
+
+fn told(binding: &ProjectRoleTemplateBinding, worlds: &[World]) -> RoleBindingStatus {
+    let entries = worlds.iter().map(|world| {
+        let place = match &world.at {
+            Some(_) => Place::cluster("eu"),
+            None => Place::Management,
+        };
+        let known = Some(ProjectBindingOperator::plan(binding, world, NOW).place_status);
+        (place, PlaceEntry { known, state: PlaceState::Current })
+    });
+    let statuses: PlaceStatuses<PlaceStatus> = entries.collect();
+    ProjectBindingOperator::summarise(binding, &statuses, NOW)
+}
+
+fn ready(status: &RoleBindingStatus) -> String {
+    let found = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    format!("{}/{}", found.status, found.reason)
+}
+
+#[test]
+fn a_binding_is_ready_once_every_namespace_has_its_role() {
+    let status = told(&ada(), &granted(vec![ada()]));
+    assert_eq!((ready(&status), status.clusters.unwrap().summary), ("True/Ready".to_owned(), "1/1".to_owned()));
+    let status = told(&ada(), &granted(Vec::new()));
+    assert_eq!(
+        (ready(&status), status.clusters.unwrap().summary),
+        ("False/NotYetGranted".to_owned(), "0/1".to_owned())
+    );
+    assert_eq!(status.problems[0].namespace.as_deref(), Some(WEB));
+}
+
+#[test]
+fn why_a_binding_gives_nothing_is_told_once_whatever_the_number_of_clusters() {
+    let worlds = granted(Vec::new());
+    let without_project = worlds.clone().map(|world| World { has_project: false, ..world });
+    assert_eq!(ready(&told(&ada(), &without_project)), "False/ProjectNotFound");
+    assert_eq!(ready(&told(&ada(), &without_project[..1])), "False/ProjectNotFound", "there is no cluster then");
+    let missing = binding("ada", "missing", &json!([]));
+    let status = told(&missing, &worlds);
+    assert_eq!((ready(&status), status.problems.len()), ("False/RoleTemplateNotFound".to_owned(), 0));
+    let mut expired = ada();
+    expired.spec.expires_at = Some(Time(NOW));
+    assert_eq!(ready(&told(&expired, &worlds)), "True/Expired");
+    let elsewhere = templates(&json!({"names": ["team-b"]}));
+    let unbindable = worlds.map(|world| World { templates: elsewhere.clone(), ..world });
+    assert_eq!(ready(&told(&ada(), &unbindable)), "False/RoleTemplateNotBindable");
+}
+
+#[test]
+fn a_subject_that_gets_nothing_is_told_though_all_others_have_the_role() {
+    let subjects = json!([
+        {"kind": "User", "name": "ada"}, {"kind": "ServiceAccount", "name": "ci", "namespace": "team-b-web"},
+    ]);
+    let binding = binding("ada", "viewer", &subjects);
+    let status = told(&binding, &granted(vec![binding.clone()]));
+    assert_eq!(ready(&status), "False/ServiceAccountOfAnotherProject");
+    assert!(status.problems[0].message.contains("ServiceAccount team-b-web/ci on cluster eu"), "{status:?}");
+}
+
+#[test]
+fn it_is_looked_at_again_when_it_expires() {
+    let mut binding = ada();
+    let end = NOW + SignedDuration::from_secs(60);
+    binding.spec.expires_at = Some(Time(end));
+    let requeue = ProjectBindingOperator::plan(&binding, &granted(vec![binding.clone()])[1], NOW).requeue;
+    assert_eq!(requeue, Requeue::At(end));
+}
