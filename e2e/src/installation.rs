@@ -30,8 +30,11 @@ pub use rights::{administrator_token, downstream_roles, downstream_token, grant_
 /// no others; downstream a certificate of the same name, with the rights of `config/rbac/downstream.yaml` and no others.
 pub const DROVER_USER: &str = "system:serviceaccount:drover-system:drover";
 
-/// What the harness says of the chart: nothing runs Pods here, and some stories have the Cluster `local`.
-pub const CHART_VALUES: &str = "replicaCount=0,local.enabled=true";
+/// What the harness says of the chart: nothing runs Pods here, some stories have the Cluster `local`, and each has roles of its own.
+pub const CHART_VALUES: &str = "replicaCount=0,local.enabled=true,roleTemplates.create=false";
+
+/// The same as charts of before know it.
+const CHART_VALUES_BEFORE: &str = "replicaCount=0,local.enabled=true";
 
 /// The name of an installation that was given none.
 const DEFAULT_NAME: &str = "e2e";
@@ -377,10 +380,11 @@ fn helm_on(plane: &ControlPlane, arguments: &[&str]) -> Result<String> {
 }
 
 /// Installs the charts of a folder, and waits until the API server serves their kinds.
-pub(crate) fn install_charts(plane: &ControlPlane, charts: &Path) -> Result<()> {
-    let chart = |name| charts.join(name).display().to_string();
+pub(crate) fn install_charts(plane: &ControlPlane, folder: &Path) -> Result<()> {
+    let chart = |name| folder.join(name).display().to_string();
+    let values = if folder == charts() { CHART_VALUES } else { CHART_VALUES_BEFORE };
     helm_on(plane, &["install", "drover-crds", &chart("drover-crds"), "--create-namespace"])?;
-    helm_on(plane, &["install", "drover", &chart("drover"), "--set", CHART_VALUES])?;
+    helm_on(plane, &["install", "drover", &chart("drover"), "--set", values])?;
     kubectl_on(plane, &["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).map(drop)
 }
 

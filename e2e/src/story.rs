@@ -9,6 +9,7 @@
 
 mod ask;
 mod change;
+mod may;
 mod objects;
 mod rest;
 mod writes;
@@ -41,6 +42,7 @@ pub use ask::{
 pub use change::{
     becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
 };
+pub use may::{allows, may};
 pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
 pub use rest::{longer_than_the_lease, quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_by, writes_since};

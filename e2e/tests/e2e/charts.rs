@@ -53,6 +53,7 @@ async fn values_show_in_what_is_rendered() {
     for (kind, count) in [("Deployment", 1), ("PodDisruptionBudget", 1), ("NetworkPolicy", 1), ("ServiceMonitor", 0)] {
         assert_eq!(of_kind(&objects, kind).len(), count, "{kind} by default");
     }
+    assert!(of_kind(&objects, "RoleTemplate").iter().any(|role| role["metadata"]["name"] == "project-owner"));
     let people = of_kind(&objects, "ClusterRole");
     let rules = |name: &str| people.iter().find(|role| role["metadata"]["name"] == name).unwrap()["rules"].clone();
     assert_eq!(rules("drover-view")[0]["verbs"], json!(["get", "list", "watch"]));
@@ -78,10 +79,11 @@ async fn values_show_in_what_is_rendered() {
         "metrics.serviceMonitor.enabled=true",
         "argocd.healthScript=true",
         "local.enabled=true",
+        "roleTemplates.create=false",
         &digest,
     ];
     let objects = rendered("drover-system", &values).unwrap();
-    for (kind, count) in [("PodDisruptionBudget", 0), ("ServiceMonitor", 1), ("ConfigMap", 1)] {
+    for (kind, count) in [("PodDisruptionBudget", 0), ("ServiceMonitor", 1), ("ConfigMap", 1), ("RoleTemplate", 0)] {
         assert_eq!(of_kind(&objects, kind).len(), count, "{kind} with these values");
     }
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
@@ -175,7 +177,10 @@ async fn an_installation_is_upgraded_rolled_back_removed_and_installed_again_wit
     let selected = installation.kubectl(&select).unwrap();
     assert_eq!(selected.lines().count(), drover_crds::all().len(), "what an uninstall may delete: {selected}");
     installation.helm(&["install", "drover-crds", &chart("drover-crds")]).unwrap();
+    let role = async || get(&installation, "roletemplate", "project-owner").await.unwrap()["metadata"]["uid"].clone();
+    let kept = role().await;
     installation.helm(&["install", "drover", &chart("drover"), "--set", "replicaCount=0"]).unwrap();
+    assert_eq!(role().await, kept, "who has a role keeps it while Drover is removed");
     installation.start_drover().await.unwrap();
     ready_with(&installation, &a_project("shop", &["team-shop", "team-more"])).await;
     assert_eq!(identity(&installation).await, before);

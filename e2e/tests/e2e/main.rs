@@ -17,6 +17,7 @@ mod api;
 mod away;
 mod bad_days;
 mod bench;
+mod built_in_roles;
 mod cache;
 mod charts;
 mod claims;
@@ -58,6 +59,7 @@ fn tests() -> Vec<Test> {
         away::tests(),
         bad_days::tests(),
         bench::tests(),
+        built_in_roles::tests(),
         cache::tests(),
         charts::tests(),
         claims::tests(),

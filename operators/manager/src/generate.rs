@@ -14,6 +14,7 @@ use crate::{
     reasons, reference,
     registry::Operators,
     rights::{PeopleRules, Rules, cluster_role, namespaced_role},
+    role_templates::shipped,
 };
 
 /// What every generated file says of itself.
@@ -88,6 +89,12 @@ pub(crate) fn kustomization(folder: &Path) -> Outcome {
     });
     let text = serde_yaml::to_string(&list)?;
     write(folder, "kustomization.yaml", &format!("# kubectl apply --server-side -k config\n{text}"))
+}
+
+/// The role templates of the chart, for those who do not use it.
+pub(crate) fn role_templates(charts: &Path, folder: &Path) -> Outcome {
+    let templates: Vec<Value> = shipped(charts)?.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    write(folder, "role-templates.yaml", &documents(&templates)?)
 }
 
 fn file_name(crd: &CustomResourceDefinition) -> String {

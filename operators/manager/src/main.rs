@@ -16,6 +16,7 @@ mod reasons;
 mod reference;
 mod registry;
 mod rights;
+mod role_templates;
 mod run;
 
 use std::{error::Error, process::ExitCode};
@@ -33,9 +34,9 @@ fn main() -> ExitCode {
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),
-        Command::Charts { output, kustomization } => {
-            generate::charts(&output).and_then(|()| generate::kustomization(&kustomization))
-        }
+        Command::Charts { output, kustomization } => generate::charts(&output)
+            .and_then(|()| generate::kustomization(&kustomization))
+            .and_then(|()| generate::role_templates(&output, &kustomization)),
         Command::Docs(arguments) => generate::docs(&arguments),
         Command::Version => print(concat!("drover ", env!("CARGO_PKG_VERSION"), "\n")).map_err(Into::into),
     };

@@ -51,13 +51,13 @@ impl Rules {
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct PeopleRules {
     /// Those who view in a namespace.
-    view: Vec<PolicyRule>,
+    pub(crate) view: Vec<PolicyRule>,
     /// Those who edit in a namespace.
-    edit: Vec<PolicyRule>,
+    pub(crate) edit: Vec<PolicyRule>,
     /// Those who administer a namespace.
-    admin: Vec<PolicyRule>,
+    pub(crate) admin: Vec<PolicyRule>,
     /// The platform team.
-    platform: Vec<PolicyRule>,
+    pub(crate) platform: Vec<PolicyRule>,
 }
 
 impl PeopleRules {
