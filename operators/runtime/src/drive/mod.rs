@@ -140,6 +140,8 @@ impl<O: Operator> Driver<O> {
     pub async fn run(self: Arc<Self>) {
         self.watch_objects();
         self.watch_related();
+        // Every cluster is enqueued when it connects; the management cluster is there from the start.
+        self.queue.push(Task::Place(Place::Management));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&self).watch_fleet());
         tasks.spawn(Arc::clone(&self).watch_clock());

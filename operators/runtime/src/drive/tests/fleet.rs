@@ -143,6 +143,10 @@ async fn a_decision_ends_with_the_connection_that_it_was_made_on() {
 
 /// A link to a server on which things are that these toys own, as their labels say.
 pub(super) fn connected_with_things_of(toys: &[&str]) -> Link {
+    Link::Connected(Arc::new(Cache::ungated(server_with_things_of(toys).client())))
+}
+
+fn server_with_things_of(toys: &[&str]) -> MockServer {
     let server = MockServer::of::<Toy>();
     for toy in toys {
         let thing = format!("thing-of-{toy}");
@@ -150,7 +154,7 @@ pub(super) fn connected_with_things_of(toys: &[&str]) -> Link {
         server.create(&thing, &json!({}));
         server.edit(&thing, |object| object["metadata"]["labels"] = json!(owner.labels()));
     }
-    Link::Connected(Arc::new(Cache::ungated(server.client())))
+    server
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +226,16 @@ async fn what_was_left_behind_is_cleaned_up_also_where_nothing_else_is_to_do() {
     sleep(seconds(10)).await;
     rig.fleet.send_replace(clusters([cluster("eu-1", connected_with_things_of(&["gone"]))]));
     rig.until("what was left is gone", || !rig.stage.has_thing("gone", &eu)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_behind_in_the_management_cluster_is_cleaned_up_at_the_start() {
+    let server = server_with_things_of(&["gone"]);
+    // Things are of the kind of toys here: no toy of the management cluster has anything to do there.
+    server.edit("thing-of-gone", |object| object["spec"] = on(&["eu-1"]));
+    let rig = Rig::start(server, clusters([]));
+    rig.stage.made_before("gone", Place::Management);
+    rig.until("what was left is gone", || !rig.stage.has_thing("gone", &Place::Management)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -286,8 +286,8 @@ impl Operator for ToyOperator {
     fn watches(watches: &mut Watches<'_, Self>) {
         if watches.context().place != Place::Management {
             watches.on::<Toy>(&needed(), |_, _| ());
-            watches.optional(Watches::owned::<Toy>);
         }
+        watches.optional(Watches::owned::<Toy>);
     }
 
     async fn observe(&self, owner: Owner<'_, Toy>, place: &PlaceContext) -> Result<World, Fault> {
