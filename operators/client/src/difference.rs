@@ -1,6 +1,6 @@
 //! Whether a live object lacks anything of what is wanted, decided before any request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -33,10 +33,12 @@ fn compare<'a>(desired: &'a Value, live: &Value, path: &mut Vec<&'a str>, missin
 
 fn compare_lists<'a>(wanted: &'a [Value], have: &[Value], path: &mut Vec<&'a str>, missing: &mut Vec<String>) {
     if let Some(names) = names(wanted) {
+        // The first of a name counts, hence backwards.
+        let named = |live| Some((Value::as_str(Value::get(live, "name")?)?, live));
+        let live: HashMap<&str, &Value> = have.iter().rev().filter_map(named).collect();
         for (name, value) in names.iter().zip(wanted) {
-            let live = have.iter().find(|live| live.get("name").and_then(Value::as_str) == Some(name));
             path.push(name);
-            compare(value, live.unwrap_or(&Value::Null), path, missing);
+            compare(value, live.get(name).copied().unwrap_or(&Value::Null), path, missing);
             path.pop();
         }
     } else if wanted.len() != have.len() {
