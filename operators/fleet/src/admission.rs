@@ -21,13 +21,13 @@ pub fn guarded(place: &PlaceContext) -> Guarded {
 /// The same of the policies of the management cluster only.
 #[must_use]
 pub fn guarded_in_management(place: &PlaceContext) -> Guarded {
-    in_cache(&place.management, &LabelQuery::everything(), &management::policies())
+    in_cache(&place.management, &LabelQuery::everything(), "policies of the management cluster", management::policies)
 }
 
 /// The same of the policies that Drover writes into a cluster only.
 #[must_use]
 pub fn guarded_here(place: &PlaceContext) -> Guarded {
-    in_cache(&place.cache, &OwnerRecord::query(OWNER_KIND), &downstream::policies())
+    in_cache(&place.cache, &OwnerRecord::query(OWNER_KIND), "policies of a cluster", downstream::policies)
 }
 
 /// Declares that an operator asks for [`guarded`]: it decides nothing before the policies of the management cluster are known.
@@ -45,11 +45,11 @@ pub fn read_here<O: Operator>(watches: &mut Watches<'_, O>) {
     });
 }
 
-fn in_cache(cache: &Cache, query: &LabelQuery, expected: &[Policy]) -> Guarded {
+fn in_cache(cache: &Cache, query: &LabelQuery, name: &'static str, expected: fn() -> Vec<Policy>) -> Guarded {
     let policies = cache.informer::<ValidatingAdmissionPolicy>(query);
     let bindings = cache.informer::<ValidatingAdmissionPolicyBinding>(query);
     if policies.health() != Health::Live || bindings.health() != Health::Live {
         return Guarded::Unknown;
     }
-    Guarded::of(expected, &policies.all(), &bindings.all())
+    cache.judged(name, &[&policies, &bindings], || Guarded::of(&expected(), &policies.all(), &bindings.all()))
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     HealthListener, Kept, OwnerRecord, lock,
     memory_budget::{Listing, MemoryBudget},
-    objects::{Entry, Objects},
+    objects::{Entry, Index, Objects},
 };
 use crate::{cause::ApiCause, error::Failure};
 
@@ -123,6 +123,8 @@ impl Health {
 
 pub(super) struct Shared<K> {
     objects: RwLock<Objects<K>>,
+    /// How often the objects changed.
+    changes: AtomicU64,
     /// The revision of the server that the objects show.
     reached: AtomicU64,
     sinks: Mutex<Vec<Sink<K>>>,
@@ -150,6 +152,7 @@ impl<K: Kept> Informer<K> {
     pub(super) fn new(listeners: Arc<Mutex<Vec<HealthListener>>>, budget: Arc<MemoryBudget>) -> (Self, Arc<Shared<K>>) {
         let shared = Arc::new(Shared {
             objects: RwLock::default(),
+            changes: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             sinks: Mutex::default(),
             health: watch::Sender::new(Health::Syncing),
@@ -213,6 +216,18 @@ impl<K: Kept> Informer<K> {
     pub fn owned(&self, owner: &OwnerRecord) -> Vec<Result<Arc<K>, Arc<Undecodable>>> {
         let clone = |entry: &Entry<K>| entry.object().map(Arc::clone).map_err(Arc::clone);
         self.0.read().owned(owner).map(clone).collect()
+    }
+
+    /// All objects that decode and that the index `I` has under this key, by their keys. The first call builds the index; from then
+    /// on it takes the same time however many others there are.
+    #[must_use]
+    pub fn indexed<I: Index<K>>(&self, key: &ObjectKey) -> Vec<Arc<K>> {
+        if let Some(found) = self.0.read().indexed::<I>(key) {
+            return found;
+        }
+        let mut objects = self.0.write();
+        objects.add_index::<I>();
+        objects.indexed::<I>(key).unwrap_or_default()
     }
 
     /// The owners of this kind that are recorded on any object, undecodable ones included.
@@ -325,6 +340,7 @@ impl<K: Kept> Shared<K> {
     pub(super) fn replace(&self, listed: Objects<K>) {
         self.tell(|objects| {
             let mut before = std::mem::replace(objects, listed);
+            objects.add_indexes_of(&before);
             let sum = |objects: &Objects<K>| objects.values().map(Entry::weight).sum();
             self.budget.change(sum(objects), sum(&before));
             let mut told = Vec::new();
@@ -343,6 +359,8 @@ impl<K: Kept> Shared<K> {
     fn tell(&self, change: impl FnOnce(&mut Objects<K>) -> Vec<Change<K>>) {
         let sinks = lock(&self.sinks);
         let told = change(&mut self.write());
+        // After the objects: who reads this first, and then the objects, never takes older ones for newer.
+        self.changes.fetch_add(1, Ordering::AcqRel);
         for change in &told {
             for sink in sinks.iter() {
                 // A defect in one subscriber must neither end the reflector nor keep the change from the others.
@@ -389,11 +407,18 @@ impl<K: Kept> Shared<K> {
 pub trait AnyInformer: Send + Sync {
     /// How fresh it is.
     fn health(&self) -> Health;
+
+    /// Grows whenever an object changes.
+    fn changes(&self) -> u64;
 }
 
 impl<K: Kept> AnyInformer for Informer<K> {
     fn health(&self) -> Health {
         Informer::health(self)
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
     }
 }
 

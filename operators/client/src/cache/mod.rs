@@ -13,6 +13,7 @@ mod reflector;
 mod split;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod watch_timeout;
 
 use std::{
@@ -31,7 +32,7 @@ pub use expectations::OwnerRecord;
 pub use expectations::SHOWN_WITHIN;
 pub use informer::revision;
 pub use informer::{AnyInformer, Change, Health, Informer, Lookup, ObjectKey, Undecodable};
-pub use objects::keep_annotations;
+pub use objects::{Index, keep_annotations};
 pub use read::list_metadata;
 pub use split::WholeAnswer;
 pub use watch_timeout::WatchTimeout;
@@ -40,6 +41,7 @@ use crate::{drift_conflicts::DriftConflicts, held::Held, rights::MissingRights};
 use expectations::Expectations;
 use memory_budget::MemoryBudget;
 pub use memory_budget::ProcessBudget;
+use verdicts::Verdicts;
 
 /// A kind that can be cached: any typed kind can.
 pub trait Kept: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + Sync + 'static {}
@@ -110,6 +112,7 @@ pub struct Cache {
     informers: Mutex<Informers>,
     listeners: Arc<Mutex<Vec<HealthListener>>>,
     expectations: Expectations,
+    verdicts: Verdicts,
     drift_conflicts: DriftConflicts,
     held: Arc<Held>,
     missing_rights: MissingRights,
@@ -154,6 +157,7 @@ impl Cache {
             informers: Mutex::default(),
             listeners: Arc::default(),
             expectations: Expectations::default(),
+            verdicts: Verdicts::default(),
             drift_conflicts: DriftConflicts::default(),
             held: Arc::default(),
             missing_rights: MissingRights::default(),
@@ -252,6 +256,17 @@ impl Cache {
         tokio::spawn(async move { stop.run_until_cancelled(reflector.run()).await });
         informers.insert(key, shared);
         informer
+    }
+
+    /// What `judge` says of what these informers of this cache hold; it is asked again once that has changed. Verdicts of one `name`
+    /// are on the same informers.
+    pub fn judged<T: Clone + Send + 'static>(
+        &self,
+        name: &'static str,
+        informers: &[&dyn AnyInformer],
+        judge: impl FnOnce() -> T,
+    ) -> T {
+        self.verdicts.on(name, informers, judge)
     }
 
     /// Calls `listener` whenever an informer becomes live or stops being so. It must not block.

@@ -1,6 +1,7 @@
 //! The objects of one informer, by key and by owner.
 
 use std::{
+    any::TypeId,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -120,18 +121,59 @@ impl<K: Kept> Entry<K> {
     }
 }
 
+/// How objects of a kind are found besides by their keys and owners, such as all bindings of one Project.
+pub trait Index<K>: 'static {
+    /// Under which key an object is found; none if it is not in this index.
+    fn key(object: &K) -> Option<ObjectKey>;
+}
+
 /// The objects, with an index by the owner that their labels record: every reconcile asks what its object owns, and a search
-/// through all of them costs the square of their number.
+/// through all of them costs the square of their number. More indexes are added by who needs them.
 #[derive(Debug)]
 pub(super) struct Objects<K> {
     by_key: HashMap<ObjectKey, Entry<K>>,
     /// Whatever the kind of the owner.
-    by_owner: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_owner: Groups,
+    indexes: HashMap<TypeId, Indexed<K>>,
+}
+
+/// What is found by an [`Index`].
+#[derive(Debug)]
+struct Indexed<K> {
+    key: fn(&K) -> Option<ObjectKey>,
+    groups: Groups,
+}
+
+/// Keys of objects by what they have in common.
+#[derive(Debug, Default)]
+struct Groups(HashMap<ObjectKey, BTreeSet<ObjectKey>>);
+
+impl Groups {
+    fn add(&mut self, group: Option<ObjectKey>, key: &ObjectKey) {
+        if let Some(group) = group {
+            self.0.entry(group).or_default().insert(key.clone());
+        }
+    }
+
+    fn remove(&mut self, group: Option<ObjectKey>, key: &ObjectKey) {
+        if let Some(group) = group
+            && let Some(keys) = self.0.get_mut(&group)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.0.remove(&group);
+            }
+        }
+    }
+
+    fn keys(&self, group: &ObjectKey) -> impl Iterator<Item = &ObjectKey> {
+        self.0.get(group).into_iter().flatten()
+    }
 }
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self { by_key: HashMap::new(), by_owner: HashMap::new() }
+        Self { by_key: HashMap::new(), by_owner: Groups::default(), indexes: HashMap::new() }
     }
 }
 
@@ -139,8 +181,9 @@ impl<K: Kept> Objects<K> {
     pub(super) fn insert(&mut self, entry: Entry<K>) -> Option<Entry<K>> {
         let key = ObjectKey::of(entry.meta());
         let old = self.remove(&key);
-        if let Some(owner) = OwnerRecord::recorded_of_any_kind(entry.meta()) {
-            self.by_owner.entry(owner).or_default().insert(key.clone());
+        self.by_owner.add(OwnerRecord::recorded_of_any_kind(entry.meta()), &key);
+        if let Ok(object) = entry.object() {
+            self.indexes.values_mut().for_each(|index| index.groups.add((index.key)(object), &key));
         }
         self.by_key.insert(key, entry);
         old
@@ -148,13 +191,9 @@ impl<K: Kept> Objects<K> {
 
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Entry<K>> {
         let old = self.by_key.remove(key)?;
-        if let Some(owner) = OwnerRecord::recorded_of_any_kind(old.meta())
-            && let Some(owned) = self.by_owner.get_mut(&owner)
-        {
-            owned.remove(key);
-            if owned.is_empty() {
-                self.by_owner.remove(&owner);
-            }
+        self.by_owner.remove(OwnerRecord::recorded_of_any_kind(old.meta()), key);
+        if let Ok(object) = old.object() {
+            self.indexes.values_mut().for_each(|index| index.groups.remove((index.key)(object), key));
         }
         Some(old)
     }
@@ -164,8 +203,35 @@ impl<K: Kept> Objects<K> {
     }
 
     pub(super) fn owned(&self, owner: &OwnerRecord) -> impl Iterator<Item = &Entry<K>> {
-        let keys = self.by_owner.get(&owner.key).into_iter().flatten();
+        let keys = self.by_owner.keys(&owner.key);
         keys.filter_map(|key| self.get(key)).filter(|entry| owner.owns(entry.meta()))
+    }
+
+    /// What the index `I` has under a key; none if the index was not added yet.
+    pub(super) fn indexed<I: Index<K>>(&self, key: &ObjectKey) -> Option<Vec<Arc<K>>> {
+        let found = self.indexes.get(&TypeId::of::<I>())?.groups.keys(key);
+        Some(found.filter_map(|key| self.get(key)?.clone_good()).collect())
+    }
+
+    /// Adds the index `I`, unless it is there.
+    pub(super) fn add_index<I: Index<K>>(&mut self) {
+        if !self.indexes.contains_key(&TypeId::of::<I>()) {
+            self.indexes.insert(TypeId::of::<I>(), self.index(I::key));
+        }
+    }
+
+    /// Adds the indexes that `other` has.
+    pub(super) fn add_indexes_of(&mut self, other: &Self) {
+        let added: Vec<_> = other.indexes.iter().map(|(name, index)| (*name, self.index(index.key))).collect();
+        self.indexes.extend(added);
+    }
+
+    fn index(&self, key: fn(&K) -> Option<ObjectKey>) -> Indexed<K> {
+        let mut groups = Groups::default();
+        for (name, entry) in &self.by_key {
+            groups.add(entry.object().ok().and_then(|object| key(object)), name);
+        }
+        Indexed { key, groups }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Entry<K>)> {
@@ -262,6 +328,45 @@ mod tests {
 
         let db = ObjectKey::cluster_scoped("db");
         assert!(objects.remove(&db).is_some() && objects.remove(&db).is_none());
-        assert_eq!((objects.len(), objects.by_owner.len()), (2, 0), "nothing is left of those that are gone");
+        assert_eq!((objects.len(), objects.by_owner.0.len()), (2, 0), "nothing is left of those that are gone");
+    }
+
+    /// Namespaces by the team that their label names.
+    struct OfTeam;
+
+    impl Index<Namespace> for OfTeam {
+        fn key(namespace: &Namespace) -> Option<ObjectKey> {
+            namespace.metadata.labels.as_ref()?.get("team").map(|team| ObjectKey::cluster_scoped(team))
+        }
+    }
+
+    fn of_team(objects: &Objects<Namespace>, team: &str) -> Option<Vec<String>> {
+        let found = objects.indexed::<OfTeam>(&ObjectKey::cluster_scoped(team))?;
+        Some(found.iter().map(|namespace| namespace.metadata.name.clone().unwrap()).collect())
+    }
+
+    #[test]
+    fn an_index_finds_what_is_there_and_follows_it() {
+        let team = |name: &str| BTreeMap::from([("team".to_owned(), name.to_owned())]);
+        let found = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let mut objects = Objects::default();
+        objects.insert(entry("web", team("blue")));
+        objects.insert(entry("unowned", BTreeMap::new()));
+        assert_eq!(of_team(&objects, "blue"), None, "nobody has asked for it");
+        objects.add_index::<OfTeam>();
+        objects.insert(entry("db", team("blue")));
+        assert_eq!((of_team(&objects, "blue"), of_team(&objects, "red")), (found(&["db", "web"]), found(&[])));
+
+        objects.insert(entry("web", team("red")));
+        objects
+            .insert(Entry::decode(br#"{"metadata": {"name": "odd", "labels": {"team": "red"}}, "spec": 1}"#).unwrap());
+        assert_eq!((of_team(&objects, "blue"), of_team(&objects, "red")), (found(&["db"]), found(&["web"])));
+
+        let mut listed = Objects::default();
+        listed.insert(entry("mail", team("red")));
+        listed.add_indexes_of(&objects);
+        assert_eq!((of_team(&listed, "blue"), of_team(&listed, "red")), (found(&[]), found(&["mail"])));
+        listed.remove(&ObjectKey::cluster_scoped("mail"));
+        assert!(listed.indexes[&TypeId::of::<OfTeam>()].groups.0.is_empty(), "nothing is left of what is gone");
     }
 }

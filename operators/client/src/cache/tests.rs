@@ -269,3 +269,25 @@ async fn what_does_not_decode_is_owned_all_the_same() {
     });
     assert_eq!(names.collect::<Vec<_>>(), ["bad?", "good"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_stands_until_something_changes() {
+    let rig = Rig::start().await;
+    let judged = |informer: &Informer<Namespace>| {
+        let asked = std::cell::Cell::new(false);
+        let names = rig.cache.judged("names", &[informer], || {
+            asked.set(true);
+            informer.all().iter().map(|namespace| namespace.name_any()).collect::<std::collections::BTreeSet<_>>()
+        });
+        (names.into_iter().collect::<Vec<_>>().join(" "), asked.get())
+    };
+    assert_eq!(judged(&rig.informer), ("old".to_owned(), true));
+    assert_eq!(judged(&rig.informer), ("old".to_owned(), false));
+    rig.server.create("new", &json!({}));
+    assert_eq!(rig.told_next().await, ["+new"]);
+    assert_eq!(judged(&rig.informer), ("new old".to_owned(), true));
+    rig.server.delete("old");
+    assert_eq!(rig.told_next().await, ["-old"]);
+    assert_eq!(judged(&rig.informer), ("new".to_owned(), true));
+    assert_eq!(judged(&rig.informer), ("new".to_owned(), false));
+}
