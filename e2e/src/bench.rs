@@ -2,8 +2,10 @@
 
 mod fleet;
 mod measure;
+mod members;
 mod nodes;
 mod projects;
+mod roles;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -24,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const QUIET_LOOKS: [u32; 2] = [1, 4];
 /// As a share of a core: a fleet of 20 needs less for its probes.
 const AT_REST: f64 = 0.02;
-const SETTLE_LIMIT: Duration = Duration::from_mins(20);
+const SETTLE_LIMIT: Duration = Duration::from_mins(40);
 
 /// How much to measure.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +35,12 @@ pub struct Size {
     pub clusters: NonZeroUsize,
     /// Nodes of the large cluster.
     pub nodes: NonZeroUsize,
-    /// Projects on one cluster, each with ten namespaces.
+    /// Projects on one cluster, each with ten namespaces, a quota and two roles.
     pub projects: NonZeroUsize,
+    /// Namespaces of the Project with many members.
+    pub namespaces: NonZeroUsize,
+    /// Its members, each of whom has three roles in it.
+    pub members: NonZeroUsize,
     /// How long nothing happens while writes and CPU time are counted.
     pub idle: Duration,
     /// Whether figures are taken often enough, and at rest for long enough, to tell something. Otherwise it is only seen that
@@ -57,6 +63,8 @@ pub enum Part {
     Nodes,
     /// Many Projects on one cluster.
     Projects,
+    /// Many members in many namespaces of one Project.
+    Members,
 }
 
 /// Measures these parts and prints their tables on the way.
@@ -69,6 +77,7 @@ pub async fn run(size: Size, parts: &[Part]) -> Result<Vec<Table>> {
             Part::Clusters => Box::pin(fleet::run(size)).await?,
             Part::Nodes => Box::pin(nodes::run(size)).await?,
             Part::Projects => Box::pin(projects::run(size)).await?,
+            Part::Members => Box::pin(members::run(size)).await?,
         };
         table.print();
         tables.push(table);

@@ -56,9 +56,15 @@ enum Command {
         /// Nodes of one cluster.
         #[arg(long, default_value = "5000")]
         nodes: NonZeroUsize,
-        /// Projects on one cluster, each with ten namespaces.
+        /// Projects on one cluster, each with ten namespaces, a quota and two roles.
         #[arg(long, default_value = "1000")]
         projects: NonZeroUsize,
+        /// Namespaces of the Project with many members.
+        #[arg(long, default_value = "100")]
+        namespaces: NonZeroUsize,
+        /// Its members, each of whom has three roles.
+        #[arg(long, default_value = "200")]
+        members: NonZeroUsize,
         /// How long nothing happens while requests and CPU time are counted.
         #[arg(long, default_value_t = 300)]
         idle_seconds: u64,
@@ -118,9 +124,9 @@ async fn main() -> ExitCode {
             };
             demo::run(&folder, ending).await
         }
-        Command::Bench { clusters, nodes, projects, idle_seconds, quick, only } => {
+        Command::Bench { clusters, nodes, projects, namespaces, members, idle_seconds, quick, only } => {
             let idle = Duration::from_secs(idle_seconds);
-            let size = bench::Size { clusters, nodes, projects, idle, thorough: !quick };
+            let size = bench::Size { clusters, nodes, projects, namespaces, members, idle, thorough: !quick };
             let parts = if only.is_empty() { bench::Part::value_variants() } else { &only };
             bench::run(size, parts).await.map(drop)
         }

@@ -20,7 +20,7 @@ use crate::story::{Marks, condition, requests_since};
 use crate::wait::eventually;
 
 /// The longest that anything measured here may take.
-const PATIENCE: Duration = Duration::from_mins(20);
+const PATIENCE: Duration = Duration::from_mins(40);
 /// The kernel counts CPU time for programs in hundredths of a second (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -169,6 +169,16 @@ pub(super) fn seconds(duration: Duration) -> String {
 /// For people.
 pub(super) fn mebibytes(bytes: f64) -> String {
     format!("{:.2} MiB", bytes / f64::from(1 << 20))
+}
+
+/// How an amount of memory grew, for people.
+pub(super) fn growth(before: f64, after: f64) -> String {
+    format!("{} → {}", mebibytes(before), mebibytes(after))
+}
+
+/// Memory at rest and its peak, for people.
+pub(super) fn both(rest: f64, peak: f64) -> String {
+    format!("{}, {}", mebibytes(rest), mebibytes(peak))
 }
 
 /// CPU time as a share of one core.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use drover_crds::Cluster;
 
-use super::measure::{ReadyTimes, Table, mebibytes, per, share, usage};
+use super::measure::{ReadyTimes, Table, both, growth, per, share, usage};
 use super::{Size, cluster_name, drover, import, installation, progress, settle};
 use crate::error::{Error, Result};
 use crate::installation::End;
@@ -61,14 +61,6 @@ pub(super) async fn run(size: Size) -> Result<Table> {
     table.row("memory after a restart, and its peak on the way", both(restarted.anonymous, restarted.peak));
     table.row("CPU of a restart until at rest", format!("{:.2} s", restarted.cpu));
     Ok(table)
-}
-
-fn growth(before: f64, after: f64) -> String {
-    format!("{} → {}", mebibytes(before), mebibytes(after))
-}
-
-fn both(one: f64, other: f64) -> String {
-    format!("{}, {}", mebibytes(one), mebibytes(other))
 }
 
 fn ready_condition(heartbeat: &str) -> Value {

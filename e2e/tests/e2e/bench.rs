@@ -11,9 +11,11 @@ drover_e2e::tests![
     clusters_at_rest_are_read_and_not_written,
     nodes_are_measured,
     projects_are_converged_once_and_a_restart_writes_nothing,
+    a_member_costs_a_write_for_each_namespace,
     clusters_in_full_size => soak(Soak::Bench) => weight(ALL),
     nodes_in_full_size => soak(Soak::Bench) => weight(ALL),
     projects_in_full_size => soak(Soak::Bench) => weight(ALL),
+    members_in_full_size => soak(Soak::Bench) => weight(ALL),
 ];
 
 /// One at a time: they measure.
@@ -23,7 +25,8 @@ const ALL: u32 = u32::MAX;
 async fn full_size(part: Part) {
     let count = |count| NonZeroUsize::new(count).unwrap();
     let (clusters, nodes, projects) = (count(20), count(5000), count(1000));
-    let size = Size { clusters, nodes, projects, idle: Duration::from_mins(5), thorough: true };
+    let (namespaces, members, idle) = (count(100), count(200), Duration::from_mins(5));
+    let size = Size { clusters, nodes, projects, namespaces, members, idle, thorough: true };
     check(part, size, &run(size, &[part]).await.unwrap().pop().unwrap());
 }
 
@@ -35,8 +38,9 @@ async fn smallest_size(part: Part) {
         return;
     }
     let count = |count| NonZeroUsize::new(count).unwrap();
-    let idle = Duration::from_secs(6);
-    let size = Size { clusters: count(2), nodes: count(20), projects: count(3), idle, thorough: false };
+    let (clusters, nodes, projects, idle) = (count(2), count(20), count(3), Duration::from_secs(6));
+    let (namespaces, members) = (count(4), count(3));
+    let size = Size { clusters, nodes, projects, namespaces, members, idle, thorough: false };
     check(part, size, &run(size, &[part]).await.unwrap().pop().unwrap());
 }
 
@@ -62,6 +66,15 @@ fn check(part: Part, size: Size, table: &Table) {
                 assert_eq!(value(row), "0", "{row}");
             }
         }
+        Part::Members => {
+            let bindings = 3 * size.namespaces.get();
+            let requests = value("requests until then");
+            assert!(requests.contains(&format!("{bindings} **create** rolebindings, ")), "{requests}");
+            let changes = value("requests of these changes");
+            let expected = 2 * if size.thorough { 50 } else { 3 } * size.namespaces.get();
+            assert!(changes.contains(&format!("{expected} **patch** rolebindings")), "{changes}");
+            assert_eq!(value("writes of a restart"), "0");
+        }
     }
 }
 
@@ -75,6 +88,14 @@ async fn nodes_in_full_size() {
 
 async fn projects_in_full_size() {
     full_size(Part::Projects).await;
+}
+
+async fn members_in_full_size() {
+    full_size(Part::Members).await;
+}
+
+async fn a_member_costs_a_write_for_each_namespace() {
+    smallest_size(Part::Members).await;
 }
 
 async fn clusters_at_rest_are_read_and_not_written() {
