@@ -475,7 +475,7 @@ async fn the_fence_lets_through_what_the_import_names(eu: &ControlPlane) {
     let aggregated = json!({"rbac.authorization.k8s.io/aggregate-to-admin": "true"});
     let mut aggregating = role("drover:all", json!({}));
     aggregating["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
-    let (binding, writing) = (Some("Drover may bind ClusterRoles"), Some("Drover may write ClusterRoles"));
+    let (binding, writing) = (Some("--bindable-cluster-role"), Some("Drover may write ClusterRoles"));
     for (what, object, expected) in [
         ("its own role", bound("ClusterRole", "drover:viewer"), None),
         ("a role that the import names", bound("ClusterRole", "view"), None),
@@ -489,6 +489,51 @@ async fn the_fence_lets_through_what_the_import_names(eu: &ControlPlane) {
         drover.expects(what, &drover.creates(&object).await, expected);
         root.expects(what, &root.creates(&object).await, None);
     }
+    what_an_earlier_import_let_it_bind_can_be_taken_away(&drover, &root, bound("ClusterRole", "cluster-admin")).await;
+}
+
+/// An import that names a role no more holds up no withdrawal of what was bound before.
+async fn what_an_earlier_import_let_it_bind_can_be_taken_away(drover: &Requester, root: &Requester, mut bound: Value) {
+    let person = |name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
+    bound["subjects"] = json!([person("anna"), person("bob")]);
+    let mut ours = bound.clone();
+    ours["metadata"] = json!({"name": "ours", "namespace": "team-web", "labels": {"drover.dev/owner-kind": "Other"}});
+    for object in [&bound, &ours] {
+        create(root, object).await;
+    }
+    let objects = api(drover.client.clone(), "rolebinding", "team-web").await.unwrap();
+    let fence = Some("--bindable-cluster-role");
+    for (name, what, subjects, expected) in [
+        ("ours", "somebody less", json!([person("bob")]), None),
+        ("ours", "nobody", Value::Null, None),
+        ("ours", "somebody else", json!([person("bob"), person("eve")]), fence),
+        ("given", "somebody less of a foreign one", json!([person("bob")]), fence),
+    ] {
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        let change = Patch::Merge(json!({"subjects": subjects}));
+        let outcome = objects.patch(name, &dry, &change).await.map(drop).map_err(|error| error.to_string());
+        drover.expects(what, &outcome, expected);
+    }
+    let crowd: Vec<Value> = (0..1000).map(|number| person(&format!("user-{number}"))).collect();
+    let mut large = ours.clone();
+    large["metadata"]["name"] = json!("large");
+    large["subjects"] = json!(crowd);
+    create(root, &large).await;
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    let change = Patch::Merge(json!({"subjects": crowd[1..]}));
+    let outcome = objects.patch("large", &dry, &change).await.map(drop).map_err(|error| error.to_string());
+    drover.expects("one of a thousand less", &outcome, None);
+    for (name, expected) in [("ours", None), ("given", fence)] {
+        let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        let outcome = objects.delete(name, &dry).await.map(drop).map_err(|error| error.to_string());
+        drover.expects(&format!("{name} deleted"), &outcome, expected);
+    }
+}
+
+async fn create(root: &Requester, object: &Value) {
+    let objects = api(root.client.clone(), "rolebinding", "team-web").await.unwrap();
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    objects.create(&PostParams::default(), &object).await.unwrap();
 }
 
 async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {

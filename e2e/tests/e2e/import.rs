@@ -44,12 +44,53 @@ async fn a_cluster_whose_kubeconfig_runs_a_program_comes_in_with_one_command_and
     });
     let roles: Vec<_> = ours.map(|binding| binding["roleRef"]["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(roles, ["drover-e2e"]);
+    a_cluster_role_is_bound_once_the_import_names_it(&installation, &person).await;
     deleted(&installation, "project", "shop").await;
     assert_eq!(downstream_namespace(&installation, "us", "team-shop").await.unwrap(), None);
 
     let before = versions(&installation).await;
     assert!(import(&installation, &person, &["--name=us", "--apply"]).status.success());
     assert_eq!(versions(&installation).await, before, "a second import changes nothing");
+}
+
+/// The fence lets Drover bind `cluster-admin` only by the import's leave, and take it away without.
+async fn a_cluster_role_is_bound_once_the_import_names_it(installation: &Installation, person: &str) {
+    let version = "drover.dev/v1alpha1";
+    let admins = json!({
+        "apiVersion": version, "kind": "RoleTemplate", "metadata": {"name": "admins"},
+        "spec": {"context": "Project", "externalClusterRoles": ["cluster-admin"], "bindableFrom": {"names": [TEAM]}},
+    });
+    let anna = json!({
+        "apiVersion": version, "kind": "ProjectRoleTemplateBinding", "metadata": {"name": "anna", "namespace": TEAM},
+        "spec": {"projectName": "shop", "roleTemplateName": "admins", "subjects": [{"kind": "User", "name": "anna"}]},
+    });
+    installation.apply(&admins).await.unwrap();
+    installation.apply(&anna).await.unwrap();
+    let name = "drover:admins:external:cluster-admin";
+    let role_binding = async |what: &str, is_there: bool| {
+        let wanted = |found: Option<&Value>| found.is_some() == is_there;
+        downstream_becomes(installation, "us", "rolebinding", "team-shop", name, what, wanted).await;
+    };
+    reads(installation, "project", "shop", "Ready", "False/Rejected").await;
+    let said = problem(installation, "project", "shop").await;
+    assert!(said.contains("cluster-admin") && said.contains("--bindable-cluster-role"), "{said}");
+    role_binding("the fence refuses it", false).await;
+    assert!(
+        import(installation, person, &["--name=us", "--apply", "--bindable-cluster-role=cluster-admin"])
+            .status
+            .success()
+    );
+    // Drover would try it again within a minute.
+    patch(installation, "project", "shop", json!({"metadata": {"labels": {"look": "again"}}})).await;
+    role_binding("it is bound", true).await;
+    converged(installation, "shop").await;
+
+    let output = import(installation, person, &["--name=us", "--apply"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("binds the ClusterRole cluster-admin in this cluster no more"), "{said}");
+    deleted(installation, "projectroletemplatebinding", "anna").await;
+    role_binding("it is taken away", false).await;
+    converged(installation, "shop").await;
 }
 
 async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_can_be_applied() {

@@ -72,10 +72,13 @@ fn namespaces() -> Policy {
         )
 }
 
+/// Whether an object has the labels of what Drover writes.
+fn is_ours(object: &str) -> String {
+    format!("has({object}.metadata.labels) && '{LABEL_OWNER_KIND}' in {object}.metadata.labels")
+}
+
 /// What Drover writes of `kinds`: it alone changes it, in the `fields` that hold its content and in its metadata.
 fn written(name: &'static str, rules: &[(&str, &[&str])], fields: &[&str]) -> Policy {
-    let is_ours =
-        |object: &str| format!("has({object}.metadata.labels) && '{LABEL_OWNER_KIND}' in {object}.metadata.labels");
     let condition = format!(
         "(request.operation != 'DELETE' && {}) || (request.operation != 'CREATE' && {})",
         is_ours("object"),
@@ -128,17 +131,22 @@ fn fenced(name: &'static str, resources: &[&str]) -> Policy {
 
 fn fenced_bindings() -> Policy {
     let asked = |verb| Asked::on(RBAC, "clusterroles", verb).named("variables.written.roleRef.name").cel();
-    fenced("drover-fence-bindings", &["clusterrolebindings", "rolebindings"]).require(
+    // What an earlier import let it bind is withdrawn without the leave of the present one.
+    let takes_away = format!(
+        "request.operation != 'CREATE' && {} && (request.operation == 'DELETE' || \
+         object.?subjects.orValue([]).all(each, each in oldObject.?subjects.orValue([])))",
+        is_ours("oldObject")
+    );
+    let policy = fenced("drover-fence-bindings", &["clusterrolebindings", "rolebindings"]);
+    policy.with("takes_away", takes_away).require(
         format!(
-            "variables.written.roleRef.kind == 'ClusterRole' ? \
-             (variables.written.roleRef.name.startsWith('{OWN_ROLES}') || {}) : {}",
+            "(variables.written.roleRef.kind == 'ClusterRole' ? \
+             (variables.written.roleRef.name.startsWith('{OWN_ROLES}') || {}) : {}) || variables.takes_away",
             asked(BIND_EXTERNAL),
             asked(WRITE_EXTERNAL)
         ),
-        format!(
-            "'Drover may bind ClusterRoles {OWN_ROLES}* and those that the import names, and ' + variables.written.roleRef.kind \
-             + ' ' + variables.written.roleRef.name + ' is none of them; name it in the import'"
-        ),
+        "'Drover binds no ' + variables.written.roleRef.kind + ' ' + variables.written.roleRef.name + ' here, as the import \
+         does not name it; import the cluster again with --bindable-cluster-role'",
     )
 }
 

@@ -158,6 +158,10 @@ pub(crate) struct ImportArguments {
     /// URL of the API server as Drover reaches it. Default: as your kubeconfig says.
     #[arg(long)]
     pub(crate) server: Option<String>,
+    /// Name of a cluster role that Drover may bind there besides admin, edit, view and its own; may be repeated. A later import
+    /// without it takes that back.
+    #[arg(long = "bindable-cluster-role", value_name = "NAME", value_parser = cluster_role_name)]
+    pub(crate) bindable_cluster_roles: Vec<String>,
     #[command(flatten)]
     pub(crate) membership: MembershipArguments,
 }
@@ -268,6 +272,13 @@ fn account(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a `ClusterRole`, as its API accepts it.
+fn cluster_role_name(text: &str) -> Result<String, String> {
+    let is_segment = !matches!(text, "" | "." | "..") && text.len() <= 253 && !text.contains(['/', '%', '*']);
+    let is_legible = text.chars().all(|each| each.is_ascii_graphic());
+    if is_segment && is_legible { Ok(text.to_owned()) } else { Err("name one ClusterRole in full".to_owned()) }
+}
+
 fn at_least_a_second(text: &str) -> Result<Duration, String> {
     let duration = at_most_a_day(text)?;
     if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("at least 1s".to_owned()) }
@@ -305,6 +316,16 @@ mod tests {
     use drover_runtime::DriveSettings;
 
     use super::*;
+
+    #[test]
+    fn a_cluster_role_to_bind_is_named_in_full() {
+        for name in ["cluster-admin", "system:aggregate-to-view", "a.b"] {
+            assert_eq!(cluster_role_name(name).as_deref(), Ok(name));
+        }
+        for refused in ["", "*", "admin*", "a/b", "a b", "..", "a%b", "\u{e9}", &"x".repeat(254)] {
+            assert!(cluster_role_name(refused).is_err(), "{refused}");
+        }
+    }
 
     fn timers(arguments: &[&str]) -> Result<TimerArguments, clap::Error> {
         let line = CommandLine::try_parse_from([&["drover", "run"], arguments].concat())?;

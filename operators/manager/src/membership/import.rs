@@ -9,17 +9,20 @@ use drover_crds::{Cluster, names::DROVER_NAMESPACE};
 use drover_runtime::{ApiError, request::request};
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{Namespace, Secret},
+    api::{
+        core::v1::{Namespace, Secret},
+        rbac::v1::{ClusterRole, PolicyRule},
+    },
 };
 use kube::{Api, api::PostParams};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    MembershipError,
+    MembershipError, bindable,
     objects::{self, Access, Names},
     side::{FIELD_MANAGER, Side},
 };
-use crate::{command_line::ImportArguments, output::print};
+use crate::{command_line::ImportArguments, output::print, rights::Rules};
 
 /// How long the token controller of the cluster may take.
 const TOKEN_LIMIT: Duration = Duration::from_secs(30);
@@ -37,7 +40,14 @@ pub(crate) async fn import(arguments: &ImportArguments) -> Result<(), Membership
     refuse_another(&management, arguments, &uid).await?;
 
     let names = Names::of(membership.installation.as_deref().unwrap_or(&own_uid)).map_err(MembershipError::Input)?;
-    apply_downstream(&downstream, &names).await?;
+    let rules = objects::rules(&arguments.bindable_cluster_roles);
+    let before = rules_of_before(&downstream, &names).await?;
+    apply_downstream(&downstream, &names, &rules).await?;
+    for role in bindable::withdrawn(&before, &rules.downstream) {
+        say!(
+            "Drover binds the ClusterRole {role} in this cluster no more, as this import does not name it; what it bound before stays until it is withdrawn"
+        );
+    }
     let (token, authority) = token(&downstream, &names).await?;
     let access = Access::of(&person, context, server.as_deref(), authority).map_err(MembershipError::Input)?;
     if let Some(warning) = access.warning() {
@@ -77,8 +87,16 @@ async fn refuse_another(management: &Side, arguments: &ImportArguments, found: &
     Ok(())
 }
 
-async fn apply_downstream(downstream: &Side, names: &Names) -> Result<(), MembershipError> {
-    let (namespace, others) = objects::downstream_half(names);
+/// What an earlier import lets Drover do in the whole cluster.
+async fn rules_of_before(downstream: &Side, names: &Names) -> Result<Vec<PolicyRule>, MembershipError> {
+    let cluster_roles = Api::<ClusterRole>::all(downstream.client.clone());
+    let what = format!("get the ClusterRole {}", names.account);
+    let found = downstream.ask(what, cluster_roles.get_opt(&names.account)).await?;
+    Ok(found.and_then(|role| role.rules).unwrap_or_default())
+}
+
+async fn apply_downstream(downstream: &Side, names: &Names, rules: &Rules) -> Result<(), MembershipError> {
+    let (namespace, others) = objects::downstream_half(names, rules);
     // Only created, never applied: it may exist already, and its labels are to stay.
     let namespaces = Api::<Namespace>::all(downstream.client.clone());
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

@@ -1,5 +1,6 @@
 //! Bringing clusters into the fleet and taking them out, with the rights of the person who asks.
 
+mod bindable;
 mod detach;
 mod force;
 mod import;

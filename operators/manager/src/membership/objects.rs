@@ -10,6 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use super::bindable;
 use crate::{registry::Operators, rights::Rules};
 
 /// On everything that an import makes.
@@ -40,10 +41,16 @@ impl Names {
     }
 }
 
+/// What Drover may do in the cluster: what its code needs, and to bind the `ClusterRoles` that the command line names.
+pub(super) fn rules(bindable_cluster_roles: &[String]) -> Rules {
+    let mut rules = Rules::of(&Operators::all());
+    rules.downstream.extend(bindable::rule(bindable_cluster_roles));
+    rules
+}
+
 /// What an import makes in the cluster: the namespace, and what is applied in it and beside it.
-pub(super) fn downstream_half(names: &Names) -> (Namespace, Vec<Value>) {
+pub(super) fn downstream_half(names: &Names, rules: &Rules) -> (Namespace, Vec<Value>) {
     let Names { account } = names;
-    let rules = Rules::of(&Operators::all());
     let metadata = ObjectMeta { name: Some(DROVER_NAMESPACE.to_owned()), ..ObjectMeta::default() };
     let labels = json!({LABEL.0: LABEL.1});
     let everywhere = json!({"name": account, "labels": labels});
