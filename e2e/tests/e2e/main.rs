@@ -36,6 +36,7 @@ mod import;
 mod kills;
 mod lease;
 mod members;
+mod oracles;
 mod parts;
 mod pool;
 mod promises;
@@ -78,6 +79,7 @@ fn tests() -> Vec<Test> {
         kills::tests(),
         lease::tests(),
         members::tests(),
+        oracles::tests(),
         parts::tests(),
         pool::tests(),
         promises::tests(),
