@@ -183,6 +183,8 @@ fn bad_projects_are_refused() {
         merge(&mut entry, &fields);
         json!({ "spec": { "namespaces": [entry] } })
     };
+    let namespaces =
+        |count: usize| (0..count).map(|number| json!({ "name": format!("a-{number}") })).collect::<Vec<_>>();
     let isolation = |from: Value| json!({ "spec": { "networkIsolation": { "mode": "Project", "allowFrom": [from] } } });
     refused(
         "Project",
@@ -233,6 +235,7 @@ fn bad_projects_are_refused() {
                 reserved,
             ),
             (json!({ "spec": { "namespaces": [{ "name": "a" }, { "name": "a" }] } }), "namespaces: duplicate"),
+            (json!({ "spec": { "namespaces": namespaces(10_000) } }), "namespaces: more than maxItems"),
             (json!({ "spec": { "clusters": null } }), ".spec: lacks a required field"),
             (json!({ "spec": { "clusters": { "all": {} } } }), "give exactly one of names, selector and all"),
             (
@@ -389,6 +392,29 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
             json!({ "spec": { "expiresAt": "2027-01-31T00:00:00Z" } }),
         ],
     );
+    let users = |count: usize| {
+        let users: Vec<_> = (0..count).map(|number| json!({ "kind": "User", "name": format!("u{number}") })).collect();
+        json!({ "spec": { "subjects": users } })
+    };
+    let mut in_project = binding.clone();
+    in_project["kind"] = "ProjectRoleTemplateBinding".into();
+    in_project["metadata"]["namespace"] = "team-a".into();
+    in_project["spec"] = json!({ "projectName": "shop", "roleTemplateName": "viewer", "subjects": [] });
+    for (kind, binding) in [("ClusterRoleTemplateBinding", &binding), ("ProjectRoleTemplateBinding", &in_project)] {
+        accepted(kind, binding, &[users(1000)]);
+        let masters = |kind: &str, name: &str| {
+            let mut masters = json!({ "kind": kind, "name": name });
+            if kind == "ServiceAccount" {
+                masters["namespace"] = "tools".into();
+            }
+            (subject(masters), "system:masters")
+        };
+        let mut cases = vec![(users(1001), "subjects: more than maxItems"), (users(0), "subjects: less than minItems")];
+        for of_kind in ["User", "Group", "ServiceAccount"] {
+            cases.extend(["system:masters", "System:Masters", "SYSTEM:MASTERS"].map(|name| masters(of_kind, name)));
+        }
+        refused(kind, binding, &cases);
+    }
     let nine: Vec<String> = (0..9).map(|number| format!("c{number}")).collect();
     refused(
         "ClusterRoleTemplateBinding",

@@ -197,4 +197,40 @@ async fn an_import_of_before_lacks_one_guard_only_and_another_import_heals_it() 
     grant_downstream_roles(installation.cluster("eu").unwrap(), DROVER_USER).await.unwrap();
     converged(&installation, "shop").await;
     guard_becomes(&installation, "limitrange", "it is there", |it| it["spec"]["limits"][0].is_object()).await;
+    a_cluster_that_is_locked_down_says_so_and_grants_what_it_may_later(&installation).await;
+}
+
+/// It refuses to have role bindings read, and then to have them written.
+async fn a_cluster_that_is_locked_down_says_so_and_grants_what_it_may_later(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    let viewer = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "viewer"},
+        "spec": {"context": "Project", "externalClusterRoles": ["view"], "bindableFrom": {"all": {}}},
+    });
+    let ann = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ProjectRoleTemplateBinding", "metadata": {"name": "ann", "namespace": TEAM},
+        "spec": {"projectName": "shop", "roleTemplateName": "viewer", "subjects": [{"kind": "User", "name": "ann"}]},
+    });
+    let without = roles_without("rolebindings");
+    let read_only = format!(
+        "{without}---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: drover-downstream-more}}\n\
+         rules: [{{apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [get, list, watch]}}]\n"
+    );
+    apply_text_to(eu, &read_only).await.unwrap();
+    let reference =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drover-downstream-more"});
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "drover-downstream-more"},
+        "roleRef": reference, "subjects": [{"kind": "User", "name": DROVER_USER}],
+    });
+    apply_to(eu, &binding).await.unwrap();
+    installation.apply(&viewer).await.unwrap();
+    installation.apply(&ann).await.unwrap();
+    reads(installation, "cluster", "eu", "CredentialValid", "False/DownstreamRoleOutdated").await;
+    reads(installation, "project", "shop", "Ready", "False/Forbidden").await;
+    let told = problem(installation, "project", "shop").await;
+    assert!(told.contains("create RoleBinding"), "{told}");
+    grant_downstream_roles(eu, DROVER_USER).await.unwrap();
+    converged(installation, "shop").await;
+    reads(installation, "projectroletemplatebinding", "ann", "Ready", "True/Ready").await;
 }

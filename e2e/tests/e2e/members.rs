@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use drover_e2e::installation::Installation;
-use drover_e2e::objects::{delete_from, patch_on};
+use drover_e2e::objects::{apply_to, delete_from, patch_on};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -96,6 +96,7 @@ async fn members_have_what_bindings_give_and_nothing_else() {
     let Some(installation) = restful_story("members", &["eu"]).await else { return };
     what_comes_later_is_waited_for(&installation).await;
     every_kind_of_subject_is_judged(&installation).await;
+    a2_what_an_administrator_writes_past_admission_is_judged_again(&installation).await;
     what_is_withdrawn_goes(&installation).await;
     a_tenant_changes_nothing(&installation).await;
     quiet(&installation, "everybody has what bindings give").await;
@@ -142,6 +143,58 @@ async fn every_kind_of_subject_is_judged(installation: &Installation) {
     may_only(installation, Group("auditors"), &[]).await;
     may_only(installation, Account("team-web", "ci"), &[]).await;
     may_only(installation, User("bob"), &NAMESPACES).await;
+}
+
+/// Admission refuses these to everybody else. Nobody has anything by them, and the status says why.
+async fn a2_what_an_administrator_writes_past_admission_is_judged_again(installation: &Installation) {
+    let template = |name: &str, spec: Value| json!({"apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": name}, "spec": spec});
+    let all = json!({"all": {}});
+    for (name, spec) in [
+        ("of-clusters", json!({"context": "Cluster", "externalClusterRoles": ["view"]})),
+        (
+            "not-here",
+            json!({"context": "Project", "externalClusterRoles": ["view"], "bindableFrom": {"names": ["other"]}}),
+        ),
+        ("sly", json!({"context": "Project", "externalClusterRoles": ["drover:viewer"], "bindableFrom": all})),
+    ] {
+        installation.apply(&template(name, spec)).await.unwrap();
+    }
+    installation.apply(&a_namespace("other")).await.unwrap();
+    let eve = users(&["eve"]);
+    let group = |name: &str| json!([{"kind": "Group", "name": name}]);
+    for (name, namespace, role, subjects, reason) in [
+        ("foreign", "other", "viewer", &eve, "ProjectNotFound"),
+        ("context", TEAM, "of-clusters", &eve, "ContextMismatch"),
+        ("consent", TEAM, "not-here", &eve, "RoleTemplateNotBindable"),
+        ("everybody", TEAM, "viewer", &group("system:authenticated"), "ServiceAccountOfAnotherProject"),
+        ("accounts", TEAM, "viewer", &group("system:serviceaccounts"), "ServiceAccountOfAnotherProject"),
+        ("account", TEAM, "viewer", &users(&["system:serviceaccount:kube-system:ci"]), "SubjectRefused"),
+    ] {
+        let mut binding = a_binding(name, "shop", role, subjects);
+        binding["metadata"]["namespace"] = json!(namespace);
+        installation.apply(&binding).await.unwrap();
+        reads(installation, BINDING, &format!("{namespace}/{name}"), "Ready", &format!("False/{reason}")).await;
+    }
+    installation.apply(&a_binding("sly", "shop", "sly", &eve)).await.unwrap();
+    reads(installation, "roletemplate", "sly", "Resolved", "False/ExternalRoleRefused").await;
+    // Downstream, labels alone make no namespace one of the Project.
+    let eu = installation.cluster("eu").unwrap();
+    let mut forged = a_namespace("team-log");
+    forged["metadata"]["labels"] = json!({
+        "drover.dev/owner-kind": "Project", "drover.dev/owner-namespace": TEAM, "drover.dev/owner-name": "shop",
+    });
+    apply_to(eu, &forged).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    may_only(installation, User("bob"), &NAMESPACES).await;
+    for who in [User("eve"), Account("kube-system", "ci"), Account("default", "default")] {
+        may_only(installation, who, &[]).await;
+    }
+    installation.kubectl(&["delete", "roletemplates.drover.dev", "of-clusters", "not-here", "sly"]).unwrap();
+    let bindings = ["context", "consent", "everybody", "accounts", "account", "sly"];
+    let arguments =
+        [&["delete", "projectroletemplatebindings.drover.dev", "--namespace", TEAM], &bindings[..]].concat();
+    installation.kubectl(&arguments).unwrap();
+    deleted(installation, BINDING, "other/foreign").await;
 }
 
 /// Two bindings give `ada` the role; only without both is it gone, at once, and also while the Project is suspended.

@@ -16,7 +16,6 @@ use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
 use drover_roles::{Resolved, narrowed, resolve};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
@@ -159,23 +158,8 @@ async fn agree(installation: &Installation, said: &Said, when: &str) {
 }
 
 async fn is_answered(installation: &Installation, question: &Question) -> bool {
-    let Question { cluster, asker, namespace, right: (resource, verb), expected } = question;
-    let attributes = ResourceAttributes {
-        namespace: Some((*namespace).to_owned()),
-        verb: Some((*verb).to_owned()),
-        resource: Some((*resource).to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SubjectAccessReviewSpec {
-        user: Some(asker.user.clone()),
-        groups: Some(asker.groups.clone()),
-        resource_attributes: Some(attributes),
-        ..SubjectAccessReviewSpec::default()
-    };
-    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let reviews: Api<SubjectAccessReview> = Api::all(installation.cluster(cluster).unwrap().client());
-    let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
-    answer.status.is_some_and(|status| status.allowed == *expected)
+    let Question { cluster, who, namespace, what, expected } = question;
+    allows(installation.cluster(cluster).unwrap(), who, what, namespace).await.unwrap() == *expected
 }
 
 /// What stands in the clusters that grants something: kind, namespace, name, and content.

@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock")]
 
-use drover_e2e::installation::Installation;
-use drover_e2e::objects::{delete_from, patch_on};
+use drover_e2e::installation::{End, Installation};
+use drover_e2e::objects::{delete_from, owned, patch_on};
 use drover_e2e::story::*;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::ListParams;
 use serde_json::{Value, json};
+
+/// A `ServiceAccount` as a user.
+const ACCOUNT: &str = "system:serviceaccount:tools:ci";
 
 drover_e2e::tests![roles_are_given_on_clusters_and_taken_away,];
 
@@ -40,7 +45,7 @@ async fn until_may(installation: &Installation, verdicts: &[(&str, &str, &str, b
 }
 
 async fn roles_are_given_on_clusters_and_taken_away() {
-    let Some(installation) = restful_story("roles", &["eu", "us"]).await else { return };
+    let Some(mut installation) = restful_story("roles", &["eu", "us"]).await else { return };
     let mut us = a_cluster("us");
     us["spec"]["identity"] = json!({"usernamePrefix": "oidc:", "groupsPrefix": "oidc:"});
     us["metadata"]["labels"] = json!({"env": "test"});
@@ -77,15 +82,118 @@ async fn roles_are_given_on_clusters_and_taken_away() {
 
     what_a_template_says_anew_holds(&installation).await;
     what_is_changed_there_is_restored(&installation).await;
+    t03_groups_and_accounts_lose_what_they_had_in_every_cluster(&installation).await;
+    t19_groups_are_those_of_the_request_and_nobody_remembers_them(&installation).await;
+    t13_what_grants_goes_with_the_role_the_binding_and_the_cluster(&mut installation).await;
     rights_go(&installation).await;
 }
 
 /// An edit narrows and widens whatever inherits from it.
 async fn what_a_template_says_anew_holds(installation: &Installation) {
     let rules = |resource: &str| json!([{"apiGroups": [""], "resources": [resource], "verbs": ["list"]}]);
-    patch(installation, "roletemplate", "reader", json!({"spec": {"rules": rules("services")}})).await;
-    until_may(installation, &[("eu", "ada", "services", true), ("us", "@oidc:auditors", "services", true)]).await;
-    until_may(installation, &[("eu", "ada", "pods", false), ("us", "@oidc:auditors", "pods", false)]).await;
+    let change = async {
+        patch(installation, "roletemplate", "reader", json!({"spec": {"rules": rules("services")}})).await;
+        until_may(installation, &[("eu", "ada", "services", true), ("us", "@oidc:auditors", "services", true)]).await;
+        until_may(installation, &[("eu", "ada", "pods", false), ("us", "@oidc:auditors", "pods", false)]).await;
+    };
+    b10_without_a_gap(installation, ("eu", "ada", "nodes"), change).await;
+}
+
+/// What somebody may before and after a change, he may all the time.
+async fn b10_without_a_gap(installation: &Installation, right: (&str, &str, &str), change: impl Future<Output = ()>) {
+    let (cluster, who, resource) = right;
+    let (cluster, what) = (installation.cluster(cluster).unwrap(), format!("list {resource}"));
+    let asked = async {
+        let mut times = 0_usize;
+        while allows(cluster, who, &what, "").await.unwrap() {
+            times += 1;
+        }
+        times
+    };
+    tokio::select! {
+        times = asked => panic!("{right:?} was denied after {times} times"),
+        () = change => {}
+    }
+}
+
+/// CVE-2021-36775 was about groups, and about bindings of whole clusters.
+async fn t03_groups_and_accounts_lose_what_they_had_in_every_cluster(installation: &Installation) {
+    let all = |allowed: bool| {
+        [("eu", "@auditors"), ("us", "@oidc:auditors"), ("eu", ACCOUNT), ("us", ACCOUNT)]
+            .map(|(cluster, who)| (cluster, who, "services", allowed))
+    };
+    let of = |subjects: Value| json!({"spec": {"subjects": subjects}});
+    until_may(installation, &all(true)).await;
+    patch(installation, "clusterroletemplatebinding", "auditors", of(json!([user("zoe")]))).await;
+    until_may(installation, &all(false)).await;
+    let name = "drover:reader";
+    for cluster in ["eu", "us"] {
+        let found = downstream(installation, cluster, "clusterrolebinding", "", name).await.unwrap().unwrap();
+        assert_eq!(found["subjects"].as_array().unwrap().len(), 1, "{found}");
+    }
+    let account = json!({"kind": "ServiceAccount", "name": "ci", "namespace": "tools"});
+    let both = json!([{"kind": "Group", "name": "auditors"}, account]);
+    patch(installation, "clusterroletemplatebinding", "auditors", of(both)).await;
+    until_may(installation, &all(true)).await;
+}
+
+/// Whoever left a group has its rights until his token ends, and not a moment longer.
+async fn t19_groups_are_those_of_the_request_and_nobody_remembers_them(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    let lists = async |groups: &[&str]| {
+        let services = kube::Api::<Service>::all(eu.client_for("gina", groups).await.unwrap());
+        services.list(&ListParams::default()).await.is_ok()
+    };
+    assert!(lists(&["auditors"]).await && !lists(&["auditors:former"]).await && !lists(&[]).await);
+    let found = downstream(installation, "eu", "clusterrolebinding", "", "drover:reader").await.unwrap().unwrap();
+    assert!(!found.to_string().contains("gina"), "{found}");
+}
+
+/// Whether drover sees it happen or not.
+async fn t13_what_grants_goes_with_the_role_the_binding_and_the_cluster(installation: &mut Installation) {
+    const WAYS: [&str; 3] = ["by-role", "by-binding", "by-label"];
+    let people = WAYS.map(|name| format!("oidc:{name}"));
+    let all = |allowed: bool| people.each_ref().map(|person| ("us", person.as_str(), "events", allowed));
+    let label = |value: &str| json!({"metadata": {"labels": {"env": value}}});
+    for drover_sees_it in [true, false] {
+        for name in WAYS {
+            installation.apply(&a_template(name, &["events"], &[])).await.unwrap();
+            let by_label = json!({"selector": {"matchLabels": {"env": "test"}}});
+            let clusters = if name == "by-label" { by_label } else { json!({"names": ["us"]}) };
+            installation.apply(&a_binding(name, name, &clusters, &json!([user(name)]))).await.unwrap();
+        }
+        until_may(installation, &all(true)).await;
+        t14_nothing_that_grants_lives_by_an_owner(installation).await;
+        if !drover_sees_it {
+            installation.stop_drover(End::Terminate).await.unwrap();
+        }
+        delete(installation, "roletemplate", "by-role").await;
+        delete(installation, "clusterroletemplatebinding", "by-binding").await;
+        patch(installation, "cluster", "us", label("prod")).await;
+        if !drover_sees_it {
+            installation.start_drover().await.unwrap();
+        }
+        until_may(installation, &all(false)).await;
+        for (kind, name) in ["clusterrole", "clusterrolebinding"].iter().flat_map(|kind| WAYS.map(|name| (*kind, name)))
+        {
+            let name = format!("drover:{name}");
+            downstream_becomes(installation, "us", kind, "", &name, "nothing stays", |found| found.is_none()).await;
+        }
+        patch(installation, "cluster", "us", label("test")).await;
+    }
+    for kind in ["roletemplates.drover.dev", "clusterroletemplatebindings.drover.dev"] {
+        installation.kubectl(&[&["delete", "--ignore-not-found", kind], &WAYS[..]].concat()).unwrap();
+    }
+}
+
+/// An owner that is deleted as an orphan keeps alive what it owned.
+async fn t14_nothing_that_grants_lives_by_an_owner(installation: &Installation) {
+    let all = owned(installation.cluster("us").unwrap()).await.unwrap();
+    let grants: Vec<_> = all.iter().filter(|object| object["kind"].as_str().unwrap().contains("Role")).collect();
+    assert!(!grants.is_empty());
+    for object in grants {
+        assert!(object["metadata"].get("ownerReferences").is_none(), "{object}");
+    }
 }
 
 async fn what_is_changed_there_is_restored(installation: &Installation) {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "architecture/advisories.rs"]
+mod advisories;
 #[path = "architecture/files.rs"]
 mod files;
 #[path = "architecture/licences.rs"]

@@ -87,11 +87,11 @@ fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn rules(rules: &serde_json::Value) -> serde_json::Value {
+    fn rules(rules: &Value) -> Value {
         let rules: Vec<RoleRule> = serde_json::from_value(rules.clone()).unwrap();
         serde_json::to_value(canonical(&rules)).unwrap()
     }
@@ -112,6 +112,21 @@ mod tests {
         assert_eq!(rules(&every), json!([]));
         let with_get = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*", "get"]}]);
         assert_eq!(rules(&with_get)[0]["verbs"], json!(["get"]));
+    }
+
+    /// A resource is one of its group: `namespaces` of metrics are not those of the cluster.
+    #[test]
+    fn t04_t05_a_right_is_about_a_resource_of_its_group_and_of_no_other() {
+        let of = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["get"]});
+        let granted = json!([of("", "pods"), of("apps", "deployments"), of("metrics.k8s.io", "namespaces")]);
+        assert_eq!(rules(&granted), granted);
+        let canonical = |rules: Value| canonical(&serde_json::from_value::<Vec<RoleRule>>(rules).unwrap());
+        let live = canonical(granted);
+        let mixed = json!([{"apiGroups": ["", "apps"], "resources": ["deployments", "namespaces"], "verbs": ["get"]}]);
+        let left = serde_json::to_value(narrowed(&canonical(mixed), &live)).unwrap();
+        assert_eq!(left, json!([of("apps", "deployments")]));
+        let crossed = canonical(json!([of("", "namespaces"), of("", "deployments"), of("apps", "pods")]));
+        assert_eq!(narrowed(&crossed, &live), []);
     }
 
     #[test]

@@ -43,20 +43,15 @@ const SUBJECTS: [Subject; 5] = [
     Subject::Account("default", "ci"),
 ];
 
-/// Who asks an API server, as that one knows him.
-#[derive(Clone, Debug)]
-pub(super) struct Asker {
-    pub(super) user: String,
-    pub(super) groups: Vec<String>,
-}
-
-/// A question and the answer that it should get.
+/// A question to an API server, and the answer that it should get.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) cluster: &'static str,
-    pub(super) asker: Asker,
+    /// A user, or a group after `@`.
+    pub(super) who: String,
     pub(super) namespace: &'static str,
-    pub(super) right: Right,
+    /// A verb and a resource.
+    pub(super) what: String,
     pub(super) expected: bool,
 }
 
@@ -234,11 +229,12 @@ impl Said {
     pub(super) fn questions(&self) -> Vec<Question> {
         let mut questions = Vec::new();
         for cluster in CLUSTERS {
-            for (asker, subjects) in askers(cluster) {
+            for (who, subject) in askers(cluster) {
                 for namespace in NAMESPACES.into_iter().chain(["default"]) {
                     for right in RIGHTS {
-                        let expected = self.allows(cluster, &subjects, namespace, right);
-                        questions.push(Question { cluster, asker: asker.clone(), namespace, right, expected });
+                        let (who, what) = (who.clone(), format!("{} {}", right.1, right.0));
+                        let expected = subject.is_some_and(|subject| self.allows(cluster, subject, namespace, right));
+                        questions.push(Question { cluster, who, namespace, what, expected });
                     }
                 }
             }
@@ -246,12 +242,10 @@ impl Said {
         questions
     }
 
-    fn allows(&self, cluster: &str, subjects: &[Subject], namespace: &str, right: Right) -> bool {
+    fn allows(&self, cluster: &str, subject: Subject, namespace: &str, right: Right) -> bool {
         self.bindings.values().any(|binding| {
-            let counts = binding.ends.is_none();
-            let named = |subject: &&Subject| binding.subjects.contains(subject);
-            counts
-                && subjects.iter().filter(named).any(|subject| self.gives(binding, cluster, *subject, namespace, right))
+            let names = binding.ends.is_none() && binding.subjects.contains(&subject);
+            names && self.gives(binding, cluster, subject, namespace, right)
         })
     }
 
@@ -297,34 +291,20 @@ impl Clusters {
     }
 }
 
-/// Who asks in a cluster, and which subjects that is. Whoever is spelled as in the other cluster is nobody.
-fn askers(cluster: &str) -> Vec<(Asker, Vec<Subject>)> {
+/// Who asks in a cluster, and which subject that is. Whoever is spelled as in the other cluster is nobody.
+fn askers(cluster: &str) -> Vec<(String, Option<Subject>)> {
     let (prefix, foreign) = if cluster == "us" { (PREFIX, "") } else { ("", PREFIX) };
-    let person = |user: String, group: Option<String>, subjects: &[Subject]| {
-        let groups = group.into_iter().chain(["system:authenticated".to_owned()]).collect();
-        (Asker { user, groups }, subjects.to_vec())
+    let spelled = |subject: Subject| match subject {
+        Subject::User(name) => format!("{prefix}{name}"),
+        Subject::Group(name) => format!("@{prefix}{name}"),
+        Subject::Account(home, name) => format!("system:serviceaccount:{home}:{name}"),
     };
-    let [ann, bob, devs, ..] = SUBJECTS;
-    let account = |home: &'static str| {
-        let groups = [
-            "system:authenticated".to_owned(),
-            "system:serviceaccounts".to_owned(),
-            format!("system:serviceaccounts:{home}"),
-        ];
-        (
-            Asker { user: format!("system:serviceaccount:{home}:ci"), groups: groups.to_vec() },
-            vec![Subject::Account(home, "ci")],
-        )
-    };
-    vec![
-        person(format!("{prefix}ann"), None, &[ann]),
-        person(format!("{prefix}bob"), Some(format!("{prefix}devs")), &[bob, devs]),
-        person(format!("{prefix}eve"), Some(format!("{prefix}devs")), &[devs]),
-        person(format!("{foreign}ann"), Some(format!("{foreign}devs")), &[]),
-        account("team-a"),
-        account("team-b"),
-        account("default"),
-    ]
+    let known = SUBJECTS.map(|subject| (spelled(subject), Some(subject)));
+    let nobody = ["ann", "@devs"].map(|name| match name.strip_prefix('@') {
+        Some(group) => (format!("@{foreign}{group}"), None),
+        None => (format!("{foreign}{name}"), None),
+    });
+    known.into_iter().chain(nobody).collect()
 }
 
 fn rules(rights: &BTreeSet<Right>) -> Value {

@@ -130,6 +130,30 @@ fn while_grants_are_frozen_nothing_is_given_and_what_is_withdrawn_goes() {
     assert_eq!(reasons(&rest), ["GrantsFrozen"]);
 }
 
+/// CVE-2021-36775: only of users was it looked for what they still had in the cluster.
+#[test]
+fn t03_groups_and_accounts_that_are_removed_keep_nothing_in_the_cluster() {
+    let template = reader(&["get"]);
+    let subject = |kind, name: &str, namespace: Option<&str>| {
+        let namespace = namespace.map(str::to_owned);
+        Use { subjects: vec![RoleSubject { kind, name: name.to_owned(), namespace }], expires_at: None }
+    };
+    let group = subject(SubjectKind::Group, "ops", None);
+    let account = subject(SubjectKind::ServiceAccount, "ci", Some("tools"));
+    let mut model = Model::of(&template, Grants::Allowed, &[given_to(&["ann"]), group.clone(), account.clone()]);
+    model.at_rest(&template);
+    assert_eq!(model.bound(), ["ops", "ci", "ann"]);
+    for (left, names) in
+        [(vec![group, account.clone()], vec!["ops", "ci"]), (vec![account], vec!["ci"]), (vec![], vec![])]
+    {
+        model.here().uses = left;
+        model.at_rest(&template);
+        assert_eq!(model.bound(), names);
+    }
+    let here = model.here();
+    assert_eq!((here.roles.len(), here.bindings.len()), (0, 0));
+}
+
 #[test]
 fn what_ends_goes_at_its_time_and_so_does_all_with_the_template() {
     let template = reader(&["get"]);
