@@ -6,7 +6,10 @@ use std::{
 };
 
 use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
-use drover_runtime::{ObjectKey, cache::Change};
+use drover_runtime::{
+    ObjectKey,
+    cache::{Change, Index},
+};
 use kube::Resource;
 
 /// A binding as the index knows it.
@@ -53,6 +56,26 @@ impl Binding for ClusterRoleTemplateBinding {
 #[must_use]
 pub fn project_of(binding: &ProjectRoleTemplateBinding) -> ObjectKey {
     ObjectKey::namespaced(binding.metadata.namespace.as_deref().unwrap_or_default(), &binding.spec.project_name)
+}
+
+/// Bindings by the Project that they name, for a look-up in a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct OfProject;
+
+impl<B: Binding> Index<B> for OfProject {
+    fn key(binding: &B) -> Option<ObjectKey> {
+        binding.project()
+    }
+}
+
+/// Bindings by the template that they name, for a look-up in a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct OfTemplate;
+
+impl<B: Binding> Index<B> for OfTemplate {
+    fn key(binding: &B) -> Option<ObjectKey> {
+        Some(ObjectKey::cluster_scoped(binding.template()))
+    }
 }
 
 /// Which bindings of one kind name which template and which Project, and which templates inherit which. Clones share it.

@@ -2,6 +2,7 @@
 //! bindings share. Rights as such are the matter of `drover-roles`; here it is about who has them, when and why not.
 //!
 //! 1. [`BindingIndex`] tells whom a change of a template, a binding or a Project concerns.
+//!    A cache finds bindings by [`OfProject`] and [`OfTemplate`].
 //! 2. [`reached`] gathers the templates that bindings name, with all that these inherit.
 //! 3. [`in_force`](in_force::in_force) says whether a binding of a Project counts, and [`admitted`](in_force::admitted) for whom.
 //! 4. [`Granted`] is what the bindings of a Project amount to at a cluster, and [`Members`] the way there from what there is.
@@ -16,6 +17,6 @@ mod templates;
 
 pub use allowed::Grants;
 pub use cause::GrantCause;
-pub use index::{Binding, BindingIndex, project_of};
-pub use members::{Decided, Granted, Members, Scope, is_of_another, names};
+pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of};
+pub use members::{Decided, Granted, Members, Scope, is_of_another};
 pub use templates::{Templates, reached};

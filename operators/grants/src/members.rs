@@ -165,8 +165,9 @@ impl Members {
         if scope == Scope::NoMore {
             owned.retain(|found| gives_too_much(found, &all));
         }
+        let count = all.len();
         let mut wanted: Vec<RoleBinding> = match scope {
-            Scope::All => all.iter().filter(|desired| !binds_another_role(&owned, desired)).cloned().collect(),
+            Scope::All => all.into_iter().filter(|desired| !binds_another_role(&owned, desired)).collect(),
             Scope::NoMore => owned.iter().filter_map(|found| no_more(found, &all)).collect(),
             Scope::Nothing => Vec::new(),
         };
@@ -174,7 +175,7 @@ impl Members {
         let Difference { changes, left_alone } = difference_of_whole(wanted, &owned, seed, WHOLE);
         let (grants, revocations): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| matches!(change, Change::Create { .. }));
-        let wanted = if scope == Scope::Nothing { revocations.len() } else { all.len() };
+        let wanted = if scope == Scope::Nothing { revocations.len() } else { count };
         let problems = left_alone.into_iter().map(|(key, cause)| Obstacle {
             namespace: Some(namespace.to_owned()),
             cause: cause.into(),
@@ -292,13 +293,6 @@ fn left(cause: StatusCause, name: &str, namespace: &str, cluster: &Cluster) -> S
             "Drover cannot decode RoleBinding {name} in namespace {namespace} on cluster {cluster} and leaves it as it is; correct or remove it"
         ),
     }
-}
-
-/// Whether a binding gives a role in this Project.
-#[must_use]
-pub fn names(binding: &ProjectRoleTemplateBinding, project: &Project) -> bool {
-    binding.metadata.namespace == project.metadata.namespace
-        && Some(&binding.spec.project_name) == project.metadata.name.as_ref()
 }
 
 /// Whether an object was created for another Project, and not only labelled so.

@@ -5,17 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{ProjectRoleTemplateBinding, RoleTemplate};
+use drover_crds::RoleTemplate;
 
 /// Templates by name.
 pub type Templates = BTreeMap<String, Arc<RoleTemplate>>;
 
-/// The templates that the bindings name, with all that these inherit.
-pub fn reached(
-    bindings: &[Arc<ProjectRoleTemplateBinding>],
+/// The templates of these names, with all that they inherit.
+pub fn reached<'a>(
+    names: impl IntoIterator<Item = &'a str>,
     find: impl Fn(&str) -> Option<Arc<RoleTemplate>>,
 ) -> Templates {
-    let mut next: BTreeSet<String> = bindings.iter().map(|binding| binding.spec.role_template_name.clone()).collect();
+    let mut next: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
     let mut reached = Templates::new();
     while let Some(name) = next.pop_first() {
         let Some(template) = find(&name) else { continue };

@@ -1,9 +1,12 @@
 //! What there is of a binding at one place. Decides nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
-use drover_grants::{Templates, project_of, reached};
+use drover_grants::{OfProject, Templates, project_of, reached};
 use drover_runtime::{Informer, ObjectKey, Owner, OwnerRecord, PlaceContext, Title, operator::Enqueuer, owned::Owned};
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
@@ -44,7 +47,7 @@ pub(crate) fn observe(owner: Owner<'_, ProjectRoleTemplateBinding>, place: &Plac
     let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
     World {
         has_project: project.is_some_and(|project| project.metadata.deletion_timestamp.is_none()),
-        templates: reached(&[Arc::new(binding.clone())], find),
+        templates: reached([&*binding.spec.role_template_name], find),
         labels: place.fleet.namespace_labels(&key.namespace).cloned().unwrap_or_default(),
         at: place.cluster.clone().map(|cluster| at_cluster(cluster, place, key)),
     }
@@ -69,8 +72,8 @@ pub(crate) fn concerned<'a>(
     bindings: &Informer<ProjectRoleTemplateBinding>,
     enqueuer: &Enqueuer,
 ) {
-    let projects: Vec<ObjectKey> = sides.filter_map(|meta| OwnerRecord::recorded(meta, PROJECT)).collect();
-    for binding in bindings.filter(|binding| projects.contains(&project_of(binding))) {
+    let projects: BTreeSet<ObjectKey> = sides.filter_map(|meta| OwnerRecord::recorded(meta, PROJECT)).collect();
+    for binding in projects.iter().flat_map(|project| bindings.indexed::<OfProject>(project)) {
         enqueuer.now(ObjectKey::of(&binding.metadata));
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a binding is effective at one place. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use drover_crds::ProjectRoleTemplateBinding;
 use drover_grants::{
@@ -13,10 +13,7 @@ use drover_runtime::{
     fan_out::{Contribution, Obstacle},
     operator::Plan,
 };
-use k8s_openapi::{
-    api::rbac::v1::{RoleBinding, Subject},
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -85,7 +82,13 @@ fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeS
         binding.spec.subjects.iter().map(|subject| admitted(subject, identity, &held)).partition(Result::is_ok);
     let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
     let refused = refused.into_iter().find_map(Result::err).map(|refused| refused.obstacle(binding, &at.cluster));
-    let lacking = held.iter().find(|namespace| !roles.iter().all(|role| is_granted(at, namespace, role, &subjects)));
+    let given = given(at);
+    let roles: Vec<String> = roles.iter().map(BoundRole::role_name).collect();
+    let has_all = |namespace: &&str, role: &String| {
+        let have = given.get(&(*namespace, &**role));
+        subjects.iter().all(|subject| have.is_some_and(|have| have.contains(&who(subject))))
+    };
+    let lacking = held.iter().find(|namespace| !roles.iter().all(|role| has_all(namespace, role)));
     let lacking = lacking.map(|namespace| Obstacle {
         namespace: Some((*namespace).to_owned()),
         cause: GrantCause::NotYetGranted.into(),
@@ -94,15 +97,22 @@ fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeS
     refused.into_iter().chain(lacking).collect()
 }
 
-/// Whether all these subjects have the role in the namespace.
-fn is_granted(at: &AtCluster, namespace: &str, role: &BoundRole, subjects: &[Subject]) -> bool {
-    let is_there = |found: &&RoleBinding| {
-        found.metadata.namespace.as_deref() == Some(namespace) && found.role_ref.name == role.role_name()
-    };
+/// A subject: kind, group, namespace and name.
+type Who<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str);
+
+fn who(subject: &Subject) -> Who<'_> {
+    (&subject.kind, subject.api_group.as_deref(), subject.namespace.as_deref(), &subject.name)
+}
+
+/// Who has a role in a namespace, by namespace and role.
+fn given(at: &AtCluster) -> HashMap<(&str, &str), HashSet<Who<'_>>> {
+    let mut given: HashMap<_, HashSet<_>> = HashMap::new();
     let ours = at.granted.iter().filter(|found| matches!(found.title, Title::Created | Title::Adopted));
-    let granting = ours.filter_map(|found| found.live.as_deref().ok()).filter(is_there);
-    let have: Vec<&Subject> = granting.flat_map(|found| found.subjects.iter().flatten()).collect();
-    subjects.iter().all(|subject| have.contains(&subject))
+    for found in ours.filter_map(|found| found.live.as_ref().ok()) {
+        let place = (found.metadata.namespace.as_deref().unwrap_or_default(), &*found.role_ref.name);
+        given.entry(place).or_default().extend(found.subjects.iter().flatten().map(who));
+    }
+    given
 }
 
 fn denied(cause: GrantCause, message: String) -> PlaceStatus {

@@ -14,13 +14,13 @@ use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, QuotaOverflow, RoleTemplate,
     names::{ANNOTATION_APPLIED, ANNOTATION_OWNER_UID},
 };
+use drover_grants::Members;
 use drover_project::{
     ProjectOperator,
     act::Action,
     allocate::{Amounts, Claim, allocate},
     bounds::Bounds,
     guards::Guards,
-    members::Members,
     observe::{Seen, World},
 };
 use drover_runtime::{

@@ -13,7 +13,7 @@ use drover_fleet::{
     admission::guarded,
     targets::{self, tenancies_of, tenant_label_keys},
 };
-use drover_grants::{Grants, Members, is_of_another, names, reached};
+use drover_grants::{Grants, Members, OfProject, is_of_another, reached};
 use drover_runtime::{
     Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -205,22 +205,20 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
         _ => Members { owned: Owned::at(place, &record), grants: Grants::by(&guarded(place)), ..Members::default() },
     };
     let Owner::Present(project) = owner else { return granted };
-    let names_it = |binding: &ProjectRoleTemplateBinding| names(binding, project);
-    let bindings = place.related::<ProjectRoleTemplateBinding>().filter(names_it);
+    let bindings =
+        place.related::<ProjectRoleTemplateBinding>().indexed::<OfProject>(&owner_of::<ProjectOperator>(project).key);
     let templates = place.related::<RoleTemplate>();
-    let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
-    let mut members = Members { templates: reached(&bindings, find), bindings, ..granted };
+    let names = bindings.iter().map(|binding| &*binding.spec.role_template_name);
+    let templates = reached(names, |name| templates.get(&ObjectKey::cluster_scoped(name)));
+    let mut members = Members { templates, bindings, ..granted };
     let entered = members.namespaces();
     let is_new =
         |name: &&String| matches!(namespaces.get(*name), Some(Seen::Ours { .. })) && !entered.contains(&***name);
     let new: BTreeSet<&String> = namespaces.keys().filter(is_new).collect();
     if !(members.bindings.is_empty() || new.is_empty()) {
-        let is_left = |found: &RoleBinding| {
-            let lies_there = found.namespace().is_some_and(|namespace| new.contains(&namespace));
-            lies_there && is_of_another(&found.metadata, &record, place.fleet.installation())
-        };
-        let left = role_bindings.filter(is_left);
-        members.left_by_others = left.iter().filter_map(|found| found.namespace()).collect();
+        let is_left = |found: &Arc<RoleBinding>| is_of_another(&found.metadata, &record, place.fleet.installation());
+        let has_left = |name: &&&String| role_bindings.in_namespace(name).iter().any(is_left);
+        members.left_by_others = new.iter().filter(has_left).map(|name| (*name).clone()).collect();
     }
     members
 }

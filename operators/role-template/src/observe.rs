@@ -1,14 +1,13 @@
 //! What there is at one cluster. Decides nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use drover_crds::{IdentityMapping, RoleTemplate};
 use drover_fleet::admission::guarded;
-use drover_grants::Grants;
+use drover_grants::{Grants, reached};
 use drover_roles::{Resolved, resolve};
-use drover_runtime::{Inputs, Owner, Place, PlaceContext, operator::record_of, owned::Owned};
+use drover_runtime::{Inputs, ObjectKey, Owner, Place, PlaceContext, operator::record_of, owned::Owned};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::ResourceExt as _;
 
 use crate::{
     RoleTemplateOperator,
@@ -65,7 +64,8 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
 
 /// What a template allows with all that it inherits.
 pub(crate) fn resolved(template: &RoleTemplate, place: &PlaceContext) -> Resolved {
-    let all = place.related::<RoleTemplate>().all();
-    let all: BTreeMap<String, Arc<RoleTemplate>> = all.into_iter().map(|each| (each.name_any(), each)).collect();
-    resolve(template, |name| all.get(name).map(Arc::as_ref))
+    let all = place.related::<RoleTemplate>();
+    let inherited = template.spec.inherits.iter().map(String::as_str);
+    let inherited = reached(inherited, |name| all.get(&ObjectKey::cluster_scoped(name)));
+    resolve(template, |name| inherited.get(name).map(Arc::as_ref))
 }

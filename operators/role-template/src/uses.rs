@@ -7,8 +7,9 @@ use drover_crds::{
     RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::{self, Choice};
+use drover_grants::{Binding, OfTemplate};
 use drover_roles::{Accounts, accounts_of, is_in_force, may_bind_from, subject};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Inputs, ObjectKey, Place, Targets};
+use drover_runtime::{ClusterName, ClusterView, FleetView, Inputs, Kept, ObjectKey, Place, Targets};
 use k8s_openapi::{api::rbac::v1::Subject, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{Resource, ResourceExt as _};
 
@@ -87,6 +88,13 @@ pub(crate) fn places<K: Resource>(
     targets
 }
 
+/// The bindings that name a template.
+fn naming<B: Binding + Kept>(template: &RoleTemplate, inputs: &Inputs<'_>) -> Vec<Arc<B>> {
+    let mut named = inputs.related::<B>().indexed::<OfTemplate>(&ObjectKey::of(&template.metadata));
+    named.retain(|binding| binding.meta().deletion_timestamp.is_none());
+    named
+}
+
 /// The bindings that need a template, as far as time plays no part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
@@ -99,18 +107,10 @@ pub(crate) struct Bindings {
 impl Bindings {
     /// Those of the context of the template.
     pub(crate) fn of(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
-        let name = template.name_any();
         match template.spec.context {
-            RoleContext::Cluster => Self {
-                on_clusters: inputs.related::<ClusterRoleTemplateBinding>().filter(|binding| {
-                    binding.spec.role_template_name == name && binding.metadata.deletion_timestamp.is_none()
-                }),
-                in_projects: Vec::new(),
-            },
+            RoleContext::Cluster => Self { on_clusters: naming(template, inputs), in_projects: Vec::new() },
             RoleContext::Project => {
-                let named = inputs.related::<ProjectRoleTemplateBinding>().filter(|binding| {
-                    binding.spec.role_template_name == name && binding.metadata.deletion_timestamp.is_none()
-                });
+                let named: Vec<Arc<ProjectRoleTemplateBinding>> = naming(template, inputs);
                 let projects = inputs.related::<Project>();
                 let in_projects = named.into_iter().filter_map(|binding| {
                     let namespace = binding.namespace().unwrap_or_default();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     HealthListener, Kept, OwnerRecord, lock,
     memory_budget::{Listing, MemoryBudget},
-    objects::{Entry, Index, Objects},
+    objects::{Entry, Index, Objects, OfNamespace},
 };
 use crate::{cause::ApiCause, error::Failure};
 
@@ -228,6 +228,12 @@ impl<K: Kept> Informer<K> {
         let mut objects = self.0.write();
         objects.add_index::<I>();
         objects.indexed::<I>(key).unwrap_or_default()
+    }
+
+    /// All objects in this namespace that decode, by their names.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.indexed::<OfNamespace>(&ObjectKey::cluster_scoped(namespace))
     }
 
     /// The owners of this kind that are recorded on any object, undecodable ones included.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use serde::Deserialize;
 
 use super::{
@@ -125,6 +126,15 @@ impl<K: Kept> Entry<K> {
 pub trait Index<K>: 'static {
     /// Under which key an object is found; none if it is not in this index.
     fn key(object: &K) -> Option<ObjectKey>;
+}
+
+/// Objects by their namespace.
+pub(super) struct OfNamespace;
+
+impl<K: Resource> Index<K> for OfNamespace {
+    fn key(object: &K) -> Option<ObjectKey> {
+        object.meta().namespace.as_deref().map(ObjectKey::cluster_scoped)
+    }
 }
 
 /// The objects, with an index by the owner that their labels record: every reconcile asks what its object owns, and a search

@@ -9,7 +9,7 @@ use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
-use drover_grants::{Grants, Members, Templates, is_of_another, names};
+use drover_grants::{Grants, Members, Templates, is_of_another, project_of};
 use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
@@ -337,8 +337,10 @@ impl ModelCluster {
     fn members(&self, owner: Owner<'_, Project>, namespaces: &BTreeMap<String, Seen>) -> Members {
         let record = record_of::<ProjectOperator>(owner.key());
         let granted = Members { owned: self.role_bindings.owned(&record), ..Members::default() };
-        let Owner::Present(project) = owner else { return granted };
-        let bindings = self.bindings.iter().filter(|binding| names(binding, project));
+        if !matches!(owner, Owner::Present(_)) {
+            return granted;
+        }
+        let bindings = self.bindings.iter().filter(|binding| project_of(binding) == record.key);
         let metas = self.role_bindings.iter().map(|(key, found)| found.meta(key));
         let left = metas.filter(|meta| is_of_another(meta, &record, INSTALLATION));
         let is_ours = |name: &String| matches!(namespaces.get(name), Some(Seen::Ours { .. }));
