@@ -9,6 +9,10 @@ causes! {
         ProjectNotFound = "ProjectNotFound": Blocked; "Create the Project, or correct spec.projectName in another binding.",
         /// A RoleTemplate that is named does not exist.
         RoleTemplateNotFound = "RoleTemplateNotFound": Blocked; "Create the RoleTemplate that the message names, or name another one.",
+        /// A RoleTemplate, or one that it inherits, has content that this version of Drover does not know: what it gave stays, and nothing new is given.
+        RoleTemplateUndecodable = "RoleTemplateUndecodable": Blocked; "Correct the RoleTemplate that the message names, or run a version of Drover that knows its fields.",
+        /// A binding has content that this version of Drover does not know: what it may have given stays.
+        BindingUndecodable = "BindingUndecodable": Blocked; "Correct or delete the binding that the message names, or run a version of Drover that knows its fields.",
         /// A RoleTemplate that is named is of the other context.
         ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
         /// The RoleTemplate does not consent to the namespace of the binding.
@@ -41,6 +45,8 @@ impl GrantCause {
     pub const IN_PROJECTS: &'static [Cause] = &[
         Self::ProjectNotFound.cause(),
         Self::RoleTemplateNotFound.cause(),
+        Self::RoleTemplateUndecodable.cause(),
+        Self::BindingUndecodable.cause(),
         Self::ContextMismatch.cause(),
         Self::RoleTemplateNotBindable.cause(),
         Self::SubjectRefused.cause(),
@@ -54,6 +60,8 @@ impl GrantCause {
     /// What templates, and bindings on whole clusters, tell.
     pub const ON_CLUSTERS: &'static [Cause] = &[
         Self::RoleTemplateNotFound.cause(),
+        Self::RoleTemplateUndecodable.cause(),
+        Self::BindingUndecodable.cause(),
         Self::ContextMismatch.cause(),
         Self::ExternalRoleRefused.cause(),
         Self::SubjectRefused.cause(),

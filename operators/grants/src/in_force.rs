@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_crds::{Cluster, IdentityMapping, ProjectRoleTemplateBinding, RoleContext, RoleSubject, RoleTemplate};
-use drover_roles::{Accounts, Refused, accounts_of, is_in_force, may_bind_from, subject};
+use drover_crds::{Cluster, IdentityMapping, ProjectRoleTemplateBinding, RoleContext, RoleSubject};
+use drover_roles::{Accounts, Refused, Resolved, accounts_of, is_in_force, may_bind_from, resolve, subject};
 use drover_runtime::fan_out::Obstacle;
 use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use crate::{Templates, cause::GrantCause};
 
 /// Why a binding gives nothing to anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// It is being deleted.
     Deleting,
@@ -19,28 +19,42 @@ pub enum Denied {
     Expired,
     /// There is no template of this name.
     TemplateNotFound,
+    /// The template of this name, the one that is bound or one that it inherits, cannot be decoded.
+    Undecodable(String),
     /// The template is for whole clusters.
     WrongContext,
     /// The template may not be used from this namespace.
     NotBindable,
 }
 
-/// The template that a binding gives now, to whom it may.
-pub fn in_force<'a>(
+/// What a binding gives now, to whom it may.
+pub fn in_force(
     binding: &ProjectRoleTemplateBinding,
-    templates: &'a Templates,
+    templates: &Templates,
     namespace: &str,
     labels: &BTreeMap<String, String>,
     now: Timestamp,
-) -> Result<&'a RoleTemplate, Denied> {
+) -> Result<Resolved, Denied> {
     if binding.metadata.deletion_timestamp.is_some() {
         return Err(Denied::Deleting);
     }
     if !is_in_force(binding.spec.expires_at.as_ref(), now) {
         return Err(Denied::Expired);
     }
-    let found = templates.get(&binding.spec.role_template_name);
-    let template = found.filter(|template| template.metadata.deletion_timestamp.is_none());
+    to_be_given(&binding.spec.role_template_name, templates, namespace, labels)
+}
+
+/// What a template gives in a Project of this namespace, which has these labels.
+pub(crate) fn to_be_given(
+    name: &str,
+    templates: &Templates,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<Resolved, Denied> {
+    if templates.is_undecodable(name) {
+        return Err(Denied::Undecodable(name.to_owned()));
+    }
+    let template = templates.get(name).filter(|template| template.metadata.deletion_timestamp.is_none());
     let template = template.ok_or(Denied::TemplateNotFound)?;
     if template.spec.context != RoleContext::Project {
         return Err(Denied::WrongContext);
@@ -48,17 +62,22 @@ pub fn in_force<'a>(
     if !may_bind_from(template, namespace, labels) {
         return Err(Denied::NotBindable);
     }
-    Ok(template)
+    let resolved = resolve(template, |name| templates.get(name));
+    match templates.in_doubt(&resolved) {
+        Some(unknown) => Err(Denied::Undecodable(unknown.to_owned())),
+        None => Ok(resolved),
+    }
 }
 
 impl Denied {
     /// Why; none if it is meant to be so.
     #[must_use]
-    pub fn cause(self) -> Option<GrantCause> {
+    pub fn cause(&self) -> Option<GrantCause> {
         match self {
             Self::Deleting => None,
             Self::Expired => Some(GrantCause::Expired),
             Self::TemplateNotFound => Some(GrantCause::RoleTemplateNotFound),
+            Self::Undecodable(_) => Some(GrantCause::RoleTemplateUndecodable),
             Self::WrongContext => Some(GrantCause::ContextMismatch),
             Self::NotBindable => Some(GrantCause::RoleTemplateNotBindable),
         }
@@ -66,7 +85,7 @@ impl Denied {
 
     /// What the status says.
     #[must_use]
-    pub fn message(self, binding: &ProjectRoleTemplateBinding) -> String {
+    pub fn message(&self, binding: &ProjectRoleTemplateBinding) -> String {
         let (name, template) = (binding.name_any(), &binding.spec.role_template_name);
         let namespace = binding.namespace().unwrap_or_default();
         match self {
@@ -79,6 +98,9 @@ impl Denied {
                     "there is no RoleTemplate {template} for binding {name}, which gives nothing; create the RoleTemplate"
                 )
             }
+            Self::Undecodable(unknown) => format!(
+                "Drover cannot decode RoleTemplate {unknown}, so by binding {name} everybody keeps what they have of RoleTemplate {template} and nobody gets more; correct RoleTemplate {unknown}, or run a version of Drover that knows its fields"
+            ),
             Self::WrongContext => format!(
                 "RoleTemplate {template} of binding {name} is of context Cluster, so a Project cannot give it; name one of context Project"
             ),
@@ -90,7 +112,7 @@ impl Denied {
 
     /// What a Project tells; what has expired is as it should be.
     #[must_use]
-    pub fn obstacle(self, binding: &ProjectRoleTemplateBinding) -> Option<Obstacle> {
+    pub fn obstacle(&self, binding: &ProjectRoleTemplateBinding) -> Option<Obstacle> {
         let cause = self.cause().filter(|cause| *cause != GrantCause::Expired)?;
         Some(Obstacle { namespace: None, cause: cause.into(), message: self.message(binding) })
     }

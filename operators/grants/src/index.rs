@@ -7,8 +7,8 @@ use std::{
 
 use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_runtime::{
-    ObjectKey,
-    cache::{Change, Index},
+    Informer, Kept, ObjectKey,
+    cache::{Change, Index, Undecodable},
 };
 use kube::Resource;
 
@@ -76,6 +76,15 @@ impl<B: Binding> Index<B> for OfTemplate {
     fn key(binding: &B) -> Option<ObjectKey> {
         Some(ObjectKey::cluster_scoped(binding.template()))
     }
+}
+
+/// The names of the bindings in a namespace that cannot be decoded, but for those that are about to go.
+#[must_use]
+pub fn undecodable_in<B: Binding + Kept>(bindings: &Informer<B>, namespace: &str) -> Vec<String> {
+    let stays = |found: &&Arc<Undecodable>| {
+        found.meta.deletion_timestamp.is_none() && found.meta.namespace.as_deref().unwrap_or_default() == namespace
+    };
+    bindings.undecodable().iter().filter(stays).filter_map(|found| found.meta.name.clone()).collect()
 }
 
 /// Which bindings of one kind name which template and which Project, and which templates inherit which. Clones share it.

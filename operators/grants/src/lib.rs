@@ -12,11 +12,12 @@ mod allowed;
 mod cause;
 pub mod in_force;
 mod index;
+mod kept;
 mod members;
 mod templates;
 
 pub use allowed::Grants;
 pub use cause::GrantCause;
-pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of};
+pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of, undecodable_in};
 pub use members::{Decided, Granted, Members, Scope, is_of_another};
 pub use templates::{Templates, reached};

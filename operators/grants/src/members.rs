@@ -6,7 +6,7 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding};
-use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of, resolve};
+use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of};
 use drover_runtime::{
     OwnerRecord, StatusCause, Title,
     fan_out::Obstacle,
@@ -21,8 +21,9 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
-    Grants, Templates,
-    in_force::{admitted, in_force},
+    GrantCause, Grants, Templates,
+    in_force::{Denied, admitted, in_force},
+    kept::Kept,
 };
 
 /// The fields of a role binding to which nobody else may add anything.
@@ -38,6 +39,8 @@ pub struct Members {
     pub bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
     /// The templates that they name, with those that these inherit.
     pub templates: Templates,
+    /// The names of the bindings in the namespace of the Project that cannot be decoded: any may name the Project.
+    pub undecodable: Vec<String>,
     /// The namespaces in which role bindings of another Project are left.
     pub left_by_others: BTreeSet<String>,
     /// Whether rights may be granted.
@@ -67,6 +70,8 @@ struct Grant {
 #[derive(Clone, Debug, Default)]
 pub struct Granted {
     grants: Vec<Grant>,
+    /// What stays besides, although it is not known whether it is still given.
+    kept: Vec<RoleBinding>,
     /// What is not granted, and why.
     pub problems: Vec<Obstacle>,
     /// When the next binding expires.
@@ -99,34 +104,58 @@ impl Granted {
         now: Timestamp,
     ) -> Self {
         let namespace = project.namespace().unwrap_or_default();
-        let mut granted = Self::default();
+        let identity = cluster.spec.identity.as_ref();
+        let (mut granted, mut kept) = (Self::default(), Kept::default());
         let mut by_role: BTreeMap<BoundRole, Vec<Subject>> = BTreeMap::new();
         for binding in &members.bindings {
-            let template = match in_force(binding, &members.templates, &namespace, labels, now) {
-                Ok(template) => template,
-                Err(denied) => {
-                    granted.problems.extend(denied.obstacle(binding));
-                    continue;
-                }
-            };
-            let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
-            granted.until = expiry.into_iter().chain(granted.until).min();
-            let identity = cluster.spec.identity.as_ref();
             let (subjects, refused): (Vec<_>, Vec<_>) =
                 binding.spec.subjects.iter().map(|subject| admitted(subject, identity, held)).partition(Result::is_ok);
-            let first = refused.into_iter().find_map(Result::err);
-            granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
             let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
-            for role in resolve(template, |name| members.templates.get(name).map(Arc::as_ref)).bound_roles() {
-                by_role.entry(role).or_default().extend(subjects.iter().cloned());
+            let given = in_force(binding, &members.templates, &namespace, labels, now);
+            if matches!(given, Ok(_) | Err(Denied::Undecodable(_))) {
+                let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
+                granted.until = expiry.into_iter().chain(granted.until).min();
+            }
+            match given {
+                Ok(resolved) => {
+                    let first = refused.into_iter().find_map(Result::err);
+                    granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
+                    for role in resolved.bound_roles() {
+                        by_role.entry(role).or_default().extend(subjects.iter().cloned());
+                    }
+                }
+                Err(denied) => {
+                    granted.problems.extend(denied.obstacle(binding));
+                    kept.note(&binding.spec.role_template_name, &denied, subjects);
+                }
             }
         }
+        if let Some(name) = members.undecodable.first() {
+            granted.problems.push(undecodable(name, &namespace));
+            kept.doubt(members.live(), &members.templates, &namespace, labels);
+        }
+        let stays =
+            members.live().map(|live| RoleBinding { subjects: Some(kept.of(live, held)), ..live_content(live) });
+        granted.kept = stays.filter(|live| !subjects(live).is_empty()).collect();
         granted.grants = by_role.into_iter().flat_map(|(role, subjects)| grants(&role, subjects)).collect();
         granted
     }
 
+    /// The role bindings that should be in a namespace.
     fn in_namespace(&self, namespace: &str) -> Vec<RoleBinding> {
-        self.grants.iter().map(|grant| grant.in_namespace(namespace, grant.subjects.clone())).collect()
+        let granted = self.grants.iter().map(|grant| grant.in_namespace(namespace, grant.subjects.clone()));
+        let mut all: Vec<RoleBinding> = granted.collect();
+        for kept in self.kept.iter().filter(|kept| kept.metadata.namespace.as_deref() == Some(namespace)) {
+            match all.iter_mut().find(|desired| desired.metadata.name == kept.metadata.name) {
+                Some(desired) if desired.role_ref == kept.role_ref => {
+                    let both = [subjects(desired), subjects(kept)].concat();
+                    desired.subjects = in_bindings_of(both, usize::MAX).pop();
+                }
+                Some(_) => {}
+                None => all.push(kept.clone()),
+            }
+        }
+        all
     }
 }
 
@@ -196,6 +225,20 @@ impl Members {
     #[must_use]
     pub fn namespaces(&self) -> BTreeSet<&str> {
         self.owned.iter().filter_map(|found| found.meta().namespace.as_deref()).collect()
+    }
+
+    /// The role bindings of the Project as they are.
+    fn live(&self) -> impl Iterator<Item = &RoleBinding> {
+        let ours = self.owned.iter().filter(|found| matches!(found.title, Title::Created | Title::Adopted));
+        ours.filter_map(|found| found.live.as_deref().ok())
+    }
+
+    /// The templates of the role bindings of the Project, and those that its bindings name.
+    pub fn template_names(&self) -> BTreeSet<String> {
+        let doubted = self.live().filter(|_| !self.undecodable.is_empty());
+        let there = doubted.filter_map(|live| BoundRole::template_of(live.metadata.name.as_deref()?));
+        let named = self.bindings.iter().map(|binding| binding.spec.role_template_name.clone());
+        there.map(str::to_owned).chain(named).collect()
     }
 
     fn within(&self, namespace: &str) -> impl Iterator<Item = &Owned<RoleBinding>> {
@@ -278,6 +321,13 @@ fn gives_exactly(found: &Owned<RoleBinding>, desired: &RoleBinding) -> bool {
             && subjects(live) == subjects(desired)
     });
     is_ours && gives && found.meta().deletion_timestamp.is_none()
+}
+
+fn undecodable(name: &str, namespace: &str) -> Obstacle {
+    let message = format!(
+        "Drover cannot decode ProjectRoleTemplateBinding {name}, so it takes from nobody in namespace {namespace} what the binding may give; correct or delete it, or run a version of Drover that knows its fields"
+    );
+    Obstacle { namespace: None, cause: GrantCause::BindingUndecodable.into(), message }
 }
 
 fn left(cause: StatusCause, name: &str, namespace: &str, cluster: &Cluster) -> String {

@@ -1,4 +1,4 @@
-//! The templates that bindings name.
+//! The templates that bindings name, and what is known of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,22 +6,69 @@ use std::{
 };
 
 use drover_crds::RoleTemplate;
+use drover_roles::Resolved;
+use drover_runtime::cache::Lookup;
+use kube::ResourceExt as _;
 
 /// Templates by name.
-pub type Templates = BTreeMap<String, Arc<RoleTemplate>>;
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Templates {
+    decodable: BTreeMap<String, Arc<RoleTemplate>>,
+    undecodable: BTreeSet<String>,
+}
 
-/// The templates of these names, with all that they inherit.
-pub fn reached<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    find: impl Fn(&str) -> Option<Arc<RoleTemplate>>,
-) -> Templates {
-    let mut next: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
-    let mut reached = Templates::new();
-    while let Some(name) = next.pop_first() {
-        let Some(template) = find(&name) else { continue };
-        next.extend(template.spec.inherits.iter().filter(|name| !reached.contains_key(*name)).cloned());
-        next.remove(&name);
-        reached.insert(name, template);
+impl Templates {
+    /// The template of this name, if it exists and can be decoded.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&RoleTemplate> {
+        self.decodable.get(name).map(Arc::as_ref)
     }
-    reached
+
+    /// What is known of a template from now on. One that is about to go counts as gone, whether it can be decoded or not.
+    pub fn insert(&mut self, name: &str, found: Lookup<RoleTemplate>) {
+        self.decodable.remove(name);
+        self.undecodable.remove(name);
+        match found {
+            Lookup::Found(template) => _ = self.decodable.insert(name.to_owned(), template),
+            Lookup::Undecodable(found) if found.meta.deletion_timestamp.is_none() => {
+                self.undecodable.insert(name.to_owned());
+            }
+            Lookup::Undecodable(_) | Lookup::Absent => {}
+        }
+    }
+
+    /// Whether a template of this name exists and cannot be decoded.
+    #[must_use]
+    pub fn is_undecodable(&self, name: &str) -> bool {
+        self.undecodable.contains(name)
+    }
+
+    /// The first template that `resolved` inherits and that cannot be decoded: what it allows is unknown, not empty.
+    #[must_use]
+    pub fn in_doubt<'a>(&self, resolved: &'a Resolved) -> Option<&'a str> {
+        resolved.missing.iter().find(|name| self.is_undecodable(name)).map(String::as_str)
+    }
+}
+
+impl FromIterator<RoleTemplate> for Templates {
+    fn from_iter<I: IntoIterator<Item = RoleTemplate>>(templates: I) -> Self {
+        let named = templates.into_iter().map(|template| (template.name_any(), Arc::new(template)));
+        Self { decodable: named.collect(), undecodable: BTreeSet::new() }
+    }
+}
+
+/// The templates of these names, with all that these inherit.
+pub fn reached(
+    names: impl IntoIterator<Item = impl Into<String>>,
+    find: impl Fn(&str) -> Lookup<RoleTemplate>,
+) -> Templates {
+    let mut next: BTreeSet<String> = names.into_iter().map(Into::into).collect();
+    let (mut reached, mut templates) = (BTreeSet::new(), Templates::default());
+    while let Some(name) = next.pop_first() {
+        templates.insert(&name, find(&name));
+        reached.insert(name.clone());
+        let inherited = templates.get(&name).into_iter().flat_map(|template| &template.spec.inherits);
+        next.extend(inherited.filter(|name| !reached.contains(*name)).cloned());
+    }
+    templates
 }

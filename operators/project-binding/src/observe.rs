@@ -44,7 +44,7 @@ pub(crate) fn observe(owner: Owner<'_, ProjectRoleTemplateBinding>, place: &Plac
     let key = project_of(binding);
     let project = place.related::<Project>().get(&key);
     let templates = place.related::<RoleTemplate>();
-    let find = |name: &str| templates.get(&ObjectKey::cluster_scoped(name));
+    let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     World {
         has_project: project.is_some_and(|project| project.metadata.deletion_timestamp.is_none()),
         templates: reached([&*binding.spec.role_template_name], find),

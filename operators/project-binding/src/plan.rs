@@ -7,7 +7,7 @@ use drover_grants::{
     GrantCause,
     in_force::{admitted, in_force},
 };
-use drover_roles::{BoundRole, resolve};
+use drover_roles::BoundRole;
 use drover_runtime::{
     Cause, Outcome, Requeue, Title,
     fan_out::{Contribution, Obstacle},
@@ -63,15 +63,14 @@ fn judge(binding: &ProjectRoleTemplateBinding, world: &World, now: Timestamp) ->
         return denied(GrantCause::ProjectNotFound, no_project(binding));
     }
     let namespace = binding.namespace().unwrap_or_default();
-    let template = match in_force(binding, &world.templates, &namespace, &world.labels, now) {
-        Ok(template) => template,
+    let roles = match in_force(binding, &world.templates, &namespace, &world.labels, now) {
+        Ok(resolved) => resolved.bound_roles(),
         Err(why) => {
             let message = why.message(binding);
             return why.cause().map(|cause| denied(cause, message)).unwrap_or_default();
         }
     };
     let Some(at) = &world.at else { return PlaceStatus::default() };
-    let roles = resolve(template, |name| world.templates.get(name).map(AsRef::as_ref)).bound_roles();
     PlaceStatus { denied: None, problems: problems(binding, at, &roles) }
 }
 

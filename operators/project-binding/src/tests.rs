@@ -9,11 +9,12 @@ use drover_crds::{Cluster, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTe
 use drover_grants::{Granted, Members, Scope, Templates};
 use drover_runtime::{
     Operator as _, Place, PlaceState, PlaceStatuses, Requeue, Title,
+    cache::{Lookup, Undecodable},
     owned::{Change, Owned},
     place_status::PlaceEntry,
 };
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::{SignedDuration, Timestamp},
 };
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ fn viewer(bindable_from: &Value) -> RoleTemplate {
 }
 
 fn templates(bindable_from: &Value) -> Templates {
-    Templates::from([("viewer".to_owned(), Arc::new(viewer(bindable_from)))])
+    Templates::from_iter([viewer(bindable_from)])
 }
 
 /// What the operator sees as a whole, and of one cluster on which the Project did all that it had to do for these bindings.
@@ -115,6 +116,11 @@ fn why_a_binding_gives_nothing_is_told_once_whatever_the_number_of_clusters() {
     expired.spec.expires_at = Some(Time(NOW));
     assert_eq!(ready(&told(&expired, &worlds)), "True/Expired");
     let elsewhere = templates(&json!({"names": ["team-b"]}));
+    let mut unknown = templates(&json!({"all": {}}));
+    let garbled = Undecodable { meta: ObjectMeta::default(), error: "unknown variant".to_owned() };
+    unknown.insert("viewer", Lookup::Undecodable(Arc::new(garbled)));
+    let undecodable = worlds.clone().map(|world| World { templates: unknown.clone(), ..world });
+    assert_eq!(ready(&told(&ada(), &undecodable)), "False/RoleTemplateUndecodable");
     let unbindable = worlds.map(|world| World { templates: elsewhere.clone(), ..world });
     assert_eq!(ready(&told(&ada(), &unbindable)), "False/RoleTemplateNotBindable");
 }

@@ -122,6 +122,10 @@ impl<'a> MembersPlan<'a> {
             // No watch of the policies tells a Project: the caches are looked at again.
             self.again = self.again.into_iter().chain([self.soon]).min();
         }
+        if !self.world.members.undecodable.is_empty() {
+            // No watch tells a Project that such a binding is gone.
+            self.again = self.again.into_iter().chain([self.soon]).min();
+        }
         place_status.members.wanted = count(self.wanted);
         place_status.members.ready = count(self.ready);
         place_status.problems.append(&mut self.problems);

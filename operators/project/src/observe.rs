@@ -13,7 +13,7 @@ use drover_fleet::{
     admission::guarded,
     targets::{self, tenancies_of, tenant_label_keys},
 };
-use drover_grants::{Grants, Members, OfProject, is_of_another, reached};
+use drover_grants::{Grants, Members, OfProject, is_of_another, reached, undecodable_in};
 use drover_runtime::{
     Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -208,9 +208,10 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let bindings =
         place.related::<ProjectRoleTemplateBinding>().indexed::<OfProject>(&owner_of::<ProjectOperator>(project).key);
     let templates = place.related::<RoleTemplate>();
-    let names = bindings.iter().map(|binding| &*binding.spec.role_template_name);
-    let templates = reached(names, |name| templates.get(&ObjectKey::cluster_scoped(name)));
-    let mut members = Members { templates, bindings, ..granted };
+    let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
+    let undecodable = undecodable_in(&place.related::<ProjectRoleTemplateBinding>(), &owner.key().namespace);
+    let mut members = Members { bindings, undecodable, ..granted };
+    members.templates = reached(members.template_names(), find);
     let entered = members.namespaces();
     let is_new =
         |name: &&String| matches!(namespaces.get(*name), Some(Seen::Ours { .. })) && !entered.contains(&***name);

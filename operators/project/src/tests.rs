@@ -6,6 +6,7 @@ mod allocate;
 mod bounds;
 mod decisions;
 mod deleting_cluster;
+mod doubt;
 mod forged;
 mod guards;
 mod holders;

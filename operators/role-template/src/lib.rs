@@ -102,8 +102,8 @@ impl Operator for RoleTemplateOperator {
         plan::plan(template, world, now)
     }
 
-    fn clean_up(_: Owner<'_, RoleTemplate>, world: &observe::World, _: Timestamp) -> Plan<Self> {
-        plan::clean_up(world)
+    fn clean_up(owner: Owner<'_, RoleTemplate>, world: &observe::World, now: Timestamp) -> Plan<Self> {
+        plan::clean_up(owner, world, now)
     }
 
     async fn act(

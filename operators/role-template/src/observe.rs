@@ -1,13 +1,14 @@
 //! What there is at one cluster. Decides nothing.
 
-use std::sync::Arc;
-
 use drover_crds::{IdentityMapping, RoleTemplate};
 use drover_fleet::admission::guarded;
-use drover_grants::{Grants, reached};
+use drover_grants::{Grants, Templates, reached};
 use drover_roles::{Resolved, resolve};
-use drover_runtime::{Inputs, ObjectKey, Owner, Place, PlaceContext, operator::record_of, owned::Owned};
+use drover_runtime::{
+    Inputs, ObjectKey, Owner, Place, PlaceContext, operator::record_of, owned::Owned, place::deletion_of,
+};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::ResourceExt as _;
 
 use crate::{
     RoleTemplateOperator,
@@ -23,8 +24,19 @@ pub struct World {
     pub grants: Grants,
     /// How many bindings name the template.
     pub bindings: usize,
+    /// What cannot be decoded.
+    pub doubt: Doubt,
     /// What there is at the cluster; none for the management cluster.
     pub cluster: Option<AtCluster>,
+}
+
+/// What cannot be decoded, so that what it gives is unknown, not nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// The template that is inherited.
+    pub template: Option<String>,
+    /// Kind and name of what may need the template at any cluster, for anybody.
+    pub binding: Option<String>,
 }
 
 /// What there is at one cluster.
@@ -58,14 +70,18 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
             })
         }
     };
-    let resolved = owner.object().map(|template| resolved(template, place));
-    World { resolved, grants: Grants::by(&guarded(place)), bindings: bindings.count(), cluster }
+    let templates = owner.object().map(|template| templates(template, place));
+    let resolved =
+        owner.object().zip(templates.as_ref()).map(|(template, all)| resolve(template, |name| all.get(name)));
+    let in_doubt = resolved.as_ref().zip(templates.as_ref()).and_then(|(resolved, all)| all.in_doubt(resolved));
+    let is_left = place.cluster.as_deref().and_then(deletion_of).is_some();
+    let doubt =
+        Doubt { template: in_doubt.map(str::to_owned), binding: bindings.undecodable.clone().filter(|_| !is_left) };
+    World { resolved, grants: Grants::by(&guarded(place)), bindings: bindings.count(), doubt, cluster }
 }
 
-/// What a template allows with all that it inherits.
-pub(crate) fn resolved(template: &RoleTemplate, place: &PlaceContext) -> Resolved {
+/// A template with all that it inherits.
+pub(crate) fn templates(template: &RoleTemplate, place: &PlaceContext) -> Templates {
     let all = place.related::<RoleTemplate>();
-    let inherited = template.spec.inherits.iter().map(String::as_str);
-    let inherited = reached(inherited, |name| all.get(&ObjectKey::cluster_scoped(name)));
-    resolve(template, |name| inherited.get(name).map(Arc::as_ref))
+    reached([template.name_any()], |name| all.lookup(&ObjectKey::cluster_scoped(name)))
 }

@@ -3,11 +3,13 @@
 //! Rights grow in two steps: first the role is as it should be, then it is bound to more people. What takes rights away waits for
 //! nothing, so every change is a group of its own.
 
+use std::collections::BTreeSet;
+
 use drover_crds::{RoleContext, RoleTemplate, Selection};
 use drover_grants::Grants;
 use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of, narrowed};
 use drover_runtime::{
-    ObjectKey, Outcome, Plan, Requeue, StatusCause,
+    ObjectKey, Outcome, Owner, Plan, Requeue, StatusCause, Title,
     fan_out::{Contribution, Obstacle},
     owned::{Difference, Owned, difference_of_whole, each_alone},
 };
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     RBAC, RoleTemplateOperator,
     act::Action,
-    observe::{AtCluster, World},
+    observe::{AtCluster, Doubt, World},
     uses::{in_force, subjects},
 };
 
@@ -34,11 +36,22 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlaceStatus {
     /// What the template allows, and how many bindings name it.
-    pub whole: Option<(Resolved, usize)>,
+    pub whole: Option<Whole>,
     /// Whether its role and bindings are as wanted.
     pub converged: bool,
     /// What keeps them from being so.
     pub obstacles: Vec<Obstacle>,
+}
+
+/// A template as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whole {
+    /// What it allows.
+    pub resolved: Resolved,
+    /// How many bindings name it.
+    pub bindings: usize,
+    /// What cannot be decoded.
+    pub doubt: Doubt,
 }
 
 impl Contribution for PlaceStatus {
@@ -56,28 +69,32 @@ impl Contribution for PlaceStatus {
 }
 
 pub(crate) fn plan(template: &RoleTemplate, world: &World, now: Timestamp) -> Plan<RoleTemplateOperator> {
-    let whole = world.resolved.clone().map(|resolved| (resolved, world.bindings));
+    // No watch tells a template of admission policies, of labels of namespaces, nor of the end of what cannot be decoded: the caches
+    // are looked at again.
+    let in_doubt = world.doubt.binding.as_ref().map(|_| LOOK_AGAIN);
     let Some(here) = &world.cluster else {
+        let (bindings, doubt) = (world.bindings, world.doubt.clone());
+        let whole = world.resolved.clone().map(|resolved| Whole { resolved, bindings, doubt });
         let place_status = PlaceStatus { whole, converged: true, obstacles: Vec::new() };
-        return Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch };
+        let requeue = in_doubt.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
+        return Plan { place_status, groups: Vec::new(), requeue };
     };
-    let (uses, first_end) = in_force(&here.uses, now);
-    let wanted = match &world.resolved {
-        Some(resolved) if !uses.is_empty() => roles(resolved, &subjects(uses, here.identity.as_ref())),
-        _ => Vec::new(),
-    };
-    // No watch tells a template of admission policies, nor of labels of namespaces: the caches are looked at again.
+    let (wanted, first_end) = wanted(world, here, now);
     let is_frozen = !wanted.is_empty() && world.grants != Grants::Allowed;
     let goes_by_labels = !wanted.is_empty()
         && template.spec.context == RoleContext::Project
         && matches!(template.spec.bindable_from, Some(Selection::Selector(_)));
-    let soon = is_frozen.then_some(LOOK_SOON).into_iter().chain(goes_by_labels.then_some(LOOK_AGAIN)).min();
-    let look_again = soon.map(|pause| now + pause);
+    let soon = is_frozen.then_some(LOOK_SOON).into_iter().chain(goes_by_labels.then_some(LOOK_AGAIN));
+    let look_again = soon.chain(in_doubt).min().map(|pause| now + pause);
     let requeue = first_end.into_iter().chain(look_again).min().map_or(Requeue::Watch, Requeue::At);
     Plan { requeue, ..towards(&wanted, &world.grants, here) }
 }
 
-pub(crate) fn clean_up(world: &World) -> Plan<RoleTemplateOperator> {
+/// Decides where the template is not needed any more. Whether it is not, is unknown while something that may need it cannot be decoded.
+pub(crate) fn clean_up(owner: Owner<'_, RoleTemplate>, world: &World, now: Timestamp) -> Plan<RoleTemplateOperator> {
+    if let (Owner::Present(template), Some(_)) = (owner, &world.doubt.binding) {
+        return plan(template, world, now);
+    }
     let none = AtCluster::default();
     let here = world.cluster.as_ref().unwrap_or(&none);
     let is_empty = here.roles.is_empty() && here.bindings.is_empty();
@@ -85,7 +102,62 @@ pub(crate) fn clean_up(world: &World) -> Plan<RoleTemplateOperator> {
     Plan { requeue, ..towards(&[], &world.grants, here) }
 }
 
+/// The roles that are wanted at a cluster, and when the first use of them ends.
+fn wanted(world: &World, here: &AtCluster, now: Timestamp) -> (Vec<WantedRole>, Option<Timestamp>) {
+    let (uses, first_end) = in_force(&here.uses, now);
+    let is_needed = !uses.is_empty() || world.doubt.binding.is_some();
+    let Some(resolved) = world.resolved.as_ref().filter(|_| is_needed) else { return (Vec::new(), first_end) };
+    let is_used = !uses.is_empty();
+    let named = subjects(uses, here.identity.as_ref());
+    let over = subjects(here.uses.iter().filter(|each| !each.is_in_force(now)), here.identity.as_ref());
+    let there = as_it_is(&resolved.name, here);
+    let mut wanted = match (&world.doubt.template, is_used) {
+        (Some(_), _) => there.iter().map(|there| WantedRole { subjects: Vec::new(), ..there.clone() }).collect(),
+        (None, true) => roles(resolved, &named),
+        (None, false) => {
+            let mut all = roles(resolved, &[]);
+            all.retain(|wanted| there.iter().any(|there| there.role == wanted.role));
+            all
+        }
+    };
+    for wanted in &mut wanted {
+        let stays = |subject: &&Subject| {
+            let may_be_given = world.doubt.binding.is_some() && !over.contains(subject);
+            may_be_given || (world.doubt.template.is_some() && named.contains(subject))
+        };
+        let there = there.iter().filter(|there| there.role == wanted.role);
+        wanted.subjects.extend(there.flat_map(|there| there.subjects.iter().filter(stays)).cloned());
+    }
+    (wanted, first_end)
+}
+
+/// The roles of a template that are there, with what they allow and to whom they are bound.
+fn as_it_is(template: &str, here: &AtCluster) -> Vec<WantedRole> {
+    let (roles, bindings) = (ours(&here.roles), ours(&here.bindings));
+    let bound = bindings.iter().map(|binding| &*binding.role_ref.name);
+    let names: BTreeSet<&str> = roles.iter().filter_map(|role| role.metadata.name.as_deref()).chain(bound).collect();
+    let role = |name: &str| WantedRole {
+        role: BoundRole::of(template, name),
+        rules: roles
+            .iter()
+            .find(|role| role.metadata.name.as_deref() == Some(name))
+            .and_then(|role| role.rules.clone()),
+        subjects: bindings
+            .iter()
+            .filter(|binding| binding.role_ref.name == name)
+            .flat_map(|binding| binding.subjects.iter().flatten().cloned())
+            .collect(),
+    };
+    names.into_iter().map(role).collect()
+}
+
+fn ours<K>(owned: &[Owned<K>]) -> Vec<&K> {
+    let ours = owned.iter().filter(|found| matches!(found.title, Title::Created | Title::Adopted));
+    ours.filter_map(|found| found.live.as_deref().ok()).collect()
+}
+
 /// A role that is wanted at a cluster.
+#[derive(Clone)]
 pub(crate) struct WantedRole {
     pub(crate) role: BoundRole,
     /// What it allows, if Drover writes it.

@@ -14,7 +14,10 @@ use drover_runtime::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::PlaceStatus;
+use crate::{
+    observe::Doubt,
+    plan::{PlaceStatus, Whole as Template},
+};
 
 pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceStatus>) -> RoleTemplateStatus {
     let was_ready = template.status.as_ref().is_some_and(|status| status.was_ready(template.metadata.generation));
@@ -23,13 +26,13 @@ pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceS
     let unimplemented = template.spec.unimplemented();
     let acts_on_all = unimplemented.is_empty();
     let fan_out = FanOut::over(template, Whole { was_ready, unimplemented, ..Whole::default() }, &clusters);
-    let Some((resolved, bindings)) = whole else {
+    let Some(Template { resolved, bindings, doubt }) = whole else {
         let ready = Readiness::no(StatusCause::Progressing, "the template was not looked at yet".to_owned());
         let conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
         return RoleTemplateStatus { conditions, ..RoleTemplateStatus::default() };
     };
-    let lacks = lacks(&resolved);
-    let mut conditions = match &lacks {
+    let lacks = lacks(&resolved, &doubt);
+    let mut conditions = match lacks.as_ref().or(in_doubt(&doubt).as_ref()) {
         Some((cause, message)) => ready_conditions(State::False, *cause, message, (*cause).into()),
         None if acts_on_all && fan_out.tally.total == 0 => {
             let ready =
@@ -52,7 +55,12 @@ pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceS
 }
 
 /// What the template names and does not get; it has its other rights all the same.
-fn lacks(resolved: &Resolved) -> Option<(Cause, String)> {
+fn lacks(resolved: &Resolved, doubt: &Doubt) -> Option<(Cause, String)> {
+    if let Some(name) = &doubt.template {
+        let cause = GrantCause::RoleTemplateUndecodable;
+        let what = "cannot be decoded, so the role stays as it is, and nobody gets it anew";
+        return Some((cause.into(), format!("RoleTemplate {name} {what}. {}", cause.cause().remedy())));
+    }
     let first = [
         (&resolved.refused, GrantCause::ExternalRoleRefused, "ClusterRole", "is one that Drover writes"),
         (&resolved.misplaced, GrantCause::ContextMismatch, "RoleTemplate", "is of the other context"),
@@ -63,6 +71,13 @@ fn lacks(resolved: &Resolved) -> Option<(Cause, String)> {
         let remedy = cause.cause().remedy();
         Some((cause.into(), format!("{kind} {name} {what}. {remedy}")))
     })
+}
+
+/// What may need the template, which nobody knows.
+fn in_doubt(doubt: &Doubt) -> Option<(Cause, String)> {
+    let (binding, cause) = (doubt.binding.as_ref()?, GrantCause::BindingUndecodable);
+    let what = "cannot be decoded, so whoever has the role keeps it, as it may be by this object";
+    Some((cause.into(), format!("{binding} {what}. {}", cause.cause().remedy())))
 }
 
 fn resolved_condition(lacks: Option<(Cause, String)>) -> Condition {

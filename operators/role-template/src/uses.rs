@@ -7,10 +7,16 @@ use drover_crds::{
     RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::{self, Choice};
-use drover_grants::{Binding, OfTemplate};
+use drover_grants::{Binding, OfTemplate, project_of};
 use drover_roles::{Accounts, accounts_of, is_in_force, may_bind_from, subject};
-use drover_runtime::{ClusterName, ClusterView, FleetView, Inputs, Kept, ObjectKey, Place, Targets};
-use k8s_openapi::{api::rbac::v1::Subject, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use drover_runtime::{
+    ClusterName, ClusterView, FleetView, Informer, Inputs, Kept, ObjectKey, Place, Targets, cache::Lookup,
+};
+use k8s_openapi::{
+    api::rbac::v1::Subject,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
 use kube::{Resource, ResourceExt as _};
 
 /// A binding that needs the template at a cluster, until it ends.
@@ -29,6 +35,10 @@ impl Use {
         Self { subjects: binding.spec.subjects.clone(), expires_at: binding.spec.expires_at.clone() }
     }
 
+    pub(crate) fn is_in_force(&self, now: Timestamp) -> bool {
+        is_in_force(self.expires_at.as_ref(), now)
+    }
+
     /// What a binding in a Project asks for in the whole cluster. Accounts have rights in the namespaces of the Project only.
     fn of_people(binding: &ProjectRoleTemplateBinding) -> Self {
         let people = binding.spec.subjects.iter().filter(|subject| accounts_of(subject) == Accounts::None);
@@ -38,7 +48,7 @@ impl Use {
 
 /// The uses that count at `now`, and when the first of them ends.
 pub(crate) fn in_force(uses: &[Use], now: Timestamp) -> (Vec<&Use>, Option<Timestamp>) {
-    let counting: Vec<&Use> = uses.iter().filter(|each| is_in_force(each.expires_at.as_ref(), now)).collect();
+    let counting: Vec<&Use> = uses.iter().filter(|each| each.is_in_force(now)).collect();
     let first_end = counting.iter().filter_map(|each| each.expires_at.as_ref()).map(|time| time.0).min();
     (counting, first_end)
 }
@@ -102,26 +112,43 @@ pub(crate) struct Bindings {
     pub(crate) on_clusters: Vec<Arc<ClusterRoleTemplateBinding>>,
     /// Those in Projects that exist and may use the template.
     pub(crate) in_projects: Vec<(Arc<ProjectRoleTemplateBinding>, Arc<Project>)>,
+    /// The kind and name of the first object that cannot be decoded, and by which the template may be needed anywhere.
+    pub(crate) undecodable: Option<String>,
 }
 
 impl Bindings {
     /// Those of the context of the template.
     pub(crate) fn of(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
         match template.spec.context {
-            RoleContext::Cluster => Self { on_clusters: naming(template, inputs), in_projects: Vec::new() },
-            RoleContext::Project => {
-                let named: Vec<Arc<ProjectRoleTemplateBinding>> = naming(template, inputs);
-                let projects = inputs.related::<Project>();
-                let in_projects = named.into_iter().filter_map(|binding| {
-                    let namespace = binding.namespace().unwrap_or_default();
-                    let labels = inputs.fleet.namespace_labels(&namespace)?;
-                    let project = projects.get(&ObjectKey::namespaced(&namespace, &binding.spec.project_name))?;
-                    let counts = project.metadata.deletion_timestamp.is_none();
-                    (counts && may_bind_from(template, &namespace, labels)).then_some((binding, project))
-                });
-                Self { on_clusters: Vec::new(), in_projects: in_projects.collect() }
+            RoleContext::Cluster => {
+                let undecodable = first_undecodable(&inputs.related::<ClusterRoleTemplateBinding>(), |_| true);
+                Self { on_clusters: naming(template, inputs), in_projects: Vec::new(), undecodable }
+            }
+            RoleContext::Project => Self::of_members(template, inputs),
+        }
+    }
+
+    fn of_members(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
+        let may_bind = |namespace: &str| {
+            let labels = inputs.fleet.namespace_labels(namespace);
+            labels.is_some_and(|labels| may_bind_from(template, namespace, labels))
+        };
+        let mut undecodable = first_undecodable(&inputs.related::<ProjectRoleTemplateBinding>(), may_bind);
+        let named: Vec<Arc<ProjectRoleTemplateBinding>> = naming(template, inputs);
+        let projects = inputs.related::<Project>();
+        let mut in_projects = Vec::new();
+        for binding in named.into_iter().filter(|binding| may_bind(&binding.namespace().unwrap_or_default())) {
+            match projects.lookup(&project_of(&binding)) {
+                Lookup::Found(project) if project.metadata.deletion_timestamp.is_none() => {
+                    in_projects.push((binding, project));
+                }
+                Lookup::Undecodable(project) if project.meta.deletion_timestamp.is_none() => {
+                    undecodable = Some(format!("Project {}", project_of(&binding)));
+                }
+                Lookup::Found(_) | Lookup::Undecodable(_) | Lookup::Absent => {}
             }
         }
+        Self { on_clusters: Vec::new(), in_projects, undecodable }
     }
 
     /// Where they need the template.
@@ -144,4 +171,17 @@ impl Bindings {
     pub(crate) fn count(&self) -> usize {
         self.on_clusters.len() + self.in_projects.len()
     }
+}
+
+/// The first binding in such a namespace that cannot be decoded, but for those that are about to go.
+fn first_undecodable<B: Binding<DynamicType = ()> + Kept>(
+    bindings: &Informer<B>,
+    in_namespace: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let all = bindings.undecodable();
+    let stays = |meta: &&ObjectMeta| {
+        meta.deletion_timestamp.is_none() && in_namespace(meta.namespace.as_deref().unwrap_or_default())
+    };
+    let first = all.iter().map(|found| &found.meta).find(stays)?;
+    Some(format!("{} {}", B::kind(&()), ObjectKey::of(first)))
 }

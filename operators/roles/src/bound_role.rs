@@ -21,6 +21,22 @@ pub enum BoundRole {
 }
 
 impl BoundRole {
+    /// The role of a template that has this name in clusters.
+    #[must_use]
+    pub fn of(template: &str, role: &str) -> Self {
+        let [own, wide] = [Self::Own(template.to_owned()), Self::ClusterWide(template.to_owned())];
+        let ours = [own, wide].into_iter().find(|ours| ours.role_name() == role);
+        ours.unwrap_or_else(|| Self::External { template: template.to_owned(), role: role.to_owned() })
+    }
+
+    /// The name of the template.
+    #[must_use]
+    pub fn template(&self) -> &str {
+        match self {
+            Self::Own(template) | Self::ClusterWide(template) | Self::External { template, .. } => template,
+        }
+    }
+
     /// The name of the `ClusterRole`.
     #[must_use]
     pub fn role_name(&self) -> String {
@@ -42,6 +58,13 @@ impl BoundRole {
             Self::Own(_) | Self::ClusterWide(_) => format!("{}{}", self.role_name(), further(":")),
             Self::External { template, role } => format!("{PREFIX}{template}:external{}:{role}", further(".")),
         }
+    }
+
+    /// The template of a role or of a binding with this name, if it is a name that Drover gives.
+    #[must_use]
+    pub fn template_of(name: &str) -> Option<&str> {
+        let rest = name.strip_prefix(PREFIX)?;
+        Some(rest.split_once(':').map_or(rest, |(template, _)| template))
     }
 
     /// Whether a `ClusterRole` of this name is one that Drover writes, which no template may name as one that exists.
@@ -88,6 +111,11 @@ mod tests {
         fn b5_no_two_roles_share_the_name_of_a_binding(roles in proptest::collection::vec((any_role(), 0..4_usize), 2..20)) {
             let mut names: BTreeMap<String, (BoundRole, usize)> = BTreeMap::new();
             for (role, number) in roles {
+                let name = role.binding_name(number);
+                prop_assert_eq!(BoundRole::template_of(&name), Some(role.template()), "{}", name);
+                if !BoundRole::is_ours(&role.role_name()) || !matches!(role, BoundRole::External { .. }) {
+                    prop_assert_eq!(&BoundRole::of(role.template(), &role.role_name()), &role);
+                }
                 let former = names.insert(role.binding_name(number), (role.clone(), number));
                 prop_assert!(former.is_none_or(|former| former == (role, number)));
             }

@@ -236,6 +236,12 @@ impl<K: Kept> Informer<K> {
         self.indexed::<OfNamespace>(&ObjectKey::cluster_scoped(namespace))
     }
 
+    /// The objects that do not decode. It takes the same time however many others there are.
+    #[must_use]
+    pub fn undecodable(&self) -> Vec<Arc<Undecodable>> {
+        self.0.read().undecodable().filter_map(|entry| entry.object().err().map(Arc::clone)).collect()
+    }
+
     /// The owners of this kind that are recorded on any object, undecodable ones included.
     #[must_use]
     pub fn recorded_owners(&self, kind: &str) -> Vec<ObjectKey> {

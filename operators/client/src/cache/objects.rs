@@ -144,6 +144,8 @@ pub(super) struct Objects<K> {
     by_key: HashMap<ObjectKey, Entry<K>>,
     /// Whatever the kind of the owner.
     by_owner: Groups,
+    /// Those that do not decode.
+    undecodable: BTreeSet<ObjectKey>,
     indexes: HashMap<TypeId, Indexed<K>>,
 }
 
@@ -183,7 +185,12 @@ impl Groups {
 
 impl<K> Default for Objects<K> {
     fn default() -> Self {
-        Self { by_key: HashMap::new(), by_owner: Groups::default(), indexes: HashMap::new() }
+        Self {
+            by_key: HashMap::new(),
+            by_owner: Groups::default(),
+            undecodable: BTreeSet::new(),
+            indexes: HashMap::new(),
+        }
     }
 }
 
@@ -195,12 +202,16 @@ impl<K: Kept> Objects<K> {
         if let Ok(object) = entry.object() {
             self.indexes.values_mut().for_each(|index| index.groups.add((index.key)(object), &key));
         }
+        if entry.object().is_err() {
+            self.undecodable.insert(key.clone());
+        }
         self.by_key.insert(key, entry);
         old
     }
 
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Entry<K>> {
         let old = self.by_key.remove(key)?;
+        self.undecodable.remove(key);
         self.by_owner.remove(OwnerRecord::recorded_of_any_kind(old.meta()), key);
         if let Ok(object) = old.object() {
             self.indexes.values_mut().for_each(|index| index.groups.remove((index.key)(object), key));
@@ -242,6 +253,10 @@ impl<K: Kept> Objects<K> {
             groups.add(entry.object().ok().and_then(|object| key(object)), name);
         }
         Indexed { key, groups }
+    }
+
+    pub(super) fn undecodable(&self) -> impl Iterator<Item = &Entry<K>> {
+        self.undecodable.iter().filter_map(|key| self.get(key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &Entry<K>)> {
@@ -311,6 +326,26 @@ mod tests {
         {
             assert!(!entry(name, BTreeMap::new()).has_path(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_does_not_decode_is_listed_until_it_does_or_is_gone() {
+        let mut objects = Objects::default();
+        let names = |objects: &Objects<Namespace>| -> Vec<_> {
+            objects.undecodable().filter_map(|entry| entry.meta().name.clone()).collect()
+        };
+        let nonsense = |name: &str| {
+            let json = format!(r#"{{"metadata": {{"name": "{name}"}}, "spec": {{"finalizers": 7}}}}"#);
+            Entry::<Namespace>::decode(json.as_bytes()).unwrap()
+        };
+        for name in ["web", "db"] {
+            objects.insert(nonsense(name));
+        }
+        assert_eq!(names(&objects), ["db", "web"]);
+        objects.insert(entry("web", BTreeMap::new()));
+        assert_eq!(names(&objects), ["db"]);
+        objects.remove(&ObjectKey::cluster_scoped("db"));
+        assert_eq!(names(&objects), [""; 0]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn rest(project: &Project, model: &mut ModelCluster) -> End {
 }
 
 /// Who has which role in which namespace by `team-a/shop`, as `namespace role subject`.
-fn access(model: &ModelCluster) -> BTreeSet<String> {
+pub(super) fn access(model: &ModelCluster) -> BTreeSet<String> {
     access_by("team-a/shop", model)
 }
 
@@ -351,7 +351,7 @@ fn entitled(project: &Project, model: &ModelCluster) -> BTreeSet<String> {
             && Some(&binding.spec.project_name) == project.metadata.name.as_ref()
             && binding.metadata.deletion_timestamp.is_none()
             && binding.spec.expires_at.as_ref().is_none_or(|end| end.0 > NOW)
-            && model.templates.contains_key(&binding.spec.role_template_name)
+            && model.templates.get(&binding.spec.role_template_name).is_some()
     });
     let given = bindings.flat_map(|binding| {
         let role = if binding.spec.role_template_name == "viewer" { "view" } else { "drover:deployer" };

@@ -13,6 +13,7 @@ use drover_grants::{Grants, Members, Templates, is_of_another, project_of};
 use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
+    cache::{Lookup, Undecodable},
     model::{Field, Fields, Manager, ModelObject, ModelObjects, ModelWorld, Requests, Stop},
     operator::record_of,
     owned::{Change, is_made_for},
@@ -20,7 +21,8 @@ use drover_runtime::{
 };
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
 };
 use kube::ResourceExt as _;
 use serde::Deserialize;
@@ -60,6 +62,8 @@ pub(super) struct ModelCluster {
     pub(super) role_bindings: ModelObjects,
     /// The bindings in the management cluster.
     pub(super) bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
+    /// The names of those that cannot be decoded.
+    pub(super) undecodable: Vec<String>,
     /// The templates there.
     pub(super) templates: Templates,
     /// Whether rights may be granted.
@@ -125,7 +129,8 @@ impl ModelCluster {
             refused: BTreeSet::new(),
             role_bindings: ModelObjects::with_fixed(&["roleRef"]),
             bindings: Vec::new(),
-            templates: Templates::new(),
+            undecodable: Vec::new(),
+            templates: Templates::default(),
             grants: Grants::Allowed,
             uncreatable: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -173,8 +178,17 @@ impl ModelCluster {
     }
 
     pub(super) fn add_templates(&mut self, templates: &[RoleTemplate]) {
-        let named = templates.iter().map(|template| (template.name_any(), Arc::new(template.clone())));
-        self.templates.extend(named);
+        for template in templates {
+            self.templates.insert(&template.name_any(), Lookup::Found(Arc::new(template.clone())));
+        }
+    }
+
+    /// The template of this name has content that this version does not know.
+    pub(super) fn garble_template(&mut self, name: &str, is_going: bool) {
+        let mut meta = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        meta.deletion_timestamp = is_going.then_some(Time(Timestamp::UNIX_EPOCH));
+        let undecodable = Undecodable { meta, error: "unknown variant".to_owned() };
+        self.templates.insert(name, Lookup::Undecodable(Arc::new(undecodable)));
     }
 
     pub(super) fn set_bindings(&mut self, bindings: Vec<ProjectRoleTemplateBinding>) {
@@ -347,6 +361,7 @@ impl ModelCluster {
         Members {
             bindings: bindings.cloned().collect(),
             left_by_others: left.filter_map(|meta| meta.namespace).filter(is_ours).collect(),
+            undecodable: self.undecodable.clone(),
             templates: self.templates.clone(),
             grants: self.grants.clone(),
             ..granted

@@ -9,6 +9,9 @@ pub mod observe;
 pub mod plan;
 mod summary;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeSet, convert::Infallible};
 
 use drover_crds::{ClusterRoleTemplateBinding, RoleBindingStatus, RoleTemplate};

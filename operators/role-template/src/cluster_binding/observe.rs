@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, RoleTemplate};
-use drover_roles::Resolved;
+use drover_grants::reached;
+use drover_roles::{Resolved, resolve};
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Place, PlaceContext, cache::Kept, operator::record_of, owned::Owned,
 };
@@ -11,15 +12,16 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 
 use crate::{
     RoleTemplateOperator,
-    observe::resolved,
     uses::{Use, means},
 };
 
 /// What a reconcile knows of one cluster, or of the management cluster, where the binding is judged as a whole.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// What the template allows; none if there is none.
+    /// What the template allows; none if there is none, or it cannot be decoded.
     pub template: Option<Resolved>,
+    /// The template that cannot be decoded, the one that is bound or one that it inherits.
+    pub undecodable: Option<String>,
     /// What there is at the cluster; none for the management cluster.
     pub cluster: Option<AtCluster>,
 }
@@ -38,10 +40,15 @@ pub struct AtCluster {
 }
 
 pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &PlaceContext) -> World {
-    let Some(binding) = owner.object() else { return World { template: None, cluster: None } };
+    let Some(binding) = owner.object() else { return World { template: None, undecodable: None, cluster: None } };
     let name = &binding.spec.role_template_name;
-    let template = place.related::<RoleTemplate>().get(&ObjectKey::cluster_scoped(name));
-    let template = template.filter(|template| template.metadata.deletion_timestamp.is_none());
+    let all = place.related::<RoleTemplate>();
+    let templates = reached([name.clone()], |name| all.lookup(&ObjectKey::cluster_scoped(name)));
+    let template = templates.get(name).filter(|template| template.metadata.deletion_timestamp.is_none());
+    let template = template.map(|template| resolve(template, |name| templates.get(name)));
+    let in_doubt = template.as_ref().and_then(|template| templates.in_doubt(template));
+    let undecodable = if templates.is_undecodable(name) { Some(name.as_str()) } else { in_doubt };
+    let undecodable = undecodable.map(str::to_owned);
     let cluster = match &place.place {
         Place::Management => None,
         Place::Cluster(cluster) => {
@@ -60,7 +67,7 @@ pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &Plac
             })
         }
     };
-    World { template: template.map(|template| resolved(&template, place)), cluster }
+    World { template, undecodable, cluster }
 }
 
 fn owned<K: Kept>(place: &PlaceContext, record: &OwnerRecord) -> Vec<Arc<K>> {

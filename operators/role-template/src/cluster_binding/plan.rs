@@ -51,7 +51,7 @@ pub(crate) fn plan(
     let expires_at = binding.spec.expires_at.as_ref();
     let counts = is_in_force(expires_at, now);
     let place_status = match &world.cluster {
-        None => PlaceStatus { lack: lack(binding, world.template.as_ref()), done: true, obstacles: Vec::new() },
+        None => PlaceStatus { lack: lack(binding, world), done: true, obstacles: Vec::new() },
         Some(here) if counts => effective(binding, world.template.as_ref(), here),
         Some(here) => PlaceStatus { done: is_withdrawn(binding, here, now), ..PlaceStatus::default() },
     };
@@ -63,9 +63,14 @@ pub(crate) fn clean_up() -> Plan<ClusterRoleTemplateBindingOperator> {
     Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
 }
 
-fn lack(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>) -> Option<(Cause, String)> {
+fn lack(binding: &ClusterRoleTemplateBinding, world: &World) -> Option<(Cause, String)> {
     let name = &binding.spec.role_template_name;
-    let (cause, what) = match template {
+    let (cause, what) = match &world.template {
+        _ if world.undecodable.is_some() => {
+            let name = world.undecodable.as_deref().unwrap_or_default();
+            let what = "cannot be decoded, so everybody keeps what they have by it and nobody gets more";
+            (GrantCause::RoleTemplateUndecodable, format!("RoleTemplate {name} {what}"))
+        }
         None => (GrantCause::RoleTemplateNotFound, format!("RoleTemplate {name} does not exist")),
         Some(template) if template.context != RoleContext::Cluster => {
             (GrantCause::ContextMismatch, format!("RoleTemplate {name} is of context Project"))

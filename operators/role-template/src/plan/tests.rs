@@ -42,7 +42,7 @@ impl Model {
     fn of(template: &RoleTemplate, grants: Grants, uses: &[Use]) -> Self {
         let here = AtCluster { uses: uses.to_vec(), ..AtCluster::default() };
         let resolved = Some(resolve(template, |_| None));
-        Self(World { resolved, grants, bindings: uses.len(), cluster: Some(here) })
+        Self(World { resolved, grants, bindings: uses.len(), doubt: Doubt::default(), cluster: Some(here) })
     }
 
     fn here(&mut self) -> &mut AtCluster {
@@ -164,10 +164,11 @@ fn what_ends_goes_at_its_time_and_so_does_all_with_the_template() {
     let removal = "[[delete ClusterRoleBinding drover:reader], [delete ClusterRole drover:reader]]";
     assert_eq!(format!("{:?}", plan(&template, &model.0, end).groups), removal);
 
-    let gone = clean_up(&model.0);
+    let key = ObjectKey::cluster_scoped("reader");
+    let gone = clean_up(Owner::Gone(&key), &model.0, NOW);
     assert_eq!((format!("{:?}", gone.groups), gone.requeue), (removal.to_owned(), Requeue::Watch));
     model.carry_out(&gone);
-    assert_eq!(clean_up(&model.0).requeue, Requeue::Released);
+    assert_eq!(clean_up(Owner::Gone(&key), &model.0, NOW).requeue, Requeue::Released);
 }
 
 #[test]
@@ -181,4 +182,88 @@ fn a_template_that_goes_by_labels_of_namespaces_looks_at_them_again() {
     let by_label = from(json!({"selector": {"matchLabels": {"tier": "gold"}}}));
     assert_eq!(rests_until(by_label), Requeue::At(NOW + LOOK_AGAIN));
     assert_eq!(rests_until(from(json!({"all": {}}))), Requeue::Watch);
+}
+
+/// Members of a Project, with a role in namespaces, one in the whole cluster, and one that exists there.
+fn of_project(resources: &str) -> RoleTemplate {
+    let rule = |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["get"]});
+    template(&json!({
+        "context": "Project", "rules": [rule("pods")], "clusterRules": [rule(resources)], "bindableFrom": {"all": {}},
+    }))
+}
+
+fn of_cluster() -> RoleTemplate {
+    let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
+    template(&json!({"context": "Cluster", "rules": [rule], "externalClusterRoles": ["view"]}))
+}
+
+fn everything(model: &Model) -> String {
+    let here = model.0.cluster.as_ref().unwrap();
+    let roles = live(&here.roles).map(|role| format!("{} {:?}", role.name_any(), role.rules));
+    let bound = live(&here.bindings).map(|found| {
+        let subjects = found.subjects.iter().flatten().map(|subject| subject.name.as_str());
+        format!("{} {}", found.name_any(), subjects.collect::<Vec<_>>().join("+"))
+    });
+    let mut all: Vec<_> = roles.chain(bound).collect();
+    all.sort();
+    all.join(", ")
+}
+
+#[test]
+fn an_inherited_template_that_cannot_be_decoded_gives_nothing_more_and_takes_nothing_away() {
+    for (whole, known) in [(of_project("nodes"), of_project("services")), (of_cluster(), reader(&["list"]))] {
+        let mut model = Model::of(&whole, Grants::Allowed, &[given_to(&["ann", "bob"])]);
+        model.at_rest(&whole);
+        let before = everything(&model);
+        // What is left of it once the template that it inherits is unknown.
+        model.0.resolved = Some(resolve(&known, |_| None));
+        model.0.doubt.template = Some("parent".to_owned());
+        assert_eq!(model.at_rest(&known).0, [""; 0]);
+        assert_eq!(everything(&model), before);
+        model.here().uses = vec![given_to(&["bob", "eve"])];
+        model.at_rest(&known);
+        assert_eq!(everything(&model), before.replace("ann+bob", "bob"), "who is removed loses it, nobody gains it");
+        model.here().uses = Vec::new();
+        model.at_rest(&known);
+        assert_eq!(everything(&model), "", "nobody needs it");
+    }
+}
+
+#[test]
+fn who_may_have_the_role_by_a_binding_that_cannot_be_decoded_keeps_it() {
+    let over = |people: &[&str]| Use { expires_at: Some(Time(NOW)), ..given_to(people) };
+    for template in [of_project("nodes"), of_cluster()] {
+        let mut model = Model::of(&template, Grants::Allowed, &[given_to(&["ann", "bob"])]);
+        model.at_rest(&template);
+        let before = everything(&model);
+        model.0.doubt.binding = Some("ClusterRoleTemplateBinding ops".to_owned());
+        for (uses, left) in [
+            (vec![], "ann+bob"),
+            (vec![given_to(&["bob"])], "ann+bob"),
+            (vec![given_to(&["bob", "eve"])], "ann+bob+eve"),
+            (vec![given_to(&["bob"]), over(&["eve"])], "ann+bob"),
+            (vec![over(&["ann"])], "bob"),
+        ] {
+            model.here().uses = uses;
+            let (_, rest) = model.at_rest(&template);
+            assert_eq!(everything(&model), before.replace("ann+bob", left));
+            assert_eq!(rest.requeue, Requeue::At(NOW + LOOK_AGAIN), "no watch tells that it is gone");
+        }
+        let kept = clean_up(Owner::Present(&template), &model.0, NOW);
+        assert!(kept.is_idle() && kept.requeue == Requeue::At(NOW + LOOK_AGAIN), "{kept:?}");
+        let key = ObjectKey::cluster_scoped("reader");
+        assert!(!clean_up(Owner::Gone(&key), &model.0, NOW).is_idle(), "no binding gives what is not there");
+        model.0.doubt.binding = None;
+        model.here().uses = Vec::new();
+        model.at_rest(&template);
+        assert_eq!(everything(&model), "");
+    }
+}
+
+#[test]
+fn a_binding_that_cannot_be_decoded_creates_nothing() {
+    let template = of_cluster();
+    let mut model = Model::of(&template, Grants::Allowed, &[]);
+    model.0.doubt.binding = Some("ClusterRoleTemplateBinding ops".to_owned());
+    assert_eq!(model.at_rest(&template).0, [""; 0]);
 }
