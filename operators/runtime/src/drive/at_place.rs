@@ -202,6 +202,8 @@ impl<O: Operator> Driver<O> {
     fn place_context(&self, place: &Place, fleet: FleetView) -> Result<PlaceContext, PlaceState> {
         let management = Arc::clone(&self.context.management);
         let (cluster, cache) = match place {
+            // The fleet names the installation too, without which no object there is known as ours.
+            Place::Management if !fleet.synced() => return Err(PlaceState::Pending),
             Place::Management => (None, Arc::clone(&management)),
             Place::Cluster(name) => {
                 // Named without a look at the fleet, which does not know it yet.

@@ -140,8 +140,6 @@ impl<O: Operator> Driver<O> {
     pub async fn run(self: Arc<Self>) {
         self.watch_objects();
         self.watch_related();
-        // Every cluster is enqueued when it connects; the management cluster is there from the start.
-        self.queue.push(Task::Place(Place::Management));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&self).watch_fleet());
         tasks.spawn(Arc::clone(&self).watch_clock());
@@ -231,6 +229,10 @@ impl<O: Operator> Driver<O> {
         loop {
             let now = fleet.borrow_and_update().clone();
             let change = before.change(&now);
+            // Every cluster is enqueued when it connects; the management cluster, when it is known what the fleet is.
+            if now.synced() && !before.synced() {
+                self.queue.push(Task::Place(Place::Management));
+            }
             let namespaces: BTreeSet<String> = change.namespaces.into_iter().collect();
             self.enqueue_all(|key| change.choice || namespaces.contains(&key.namespace));
             if change.reach {

@@ -233,8 +233,12 @@ async fn what_was_left_behind_in_the_management_cluster_is_cleaned_up_at_the_sta
     let server = server_with_things_of(&["gone"]);
     // Things are of the kind of toys here: no toy of the management cluster has anything to do there.
     server.edit("thing-of-gone", |object| object["spec"] = on(&["eu-1"]));
-    let rig = Rig::start(server, clusters([]));
+    let rig = Rig::start(server, FleetView::default());
     rig.stage.made_before("gone", Place::Management);
+    sleep(seconds(300)).await;
+    // Without the name of the installation nobody knows what it created: it would be released, and stay.
+    assert!(rig.stage.has_thing("gone", &Place::Management));
+    rig.fleet.send_replace(clusters([]));
     rig.until("what was left is gone", || !rig.stage.has_thing("gone", &Place::Management)).await;
 }
 
