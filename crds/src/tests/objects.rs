@@ -235,7 +235,7 @@ fn bad_projects_are_refused() {
                 reserved,
             ),
             (json!({ "spec": { "namespaces": [{ "name": "a" }, { "name": "a" }] } }), "namespaces: duplicate"),
-            (json!({ "spec": { "namespaces": namespaces(10_000) } }), "namespaces: more than maxItems"),
+            (json!({ "spec": { "namespaces": namespaces(501) } }), "namespaces: more than maxItems"),
             (json!({ "spec": { "clusters": null } }), ".spec: lacks a required field"),
             (json!({ "spec": { "clusters": { "all": {} } } }), "give exactly one of names, selector and all"),
             (
@@ -409,7 +409,7 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
             }
             (subject(masters), "system:masters")
         };
-        let mut cases = vec![(users(1001), "subjects: more than maxItems"), (users(0), "subjects: less than minItems")];
+        let mut cases = vec![(users(1001), "subjects: more than maxItems")];
         for of_kind in ["User", "Group", "ServiceAccount"] {
             cases.extend(["system:masters", "System:Masters", "SYSTEM:MASTERS"].map(|name| masters(of_kind, name)));
         }
