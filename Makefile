@@ -46,7 +46,8 @@ soak: build static tools ## Run one part of what needs minutes by its nature: PA
 	$(if $(filter bench,$(PART)),DROVER_BINARY=$(abspath $(TARGET))/release/drover) \
 	DROVER_E2E_SOAK=$(or $(PART),$(error name a part: make soak PART=watches)) $(CARGO) test $(ALL) --test e2e
 
-bench: build tools ## Measure what a fleet costs, in about half an hour; prints tables
+bench: build tools ## Measure what decisions and a fleet cost, in about an hour; prints times and tables
+	$(CARGO) bench $(ALL) --bench resolve --bench plan
 	$(CARGO) build --locked --release -p drover-manager
 	DROVER_BINARY=$(TARGET)/release/drover $(E2E) bench
 
