@@ -45,6 +45,8 @@ pub const ISOLATION_READY: &str = "IsolationReady";
 pub const RESOLVED: &str = "Resolved";
 /// `RoleTemplate`: its rights are in every cluster where they are needed.
 pub const SYNCED: &str = "Synced";
+/// Binding of a Project: its users and groups have the management roles that the template names. Present only where it names some.
+pub const MANAGEMENT_ROLES_BOUND: &str = "ManagementRolesBound";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

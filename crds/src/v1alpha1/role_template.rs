@@ -89,15 +89,15 @@ pub struct RoleTemplateSpec {
     /// names, selector and all. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bindable_from: Option<NamespaceSelection>,
-    /// No effect yet: names of ClusterRoles of the management cluster that members of a Project with this role have beside the
-    /// Project, in its namespace, such as drover-view. The installation says which ones are allowed. Default: none.
+    /// Names of ClusterRoles of the management cluster that users and groups with this role have beside the Project, in its
+    /// namespace, such as drover-view, while no other Project is there. The installation says which ones are allowed. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::role_names::<4>")]
     pub management_roles: Vec<String>,
 }
 
 impl RoleTemplateSpec {
-    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.managementRoles", |spec| !spec.management_roles.is_empty())];
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[];
 
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]

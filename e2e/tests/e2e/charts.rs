@@ -79,6 +79,7 @@ async fn values_show_in_what_is_rendered() {
         "metrics.serviceMonitor.enabled=true",
         "argocd.healthScript=true",
         "local.enabled=true",
+        "managementRoles={viewers,drover-view}",
         "roleTemplates.create=false",
         &digest,
     ];
@@ -92,6 +93,7 @@ async fn values_show_in_what_is_rendered() {
     let environment = pod["containers"][0]["env"].as_array().unwrap();
     let value = |name: &str| environment.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone());
     assert_eq!(value("DROVER_ALLOW_LOCAL_ADDRESSES"), Some(json!("true")));
+    assert_eq!(value("DROVER_MANAGEMENT_ROLES"), Some(json!("viewers,drover-view")));
     assert_eq!(value("HTTPS_PROXY"), Some(json!("http://proxy:3128")));
     assert_eq!(value("NO_PROXY"), Some(json!("kubernetes.default.svc,$(KUBERNETES_SERVICE_HOST)")));
     assert_eq!(value("SSL_CERT_FILE"), Some(json!("/etc/drover/ca/ca.crt")));
@@ -110,6 +112,7 @@ async fn bad_values_are_refused_by_name() {
         ("allowLocalAddresses=10.0.0.0/8", "/allowLocalAddresses"),
         ("workers=0", "/workers"),
         ("metrics.serviceMonitor.interval=often", "/metrics/serviceMonitor/interval"),
+        ("managementRoles={cluster-admin}", "/managementRoles/0"),
     ] {
         let refusal = rendered("drover-system", &[value]).unwrap_err();
         assert!(refusal.contains(named), "{value}: {refusal}");
@@ -312,6 +315,7 @@ async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothin
         installation.kubectl(&["auth", "can-i", verb, resource, subject, &namespace]).is_ok()
     };
     assert!(may("list", "secrets", "drover-system"));
+    assert!(may("bind", "clusterroles/drover-admin", "team"));
     for (verb, resource, namespace) in [
         ("list", "secrets", "kube-system"),
         ("list", "secrets", "team"),
@@ -320,6 +324,9 @@ async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothin
         ("update", "clusters.drover.dev", "team"),
         ("create", "clusterroles.rbac.authorization.k8s.io", "team"),
         ("impersonate", "users", "team"),
+        ("bind", "clusterroles/cluster-admin", "team"),
+        ("bind", "clusterroles/drover-platform", "team"),
+        ("create", "clusterrolebindings.rbac.authorization.k8s.io", "team"),
     ] {
         assert!(!may(verb, resource, namespace), "{verb} {resource} in {namespace}");
     }

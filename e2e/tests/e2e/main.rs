@@ -35,6 +35,7 @@ mod image;
 mod import;
 mod kills;
 mod lease;
+mod management_roles;
 mod members;
 mod oracles;
 mod parts;
@@ -78,6 +79,7 @@ fn tests() -> Vec<Test> {
         import::tests(),
         kills::tests(),
         lease::tests(),
+        management_roles::tests(),
         members::tests(),
         oracles::tests(),
         parts::tests(),

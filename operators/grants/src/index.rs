@@ -158,6 +158,17 @@ impl BindingIndex {
         self.lock().of_projects.get(&change.key).into_iter().flatten().cloned().collect()
     }
 
+    /// The bindings in a Project that changed; in all Projects of its namespace if it came or went.
+    #[must_use]
+    pub fn bindings_beside_project(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+        if change.old.is_some() == change.new.is_some() {
+            return self.bindings_of_project(change);
+        }
+        let state = self.lock();
+        let beside = state.of_projects.iter().filter(|(project, _)| project.namespace == change.key.namespace);
+        beside.flat_map(|(_, bindings)| bindings).cloned().collect()
+    }
+
     /// The templates that bindings in a Project that changed name.
     #[must_use]
     pub fn templates_of_project(&self, change: &Change<Project>) -> Vec<ObjectKey> {

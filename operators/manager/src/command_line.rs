@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use drover_runtime::{DialPolicy, cache::WatchTimeout};
 
-use crate::registry::{self, Entry};
+use crate::{
+    registry::{self, Entry},
+    rights::MANAGEMENT_ROLES,
+};
 
 /// Runs a fleet of Kubernetes clusters from one management cluster.
 #[derive(Debug, Parser)]
@@ -98,6 +101,10 @@ pub(crate) struct RunArguments {
     /// may take. A cluster that sends what does not fit is disconnected with `TooLarge`.
     #[arg(long, env = "DROVER_CACHE_MEMORY_MIB", default_value = "512", value_parser = clap::value_parser!(u16).range(64..))]
     pub(crate) cache_memory_mib: u16,
+    /// `ClusterRoles` of the management cluster that a `RoleTemplate` may give beside a Project, in `managementRoles`. Drover needs the
+    /// right to bind them. Empty: none.
+    #[arg(long, env = "DROVER_MANAGEMENT_ROLES", value_delimiter = ',', default_values = MANAGEMENT_ROLES)]
+    pub(crate) management_roles: Vec<String>,
     #[command(flatten)]
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]

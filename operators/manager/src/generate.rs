@@ -4,6 +4,8 @@ use std::{error::Error, fs, path::Path};
 
 use clap::CommandFactory;
 use drover_admission::Policy;
+use drover_project_binding::ProjectBindingOperator;
+use drover_runtime::Operator as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use crate::{
     output::print,
     reasons, reference,
     registry::Operators,
-    rights::{PeopleRules, Rules, cluster_role, namespaced_role},
+    rights::{PeopleRules, Rules, binding_of_management_roles, cluster_role, namespaced_role},
     role_templates::shipped,
 };
 
@@ -36,7 +38,10 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
 pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
     let RbacArguments { operators, output } = arguments;
     let operators = Operators::of(operators);
-    let (rules, name) = (Rules::of(&operators), operators.process_name());
+    let (mut rules, name) = (Rules::of(&operators), operators.process_name());
+    if operators.iter().any(|operator| operator.name == ProjectBindingOperator::NAME) {
+        rules.management.push(binding_of_management_roles());
+    }
     let downstream_name = format!("{name}-downstream");
     let management = [
         serde_json::to_value(cluster_role(&name, rules.management))?,

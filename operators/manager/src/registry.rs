@@ -30,8 +30,8 @@ impl Registered for ClusterOperator {
     const ABOUT: &'static str = "Reports the state of every cluster";
     const WRITERS: Writers = Writers::Platform;
 
-    fn construct(fleet: &Fleet) -> Self {
-        Self::new(fleet.clone())
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.fleet.clone())
     }
 }
 
@@ -39,7 +39,7 @@ impl Registered for ProjectOperator {
     const ABOUT: &'static str = "Gives teams namespaces on many clusters";
     const WRITERS: Writers = Writers::Platform;
 
-    fn construct(_: &Fleet) -> Self {
+    fn construct(_: &Wiring) -> Self {
         Self
     }
 }
@@ -48,8 +48,8 @@ impl Registered for ProjectBindingOperator {
     const ABOUT: &'static str = "Tells where the members of a Project have their roles";
     const WRITERS: Writers = Writers::Admins;
 
-    fn construct(_: &Fleet) -> Self {
-        Self
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.management_roles.clone())
     }
 }
 
@@ -57,7 +57,7 @@ impl Registered for RoleTemplateOperator {
     const ABOUT: &'static str = "Writes the roles that bindings need into the clusters";
     const WRITERS: Writers = Writers::Platform;
 
-    fn construct(_: &Fleet) -> Self {
+    fn construct(_: &Wiring) -> Self {
         Self
     }
 }
@@ -66,7 +66,7 @@ impl Registered for ClusterRoleTemplateBindingOperator {
     const ABOUT: &'static str = "Tells where roles for whole clusters are effective";
     const WRITERS: Writers = Writers::Platform;
 
-    fn construct(_: &Fleet) -> Self {
+    fn construct(_: &Wiring) -> Self {
         Self
     }
 }
@@ -78,8 +78,8 @@ pub(crate) trait Registered: Operator {
     /// Who may write its objects, by the roles that ship for people.
     const WRITERS: Writers;
 
-    /// The operator, with what it reads besides its own objects.
-    fn construct(fleet: &Fleet) -> Self;
+    /// The operator, with what it needs besides its own objects.
+    fn construct(wiring: &Wiring) -> Self;
 }
 
 /// Who may write the objects of a kind. The platform team may write those of every kind.
@@ -121,6 +121,8 @@ pub(crate) struct Wiring {
     pub(crate) meters: Meters,
     /// Bounds.
     pub(crate) settings: DriveSettings,
+    /// The `ClusterRoles` of the management cluster that role templates may give beside a Project.
+    pub(crate) management_roles: BTreeSet<String>,
 }
 
 impl Entry {
@@ -214,7 +216,7 @@ where
 }
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let Wiring { management, fleet, events, meters, settings } = wiring;
+    let Wiring { management, fleet, events, meters, settings, management_roles: _ } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {
@@ -224,7 +226,7 @@ fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut Join
         meters: meters.clone(),
         settings: settings.clone(),
     };
-    let driver = Driver::new(O::construct(fleet), objects.clone(), context);
+    let driver = Driver::new(O::construct(wiring), objects.clone(), context);
     tasks.spawn(open_once(gate, async move { objects.live().await }, driver.run()));
 }
 

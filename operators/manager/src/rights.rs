@@ -47,6 +47,21 @@ impl Rules {
     }
 }
 
+/// The `ClusterRoles` that role templates may give beside a Project, unless the installation says otherwise.
+pub(crate) const MANAGEMENT_ROLES: [&str; 3] = ["drover-admin", "drover-edit", "drover-view"];
+
+/// The right to bind them, also as the Cluster `local`, where a policy asks for it too. The chart has them in a value.
+pub(crate) fn binding_of_management_roles() -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(owned(&["rbac.authorization.k8s.io"])),
+        resources: Some(owned(&["clusterroles"])),
+        resource_names: Some(owned(&MANAGEMENT_ROLES)),
+        verbs: owned(&["bind", verbs::BIND_EXTERNAL]),
+        ..PolicyRule::default()
+    }
+}
+
 /// The rules of the roles that ship for people.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct PeopleRules {

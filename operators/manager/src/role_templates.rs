@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::{
         registry::Operators,
-        rights::{PeopleRules, Rules},
+        rights::{MANAGEMENT_ROLES, PeopleRules, Rules},
     };
 
     /// Verbs that look only.
@@ -94,7 +94,8 @@ mod tests {
             for names in [&role.missing, &role.misplaced, &role.refused] {
                 assert_eq!(names, &BTreeSet::new(), "{name}");
             }
-            assert!(!role.is_cyclic && !role.rules.is_empty(), "{name}");
+            let gives_nothing = role.rules.is_empty() && role.management_roles.is_empty();
+            assert!(!role.is_cyclic && !gives_nothing, "{name}");
         }
         let names: Vec<_> = templates().iter().map(ResourceExt::name_any).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
@@ -187,6 +188,21 @@ mod tests {
         ] {
             let found = [&owner, &member, &reader].map(|role| may(role, verb, resource));
             assert_eq!(found, expected, "{verb} {resource}");
+        }
+    }
+
+    #[test]
+    fn owners_add_members_and_everybody_else_sees_them() {
+        let allowed = BTreeSet::from(MANAGEMENT_ROLES);
+        for role in resolved() {
+            let beside: BTreeSet<&str> = role.management_roles.iter().map(String::as_str).collect();
+            assert!(beside.is_subset(&allowed), "{}: {beside:?}", role.name);
+            let expected: &[&str] = match role.name.as_str() {
+                "project-owner" | "projectroletemplatebindings-manage" => &["drover-admin", "drover-view"],
+                "project-member" | "read-only" | "projectroletemplatebindings-view" => &["drover-view"],
+                _ => &[],
+            };
+            assert_eq!(beside, expected.iter().copied().collect(), "{}", role.name);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Puts everything together and runs it.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -79,6 +80,7 @@ struct Settings {
     addresses: DialPolicy,
     caches: CacheSettings,
     drive: DriveSettings,
+    management_roles: BTreeSet<String>,
 }
 
 /// Taken apart without `..`, so that a flag that nothing reads does not compile.
@@ -96,6 +98,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         workers,
         workers_per_cluster,
         cache_memory_mib,
+        management_roles,
         addresses,
         timers,
     } = arguments;
@@ -131,8 +134,19 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
     };
     let installation = installation.filter(|name| !name.is_empty());
     let addresses = addresses.policy();
-    let settings =
-        Settings { kubeconfig, namespace, installation, operators, admin_address, lease, addresses, caches, drive };
+    let management_roles = management_roles.into_iter().filter(|name| !name.is_empty()).collect();
+    let settings = Settings {
+        kubeconfig,
+        namespace,
+        installation,
+        operators,
+        admin_address,
+        lease,
+        addresses,
+        caches,
+        drive,
+        management_roles,
+    };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
 
@@ -268,7 +282,8 @@ fn start(
     clusters_metric::register(&mut registry, &management);
     drop(registry);
     let events = EventSink::start(client, "drover");
-    let wiring = Wiring { management, fleet, events, meters, settings: settings.drive.clone() };
+    let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());
+    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);
     }

@@ -1,9 +1,10 @@
 //! The operator for bindings of Projects: it tells where a role is effective, and where it is not and why.
 //!
-//! It writes nothing but the status. What lies in namespaces is the Project's, whose operator judges a binding by the same rules,
+//! In the clusters it writes nothing. What lies in namespaces there is the Project's, whose operator judges a binding by the same rules,
 //! [`in_force`](drover_grants::in_force). A binding is wherever its Project is, and once in the management cluster: there stands what holds
-//! for all clusters, such as that its `RoleTemplate` is missing.
+//! for all clusters, such as that its `RoleTemplate` is missing, and there it binds what members may do [`beside`] their Project.
 
+pub mod beside;
 pub mod observe;
 pub mod plan;
 mod summary;
@@ -11,14 +12,14 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
+use std::{collections::BTreeSet, sync::Arc};
 
 use drover_crds::{Project, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
-use drover_fleet::targets;
+use drover_fleet::{admission, targets};
 use drover_grants::{BindingIndex, GrantCause, project_of};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets,
-    Watches, WriteError, operator::Plan, rights::READ,
+    Watches, WriteError, operator::Plan, owned::Change, rights::READ,
 };
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
@@ -29,18 +30,31 @@ use k8s_openapi::{
 pub(crate) const PROJECT: &str = "Project";
 
 /// The operator of the kind [`ProjectRoleTemplateBinding`].
-#[derive(Clone, Copy, Debug)]
-pub struct ProjectBindingOperator;
+#[derive(Clone, Debug)]
+pub struct ProjectBindingOperator {
+    allowed: Arc<BTreeSet<String>>,
+}
+
+impl ProjectBindingOperator {
+    /// Whose bindings give these `ClusterRoles` of the management cluster and no others beside a Project.
+    #[must_use]
+    pub fn new(management_roles: BTreeSet<String>) -> Self {
+        Self { allowed: Arc::new(management_roles) }
+    }
+}
 
 impl Operator for ProjectBindingOperator {
     const NAME: &'static str = "project-binding";
-    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::IN_PROJECTS];
+    const CAUSES: &'static [&'static [Cause]] = &[GrantCause::IN_PROJECTS, beside::BesideCause::TABLE];
     const FINALIZER: bool = false;
-    /// What this operator needs: the bindings and their status, and to read what the Projects made.
+    /// What this operator needs: the bindings and their status, role bindings beside the Projects, and to read what the Projects
+    /// made. Which roles it binds is the installation's to say, and so is the right to bind them.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["projectroletemplatebindings", "projects", "roletemplates"], READ),
             Rule::on("drover.dev", &["projectroletemplatebindings/status"], &["patch"]),
+            Rule::on("rbac.authorization.k8s.io", &["rolebindings"], READ),
+            Rule::on("rbac.authorization.k8s.io", &["rolebindings"], &["create", "delete", "patch"]),
         ],
         downstream: &[
             Rule::on("", &["namespaces"], READ),
@@ -51,7 +65,7 @@ impl Operator for ProjectBindingOperator {
 
     type Kind = ProjectRoleTemplateBinding;
     type World = observe::World;
-    type Action = Infallible;
+    type Action = Change<RoleBinding>;
     type PlaceStatus = plan::PlaceStatus;
     type Error = WriteError;
 
@@ -63,7 +77,8 @@ impl Operator for ProjectBindingOperator {
             Vec::new()
         });
         related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));
-        related.placing::<Project>(move |change| of_projects.bindings_of_project(change));
+        related.placing::<Project>(move |change| of_projects.bindings_beside_project(change));
+        admission::read_in_management(related);
     }
 
     fn targets(binding: &ProjectRoleTemplateBinding, inputs: &Inputs<'_>) -> Targets {
@@ -75,6 +90,7 @@ impl Operator for ProjectBindingOperator {
 
     fn watches(watches: &mut Watches<'_, Self>) {
         if watches.context().place == Place::Management {
+            watches.owned::<RoleBinding>();
             return;
         }
         let bindings = watches.context().related::<ProjectRoleTemplateBinding>();
@@ -95,24 +111,24 @@ impl Operator for ProjectBindingOperator {
         owner: Owner<'_, ProjectRoleTemplateBinding>,
         place: &PlaceContext,
     ) -> Result<observe::World, WriteError> {
-        Ok(observe::observe(owner, place))
+        Ok(observe::observe(owner, &self.allowed, place))
     }
 
     fn plan(binding: &ProjectRoleTemplateBinding, world: &observe::World, now: Timestamp) -> Plan<Self> {
         plan::plan(binding, world, now)
     }
 
-    fn clean_up(_: Owner<'_, ProjectRoleTemplateBinding>, _: &observe::World, _: Timestamp) -> Plan<Self> {
-        plan::nothing_to_do()
+    fn clean_up(_: Owner<'_, ProjectRoleTemplateBinding>, world: &observe::World, _: Timestamp) -> Plan<Self> {
+        plan::clean_up(world)
     }
 
     async fn act(
         &self,
-        _: Owner<'_, ProjectRoleTemplateBinding>,
-        _: &PlaceContext,
-        action: Infallible,
+        owner: Owner<'_, ProjectRoleTemplateBinding>,
+        place: &PlaceContext,
+        change: Change<RoleBinding>,
     ) -> Result<(), WriteError> {
-        match action {}
+        change.carry_out::<Self>(owner, place).await
     }
 
     fn summarise(

@@ -6,14 +6,20 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
-use drover_grants::{OfProject, Templates, project_of, reached};
-use drover_runtime::{Informer, ObjectKey, Owner, OwnerRecord, PlaceContext, Title, operator::Enqueuer, owned::Owned};
+use drover_fleet::admission::guarded_in_management;
+use drover_grants::{Grants, OfProject, Templates, project_of, reached};
+use drover_runtime::{
+    Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    cache::Lookup,
+    operator::{Enqueuer, record_of},
+    owned::Owned,
+};
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::PROJECT;
+use crate::{PROJECT, ProjectBindingOperator, beside::Here};
 
 /// What a reconcile knows of one place.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +32,8 @@ pub struct World {
     pub labels: BTreeMap<String, String>,
     /// The cluster; none in the management cluster as a whole.
     pub at: Option<AtCluster>,
+    /// What there is in the management cluster; empty at a cluster.
+    pub here: Here,
 }
 
 /// What there is at one cluster.
@@ -39,17 +47,42 @@ pub struct AtCluster {
     pub granted: Vec<Owned<RoleBinding>>,
 }
 
-pub(crate) fn observe(owner: Owner<'_, ProjectRoleTemplateBinding>, place: &PlaceContext) -> World {
-    let Some(binding) = owner.object() else { return World::default() };
+pub(crate) fn observe(
+    owner: Owner<'_, ProjectRoleTemplateBinding>,
+    allowed: &Arc<BTreeSet<String>>,
+    place: &PlaceContext,
+) -> World {
+    let here = here(owner.key(), allowed, place);
+    let Some(binding) = owner.object() else { return World { here, ..World::default() } };
     let key = project_of(binding);
-    let project = place.related::<Project>().get(&key);
+    // What a version of Drover cannot read is there all the same; as nobody knows what it says, nothing more is given in it.
+    let (has_project, suspended) = match place.related::<Project>().lookup(&key) {
+        Lookup::Found(project) => (project.metadata.deletion_timestamp.is_none(), project.spec.suspend),
+        Lookup::Undecodable(project) => (project.meta.deletion_timestamp.is_none(), true),
+        Lookup::Absent => (false, false),
+    };
     let templates = place.related::<RoleTemplate>();
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     World {
-        has_project: project.is_some_and(|project| project.metadata.deletion_timestamp.is_none()),
+        here: Here { suspended, ..here },
+        has_project,
         templates: reached([&*binding.spec.role_template_name], find),
         labels: place.fleet.namespace_labels(&key.namespace).cloned().unwrap_or_default(),
         at: place.cluster.clone().map(|cluster| at_cluster(cluster, place, key)),
+    }
+}
+
+fn here(binding: ObjectKey, allowed: &Arc<BTreeSet<String>>, place: &PlaceContext) -> Here {
+    if place.place != Place::Management {
+        return Here::default();
+    }
+    let projects = place.related::<Project>().keys().into_iter().filter(|key| key.namespace == binding.namespace);
+    Here {
+        allowed: Arc::clone(allowed),
+        projects: projects.map(|key| key.name).collect(),
+        grants: Grants::by(&guarded_in_management(place)),
+        suspended: false,
+        owned: Owned::at(place, &record_of::<ProjectBindingOperator>(binding)),
     }
 }
 

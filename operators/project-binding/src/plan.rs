@@ -7,19 +7,27 @@ use drover_grants::{
     GrantCause,
     in_force::{admitted, in_force},
 };
-use drover_roles::BoundRole;
+use drover_roles::{BoundRole, Resolved};
 use drover_runtime::{
     Cause, Outcome, Requeue, Title,
     fan_out::{Contribution, Obstacle},
     operator::Plan,
+    owned::each_alone,
 };
-use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
+use k8s_openapi::{
+    api::rbac::v1::Subject,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::ResourceExt as _;
 
 use crate::{
     ProjectBindingOperator,
+    beside::{Decision, Told, decide, keep, withdraw},
     observe::{AtCluster, World},
 };
+
+/// While nothing may be given beside the Project, it is looked again after this time whether that is still so.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// What one place says of a binding.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +36,8 @@ pub struct PlaceStatus {
     pub denied: Option<(Cause, String)>,
     /// What keeps it from being effective there.
     pub problems: Vec<Obstacle>,
+    /// What is given beside the Project, where the template names that.
+    pub beside: Option<Told>,
 }
 
 impl Contribution for PlaceStatus {
@@ -44,8 +54,9 @@ impl Contribution for PlaceStatus {
     }
 }
 
-pub(crate) fn nothing_to_do() -> Plan<ProjectBindingOperator> {
-    Plan { place_status: PlaceStatus::default(), groups: Vec::new(), requeue: Requeue::Released }
+pub(crate) fn clean_up(world: &World) -> Plan<ProjectBindingOperator> {
+    let requeue = if world.here.owned.is_empty() { Requeue::Released } else { Requeue::Watch };
+    Plan { place_status: PlaceStatus::default(), groups: each_alone(withdraw(&world.here)), requeue }
 }
 
 pub(crate) fn plan(
@@ -54,24 +65,39 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Plan<ProjectBindingOperator> {
     let expiry = binding.spec.expires_at.as_ref().map(|time| time.0).filter(|end| now < *end);
-    let requeue = expiry.map_or(Requeue::Watch, Requeue::At);
-    Plan { place_status: judge(binding, world, now), groups: Vec::new(), requeue }
+    let mut place_status = PlaceStatus::default();
+    let resolved = judge(binding, world, now).map_err(|denied| place_status.denied = denied).ok();
+    let Some(at) = &world.at else {
+        let Decision { changes, told, is_frozen } = match (resolved, &place_status.denied) {
+            (None, Some((why, _))) if *why == GrantCause::RoleTemplateUndecodable.cause() => keep(binding, &world.here),
+            (resolved, _) => {
+                let named = resolved.map(|resolved| resolved.management_roles).unwrap_or_default();
+                decide(binding, &named, &world.here)
+            }
+        };
+        place_status.beside = told;
+        let again = is_frozen.then(|| now + LOOK_SOON);
+        let requeue = expiry.into_iter().chain(again).min().map_or(Requeue::Watch, Requeue::At);
+        return Plan { place_status, groups: each_alone(changes), requeue };
+    };
+    if let Some(resolved) = resolved {
+        place_status.problems = problems(binding, at, &resolved.bound_roles());
+    }
+    Plan { place_status, groups: Vec::new(), requeue: expiry.map_or(Requeue::Watch, Requeue::At) }
 }
 
-fn judge(binding: &ProjectRoleTemplateBinding, world: &World, now: Timestamp) -> PlaceStatus {
+/// What the binding gives, or why it gives nothing.
+fn judge(
+    binding: &ProjectRoleTemplateBinding,
+    world: &World,
+    now: Timestamp,
+) -> Result<Resolved, Option<(Cause, String)>> {
     if !world.has_project {
-        return denied(GrantCause::ProjectNotFound, no_project(binding));
+        return Err(Some((GrantCause::ProjectNotFound.into(), no_project(binding))));
     }
     let namespace = binding.namespace().unwrap_or_default();
-    let roles = match in_force(binding, &world.templates, &namespace, &world.labels, now) {
-        Ok(resolved) => resolved.bound_roles(),
-        Err(why) => {
-            let message = why.message(binding);
-            return why.cause().map(|cause| denied(cause, message)).unwrap_or_default();
-        }
-    };
-    let Some(at) = &world.at else { return PlaceStatus::default() };
-    PlaceStatus { denied: None, problems: problems(binding, at, &roles) }
+    in_force(binding, &world.templates, &namespace, &world.labels, now)
+        .map_err(|why| why.cause().map(|cause| (cause.into(), why.message(binding))))
 }
 
 fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeSet<BoundRole>) -> Vec<Obstacle> {
@@ -112,10 +138,6 @@ fn given(at: &AtCluster) -> HashMap<(&str, &str), HashSet<Who<'_>>> {
         given.entry(place).or_default().extend(found.subjects.iter().flatten().map(who));
     }
     given
-}
-
-fn denied(cause: GrantCause, message: String) -> PlaceStatus {
-    PlaceStatus { denied: Some((cause.into(), message)), problems: Vec::new() }
 }
 
 fn no_project(binding: &ProjectRoleTemplateBinding) -> String {

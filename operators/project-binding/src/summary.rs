@@ -1,6 +1,6 @@
 //! From all places to one status. Pure.
 
-use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus, StatusConditions as _};
+use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus, StatusConditions as _, condition::READY};
 use drover_grants::GrantCause;
 use drover_runtime::{
     Place, PlaceStatuses,
@@ -8,8 +8,13 @@ use drover_runtime::{
     place_status::Readiness,
     status::ready_conditions,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::PlaceStatus;
+use crate::{beside::Told, plan::PlaceStatus};
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+}
 
 pub(crate) fn summarise(
     binding: &ProjectRoleTemplateBinding,
@@ -21,7 +26,7 @@ pub(crate) fn summarise(
         at_clusters.map(|(place, entry)| (place.clone(), entry.clone())).collect();
     let fan_out = FanOut::over(binding, Whole { was_ready, ..Whole::default() }, &at_clusters);
     let of_all = statuses.get(&Place::Management).and_then(|entry| entry.known.as_ref());
-    let conditions = match of_all.and_then(|status| status.denied.clone()) {
+    let mut conditions = match of_all.and_then(|status| status.denied.clone()) {
         Some((cause, message)) => {
             // What has expired is settled: people and GitOps wait for nothing.
             let is_settled = cause == GrantCause::Expired.cause();
@@ -31,6 +36,12 @@ pub(crate) fn summarise(
         }
         None => fan_out.ready(),
     };
+    let beside = of_all.and_then(|status| status.beside.as_ref());
+    if let Some(told) = beside.filter(|told| told.holds_up && is_ready(&conditions)) {
+        let Readiness { state, cause, message, activity } = Readiness::no(told.cause, told.message.clone());
+        conditions = ready_conditions(state, cause, &message, activity);
+    }
+    conditions.extend(beside.map(Told::condition));
     RoleBindingStatus {
         clusters: Some(fan_out.targets()),
         problems: fan_out.problems(),

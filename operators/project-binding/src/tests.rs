@@ -69,7 +69,7 @@ fn granted(bindings: Vec<ProjectRoleTemplateBinding>) -> [World; 2] {
         other => panic!("{other:?}"),
     });
     let at = AtCluster { cluster, namespaces: vec![WEB.to_owned()], granted: granted.collect() };
-    let whole = World { has_project: true, templates, labels, at: None };
+    let whole = World { has_project: true, templates, labels, ..World::default() };
     [whole.clone(), World { at: Some(at), ..whole }]
 }
 

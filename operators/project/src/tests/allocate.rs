@@ -1,9 +1,6 @@
 //! What holds for every division of a quota. The numbers of the promises are those of the research that asked for them.
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use drover_crds::QuotaOverflow;
 use drover_runtime::quantity::{Amount, canonical};
