@@ -30,6 +30,7 @@ async fn roles_that_ship_give_what_they_say() {
     let Some(installation) = story("roles that ship", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
     every_right_is_one_that_a_cluster_knows(eu).await;
+    global_roles_are_cluster_roles_of_the_management_cluster(&installation).await;
     the_chart_brings_them(&installation).await;
     ready_with(&installation, &a_project("shop", &["team-web"])).await;
     everybody_is_given_one(&installation).await;
@@ -161,6 +162,39 @@ async fn the_examples_build_on_them(installation: &Installation) {
     for (what, expected) in [("list configmaps", true), ("list secrets", false), ("create pods", false)] {
         may(eu, "@auditors", what, "kube-system", expected).await;
     }
+}
+
+/// What `docs/roles.md` says of the global roles of Rancher, each given to a group of its name here.
+async fn global_roles_are_cluster_roles_of_the_management_cluster(installation: &Installation) {
+    let (admin, platform, view) = ("cluster-admin", "drover-platform", "drover-global-view");
+    let (creates, defines, nothing) = ("drover-clusters-create", "drover-roles-manage", "user-base");
+    for role in [admin, platform, view, creates, defines] {
+        let (name, group) = (format!("--clusterrole={role}"), format!("--group={role}"));
+        installation.kubectl(&["create", "clusterrolebinding", &format!("of-{role}"), &name, &group]).unwrap();
+    }
+    let all = [admin, platform, view, creates, defines, nothing];
+    for (what, namespace, who) in [
+        ("list secrets", "drover-system", &[admin][..]),
+        ("create clusterrolebindings.rbac.authorization.k8s.io", "", &[admin]),
+        ("create clusters.drover.dev", "", &[admin, platform, creates]),
+        ("patch clusters.drover.dev", "", &[admin, platform]),
+        ("list clusters.drover.dev", "", &[admin, platform, view, creates]),
+        ("create projects.drover.dev", TEAM, &[admin, platform]),
+        ("list projectroletemplatebindings.drover.dev", "", &[admin, platform, view]),
+        ("manage-members projects.drover.dev", TEAM, &[admin, platform]),
+        ("patch roletemplates.drover.dev", "", &[admin, platform, defines]),
+        ("escalate roletemplates.drover.dev", "", &[admin, platform, defines]),
+        ("bind roletemplates.drover.dev", "", &[admin, platform]),
+    ] {
+        let groups: Vec<String> = all.iter().map(|role| format!("@{role}")).collect();
+        let who: Vec<String> = who.iter().map(|role| format!("@{role}")).collect();
+        let (who, groups) = (texts(&who), texts(&groups));
+        only_these(&installation.management, (what, namespace, &who), &groups).await;
+    }
+}
+
+fn texts(all: &[String]) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
 }
 
 /// A right to what no API server serves would be a mistake. Metrics are served by an addition, verbs of Drover by policies.

@@ -31,6 +31,12 @@ pub fn of_platform() -> Vec<PolicyRule> {
     ]
 }
 
+/// What those who write role templates may do besides writing objects: write any right into them.
+#[must_use]
+pub fn of_role_managers() -> Vec<PolicyRule> {
+    vec![on(&["roletemplates"], &[ESCALATE])]
+}
+
 /// What those who administer a namespace may do besides writing objects: give the roles that allow it to be bound from there.
 #[must_use]
 pub fn of_admins() -> Vec<PolicyRule> {

@@ -64,6 +64,7 @@ pub(crate) fn binding_of_management_roles() -> PolicyRule {
 
 /// The rules of the roles that ship for people.
 #[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct PeopleRules {
     /// Those who view in a namespace.
     pub(crate) view: Vec<PolicyRule>,
@@ -73,6 +74,12 @@ pub(crate) struct PeopleRules {
     pub(crate) admin: Vec<PolicyRule>,
     /// The platform team.
     pub(crate) platform: Vec<PolicyRule>,
+    /// Those who look at everything of Drover.
+    pub(crate) global_view: Vec<PolicyRule>,
+    /// Those who bring clusters in.
+    pub(crate) clusters_create: Vec<PolicyRule>,
+    /// Those who define roles.
+    pub(crate) roles_manage: Vec<PolicyRule>,
 }
 
 impl PeopleRules {
@@ -94,6 +101,9 @@ impl PeopleRules {
             edit: writable_by(Writers::Editors),
             admin: [writable_by(Writers::Admins), verbs::of_admins()].concat(),
             platform: [write(plurals(&|_, _| true)), verbs::of_platform()].concat(),
+            global_view: may(READ, plurals(&|_, _| true)),
+            clusters_create: may(&["create", "get", "list", "watch"], plurals(&|_, plural| plural == "clusters")),
+            roles_manage: [write(plurals(&|_, plural| plural == "roletemplates")), verbs::of_role_managers()].concat(),
         }
     }
 }
@@ -146,7 +156,8 @@ mod tests {
 
     #[test]
     fn people_view_what_is_namespaced_and_the_platform_team_writes_every_kind() {
-        let PeopleRules { view, edit, admin, platform } = PeopleRules::of(&Operators::all());
+        let PeopleRules { view, edit, admin, platform, global_view, clusters_create, roles_manage } =
+            PeopleRules::of(&Operators::all());
         let names = |rules: &[PolicyRule]| {
             let of_objects = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "get"));
             of_objects.flat_map(|rule| rule.resources.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
@@ -159,9 +170,12 @@ mod tests {
                 assert!(is_namespaced || !names(rules).contains(plural), "{plural} is the platform team's");
             }
         }
-        for rule in view {
+        for rule in [view, global_view.clone()].concat() {
             assert_eq!(rule.verbs, READ);
         }
+        assert_eq!(names(&global_view), names(&platform));
+        assert_eq!(names(&clusters_create), BTreeSet::from(["clusters".to_owned()]));
+        assert_eq!(names(&roles_manage), BTreeSet::from(["roletemplates".to_owned()]));
     }
 
     #[test]
