@@ -170,6 +170,20 @@ pub enum ApiError {
         /// The answer.
         status: Box<Status>,
     },
+    /// The same about what nobody may see: the words of whoever refused it may quote it, so they are not kept.
+    #[error("cannot {what}: {reason}")]
+    Unquoted {
+        /// The request.
+        what: String,
+        /// The HTTP status code.
+        code: u16,
+        /// Why.
+        cause: ApiCause,
+        /// Who refused it, in words of ours.
+        reason: String,
+        /// Who refused it, if an admission did.
+        refuser: Option<String>,
+    },
     /// No answer within the limit, queueing included.
     #[error("cannot {what}: the API server did not answer in time")]
     Timeout {
@@ -202,11 +216,36 @@ impl ApiError {
         }
     }
 
+    /// The same without anything that may quote what the request or its answer holds.
+    #[must_use]
+    pub fn unquoted(self) -> Self {
+        let refuser = self.refuser();
+        match self {
+            Self::Refused { what, status } => {
+                let (code, cause) = (status.code, cause_of(&status));
+                let reason = match (Refuser::of(&status), cause) {
+                    (Some(refuser), _) => refuser.without_words().to_string(),
+                    (None, ApiCause::Forbidden) => "the credential may not do it".to_owned(),
+                    (None, ApiCause::Rejected | ApiCause::NotFound) => "the API server refuses it".to_owned(),
+                    (None, _) => explain(&status),
+                };
+                Self::Unquoted { what, code, cause, reason, refuser }
+            }
+            // An answer that cannot be read is quoted by whoever tried.
+            Self::Broken { what, source } if matches!(*source, kube::Error::SerdeError(_)) => {
+                let source = std::io::Error::other("the answer cannot be read");
+                Self::Broken { what, source: Box::new(kube::Error::ReadEvents(source)) }
+            }
+            other => other,
+        }
+    }
+
     /// The HTTP status code, when the server answered.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(status.code),
+            Self::Unquoted { code, .. } => Some(*code),
             Self::Timeout { .. } | Self::TooLarge { .. } | Self::Broken { .. } => None,
         }
     }
@@ -219,13 +258,17 @@ impl Classify for ApiError {
             Self::TooLarge { .. } => ApiCause::TooLarge,
             Self::Broken { .. } => ApiCause::ConnectionFailed,
             Self::Refused { status, .. } => cause_of(status),
+            Self::Unquoted { cause, .. } => *cause,
         };
         cause.into()
     }
 
     fn refuser(&self) -> Option<String> {
-        let Self::Refused { what, status } = self else { return None };
-        Refuser::of(status).map(|refuser| format!("{what}: {}", refuser.who()))
+        match self {
+            Self::Refused { what, status } => Refuser::of(status).map(|refuser| format!("{what}: {}", refuser.who())),
+            Self::Unquoted { refuser, .. } => refuser.clone(),
+            Self::Timeout { .. } | Self::TooLarge { .. } | Self::Broken { .. } => None,
+        }
     }
 }
 
@@ -346,6 +389,29 @@ mod tests {
         assert!(!failure(one).is_like(&failure(r#"admission webhook "v" denied the request: at 10:01"#)));
         assert!(failure("forbidden").is_like(&failure("forbidden")));
         assert!(!failure("forbidden").is_like(&failure("forbidden as well")));
+    }
+
+    #[test]
+    fn an_error_about_what_nobody_may_see_quotes_nothing() {
+        for (code, message, told) in [
+            (422, "data: Invalid value: \"hunter2\"", "the API server refuses it"),
+            (403, "cannot patch hunter2", "the credential may not do it"),
+            (403, "admission webhook \"w\" denied the request: hunter2", "the admission webhook w refuses it"),
+            (422, "AdmissionPolicy 'p' with binding 'b' denied request: hunter2", "the admission policy p refuses it"),
+            (409, "hunter2", "another client changed it at the same time"),
+            (500, "hunter2", "the API server answered 500"),
+        ] {
+            let quoted = refused(code, message);
+            let (class, reason, refuser) = (quoted.class(), quoted.reason(), quoted.refuser());
+            let unquoted = quoted.unquoted();
+            assert_eq!(unquoted.to_string(), format!("cannot apply Namespace team-a: {told}"));
+            assert!(!format!("{unquoted:?}").contains("hunter2"), "{unquoted:?}");
+            let kept = (unquoted.class(), unquoted.reason(), unquoted.refuser(), unquoted.code());
+            assert_eq!(kept, (class, reason, refuser, Some(code)), "{message}");
+        }
+        let unreadable = serde_json::from_str::<u8>("\"hunter2\"").unwrap_err();
+        let broken = ApiError::new("get it", kube::Error::SerdeError(unreadable));
+        assert!(format!("{broken:?}").contains("hunter2") && !format!("{:?}", broken.unquoted()).contains("hunter2"));
     }
 
     #[test]

@@ -94,7 +94,12 @@ impl Refuser {
         }
     }
 
-    /// It without its words, which may differ from one answer to the next.
+    /// It without its words, which may quote what it refuses.
+    pub(crate) fn without_words(self) -> Self {
+        Self { words: String::new(), ..self }
+    }
+
+    /// Its name only: its words may differ from one answer to the next.
     pub(crate) fn who(&self) -> String {
         let name = &self.name;
         match self.kind {

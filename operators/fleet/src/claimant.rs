@@ -121,6 +121,7 @@ fn connection_error(error: &ApiError) -> ConnectionError {
     match error {
         ApiError::Refused { .. } if error.refuser().is_some() => ConnectionError::ClaimRefused(error.to_string()),
         ApiError::Refused { status, .. } => ConnectionError::of_status(WHAT, status.code),
+        ApiError::Unquoted { code, .. } => ConnectionError::of_status(WHAT, *code),
         ApiError::Timeout { .. } => ConnectionError::Timeout,
         ApiError::TooLarge { .. } => ConnectionError::TooLarge,
         ApiError::Broken { source, .. } => ConnectionError::of(WHAT, source),

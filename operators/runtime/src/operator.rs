@@ -470,8 +470,8 @@ pub(crate) enum Concerns {
 /// What an operator reads of other kinds.
 #[derive(Default)]
 pub(crate) struct RelatedInformers {
-    /// Decisions wait for all of them.
-    pub(crate) all: Vec<Box<dyn AnyInformer>>,
+    /// What decisions wait for.
+    pub(crate) read: Informers,
     /// The places of every object wait for these.
     pub(crate) placing: Vec<Box<dyn AnyInformer>>,
 }
@@ -504,15 +504,37 @@ impl<'a> Related<'a> {
         self.informers.placing.push(Box::new(informer));
     }
 
+    /// The operator reads the `K` that `query` selects, out of [`PlaceContext::management`], where the installer of Drover lets it. While
+    /// the server refuses it, decisions go on: `observe` asks [`Informer::refusal`] and makes that part of the world unavailable.
+    /// Once it is allowed every object is reconciled.
+    pub fn optional<K: Kept>(
+        &mut self,
+        query: &LabelQuery,
+        concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static,
+    ) {
+        let informer = self.subscribe(query, Concerns::Decisions, concerns);
+        self.informers.read.optional.push(Box::new(informer));
+    }
+
     fn read<K: Kept>(
         &mut self,
         what: Concerns,
         concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static,
     ) -> Informer<K> {
-        let informer = self.management.informer::<K>(&LabelQuery::everything());
+        let informer = self.subscribe(&LabelQuery::everything(), what, concerns);
+        self.informers.read.required.push(Box::new(informer.clone()));
+        informer
+    }
+
+    fn subscribe<K: Kept>(
+        &self,
+        query: &LabelQuery,
+        what: Concerns,
+        concerns: impl Fn(&Change<K>) -> Vec<ObjectKey> + Send + Sync + 'static,
+    ) -> Informer<K> {
+        let informer = self.management.informer::<K>(query);
         let everywhere = Arc::clone(&self.everywhere);
         informer.subscribe(move |change| concerns(change).into_iter().for_each(|key| everywhere(key, what)));
-        self.informers.all.push(Box::new(informer.clone()));
         informer
     }
 }
@@ -520,10 +542,10 @@ impl<'a> Related<'a> {
 /// Lists the owners that are recorded on the objects at a place.
 type RecordedOwners = Box<dyn Fn() -> Vec<ObjectKey> + Send + Sync>;
 
-/// What an operator watches at one place.
+/// What an operator watches.
 #[derive(Default)]
 pub(crate) struct Informers {
-    required: Vec<Box<dyn AnyInformer>>,
+    pub(crate) required: Vec<Box<dyn AnyInformer>>,
     /// No decision waits for these while the server refuses them.
     optional: Vec<Box<dyn AnyInformer>>,
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use drover_crds::names::{ANNOTATION_APPLIED, ANNOTATION_OWNER_UID};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     StatusCause,
@@ -104,6 +104,26 @@ impl<K: Kept> Change<K> {
         K: Serialize,
     {
         self.write(place.writer::<O>(owner)).await
+    }
+
+    /// The same for a kind of which `desired` tells only that its content is another one: `content`, the fields of the object besides
+    /// its metadata, is written in its place, all at once. No error quotes it.
+    pub async fn carry_out_with<O: Operator>(
+        self,
+        owner: Owner<'_, O::Kind>,
+        place: &PlaceContext,
+        content: &Map<String, Value>,
+    ) -> Result<(), WriteError>
+    where
+        K: Serialize,
+    {
+        let writer = place.writer::<O>(owner);
+        let written = match self {
+            Self::Create { desired, .. } => writer.create_with(&*desired, content).await,
+            Self::Apply { desired, live, reverted } => writer.replace_with(&*desired, &live, &reverted, content).await,
+            other => other.write(writer).await,
+        };
+        written.map_err(WriteError::unquoted)
     }
 
     /// The same with any writer.
@@ -263,6 +283,17 @@ pub fn difference_of_whole<K: Kept + Serialize>(
     seed: impl Fn(&K) -> Value,
     whole: &[&str],
 ) -> Difference<K> {
+    let restore = |desired, live: &_, drift_conflict: Option<&str>| restore_whole(desired, live, drift_conflict, whole);
+    difference_by(wanted, owned, seed, restore)
+}
+
+/// The same for a kind that `restore` compares with what is wanted, as [`restore`](fn@restore) does for others.
+pub fn difference_by<K: Kept>(
+    wanted: Vec<K>,
+    owned: &[Owned<K>],
+    seed: impl Fn(&K) -> Value,
+    restore: impl Fn(K, &Arc<K>, Option<&str>) -> Restored<K>,
+) -> Difference<K> {
     let mut there: BTreeMap<ObjectKey, &Owned<K>> =
         owned.iter().map(|found| (ObjectKey::of(found.meta()), found)).collect();
     let (mut changes, mut left_alone) = (Vec::new(), Vec::new());
@@ -274,7 +305,7 @@ pub fn difference_of_whole<K: Kept + Serialize>(
             Some(found) if matches!(found.title, Title::Another | Title::Unfounded) => Ok(removed(found)),
             Some(Owned { live: Err(_), .. }) => Err(StatusCause::UndecodableObject),
             Some(Owned { live: Ok(live), drift_conflict, .. }) => {
-                match restore_whole(desired, live, drift_conflict.as_deref(), whole) {
+                match restore(desired, live, drift_conflict.as_deref()) {
                     Restored::AsWanted => Ok(None),
                     Restored::Differs(change) => Ok(Some(change)),
                     Restored::Conflict(_) => Err(StatusCause::DriftConflict),

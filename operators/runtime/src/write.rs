@@ -9,7 +9,7 @@ use drover_crds::names::{ANNOTATION_ADOPTED, ANNOTATION_APPLIED};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cache::{Cache, Kept, ObjectKey, OwnerRecord},
@@ -22,7 +22,7 @@ pub(crate) use bodies::Author;
 pub(crate) use server::api;
 pub use server::{ApiServer, Request, Server, Written};
 
-use bodies::{disclaimed, released};
+use bodies::{disclaimed, released, replaced};
 
 /// What has to be done so that a live object shows what is wanted. Pure: decided before any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,20 @@ pub enum WriteError {
     /// The request failed.
     #[error(transparent)]
     Api(#[from] ApiError),
+}
+
+impl WriteError {
+    /// The same without anything that may quote what was written.
+    #[must_use]
+    pub fn unquoted(self) -> Self {
+        match self {
+            Self::Api(error) => Self::Api(error.unquoted()),
+            Self::FieldConflict { what, .. } => {
+                Self::FieldConflict { what, conflict: "another field manager owns a field of it".to_owned() }
+            }
+            taken @ Self::Taken { .. } => taken,
+        }
+    }
 }
 
 impl Classify for WriteError {
@@ -185,6 +199,44 @@ impl<S: Server> Writer<S> {
                 None => Err(error.into()),
             },
         }
+    }
+
+    /// Creates `desired` with `content`, the fields besides its metadata, in one request: there is no moment at which it is there without.
+    pub async fn create_with<K: Kept + Serialize>(
+        &self,
+        desired: &K,
+        content: &Map<String, Value>,
+    ) -> Result<(), WriteError> {
+        let key = ObjectKey::of(desired.meta());
+        let mut whole = self.author.created(desired, Value::Object(content.clone()));
+        let applied = (ANNOTATION_APPLIED.to_owned(), desired_hash(desired));
+        whole.metadata.annotations.get_or_insert_default().extend([applied]);
+        match self.server.send::<K>(&key, Request::Create(&whole)).await {
+            Err(error) if error.code() == Some(409) && error.refuser().is_none() => {
+                Err(WriteError::Taken { what: named::<K>(&key) })
+            }
+            answer => {
+                self.server.expect::<K>(&self.author.owner, key, Written::Created(&answer?));
+                Ok(())
+            }
+        }
+    }
+
+    /// Replaces each field of `content` in the live object described by `live`: nobody else adds anything to them. The rest is as
+    /// [`Writer::apply`] does it, and forced.
+    pub async fn replace_with<K: Kept + Serialize>(
+        &self,
+        desired: &K,
+        live: &ObjectMeta,
+        reverted: &[String],
+        content: &Map<String, Value>,
+    ) -> Result<(), WriteError> {
+        let key = ObjectKey::of(desired.meta());
+        let body = replaced(&self.author.applied(desired, live, self.author.has_created(live)), content);
+        let written = self.server.send::<K>(&key, Request::Replace(&body)).await?;
+        self.server.count_applied(&key, live, &desired_hash(desired), !reverted.is_empty());
+        self.server.expect::<K>(&self.author.owner, key, Written::Ours(&written));
+        Ok(())
     }
 
     /// Adopts an existing foreign object: our labels go on it, and the mark that it was there before us. The

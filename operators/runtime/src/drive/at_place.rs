@@ -16,7 +16,7 @@ use super::{Attached, Driver};
 use crate::{
     ApiCause,
     act::{Stop, act},
-    cache::{AnyInformer, Health, Lookup, ObjectKey},
+    cache::{Health, Lookup, ObjectKey},
     clock,
     error::{Class, Failure, Retry},
     operator::{Enqueuer, Operator, Owner, Plan, Requeue, Watches, record_of},
@@ -234,8 +234,8 @@ impl<O: Operator> Driver<O> {
                 }
                 Entry::Vacant(vacant) => vacant.insert(self.watch(context)),
             };
-            let related = worst_health(self.related.get().into_iter().flat_map(|related| &related.all));
-            let Some(health) = known.informers.holding_up().or(related) else {
+            let related = || self.related.get().and_then(|related| related.read.holding_up());
+            let Some(health) = known.informers.holding_up().or_else(related) else {
                 known.stale_since = None;
                 if !mem::replace(&mut known.cleaned, true) {
                     self.enqueue_left_behind(&context.place, &known.owners);
@@ -399,11 +399,6 @@ impl<O: Operator> Driver<O> {
             self.queue.push(Task::Object(key.clone()));
         }
     }
-}
-
-/// The health of the first informer that is not live; none if all are.
-fn worst_health<'a>(mut informers: impl Iterator<Item = &'a Box<dyn AnyInformer>>) -> Option<Health> {
-    informers.find_map(|informer| Some(informer.health()).filter(|health| *health != Health::Live))
 }
 
 /// The same refusal as it was told first, or the words of whoever refuses would change the status with every attempt.

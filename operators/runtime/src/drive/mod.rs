@@ -287,8 +287,8 @@ impl<O: Operator> Driver<O> {
 
     /// Decisions wait for the related kinds: once all of them are live, every object is reconciled.
     fn enqueue_if_related_is_known(&self) {
-        let Some(related) = self.related.get().filter(|related| !related.all.is_empty()) else { return };
-        if all_live(&related.all) {
+        let Some(related) = self.related.get().filter(|related| !related.read.required.is_empty()) else { return };
+        if related.read.holding_up().is_none() {
             self.enqueue_all(|_| true);
         }
     }

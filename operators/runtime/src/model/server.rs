@@ -1,6 +1,7 @@
 //! The rules by which an API server takes requests.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     future::pending,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -62,6 +63,7 @@ impl ModelObjects {
         match request {
             Request::Create(body) => self.create(key, &to_json(body)),
             Request::Apply { body, force } => self.apply(key, body, force),
+            Request::Replace(body) => self.replace(key, body),
             Request::Release(patch) => self.patch(key, patch),
             Request::Delete(uid) => self.delete(key, uid),
         }
@@ -93,6 +95,18 @@ impl ModelObjects {
         if let (false, Some(field)) = (force, wanted.conflict(found)) {
             return Err(ErrorAnswer::FieldConflict(field));
         }
+        wanted.apply_to(found);
+        found.version += 1;
+        Ok(found.meta(&key.to_string()))
+    }
+
+    /// A strategic merge patch of whole fields.
+    fn replace(&mut self, key: &ObjectKey, body: &Value) -> Result<ObjectMeta, ErrorAnswer> {
+        let found = self.unchanged(key, body).map_err(|_| ErrorAnswer::Code(409))?;
+        let mut wanted = Leaves::of(body);
+        wanted.fields.retain(|path, _| path.last().is_none_or(|last| last != "$patch"));
+        let names: BTreeSet<_> = wanted.fields.keys().filter_map(|path| path.first().cloned()).collect();
+        found.fields.retain(|path, _| path.first().is_none_or(|first| !names.contains(first)));
         wanted.apply_to(found);
         found.version += 1;
         Ok(found.meta(&key.to_string()))

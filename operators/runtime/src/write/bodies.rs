@@ -8,7 +8,7 @@ use drover_crds::names::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{hash, to_json};
 use crate::{
@@ -82,6 +82,20 @@ impl Author {
     }
 }
 
+/// A strategic merge patch that gives an object the metadata of `applied`, and `content` for what its fields were.
+pub(super) fn replaced(applied: &Value, content: &Map<String, Value>) -> Value {
+    let field = |name: &str| applied.get(name).cloned().unwrap_or_default();
+    let mut body = json!({"apiVersion": field("apiVersion"), "kind": field("kind"), "metadata": field("metadata")});
+    for (name, value) in content {
+        let mut value = value.clone();
+        if value.is_object() {
+            merge(&mut value, json!({"$patch": "replace"}));
+        }
+        merge(&mut body, json!({ name: value }));
+    }
+    body
+}
+
 /// A merge patch that takes all labels and annotations of ours off an object, but the mark of who created it, and notes who released
 /// it. On what was adopted, the label that says which tool manages it is not ours.
 pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
@@ -120,5 +134,23 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_takes_the_place_of_what_tells_it_and_of_all_that_was_there() {
+        let applied = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry", "uid": "1"}, "revision": "7", "type": "Opaque",
+        });
+        let content = json!({"type": "Opaque", "data": {"key": "dmFsdWU="}});
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry", "uid": "1"}, "type": "Opaque",
+            "data": {"$patch": "replace", "key": "dmFsdWU="},
+        });
+        assert_eq!(replaced(&applied, content.as_object().unwrap()), expected);
     }
 }

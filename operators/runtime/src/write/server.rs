@@ -29,6 +29,8 @@ pub enum Request<'a> {
         /// Whether fields of other managers become ours.
         force: bool,
     },
+    /// A strategic merge patch that replaces fields as a whole, whoever owns what is in them.
+    Replace(&'a Value),
     /// A merge patch that gives the object up.
     Release(&'a Value),
     /// A DELETE of the object with this UID, and of no other.
@@ -128,6 +130,10 @@ pub(super) async fn send<K: Kept>(
                 let params = PatchParams { force, field_manager, ..PatchParams::default() };
                 api.patch(name, &params, &Patch::Apply(body)).await?
             }
+            Request::Replace(body) => {
+                let params = PatchParams { field_manager, ..PatchParams::default() };
+                api.patch(name, &params, &Patch::Strategic(body)).await?
+            }
             Request::Release(body) => {
                 let params = PatchParams { field_manager, ..PatchParams::default() };
                 api.patch(name, &params, &Patch::Merge(body)).await?
@@ -155,7 +161,7 @@ fn used(meta: ObjectMeta) -> ObjectMeta {
 fn verb(change: Request<'_>) -> &'static str {
     match change {
         Request::Create(_) => "create",
-        Request::Apply { .. } => "apply",
+        Request::Apply { .. } | Request::Replace(_) => "apply",
         Request::Release(_) => "release",
         Request::Delete(_) => "delete",
     }

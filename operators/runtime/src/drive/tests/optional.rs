@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{
-    toy::{needed, owned},
+    toy::{asked, needed, owned},
     *,
 };
 use crate::OwnerRecord;
@@ -69,4 +69,31 @@ async fn who_left_something_behind_is_found_once_it_may_be_watched() {
     assert!(rig.stage.has_thing("gone", &there));
     eu.answer_lists_of(owned().as_str(), None);
     rig.until("it is cleaned up", || !rig.stage.has_thing("gone", &there)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_installer_does_not_allow_holds_nothing_up_and_wakes_everything_once_it_is_allowed() {
+    let server = MockServer::of::<Toy>();
+    server.answer_lists_of(asked().as_str(), Some(StatusCode::FORBIDDEN));
+    server.create("toy", &plain());
+    let rig = Rig::start(server.clone(), clusters([]));
+    rig.until_ready("toy").await;
+    sleep(seconds(1200)).await;
+    let looks = rig.stage.reconciles("toy").len();
+    sleep(seconds(1200)).await;
+    assert_eq!(rig.stage.reconciles("toy").len(), looks, "quiet at rest");
+    server.answer_lists_of(asked().as_str(), None);
+    rig.until("it is looked at again", || rig.stage.reconciles("toy").len() > looks).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_installer_allows_is_waited_for() {
+    let server = MockServer::of::<Toy>();
+    server.answer_lists_of(asked().as_str(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+    server.create("toy", &plain());
+    let rig = Rig::start(server.clone(), clusters([]));
+    sleep(seconds(300)).await;
+    assert!(rig.stage.acted("toy").is_empty(), "unknown is not empty");
+    server.answer_lists_of(asked().as_str(), None);
+    rig.until_ready("toy").await;
 }

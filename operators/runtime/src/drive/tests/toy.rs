@@ -208,6 +208,11 @@ pub(super) fn needed() -> LabelQuery {
     LabelQuery::has("needed")
 }
 
+/// What toys read in the management cluster where they may.
+pub(super) fn asked() -> LabelQuery {
+    LabelQuery::has("asked")
+}
+
 /// What toys watch at clusters where they may.
 pub(super) fn owned() -> LabelQuery {
     OwnerRecord::query("Toy")
@@ -263,6 +268,7 @@ impl Operator for ToyOperator {
             let followers = change.sides().flat_map(|toy| &toy.spec.followers);
             followers.map(|name| ObjectKey::cluster_scoped(name)).collect()
         });
+        related.optional::<Toy>(&asked(), |_| Vec::new());
     }
 
     fn targets(toy: &Toy, inputs: &Inputs<'_>) -> Targets {
