@@ -36,6 +36,8 @@ pub const NAMESPACES_READY: &str = "NamespacesReady";
 pub const QUOTA_READY: &str = "QuotaReady";
 /// Project: every binding is in place and every withdrawn one is gone.
 pub const RBAC_READY: &str = "RBACReady";
+/// Project: every namespace has the Secrets that the Project brings, and none that was withdrawn.
+pub const SECRETS_READY: &str = "SecretsReady";
 /// Project: every namespace carries the wanted pod security levels.
 pub const POD_SECURITY_READY: &str = "PodSecurityReady";
 /// Project: every namespace carries the network policies of the isolation.

@@ -27,6 +27,8 @@ pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 
 /// On a Secret with a kubeconfig: name of the one Cluster that may use it.
 pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
+/// On a Secret beside Projects: name of the one Project that may copy it into its namespaces.
+pub const LABEL_PROJECT: &str = "drover.dev/project";
 
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";

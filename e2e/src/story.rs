@@ -43,7 +43,9 @@ pub use change::{
     becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,
 };
 pub use may::{allows, may};
-pub use objects::{NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, condition, one_of_each_kind};
+pub use objects::{
+    NAMESPACES, PROBE_SECONDS, TEAM, a_cluster, a_namespace, a_project, a_secret_of_shop, condition, one_of_each_kind,
+};
 pub use rest::{longer_than_the_lease, quiet, two_periods, unmoved_since};
 pub use writes::{Marks, marks, requests_since, writes_by, writes_since};
 
@@ -83,6 +85,7 @@ pub async fn prepared_from(charts: &Path, test: &str, clusters: &[&str]) -> Opti
     }
     let installation = Installation::take(charts, clusters).await.unwrap();
     installation.apply(&a_namespace(TEAM)).await.unwrap();
+    installation.apply(&a_secret_of_shop()).await.unwrap();
     for name in clusters {
         installation.store_kubeconfig(name).await.unwrap();
         installation.apply(&a_cluster(name)).await.unwrap();

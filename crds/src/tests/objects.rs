@@ -244,6 +244,12 @@ fn bad_projects_are_refused() {
             ),
             (json!({ "spec": { "clusters": { "names": ["a", "a"] } } }), "names: duplicate"),
             (json!({ "spec": { "selfService": { "namePrefix": "kube-x" } } }), "are protected"),
+            (json!({ "spec": { "secrets": [{ "name": "a" }, { "name": "a" }] } }), "secrets: duplicate"),
+            (json!({ "spec": { "secrets": [{ "name": "A" }] } }), "name: does not match"),
+            (
+                json!({ "spec": { "secrets": (0..33).map(|number| json!({ "name": format!("s{number}") })).collect::<Value>() } }),
+                "secrets: more than maxItems",
+            ),
             (json!({ "spec": { "selfService": { "maxNamespaces": 0 } } }), "maxNamespaces: less than minimum"),
             (json!({ "spec": { "podSecurity": { "enforce": null } } }), "enforceVersion needs enforce"),
             (namespace(json!({ "podSecurity": { "enforceVersion": "v1.37" } })), "enforceVersion needs enforce"),

@@ -83,6 +83,14 @@ pub struct ProjectSpec {
     /// No effect yet: lets members create namespaces themselves, except in the management cluster. Unset: they may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_service: Option<SelfService>,
+    /// Secrets beside this object that every namespace of the project gets, such as registry credentials and certificates; only type
+    /// and data are copied. Each must carry the label drover.dev/project with the name of this object, be of the type Opaque,
+    /// kubernetes.io/dockerconfigjson, dockercfg, tls, basic-auth or ssh-auth, and hold at most 256 KiB. The installer of Drover must allow
+    /// it. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub secrets: Vec<ProjectSecret>,
     /// Labels and annotations for every namespace of the project. Every cluster must allow their keys, in metadataKeys of a
     /// tenant entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +155,15 @@ pub struct ProjectNamespace {
     /// takes it over, if the cluster allows it. Default: Refuse.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_existing: OnExisting,
+}
+
+/// A Secret that every namespace of a project gets.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectSecret {
+    /// Name of the Secret, the same beside this object and in every namespace.
+    #[schemars(schema_with = "schema::dns_subdomain")]
+    pub name: String,
 }
 
 /// What to do with a namespace that exists already.

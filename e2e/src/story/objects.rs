@@ -1,5 +1,6 @@
 //! What people apply, and what they read of it.
 
+use drover_crds::names::LABEL_PROJECT;
 use serde_json::{Value, json};
 
 /// The namespace of the management cluster in which stories have their objects.
@@ -38,6 +39,14 @@ pub fn a_project(name: &str, namespaces: &[&str]) -> Value {
     })
 }
 
+/// A Secret that the Project `shop` may copy; whether it does says its spec.
+#[must_use]
+pub fn a_secret_of_shop() -> Value {
+    let labels = json!({LABEL_PROJECT: "shop"});
+    let metadata = json!({"name": "registry", "namespace": TEAM, "labels": labels});
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "of the registry"}})
+}
+
 /// An object of each kind of ours but Cluster, in the order in which they are applied, with all guards. All are deleted with what they made. The
 /// tests of safety apply these: drover is killed at its writes for them, and the ways to clusters that have them fail.
 #[must_use]
@@ -48,6 +57,7 @@ pub fn one_of_each_kind() -> Vec<Value> {
         spec.insert("podSecurity".to_owned(), json!({"enforce": "baseline"}));
         spec.insert("containerDefaults".to_owned(), json!({"limits": {"memory": "256Mi"}}));
         spec.insert("quota".to_owned(), json!({"perCluster": {"pods": "20"}, "namespaceDefault": {"pods": "10"}}));
+        spec.insert("secrets".to_owned(), json!([{"name": "registry"}]));
         spec.insert("networkIsolation".to_owned(), json!({"mode": "Project"}));
     }
     let rules = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]);

@@ -22,7 +22,7 @@ drover_e2e::tests![
     an_installation_of_the_previous_charts_is_upgraded_with_objects_in_place,
     the_roles_that_ship_are_enough,
     a_role_that_lacks_what_drover_needs_is_said_and_granting_it_heals,
-    drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothing,
+    drover_reads_secrets_in_its_own_namespace_only_unless_allowed_and_grants_itself_nothing,
     argocd_reads_health_as_kstatus_does,
 ];
 
@@ -304,7 +304,7 @@ async fn a_role_that_lacks_what_drover_needs_is_said_and_granting_it_heals() {
     reads(&installation, "cluster", "eu", "CredentialValid", "True/Accepted").await;
 }
 
-async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothing() {
+async fn drover_reads_secrets_in_its_own_namespace_only_unless_allowed_and_grants_itself_nothing() {
     let Some(installation) = prepared("rights", &[]).await else { return };
     // As the Cluster `local`, the management cluster gives it the rights that every cluster gives.
     installation.helm(&["upgrade", "drover", &chart("drover"), "--set", "replicaCount=0,local.enabled=false"]).unwrap();
@@ -330,6 +330,9 @@ async fn drover_reads_secrets_in_its_own_namespace_only_and_grants_itself_nothin
     ] {
         assert!(!may(verb, resource, namespace), "{verb} {resource} in {namespace}");
     }
+    let values = "replicaCount=0,local.enabled=false,projectSecrets.enabled=true";
+    installation.helm(&["upgrade", "drover", &chart("drover"), "--set", values]).unwrap();
+    assert!(may("list", "secrets", "team") && !may("create", "secrets", "team"), "whoever installs it allowed it");
 }
 
 /// What Argo CD says of an object, by the script of the chart; Argo CD runs it in a Lua 5.1 as well.

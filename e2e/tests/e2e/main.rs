@@ -46,6 +46,7 @@ mod quota;
 mod refusals;
 mod roles;
 mod runner;
+mod secrets;
 mod stories;
 mod writes;
 
@@ -90,6 +91,7 @@ fn tests() -> Vec<Test> {
         refusals::tests(),
         roles::tests(),
         runner::tests(),
+        secrets::tests(),
         stories::tests(),
         writes::tests(),
     ]

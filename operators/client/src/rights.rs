@@ -17,6 +17,8 @@ pub const READ: &[&str] = &["get", "list", "watch"];
 pub struct Rights {
     /// Everywhere in the management cluster.
     pub management: &'static [Rule],
+    /// On Secrets everywhere in the management cluster: whoever installs Drover gives it or not, and all else goes on without.
+    pub management_secrets: &'static [Rule],
     /// In Drover's own namespace of the management cluster.
     pub own_namespace: &'static [Rule],
     /// Everywhere in a downstream cluster.
@@ -27,7 +29,13 @@ pub struct Rights {
 
 impl Rights {
     /// No rights: `Rights { management: &[...], ..Rights::NONE }` states only what there is.
-    pub const NONE: Self = Self { management: &[], own_namespace: &[], downstream: &[], downstream_namespace: &[] };
+    pub const NONE: Self = Self {
+        management: &[],
+        management_secrets: &[],
+        own_namespace: &[],
+        downstream: &[],
+        downstream_namespace: &[],
+    };
 }
 
 /// One rule of a role, as [RBAC](https://kubernetes.io/docs/reference/access-authn-authz/rbac/) spells it.

@@ -60,4 +60,5 @@ pub const RIGHTS: Rights = Rights {
         Rule::on("", &["configmaps"], &["create"]),
         Rule::on("", &["configmaps"], &["delete", "get", "update"]).named(&[claim::CLAIM_NAME]),
     ],
+    ..Rights::NONE
 };

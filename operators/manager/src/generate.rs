@@ -34,7 +34,7 @@ pub(crate) fn crds(arguments: &OutputArguments) -> Outcome {
     Ok(())
 }
 
-/// The roles of Drover in the management cluster and in a downstream one, for those who do not use the chart.
+/// The roles of Drover in the management cluster, one of which may be left out, and in a downstream one, for those who do not use the chart.
 pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
     let RbacArguments { operators, output } = arguments;
     let operators = Operators::of(operators);
@@ -52,6 +52,8 @@ pub(crate) fn rbac(arguments: &RbacArguments) -> Outcome {
         serde_json::to_value(namespaced_role(&downstream_name, rules.downstream_namespace))?,
     ];
     emit(output, "management.yaml", &documents(&management)?)?;
+    let secrets = cluster_role(&format!("{name}-project-secrets"), rules.management_secrets);
+    emit(output, "project-secrets.yaml", &documents(&[serde_json::to_value(secrets)?])?)?;
     emit(output, "downstream.yaml", &documents(&downstream)?)
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn rights(operators: &Operators) -> Vec<Rights> {
 pub(crate) struct Rules {
     /// Everywhere in the management cluster.
     pub(crate) management: Vec<PolicyRule>,
+    /// On Secrets everywhere in the management cluster, where whoever installs Drover gives it.
+    pub(crate) management_secrets: Vec<PolicyRule>,
     /// In the operator namespace of the management cluster.
     pub(crate) own_namespace: Vec<PolicyRule>,
     /// Everywhere in a downstream cluster.
@@ -40,6 +42,7 @@ impl Rules {
         let all = |part: fn(&Rights) -> &'static [Rule]| role(rights.iter().flat_map(part).copied());
         Self {
             management: all(|rights| rights.management),
+            management_secrets: all(|rights| rights.management_secrets),
             own_namespace: all(|rights| rights.own_namespace),
             downstream: all(|rights| rights.downstream),
             downstream_namespace: all(|rights| rights.downstream_namespace),
@@ -144,8 +147,9 @@ mod tests {
 
     #[test]
     fn no_role_that_ships_has_a_wildcard() {
-        let Rules { management, own_namespace, downstream, downstream_namespace } = Rules::of(&Operators::all());
-        for rule in [management, own_namespace, downstream, downstream_namespace].concat() {
+        let Rules { management, management_secrets, own_namespace, downstream, downstream_namespace } =
+            Rules::of(&Operators::all());
+        for rule in [management, management_secrets, own_namespace, downstream, downstream_namespace].concat() {
             let PolicyRule { api_groups, non_resource_urls, resource_names, resources, verbs } = rule;
             let optional = [api_groups, non_resource_urls, resource_names, resources];
             for text in optional.into_iter().flatten().flatten().chain(verbs) {
@@ -197,15 +201,19 @@ mod tests {
         assert!(may(&cluster.own_namespace, "update", "leases") && may(&project.own_namespace, "update", "leases"));
     }
 
+    /// In the management cluster Drover reads Secrets of its own namespace, unless its installer gives it more; in a cluster it reads
+    /// what it copied there, and RBAC knows no labels.
     #[test]
-    fn secrets_are_readable_in_the_own_namespace_only() {
+    fn secrets_are_in_the_role_of_the_own_namespace_in_that_for_copies_and_in_one_that_is_given_or_not() {
         let rules = Rules::of(&Operators::all());
-        let about_secrets = |rules: &[PolicyRule]| {
-            rules.iter().any(|rule| rule.resources.iter().flatten().any(|resource| resource == "secrets"))
+        let about_secrets = |rules: &[PolicyRule]| -> Vec<String> {
+            let about = |rule: &&PolicyRule| rule.resources.iter().flatten().any(|resource| resource == "secrets");
+            rules.iter().filter(about).flat_map(|rule| rule.verbs.clone()).collect()
         };
-        assert!(about_secrets(&rules.own_namespace));
-        for everywhere in [rules.management, rules.downstream, rules.downstream_namespace] {
-            assert!(!about_secrets(&everywhere));
-        }
+        assert!(!about_secrets(&rules.own_namespace).is_empty());
+        assert_eq!(about_secrets(&rules.management), [""; 0]);
+        assert_eq!(about_secrets(&rules.management_secrets), READ);
+        assert_eq!(about_secrets(&rules.downstream), ["create", "delete", "get", "list", "patch", "watch"]);
+        assert_eq!(about_secrets(&rules.downstream_namespace), [""; 0]);
     }
 }

@@ -134,8 +134,9 @@ mod tests {
         let PeopleRules { view, edit, admin, platform, global_view, clusters_create, roles_manage } =
             PeopleRules::of(&Operators::all());
         let of_people = [view, edit, admin, platform, global_view, clusters_create, roles_manage].concat();
-        let Rules { management, own_namespace, downstream, downstream_namespace } = Rules::of(&Operators::all());
-        let of_drover = [management, own_namespace, downstream, downstream_namespace].concat();
+        let Rules { management, management_secrets, own_namespace, downstream, downstream_namespace } =
+            Rules::of(&Operators::all());
+        let of_drover = [management, management_secrets, own_namespace, downstream, downstream_namespace].concat();
         let of_templates = resolved().iter().flat_map(all_rules).cloned().collect();
         for rule in [of_people, of_drover, of_templates].concat() {
             assert!(!rule.verbs.iter().any(|verb| verb.starts_with("impersonate")), "{rule:?}");

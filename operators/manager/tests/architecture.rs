@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 10] = [
+const BASE: [(&str, &[&str]); 11] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
@@ -33,6 +33,7 @@ const BASE: [(&str, &[&str]); 10] = [
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("helm", &["drover-crds"]),
     ("roles", &["drover-crds"]),
+    ("secrets", &["drover-crds", "drover-grants", "drover-runtime"]),
     ("grants", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime"]),
     // The only one that knows all others.
     ("manager", &[]),
@@ -42,8 +43,15 @@ const BASE: [(&str, &[&str]); 10] = [
 const PURE: [&str; 2] = ["admission", "roles"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 6] =
-    ["drover-admission", "drover-crds", "drover-fleet", "drover-grants", "drover-roles", "drover-runtime"];
+const OPERATOR: [&str; 7] = [
+    "drover-admission",
+    "drover-crds",
+    "drover-fleet",
+    "drover-grants",
+    "drover-roles",
+    "drover-runtime",
+    "drover-secrets",
+];
 
 /// What `cargo` prints as JSON.
 fn metadata(arguments: &[&str]) -> Value {

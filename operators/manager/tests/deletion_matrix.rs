@@ -23,6 +23,7 @@ use drover_project::{
     bounds::Bounds,
     guards::Guards,
     observe::{Seen, World},
+    secrets::Secrets,
 };
 use drover_runtime::{
     Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, OwnerRecord, Place, Requeue,
@@ -313,6 +314,7 @@ impl Run {
             namespaces,
             guards: Guards::default(),
             members: Members::default(),
+            secrets: Secrets::default(),
         };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use drover_crds::Project;
 use drover_runtime::{Owner, PlaceContext, WriteError, owned::Change, request::Urgency};
+use drover_secrets::{SecretCopy, act::carry_out};
 use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
@@ -28,6 +29,8 @@ pub enum Action {
     Isolation(Change<NetworkPolicy>),
     /// Of a role binding in it.
     Members(Change<RoleBinding>),
+    /// Of a copy of a Secret in it.
+    Secrets(Change<SecretCopy>),
 }
 
 impl Action {
@@ -39,6 +42,7 @@ impl Action {
             Self::Limits(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Members(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Secrets(change) => carry_out::<ProjectOperator>(change, owner, place).await,
         }
     }
 
@@ -51,6 +55,7 @@ impl Action {
             Self::Limits(change) => change.namespace(),
             Self::Isolation(change) => change.namespace(),
             Self::Members(change) => change.namespace(),
+            Self::Secrets(change) => change.namespace(),
         }
     }
 
@@ -62,6 +67,7 @@ impl Action {
             Self::Limits(change) => given_up(change),
             Self::Isolation(change) => given_up(change),
             Self::Members(change) => given_up(change),
+            Self::Secrets(change) => given_up(change),
         }
     }
 
@@ -73,9 +79,10 @@ impl Action {
             Self::Quota(change) => urgency(change),
             Self::Limits(change) => urgency(change),
             Self::Isolation(change) => urgency(change),
-            // What is changed replaces subjects, so it may take a right away.
-            Self::Members(Change::Create { .. } | Change::Adopt { .. }) => Urgency::Rest,
-            Self::Members(_) => Urgency::Revocation,
+            Self::Members(Change::Create { .. } | Change::Adopt { .. })
+            | Self::Secrets(Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. }) => Urgency::Rest,
+            // A change of a role binding replaces subjects, so it may take a right away.
+            Self::Members(_) | Self::Secrets(_) => Urgency::Revocation,
         }
     }
 }
@@ -102,6 +109,7 @@ impl fmt::Debug for Action {
             Self::Limits(change) => change.fmt(formatter),
             Self::Isolation(change) => change.fmt(formatter),
             Self::Members(change) => change.fmt(formatter),
+            Self::Secrets(change) => change.fmt(formatter),
         }
     }
 }
@@ -127,6 +135,12 @@ impl From<Change<LimitRange>> for Action {
 impl From<Change<NetworkPolicy>> for Action {
     fn from(change: Change<NetworkPolicy>) -> Self {
         Self::Isolation(change)
+    }
+}
+
+impl From<Change<SecretCopy>> for Action {
+    fn from(change: Change<SecretCopy>) -> Self {
+        Self::Secrets(change)
     }
 }
 

@@ -39,7 +39,7 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
 
 /// The namespaces stay as they are; only their members lose what the Project gave them.
 fn revoke(world: &World) -> Plan<ProjectOperator> {
-    let requeue = if world.members.owned.is_empty() { Requeue::Released } else { Requeue::Watch };
+    let requeue = if gives_something(world) { Requeue::Watch } else { Requeue::Released };
     let groups = revoke_all(world);
     Plan { place_status: PlaceStatus::default(), groups, requeue }
 }
@@ -135,12 +135,16 @@ fn tear_down(project: &Project, world: &World, tenancies: &[&Tenant]) -> Plan<Pr
 
 fn when_nothing_is_held(world: &World) -> Requeue {
     let holds_something = world.namespaces.values().any(|seen| seen.held().is_some());
-    let gives_something = !world.members.owned.is_empty();
-    if holds_something || gives_something || !world.guards.namespaces().is_empty() {
+    if holds_something || gives_something(world) || !world.guards.namespaces().is_empty() {
         Requeue::Watch
     } else {
         Requeue::Released
     }
+}
+
+/// Whether members or namespaces have anything by the Project.
+fn gives_something(world: &World) -> bool {
+    !(world.members.owned.is_empty() && world.secrets.copies.owned.is_empty())
 }
 
 /// What the Project gave to its members goes before anything else does.
@@ -148,10 +152,12 @@ fn with_revocations(world: &World, groups: Vec<Vec<Action>>) -> Vec<Vec<Action>>
     revoke_all(world).into_iter().chain(groups).collect()
 }
 
-/// Gives up a namespace with its guards, once no member has anything by it there. They come first: the namespace says to whom they
+/// Gives up a namespace with its guards, once no member has anything by it and no Secret is left there. They come first: the namespace says to whom they
 /// belong.
 fn given_up(project: &ObjectKey, world: &World, live: &ObjectMeta) -> Vec<Action> {
-    if live.name.as_deref().is_some_and(|name| world.members.namespaces().contains(name)) {
+    let gives =
+        |name: &str| world.members.namespaces().contains(name) || world.secrets.copies.namespaces().contains(name);
+    if live.name.as_deref().is_some_and(gives) {
         return Vec::new();
     }
     let mut actions = live.name.as_deref().map(|name| world.guards.given_up(name)).unwrap_or_default();

@@ -5,7 +5,8 @@
 //! 1. [`observe`] looks up every namespace that the Project lists or holds there: absent, ours, or foreign.
 //! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, [`quota`], limits and isolation as
-//!    one object each; a namespace is created together with them, and not at all where the credential lacks the right to one. [`leave`]
+//!    one object each; a namespace is created together with them, and not at all where the credential lacks the right to one. Members
+//!    and Secrets come last, and are taken away first. [`leave`]
 //!    decides what becomes of what is to be held no more.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
@@ -33,6 +34,7 @@ pub mod place_status;
 pub mod plan;
 mod pod_security;
 mod quota;
+pub mod secrets;
 pub mod summary;
 
 #[cfg(test)]
@@ -47,6 +49,7 @@ use drover_runtime::{
     Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, request::Urgency, rights::READ,
 };
+use drover_secrets::{SecretCause, SecretCopy, SourceSecret, source};
 use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
@@ -63,7 +66,7 @@ pub struct ProjectOperator;
 impl Operator for ProjectOperator {
     const NAME: &'static str = "project";
     const CAUSES: &'static [&'static [Cause]] =
-        &[cause::ProjectCause::TABLE, GrantCause::IN_PROJECTS, TenancyCause::TABLE];
+        &[cause::ProjectCause::TABLE, GrantCause::IN_PROJECTS, TenancyCause::TABLE, SecretCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the Projects and their status, and the namespaces of every cluster with their guards.
     const RIGHTS: Rights = Rights {
@@ -72,6 +75,7 @@ impl Operator for ProjectOperator {
             Rule::on("drover.dev", &["projects", "projects/status"], &["patch"]),
             Rule::on("drover.dev", &["projectroletemplatebindings", "roletemplates"], READ),
         ],
+        management_secrets: &[Rule::on("", &["secrets"], READ)],
         downstream: &[
             Rule::on("", &["limitranges", "namespaces", "resourcequotas"], READ),
             Rule::on("", &["limitranges", "namespaces", "resourcequotas"], &["create", "delete", "patch"]),
@@ -79,6 +83,8 @@ impl Operator for ProjectOperator {
             Rule::on("networking.k8s.io", &["networkpolicies"], &["create", "delete", "patch"]),
             Rule::on("rbac.authorization.k8s.io", &["rolebindings"], READ),
             Rule::on("rbac.authorization.k8s.io", &["rolebindings"], &["create", "delete", "patch"]),
+            Rule::on("", &["secrets"], READ),
+            Rule::on("", &["secrets"], &["create", "delete", "patch"]),
             // Whoever gives a role has to have it, or may bind it.
             Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &["bind"]),
         ],
@@ -100,6 +106,7 @@ impl Operator for ProjectOperator {
         related.on::<ProjectRoleTemplateBinding>(move |change| noted.projects_of_binding(change));
         related.on::<RoleTemplate>(move |change| bindings.projects_of_template(change));
         admission::read_in_management(related);
+        related.optional::<SourceSecret>(&source::query(), source::concerned);
     }
 
     fn deletion_timeout(project: &Project) -> Option<Duration> {
@@ -118,6 +125,7 @@ impl Operator for ProjectOperator {
             guards.owned::<NetworkPolicy>();
         });
         watches.optional(Watches::owned::<RoleBinding>);
+        watches.optional(Watches::owned::<SecretCopy>);
         admission::read_here(watches);
     }
 

@@ -15,9 +15,11 @@ use crate::{
     plan::{LOOK_SOON, count, holds, may_hold, obstacle},
 };
 
-/// Takes away all that the Project has granted, each change alone.
+/// Takes away all that the Project has given to members and copied, each change alone.
 pub(crate) fn revoke_all(world: &World) -> Vec<Vec<Action>> {
-    each_alone(world.members.revoke_all(&world.cluster).into_iter().map(Action::from).collect())
+    let bindings = world.members.revoke_all(&world.cluster).into_iter().map(Action::from);
+    let copies = world.secrets.copies.withdraw_all(&world.cluster).into_iter().map(Action::from);
+    each_alone(bindings.chain(copies).collect())
 }
 
 /// Decides namespace by namespace, and gathers what takes rights away.
@@ -57,11 +59,10 @@ impl<'a> MembersPlan<'a> {
         }
     }
 
-    /// What is granted in a namespace that the Project lists, once its guards are there; `creates` says that it is created now.
-    pub(crate) fn decide(&mut self, namespace: &str, creates: bool, is_guarded: bool) -> Vec<Action> {
-        let scope = if creates { self.allowed() } else { self.scope(namespace, is_guarded) };
+    /// What is granted in a namespace that the Project lists, within `scope`.
+    pub(crate) fn decide(&mut self, namespace: &str, scope: Scope) -> Vec<Action> {
         self.done.insert(namespace.to_owned());
-        self.take_up(namespace, scope)
+        self.take_up(namespace, scope.min(self.allowed()))
     }
 
     fn take_up(&mut self, namespace: &str, scope: Scope) -> Vec<Action> {
@@ -73,14 +74,19 @@ impl<'a> MembersPlan<'a> {
         decided.grants.into_iter().map(Action::from).collect()
     }
 
-    fn scope(&mut self, namespace: &str, is_guarded: bool) -> Scope {
+    /// What may be given in a namespace that the Project lists, be it to members or Secrets, once its guards are there; `creates` says
+    /// that it is created now.
+    pub(crate) fn scope(&mut self, namespace: &str, creates: bool, is_guarded: bool) -> Scope {
+        if creates {
+            return Scope::All;
+        }
         match self.world.namespaces.get(namespace) {
             Some(Seen::Ours { .. }) if holds(self.project, self.world, self.tenancies, namespace) => {
                 if self.world.members.left_by_others.contains(namespace) {
                     self.wait_for_former_grants(namespace);
                     return Scope::NoMore;
                 }
-                if is_guarded { self.allowed() } else { Scope::NoMore }
+                if is_guarded { Scope::All } else { Scope::NoMore }
             }
             Some(Seen::Unlabelled { .. } | Seen::Undecodable { .. }) if self.may_hold(namespace) => Scope::NoMore,
             _ => Scope::Nothing,
@@ -100,7 +106,7 @@ impl<'a> MembersPlan<'a> {
 
     fn wait_for_former_grants(&mut self, namespace: &str) {
         let message = format!(
-            "role bindings of another Project are left in namespace {namespace} on cluster {}, so Drover grants nothing there yet; if they stay, look at the status of that Project",
+            "role bindings or Secrets of another Project are left in namespace {namespace} on cluster {}, so Drover grants nothing there yet; if they stay, look at the status of that Project",
             self.world.cluster.name_any()
         );
         self.problems.push(obstacle(namespace, GrantCause::FormerGrantsRemain, message));

@@ -22,6 +22,7 @@ use drover_runtime::{
     place::deletion_of,
     request::request,
 };
+use drover_secrets::SecretCopy;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -36,6 +37,7 @@ use crate::{
     consent::{by_age, claims, is_gone_from, is_releasing},
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
+    secrets::{self, Secrets},
 };
 
 /// What a reconcile knows of one cluster.
@@ -59,6 +61,8 @@ pub struct World {
     pub guards: Guards,
     /// Who has which role in them, and should have.
     pub members: Members,
+    /// The Secrets in them, and those that should be there.
+    pub secrets: Secrets,
 }
 
 impl World {
@@ -159,6 +163,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         namespaces: BTreeMap::new(),
         guards: Guards::default(),
         members: Members::default(),
+        secrets: secrets::observe(owner, place),
     };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     let holder = match owner {
@@ -212,13 +217,17 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let undecodable = undecodable_in(&place.related::<ProjectRoleTemplateBinding>(), &owner.key().namespace);
     let mut members = Members { bindings, undecodable, ..granted };
     members.templates = reached(members.template_names(), find);
-    let entered = members.namespaces();
+    let copies = Owned::<SecretCopy>::at(place, &record);
+    let mut entered = members.namespaces();
+    entered.extend(copies.iter().filter_map(|found| found.meta().namespace.as_deref()));
     let is_new =
         |name: &&String| matches!(namespaces.get(*name), Some(Seen::Ours { .. })) && !entered.contains(&***name);
     let new: BTreeSet<&String> = namespaces.keys().filter(is_new).collect();
-    if !(members.bindings.is_empty() || new.is_empty()) {
+    if !(new.is_empty() || (members.bindings.is_empty() && project.spec.secrets.is_empty())) {
         let is_left = |found: &Arc<RoleBinding>| is_of_another(&found.metadata, &record, place.fleet.installation());
-        let has_left = |name: &&&String| role_bindings.in_namespace(name).iter().any(is_left);
+        let has_left = |name: &&&String| {
+            role_bindings.in_namespace(name).iter().any(is_left) || secrets::has_left(&record, place, name)
+        };
         members.left_by_others = new.iter().filter(has_left).map(|name| (*name).clone()).collect();
     }
     members

@@ -34,6 +34,8 @@ pub struct PlaceStatus {
     pub isolation: Guarded,
     /// The role bindings, over all namespaces.
     pub members: Guarded,
+    /// The namespaces with Secrets of the Project.
+    pub secrets: Guarded,
     /// What is in the way, and what to do about it.
     pub problems: Vec<Obstacle>,
 }
@@ -58,6 +60,10 @@ impl PlaceStatus {
     pub(crate) fn count_levels(&mut self, project: &Project, world: &World, wanted: &ProjectNamespace) {
         let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
         self.pod_security.count(!levels.is_empty(), world.carries(&wanted.name, &levels));
+    }
+
+    pub(crate) fn count_secrets(&mut self, is_wanted: bool, is_ready: bool) {
+        self.secrets.count(is_wanted, is_ready);
     }
 
     pub(crate) fn count_isolation(

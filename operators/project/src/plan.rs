@@ -29,6 +29,7 @@ use crate::{
     place_status::PlaceStatus,
     pod_security,
     quota::Quotas,
+    secrets::SecretsPlan,
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
@@ -47,6 +48,7 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         return Plan { place_status, groups, requeue: Requeue::Watch };
     }
     let mut members = MembersPlan::of(project, world, &tenancies, now);
+    let mut secrets = SecretsPlan::of(project, world);
     let (mut groups, mut look_again) = give_up_unlisted(project, world, now);
     let mut room = Room::of(&tenancies, &world.bounds);
     let mut decisions = Vec::new();
@@ -72,15 +74,18 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         look_again = pauses.chain(spared).chain(look_again).min();
         let levels = pod_security::labels(&project.spec, wanted, &world.cluster.spec);
         let is_guarded = world.carries(&wanted.name, &levels) && guards.iter().all(Decided::is_ready);
-        let grants = members.decide(&wanted.name, verdict.creates(), is_guarded);
+        let scope = members.scope(&wanted.name, verdict.creates(), is_guarded);
+        let mut grants = members.decide(&wanted.name, scope);
+        grants.extend(secrets.decide(&wanted.name, scope, &mut place_status));
         groups.extend(grouped(verdict, guards, grants, &mut place_status.problems));
     }
     if project.spec.suspend {
         groups.clear();
     }
+    let (withdrawals, soon) = secrets.finish(&mut place_status);
     let (revocations, again) = members.finish(&mut place_status);
-    let groups = revocations.into_iter().chain(groups).collect();
-    let requeue = look_again.map(|pause| now + pause).into_iter().chain(again).min();
+    let groups = revocations.into_iter().chain(withdrawals).chain(groups).collect();
+    let requeue = look_again.into_iter().chain(soon).min().map(|pause| now + pause).into_iter().chain(again).min();
     Plan { place_status, groups, requeue: requeue.map_or(Requeue::Watch, Requeue::At) }
 }
 

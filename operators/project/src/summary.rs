@@ -2,7 +2,7 @@
 
 use drover_crds::{
     ClusterQuotaStatus, MAX_QUOTA_ROWS, NamespaceCount, Project, ProjectStatus, StatusConditions as _,
-    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY, RBAC_READY},
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY, RBAC_READY, SECRETS_READY},
 };
 use drover_fleet::targets;
 use drover_grants::GrantCause;
@@ -11,6 +11,7 @@ use drover_runtime::{
     fan_out::{Contribution, FanOut, Finding, Obstacle, Whole},
     status::{State, condition},
 };
+use drover_secrets::SecretCause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
@@ -37,6 +38,7 @@ pub(crate) fn summarise(project: &Project, statuses: &PlaceStatuses<PlaceStatus>
     conditions.extend(guards_ready(&fan_out, POD_SECURITY_READY, "pod security levels", |status| status.pod_security));
     conditions.extend(guards_ready(&fan_out, ISOLATION_READY, "isolation", |status| status.isolation));
     conditions.extend(members_ready(&fan_out));
+    conditions.extend(secrets_ready(&fan_out));
     ProjectStatus {
         clusters: Some(fan_out.targets()),
         namespaces: Some(namespaces),
@@ -51,7 +53,9 @@ impl Contribution for PlaceStatus {
     fn outcome(&self) -> Outcome {
         if !self.problems.is_empty() {
             Outcome::Failed
-        } else if self.ready == self.wanted && self.members.ready == self.members.wanted {
+        } else if [self.members, self.secrets].iter().all(|count| count.ready == count.wanted)
+            && self.ready == self.wanted
+        {
             Outcome::Ready
         } else {
             Outcome::Progressing
@@ -144,6 +148,15 @@ fn members_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
         None if wanted == 0 => None,
         None if ready == wanted => Some(condition(RBAC_READY, true, StatusCause::Ready, summary)),
         None => Some(condition(RBAC_READY, false, StatusCause::Progressing, summary)),
+    }
+}
+
+/// Whether every namespace has the Secrets that the Project brings; nothing where it brings none.
+fn secrets_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
+    let about_secrets = fan_out.findings.iter().find(|finding| finding.cause().is_any(SecretCause::TABLE));
+    match about_secrets {
+        Some(finding) => Some(condition(SECRETS_READY, false, finding.cause(), finding.problem().message)),
+        None => guards_ready(fan_out, SECRETS_READY, "Secrets", |status| status.secrets),
     }
 }
 

@@ -17,6 +17,7 @@ mod promises;
 mod properties;
 mod quota;
 mod safety;
+mod secrets;
 mod status;
 mod strategies;
 mod world;

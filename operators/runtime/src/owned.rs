@@ -117,7 +117,18 @@ impl<K: Kept> Change<K> {
     where
         K: Serialize,
     {
-        let writer = place.writer::<O>(owner);
+        self.write_with(place.writer::<O>(owner), content).await
+    }
+
+    /// The same with any writer.
+    pub(crate) async fn write_with<S: Server>(
+        self,
+        writer: Writer<S>,
+        content: &Map<String, Value>,
+    ) -> Result<(), WriteError>
+    where
+        K: Serialize,
+    {
         let written = match self {
             Self::Create { desired, .. } => writer.create_with(&*desired, content).await,
             Self::Apply { desired, live, reverted } => writer.replace_with(&*desired, &live, &reverted, content).await,
@@ -126,7 +137,7 @@ impl<K: Kept> Change<K> {
         written.map_err(WriteError::unquoted)
     }
 
-    /// The same with any writer.
+    /// [`Self::carry_out`] with any writer.
     pub(crate) async fn write<S: Server>(self, writer: Writer<S>) -> Result<(), WriteError>
     where
         K: Serialize,

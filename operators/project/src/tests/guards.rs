@@ -401,9 +401,9 @@ proptest! {
             let limited = LimitRange::wanted(&project, &model.cluster, wanted).unwrap().is_some();
             let isolated = NetworkPolicy::wanted(&project, &model.cluster, wanted).unwrap().is_some();
             let bounded = ResourceQuota::wanted(&project, &model.cluster, wanted).unwrap().is_some();
-            let first = group.iter().take_while(|action| !matches!(action, crate::act::Action::Members(_))).count();
+            let first = group.iter().take_while(|action| !matches!(action, crate::act::Action::Members(_) | crate::act::Action::Secrets(_))).count();
             let expected = [true, limited, isolated, bounded].into_iter().filter(|is_there| *is_there).count();
-            prop_assert_eq!(first, expected, "members come last");
+            prop_assert_eq!(first, expected, "members and Secrets come last");
         }
     }
 }

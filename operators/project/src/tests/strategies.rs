@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use drover_crds::{
     AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, IsolationMode, NamespaceMetadata, NamespaceSelection,
     NetworkIsolation, OnExisting, PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace,
-    ProjectQuota, ProjectRoleTemplateBinding, ProjectSpec, QuotaOverflow, RoleTemplate, Tenant,
+    ProjectQuota, ProjectRoleTemplateBinding, ProjectSecret, ProjectSpec, QuotaOverflow, RoleTemplate, Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{
@@ -141,9 +141,16 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
         prop::option::of(any_container_defaults()),
         prop::option::of(any_isolation()),
         prop::option::of(any_quota()),
+        prop::sample::subsequence(vec!["registry", "tls"], 0..=2),
     );
     (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
-        |(namespaces, common, suspend, delete, (pod_security, container_defaults, network_isolation, quota))| {
+        |(
+            namespaces,
+            common,
+            suspend,
+            delete,
+            (pod_security, container_defaults, network_isolation, quota, secrets),
+        )| {
             let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
             let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
             spec.namespaces = namespaces;
@@ -153,6 +160,7 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
             spec.container_defaults = container_defaults;
             spec.network_isolation = network_isolation;
             spec.quota = quota;
+            spec.secrets = secrets.into_iter().map(|name| ProjectSecret { name: name.to_owned() }).collect();
             project("team-a", "shop", spec)
         },
     )
@@ -294,9 +302,37 @@ fn any_grants() -> impl Strategy<Value = Vec<(&'static str, &'static str, &'stat
     vec((holder(), select(NAMES.to_vec()), select(vec!["viewer", "deployer", "former"]), who), 0..4)
 }
 
-/// A cluster with random tenants, protected names, namespaces and members.
+/// A Secret beside the Projects of `team-a` that names one of them.
+pub(super) fn a_secret(name: &str, of: &str, kind: &str, value: &str) -> serde_json::Value {
+    json!({
+        "metadata": {"name": name, "namespace": "team-a", "uid": name, "labels": {"drover.dev/project": of}},
+        "type": kind, "data": {"key": value},
+    })
+}
+
+/// The Secrets beside the Project.
+fn any_sources() -> impl Strategy<Value = Vec<serde_json::Value>> {
+    let (of, value) = (select(vec!["shop", "shop", "other"]), select(vec!["b25l", "dHdv"]));
+    let kind = select(vec!["Opaque", "kubernetes.io/basic-auth", "helm.sh/release.v1"]);
+    let source = (select(vec!["registry", "tls"]), of, kind, value);
+    vec(source.prop_map(|(name, of, kind, value)| a_secret(name, of, kind, value)), 0..3)
+}
+
+/// What was copied before: for which Project, into which namespace, under which name, and what it held.
+fn any_copies() -> impl Strategy<Value = Vec<(&'static str, &'static str, &'static str, &'static str)>> {
+    vec((holder(), select(NAMES.to_vec()), select(vec!["registry", "tls"]), select(vec!["b25l", "old"])), 0..4)
+}
+
+/// A cluster with random tenants, protected names, namespaces, members and Secrets.
 pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
-    (any_cluster_without_members(), vec(any_binding(), 0..4), any_grants()).prop_map(|(mut model, bindings, grants)| {
+    let parts = (any_cluster_without_members(), vec(any_binding(), 0..4), any_grants(), (any_sources(), any_copies()));
+    parts.prop_map(|(mut model, bindings, grants, (sources, copies))| {
+        for (project, namespace, name, value) in copies {
+            if model.namespaces.contains_key(namespace) {
+                model.copy_by(project, namespace, name, value);
+            }
+        }
+        model.set_sources(sources);
         model.add_templates(&[a_template("viewer"), a_template("deployer")]);
         model.set_bindings(bindings);
         for (project, namespace, template, user) in grants {

@@ -9,7 +9,7 @@ use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
 };
-use drover_grants::{Grants, Members, Templates, is_of_another, project_of};
+use drover_grants::{Grants, Members, Scope, Templates, is_of_another, project_of};
 use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
@@ -19,6 +19,7 @@ use drover_runtime::{
     owned::{Change, is_made_for},
     place::deletion_of,
 };
+use drover_secrets::{Offers, SourceSecret, decide::Copies};
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -26,9 +27,12 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{safety::held_by, strategies::project};
+use super::{
+    safety::held_by,
+    strategies::{a_secret, project},
+};
 use crate::{
     ProjectOperator,
     act::Action,
@@ -36,6 +40,7 @@ use crate::{
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
     observe::{Holder, Seen, World, ours},
+    secrets::Secrets,
 };
 
 /// The name of this installation, as the model world has it.
@@ -60,6 +65,10 @@ pub(super) struct ModelCluster {
     pub(super) refused: BTreeSet<&'static str>,
     /// Role bindings, by namespace and name.
     pub(super) role_bindings: ModelObjects,
+    /// Copies of Secrets, by namespace and name.
+    pub(super) copies: ModelObjects,
+    /// The Secrets beside the Project that carry a label, by name.
+    pub(super) sources: BTreeMap<String, Value>,
     /// The bindings in the management cluster.
     pub(super) bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
     /// The names of those that cannot be decoded.
@@ -128,6 +137,8 @@ impl ModelCluster {
             policies: ModelObjects::default(),
             refused: BTreeSet::new(),
             role_bindings: ModelObjects::with_fixed(&["roleRef"]),
+            copies: ModelObjects::default(),
+            sources: BTreeMap::new(),
             bindings: Vec::new(),
             undecodable: Vec::new(),
             templates: Templates::default(),
@@ -217,6 +228,24 @@ impl ModelCluster {
         let _ = self.act(Owner::of(&holder), change.into(), &mut Requests::unlimited());
     }
 
+    /// The Secrets beside the Project.
+    pub(super) fn set_sources(&mut self, sources: Vec<Value>) {
+        let named = |source: Value| (source["metadata"]["name"].as_str().unwrap().to_owned(), source);
+        self.sources = sources.into_iter().map(named).collect();
+    }
+
+    /// A Project copied a Secret with this value.
+    pub(super) fn copy_by(&mut self, holder: &str, namespace: &str, name: &str, value: &str) {
+        let (from, of) = holder.split_once('/').unwrap();
+        let spec = json!({"clusters": {"all": {}}, "secrets": [{"name": name}]});
+        let holder = project(from, of, serde_json::from_value(spec).unwrap());
+        self.set_sources(vec![a_secret(name, of, "Opaque", value)]);
+        let Secrets { offers, copies, .. } = self.secrets(Owner::of(&holder));
+        for change in copies.decide(&offers, &self.cluster, namespace, Scope::All).grants {
+            let _ = self.act(Owner::of(&holder), change.into(), &mut Requests::unlimited());
+        }
+    }
+
     /// Another client gives a user what the role binding with this key gives.
     pub(super) fn add_subject(&mut self, key: &str, user: &str) {
         let found = self.role_bindings.get_mut(key).unwrap();
@@ -250,6 +279,7 @@ impl ModelCluster {
             limits: self.limits.with_other_ids(),
             policies: self.policies.with_other_ids(),
             role_bindings: self.role_bindings.with_other_ids(),
+            copies: self.copies.with_other_ids(),
             ..self.clone()
         }
     }
@@ -280,6 +310,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 isolation: self.inside(owner, &namespaces, &self.policies),
             },
             members: self.members(owner, &namespaces),
+            secrets: self.secrets(owner),
             namespaces,
         }
     }
@@ -300,13 +331,18 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             Action::Quota(change) => self.quotas.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Limits(change) => self.limits.carry_out::<ProjectOperator, _>(owner, change, requests),
             Action::Isolation(change) => self.policies.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::Secrets(change) => {
+                let content = self.content(&change.key().name);
+                self.copies.carry_out_with::<ProjectOperator, _>(owner, change, &content, requests)
+            }
             Action::Members(change) => self.role_bindings.carry_out::<ProjectOperator, _>(owner, change, requests),
         };
         done.map_err(|stop| stop.map(ProjectError::from))
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        let inside = [&mut self.quotas, &mut self.limits, &mut self.policies, &mut self.role_bindings];
+        let Self { quotas, limits, policies, role_bindings, copies, .. } = self;
+        let inside = [quotas, limits, policies, role_bindings, copies];
         std::iter::once(&mut self.namespaces).chain(inside).collect()
     }
 
@@ -314,7 +350,8 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     fn settle(&mut self) {
         self.objects().into_iter().for_each(ModelObjects::settle);
         let there: BTreeSet<String> = self.namespaces.keys().cloned().collect();
-        for inside in [&mut self.quotas, &mut self.limits, &mut self.policies, &mut self.role_bindings] {
+        let Self { quotas, limits, policies, role_bindings, copies, .. } = self;
+        for inside in [quotas, limits, policies, role_bindings, copies] {
             inside.retain(|key, _| key.split_once('/').is_some_and(|(namespace, _)| there.contains(namespace)));
         }
     }
@@ -347,6 +384,26 @@ impl ModelCluster {
         Inside { unlabelled, bare, owned: labelled, refused: false, uncreatable }
     }
 
+    /// What `observe` would find of Secrets.
+    fn secrets(&self, owner: Owner<'_, Project>) -> Secrets {
+        let there = self.copies.owned(&record_of::<ProjectOperator>(owner.key()));
+        let offers = match owner {
+            Owner::Present(project) => Offers::of(project, |name| {
+                let found: SourceSecret = serde_json::from_value(self.sources.get(name)?.clone()).unwrap();
+                Some(Arc::new(found))
+            }),
+            _ => Offers::default(),
+        };
+        Secrets { offers, copies: Copies { owned: there, refused: false }, grants: self.grants.clone() }
+    }
+
+    /// What a source holds.
+    fn content(&self, name: &str) -> Map<String, Value> {
+        let fields = self.sources.get(name).into_iter().flat_map(|source| source.as_object().unwrap());
+        let fields = fields.filter(|(field, _)| ["type", "data"].contains(&field.as_str()));
+        fields.map(|(field, value)| (field.clone(), value.clone())).collect()
+    }
+
     /// What `observe` would find of members.
     fn members(&self, owner: Owner<'_, Project>, namespaces: &BTreeMap<String, Seen>) -> Members {
         let record = record_of::<ProjectOperator>(owner.key());
@@ -356,7 +413,8 @@ impl ModelCluster {
         }
         let bindings = self.bindings.iter().filter(|binding| project_of(binding) == record.key);
         let metas = self.role_bindings.iter().map(|(key, found)| found.meta(key));
-        let left = metas.filter(|meta| is_of_another(meta, &record, INSTALLATION));
+        let copies = self.copies.iter().map(|(key, found)| found.meta(key));
+        let left = metas.chain(copies).filter(|meta| is_of_another(meta, &record, INSTALLATION));
         let is_ours = |name: &String| matches!(namespaces.get(name), Some(Seen::Ours { .. }));
         Members {
             bindings: bindings.cloned().collect(),

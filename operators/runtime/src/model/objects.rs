@@ -117,6 +117,21 @@ impl ModelObjects {
         }
     }
 
+    /// The same of [`Change::carry_out_with`].
+    pub fn carry_out_with<O: Operator, K: Kept + Serialize>(
+        &mut self,
+        owner: Owner<'_, O::Kind>,
+        change: Change<K>,
+        content: &Map<String, Value>,
+        requests: &mut Requests,
+    ) -> Result<(), Stop<WriteError>> {
+        let server = ModelServer::of(self, requests);
+        match change.write_with(Writer::to(server, Author::of::<O>(owner)), content).now_or_never() {
+            Some(answer) => Ok(answer?),
+            None => Err(Stop::Interrupted),
+        }
+    }
+
     /// What happens between two reconciles: what is terminating vanishes, and other clients set their labels again.
     pub fn settle(&mut self) {
         self.objects.retain(|_, object| !object.terminating);
