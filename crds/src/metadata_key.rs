@@ -48,6 +48,14 @@ pub fn is_the_cluster_owners(key: &str) -> bool {
     }
 }
 
+/// The same as [`is_the_cluster_owners`] in CEL, where `key` is an expression.
+#[must_use]
+pub fn is_the_cluster_owners_in_cel(key: &str) -> String {
+    let domains = DOMAINS.map(|domain| domain.replace('.', "[.]")).join("|");
+    let bare = BARE.map(|name| format!("'{name}'")).join(", ");
+    format!("(({key}.matches('^([^/]*[.])?({domains})/') && !{key}.startsWith('{FOR_PEOPLE}/')) || {key} in [{bare}])")
+}
+
 fn domain(key: &str) -> Option<&str> {
     key.split_once('/').map(|(domain, _)| domain)
 }

@@ -25,10 +25,14 @@ pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
 /// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 
-/// On a Secret with a kubeconfig: name of the one Cluster that may use it.
-pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
+/// On a namespace of a cluster: name of the Project that shall take it up. Whoever creates the namespace asks by it; it is no record.
 /// On a Secret beside Projects: name of the one Project that may copy it into its namespaces.
 pub const LABEL_PROJECT: &str = "drover.dev/project";
+/// On a namespace of a cluster: namespace, in the management cluster, of the Project that shall take it up.
+pub const LABEL_PROJECT_NAMESPACE: &str = "drover.dev/project-namespace";
+
+/// On a Secret with a kubeconfig: name of the one Cluster that may use it.
+pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
 
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";

@@ -49,8 +49,16 @@ pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 64, "pattern": "^[-0-9A-Za-z]+$" })
 }
 
-pub(crate) fn name_prefix(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "maxLength": 40, "pattern": "^[a-z0-9][-a-z0-9]*$" })
+/// Beginnings of names of namespaces. They end at a dash, so that none begins the name of another team by chance, and have few of
+/// them, as an admission policy tries the name up to each.
+pub(crate) fn name_prefixes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": { "type": "string", "maxLength": 40, "pattern": "^([a-z0-9]+-){1,4}$" },
+        "x-kubernetes-list-type": "set",
+    })
 }
 
 pub(crate) fn pod_security_version(_: &mut SchemaGenerator) -> Schema {

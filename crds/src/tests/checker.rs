@@ -50,6 +50,9 @@ fn check(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     if count(most).is_some_and(|most| size > most) {
         say(&format!("more than {most}"));
     }
+    if value.is_array() && count("minItems").is_some_and(|least| size < least) {
+        say("less than minItems");
+    }
     if value.is_string() && count("minLength").is_some_and(|least| size < least) {
         say("less than minLength");
     }

@@ -154,19 +154,16 @@ fn what_is_not_implemented_is_listed() {
     ] {
         assert!(cluster_spec(&fields).unimplemented().is_empty(), "{fields}");
     }
-    for (fields, expected) in [
-        (json!({}), vec![]),
-        (json!({ "namespaces": [{ "name": "a", "labels": { "b": "c" } }], "namespaceMetadata": {} }), vec![]),
-        (json!({ "quota": {}, "namespaces": [{ "name": "b", "quota": { "pods": 1 } }] }), vec![]),
-        (json!({ "selfService": { "namePrefix": "a-", "maxNamespaces": 1 } }), vec!["spec.selfService"]),
-        (json!({ "containerDefaults": {}, "namespaces": [{ "name": "a", "containerDefaults": {} }] }), vec![]),
-        (json!({ "podSecurity": {}, "namespaces": [{ "name": "a", "podSecurity": {} }] }), vec![]),
-        (
-            json!({ "networkIsolation": { "mode": "Project" }, "namespaces": [{ "name": "a", "networkIsolation": { "mode": "None" } }] }),
-            vec![],
-        ),
+    for fields in [
+        json!({}),
+        json!({ "namespaces": [{ "name": "a", "labels": { "b": "c" } }], "namespaceMetadata": {} }),
+        json!({ "quota": {}, "namespaces": [{ "name": "b", "quota": { "pods": 1 } }] }),
+        json!({ "selfService": { "namePrefixes": ["a-"], "maxNamespaces": 1 } }),
+        json!({ "containerDefaults": {}, "namespaces": [{ "name": "a", "containerDefaults": {} }] }),
+        json!({ "podSecurity": {}, "namespaces": [{ "name": "a", "podSecurity": {} }] }),
+        json!({ "networkIsolation": { "mode": "Project" }, "namespaces": [{ "name": "a", "networkIsolation": { "mode": "None" } }] }),
     ] {
-        assert_eq!(project_spec(&fields).unimplemented(), expected, "{fields}");
+        assert!(project_spec(&fields).unimplemented().is_empty(), "{fields}");
     }
 }
 

@@ -80,7 +80,8 @@ pub struct ProjectSpec {
     #[schemars(length(max = 500))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub namespaces: Vec<ProjectNamespace>,
-    /// No effect yet: lets members create namespaces themselves, except in the management cluster. Unset: they may not.
+    /// Lets members create namespaces themselves, except in the management cluster: those whose role has the verb create-namespaces
+    /// on projects.drover.dev. Unset: they may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_service: Option<SelfService>,
     /// Secrets beside this object that every namespace of the project gets, such as registry credentials and certificates; only type
@@ -180,12 +181,13 @@ pub enum OnExisting {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfService {
-    /// What the names of such namespaces must begin with, such as team-a-.
-    #[schemars(schema_with = "schema::name_prefix")]
-    #[x_kube(validation = ("!self.startsWith('kube-') && !self.startsWith('drover-system')",
-        "the namespaces kube-* and drover-system are protected"))]
-    pub name_prefix: String,
-    /// Most such namespaces per cluster.
+    /// What the names of such namespaces begin with, such as team-a-, up to the first, second, third or fourth dash of a name. A
+    /// cluster lets members create them where namespacePatterns of a tenant entry allow every name that begins like this.
+    #[schemars(schema_with = "schema::name_prefixes")]
+    #[x_kube(validation = ("self.all(prefix, !prefix.startsWith('kube-') && prefix != 'drover-' \
+        && !prefix.startsWith('drover-system-'))", "the namespaces kube-* and drover-system are protected"))]
+    pub name_prefixes: Vec<String>,
+    /// Most such namespaces per cluster. More may be created, and belong to no project.
     #[schemars(range(min = 1, max = 500))]
     pub max_namespaces: i32,
 }
@@ -394,7 +396,7 @@ impl SelectsClusters for Project {
 }
 
 impl ProjectSpec {
-    pub(crate) const NO_EFFECT: NoEffect<Self> = &[("spec.selfService", |spec| spec.self_service.is_some())];
+    pub(crate) const NO_EFFECT: NoEffect<Self> = &[];
 
     /// How long the deletion waits.
     #[must_use]

@@ -47,6 +47,7 @@ mod refusals;
 mod roles;
 mod runner;
 mod secrets;
+mod self_service;
 mod stories;
 mod writes;
 
@@ -92,6 +93,7 @@ fn tests() -> Vec<Test> {
         roles::tests(),
         runner::tests(),
         secrets::tests(),
+        self_service::tests(),
         stories::tests(),
         writes::tests(),
     ]

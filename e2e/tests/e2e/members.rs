@@ -19,7 +19,7 @@ drover_e2e::tests![members_have_what_bindings_give_and_nothing_else,];
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-enum Who {
+pub(crate) enum Who {
     User(&'static str),
     Group(&'static str),
     /// Of a namespace.
@@ -28,7 +28,7 @@ enum Who {
 use Who::{Account, Group, User};
 
 /// Whether the API server of `eu` lets somebody list pods in a namespace.
-async fn may(installation: &Installation, who: Who, namespace: &str) -> bool {
+pub(crate) async fn may(installation: &Installation, who: Who, namespace: &str) -> bool {
     let (user, groups) = match who {
         User(name) => (name.to_owned(), vec!["system:authenticated".to_owned()]),
         Group(name) => ("somebody".to_owned(), vec!["system:authenticated".to_owned(), name.to_owned()]),

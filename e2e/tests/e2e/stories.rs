@@ -19,7 +19,6 @@ drover_e2e::tests![
     files_may_come_in_any_order_and_the_status_says_what_is_missing,
     a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heals_it
         => unkillable("it reaches the cluster in ways of its own"),
-    a_field_that_this_version_does_not_act_on_is_said,
     a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone
         => unkillable("drover counts reverts in memory, so a restart begins to count again"),
     the_management_cluster_itself_may_be_a_cluster_of_the_fleet,
@@ -248,16 +247,6 @@ async fn a_bad_kubeconfig_is_refused_nothing_of_it_is_run_and_a_good_secret_heal
     deleted(&installation, "secret", "drover-system/eu").await;
     reads(&installation, "cluster", "eu", "Ready", "False/SecretMissing").await;
     assert!(!marker.exists(), "the exec plugin was run");
-}
-
-async fn a_field_that_this_version_does_not_act_on_is_said() {
-    let Some(installation) = story("not yet implemented", &["eu"]).await else { return };
-    let mut shop = a_project("shop", &["team-web", "team-db"]);
-    shop["spec"]["selfService"] = json!({"namePrefix": "team-", "maxNamespaces": 5});
-    installation.apply(&shop).await.unwrap();
-    reads(&installation, "project", "shop", "Ready", "False/NotYetImplemented").await;
-    reads(&installation, "project", "shop", "Stalled", "True/NotYetImplemented").await;
-    namespace_becomes(&installation, "eu", "team-db", "the rest is acted on", |namespace| namespace.is_some()).await;
 }
 
 async fn a_field_that_somebody_keeps_changing_back_is_reported_and_left_alone() {

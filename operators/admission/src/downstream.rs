@@ -4,10 +4,11 @@
 //! Who holds the verb `manage` on namespaces is Drover to them. A namespace has to be able to end, whoever deletes it, and so has
 //! what lies in it; and controllers report the state of an object of ours as of any other.
 
-use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND, PREFIX};
+use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE, PREFIX};
 
 use crate::{
     policy::{Asked, Policy},
+    self_service,
     verbs::{BIND_EXTERNAL, FENCED, MANAGE, SET_POD_SECURITY, WRITE_EXTERNAL},
 };
 
@@ -21,6 +22,7 @@ const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 /// The names of all of them, which are those of their bindings too.
 pub const NAMES: &[&str] = &[
     "drover-namespaces",
+    "drover-self-service",
     "drover-guards",
     "drover-bindings",
     "drover-cluster-roles",
@@ -31,11 +33,19 @@ pub const NAMES: &[&str] = &[
 /// All of them.
 #[must_use]
 pub fn policies() -> Vec<Policy> {
-    vec![namespaces(), guards(), bindings(), cluster_roles(), fenced_bindings(), fenced_cluster_roles()]
+    vec![
+        namespaces(),
+        self_service::policy(),
+        guards(),
+        bindings(),
+        cluster_roles(),
+        fenced_bindings(),
+        fenced_cluster_roles(),
+    ]
 }
 
 /// `variables.labels` and `variables.annotations`, and what they were before; empty where there are none.
-fn with_metadata(policy: Policy) -> Policy {
+pub(crate) fn with_metadata(policy: Policy) -> Policy {
     ["labels", "annotations"].into_iter().fold(policy, |policy, field| {
         let of = |object: &str| format!("has({object}.metadata.{field}) ? {object}.metadata.{field} : {{}}");
         policy
@@ -44,29 +54,37 @@ fn with_metadata(policy: Policy) -> Policy {
     })
 }
 
-/// Whether no key of the map `variables.field` that begins like this was added, changed or removed.
-fn keeps(field: &str, prefix: &str) -> String {
+/// Whether no `key` of the map `variables.field` for which the expression `is_kept` is true was added, changed or removed.
+pub(crate) fn keeps(field: &str, is_kept: &str) -> String {
     let (now, before) = (format!("variables.{field}"), format!("variables.old_{field}"));
     format!(
-        "{now}.all(key, !key.startsWith('{prefix}') || (key in {before} && {before}[key] == {now}[key])) && \
-         {before}.all(key, !key.startsWith('{prefix}') || key in {now})"
+        "{now}.all(key, !({is_kept}) || (key in {before} && {before}[key] == {now}[key])) && \
+         {before}.all(key, !({is_kept}) || key in {now})"
     )
+}
+
+/// Whether `key` begins like this.
+fn begins(prefix: &str) -> String {
+    format!("key.startsWith('{prefix}')")
 }
 
 fn namespaces() -> Policy {
     let named = |verb| Asked::on("", "namespaces", verb).named("request.name").cel();
+    let is_record = begins(PREFIX);
+    // Of who may set these two, the policy of self-service judges.
+    let is_recorded_label = format!("{is_record} && !(key in ['{LABEL_PROJECT}', '{LABEL_PROJECT_NAMESPACE}'])");
     let is_held = format!("'{LABEL_OWNER_KIND}' in variables.labels || '{LABEL_OWNER_KIND}' in variables.old_labels");
     let resources = ["namespaces", "namespaces/finalize", "namespaces/status"];
     with_metadata(Policy::on("drover-namespaces", &WRITES, &[("", &resources)]))
         .require(
-            format!("({} && {}) || {}", keeps("labels", PREFIX), keeps("annotations", PREFIX), named(MANAGE)),
+            format!("({} && {}) || {}", keeps("labels", &is_recorded_label), keeps("annotations", &is_record), named(MANAGE)),
             format!(
                 "'labels and annotations {PREFIX}* of namespace ' + request.name + ' record who owns it, and Drover sets them; \
                  leave them as they are'"
             ),
         )
         .require(
-            format!("!({is_held}) || ({}) || {}", keeps("labels", POD_SECURITY), named(SET_POD_SECURITY)),
+            format!("!({is_held}) || ({}) || {}", keeps("labels", &begins(POD_SECURITY)), named(SET_POD_SECURITY)),
             "'the pod security of namespace ' + request.name + ' comes from its Project; set spec.podSecurity there, or ask for \
              the verb set-pod-security on namespaces'",
         )

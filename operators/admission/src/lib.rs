@@ -11,6 +11,7 @@ pub mod downstream;
 pub mod guarded;
 pub mod management;
 mod policy;
+mod self_service;
 pub mod verbs;
 
 pub use guarded::Guarded;

@@ -15,6 +15,13 @@ pub const ESCALATE: &str = "escalate";
 pub const MANAGE: &str = "manage";
 /// Downstream, on namespaces: to set the pod security of one that a Project holds.
 pub const SET_POD_SECURITY: &str = "set-pod-security";
+/// Downstream, on projects.drover.dev by the name `NAMESPACE.PROJECT.PREFIX`: to create namespaces that this Project takes up, named
+/// with the prefix; by the name `NAMESPACE.PROJECT`: to take the request for it off them. In a `RoleTemplate`, on projects.drover.dev:
+/// to be given these in Projects with spec.selfService.
+pub const CREATE_NAMESPACES: &str = "create-namespaces";
+/// Downstream, on namespaces: whoever has it creates and changes only those of Projects with spec.selfService, whatever else RBAC
+/// allows.
+pub const SELF_SERVICE: &str = "self-service";
 /// Downstream, on clusterroles: whoever has it binds and writes only what the fence lets through, whatever else RBAC allows.
 pub const FENCED: &str = "fenced";
 /// Downstream, on clusterroles by name: what may be bound through the fence besides Drover's own.

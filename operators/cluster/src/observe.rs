@@ -59,7 +59,7 @@ pub struct There {
     pub holder: Holder,
     /// How many namespaces carry the labels of an owner that may still release them, up to [`MOST_COUNTED`].
     pub owned: usize,
-    /// How many roles and bindings of role templates there are; their operator removes them.
+    /// How many roles and bindings of role templates and Projects there are; their operators remove them.
     pub roles: usize,
     /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nothing else releases them.
     pub left_behind: Vec<LeftBehind>,
@@ -154,14 +154,14 @@ async fn look_there(
     Ok(There { holder, owned, roles, left_behind, policies, namespace, hosts_others })
 }
 
-/// How many objects of role templates there are. Who may not list them was imported for an older Drover, which wrote none.
+/// How many objects of role templates there are, and of Projects whose members create namespaces. Who may not list them was imported for an older Drover, which wrote none.
 async fn count_roles<K>(client: &Client) -> Result<usize, ApiError>
 where
     K: Kept + Resource<Scope = ClusterResourceScope>,
 {
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
-    let kind = RoleTemplate::kind(&());
-    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND}={kind}")).limit(page);
+    let kinds = [RoleTemplate::kind(&()), Project::kind(&())].join(",");
+    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND} in ({kinds})")).limit(page);
     let what = format!("list the {}s that Drover manages", K::kind(&()));
     match list_metadata(&what, &Api::<K>::all(client.clone()), &ours).await {
         Err(error) if error.code() == Some(403) => Ok(0),

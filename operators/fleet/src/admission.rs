@@ -2,7 +2,10 @@
 
 use drover_admission::{Guarded, Policy, downstream, management};
 use drover_runtime::{Cache, LabelQuery, Operator, OwnerRecord, Place, PlaceContext, Related, Watches, cache::Health};
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::{
+    api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    jiff::Timestamp,
+};
 
 /// The kind that the labels of the policies in a cluster record as their owner.
 pub const OWNER_KIND: &str = "Cluster";
@@ -28,6 +31,20 @@ pub fn guarded_in_management(place: &PlaceContext) -> Guarded {
 #[must_use]
 pub fn guarded_here(place: &PlaceContext) -> Guarded {
     in_cache(&place.cache, &OwnerRecord::query(OWNER_KIND), "policies of a cluster", downstream::policies)
+}
+
+/// Since when all policies that Drover writes into a cluster have been there, by when they were created there; none while one is not as
+/// it should be.
+#[must_use]
+pub fn guarded_here_since(place: &PlaceContext) -> Option<Timestamp> {
+    if guarded_here(place) != Guarded::Intact {
+        return None;
+    }
+    let ours = OwnerRecord::query(OWNER_KIND);
+    let policies = place.cache.informer::<ValidatingAdmissionPolicy>(&ours).all();
+    let bindings = place.cache.informer::<ValidatingAdmissionPolicyBinding>(&ours).all();
+    let metas = policies.iter().map(|policy| &policy.metadata).chain(bindings.iter().map(|binding| &binding.metadata));
+    metas.filter_map(|meta| meta.creation_timestamp.as_ref()).map(|time| time.0).max()
 }
 
 /// Declares that an operator asks for [`guarded`]: it decides nothing before the policies of the management cluster are known.

@@ -12,6 +12,7 @@ use drover_runtime::{
     fan_out::Obstacle,
     owned::{Change, Difference, Owned, difference_of_whole},
 };
+use drover_self_service::{MayCreate, lets_create};
 use k8s_openapi::{
     api::rbac::v1::{RoleBinding, RoleRef, Subject},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -76,6 +77,8 @@ pub struct Granted {
     pub problems: Vec<Obstacle>,
     /// When the next binding expires.
     pub until: Option<Timestamp>,
+    /// To whom a role is given that lets members create namespaces.
+    pub creators: MayCreate,
 }
 
 /// What is to be done about the members in one namespace.
@@ -120,11 +123,17 @@ impl Granted {
                 Ok(resolved) => {
                     let first = refused.into_iter().find_map(Result::err);
                     granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
+                    if lets_create(&resolved.rules) {
+                        granted.creators.given.extend(subjects.iter().cloned());
+                    }
                     for role in resolved.bound_roles() {
                         by_role.entry(role).or_default().extend(subjects.iter().cloned());
                     }
                 }
                 Err(denied) => {
+                    if matches!(denied, Denied::Undecodable(_)) {
+                        granted.creators.in_doubt.extend(subjects.iter().cloned());
+                    }
                     granted.problems.extend(denied.obstacle(binding));
                     kept.note(&binding.spec.role_template_name, &denied, subjects);
                 }
@@ -132,6 +141,7 @@ impl Granted {
         }
         if let Some(name) = members.undecodable.first() {
             granted.problems.push(undecodable(name, &namespace));
+            granted.creators.all_in_doubt = true;
             kept.doubt(members.live(), &members.templates, &namespace, labels);
         }
         let stays =

@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 11] = [
+const BASE: [(&str, &[&str]); 12] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
@@ -34,7 +34,8 @@ const BASE: [(&str, &[&str]); 11] = [
     ("helm", &["drover-crds"]),
     ("roles", &["drover-crds"]),
     ("secrets", &["drover-crds", "drover-grants", "drover-runtime"]),
-    ("grants", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime"]),
+    ("self-service", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime"]),
+    ("grants", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime", "drover-self-service"]),
     // The only one that knows all others.
     ("manager", &[]),
 ];
@@ -43,7 +44,7 @@ const BASE: [(&str, &[&str]); 11] = [
 const PURE: [&str; 2] = ["admission", "roles"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 7] = [
+const OPERATOR: [&str; 8] = [
     "drover-admission",
     "drover-crds",
     "drover-fleet",
@@ -51,6 +52,7 @@ const OPERATOR: [&str; 7] = [
     "drover-roles",
     "drover-runtime",
     "drover-secrets",
+    "drover-self-service",
 ];
 
 /// What `cargo` prints as JSON.

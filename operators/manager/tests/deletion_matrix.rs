@@ -24,6 +24,7 @@ use drover_project::{
     guards::Guards,
     observe::{Seen, World},
     secrets::Secrets,
+    self_service::Served,
 };
 use drover_runtime::{
     Cache, ClusterName, ClusterView, Failure, FleetView, Link, ObjectKey, Operator, Owner, OwnerRecord, Place, Requeue,
@@ -315,6 +316,7 @@ impl Run {
             guards: Guards::default(),
             members: Members::default(),
             secrets: Secrets::default(),
+            served: Served::default(),
         };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();

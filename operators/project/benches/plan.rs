@@ -22,6 +22,7 @@ use drover_project::{
     bounds::Bounds,
     guards::Guards,
     observe::{Seen, World},
+    self_service::Served,
 };
 use drover_runtime::{
     Kept, Operator as _, Title,
@@ -146,6 +147,7 @@ fn empty(members: usize) -> World {
             templates: (0..ROLES).map(|role| (role_name(role), Arc::new(template(role)))).collect(),
             ..Members::default()
         },
+        served: Served::default(),
     }
 }
 

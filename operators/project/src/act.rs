@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
         networking::v1::NetworkPolicy,
-        rbac::v1::RoleBinding,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -31,6 +31,10 @@ pub enum Action {
     Members(Change<RoleBinding>),
     /// Of a copy of a Secret in it.
     Secrets(Change<SecretCopy>),
+    /// Of what lets members create namespaces.
+    CreatorsRole(Change<ClusterRole>),
+    /// Of who may.
+    Creators(Change<ClusterRoleBinding>),
 }
 
 impl Action {
@@ -43,6 +47,8 @@ impl Action {
             Self::Isolation(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Members(change) => change.carry_out::<ProjectOperator>(owner, place).await,
             Self::Secrets(change) => carry_out::<ProjectOperator>(change, owner, place).await,
+            Self::CreatorsRole(change) => change.carry_out::<ProjectOperator>(owner, place).await,
+            Self::Creators(change) => change.carry_out::<ProjectOperator>(owner, place).await,
         }
     }
 
@@ -56,6 +62,8 @@ impl Action {
             Self::Isolation(change) => change.namespace(),
             Self::Members(change) => change.namespace(),
             Self::Secrets(change) => change.namespace(),
+            Self::CreatorsRole(change) => change.namespace(),
+            Self::Creators(change) => change.namespace(),
         }
     }
 
@@ -68,6 +76,8 @@ impl Action {
             Self::Isolation(change) => given_up(change),
             Self::Members(change) => given_up(change),
             Self::Secrets(change) => given_up(change),
+            Self::CreatorsRole(change) => given_up(change),
+            Self::Creators(change) => given_up(change),
         }
     }
 
@@ -79,10 +89,12 @@ impl Action {
             Self::Quota(change) => urgency(change),
             Self::Limits(change) => urgency(change),
             Self::Isolation(change) => urgency(change),
+            // What is changed replaces subjects, so it may take a right away.
             Self::Members(Change::Create { .. } | Change::Adopt { .. })
+            | Self::CreatorsRole(Change::Create { .. } | Change::Adopt { .. })
+            | Self::Creators(Change::Create { .. } | Change::Adopt { .. })
             | Self::Secrets(Change::Create { .. } | Change::Apply { .. } | Change::Adopt { .. }) => Urgency::Rest,
-            // A change of a role binding replaces subjects, so it may take a right away.
-            Self::Members(_) | Self::Secrets(_) => Urgency::Revocation,
+            Self::Members(_) | Self::CreatorsRole(_) | Self::Creators(_) | Self::Secrets(_) => Urgency::Revocation,
         }
     }
 }
@@ -110,6 +122,8 @@ impl fmt::Debug for Action {
             Self::Isolation(change) => change.fmt(formatter),
             Self::Members(change) => change.fmt(formatter),
             Self::Secrets(change) => change.fmt(formatter),
+            Self::CreatorsRole(change) => change.fmt(formatter),
+            Self::Creators(change) => change.fmt(formatter),
         }
     }
 }

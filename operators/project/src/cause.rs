@@ -31,6 +31,18 @@ causes! {
         QuotaExhausted = "QuotaExhausted": Blocked; "Raise spec.quota.perCluster, or lower what namespaces request.",
         /// More is granted than the quota allows since it was lowered.
         Overcommitted = "Overcommitted": Blocked; "Raise spec.quota.perCluster, or lower what namespaces request.",
+        /// A namespace asks for the Project, whose prefixes do not begin its name.
+        NamespaceNotEntitled = "NamespaceNotEntitled": Blocked; "List the namespace in spec.namespaces, or remove the labels by which it asks.",
+        /// A namespace asks for the Project since before an admission policy judged who asks.
+        RequestNotGuarded = "RequestNotGuarded": Blocked; "Create the namespace again, or list it in spec.namespaces.",
+        /// More namespaces ask for the Project than it allows.
+        SelfServiceLimitReached = "SelfServiceLimitReached": Blocked; "Raise spec.selfService.maxNamespaces, or delete namespaces.",
+        /// A prefix of the Project begins, or is begun by, a prefix of another one.
+        PrefixesOverlap = "PrefixesOverlap": Blocked stalls; "Change a prefix of one of the two Projects.",
+        /// No tenant entry of the Cluster allows all names that begin with a prefix.
+        PrefixNotAllowed = "PrefixNotAllowed": Blocked; "Choose a prefix inside namespacePatterns of the tenant entry, or add a pattern.",
+        /// The Project selects the management cluster, where no member creates namespaces.
+        SelfServiceNotHere = "SelfServiceNotHere": Blocked stalls; "Remove the cluster local from spec.clusters, or spec.selfService.",
         /// A Project was placed outside of a Cluster.
         InternalError = "InternalError": Bug; "Report it with the log of Drover at that time.",
     }

@@ -9,9 +9,10 @@ use std::{
 use drover_crds::Project;
 use drover_fleet::targets::{self, is_target, tenancies_of};
 use drover_runtime::{
-    FleetView, ObjectKey, Place,
+    ClusterView, FleetView, ObjectKey, Place,
     cache::{Change, Lookup},
 };
+use drover_self_service::Rival;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
@@ -27,12 +28,18 @@ pub fn is_gone_from(holder: Option<&Lookup<Project>>, place: &Place, fleet: &Fle
     }
 }
 
-/// Whether the Project that is recorded on the namespace `name` is about to release it: it is being deleted, or does not list
-/// it any more. A suspended one releases nothing while it lives.
+/// Whether the Project that is recorded on the namespace `name` is about to release it: it is being deleted, or neither lists it any
+/// more nor lets members create namespaces of such names. A suspended one releases nothing while it lives.
 #[must_use]
 pub fn is_releasing(holder: Option<&Lookup<Project>>, name: &str) -> bool {
     let Some(Lookup::Found(holder)) = holder else { return false };
-    holder.metadata.deletion_timestamp.is_some() || !(lists(holder, name) || holder.spec.suspend)
+    let keeps = lists(holder, name) || prefixes(holder).any(|prefix| name.starts_with(prefix)) || holder.spec.suspend;
+    holder.metadata.deletion_timestamp.is_some() || !keeps
+}
+
+/// What the names of namespaces begin with that members of the Project create themselves.
+fn prefixes(project: &Project) -> impl Iterator<Item = &str> {
+    project.spec.self_service.iter().flat_map(|spec| &spec.name_prefixes).map(String::as_str)
 }
 
 fn lists(project: &Project, name: &str) -> bool {
@@ -66,13 +73,73 @@ pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -
     })
 }
 
+/// What `other` wants at `place` of the names that `project` lets its members create there; none if it wants nothing of them.
+#[must_use]
+pub fn rival(project: &Project, other: &Project, place: &Place, fleet: &FleetView) -> Option<Rival> {
+    let Place::Cluster(cluster) = place else { return None };
+    let key = ObjectKey::of(&other.metadata);
+    let admits =
+        |view: &ClusterView| is_target(other, cluster, view, fleet) && !tenancies_of(other, view, fleet).is_empty();
+    let is_here = fleet.get(cluster).is_some_and(admits);
+    if !is_here || other.metadata.deletion_timestamp.is_some() || key == ObjectKey::of(&project.metadata) {
+        return None;
+    }
+    let begins = |name: &str| prefixes(project).any(|prefix| name.starts_with(prefix));
+    let named = other.spec.namespaces.iter().map(|wanted| &wanted.name).filter(|name| begins(name));
+    let listed: BTreeSet<_> = named.filter(|name| claims(other, name, place, fleet)).cloned().collect();
+    let overlaps = |theirs: &&str| prefixes(project).any(|own| own.starts_with(theirs) || theirs.starts_with(own));
+    let prefixes: Vec<_> = prefixes(other).filter(overlaps).map(str::to_owned).collect();
+    (!(listed.is_empty() && prefixes.is_empty())).then_some(Rival { key, prefixes, listed })
+}
+
+/// Which Projects want which namespaces.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectIndex {
+    listed: NamespaceIndex,
+    prefixes: PrefixIndex,
+}
+
+impl ProjectIndex {
+    /// Notes a change of a Project, and names the others that want a namespace of it, or may do so.
+    pub(crate) fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+        let others: BTreeSet<_> =
+            self.listed.concerned(change).into_iter().chain(self.prefixes.concerned(change)).collect();
+        others.into_iter().collect()
+    }
+}
+
+/// Which Projects let members create namespaces, and how their names begin.
+#[derive(Debug, Default)]
+struct PrefixIndex(Mutex<BTreeMap<ObjectKey, Vec<String>>>);
+
+impl PrefixIndex {
+    /// Notes a change of a Project, and names those with a prefix that overlaps one of it, or begins a namespace that it lists.
+    fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let concerns = |theirs: &String| {
+            change.sides().any(|project| {
+                prefixes(project).any(|own| own.starts_with(&**theirs) || theirs.starts_with(own))
+                    || project.spec.namespaces.iter().any(|wanted| wanted.name.starts_with(&**theirs))
+            })
+        };
+        let others = index.iter().filter(|(key, theirs)| **key != change.key && theirs.iter().any(concerns));
+        let others = others.map(|(key, _)| key.clone()).collect();
+        index.remove(&change.key);
+        let new: Vec<_> = change.new.iter().flat_map(|project| prefixes(project)).map(str::to_owned).collect();
+        if !new.is_empty() {
+            index.insert(change.key.clone(), new);
+        }
+        others
+    }
+}
+
 /// Which Projects list a namespace of which name.
 #[derive(Debug, Default)]
-pub(crate) struct NamespaceIndex(Mutex<BTreeMap<String, BTreeSet<ObjectKey>>>);
+struct NamespaceIndex(Mutex<BTreeMap<String, BTreeSet<ObjectKey>>>);
 
 impl NamespaceIndex {
     /// Notes a change of a Project, and names the others that list a namespace of it.
-    pub(crate) fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+    fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
         let listed = |project: Option<&Arc<Project>>| {
             let namespaces = project.into_iter().flat_map(|project| &project.spec.namespaces);
             namespaces.map(|namespace| namespace.name.clone()).collect::<BTreeSet<_>>()
@@ -215,6 +282,60 @@ mod tests {
             assert_eq!(is_releasing(Some(&Lookup::Found(Arc::new(holder))), "web"), releases, "{what}");
         }
         assert!(!is_releasing(None, "web") && !is_releasing(Some(&Lookup::Absent), "web"), "that is another question");
+    }
+
+    /// A Project of this name that lists these namespaces and lets members create some with these prefixes.
+    fn serving(name: &str, namespaces: &[&str], prefixes: &[&str]) -> Project {
+        let mut project = project(&json!({"all": {}}));
+        project.metadata.name = Some(name.to_owned());
+        let namespaces: Vec<_> = namespaces.iter().map(|name| json!({"name": name})).collect();
+        project.spec.namespaces = serde_json::from_value(json!(namespaces)).unwrap();
+        let spec = json!({"namePrefixes": prefixes, "maxNamespaces": 1});
+        project.spec.self_service = (!prefixes.is_empty()).then(|| serde_json::from_value(spec).unwrap());
+        project
+    }
+
+    #[test]
+    fn a_holder_keeps_what_its_members_may_create() {
+        let releases = |holder: Project, name: &str| is_releasing(Some(&Lookup::Found(Arc::new(holder))), name);
+        assert!(!releases(serving("shop", &[], &["shop-"]), "shop-web"));
+        assert!(releases(serving("shop", &[], &["shop-"]), "web"));
+        assert!(releases(deleted(serving("shop", &[], &["shop-"])), "shop-web"));
+    }
+
+    #[test]
+    fn a_rival_wants_what_members_may_create() {
+        let shop = serving("shop", &[], &["shop-"]);
+        let rival = |other: &Project, place: &str| {
+            let found = rival(&shop, other, &Place::cluster(place), &fleet())?;
+            Some(format!("{} {:?} {:?}", found.key, found.prefixes, found.listed))
+        };
+        let bank = || serving("bank", &["bank-web", "shop-web"], &["shop-eu-", "bank-", "s-"]);
+        assert_eq!(rival(&bank(), "eu").as_deref(), Some(r#"team-a/bank ["shop-eu-"] {"shop-web"}"#));
+        assert_eq!(rival(&bank(), "closed"), None, "not admitted there");
+        assert_eq!(rival(&deleted(bank()), "eu"), None, "it goes");
+        assert_eq!(rival(&shop, "eu"), None, "itself");
+        assert_eq!(rival(&serving("mail", &["mail-web"], &["mail-"]), "eu"), None);
+        let mut elsewhere = bank();
+        elsewhere.spec.clusters = serde_json::from_value(json!({"names": ["us"]})).unwrap();
+        assert_eq!(rival(&elsewhere, "eu"), None, "it selects others");
+    }
+
+    #[test]
+    fn a_change_concerns_whose_members_may_create_the_same_namespaces() {
+        let index = ProjectIndex::default();
+        let concerned = |old: Option<Project>, new: Option<Project>| {
+            let key = ObjectKey::of(&old.as_ref().or(new.as_ref()).unwrap().metadata);
+            let found = index.concerned(&Change { old: old.map(Arc::new), new: new.map(Arc::new), key });
+            found.into_iter().map(|key| key.name).collect::<Vec<_>>()
+        };
+        let (wide, narrow) = (|| serving("wide", &[], &["shop-"]), || serving("narrow", &[], &["shop-eu-"]));
+        assert_eq!(concerned(None, Some(wide())), [""; 0]);
+        assert_eq!(concerned(None, Some(narrow())), ["wide"]);
+        assert_eq!(concerned(None, Some(serving("lists", &["shop-eu-a"], &[]))), ["narrow", "wide"]);
+        assert_eq!(concerned(None, Some(serving("other", &["mail-a"], &["mail-"]))), [""; 0]);
+        assert_eq!(concerned(Some(narrow()), None), ["wide"]);
+        assert_eq!(concerned(Some(wide()), Some(serving("wide", &[], &["mail-"]))), ["other"]);
     }
 
     #[test]

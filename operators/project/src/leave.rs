@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 use crate::{
     ProjectOperator,
     act::Action,
-    members_plan::revoke_all,
+    members_plan::{gives_something, revoke_all},
     observe::{Seen, World},
     place_status::PlaceStatus,
     plan::{admitting, count, may_hold, obstacle},
@@ -140,11 +140,6 @@ fn when_nothing_is_held(world: &World) -> Requeue {
     } else {
         Requeue::Released
     }
-}
-
-/// Whether members or namespaces have anything by the Project.
-fn gives_something(world: &World) -> bool {
-    !(world.members.owned.is_empty() && world.secrets.copies.owned.is_empty())
 }
 
 /// What the Project gave to its members goes before anything else does.

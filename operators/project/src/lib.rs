@@ -6,8 +6,8 @@
 //! 2. [`plan`] asks the cluster's owner for [`consent`] within [`bounds`], then decides per namespace: create, restore, adopt, release, delete,
 //!    or leave alone and say why. Into each that it holds go its [`guards`]: pod security as labels, [`quota`], limits and isolation as
 //!    one object each; a namespace is created together with them, and not at all where the credential lacks the right to one. Members
-//!    and Secrets come last, and are taken away first. [`leave`]
-//!    decides what becomes of what is to be held no more.
+//!    and Secrets come last, and are taken away first. [`leave`] decides what becomes of what is to be held no more. Namespaces that ask
+//!    for the Project by their labels, with its [`self_service`], are from then on as if it listed them.
 //! 3. The runtime does it, one request or two per action.
 //! 4. [`summary`] joins what all clusters say into one status that does not grow with the fleet.
 //!
@@ -29,32 +29,35 @@ mod isolation;
 pub mod leave;
 mod limits;
 mod members_plan;
+mod messages;
 pub mod observe;
 pub mod place_status;
 pub mod plan;
 mod pod_security;
 mod quota;
 pub mod secrets;
+pub mod self_service;
 pub mod summary;
 
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate};
+use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate, names::LABEL_PROJECT};
 use drover_fleet::{TenancyCause, admission, targets};
 use drover_grants::{BindingIndex, GrantCause};
 use drover_runtime::{
-    Cause, Inputs, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
+    Cause, Inputs, LabelQuery, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
     operator::Plan, request::Urgency, rights::READ,
 };
 use drover_secrets::{SecretCause, SecretCopy, SourceSecret, source};
+use drover_self_service::asked;
 use k8s_openapi::{
     api::{
         core::v1::{LimitRange, Namespace, ResourceQuota},
         networking::v1::NetworkPolicy,
-        rbac::v1::RoleBinding,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     jiff::Timestamp,
 };
@@ -87,6 +90,14 @@ impl Operator for ProjectOperator {
             Rule::on("", &["secrets"], &["create", "delete", "patch"]),
             // Whoever gives a role has to have it, or may bind it.
             Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &["bind"]),
+            // Who may create namespaces of a Project may do so in the whole cluster, and more than Drover itself.
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"], READ),
+            Rule::on(
+                "rbac.authorization.k8s.io",
+                &["clusterroles", "clusterrolebindings"],
+                &["create", "delete", "patch"],
+            ),
+            Rule::on("rbac.authorization.k8s.io", &["clusterroles"], &["escalate"]),
         ],
         ..Rights::NONE
     };
@@ -99,7 +110,7 @@ impl Operator for ProjectOperator {
 
     /// A Project that wants a namespace of another one waits for it, and may have it once that one is gone.
     fn related(related: &mut Related<'_>) {
-        let index = consent::NamespaceIndex::default();
+        let index = consent::ProjectIndex::default();
         related.on::<Project>(move |change| index.concerned(change));
         let bindings = BindingIndex::default();
         let noted = bindings.clone();
@@ -126,6 +137,16 @@ impl Operator for ProjectOperator {
         });
         watches.optional(Watches::owned::<RoleBinding>);
         watches.optional(Watches::owned::<SecretCopy>);
+        watches.optional(|creators| {
+            creators.owned::<ClusterRole>();
+            creators.owned::<ClusterRoleBinding>();
+        });
+        watches.on::<Namespace>(&LabelQuery::has(LABEL_PROJECT), |change, enqueuer| {
+            let asked: BTreeSet<_> = change.sides().filter_map(|namespace| asked(&namespace.metadata)).collect();
+            for project in asked {
+                enqueuer.now(project);
+            }
+        });
         admission::read_here(watches);
     }
 

@@ -13,13 +13,19 @@ use crate::{
     observe::{Seen, World},
     place_status::PlaceStatus,
     plan::{LOOK_SOON, count, holds, may_hold, obstacle},
+    self_service::{self, CreatorsPlan},
 };
 
 /// Takes away all that the Project has given to members and copied, each change alone.
 pub(crate) fn revoke_all(world: &World) -> Vec<Vec<Action>> {
     let bindings = world.members.revoke_all(&world.cluster).into_iter().map(Action::from);
     let copies = world.secrets.copies.withdraw_all(&world.cluster).into_iter().map(Action::from);
-    each_alone(bindings.chain(copies).collect())
+    self_service::revoke_all(world).into_iter().chain(each_alone(bindings.chain(copies).collect())).collect()
+}
+
+/// Whether the Project has given anything that is still there.
+pub(crate) fn gives_something(world: &World) -> bool {
+    !(world.members.owned.is_empty() && world.served.given.is_empty() && world.secrets.copies.owned.is_empty())
 }
 
 /// Decides namespace by namespace, and gathers what takes rights away.
@@ -113,8 +119,21 @@ impl<'a> MembersPlan<'a> {
         self.again = self.again.into_iter().chain([self.soon]).min();
     }
 
+    /// What becomes of those who may create namespaces.
+    pub(crate) fn creators(&self, now: Timestamp) -> CreatorsPlan {
+        CreatorsPlan::of(self.project, self.world, self.tenancies, &self.granted.creators, self.allowed(), now)
+    }
+
     /// What takes rights away, each change alone, and when to look again.
-    pub(crate) fn finish(mut self, place_status: &mut PlaceStatus) -> (Vec<Vec<Action>>, Option<Timestamp>) {
+    pub(crate) fn finish(
+        mut self,
+        creators: CreatorsPlan,
+        place_status: &mut PlaceStatus,
+    ) -> (Vec<Vec<Action>>, Option<Timestamp>) {
+        self.wanted += creators.wanted;
+        self.ready += creators.ready;
+        self.problems.extend(creators.problems);
+        self.again = self.again.into_iter().chain(creators.again).min();
         let others: Vec<&str> = self.world.members.namespaces().into_iter().collect();
         for namespace in others {
             if !self.done.contains(namespace) {
@@ -135,6 +154,7 @@ impl<'a> MembersPlan<'a> {
         place_status.members.wanted = count(self.wanted);
         place_status.members.ready = count(self.ready);
         place_status.problems.append(&mut self.problems);
-        (each_alone(self.revocations), self.again)
+        let revocations = creators.revocations.into_iter().chain(each_alone(self.revocations));
+        (revocations.collect(), self.again)
     }
 }

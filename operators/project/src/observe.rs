@@ -7,26 +7,31 @@ use std::{
 
 use drover_crds::{
     Cluster, Project, ProjectNamespace, ProjectRoleTemplateBinding, RoleTemplate, Tenant,
-    names::{ANNOTATION_OWNER_UID, LOCAL_CLUSTER},
+    names::{ANNOTATION_OWNER_UID, LABEL_PROJECT, LOCAL_CLUSTER},
 };
 use drover_fleet::{
-    admission::guarded,
+    admission::{guarded, guarded_here_since},
     targets::{self, tenancies_of, tenant_label_keys},
 };
 use drover_grants::{Grants, Members, OfProject, is_of_another, reached, undecodable_in};
 use drover_runtime::{
-    Informer, Kept, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    Informer, Kept, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
+    cache::Index,
     operator::{owner_of, record_of},
     owned::{Owned, is_made_for},
     place::deletion_of,
     request::request,
 };
 use drover_secrets::SecretCopy;
+use drover_self_service::{Given, Request, Requests, asked};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{core::v1::Namespace, rbac::v1::RoleBinding},
+    api::{
+        core::v1::Namespace,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Resource, ResourceExt};
@@ -34,10 +39,11 @@ use kube::{Api, Resource, ResourceExt};
 use crate::{
     ProjectOperator,
     bounds::Bounds,
-    consent::{by_age, claims, is_gone_from, is_releasing},
+    consent::{by_age, claims, is_gone_from, is_releasing, rival},
     error::ProjectError,
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
     secrets::{self, Secrets},
+    self_service::{self, Served},
 };
 
 /// What a reconcile knows of one cluster.
@@ -63,6 +69,8 @@ pub struct World {
     pub members: Members,
     /// The Secrets in them, and those that should be there.
     pub secrets: Secrets,
+    /// What members create themselves, and who may.
+    pub served: Served,
 }
 
 impl World {
@@ -164,6 +172,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         guards: Guards::default(),
         members: Members::default(),
         secrets: secrets::observe(owner, place),
+        served: Served::default(),
     };
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     let holder = match owner {
@@ -174,6 +183,9 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         }
         _ => None,
     };
+    world.served = served(&record, holder, place, &world, &namespaces);
+    let holder = holder.map(|project| self_service::listing(project, &world.served.judged.taken));
+    let holder = holder.as_deref();
     if let Some(project) = holder {
         let held = namespaces.values().filter_map(Seen::held).map(|meta| (meta, world.title(&record.key, meta)));
         note_held::<Namespace>(project, place, held);
@@ -199,6 +211,53 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
     };
     let members = members(owner, place, &namespaces);
     Ok(World { namespaces, guards, members, ..world })
+}
+
+/// Namespaces by the Project for which they ask.
+struct ByRequest;
+
+impl Index<Namespace> for ByRequest {
+    fn key(namespace: &Namespace) -> Option<ObjectKey> {
+        asked(&namespace.metadata)
+    }
+}
+
+/// The namespaces that ask for the Project, and what lets members create them.
+fn served(
+    record: &OwnerRecord,
+    holder: Option<&Project>,
+    place: &PlaceContext,
+    world: &World,
+    namespaces: &BTreeMap<String, Seen>,
+) -> Served {
+    let ours = OwnerRecord::query(record.kind);
+    let (roles, bindings) =
+        (place.cache.informer::<ClusterRole>(&ours), place.cache.informer::<ClusterRoleBinding>(&ours));
+    let refused = roles.refusal().or(bindings.refusal()).is_some();
+    let given = if refused {
+        Given::default()
+    } else {
+        Given { roles: Owned::at(place, record), bindings: Owned::at(place, record) }
+    };
+    let Some(project) = holder.filter(|project| project.spec.self_service.is_some()) else {
+        return Served { given, refused, ..Served::default() };
+    };
+    let is_held = |name: &str| {
+        let held = namespaces.get(name).and_then(Seen::held);
+        held.is_some_and(|meta| matches!(world.title(&record.key, meta), Title::Created | Title::Adopted))
+    };
+    let asking = place.cache.informer::<Namespace>(&LabelQuery::has(LABEL_PROJECT)).indexed::<ByRequest>(&record.key);
+    let lives = |found: &&Arc<Namespace>| found.metadata.deletion_timestamp.is_none();
+    let all = asking.iter().filter(lives).map(|found| Request {
+        name: found.name_any(),
+        created: found.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        is_held: is_held(&found.name_any()),
+    });
+    let others = place.related::<Project>().all();
+    let rivals = others.iter().filter_map(|other| rival(project, other, &place.place, &place.fleet));
+    let requests = Requests { all: all.collect(), rivals: rivals.collect(), guarded_since: guarded_here_since(place) };
+    let judged = self_service::judge(project, &world.cluster, &requests);
+    Served { requests, judged, given, refused }
 }
 
 /// What is granted at this cluster, and what should be.

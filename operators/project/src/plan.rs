@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::{AdoptPolicy, OnExisting, Project, ProjectNamespace, Tenant, names::ANNOTATION_RELEASED_BY};
-use drover_fleet::{TenancyCause, targets::tenancies};
+use drover_fleet::targets::tenancies;
 use drover_runtime::{
     Cause, ObjectKey, Requeue, StatusCause, Title,
     fan_out::Obstacle,
@@ -25,11 +25,16 @@ use crate::{
     guards::Decided,
     leave::{disclaimed, give_up_unlisted},
     members_plan::{MembersPlan, revoke_all},
+    messages::{
+        SIBLING, STRANGER, adopted_later, drift_conflict, exists, left_behind, left_to, no_tenant, not_adoptable,
+        not_allowed, protected, released_beside, released_by, taken, terminating, undecodable,
+    },
     observe::{Holder, Seen, World},
     place_status::PlaceStatus,
     pod_security,
     quota::Quotas,
     secrets::SecretsPlan,
+    self_service,
 };
 
 /// No watch shows what becomes of a namespace that is not ours, so it is looked at again after this time.
@@ -41,20 +46,33 @@ pub(crate) const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 #[must_use]
 pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOperator> {
     let tenancies = admitting(project, world);
-    let mut place_status = PlaceStatus { wanted: count(project.spec.namespaces.len()), ..PlaceStatus::default() };
     if tenancies.is_empty() {
-        place_status.problems.push(no_tenant(project, world));
-        let groups = revoke_all(world);
-        return Plan { place_status, groups, requeue: Requeue::Watch };
+        let (wanted, problems) = (count(project.spec.namespaces.len()), vec![no_tenant(project, world)]);
+        let place_status = PlaceStatus { wanted, problems, ..PlaceStatus::default() };
+        return Plan { place_status, groups: revoke_all(world), requeue: Requeue::Watch };
     }
-    let mut members = MembersPlan::of(project, world, &tenancies, now);
+    let problems = self_service::problems(project, world, &tenancies);
+    let project = self_service::listing(project, &self_service::taken_up(project, world));
+    let wanted = count(project.spec.namespaces.len());
+    converge(&project, world, &tenancies, PlaceStatus { wanted, problems, ..PlaceStatus::default() }, now)
+}
+
+/// Decides for a Project that the cluster admits, and that lists all its namespaces.
+fn converge(
+    project: &Project,
+    world: &World,
+    tenancies: &[&Tenant],
+    mut place_status: PlaceStatus,
+    now: Timestamp,
+) -> Plan<ProjectOperator> {
+    let mut members = MembersPlan::of(project, world, tenancies, now);
     let mut secrets = SecretsPlan::of(project, world);
     let (mut groups, mut look_again) = give_up_unlisted(project, world, now);
-    let mut room = Room::of(&tenancies, &world.bounds);
+    let mut room = Room::of(tenancies, &world.bounds);
     let mut decisions = Vec::new();
-    for wanted in by_name(&project.spec.namespaces) {
-        let verdict = verdict(project, world, &tenancies, wanted).within(&mut room, project, world, &wanted.name);
-        let guards = guards(project, world, &tenancies, wanted, &verdict);
+    for wanted in by_name(&project.spec.namespaces, world) {
+        let verdict = verdict(project, world, tenancies, wanted).within(&mut room, project, world, &wanted.name);
+        let guards = guards(project, world, tenancies, wanted, &verdict);
         decisions.push((wanted, verdict, guards));
     }
     let takers =
@@ -79,11 +97,13 @@ pub fn plan(project: &Project, world: &World, now: Timestamp) -> Plan<ProjectOpe
         grants.extend(secrets.decide(&wanted.name, scope, &mut place_status));
         groups.extend(grouped(verdict, guards, grants, &mut place_status.problems));
     }
+    let mut creators = members.creators(now);
+    groups.append(&mut creators.grants);
     if project.spec.suspend {
         groups.clear();
     }
     let (withdrawals, soon) = secrets.finish(&mut place_status);
-    let (revocations, again) = members.finish(&mut place_status);
+    let (revocations, again) = members.finish(creators, &mut place_status);
     let groups = revocations.into_iter().chain(withdrawals).chain(groups).collect();
     let requeue = look_again.into_iter().chain(soon).min().map(|pause| now + pause).into_iter().chain(again).min();
     Plan { place_status, groups, requeue: requeue.map_or(Requeue::Watch, Requeue::At) }
@@ -179,8 +199,10 @@ enum Consent {
 }
 
 impl Consent {
-    fn of(wanted: &ProjectNamespace, allowing: &[&Tenant]) -> Self {
+    fn of(world: &World, wanted: &ProjectNamespace, allowing: &[&Tenant]) -> Self {
         match wanted.on_existing {
+            // Whoever created it asked for the Project, and had the right to.
+            _ if world.served.judged.taken.contains(&wanted.name) => Self::Given,
             OnExisting::Refuse => Self::NotAsked,
             OnExisting::Adopt if allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed) => Self::Given,
             OnExisting::Adopt => Self::Awaited,
@@ -222,10 +244,10 @@ impl Verdict {
     }
 }
 
-/// In an order that does not depend on how the list is written.
-fn by_name(namespaces: &[ProjectNamespace]) -> Vec<&ProjectNamespace> {
+/// In an order that does not depend on how the list is written; what members created comes after what is listed.
+fn by_name<'a>(namespaces: &'a [ProjectNamespace], world: &World) -> Vec<&'a ProjectNamespace> {
     let mut all: Vec<_> = namespaces.iter().collect();
-    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all.sort_by_key(|namespace| (world.served.judged.taken.contains(&namespace.name), &*namespace.name));
     all
 }
 
@@ -246,6 +268,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
     if !levels.is_empty() {
         desired.metadata.labels.get_or_insert_default().extend(levels);
     }
+    let consent = Consent::of(world, wanted, &allowing);
     match world.namespaces.get(name).unwrap_or(&Seen::Absent { older_project: None }) {
         Seen::Absent { older_project: Some(older_project) } => {
             Verdict::Waiting(obstacle(name, ProjectCause::NamespaceTaken, left_to(world, name, older_project)))
@@ -257,7 +280,7 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
         Seen::Ours { live, .. } if !is_founded(project, world, &live.metadata) => {
             let meta = Box::new(live.metadata.clone());
             Verdict::Act(match world.title(&ObjectKey::of(&project.metadata), &meta) {
-                Title::Unfounded if Consent::of(wanted, &allowing) == Consent::Given => {
+                Title::Unfounded if consent == Consent::Given => {
                     Change::Adopt { desired: Box::new(desired), live: meta }
                 }
                 _ => disclaimed(&ObjectKey::of(&project.metadata), world, &meta),
@@ -271,12 +294,8 @@ fn verdict(project: &Project, world: &World, tenancies: &[&Tenant], wanted: &Pro
             restored(name, owned::relabel(desired, meta, drift_conflict.as_deref()))
         }
         Seen::Undecodable { meta } => blocked(name, StatusCause::UndecodableObject, undecodable(world, meta)),
-        Seen::Foreign { holder: Some(holder), .. } if !holder.left => {
-            held_by(project, world, name, holder, Consent::of(wanted, &allowing))
-        }
-        Seen::Foreign { meta, holder } => {
-            without_holder(project, world, desired, meta, holder.as_ref(), Consent::of(wanted, &allowing))
-        }
+        Seen::Foreign { holder: Some(holder), .. } if !holder.left => held_by(project, world, name, holder, consent),
+        Seen::Foreign { meta, holder } => without_holder(project, world, desired, meta, holder.as_ref(), consent),
     }
 }
 
@@ -394,116 +413,6 @@ fn blocked(namespace: &str, cause: impl Into<Cause>, message: String) -> Verdict
 
 pub(crate) fn obstacle(namespace: &str, cause: impl Into<Cause>, message: String) -> Obstacle {
     Obstacle { namespace: Some(namespace.to_owned()), cause: cause.into(), message }
-}
-
-fn no_tenant(project: &Project, world: &World) -> Obstacle {
-    let (cluster, namespace) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
-    if world.in_operator_namespace {
-        let message = format!(
-            "namespace {namespace} is Drover's own, and no Cluster admits a Project from it; create the Project in another namespace"
-        );
-        return Obstacle { namespace: None, cause: TenancyCause::NotATenant.into(), message };
-    }
-    Obstacle {
-        namespace: None,
-        cause: TenancyCause::NotATenant.into(),
-        message: format!(
-            "cluster {cluster} does not admit namespace {namespace}; ask its owner to add the namespace to spec.tenants of Cluster {cluster}"
-        ),
-    }
-}
-
-fn protected(world: &World, name: &str) -> String {
-    let cluster = world.cluster.name_any();
-    format!(
-        "cluster {cluster} protects namespace {name}; choose another name, or change spec.protectedNamespaces of Cluster {cluster}"
-    )
-}
-
-fn not_allowed(project: &Project, world: &World, name: &str) -> String {
-    let (cluster, from) = (world.cluster.name_any(), project.namespace().unwrap_or_default());
-    format!(
-        "no tenant entry of Cluster {cluster} allows {from} to hold namespace {name}; choose a name that its namespacePatterns allow, or ask its owner to add a pattern"
-    )
-}
-
-fn drift_conflict(name: &str, reverted: &[String]) -> String {
-    let fields = reverted.join(", ");
-    format!(
-        "another client keeps changing {fields} of namespace {name} back, so Drover leaves the namespace alone; settle which of the two owns the fields"
-    )
-}
-
-fn undecodable(world: &World, meta: &ObjectMeta) -> String {
-    format!(
-        "Drover cannot decode namespace {} on cluster {} and leaves it as it is; correct or remove it",
-        meta.name.as_deref().unwrap_or_default(),
-        world.cluster.name_any()
-    )
-}
-
-fn terminating(name: &str) -> String {
-    format!(
-        "namespace {name} is being deleted; once it is gone, Drover creates it again for the oldest Project that wants it"
-    )
-}
-
-fn taken(world: &World, name: &str, holder: &ObjectKey) -> String {
-    format!(
-        "namespace {name} on cluster {} is held by Project {holder}; remove it from one of the two Projects",
-        world.cluster.name_any()
-    )
-}
-
-fn released_by(world: &World, name: &str, holder: &ObjectKey) -> String {
-    format!(
-        "namespace {name} on cluster {} is held by Project {holder}, which releases it; Drover looks again once that is done",
-        world.cluster.name_any()
-    )
-}
-
-fn adopted_later(world: &World, name: &str, holder: &ObjectKey) -> String {
-    format!(
-        "namespace {name} on cluster {} is held by Project {holder}; this Project adopts it once it is removed from that one",
-        world.cluster.name_any()
-    )
-}
-
-fn not_adoptable(world: &World, name: &str) -> String {
-    let cluster = world.cluster.name_any();
-    format!(
-        "namespace {name} exists on cluster {cluster}, and its owner does not allow this Project to adopt it; choose another name, or set adopt: Allowed in the tenant entry of Cluster {cluster}"
-    )
-}
-
-fn left_to(world: &World, name: &str, older_project: &ObjectKey) -> String {
-    format!(
-        "Drover leaves namespace {name} on cluster {} to Project {older_project}, which is older and wants it as well; remove it from one of the two Projects",
-        world.cluster.name_any()
-    )
-}
-
-fn left_behind(world: &World, name: &str, holder: &ObjectKey, needs: &str) -> String {
-    let cluster = world.cluster.name_any();
-    format!("Project {holder} left namespace {name} behind on cluster {cluster}; to adopt it, set {needs}")
-}
-
-fn released_beside(world: &World, name: &str) -> String {
-    format!(
-        "namespace {name} exists on cluster {}, where another Project of this tenant released it; to adopt it, set {SIBLING}",
-        world.cluster.name_any()
-    )
-}
-
-/// What it takes to adopt what another Project of the tenant left, and what anybody else did.
-const SIBLING: &str = "onExisting: Adopt";
-const STRANGER: &str = "onExisting: Adopt here and adopt: Allowed in the tenant entry of that Cluster";
-
-fn exists(world: &World, name: &str) -> String {
-    let cluster = world.cluster.name_any();
-    format!(
-        "namespace {name} exists on cluster {cluster} and is not managed by Drover; choose another name, or set onExisting: Adopt here and adopt: Allowed in the tenant entry of Cluster {cluster}"
-    )
 }
 
 pub(crate) fn count(length: usize) -> i64 {

@@ -18,6 +18,7 @@ mod properties;
 mod quota;
 mod safety;
 mod secrets;
+mod self_service;
 mod status;
 mod strategies;
 mod world;

@@ -105,12 +105,6 @@ fn what_is_absent_is_created() {
 }
 
 #[test]
-fn a_field_without_effect_that_is_no_guard_holds_no_namespace_up() {
-    let members = "selfService: {namePrefix: team-a-x, maxNamespaces: 2}\nnamespaces: [{name: team-a-web}]";
-    assert_eq!(decided(OPEN, members, "{}"), ["create Namespace team-a-web"]);
-}
-
-#[test]
 fn what_is_ours_and_as_wanted_is_left_alone() {
     let there = "team-a-web: {heldBy: team-a/shop, applied: {tier: front}, changed: {theirs: stays}}";
     assert_eq!(decided(OPEN, WANT_WEB, there), ["1 ready"]);

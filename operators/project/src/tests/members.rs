@@ -6,7 +6,7 @@ use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, names::LABEL_OWN
 use drover_grants::{GrantCause, Grants};
 use drover_runtime::{
     Owner, Requeue,
-    model::{End, Pace, Requests, decide, every_crash, until_quiet},
+    model::{End, ModelObject, Pace, Requests, decide, every_crash, until_quiet},
     operator::record_of,
 };
 use k8s_openapi::{
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     decisions::{NOW, OPEN, cluster_of, lines, plan, shop},
+    safety::requested,
     strategies::{NAMES, a_binding, a_template, any_cluster, any_project_alive_or_not, deleted},
     world::ModelCluster,
 };
@@ -354,13 +355,18 @@ fn entitled(project: &Project, model: &ModelCluster) -> BTreeSet<String> {
             && model.templates.get(&binding.spec.role_template_name).is_some()
     });
     let given = bindings.flat_map(|binding| {
-        let role = if binding.spec.role_template_name == "viewer" { "view" } else { "drover:deployer" };
+        let role = match &*binding.spec.role_template_name {
+            "viewer" => "view".to_owned(),
+            own => format!("drover:{own}"),
+        };
         binding.spec.subjects.iter().map(move |subject| format!("{role} {}", subject.name))
     });
     let given: Vec<String> = given.collect();
     let lives = project.metadata.deletion_timestamp.is_none();
     let listed = project.spec.namespaces.iter().filter(|_| lives).map(|wanted| &wanted.name);
-    listed.flat_map(|namespace| given.iter().map(move |given| format!("{namespace} {given}"))).collect()
+    let asks = |(name, found): &(&String, &ModelObject)| lives && requested(project, model, name, found, true);
+    let asking = model.namespaces.iter().filter(asks).map(|(name, _)| name);
+    listed.chain(asking).flat_map(|namespace| given.iter().map(move |given| format!("{namespace} {given}"))).collect()
 }
 
 proptest! {

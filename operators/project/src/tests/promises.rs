@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     decisions::NOW,
-    safety::{came_from_us, held_by},
+    safety::{came_from_us, held_by, requested},
     strategies::{NAMES, any_project, any_project_alive_or_not, any_world, deleted, project},
     world::ModelCluster,
 };
@@ -19,10 +19,11 @@ fn foreign(this: &Project, model: &ModelCluster) -> Vec<(String, ModelObject)> {
     let asked = |name: &str| {
         this.spec.namespaces.iter().any(|n| n.name == name && n.on_existing == drover_crds::OnExisting::Adopt)
     };
+    let asked = |name: &str, namespace: &ModelObject| asked(name) || requested(this, model, name, namespace, false);
     let is_foreign = |name: &str, namespace: &ModelObject| match held_by(namespace) {
         holder if holder == ours => false,
-        Some((space, holder)) => !model.left.contains(&format!("{space}/{holder}")) || !asked(name),
-        None => !asked(name) && !came_from_us(name, namespace),
+        Some((space, holder)) => !model.left.contains(&format!("{space}/{holder}")) || !asked(name, namespace),
+        None => !asked(name, namespace) && !came_from_us(name, namespace),
     };
     let all = model.namespaces.iter().filter(|(_, namespace)| !namespace.terminating);
     let found = all.filter(|(name, namespace)| is_foreign(name, namespace));

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use drover_crds::{
     AdoptPolicy, DeletionPolicy, NamespaceSelection, OnExisting, Project, ProjectNamespace, Tenant,
-    names::{ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_RELEASED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE},
+    names::{
+        ANNOTATION_ADOPTED, ANNOTATION_CREATED, ANNOTATION_RELEASED_BY, LABEL_OWNER_NAME, LABEL_OWNER_NAMESPACE,
+        LABEL_PROJECT, LABEL_PROJECT_NAMESPACE,
+    },
 };
 use drover_runtime::model::{Fields, Manager, ModelObject};
 
@@ -59,6 +62,8 @@ fn changed(
         && !was.annotations.contains_key(ANNOTATION_ADOPTED);
     let agreed = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt)
         && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
+    let requested = requested(project, world, name, was, ours_before);
+    let agreed = agreed || requested;
     let holder = held_by(was).filter(|_| !ours_before);
     let is_gone_from = |(namespace, name): &(String, String)| world.left.contains(&format!("{namespace}/{name}"));
     let came_from_us = holder.is_none() && came_from_us(name, was);
@@ -79,7 +84,14 @@ fn changed(
             "written although it may not have all that it should",
         ),
         (!release_labels && !marked_for_deletion && !may_hold, "changed although the Project may not hold it"),
-        (!release_labels && !marked_for_deletion && wanted.is_none(), "changed although it is not listed"),
+        (
+            !release_labels && !marked_for_deletion && wanted.is_none() && !requested,
+            "changed although it is neither listed nor asks for the Project",
+        ),
+        (
+            !ours_before && ours_after && wanted.is_none() && is_full(project, world),
+            "taken up although there are as many as the Project allows",
+        ),
         (
             release_labels && wanted.is_some() && !deleting(project) && !going && !unfounded,
             "released although it is listed",
@@ -96,6 +108,30 @@ fn changed(
     ]
     .into_iter()
     .find_map(|(broken, rule)| broken.then_some(rule))
+}
+
+/// Whether whoever created a namespace asks for the Project, and may.
+pub(super) fn requested(
+    project: &Project,
+    world: &ModelCluster,
+    name: &str,
+    found: &ModelObject,
+    is_held: bool,
+) -> bool {
+    let label = |key: &str| found.labels.get(key).map(|field| field.value.as_str());
+    let asks = label(LABEL_PROJECT_NAMESPACE) == Some("team-a") && label(LABEL_PROJECT) == Some("shop");
+    let is_guarded = is_held || world.guarded_since.is_some();
+    asks && is_guarded && project.spec.self_service.is_some() && name.starts_with("team-a-")
+}
+
+/// Whether as many namespaces are the Project's on request as it allows.
+fn is_full(project: &Project, world: &ModelCluster) -> bool {
+    let is_ours = |(name, found): &(&String, &ModelObject)| {
+        held_by(found) == Some(key(project)) && listed(project, name).is_none() && !found.terminating
+    };
+    let ours = world.namespaces.iter().filter(is_ours);
+    let held = ours.filter(|(name, found)| requested(project, world, name, found, true)).count();
+    project.spec.self_service.as_ref().is_none_or(|spec| held >= usize::try_from(spec.max_namespaces).unwrap())
 }
 
 /// Equal but for what another client keeps setting.

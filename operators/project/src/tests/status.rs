@@ -18,9 +18,6 @@ use crate::{cause::ProjectCause, place_status::PlaceStatus, summary::summarise};
 /// What a status may weigh, whatever the fleet's size.
 const MAX_STATUS: usize = 16 * 1024;
 
-/// A field that this version does not act on.
-const MEMBERS: &str = "selfService: {namePrefix: team-a-, maxNamespaces: 1}";
-
 fn failure() -> Failure {
     let message = "cannot apply Namespace team-a-web: admission webhook says no".to_owned();
     Failure::new(ApiCause::Forbidden, message)
@@ -155,13 +152,10 @@ fn a_restart_changes_nothing_that_is_said() {
 #[test]
 fn a_project_tells_first_what_concerns_all_of_it() {
     let failed = fleet([entry(None, PlaceState::Failed(failure()))]);
-    let members = shop(MEMBERS);
-    assert_eq!(ready(&members, &failed), "False NotYetImplemented, Stalled");
-    assert!(other(&summarise(&members, &failed), READY).contains("does not act on spec.selfService yet"));
-    assert_eq!(ready(&shop(&format!("suspend: true\n{MEMBERS}")), &failed), "True Suspended");
-    let deleting = super::strategies::deleted(shop(&format!("suspend: true\n{MEMBERS}")));
+    assert_eq!(ready(&shop("suspend: true"), &failed), "True Suspended");
+    let deleting = super::strategies::deleted(shop("suspend: true"));
     assert_eq!(ready(&deleting, &failed), "False Deleting, Reconciling", "a suspended Project goes like any other");
-    let deleting = super::strategies::deleted(shop(MEMBERS));
+    let deleting = super::strategies::deleted(shop(""));
     assert_eq!(ready(&deleting, &failed), "False Deleting, Reconciling");
 }
 

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use drover_crds::{
     AdoptPolicy, Cluster, ContainerDefaults, DeletionPolicy, IsolationMode, NamespaceMetadata, NamespaceSelection,
     NetworkIsolation, OnExisting, PodSecurity, PodSecurityFloor, PodSecurityLevel, Project, ProjectNamespace,
-    ProjectQuota, ProjectRoleTemplateBinding, ProjectSecret, ProjectSpec, QuotaOverflow, RoleTemplate, Tenant,
+    ProjectQuota, ProjectRoleTemplateBinding, ProjectSecret, ProjectSpec, QuotaOverflow, RoleTemplate, SelfService,
+    Tenant,
 };
 pub(super) use drover_runtime::model::deleted;
 use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
@@ -142,6 +143,10 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
         prop::option::of(any_isolation()),
         prop::option::of(any_quota()),
         prop::sample::subsequence(vec!["registry", "tls"], 0..=2),
+        prop::option::weighted(
+            0.4,
+            (1..3_i32).prop_map(|most| SelfService { name_prefixes: vec!["team-a-".to_owned()], max_namespaces: most }),
+        ),
     );
     (namespaces, common, prop::bool::weighted(0.1), any::<bool>(), guards).prop_map(
         |(
@@ -149,7 +154,7 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
             common,
             suspend,
             delete,
-            (pod_security, container_defaults, network_isolation, quota, secrets),
+            (pod_security, container_defaults, network_isolation, quota, secrets, self_service),
         )| {
             let spec = json!({"clusters": {"all": {}}, "suspend": suspend});
             let mut spec: ProjectSpec = serde_json::from_value(spec).unwrap();
@@ -161,6 +166,7 @@ pub(super) fn any_project() -> impl Strategy<Value = Project> {
             spec.network_isolation = network_isolation;
             spec.quota = quota;
             spec.secrets = secrets.into_iter().map(|name| ProjectSecret { name: name.to_owned() }).collect();
+            spec.self_service = self_service;
             project("team-a", "shop", spec)
         },
     )
@@ -269,6 +275,7 @@ pub(super) fn a_template(name: &str) -> RoleTemplate {
     let mut spec = json!({"context": "Project", "bindableFrom": {"all": {}}});
     spec[if name == "viewer" { "externalClusterRoles" } else { "rules" }] = match name {
         "viewer" => json!(["view"]),
+        "maker" => json!([{"apiGroups": ["drover.dev"], "resources": ["projects"], "verbs": ["create-namespaces"]}]),
         _ => json!([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]),
     };
     RoleTemplate::new(name, serde_json::from_value(spec).unwrap())
@@ -284,7 +291,7 @@ pub(super) fn a_binding(name: &str, template: &str, subjects: &serde_json::Value
 
 fn any_binding() -> impl Strategy<Value = ProjectRoleTemplateBinding> {
     let names = vec(select(vec!["ada", "bob", "eve"]), 0..3);
-    let template = select(vec!["viewer", "deployer", "missing"]);
+    let template = select(vec!["viewer", "deployer", "maker", "missing"]);
     (select(vec!["one", "two", "three"]), template, names, prop::option::weighted(0.2, any::<bool>())).prop_map(
         |(name, template, users, ends)| {
             let subjects: Vec<_> = users.into_iter().map(|name| json!({"kind": "User", "name": name})).collect();
@@ -333,7 +340,7 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
             }
         }
         model.set_sources(sources);
-        model.add_templates(&[a_template("viewer"), a_template("deployer")]);
+        model.add_templates(&[a_template("viewer"), a_template("deployer"), a_template("maker")]);
         model.set_bindings(bindings);
         for (project, namespace, template, user) in grants {
             if model.namespaces.contains_key(namespace) {
@@ -349,22 +356,27 @@ fn any_cluster_without_members() -> impl Strategy<Value = ModelCluster> {
     let gold = Just(Some(Texts::from([("grade".to_owned(), "gold".to_owned())])));
     let tenant_labels = prop_oneof![Just(None), gold];
     let protected = prop_oneof![Just(&[][..]), Just(&["vault"][..])];
-    let namespaces = vec((before(), prop::bool::weighted(0.1)), NAMES.len());
+    let namespaces = vec((before(), prop::bool::weighted(0.1), prop::bool::weighted(0.4)), NAMES.len());
+    let guarded = prop::bool::weighted(0.8);
     let left = prop::sample::subsequence(vec!["team-b/shop", "team-a/other"], 0..=2);
     let floor = prop::option::of(any_floor());
     let refused = prop_oneof![4 => Just(&[][..]), 1 => Just(&["LimitRange"][..]), 1 => Just(&["NetworkPolicy"][..]), 1 => Just(&["ResourceQuota"][..])];
-    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left, (floor, refused)).prop_map(
-        |(tenants, protected, tenant_labels, namespaces, left, (floor, refused))| {
+    (vec(tenant(), 0..3), protected, tenant_labels, namespaces, left, (floor, refused, guarded)).prop_map(
+        |(tenants, protected, tenant_labels, namespaces, left, (floor, refused, guarded))| {
             let mut cluster = cluster(tenants, protected);
             cluster.spec.pod_security = floor;
             let mut model = ModelCluster::new(cluster, tenant_labels);
             model.left = left.into_iter().map(ToOwned::to_owned).collect();
             model.refused = refused.iter().copied().collect();
-            for (name, (before, drifting)) in NAMES.into_iter().zip(namespaces) {
+            model.guarded_since = guarded.then(|| Timestamp::UNIX_EPOCH - SignedDuration::from_mins(1));
+            for (name, (before, drifting, asks)) in NAMES.into_iter().zip(namespaces) {
                 match before {
                     Before::Nothing => continue,
                     Before::Foreign(foreign) => model.add_foreign(name, foreign),
                     Before::Held(held) => model.add_held(name, held),
+                }
+                if asks {
+                    model.ask(name);
                 }
                 if drifting {
                     model.namespaces.get_mut(name).unwrap().keep_changing("team", "green");

@@ -7,7 +7,7 @@ use std::{
 
 use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
-    names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY},
+    names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE},
 };
 use drover_grants::{Grants, Members, Scope, Templates, is_of_another, project_of};
 use drover_roles::BoundRole;
@@ -20,10 +20,11 @@ use drover_runtime::{
     place::deletion_of,
 };
 use drover_secrets::{Offers, SourceSecret, decide::Copies};
+use drover_self_service::{Given, Request, Requests as Asking, Rival, asked};
 use k8s_openapi::{
     api::{core::v1::Namespace, rbac::v1::RoleBinding},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt as _;
 use serde::Deserialize;
@@ -41,6 +42,7 @@ use crate::{
     guards::{Guard, Guards, Inside, NAME, Unlabelled, missing},
     observe::{Holder, Seen, World, ours},
     secrets::Secrets,
+    self_service::{self, Served},
 };
 
 /// The name of this installation, as the model world has it.
@@ -77,6 +79,14 @@ pub(super) struct ModelCluster {
     pub(super) templates: Templates,
     /// Whether rights may be granted.
     pub(super) grants: Grants,
+    /// What lets members create namespaces.
+    pub(super) creators_roles: ModelObjects,
+    /// Who may.
+    pub(super) creators: ModelObjects,
+    /// Since when a policy judges who asks for a Project.
+    pub(super) guarded_since: Option<Timestamp>,
+    /// Other Projects that want namespaces that members may create.
+    pub(super) rivals: Vec<Rival>,
     /// The kinds of guards that it does not let Drover create.
     pub(super) uncreatable: BTreeSet<&'static str>,
     /// The Projects, by namespace and name, that are gone or do not select this cluster any more.
@@ -143,6 +153,10 @@ impl ModelCluster {
             undecodable: Vec::new(),
             templates: Templates::default(),
             grants: Grants::Allowed,
+            creators_roles: ModelObjects::default(),
+            creators: ModelObjects::with_fixed(&["roleRef"]),
+            guarded_since: Some(Timestamp::UNIX_EPOCH),
+            rivals: Vec::new(),
             uncreatable: BTreeSet::new(),
             left: BTreeSet::new(),
             bounds: Bounds::default(),
@@ -186,6 +200,13 @@ impl ModelCluster {
         found.set_reverts(reverts);
         found.labels.extend(by_another(changed));
         found.terminating = terminating;
+    }
+
+    /// Whoever created the namespace asks for `team-a/shop`.
+    pub(super) fn ask(&mut self, name: &str) {
+        let labels = [(LABEL_PROJECT_NAMESPACE, "team-a"), (LABEL_PROJECT, "shop")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.namespaces.get_mut(name).unwrap().labels.extend(by_another(labels.into()));
     }
 
     pub(super) fn add_templates(&mut self, templates: &[RoleTemplate]) {
@@ -280,6 +301,8 @@ impl ModelCluster {
             policies: self.policies.with_other_ids(),
             role_bindings: self.role_bindings.with_other_ids(),
             copies: self.copies.with_other_ids(),
+            creators_roles: self.creators_roles.with_other_ids(),
+            creators: self.creators.with_other_ids(),
             ..self.clone()
         }
     }
@@ -289,6 +312,16 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
     fn observe(&self, owner: Owner<'_, Project>) -> World {
         let record = record_of::<ProjectOperator>(owner.key());
         let mut namespaces: BTreeMap<String, Seen> = self.namespaces.owned(&record).into_iter().map(ours).collect();
+        let holder = match owner {
+            Owner::Present(project) if deletion_of(&self.cluster).is_none() => Some(project),
+            _ => None,
+        };
+        let served = self.served(&record, holder, &namespaces);
+        let listing = owner.object().map(|project| self_service::listing(project, &served.judged.taken));
+        let owner = match (owner, listing.as_deref()) {
+            (Owner::Present(_), Some(listing)) => Owner::Present(listing),
+            _ => owner,
+        };
         if let Owner::Present(project) = owner
             && deletion_of(&self.cluster).is_none()
         {
@@ -311,6 +344,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             },
             members: self.members(owner, &namespaces),
             secrets: self.secrets(owner),
+            served,
             namespaces,
         }
     }
@@ -336,13 +370,17 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
                 self.copies.carry_out_with::<ProjectOperator, _>(owner, change, &content, requests)
             }
             Action::Members(change) => self.role_bindings.carry_out::<ProjectOperator, _>(owner, change, requests),
+            Action::CreatorsRole(change) => {
+                self.creators_roles.carry_out::<ProjectOperator, _>(owner, change, requests)
+            }
+            Action::Creators(change) => self.creators.carry_out::<ProjectOperator, _>(owner, change, requests),
         };
         done.map_err(|stop| stop.map(ProjectError::from))
     }
 
     fn objects(&mut self) -> Vec<&mut ModelObjects> {
-        let Self { quotas, limits, policies, role_bindings, copies, .. } = self;
-        let inside = [quotas, limits, policies, role_bindings, copies];
+        let Self { quotas, limits, policies, role_bindings, copies, creators_roles, creators, .. } = self;
+        let inside = [quotas, limits, policies, role_bindings, copies, creators_roles, creators];
         std::iter::once(&mut self.namespaces).chain(inside).collect()
     }
 
@@ -402,6 +440,30 @@ impl ModelCluster {
         let fields = self.sources.get(name).into_iter().flat_map(|source| source.as_object().unwrap());
         let fields = fields.filter(|(field, _)| ["type", "data"].contains(&field.as_str()));
         fields.map(|(field, value)| (field.clone(), value.clone())).collect()
+    }
+
+    /// What `observe` would find of namespaces that ask for the Project, each created a minute after the one before by name.
+    fn served(&self, record: &OwnerRecord, holder: Option<&Project>, namespaces: &BTreeMap<String, Seen>) -> Served {
+        let given = Given { roles: self.creators_roles.owned(record), bindings: self.creators.owned(record) };
+        let Some(project) = holder.filter(|project| project.spec.self_service.is_some()) else {
+            return Served { given, ..Served::default() };
+        };
+        let is_asking = |name: &String, found: &ModelObject| {
+            asked(&found.meta(name)).as_ref() == Some(&record.key) && !found.terminating
+        };
+        let asking = self.namespaces.iter().filter(|(name, found)| is_asking(name, found)).map(|(name, _)| name);
+        let is_held = |name: &str| {
+            let held = namespaces.get(name).and_then(Seen::held);
+            held.is_some_and(|meta| matches!(record.title(meta, INSTALLATION), Title::Created | Title::Adopted))
+        };
+        let all = asking.zip(1..).map(|(name, minute)| Request {
+            name: name.clone(),
+            created: Some(Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)),
+            is_held: is_held(name),
+        });
+        let requests = Asking { all: all.collect(), rivals: self.rivals.clone(), guarded_since: self.guarded_since };
+        let judged = self_service::judge(project, &self.cluster, &requests);
+        Served { requests, judged, given, refused: false }
     }
 
     /// What `observe` would find of members.
