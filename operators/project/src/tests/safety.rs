@@ -63,7 +63,8 @@ fn changed(
     let agreed = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt)
         && allowing.iter().any(|tenant| tenant.adopt == AdoptPolicy::Allowed);
     let requested = requested(project, world, name, was, ours_before);
-    let agreed = agreed || requested;
+    let asks = wanted.is_some_and(|wanted| wanted.on_existing == OnExisting::Adopt);
+    let agreed = agreed || requested || (asks && was_handed_on(name, was));
     let holder = held_by(was).filter(|_| !ours_before);
     let is_gone_from = |(namespace, name): &(String, String)| world.left.contains(&format!("{namespace}/{name}"));
     let came_from_us = holder.is_none() && came_from_us(name, was);
@@ -108,6 +109,15 @@ fn changed(
     ]
     .into_iter()
     .find_map(|(broken, rule)| broken.then_some(rule))
+}
+
+/// Whether Drover created a namespace for a Project of `team-a`, and one of them gave it up, or is recorded on it.
+fn was_handed_on(name: &str, found: &ModelObject) -> bool {
+    let mark = found.annotations.get(ANNOTATION_CREATED).map(|mark| mark.value.as_str()).unwrap_or_default();
+    let released_by = found.annotations.get(ANNOTATION_RELEASED_BY).is_some_and(|by| by.value.starts_with("team-a/"));
+    let holder = held_by(found);
+    let is_beside = holder.as_ref().map_or(released_by, |(tenant, _)| tenant == "team-a");
+    is_beside && mark.starts_with("/Project/team-a/") && mark.ends_with(&format!("//{name}"))
 }
 
 /// Whether whoever created a namespace asks for the Project, and may.
