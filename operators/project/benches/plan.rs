@@ -62,7 +62,7 @@ fn claim(number: usize) -> Claim {
         namespace: format!("team-{number:05}"),
         created: Some(Timestamp::UNIX_EPOCH),
         requested: Some(amounts("10")),
-        usable: if number % 2 == 0 { amounts("10") } else { Amounts::new() },
+        usable: if number.is_multiple_of(2) { amounts("10") } else { Amounts::new() },
         is_granted: true,
     }
 }
@@ -144,7 +144,7 @@ fn empty(members: usize) -> World {
         guards: Guards::default(),
         members: Members {
             bindings: (0..ROLES).map(|role| Arc::new(binding(role, members))).collect(),
-            templates: (0..ROLES).map(|role| (role_name(role), Arc::new(template(role)))).collect(),
+            templates: (0..ROLES).map(template).collect(),
             ..Members::default()
         },
         served: Served::default(),
