@@ -1,4 +1,4 @@
-//! Writes a copy: the one place where content passes.
+//! Writes a copy: content is nowhere else than here.
 
 use drover_runtime::{
     ApiCause, ApiError, Cache, Operator, Owner, PlaceContext, WriteError, owned::Change, request::request,

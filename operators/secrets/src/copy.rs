@@ -50,13 +50,17 @@ impl From<Whole> for SecretCopy {
         let kept = |texts: Option<BTreeMap<String, String>>| {
             texts.map(|texts| texts.into_iter().filter(|(key, _)| ours(key)).collect())
         };
+        let ObjectMeta { name, namespace, uid, resource_version, .. } = metadata;
         let metadata = ObjectMeta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            creation_timestamp: metadata.creation_timestamp,
+            deletion_timestamp: metadata.deletion_timestamp,
             labels: kept(metadata.labels),
             annotations: kept(metadata.annotations),
-            managed_fields: None,
-            owner_references: None,
-            finalizers: None,
-            ..metadata
+            ..ObjectMeta::default()
         };
         Self { metadata, kind: SecretType::of(kind.as_deref()), digest: data.digest(), immutable, revision: None }
     }

@@ -19,11 +19,12 @@ use super::{
 const WRITES: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 
 /// All that Drover may change in a cluster of the fleet.
-const WRITTEN_DOWNSTREAM: [&str; 10] = [
+const WRITTEN_DOWNSTREAM: [&str; 11] = [
     "/configmaps",
     "/limitranges",
     "/namespaces",
     "/resourcequotas",
+    "/secrets",
     "admissionregistration.k8s.io/validatingadmissionpolicies",
     "admissionregistration.k8s.io/validatingadmissionpolicybindings",
     "networking.k8s.io/networkpolicies",
