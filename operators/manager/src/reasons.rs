@@ -145,6 +145,7 @@ mod tests {
             "Project: RolesNotPermitted",
             "Project: SubjectRefused",
             "ProjectRoleTemplateBinding: ContextMismatch",
+            "ProjectRoleTemplateBinding: ManagementRoleNotAllowed",
             "ProjectRoleTemplateBinding: RolesNotPermitted",
             "ProjectRoleTemplateBinding: SubjectRefused",
             "RoleTemplate: ContextMismatch",
