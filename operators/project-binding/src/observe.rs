@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
@@ -20,6 +21,9 @@ use k8s_openapi::{
 };
 
 use crate::{PROJECT, ProjectBindingOperator, beside::Here};
+
+/// A change of a member is one of a role binding in each namespace; those within this time cost one look at all of them.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// What a reconcile knows of one place.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +111,6 @@ pub(crate) fn concerned<'a>(
 ) {
     let projects: BTreeSet<ObjectKey> = sides.filter_map(|meta| OwnerRecord::recorded(meta, PROJECT)).collect();
     for binding in projects.iter().flat_map(|project| bindings.indexed::<OfProject>(project)) {
-        enqueuer.now(ObjectKey::of(&binding.metadata));
+        enqueuer.after(ObjectKey::of(&binding.metadata), GATHER);
     }
 }

@@ -1,13 +1,13 @@
 //! Whether a binding is effective at one place. Pure.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use drover_crds::ProjectRoleTemplateBinding;
 use drover_grants::{
     GrantCause,
     in_force::{admitted, in_force},
 };
-use drover_roles::{BoundRole, Resolved};
+use drover_roles::{BoundRole, Resolved, in_bindings_of};
 use drover_runtime::{
     Cause, Outcome, Requeue, Title,
     fan_out::{Contribution, Obstacle},
@@ -105,13 +105,13 @@ fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeS
     let identity = at.cluster.spec.identity.as_ref();
     let (subjects, refused): (Vec<_>, Vec<_>) =
         binding.spec.subjects.iter().map(|subject| admitted(subject, identity, &held)).partition(Result::is_ok);
-    let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
+    let subjects: Vec<Subject> =
+        in_bindings_of(subjects.into_iter().flatten(), usize::MAX).into_iter().flatten().collect();
     let refused = refused.into_iter().find_map(Result::err).map(|refused| refused.obstacle(binding, &at.cluster));
-    let given = given(at);
-    let roles: Vec<String> = roles.iter().map(BoundRole::role_name).collect();
-    let has_all = |namespace: &&str, role: &String| {
-        let have = given.get(&(*namespace, &**role));
-        subjects.iter().all(|subject| have.is_some_and(|have| have.contains(&who(subject))))
+    let roles: BTreeSet<String> = roles.iter().map(BoundRole::role_name).collect();
+    let given = given(at, &roles);
+    let has_all = |namespace: &str, role: &str| {
+        are_among(&subjects, given.get(&(namespace, role)).map(Vec::as_slice).unwrap_or_default())
     };
     let lacking = held.iter().find(|namespace| !roles.iter().all(|role| has_all(namespace, role)));
     let lacking = lacking.map(|namespace| Obstacle {
@@ -122,22 +122,28 @@ fn problems(binding: &ProjectRoleTemplateBinding, at: &AtCluster, roles: &BTreeS
     refused.into_iter().chain(lacking).collect()
 }
 
-/// A subject: kind, group, namespace and name.
-type Who<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str);
-
-fn who(subject: &Subject) -> Who<'_> {
-    (&subject.kind, subject.api_group.as_deref(), subject.namespace.as_deref(), &subject.name)
-}
-
-/// Who has a role in a namespace, by namespace and role.
-fn given(at: &AtCluster) -> HashMap<(&str, &str), HashSet<Who<'_>>> {
-    let mut given: HashMap<_, HashSet<_>> = HashMap::new();
+/// Who has one of these roles, by namespace and role.
+fn given<'a>(at: &'a AtCluster, roles: &BTreeSet<String>) -> HashMap<(&'a str, &'a str), Vec<&'a Subject>> {
+    let mut given: HashMap<_, Vec<_>> = HashMap::new();
     let ours = at.granted.iter().filter(|found| matches!(found.title, Title::Created | Title::Adopted));
-    for found in ours.filter_map(|found| found.live.as_ref().ok()) {
+    let live = ours.filter_map(|found| found.live.as_ref().ok());
+    for found in live.filter(|found| roles.contains(&found.role_ref.name)) {
         let place = (found.metadata.namespace.as_deref().unwrap_or_default(), &*found.role_ref.name);
-        given.entry(place).or_default().extend(found.subjects.iter().flatten().map(who));
+        given.entry(place).or_default().extend(found.subjects.iter().flatten());
     }
     given
+}
+
+/// Whether all these subjects are there; in one go where both are in the order in which Drover writes them.
+pub(crate) fn are_among(wanted: &[Subject], have: &[&Subject]) -> bool {
+    let mut rest = have;
+    wanted.iter().all(|subject| match rest.iter().position(|found| *found == subject) {
+        Some(at) => {
+            rest = rest.get(at + 1..).unwrap_or_default();
+            true
+        }
+        None => have.contains(&subject),
+    })
 }
 
 fn no_project(binding: &ProjectRoleTemplateBinding) -> String {

@@ -14,6 +14,7 @@ use drover_runtime::{
     place_status::PlaceEntry,
 };
 use k8s_openapi::{
+    api::rbac::v1::Subject,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::{SignedDuration, Timestamp},
 };
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{
     ProjectBindingOperator,
     observe::{AtCluster, World},
-    plan::PlaceStatus,
+    plan::{PlaceStatus, are_among},
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -134,6 +135,27 @@ fn a_subject_that_gets_nothing_is_told_though_all_others_have_the_role() {
     let status = told(&binding, &granted(vec![binding.clone()]));
     assert_eq!(ready(&status), "False/ServiceAccountOfAnotherProject");
     assert!(status.problems[0].message.contains("ServiceAccount team-b-web/ci on cluster eu"), "{status:?}");
+}
+
+#[test]
+fn subjects_are_found_in_any_order() {
+    let subjects = |names: &str| -> Vec<Subject> {
+        names.chars().map(|name| Subject { name: name.to_string(), ..Subject::default() }).collect()
+    };
+    for (wanted, have, expected) in [
+        ("", "", true),
+        ("abc", "abc", true),
+        ("ac", "abcd", true),
+        ("abc", "cba", true),
+        ("abc", "bca", true),
+        ("aa", "a", true),
+        ("abc", "ab", false),
+        ("a", "", false),
+        ("abd", "abc", false),
+    ] {
+        let (wanted, have) = (subjects(wanted), subjects(have));
+        assert_eq!(are_among(&wanted, &have.iter().collect::<Vec<_>>()), expected, "{wanted:?} among {have:?}");
+    }
 }
 
 #[test]
