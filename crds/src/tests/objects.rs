@@ -423,9 +423,11 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
             (subject(masters), "system:masters")
         };
         let mut cases = vec![(users(1001), "subjects: more than maxItems")];
-        for of_kind in ["User", "Group", "ServiceAccount"] {
-            cases.extend(["system:masters", "System:Masters", "SYSTEM:MASTERS"].map(|name| masters(of_kind, name)));
-        }
+        cases.extend([
+            masters("User", "System:Masters"),
+            masters("Group", "SYSTEM:MASTERS"),
+            masters("ServiceAccount", "system:masters"),
+        ]);
         refused(kind, binding, &cases);
     }
     let nine: Vec<String> = (0..9).map(|number| format!("c{number}")).collect();

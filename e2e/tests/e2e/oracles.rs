@@ -7,6 +7,7 @@
 mod model;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use drover_crds::RoleTemplate;
 use drover_e2e::ControlPlane;
@@ -33,6 +34,8 @@ drover_e2e::tests![
 
 /// So many times something changes.
 const STEPS: usize = 8;
+/// What drover does by mistake, it does within this time.
+const LATE: Duration = Duration::from_millis(300);
 /// Questions to an API server at a time.
 const AT_ONCE: usize = 16;
 
@@ -138,10 +141,17 @@ fn fixed(binding: &Value) -> [&Value; 2] {
     [&binding["spec"]["projectName"], &binding["spec"]["roleTemplateName"]]
 }
 
-/// Waits until the API servers answer every question as what was said demands.
+/// Waits until the API servers answer every question as what was said demands, and looks again: what is granted too much may come
+/// late.
 async fn agree(installation: &Installation, said: &Said, when: &str) {
+    answered(installation, said, when).await;
+    tokio::time::sleep(LATE).await;
+    answered(installation, said, when).await;
+}
+
+async fn answered(installation: &Installation, said: &Said, when: &str) {
     let mut questions = said.questions();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = eventually(when, soon(), async || {
         let answers = stream::iter(&questions).map(|question| is_answered(installation, question));
         let answers: Vec<bool> = answers.buffered(AT_ONCE).take_while(|so| std::future::ready(*so)).collect().await;

@@ -142,7 +142,7 @@ impl Binding {
 }
 
 impl Said {
-    /// Something of everything.
+    /// Something of everything, and in any case every subject in a role of a Project that holds a namespace.
     pub(super) fn any(dice: &mut StdRng, soon: Timestamp) -> Self {
         let mut said = Self::default();
         for name in PROJECTS {
@@ -157,6 +157,15 @@ impl Said {
         for name in MEMBERS.into_iter().chain(ON_CLUSTERS) {
             said.bindings.insert(name, Binding::any(dice, name, soon));
         }
+        said.templates.entry("p0").and_modify(|template| {
+            template.rights.insert(VIEW);
+            template.bindable = true;
+        });
+        said.bindings.entry("m0").and_modify(|binding| {
+            *binding = Binding { template: "p0", subjects: SUBJECTS.into(), ends: None, ..binding.clone() };
+        });
+        let project = said.bindings.get("m0").and_then(|binding| binding.project);
+        said.namespaces.extend(project.map(|project| ("team-a", project)));
         said
     }
 

@@ -1,5 +1,5 @@
-//! Advisories of other multi-tenancy projects, as far as namespaces are concerned; the numbers are those of
-//! `research/project-rbac.md`.
+//! Advisories of other multi-tenancy projects, as far as namespaces are concerned, by the numbers of
+//! `docs/security.md`.
 
 use drover_runtime::{model::until_quiet, owned::Change};
 use k8s_openapi::jiff::Timestamp;
@@ -19,7 +19,7 @@ fn rest(project: &drover_crds::Project, model: &mut ModelCluster) {
 
 /// GHSA-8h6m-wv39-239m: a project named like one elsewhere got its namespaces.
 #[test]
-fn t_10_projects_of_the_same_name_share_nothing() {
+fn t10_projects_of_the_same_name_share_nothing() {
     let cluster = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
     let spec = "namespaces: [{name: web, onExisting: Adopt}]";
     let first = shop(spec);
@@ -40,7 +40,7 @@ fn t_10_projects_of_the_same_name_share_nothing() {
 /// CVE-2018-20321: tenants reached the service account of the operator. No Project may hold its namespace, and nothing that lies
 /// in it is a tenant's.
 #[test]
-fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
+fn t16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
     let everything = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
     let wants_it = shop("namespaces: [{name: drover-system, onExisting: Adopt}]");
     let mut model = cluster_of(everything, "{drover-system: {}}");
@@ -59,7 +59,7 @@ fn t_16_the_namespace_of_drover_is_no_project_s_in_any_cluster() {
 
 /// CVE-2024-39690: a tenant captured a namespace without an owner.
 #[test]
-fn t_21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() {
+fn t21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() {
     let asks = shop("namespaces: [{name: team-a-web, onExisting: Adopt}, {name: kube-system, onExisting: Adopt}]");
     let there = "{team-a-web: {labels: {team: blue}}, kube-system: {}}";
     let everything = "tenants: [{name: all, from: {all: {}}, namespacePatterns: ['*'], adopt: Allowed}]";
@@ -74,7 +74,7 @@ fn t_21_an_existing_namespace_is_taken_only_by_consent_and_a_system_one_never() 
 
 /// CVE-2025-55205: labels on `kube-system` made it a tenant's.
 #[test]
-fn t_22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
+fn t22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
     // A tenant forged the labels, or the cluster's owner withdrew what he once allowed.
     let there = "{kube-system: {heldBy: team-a/shop}, payments: {heldBy: team-a/shop}}";
     let spec = "deletionPolicy: Delete\nnamespaces: [{name: kube-system, labels: {team: mine}}, {name: payments}]";
@@ -90,7 +90,7 @@ fn t_22_forged_owner_labels_give_no_hold_on_what_the_project_may_not_have() {
 /// CVE-2026-22872: tenants had objects of any kind created with the controller's rights. Here nothing of a guard but numbers, and
 /// selectors of namespaces, is a tenant's, and its name is not.
 #[test]
-fn t_24_of_guards_only_one_of_each_kind_with_a_fixed_name_is_ever_written() {
+fn t24_of_guards_only_one_of_each_kind_with_a_fixed_name_is_ever_written() {
     let spec = "containerDefaults: {limits: {cpu: 1}}
 networkIsolation: {mode: Project}
 namespaces: [{name: team-a-web}]";
@@ -112,7 +112,7 @@ namespaces: [{name: team-a-web}]";
 
 /// CVE-2026-22872: tenants had objects of any kind created with the controller's rights.
 #[test]
-fn t_24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written() {
+fn t24_nothing_but_names_labels_and_annotations_of_namespaces_is_ever_written() {
     let spec = "namespaces:
     - {name: team-a-web, labels: {tier: front}, annotations: {note: hello}}
     - {name: team-a-db}

@@ -122,6 +122,54 @@ fn t02_whoever_is_removed_loses_every_role_in_every_namespace() {
     assert_eq!((access(&model), model.role_bindings.len()), (BTreeSet::new(), 0));
 }
 
+/// CVE-2021-36775: only of users was it looked for what they still had.
+#[test]
+fn t03_groups_and_accounts_that_are_removed_lose_every_role_in_every_namespace() {
+    let subjects = json!([
+        {"kind": "Group", "name": "ops"},
+        {"kind": "ServiceAccount", "name": "ci", "namespace": "team-a-web"},
+        {"kind": "User", "name": "ada"},
+    ]);
+    let (project, mut model) = (shop(WEB_AND_DB), with(vec![a_binding("all", "viewer", &subjects)]));
+    rest(&project, &mut model);
+    assert_eq!(access(&model), everywhere(&["view ada", "view ci", "view ops"]));
+    for (left, given) in
+        [(json!([subjects[0], subjects[2]]), &["view ada", "view ops"][..]), (json!([subjects[2]]), &["view ada"])]
+    {
+        model.set_bindings(vec![a_binding("all", "viewer", &left)]);
+        rest(&project, &mut model);
+        assert_eq!(access(&model), everywhere(given));
+    }
+}
+
+/// What another role replaces is taken and given in one reconcile, and what both give is not touched.
+#[test]
+fn b10_a_role_that_changes_leaves_no_gap_beyond_one_reconcile() {
+    let (project, mut model) = (shop("namespaces: [{name: team-a-web}]"), with(vec![viewers(&["ada"])]));
+    rest(&project, &mut model);
+    let changed = |spec: Value| {
+        let mut template = a_template("viewer");
+        template.spec = serde_json::from_value(spec).unwrap();
+        template
+    };
+    let pods = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    let wider =
+        json!({"context": "Project", "rules": pods, "externalClusterRoles": ["view"], "bindableFrom": {"all": {}}});
+    model.add_templates(&[changed(wider)]);
+    assert_eq!(format!("{:?}", plan(&project, &model).groups), "[[create RoleBinding team-a-web/drover:viewer]]");
+    rest(&project, &mut model);
+    let other = json!({"context": "Project", "externalClusterRoles": ["edit"], "bindableFrom": {"all": {}}});
+    model.add_templates(&[changed(other)]);
+    let all = format!("{:?}", plan(&project, &model).groups);
+    for step in [
+        "delete RoleBinding team-a-web/drover:viewer]",
+        "delete RoleBinding team-a-web/drover:viewer:external:view",
+        "create RoleBinding team-a-web/drover:viewer:external:edit",
+    ] {
+        assert!(all.contains(step), "{step}: {all}");
+    }
+}
+
 #[test]
 fn b3_a_role_that_two_bindings_give_stays_when_one_of_them_goes() {
     let again = a_binding("again", "viewer", &users(&["ada"]));

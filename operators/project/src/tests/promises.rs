@@ -1,4 +1,4 @@
-//! Invariants of `research/project-rbac.md` §6.6 by their numbers, as far as namespaces are concerned.
+//! Promises by their numbers, as far as namespaces are concerned.
 
 use drover_crds::Project;
 use drover_runtime::model::{ModelObject, ModelWorld as _, Pace, decide, every_crash, until_quiet};
