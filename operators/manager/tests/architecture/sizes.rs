@@ -12,7 +12,7 @@ use super::{
 
 /// Most lines of code of the crates that are no operators.
 const CAPS: [(&str, usize); 10] = [
-    ("client", 2_700),
+    ("client", 2_800),
     ("runtime", 3_500),
     ("process", 1_000),
     ("dial", 1_500),
