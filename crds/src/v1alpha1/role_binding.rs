@@ -161,6 +161,9 @@ pub struct RoleBindingStatus {
     /// On how many clusters the role is to be had, and on how many it is effective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<TargetSummary>,
+    /// Whether the spec was written while the admission policies were in place; unset until Drover saw both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
     /// What is wrong and where; at most 20 entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -174,6 +177,25 @@ pub struct RoleBindingStatus {
 
 status_conditions!(RoleBindingStatus, problems);
 
+/// Whether the spec of an object was written while the admission policies were in place that say who may write it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admission {
+    /// The metadata.generation that is judged.
+    #[schemars(range(min = 0))]
+    pub generation: i64,
+    /// Whether it was written under the policies. Else it gives nothing new: delete the object and create it again, or change its spec.
+    pub admitted: bool,
+    /// Which state of the policies was in place when Drover looked last; another one says that they were changed in between.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub policies: String,
+    /// The state that was in place when Drover first saw the object.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub first: String,
+    /// Since when the state that was in place last is known to be in place.
+    pub since: Time,
+}
+
 impl SelectsClusters for ClusterRoleTemplateBinding {
     fn clusters(&self) -> &ClusterSelection {
         &self.spec.clusters
@@ -182,6 +204,12 @@ impl SelectsClusters for ClusterRoleTemplateBinding {
 
 impl Default for RoleBindingStatus {
     fn default() -> Self {
-        Self { observed_generation: UNOBSERVED, clusters: None, problems: Vec::new(), conditions: Vec::new() }
+        Self {
+            observed_generation: UNOBSERVED,
+            clusters: None,
+            admission: None,
+            problems: Vec::new(),
+            conditions: Vec::new(),
+        }
     }
 }

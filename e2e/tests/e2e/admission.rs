@@ -536,6 +536,35 @@ async fn create(root: &Requester, object: &Value) {
     objects.create(&PostParams::default(), &object).await.unwrap();
 }
 
+/// A binding in the Project `shop`.
+fn gives_view(name: &str, people: &[&str]) -> Value {
+    let subjects: Vec<Value> = people.iter().map(|name| json!({"kind": "User", "name": name})).collect();
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ProjectRoleTemplateBinding",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {"projectName": "shop", "roleTemplateName": "viewer", "subjects": subjects},
+    })
+}
+
+/// `late` was created while a policy was missing, and `bob` was added to `early`.
+async fn what_was_written_meanwhile_counts_once_it_is_written_again(installation: &Installation) {
+    const BINDING: &str = "projectroletemplatebinding";
+    let eu = installation.cluster("eu").unwrap();
+    for name in ["late", "early"] {
+        reads(installation, BINDING, name, "Ready", "False/NotAdmitted").await;
+    }
+    for (who, expected) in [("ada", true), ("bob", false), ("eve", false)] {
+        may(eu, who, "list pods", "team-web", expected).await;
+    }
+    deleted(installation, BINDING, "late").await;
+    for again in [gives_view("late", &["eve"]), gives_view("early", &["ada", "bob", "carl"])] {
+        ready_with(installation, &again).await;
+    }
+    for who in ["ada", "bob", "carl", "eve"] {
+        may(eu, who, "list pods", "team-web", true).await;
+    }
+}
+
 async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {
     let Some(installation) = guarded_story("admission is restored").await else { return };
     let eu = installation.cluster("eu").unwrap();
@@ -559,15 +588,26 @@ async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {
     }
     reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
 
+    let role = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "viewer"},
+        "spec": {"context": "Project", "externalClusterRoles": ["view"], "bindableFrom": {"all": {}}},
+    });
+    installation.apply(&role).await.unwrap();
+    ready_with(&installation, &gives_view("early", &["ada"])).await;
+
     // Those of the management cluster are the chart's to restore.
     installation.kubectl(&["delete", "validatingadmissionpolicybinding", "drover-role-templates"]).unwrap();
     let look = |number: usize| json!({"metadata": {"labels": {"look": number.to_string()}}});
     patch(&installation, "cluster", "eu", look(1)).await;
     reads(&installation, "cluster", "eu", "AdmissionInstalled", "False/PoliciesMissing").await;
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
+    installation.apply(&gives_view("late", &["eve"])).await.unwrap();
+    installation.apply(&gives_view("early", &["ada", "bob"])).await.unwrap();
     installation.helm(&["upgrade", "drover", &chart("drover"), "--set", CHART_VALUES]).unwrap();
     patch(&installation, "cluster", "eu", look(2)).await;
     reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
+
+    what_was_written_meanwhile_counts_once_it_is_written_again(&installation).await;
 
     // With the Cluster they go, before the claim does.
     patch(&installation, "cluster", "eu", json!({"spec": {"deletionPolicy": "Delete"}})).await;

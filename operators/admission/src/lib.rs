@@ -12,7 +12,9 @@ pub mod guarded;
 pub mod management;
 mod policy;
 mod self_service;
+mod state;
 pub mod verbs;
 
 pub use guarded::Guarded;
 pub use policy::Policy;
+pub use state::PoliciesState;

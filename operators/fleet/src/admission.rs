@@ -1,7 +1,9 @@
 //! Whether the admission policies are in place that a grant at a cluster relies on.
 
-use drover_admission::{Guarded, Policy, downstream, management};
-use drover_runtime::{Cache, LabelQuery, Operator, OwnerRecord, Place, PlaceContext, Related, Watches, cache::Health};
+use drover_admission::{Guarded, PoliciesState, Policy, downstream, management};
+use drover_runtime::{
+    Cache, LabelQuery, ObjectKey, Operator, OwnerRecord, Place, PlaceContext, Related, Watches, cache::Health,
+};
 use k8s_openapi::{
     api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     jiff::Timestamp,
@@ -45,6 +47,20 @@ pub fn guarded_here_since(place: &PlaceContext) -> Option<Timestamp> {
     let bindings = place.cache.informer::<ValidatingAdmissionPolicyBinding>(&ours).all();
     let metas = policies.iter().map(|policy| &policy.metadata).chain(bindings.iter().map(|binding| &binding.metadata));
     metas.filter_map(|meta| meta.creation_timestamp.as_ref()).map(|time| time.0).max()
+}
+
+/// Which state the policies of the management cluster are in, while they are as they should be.
+#[must_use]
+pub fn state_in_management(place: &PlaceContext) -> Option<PoliciesState> {
+    if guarded_in_management(place) != Guarded::Intact {
+        return None;
+    }
+    let query = LabelQuery::everything();
+    let policies = place.management.informer::<ValidatingAdmissionPolicy>(&query);
+    let bindings = place.management.informer::<ValidatingAdmissionPolicyBinding>(&query);
+    let names = management::policies().into_iter().map(|policy| ObjectKey::cluster_scoped(policy.name));
+    let metas = names.map(|key| Some([policies.get(&key)?.metadata.clone(), bindings.get(&key)?.metadata.clone()]));
+    Some(PoliciesState::of(&metas.collect::<Option<Vec<_>>>()?.concat()))
 }
 
 /// Declares that an operator asks for [`guarded`]: it decides nothing before the policies of the management cluster are known.

@@ -13,6 +13,8 @@ causes! {
         RoleTemplateUndecodable = "RoleTemplateUndecodable": Blocked; "Correct the RoleTemplate that the message names, or run a version of Drover that knows its fields.",
         /// A binding has content that this version of Drover does not know: what it may have given stays.
         BindingUndecodable = "BindingUndecodable": Blocked; "Correct or delete the binding that the message names, or run a version of Drover that knows its fields.",
+        /// The binding was written while admission policies were missing or altered, so nobody gets a right by it; who has one keeps it.
+        NotAdmitted = "NotAdmitted": Blocked stalls; "Delete the binding and create it again, or change its spec, so that the policies judge it.",
         /// A RoleTemplate that is named is of the other context.
         ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
         /// The RoleTemplate does not consent to the namespace of the binding.
@@ -47,6 +49,7 @@ impl GrantCause {
         Self::RoleTemplateNotFound.cause(),
         Self::RoleTemplateUndecodable.cause(),
         Self::BindingUndecodable.cause(),
+        Self::NotAdmitted.cause(),
         Self::ContextMismatch.cause(),
         Self::RoleTemplateNotBindable.cause(),
         Self::SubjectRefused.cause(),
@@ -62,6 +65,7 @@ impl GrantCause {
         Self::RoleTemplateNotFound.cause(),
         Self::RoleTemplateUndecodable.cause(),
         Self::BindingUndecodable.cause(),
+        Self::NotAdmitted.cause(),
         Self::ContextMismatch.cause(),
         Self::ExternalRoleRefused.cause(),
         Self::SubjectRefused.cause(),

@@ -8,7 +8,7 @@ use drover_runtime::fan_out::Obstacle;
 use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use crate::{Templates, cause::GrantCause};
+use crate::{Admitted, Templates, cause::GrantCause};
 
 /// Why a binding gives nothing to anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub enum Denied {
     TemplateNotFound,
     /// The template of this name, the one that is bound or one that it inherits, cannot be decoded.
     Undecodable(String),
+    /// Whether it was written under the admission policies is not known yet.
+    Unjudged,
+    /// It was written while admission policies were missing or altered.
+    NotAdmitted,
     /// The template is for whole clusters.
     WrongContext,
     /// The template may not be used from this namespace.
@@ -70,13 +74,28 @@ pub(crate) fn to_be_given(
 }
 
 impl Denied {
+    /// What keeps an admitted binding from being so.
+    pub(crate) fn unless(admitted: Admitted) -> Result<(), Self> {
+        match admitted {
+            Admitted::Yes => Ok(()),
+            Admitted::Unjudged => Err(Self::Unjudged),
+            Admitted::No => Err(Self::NotAdmitted),
+        }
+    }
+
+    /// Whether whom the binding names keep what they have.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self, Self::Undecodable(_) | Self::Unjudged | Self::NotAdmitted)
+    }
+
     /// Why; none if it is meant to be so.
     #[must_use]
     pub fn cause(&self) -> Option<GrantCause> {
         match self {
-            Self::Deleting => None,
+            Self::Deleting | Self::Unjudged => None,
             Self::Expired => Some(GrantCause::Expired),
             Self::TemplateNotFound => Some(GrantCause::RoleTemplateNotFound),
+            Self::NotAdmitted => Some(GrantCause::NotAdmitted),
             Self::Undecodable(_) => Some(GrantCause::RoleTemplateUndecodable),
             Self::WrongContext => Some(GrantCause::ContextMismatch),
             Self::NotBindable => Some(GrantCause::RoleTemplateNotBindable),
@@ -100,6 +119,12 @@ impl Denied {
             }
             Self::Undecodable(unknown) => format!(
                 "Drover cannot decode RoleTemplate {unknown}, so by binding {name} everybody keeps what they have of RoleTemplate {template} and nobody gets more; correct RoleTemplate {unknown}, or run a version of Drover that knows its fields"
+            ),
+            Self::Unjudged => {
+                format!("Drover has not seen yet under which admission policies binding {name} was written")
+            }
+            Self::NotAdmitted => format!(
+                "binding {name} was written while admission policies were missing or altered, so nobody gets a right by it; delete it and create it again, or change its spec"
             ),
             Self::WrongContext => format!(
                 "RoleTemplate {template} of binding {name} is of context Cluster, so a Project cannot give it; name one of context Project"

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_crds::{Admission, ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_runtime::{
     Informer, Kept, ObjectKey,
     cache::{Change, Index, Undecodable},
@@ -13,15 +13,24 @@ use drover_runtime::{
 use kube::Resource;
 
 /// A binding as the index knows it.
-pub trait Binding: Resource {
+pub trait Binding: Resource<DynamicType = ()> {
     /// The template that it names.
     fn template(&self) -> &str;
 
     /// The Project that it names; none if it is for whole clusters.
     fn project(&self) -> Option<ObjectKey>;
 
+    /// Whether its spec was written while the policies were in place.
+    fn admission(&self) -> Option<&Admission>;
+
+    /// Whether it wants something else than `other`.
+    fn has_other_spec(&self, other: &Self) -> bool;
+
     /// Whether it gives something else than `other`.
-    fn differs(&self, other: &Self) -> bool;
+    fn differs(&self, other: &Self) -> bool {
+        let judged = |binding: &Self| binding.admission().map(|record| (record.admitted, record.policies.clone()));
+        self.has_other_spec(other) || judged(self) != judged(other)
+    }
 }
 
 impl Binding for ProjectRoleTemplateBinding {
@@ -33,7 +42,11 @@ impl Binding for ProjectRoleTemplateBinding {
         Some(project_of(self))
     }
 
-    fn differs(&self, other: &Self) -> bool {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+
+    fn has_other_spec(&self, other: &Self) -> bool {
         self.spec != other.spec
     }
 }
@@ -47,7 +60,11 @@ impl Binding for ClusterRoleTemplateBinding {
         None
     }
 
-    fn differs(&self, other: &Self) -> bool {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+
+    fn has_other_spec(&self, other: &Self) -> bool {
         self.spec != other.spec
     }
 }
@@ -147,6 +164,12 @@ impl BindingIndex {
         let bindings = state.bindings_of(&templates);
         let projects = bindings.iter().filter_map(|binding| state.bindings.get(binding)?.1.clone());
         projects.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// All bindings.
+    #[must_use]
+    pub fn all(&self) -> Vec<ObjectKey> {
+        self.lock().bindings.keys().cloned().collect()
     }
 
     /// The bindings in a Project that changed.

@@ -1,10 +1,11 @@
 //! What stays although no binding that can be read gives it: what cannot be decoded is unknown, not empty, so nobody loses a right by
 //! it. Nobody gains one either. Pure.
 //!
-//! | what cannot be decoded | who keeps a role by it | who loses it all the same |
+//! | what is unknown | who keeps a role by it | who loses it all the same |
 //! |---|---|---|
 //! | the template of the role, or one that it inherits | whom a binding in force names | everybody else |
-//! | a binding | everybody who has it | whom another binding names that is over, and whoever may not have the role at all |
+//! | under which policies a binding was written | whom it names | everybody else |
+//! | what a binding says | everybody who has it | whom another binding names that is over, and whoever may not have the role at all |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// Notes a binding that is not in force.
     pub(crate) fn note(&mut self, template: &str, why: &Denied, subjects: Vec<Subject>) {
-        let all = if matches!(why, Denied::Undecodable(_)) { &mut self.named } else { &mut self.over };
+        let all = if why.keeps() { &mut self.named } else { &mut self.over };
         all.entry(template.to_owned()).or_default().extend(subjects);
     }
 

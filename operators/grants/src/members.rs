@@ -22,7 +22,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
-    GrantCause, Grants, Templates,
+    Admitted, GrantCause, Grants, Templates,
     in_force::{Denied, admitted, in_force},
     kept::Kept,
 };
@@ -42,6 +42,8 @@ pub struct Members {
     pub templates: Templates,
     /// The names of the bindings in the namespace of the Project that cannot be decoded: any may name the Project.
     pub undecodable: Vec<String>,
+    /// By their names, the bindings that may have been written without admission policies.
+    pub unadmitted: BTreeMap<String, Admitted>,
     /// The namespaces in which role bindings of another Project are left.
     pub left_by_others: BTreeSet<String>,
     /// Whether rights may be granted.
@@ -114,8 +116,10 @@ impl Granted {
             let (subjects, refused): (Vec<_>, Vec<_>) =
                 binding.spec.subjects.iter().map(|subject| admitted(subject, identity, held)).partition(Result::is_ok);
             let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
-            let given = in_force(binding, &members.templates, &namespace, labels, now);
-            if matches!(given, Ok(_) | Err(Denied::Undecodable(_))) {
+            let admitted = members.unadmitted.get(&binding.name_any()).copied().unwrap_or(Admitted::Yes);
+            let given = in_force(binding, &members.templates, &namespace, labels, now)
+                .and_then(|resolved| Denied::unless(admitted).map(|()| resolved));
+            if given.as_ref().map_or_else(Denied::keeps, |_| true) {
                 let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
                 granted.until = expiry.into_iter().chain(granted.until).min();
             }

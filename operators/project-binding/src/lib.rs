@@ -15,14 +15,18 @@ mod tests;
 use std::{collections::BTreeSet, sync::Arc};
 
 use drover_crds::{Project, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
-use drover_fleet::{admission, targets};
+use drover_fleet::targets;
 use drover_grants::{BindingIndex, GrantCause, project_of};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets,
     Watches, WriteError, operator::Plan, owned::Change, rights::READ,
 };
 use k8s_openapi::{
-    api::{core::v1::Namespace, rbac::v1::RoleBinding},
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        core::v1::Namespace,
+        rbac::v1::RoleBinding,
+    },
     jiff::Timestamp,
 };
 
@@ -71,14 +75,15 @@ impl Operator for ProjectBindingOperator {
 
     fn related(related: &mut Related<'_>) {
         let bindings = BindingIndex::default();
-        let [of_projects, of_templates] = [bindings.clone(), bindings.clone()];
+        let [of_projects, of_templates, of_policies, of_policy_bindings] = std::array::from_fn(|_| bindings.clone());
         related.on::<ProjectRoleTemplateBinding>(move |change| {
             bindings.note(change);
             Vec::new()
         });
         related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));
         related.placing::<Project>(move |change| of_projects.bindings_beside_project(change));
-        admission::read_in_management(related);
+        related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
+        related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
     }
 
     fn targets(binding: &ProjectRoleTemplateBinding, inputs: &Inputs<'_>) -> Targets {

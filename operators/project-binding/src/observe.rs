@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use drover_admission::PoliciesState;
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
-use drover_fleet::admission::guarded_in_management;
-use drover_grants::{Grants, OfProject, Templates, project_of, reached};
+use drover_fleet::admission::{guarded_in_management, state_in_management};
+use drover_grants::{Binding as _, Grants, OfProject, Templates, admitted::Evidence, project_of, reached};
 use drover_runtime::{
     Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::Lookup,
@@ -34,6 +35,10 @@ pub struct World {
     pub templates: Templates,
     /// Labels of the namespace of the binding.
     pub labels: BTreeMap<String, String>,
+    /// The state of the admission policies, while they are in place; only in the management cluster as a whole.
+    pub policies: Option<PoliciesState>,
+    /// What is known of the time before, where the binding has no record of its own.
+    pub evidence: Evidence,
     /// The cluster; none in the management cluster as a whole.
     pub at: Option<AtCluster>,
     /// What there is in the management cluster; empty at a cluster.
@@ -66,12 +71,17 @@ pub(crate) fn observe(
         Lookup::Absent => (false, false),
     };
     let templates = place.related::<RoleTemplate>();
+    let policies = (place.place == Place::Management).then(|| state_in_management(place)).flatten();
+    let unknown = policies.as_ref().filter(|_| binding.admission().is_none());
+    let evidence = unknown.map(|policies| Evidence::of(&place.related::<ProjectRoleTemplateBinding>().all(), policies));
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     World {
         here: Here { suspended, ..here },
         has_project,
         templates: reached([&*binding.spec.role_template_name], find),
         labels: place.fleet.namespace_labels(&key.namespace).cloned().unwrap_or_default(),
+        policies,
+        evidence: evidence.unwrap_or_default(),
         at: place.cluster.clone().map(|cluster| at_cluster(cluster, place, key)),
     }
 }

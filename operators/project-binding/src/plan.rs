@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use drover_crds::ProjectRoleTemplateBinding;
+use drover_crds::{Admission, ProjectRoleTemplateBinding};
 use drover_grants::{
     GrantCause,
-    in_force::{admitted, in_force},
+    admitted::{is_refused, record},
+    in_force::{Denied, admitted, in_force},
 };
 use drover_roles::{BoundRole, Resolved, in_bindings_of};
 use drover_runtime::{
@@ -29,11 +30,16 @@ use crate::{
 /// While nothing may be given beside the Project, it is looked again after this time whether that is still so.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
+/// Why whom a binding names keep what they have, and get no more.
+const IN_DOUBT: &[Cause] = &[GrantCause::RoleTemplateUndecodable.cause(), GrantCause::NotAdmitted.cause()];
+
 /// What one place says of a binding.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlaceStatus {
     /// Why nothing is given anywhere, where that is so.
     pub denied: Option<(Cause, String)>,
+    /// Under which policies it was written; only as a whole.
+    pub admission: Option<Admission>,
     /// What keeps it from being effective there.
     pub problems: Vec<Obstacle>,
     /// What is given beside the Project, where the template names that.
@@ -66,10 +72,15 @@ pub(crate) fn plan(
 ) -> Plan<ProjectBindingOperator> {
     let expiry = binding.spec.expires_at.as_ref().map(|time| time.0).filter(|end| now < *end);
     let mut place_status = PlaceStatus::default();
-    let resolved = judge(binding, world, now).map_err(|denied| place_status.denied = denied).ok();
+    let mut resolved = judge(binding, world, now).map_err(|denied| place_status.denied = denied).ok();
     let Some(at) = &world.at else {
+        place_status.admission = record(binding, world.policies.as_ref(), &world.evidence, now);
+        if resolved.is_some() && is_refused(binding, place_status.admission.as_ref()) {
+            place_status.denied = Some((GrantCause::NotAdmitted.into(), Denied::NotAdmitted.message(binding)));
+            resolved = None;
+        }
         let Decision { changes, told, is_frozen } = match (resolved, &place_status.denied) {
-            (None, Some((why, _))) if *why == GrantCause::RoleTemplateUndecodable.cause() => keep(binding, &world.here),
+            (None, Some((why, _))) if why.is_any(IN_DOUBT) => keep(binding, &world.here),
             (resolved, _) => {
                 let named = resolved.map(|resolved| resolved.management_roles).unwrap_or_default();
                 decide(binding, &named, &world.here)

@@ -42,7 +42,10 @@ pub(crate) fn summarise(
         conditions = ready_conditions(state, cause, &message, activity);
     }
     conditions.extend(beside.map(Told::condition));
+    let recorded = binding.status.as_ref().and_then(|status| status.admission.clone());
+    let admission = of_all.and_then(|status| status.admission.clone()).or(recorded);
     RoleBindingStatus {
+        admission,
         clusters: Some(fan_out.targets()),
         problems: fan_out.problems(),
         conditions,

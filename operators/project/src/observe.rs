@@ -10,10 +10,10 @@ use drover_crds::{
     names::{ANNOTATION_OWNER_UID, LABEL_PROJECT, LOCAL_CLUSTER},
 };
 use drover_fleet::{
-    admission::{guarded, guarded_here_since},
+    admission::{guarded, guarded_here_since, state_in_management},
     targets::{self, tenancies_of, tenant_label_keys},
 };
-use drover_grants::{Grants, Members, OfProject, is_of_another, reached, undecodable_in};
+use drover_grants::{Admitted, Grants, Members, OfProject, is_of_another, reached, undecodable_in};
 use drover_runtime::{
     Informer, Kept, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -275,6 +275,11 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     let undecodable = undecodable_in(&place.related::<ProjectRoleTemplateBinding>(), &owner.key().namespace);
     let mut members = Members { bindings, undecodable, ..granted };
+    if members.grants == Grants::Allowed {
+        let admitted = |binding: &ProjectRoleTemplateBinding| Admitted::of(binding, || state_in_management(place));
+        let all = members.bindings.iter().map(|binding| (binding.name_any(), admitted(binding)));
+        members.unadmitted = all.filter(|(_, admitted)| *admitted != Admitted::Yes).collect();
+    }
     members.templates = reached(members.template_names(), find);
     let copies = Owned::<SecretCopy>::at(place, &record);
     let mut entered = members.namespaces();

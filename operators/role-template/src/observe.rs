@@ -1,7 +1,7 @@
 //! What there is at one cluster. Decides nothing.
 
 use drover_crds::{IdentityMapping, RoleTemplate};
-use drover_fleet::admission::guarded;
+use drover_fleet::admission::{guarded, state_in_management};
 use drover_grants::{Grants, Templates, reached};
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{
@@ -57,14 +57,23 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
         Owner::Present(template) => Bindings::of(template, &Inputs::new(&place.fleet, &place.management)),
         _ => Bindings::default(),
     };
+    let grants = Grants::by(&guarded(place));
     let cluster = match &place.place {
         Place::Management => None,
         Place::Cluster(name) => {
             let record = record_of::<RoleTemplateOperator>(owner.key());
-            let uses = place.fleet.get(name).map(|view| bindings.at(name, view, &place.fleet));
+            let policies = || state_in_management(place);
+            let uses = place.fleet.get(name).map(|view| bindings.at(name, view, &place.fleet, policies));
+            let mut uses = uses.unwrap_or_default();
+            if grants != Grants::Allowed {
+                // Nobody gets anything anyway, and that is what the status says then.
+                for each in &mut uses {
+                    each.is_admitted = true;
+                }
+            }
             Some(AtCluster {
                 identity: place.cluster.as_ref().and_then(|cluster| cluster.spec.identity.clone()),
-                uses: uses.unwrap_or_default(),
+                uses,
                 roles: Owned::at(place, &record),
                 bindings: Owned::at(place, &record),
             })
@@ -77,7 +86,7 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
     let is_left = place.cluster.as_deref().and_then(deletion_of).is_some();
     let doubt =
         Doubt { template: in_doubt.map(str::to_owned), binding: bindings.undecodable.clone().filter(|_| !is_left) };
-    World { resolved, grants: Grants::by(&guarded(place)), bindings: bindings.count(), doubt, cluster }
+    World { resolved, grants, bindings: bindings.count(), doubt, cluster }
 }
 
 /// A template with all that it inherits.

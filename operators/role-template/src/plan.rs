@@ -24,7 +24,7 @@ use crate::{
     RBAC, RoleTemplateOperator,
     act::Action,
     observe::{AtCluster, Doubt, World},
-    uses::{in_force, subjects},
+    uses::{Use, in_force, subjects},
 };
 
 /// While rights are frozen, it is looked again after this time whether they still are.
@@ -106,9 +106,11 @@ pub(crate) fn clean_up(owner: Owner<'_, RoleTemplate>, world: &World, now: Times
 fn wanted(world: &World, here: &AtCluster, now: Timestamp) -> (Vec<WantedRole>, Option<Timestamp>) {
     let (uses, first_end) = in_force(&here.uses, now);
     let is_needed = !uses.is_empty() || world.doubt.binding.is_some();
+    let (uses, unadmitted): (Vec<&Use>, Vec<&Use>) = uses.into_iter().partition(|each| each.is_admitted);
     let Some(resolved) = world.resolved.as_ref().filter(|_| is_needed) else { return (Vec::new(), first_end) };
     let is_used = !uses.is_empty();
     let named = subjects(uses, here.identity.as_ref());
+    let unadmitted = subjects(unadmitted, here.identity.as_ref());
     let over = subjects(here.uses.iter().filter(|each| !each.is_in_force(now)), here.identity.as_ref());
     let there = as_it_is(&resolved.name, here);
     let mut wanted = match (&world.doubt.template, is_used) {
@@ -123,7 +125,7 @@ fn wanted(world: &World, here: &AtCluster, now: Timestamp) -> (Vec<WantedRole>, 
     for wanted in &mut wanted {
         let stays = |subject: &&Subject| {
             let may_be_given = world.doubt.binding.is_some() && !over.contains(subject);
-            may_be_given || (world.doubt.template.is_some() && named.contains(subject))
+            may_be_given || unadmitted.contains(subject) || (world.doubt.template.is_some() && named.contains(subject))
         };
         let there = there.iter().filter(|there| there.role == wanted.role);
         wanted.subjects.extend(there.flat_map(|there| there.subjects.iter().filter(stays)).cloned());

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use drover_admission::PoliciesState;
 use drover_crds::{
     ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding, RoleContext,
     RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::{self, Choice};
-use drover_grants::{Binding, OfTemplate, project_of};
+use drover_grants::{Admitted, Binding, OfTemplate, project_of};
 use drover_roles::{Accounts, accounts_of, is_in_force, may_bind_from, subject};
 use drover_runtime::{
     ClusterName, ClusterView, FleetView, Informer, Inputs, Kept, ObjectKey, Place, Targets, cache::Lookup,
@@ -26,13 +27,15 @@ pub struct Use {
     pub subjects: Vec<RoleSubject>,
     /// When it ends.
     pub expires_at: Option<Time>,
+    /// Whether it was written under the admission policies; else whom it names only keep what they have.
+    pub is_admitted: bool,
 }
 
 impl Use {
     /// What a binding on clusters asks for.
     #[must_use]
     pub fn of(binding: &ClusterRoleTemplateBinding) -> Self {
-        Self { subjects: binding.spec.subjects.clone(), expires_at: binding.spec.expires_at.clone() }
+        Self { subjects: binding.spec.subjects.clone(), expires_at: binding.spec.expires_at.clone(), is_admitted: true }
     }
 
     pub(crate) fn is_in_force(&self, now: Timestamp) -> bool {
@@ -42,7 +45,7 @@ impl Use {
     /// What a binding in a Project asks for in the whole cluster. Accounts have rights in the namespaces of the Project only.
     fn of_people(binding: &ProjectRoleTemplateBinding) -> Self {
         let people = binding.spec.subjects.iter().filter(|subject| accounts_of(subject) == Accounts::None);
-        Self { subjects: people.cloned().collect(), expires_at: binding.spec.expires_at.clone() }
+        Self { subjects: people.cloned().collect(), expires_at: binding.spec.expires_at.clone(), is_admitted: true }
     }
 }
 
@@ -159,12 +162,25 @@ impl Bindings {
     }
 
     /// What they ask for at one cluster.
-    pub(crate) fn at(&self, cluster: &ClusterName, view: &ClusterView, fleet: &FleetView) -> Vec<Use> {
+    pub(crate) fn at(
+        &self,
+        cluster: &ClusterName,
+        view: &ClusterView,
+        fleet: &FleetView,
+        policies: impl Fn() -> Option<PoliciesState>,
+    ) -> Vec<Use> {
         let on_clusters = self.on_clusters.iter().filter(|binding| means(binding, cluster, view));
         let in_projects =
             self.in_projects.iter().filter(|(_, project)| targets::is_target(project.as_ref(), cluster, view, fleet));
-        let of_projects = in_projects.map(|(binding, _)| Use::of_people(binding));
-        on_clusters.map(|binding| Use::of(binding)).chain(of_projects).collect()
+        let of_projects = in_projects.map(|(binding, _)| {
+            let is_admitted = Admitted::of(&**binding, &policies) == Admitted::Yes;
+            Use { is_admitted, ..Use::of_people(binding) }
+        });
+        let on_clusters = on_clusters.map(|binding| {
+            let is_admitted = Admitted::of(&**binding, &policies) == Admitted::Yes;
+            Use { is_admitted, ..Use::of(binding) }
+        });
+        on_clusters.chain(of_projects).collect()
     }
 
     /// How many there are.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use drover_crds::{ProjectRoleTemplateBinding, RoleTemplate};
+use drover_grants::Admitted;
 use drover_runtime::{Requeue, model::until_quiet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -178,5 +179,20 @@ proptest! {
         }
         until_quiet::<ProjectOperator>(&project, &mut model, NOW).unwrap();
         prop_assert_eq!(access(&model), before);
+    }
+}
+
+#[test]
+fn t11_what_was_written_without_policies_gives_nothing_new_and_takes_nothing_away() {
+    for (admitted, told_then) in [(Admitted::No, vec!["NotAdmitted"]), (Admitted::Unjudged, vec![])] {
+        let mut model = at_rest(vec![binding("one", "viewer", &["ada", "bob"])]);
+        model.set_bindings(vec![binding("one", "viewer", &["ada", "eve"]), binding("two", "deployer", &["eve"])]);
+        model.unadmitted = [("one".to_owned(), admitted), ("two".to_owned(), admitted)].into();
+        rest(&mut model);
+        assert_eq!(access(&model), web(&["view ada"]), "{admitted:?}: bob is named no more");
+        assert_eq!(BTreeSet::from_iter(told(&model)), BTreeSet::from_iter(told_then));
+        model.unadmitted.clear();
+        rest(&mut model);
+        assert_eq!(access(&model), web(&["drover:deployer eve", "view ada", "view eve"]));
     }
 }

@@ -9,7 +9,7 @@ use drover_crds::{
     Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate,
     names::{ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE},
 };
-use drover_grants::{Grants, Members, Scope, Templates, is_of_another, project_of};
+use drover_grants::{Admitted, Grants, Members, Scope, Templates, is_of_another, project_of};
 use drover_roles::BoundRole;
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Title,
@@ -73,6 +73,8 @@ pub(super) struct ModelCluster {
     pub(super) sources: BTreeMap<String, Value>,
     /// The bindings in the management cluster.
     pub(super) bindings: Vec<Arc<ProjectRoleTemplateBinding>>,
+    /// Those that may have been written without admission policies.
+    pub(super) unadmitted: BTreeMap<String, Admitted>,
     /// The names of those that cannot be decoded.
     pub(super) undecodable: Vec<String>,
     /// The templates there.
@@ -151,6 +153,7 @@ impl ModelCluster {
             sources: BTreeMap::new(),
             bindings: Vec::new(),
             undecodable: Vec::new(),
+            unadmitted: BTreeMap::new(),
             templates: Templates::default(),
             grants: Grants::Allowed,
             creators_roles: ModelObjects::default(),
@@ -482,6 +485,7 @@ impl ModelCluster {
             bindings: bindings.cloned().collect(),
             left_by_others: left.filter_map(|meta| meta.namespace).filter(is_ours).collect(),
             undecodable: self.undecodable.clone(),
+            unadmitted: self.unadmitted.clone(),
             templates: self.templates.clone(),
             grants: self.grants.clone(),
             ..granted

@@ -21,7 +21,10 @@ use drover_runtime::{
     Rule, Targets, Watches, WriteError, cache::Kept, rights::READ,
 };
 use k8s_openapi::{
-    api::rbac::v1::{ClusterRole, ClusterRoleBinding},
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        rbac::v1::{ClusterRole, ClusterRoleBinding},
+    },
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
@@ -59,7 +62,10 @@ impl Operator for ClusterRoleTemplateBindingOperator {
             noted.note(change);
             Vec::new()
         });
+        let [of_policies, of_policy_bindings] = [bindings.clone(), bindings.clone()];
         related.on::<RoleTemplate>(move |change| bindings.bindings_of_template(change));
+        related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
+        related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
     }
 
     fn targets(binding: &ClusterRoleTemplateBinding, inputs: &Inputs<'_>) -> Targets {

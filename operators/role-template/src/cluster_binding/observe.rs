@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use drover_admission::PoliciesState;
 use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, RoleTemplate};
-use drover_grants::reached;
+use drover_fleet::admission::state_in_management;
+use drover_grants::{Binding as _, admitted::Evidence, reached};
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Place, PlaceContext, cache::Kept, operator::record_of, owned::Owned,
@@ -16,12 +18,16 @@ use crate::{
 };
 
 /// What a reconcile knows of one cluster, or of the management cluster, where the binding is judged as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct World {
     /// What the template allows; none if there is none, or it cannot be decoded.
     pub template: Option<Resolved>,
     /// The template that cannot be decoded, the one that is bound or one that it inherits.
     pub undecodable: Option<String>,
+    /// The state of the admission policies, while they are in place; only in the management cluster as a whole.
+    pub policies: Option<PoliciesState>,
+    /// What is known of the time before, where the binding has no record of its own.
+    pub evidence: Evidence,
     /// What there is at the cluster; none for the management cluster.
     pub cluster: Option<AtCluster>,
 }
@@ -40,7 +46,7 @@ pub struct AtCluster {
 }
 
 pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &PlaceContext) -> World {
-    let Some(binding) = owner.object() else { return World { template: None, undecodable: None, cluster: None } };
+    let Some(binding) = owner.object() else { return World::default() };
     let name = &binding.spec.role_template_name;
     let all = place.related::<RoleTemplate>();
     let templates = reached([name.clone()], |name| all.lookup(&ObjectKey::cluster_scoped(name)));
@@ -67,7 +73,10 @@ pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &Plac
             })
         }
     };
-    World { template, undecodable, cluster }
+    let policies = (place.place == Place::Management).then(|| state_in_management(place)).flatten();
+    let unknown = policies.as_ref().filter(|_| binding.admission().is_none());
+    let evidence = unknown.map(|policies| Evidence::of(&place.related::<ClusterRoleTemplateBinding>().all(), policies));
+    World { template, undecodable, policies, evidence: evidence.unwrap_or_default(), cluster }
 }
 
 fn owned<K: Kept>(place: &PlaceContext, record: &OwnerRecord) -> Vec<Arc<K>> {

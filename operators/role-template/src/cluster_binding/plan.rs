@@ -1,7 +1,10 @@
 //! Whether a binding is effective at one cluster. Pure; there is nothing to do.
 
-use drover_crds::{ClusterRoleTemplateBinding, RoleContext};
-use drover_grants::GrantCause;
+use drover_crds::{Admission, ClusterRoleTemplateBinding, RoleContext};
+use drover_grants::{
+    GrantCause,
+    admitted::{is_refused, record},
+};
 use drover_roles::{Resolved, is_in_force, subject};
 use drover_runtime::{
     Cause, Outcome, Plan, Requeue,
@@ -23,6 +26,8 @@ use crate::{
 pub struct PlaceStatus {
     /// Why it is effective nowhere.
     pub lack: Option<(Cause, String)>,
+    /// Under which policies it was written; only as a whole.
+    pub admission: Option<Admission>,
     /// Whether it is as wanted: effective, or withdrawn after it ended.
     pub done: bool,
     /// What keeps it from being so.
@@ -51,7 +56,11 @@ pub(crate) fn plan(
     let expires_at = binding.spec.expires_at.as_ref();
     let counts = is_in_force(expires_at, now);
     let place_status = match &world.cluster {
-        None => PlaceStatus { lack: lack(binding, world), done: true, obstacles: Vec::new() },
+        None => {
+            let admission = record(binding, world.policies.as_ref(), &world.evidence, now);
+            let lack = lack(binding, world).or_else(|| not_admitted(binding, admission.as_ref()));
+            PlaceStatus { lack, admission, done: true, obstacles: Vec::new() }
+        }
         Some(here) if counts => effective(binding, world.template.as_ref(), here),
         Some(here) => PlaceStatus { done: is_withdrawn(binding, here, now), ..PlaceStatus::default() },
     };
@@ -80,6 +89,12 @@ fn lack(binding: &ClusterRoleTemplateBinding, world: &World) -> Option<(Cause, S
     Some((cause.into(), format!("{what}. {}", cause.cause().remedy())))
 }
 
+fn not_admitted(binding: &ClusterRoleTemplateBinding, record: Option<&Admission>) -> Option<(Cause, String)> {
+    let cause = GrantCause::NotAdmitted;
+    let what = "the binding was written while admission policies were missing or altered, so nobody gets a right by it";
+    is_refused(binding, record).then(|| (cause.into(), format!("{what}. {}", cause.cause().remedy())))
+}
+
 fn effective(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>, here: &AtCluster) -> PlaceStatus {
     let identity = here.identity.as_ref();
     let refused = binding.spec.subjects.iter().filter_map(|one| Some((one, subject(one, identity).err()?)));
@@ -93,7 +108,7 @@ fn effective(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>, 
     let granted = subjects([&Use::of(binding)], identity);
     let wanted = template.filter(|template| template.context == RoleContext::Cluster);
     let done = wanted.is_some_and(|template| roles(template, &granted).iter().all(|role| is_granted(role, here)));
-    PlaceStatus { lack: None, done, obstacles }
+    PlaceStatus { done, obstacles, ..PlaceStatus::default() }
 }
 
 fn is_granted(wanted: &WantedRole, here: &AtCluster) -> bool {

@@ -19,6 +19,8 @@ pub(crate) fn summarise(
     now: Timestamp,
 ) -> RoleBindingStatus {
     let was_ready = binding.status.as_ref().is_some_and(|status| status.was_ready(binding.metadata.generation));
+    let admission = statuses.iter().find_map(|(_, entry)| entry.known.as_ref()?.admission.clone());
+    let recorded = binding.status.as_ref().and_then(|status| status.admission.clone());
     let lack = statuses.iter().find_map(|(_, entry)| entry.known.as_ref()?.lack.clone());
     let clusters = statuses.of_clusters();
     let fan_out = FanOut::of(binding, Whole { was_ready, ..Whole::default() }, &clusters);
@@ -32,6 +34,7 @@ pub(crate) fn summarise(
     let targets = fan_out.targets();
     let nowhere = TargetSummary { ready: 0, summary: format!("0/{}", targets.total), ..targets.clone() };
     RoleBindingStatus {
+        admission: admission.or(recorded),
         clusters: Some(if counts { targets } else { nowhere }),
         problems: fan_out.problems(),
         conditions,

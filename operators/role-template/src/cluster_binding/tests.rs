@@ -55,7 +55,7 @@ fn given_to(people: &[&str]) -> AtCluster {
 }
 
 fn world(cluster: Option<AtCluster>) -> World {
-    World { template: Some(template("Cluster")), undecodable: None, cluster }
+    World { template: Some(template("Cluster")), cluster, ..World::default() }
 }
 
 fn told(binding: &ClusterRoleTemplateBinding, whole: World, clusters: Vec<AtCluster>) -> RoleBindingStatus {
@@ -97,10 +97,7 @@ fn what_its_template_lacks_is_told_once() {
     for (whole, reason) in [
         (World { template: None, ..world(None) }, "False/RoleTemplateNotFound"),
         (World { template: Some(template("Project")), ..world(None) }, "False/ContextMismatch"),
-        (
-            World { template: None, undecodable: Some("reader".to_owned()), cluster: None },
-            "False/RoleTemplateUndecodable",
-        ),
+        (World { undecodable: Some("reader".to_owned()), ..World::default() }, "False/RoleTemplateUndecodable"),
         (World { undecodable: Some("parent".to_owned()), ..world(None) }, "False/RoleTemplateUndecodable"),
     ] {
         let status = told(&binding(&["ann"]), whole, vec![given_to(&["ann"])]);

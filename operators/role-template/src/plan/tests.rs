@@ -27,7 +27,7 @@ fn template(spec: &Value) -> RoleTemplate {
 
 fn given_to(people: &[&str]) -> Use {
     let user = |name: &&str| RoleSubject { kind: SubjectKind::User, name: (*name).to_owned(), namespace: None };
-    Use { subjects: people.iter().map(user).collect(), expires_at: None }
+    Use { subjects: people.iter().map(user).collect(), expires_at: None, is_admitted: true }
 }
 
 fn frozen() -> Grants {
@@ -136,7 +136,7 @@ fn t03_groups_and_accounts_that_are_removed_keep_nothing_in_the_cluster() {
     let template = reader(&["get"]);
     let subject = |kind, name: &str, namespace: Option<&str>| {
         let namespace = namespace.map(str::to_owned);
-        Use { subjects: vec![RoleSubject { kind, name: name.to_owned(), namespace }], expires_at: None }
+        Use { subjects: vec![RoleSubject { kind, name: name.to_owned(), namespace }], ..given_to(&[]) }
     };
     let group = subject(SubjectKind::Group, "ops", None);
     let account = subject(SubjectKind::ServiceAccount, "ci", Some("tools"));
@@ -266,4 +266,22 @@ fn a_binding_that_cannot_be_decoded_creates_nothing() {
     let mut model = Model::of(&template, Grants::Allowed, &[]);
     model.0.doubt.binding = Some("ClusterRoleTemplateBinding ops".to_owned());
     assert_eq!(model.at_rest(&template).0, [""; 0]);
+}
+
+#[test]
+fn t11_whom_a_binding_names_that_was_written_without_policies_only_keep_what_they_have() {
+    let unadmitted = |people: &[&str]| Use { is_admitted: false, ..given_to(people) };
+    for template in [of_project("nodes"), of_cluster()] {
+        let mut model = Model::of(&template, Grants::Allowed, &[unadmitted(&["ann"])]);
+        assert_eq!(model.at_rest(&template).0, [""; 0], "no role is created for it");
+        model.here().uses = vec![given_to(&["ann", "bob"])];
+        model.at_rest(&template);
+        let before = everything(&model);
+        model.here().uses = vec![unadmitted(&["bob", "eve"])];
+        model.at_rest(&template);
+        assert_eq!(everything(&model), before.replace("ann+bob", "bob"));
+        model.here().uses.push(given_to(&["carl"]));
+        model.at_rest(&template);
+        assert_eq!(everything(&model), before.replace("ann+bob", "bob+carl"));
+    }
 }
