@@ -46,7 +46,7 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("allocate, 10,000 namespaces and 2 resources", |bencher| {
         bencher.iter(|| allocate(black_box(&per_cluster), QuotaOverflow::Remaining, black_box(&claims)));
     });
-    for (namespaces, members) in [(100, 200), (1000, 20)] {
+    for (namespaces, members) in [(100, 200), (500, 20)] {
         let project = project(namespaces);
         let world = converged(&project, members);
         let name = format!("plan at rest, {namespaces} namespaces, {members} members in {ROLES} roles");
