@@ -22,6 +22,7 @@ use drover_project::{
     bounds::Bounds,
     guards::Guards,
     observe::{Seen, World},
+    secrets::Secrets,
     self_service::Served,
 };
 use drover_runtime::{
@@ -142,6 +143,7 @@ fn empty(members: usize) -> World {
         others: BTreeSet::new(),
         namespaces: BTreeMap::new(),
         guards: Guards::default(),
+        secrets: Secrets::default(),
         members: Members {
             bindings: (0..ROLES).map(|role| Arc::new(binding(role, members))).collect(),
             templates: (0..ROLES).map(template).collect(),

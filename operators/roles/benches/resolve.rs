@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, hint::black_box};
 use criterion::{Criterion, criterion_group, criterion_main};
 use drover_crds::RoleTemplate;
 use drover_roles::resolve;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const TEMPLATES: usize = 500;
 const DEPTH: usize = 100;
@@ -21,10 +21,11 @@ fn templates() -> BTreeMap<String, RoleTemplate> {
 }
 
 fn template(number: usize) -> RoleTemplate {
-    let rules: Vec<_> = (0..RULES).map(|rule| {
+    let rule = |rule: usize| {
         let resources = [format!("kind-{number}-{rule}"), format!("common-{rule}")];
         json!({"apiGroups": ["", "apps"], "resources": resources, "verbs": ["get", "list", "watch"]})
-    });
+    };
+    let rules: Vec<Value> = (0..RULES).map(rule).collect();
     let parents: Vec<_> = (1..=2.min(number % DEPTH)).map(|before| name(number - before)).collect();
     let object = json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": name(number)},
