@@ -18,6 +18,10 @@ const ADDRESS_RANGE: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
      [A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 const KEY_PATTERN: &str = r"^([-A-Za-z0-9_.]+/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?\*?$";
+/// Times as RFC 3339 has them, in a range that every decoder takes: the format `date-time` of the API server allows offsets of days and
+/// any number of digits, and what cannot be decoded is unknown, not over.
+const TIME: &str =
+    r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9])$";
 const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 
 /// Most labels that a Project sets on a namespace, those for all of its namespaces included …
@@ -43,6 +47,10 @@ pub(crate) fn dns_subdomain(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" })
+}
+
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "maxLength": 35, "pattern": TIME })
 }
 
 pub(crate) fn uid(_: &mut SchemaGenerator) -> Schema {

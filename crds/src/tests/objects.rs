@@ -422,7 +422,16 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
             }
             (subject(masters), "system:masters")
         };
+        let expiring = |time: &str| json!({ "spec": { "expiresAt": time } });
+        let times = ["2027-01-31T00:00:00.123456789+05:30", "2999-12-31T23:59:59-23:59"];
+        accepted(kind, binding, &times.map(expiring));
         let mut cases = vec![(users(1001), "subjects: more than maxItems")];
+        // The format of times alone takes these, and no decoder does.
+        for time in
+            ["9999-12-31T23:59:59Z", "2027-01-31T00:00:00+99:00", "2027-01-31T00:00:00.1234567890Z", "2027-01-31"]
+        {
+            cases.push((expiring(time), "expiresAt: does not match"));
+        }
         cases.extend([
             masters("User", "System:Masters"),
             masters("Group", "SYSTEM:MASTERS"),

@@ -68,8 +68,8 @@ pub struct ProjectSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<2048>")]
     pub description: Option<String>,
-    /// Writes nothing to any cluster for this project, not even releases, until the project is deleted; the deletion then acts as
-    /// with Orphan. Default: false.
+    /// Writes nothing to any cluster for this project, not even releases, but takes away rights and Secrets that are withdrawn, until
+    /// the project is deleted; the deletion then acts as with Orphan. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
     /// The clusters of the project: exactly one of names, selector and all. Each must name this object's namespace as

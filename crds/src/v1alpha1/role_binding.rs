@@ -60,6 +60,7 @@ pub struct ProjectRoleTemplateBindingSpec {
     pub subjects: Vec<RoleSubject>,
     /// When the role is taken away again, such as 2027-01-31T00:00:00Z; the object stays. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub expires_at: Option<Time>,
 }
 
@@ -106,6 +107,7 @@ pub struct ClusterRoleTemplateBindingSpec {
     pub subjects: Vec<RoleSubject>,
     /// When the role is taken away again, such as 2027-01-31T00:00:00Z; the object stays. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub expires_at: Option<Time>,
 }
 

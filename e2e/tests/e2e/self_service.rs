@@ -107,6 +107,7 @@ async fn what_creates_namespaces_creates_those_of_its_project_and_changes_no_oth
 }
 
 const NOT_FOR: Option<&str> = Some("may not ask for Project");
+const STAYS: Option<&str> = Some("asks for Project team.shop");
 const MEANS_SOMETHING: Option<&str> = Some("means something to the cluster");
 
 async fn what_is_created(mia: &Requester) {
@@ -119,12 +120,16 @@ async fn what_is_created(mia: &Requester) {
     let mut stuck = asking("team-x-a", "shop");
     stuck["metadata"]["finalizers"] = json!(["example.com/keep"]);
     let mut plain = asking("team-x-a", "shop");
-    plain["metadata"]["labels"]["tier"] = json!("front");
+    plain["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("shop");
+    plain["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"] = json!("shop");
     plain["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    let mut door = asking("team-x-a", "shop");
+    door["metadata"]["labels"]["tier"] = json!("front");
     for (what, namespace, expected) in [
         ("one of the Project", asking("team-x-a-b-c-d-e-f", "shop"), None),
         ("one with the other prefix", asking("team-y-z-a", "shop"), None),
         ("one with labels of its own", plain, None),
+        ("one with a label that the Project may not set either", door, MEANS_SOMETHING),
         ("one without labels", a_namespace("team-x-a"), Some("has to name its Project")),
         ("one with half of the labels", half, NOT_FOR),
         ("another prefix", asking("team-y-a", "shop"), NOT_FOR),
@@ -147,10 +152,11 @@ async fn what_is_changed(mia: &Requester) {
     let withdrawn = json!({"labels": {"drover.dev/project": null, "drover.dev/project-namespace": null}});
     let none = Some("is none that the requester may create");
     for (what, namespace, metadata, expected) in [
-        ("a label of its own", "team-x-own", json!({"labels": {"tier": "front"}}), None),
-        ("the request withdrawn", "team-x-own", withdrawn, None),
-        ("half of the request withdrawn", "team-x-own", project(Value::Null), NOT_FOR),
-        ("asking for another Project", "team-x-own", project(json!("bank")), NOT_FOR),
+        ("a label of its own", "team-x-own", json!({"labels": {"app.kubernetes.io/part-of": "shop"}}), None),
+        ("a label that opens doors", "team-x-own", json!({"labels": {"tier": "front"}}), MEANS_SOMETHING),
+        ("the request withdrawn", "team-x-own", withdrawn, STAYS),
+        ("half of the request withdrawn", "team-x-own", project(Value::Null), STAYS),
+        ("asking for another Project", "team-x-own", project(json!("bank")), STAYS),
         ("a mesh", "team-x-own", json!({"labels": {"istio-injection": "enabled"}}), MEANS_SOMETHING),
         (
             "a node selector",
@@ -177,7 +183,7 @@ async fn others_ask_for_nothing(eu: &ControlPlane) {
     expect("any level", &provisioner.changes("team-x-other", &level).await, None);
     expect("a request", &provisioner.changes("team-x-other", &request).await, NOT_FOR);
     let moved = json!({"labels": {"drover.dev/project": "bank"}});
-    expect("a move", &provisioner.changes("team-x-own", &moved).await, Some("asks for Project team.shop"));
+    expect("a move", &provisioner.changes("team-x-own", &moved).await, STAYS);
 }
 
 /// `shop` lets members with the role `maker` create two namespaces `team-x-*`.
@@ -311,9 +317,9 @@ async fn what_is_no_right_gets_no_membership(installation: &Installation, mia: &
 
 async fn what_is_withdrawn_goes(installation: &Installation, mia: &Requester) {
     let withdrawn = json!({"labels": {"drover.dev/project": null, "drover.dev/project-namespace": null}});
-    let namespaces = api(mia.0.clone(), "namespace", "").await.unwrap();
-    let change = Patch::Merge(json!({"metadata": withdrawn}));
-    namespaces.patch("team-x-b-new", &PatchParams::default(), &change).await.unwrap();
+    expect("what she has", &mia.changes("team-x-b-new", &withdrawn).await, STAYS);
+    let eu = installation.cluster("eu").unwrap();
+    patch_on(eu, "namespace", "", "team-x-b-new", json!({"metadata": withdrawn})).await.unwrap();
     mia_may(installation, "team-x-b-new", false).await;
     namespace_becomes(installation, "eu", "team-x-b-new", "it is released", |found| {
         found.is_some_and(|it| it["metadata"]["labels"].get("drover.dev/owner-name").is_none())

@@ -24,6 +24,11 @@ const MOST_DASHES: usize = 4;
 const SET_FOR_EVERYBODY: [&str; 2] =
     ["kubernetes.io/metadata.name", "kubectl.kubernetes.io/last-applied-configuration"];
 
+/// How labels begin that members may set themselves: those of Kubernetes for people, and by which Argo CD and Flux know what they
+/// applied. Others may open doors, such as policies that select namespaces; a Project sets those that `metadataKeys` allow.
+const FREE_LABELS: [&str; 4] =
+    ["app.kubernetes.io/", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
+
 pub(crate) fn policy() -> Policy {
     let resources = ["namespaces", "namespaces/finalize", "namespaces/status"];
     let policy = with_metadata(Policy::on("drover-self-service", &WRITES, &[("", &resources)]));
@@ -75,12 +80,13 @@ fn requested(policy: Policy) -> Policy {
     policy
         .require(
             format!(
-                "!({changes}) || variables.old_project == '.' || variables.may_withdraw || variables.is_drover"
+                "!({changes}) || variables.old_project == '.' || variables.is_drover"
             ),
+            // What leaves a Project takes its workloads along, and frees its share of the quota.
             format!(
-                "'namespace ' + variables.name + ' asks for Project ' + variables.old_project + ', and only who has the verb \
-                 {CREATE_NAMESPACES} on it in this cluster may change that; leave the labels {LABEL_PROJECT} and \
-                 {LABEL_PROJECT_NAMESPACE} as they are'"
+                "'namespace ' + variables.name + ' asks for Project ' + variables.old_project + ', and only who has the verb {MANAGE} \
+                 on namespaces may change that; leave the labels {LABEL_PROJECT} and {LABEL_PROJECT_NAMESPACE} as they are, or delete \
+                 the namespace'"
             ),
         )
         .require(
@@ -100,6 +106,8 @@ fn requested(policy: Policy) -> Policy {
 fn fenced(policy: Policy) -> Policy {
     let exempt = SET_FOR_EVERYBODY.map(|key| format!("'{key}'")).join(", ");
     let is_kept = format!("!(key in [{exempt}]) && {}", is_the_cluster_owners_in_cel("key"));
+    let free = FREE_LABELS.map(|begins| format!("key.startsWith('{begins}')")).join(" || ");
+    let is_label_kept = format!("!(key in [{exempt}, '{LABEL_PROJECT}', '{LABEL_PROJECT_NAMESPACE}']) && !({free})");
     let finalizers = |object: &str| format!("{object}.metadata.?finalizers.orValue([])");
     let added = format!(
         "{}.all(each, request.operation == 'UPDATE' && each in {})",
@@ -122,10 +130,10 @@ fn fenced(policy: Policy) -> Policy {
         .require(
             format!(
                 "!variables.is_fenced || variables.may_update || ({} && {} && {added})",
-                keeps("labels", &is_kept),
+                keeps("labels", &is_label_kept),
                 keeps("annotations", &is_kept)
             ),
-            "'namespace ' + variables.name + ' may carry no finalizer, and no label or annotation that means something to the \
-             cluster; remove them'",
+            "'namespace ' + variables.name + ' may carry no finalizer, no label but app.kubernetes.io/* and those of Argo CD and \
+             Flux, and no annotation that means something to the cluster; remove them, or ask for the label in the Project'",
         )
 }

@@ -55,6 +55,7 @@ impl GrantCause {
         Self::SubjectRefused.cause(),
         Self::ServiceAccountOfAnotherProject.cause(),
         Self::Expired.cause(),
+        Self::RevocationPending.cause(),
         Self::FormerGrantsRemain.cause(),
         Self::GrantsFrozen.cause(),
         Self::RolesNotPermitted.cause(),

@@ -184,7 +184,8 @@ impl BindingIndex {
     /// The bindings in a Project that changed; in all Projects of its namespace if it came or went.
     #[must_use]
     pub fn bindings_beside_project(&self, change: &Change<Project>) -> Vec<ObjectKey> {
-        if change.old.is_some() == change.new.is_some() {
+        // Without both sides it came, went, or cannot be decoded on one of them.
+        if change.old.is_some() && change.new.is_some() {
             return self.bindings_of_project(change);
         }
         let state = self.lock();

@@ -117,8 +117,12 @@ impl Granted {
                 binding.spec.subjects.iter().map(|subject| admitted(subject, identity, held)).partition(Result::is_ok);
             let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
             let admitted = members.unadmitted.get(&binding.name_any()).copied().unwrap_or(Admitted::Yes);
-            let given = in_force(binding, &members.templates, &namespace, labels, now)
-                .and_then(|resolved| Denied::unless(admitted).map(|()| resolved));
+            let resolved = in_force(binding, &members.templates, &namespace, labels, now);
+            let may_create = match &resolved {
+                Ok(resolved) => lets_create(&resolved.rules),
+                Err(denied) => denied.keeps(),
+            };
+            let given = resolved.and_then(|resolved| Denied::unless(admitted).map(|()| resolved));
             if given.as_ref().map_or_else(Denied::keeps, |_| true) {
                 let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
                 granted.until = expiry.into_iter().chain(granted.until).min();
@@ -127,7 +131,7 @@ impl Granted {
                 Ok(resolved) => {
                     let first = refused.into_iter().find_map(Result::err);
                     granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
-                    if lets_create(&resolved.rules) {
+                    if may_create {
                         granted.creators.given.extend(subjects.iter().cloned());
                     }
                     for role in resolved.bound_roles() {
@@ -135,7 +139,7 @@ impl Granted {
                     }
                 }
                 Err(denied) => {
-                    if matches!(denied, Denied::Undecodable(_)) {
+                    if may_create && denied.keeps() {
                         granted.creators.in_doubt.extend(subjects.iter().cloned());
                     }
                     granted.problems.extend(denied.obstacle(binding));

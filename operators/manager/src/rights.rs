@@ -103,12 +103,24 @@ impl PeopleRules {
             view: may(READ, plurals(&|_, plural| namespaced.contains(plural))),
             edit: writable_by(Writers::Editors),
             admin: [writable_by(Writers::Admins), verbs::of_admins()].concat(),
-            platform: [write(plurals(&|_, _| true)), verbs::of_platform()].concat(),
-            global_view: may(READ, plurals(&|_, _| true)),
+            platform: [write(plurals(&|_, _| true)), verbs::of_platform(), see_namespaces()].concat(),
+            global_view: [may(READ, plurals(&|_, _| true)), see_namespaces()].concat(),
             clusters_create: may(&["create", "get", "list", "watch"], plurals(&|_, plural| plural == "clusters")),
             roles_manage: [write(plurals(&|_, plural| plural == "roletemplates")), verbs::of_role_managers()].concat(),
         }
     }
+}
+
+/// Which Clusters admit a Project depends on the labels of its namespace: `drover access` asks for them.
+fn see_namespaces() -> Vec<PolicyRule> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let rule = PolicyRule {
+        api_groups: Some(owned(&[""])),
+        resources: Some(owned(&["namespaces"])),
+        verbs: owned(READ),
+        ..PolicyRule::default()
+    };
+    vec![rule]
 }
 
 fn write(plurals: Vec<String>) -> Vec<PolicyRule> {

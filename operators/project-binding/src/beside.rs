@@ -115,12 +115,13 @@ pub(crate) fn decide(binding: &ProjectRoleTemplateBinding, named: &BTreeSet<Stri
 
 /// What stays while nobody can tell what the template gives: unknown is not empty, so nobody whom the binding names loses a role, and
 /// nobody gains one.
-pub(crate) fn keep(binding: &ProjectRoleTemplateBinding, here: &Here) -> Decision {
+pub(crate) fn keep(binding: &ProjectRoleTemplateBinding, here: &Here, doubt: &(Cause, String)) -> Decision {
     let there = here.owned.iter().filter_map(|found| found.live.as_deref().ok());
     let given: BTreeSet<String> = there.map(|found| found.role_ref.name.clone()).collect();
     let stays = given.intersection(&here.allowed).filter(|_| here.projects.len() == 1);
     let stays = stays.filter_map(|role| role_binding(binding, role, false, here)).collect();
-    Decision { changes: difference(stays, here).changes, ..Decision::default() }
+    let told = (!given.is_empty()).then(|| Told::new(doubt.0, doubt.1.clone()));
+    Decision { changes: difference(stays, here).changes, told, is_frozen: false }
 }
 
 /// What takes away all that was given.
@@ -130,7 +131,17 @@ pub(crate) fn withdraw(here: &Here) -> Vec<Change<RoleBinding>> {
 
 fn difference(wanted: Vec<RoleBinding>, here: &Here) -> Difference<RoleBinding> {
     let seed = |binding: &RoleBinding| -> Value { json!({"roleRef": binding.role_ref}) };
-    difference_of_whole(wanted, &here.owned, seed, &["/subjects"])
+    let owned: Vec<_> = here.owned.iter().map(|found| uncontested(found, &wanted)).collect();
+    difference_of_whole(wanted, &owned, seed, &["/subjects"])
+}
+
+/// A withdrawal is not held up by whoever changes a role binding again and again.
+fn uncontested(found: &Owned<RoleBinding>, wanted: &[RoleBinding]) -> Owned<RoleBinding> {
+    let desired = wanted.iter().find(|desired| desired.metadata.name == found.meta().name);
+    let desired = desired.and_then(|desired| desired.subjects.as_deref()).unwrap_or_default();
+    let gives_too_much =
+        found.live.as_ref().is_ok_and(|live| live.subjects.iter().flatten().any(|one| !desired.contains(one)));
+    Owned { drift_conflict: found.drift_conflict.clone().filter(|_| !gives_too_much), ..found.clone() }
 }
 
 /// Binds a role to all whom the binding names; while nothing may grow, to those of them who have it. None if that is nobody.

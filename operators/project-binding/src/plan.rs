@@ -80,7 +80,7 @@ pub(crate) fn plan(
             resolved = None;
         }
         let Decision { changes, told, is_frozen } = match (resolved, &place_status.denied) {
-            (None, Some((why, _))) if why.is_any(IN_DOUBT) => keep(binding, &world.here),
+            (None, Some(doubt)) if doubt.0.is_any(IN_DOUBT) => keep(binding, &world.here, doubt),
             (resolved, _) => {
                 let named = resolved.map(|resolved| resolved.management_roles).unwrap_or_default();
                 decide(binding, &named, &world.here)

@@ -3,7 +3,7 @@
 use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus, StatusConditions as _, condition::READY};
 use drover_grants::GrantCause;
 use drover_runtime::{
-    Place, PlaceStatuses,
+    Place, PlaceState, PlaceStatuses,
     fan_out::{FanOut, Whole},
     place_status::Readiness,
     status::ready_conditions,
@@ -14,6 +14,18 @@ use crate::{beside::Told, plan::PlaceStatus};
 
 fn is_ready(conditions: &[Condition]) -> bool {
     conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+}
+
+/// On how many clusters nothing can be withdrawn now.
+fn unwritten(statuses: &PlaceStatuses<PlaceStatus>) -> usize {
+    let is_so = |state: &PlaceState| matches!(state, PlaceState::Unreachable(_) | PlaceState::Suspended);
+    statuses.iter().filter(|(_, entry)| is_so(&entry.state)).count()
+}
+
+fn pending(away: usize, total: usize) -> String {
+    format!(
+        "the binding ended at spec.expiresAt, and its subjects may still have the role on {away}/{total} clusters, which are unreachable or suspended; reconnect or resume them"
+    )
 }
 
 pub(crate) fn summarise(
@@ -28,9 +40,12 @@ pub(crate) fn summarise(
     let of_all = statuses.get(&Place::Management).and_then(|entry| entry.known.as_ref());
     let mut conditions = match of_all.and_then(|status| status.denied.clone()) {
         Some((cause, message)) => {
-            // What has expired is settled: people and GitOps wait for nothing.
-            let is_settled = cause == GrantCause::Expired.cause();
-            let judged = if is_settled { Readiness::yes(cause, message) } else { Readiness::no(cause, message) };
+            // What has expired is settled once no cluster may still give it: people and GitOps wait for nothing.
+            let judged = match (cause == GrantCause::Expired.cause(), unwritten(&at_clusters)) {
+                (true, 0) => Readiness::yes(cause, message),
+                (true, away) => Readiness::no(GrantCause::RevocationPending, pending(away, at_clusters.iter().count())),
+                (false, _) => Readiness::no(cause, message),
+            };
             let Readiness { state, cause, message, activity } = judged;
             ready_conditions(state, cause, &message, activity)
         }

@@ -8,7 +8,7 @@ use std::{
 use drover_crds::{Cluster, ProjectRoleTemplateBinding, RoleBindingStatus, RoleTemplate};
 use drover_grants::{Granted, Members, Scope, Templates};
 use drover_runtime::{
-    Operator as _, Place, PlaceState, PlaceStatuses, Requeue, Title,
+    Failure, Operator as _, Place, PlaceState, PlaceStatuses, Requeue, StatusCause, Title,
     cache::{Lookup, Undecodable},
     owned::{Change, Owned},
     place_status::PlaceEntry,
@@ -75,13 +75,18 @@ fn granted(bindings: Vec<ProjectRoleTemplateBinding>) -> [World; 2] {
 }
 
 fn told(binding: &ProjectRoleTemplateBinding, worlds: &[World]) -> RoleBindingStatus {
+    told_with(binding, worlds, &PlaceState::Current)
+}
+
+/// The same with the cluster in this state.
+fn told_with(binding: &ProjectRoleTemplateBinding, worlds: &[World], at_cluster: &PlaceState) -> RoleBindingStatus {
     let entries = worlds.iter().map(|world| {
-        let place = match &world.at {
-            Some(_) => Place::cluster("eu"),
-            None => Place::Management,
+        let (place, state) = match &world.at {
+            Some(_) => (Place::cluster("eu"), at_cluster.clone()),
+            None => (Place::Management, PlaceState::Current),
         };
         let known = Some(ProjectBindingOperator::plan(binding, world, NOW).place_status);
-        (place, PlaceEntry { known, state: PlaceState::Current })
+        (place, PlaceEntry { known, state })
     });
     let statuses: PlaceStatuses<PlaceStatus> = entries.collect();
     ProjectBindingOperator::summarise(binding, &statuses, NOW)
@@ -116,6 +121,9 @@ fn why_a_binding_gives_nothing_is_told_once_whatever_the_number_of_clusters() {
     let mut expired = ada();
     expired.spec.expires_at = Some(Time(NOW));
     assert_eq!(ready(&told(&expired, &worlds)), "True/Expired");
+    for away in [PlaceState::Unreachable(Failure::new(StatusCause::Unreachable, "no route")), PlaceState::Suspended] {
+        assert_eq!(ready(&told_with(&expired, &worlds, &away)), "False/RevocationPending");
+    }
     let elsewhere = templates(&json!({"names": ["team-b"]}));
     let mut unknown = templates(&json!({"all": {}}));
     let garbled = Undecodable { meta: ObjectMeta::default(), error: "unknown variant".to_owned() };

@@ -87,7 +87,15 @@ pub fn rival(project: &Project, other: &Project, place: &Place, fleet: &FleetVie
     let begins = |name: &str| prefixes(project).any(|prefix| name.starts_with(prefix));
     let named = other.spec.namespaces.iter().map(|wanted| &wanted.name).filter(|name| begins(name));
     let listed: BTreeSet<_> = named.filter(|name| claims(other, name, place, fleet)).cloned().collect();
-    let overlaps = |theirs: &&str| prefixes(project).any(|own| own.starts_with(theirs) || theirs.starts_with(own));
+    // Prefixes that the cluster gives to neither are in nobody's way, and no tenant learns those of others by them.
+    let view = fleet.get(cluster)?;
+    let given = |of: &Project, prefix: &str| {
+        crate::self_service::is_allowed(&view.object, &tenancies_of(of, view, fleet), prefix)
+    };
+    let overlaps = |theirs: &&str| {
+        let mut own = prefixes(project).filter(|own| given(project, own));
+        given(other, theirs) && own.any(|own| own.starts_with(theirs) || theirs.starts_with(own))
+    };
     let prefixes: Vec<_> = prefixes(other).filter(overlaps).map(str::to_owned).collect();
     (!(listed.is_empty() && prefixes.is_empty())).then_some(Rival { key, prefixes, listed })
 }
@@ -102,6 +110,13 @@ pub(crate) struct ProjectIndex {
 impl ProjectIndex {
     /// Notes a change of a Project, and names the others that want a namespace of it, or may do so.
     pub(crate) fn concerned(&self, change: &Change<Project>) -> Vec<ObjectKey> {
+        let is_going = |project: &Project| project.metadata.deletion_timestamp.is_some();
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && old.spec == new.spec
+            && is_going(old) == is_going(new)
+        {
+            return Vec::new(); // A change of the status alone.
+        }
         let others: BTreeSet<_> =
             self.listed.concerned(change).into_iter().chain(self.prefixes.concerned(change)).collect();
         others.into_iter().collect()
@@ -185,8 +200,12 @@ mod tests {
 
     /// Two clusters that admit team-a, and one without tenants.
     fn fleet() -> FleetView {
-        let open = json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]);
-        let views = [("eu", &open), ("us", &open), ("closed", &json!([]))].map(|(name, tenants)| {
+        fleet_with(&json!([{"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["*"]}]))
+    }
+
+    /// The same with these tenants of the first two.
+    fn fleet_with(open: &serde_json::Value) -> FleetView {
+        let views = [("eu", open), ("us", open), ("closed", &json!([]))].map(|(name, tenants)| {
             let cluster: Cluster = serde_json::from_value(json!({
                 "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name},
                 "spec": {"connection": {"kubeconfig": {"secretRef": {"name": name}}}, "tenants": tenants},
@@ -316,6 +335,16 @@ mod tests {
         assert_eq!(rival(&deleted(bank()), "eu"), None, "it goes");
         assert_eq!(rival(&shop, "eu"), None, "itself");
         assert_eq!(rival(&serving("mail", &["mail-web"], &["mail-"]), "eu"), None);
+        let narrow = json!([
+            {"name": "a", "from": {"names": ["team-a"]}, "namespacePatterns": ["shop-*"]},
+            {"name": "b", "from": {"names": ["team-b"]}, "namespacePatterns": ["b-*"]},
+        ]);
+        let mut stranger = serving("spy", &[], &["shop-", "b-"]);
+        stranger.metadata.namespace = Some("team-b".to_owned());
+        let of_both =
+            |one: &Project, other: &Project| super::rival(one, other, &Place::cluster("eu"), &fleet_with(&narrow));
+        assert_eq!(of_both(&shop, &stranger), None, "the cluster lets nobody create shop-* for it");
+        assert_eq!(of_both(&stranger, &shop), None, "so it learns of nobody who may");
         let mut elsewhere = bank();
         elsewhere.spec.clusters = serde_json::from_value(json!({"names": ["us"]})).unwrap();
         assert_eq!(rival(&elsewhere, "eu"), None, "it selects others");

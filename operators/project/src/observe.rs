@@ -253,9 +253,12 @@ fn served(
         created: found.metadata.creation_timestamp.as_ref().map(|time| time.0),
         is_held: is_held(&found.name_any()),
     });
-    let others = place.related::<Project>().all();
+    let projects = place.related::<Project>();
+    let others = projects.all();
+    // What cannot be decoded may want the same names, so nothing more is taken up.
+    let guarded_since = guarded_here_since(place).filter(|_| projects.undecodable().is_empty());
     let rivals = others.iter().filter_map(|other| rival(project, other, &place.place, &place.fleet));
-    let requests = Requests { all: all.collect(), rivals: rivals.collect(), guarded_since: guarded_here_since(place) };
+    let requests = Requests { all: all.collect(), rivals: rivals.collect(), guarded_since };
     let judged = self_service::judge(project, &world.cluster, &requests);
     Served { requests, judged, given, refused }
 }

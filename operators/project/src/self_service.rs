@@ -4,7 +4,11 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use drover_crds::{Cluster, Project, ProjectNamespace, SelfService, Tenant, names::LOCAL_CLUSTER};
 use drover_grants::{Grants, Scope};
-use drover_runtime::{ObjectKey, StatusCause, fan_out::Obstacle, owned::Change};
+use drover_runtime::{
+    ObjectKey, StatusCause,
+    fan_out::Obstacle,
+    owned::{Change, each_alone},
+};
 use drover_self_service::{Creators, Given, Judged, MayCreate, Refusal, Requests, SETTLING, Towards, asked};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -87,7 +91,7 @@ impl CreatorsPlan {
         now: Timestamp,
     ) -> Self {
         let prefixes = offered(project, &world.cluster).into_iter().flat_map(|spec| &spec.name_prefixes);
-        let prefixes = prefixes.filter(|prefix| is_allowed(tenancies, prefix)).cloned().collect();
+        let prefixes = prefixes.filter(|prefix| is_allowed(&world.cluster, tenancies, prefix)).cloned().collect();
         let subjects = may_create.subjects(&world.served.given);
         let creators = Creators { project: ObjectKey::of(&project.metadata), prefixes, subjects };
         let settled = world.served.requests.guarded_since.map(|since| since + SETTLING);
@@ -107,8 +111,16 @@ impl CreatorsPlan {
         let (new_roles, roles): (Vec<_>, Vec<_>) = roles.changes.into_iter().partition(is_new);
         let (new_bindings, bindings): (Vec<_>, Vec<_>) = bindings.changes.into_iter().partition(is_new);
         let bindings = bindings.into_iter().map(Action::Creators);
-        // Who loses the right does so before it grows.
-        let revocations = bindings.chain(roles.into_iter().map(Action::CreatorsRole)).map(|action| vec![action]);
+        // Who loses the right does so before it grows; what only takes away waits for nothing.
+        let (growing, narrowing): (Vec<_>, Vec<_>) = roles.into_iter().partition(
+            |change| matches!(change, Change::Apply { desired, .. } if world.served.given.lets_grow(desired)),
+        );
+        let (growing, narrowing) =
+            (growing.into_iter().map(Action::CreatorsRole), narrowing.into_iter().map(Action::CreatorsRole));
+        let in_turn: Vec<Action> = bindings.chain(growing).collect();
+        let role_grows = in_turn.iter().any(|action| matches!(action, Action::CreatorsRole(_)));
+        let revocations = if role_grows { vec![in_turn] } else { each_alone(in_turn) };
+        let revocations = revocations.into_iter().chain(narrowing.map(|action| vec![action]));
         let given: Vec<_> = new_roles
             .into_iter()
             .map(Action::CreatorsRole)
@@ -128,12 +140,17 @@ pub(crate) fn revoke_all(world: &World) -> Vec<Vec<Action>> {
     CreatorsPlan::towards(&Creators::default(), world, false).revocations
 }
 
-/// Whether a tenant entry allows every name that begins like this.
-fn is_allowed(tenancies: &[&Tenant], prefix: &str) -> bool {
-    tenancies.iter().flat_map(|tenant| &tenant.namespace_patterns).any(|pattern| {
-        let fixed = pattern.strip_suffix('*').filter(|fixed| !fixed.contains('*'));
-        fixed.is_some_and(|fixed| prefix.starts_with(fixed))
-    })
+/// Whether a tenant entry allows every name that begins like this, and the cluster protects none of them.
+pub(crate) fn is_allowed(cluster: &Cluster, tenancies: &[&Tenant], prefix: &str) -> bool {
+    let protects = |pattern: &String| {
+        let fixed = pattern.split('*').next().unwrap_or_default();
+        !fixed.is_empty() && (fixed.starts_with(prefix) || prefix.starts_with(fixed))
+    };
+    !cluster.spec.protected_namespaces.iter().any(protects)
+        && tenancies.iter().flat_map(|tenant| &tenant.namespace_patterns).any(|pattern| {
+            let fixed = pattern.strip_suffix('*').filter(|fixed| !fixed.contains('*'));
+            fixed.is_some_and(|fixed| prefix.starts_with(fixed))
+        })
 }
 
 /// What is in the way of it, apart from the namespaces that are taken up.
@@ -143,7 +160,7 @@ pub(crate) fn problems(project: &Project, world: &World, tenancies: &[&Tenant]) 
         return project.spec.self_service.iter().map(|_| not_here()).collect();
     };
     let refusals = &world.served.judged.refused;
-    let outside = spec.name_prefixes.iter().find(|prefix| !is_allowed(tenancies, prefix));
+    let outside = spec.name_prefixes.iter().find(|prefix| !is_allowed(&world.cluster, tenancies, prefix));
     let mut problems: Vec<_> = outside.map(|prefix| not_allowed(project, &cluster, prefix)).into_iter().collect();
     problems.extend(world.served.requests.overlap(spec).map(|(own, rival, theirs)| {
         let message = format!(
@@ -201,7 +218,7 @@ fn not_here() -> Obstacle {
 fn not_allowed(project: &Project, cluster: &str, prefix: &str) -> Obstacle {
     let from = project.namespace().unwrap_or_default();
     let message = format!(
-        "no tenant entry of Cluster {cluster} allows {from} every namespace that begins with {prefix}, so no member may create such there; choose a prefix inside its namespacePatterns, or ask its owner to add the pattern {prefix}*"
+        "no tenant entry of Cluster {cluster} allows {from} every namespace that begins with {prefix}, so no member may create such there; choose a prefix inside its namespacePatterns and outside of protectedNamespaces, or ask its owner to add the pattern {prefix}*"
     );
     Obstacle { namespace: None, cause: ProjectCause::PrefixNotAllowed.into(), message }
 }

@@ -91,6 +91,17 @@ impl Given {
     }
 }
 
+impl Given {
+    /// Whether `desired` allows what the role of its name does not allow yet.
+    #[must_use]
+    pub fn lets_grow(&self, desired: &ClusterRole) -> bool {
+        let live = self.roles.iter().filter_map(|found| found.live.as_ref().ok());
+        let mut live = live.filter(|live| live.metadata.name == desired.metadata.name);
+        let have = live.next().and_then(|live| live.rules.as_deref()).unwrap_or_default();
+        desired.rules.as_deref().is_some_and(|wanted| narrowed(wanted, have) != wanted)
+    }
+}
+
 impl Creators {
     /// The way to what these may do. While nothing `may_grow`, nobody gets more than they have.
     #[must_use]

@@ -9,6 +9,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Kept, OwnerRecord,
@@ -47,6 +48,25 @@ const OWN_PREFIX: &str = "drover.dev/";
 /// Longest name of an object, in bytes.
 const NAME_LIMIT: usize = 253;
 
+/// Whoever may change an object may write times into its managed fields that nothing decodes, and the API server keeps them. Nothing
+/// reads these fields, so they keep no object from being known, nor all others on its page.
+fn without_managed_fields(mut value: Value) -> Value {
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        metadata.remove("managedFields");
+    }
+    value
+}
+
+impl Metadata {
+    /// That of an object, whatever its managed fields are.
+    pub(super) fn decode(json: &[u8]) -> serde_json::Result<ObjectMeta> {
+        let decoded = serde_json::from_slice(json);
+        let Self { metadata } =
+            decoded.or_else(|_| Self::deserialize(&without_managed_fields(serde_json::from_slice(json)?)))?;
+        Ok(metadata)
+    }
+}
+
 /// A name as Kubernetes validates those of all kinds; most have stricter rules.
 fn is_path_segment(name: &str) -> bool {
     let is_printable = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%' | b'?' | b'#' | b'\\');
@@ -64,12 +84,16 @@ impl<K: Kept> Entry<K> {
 
     pub(super) fn decode_with(
         whole: impl FnOnce() -> serde_json::Result<K>,
-        metadata: impl FnOnce() -> serde_json::Result<Metadata>,
+        value: impl FnOnce() -> serde_json::Result<Value>,
     ) -> serde_json::Result<Self> {
-        match whole() {
+        if let Ok(object) = whole() {
+            return Ok(Self::good_one(object));
+        }
+        let value = without_managed_fields(value()?);
+        match K::deserialize(&value) {
             Ok(object) => Ok(Self::good_one(object)),
             Err(error) => {
-                let Metadata { metadata: meta } = metadata()?;
+                let meta = Metadata::deserialize(&value)?.metadata;
                 let error = legible(&words(&error), ERROR_LIMIT);
                 let undecodable = Undecodable { meta, error };
                 Ok(Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) })
@@ -374,6 +398,17 @@ mod tests {
         let db = ObjectKey::cluster_scoped("db");
         assert!(objects.remove(&db).is_some() && objects.remove(&db).is_none());
         assert_eq!((objects.len(), objects.by_owner.0.len()), (2, 0), "nothing is left of those that are gone");
+    }
+
+    #[test]
+    fn times_in_managed_fields_that_nothing_decodes_hide_no_object() {
+        let managed = r#""managedFields": [{"manager": "x", "operation": "Update", "time": "9999-12-31T23:59:59Z"}]"#;
+        let json = |spec: &str| format!(r#"{{"metadata": {{"name": "web", {managed}}}, "spec": {spec}}}"#);
+        let good: Entry<Namespace> = Entry::decode(json("{}").as_bytes()).unwrap();
+        assert!(good.object().is_ok_and(|web| web.metadata.name.as_deref() == Some("web")));
+        let bad: Entry<Namespace> = Entry::decode(json("1").as_bytes()).unwrap();
+        assert!(bad.object().is_err_and(|web| web.meta.name.as_deref() == Some("web")));
+        assert_eq!(Metadata::decode(json("1").as_bytes()).unwrap().name.as_deref(), Some("web"));
     }
 
     /// Namespaces by the team that their label names.

@@ -75,7 +75,7 @@ pub async fn list_metadata<K: Kept>(
     let what = what.into();
     let listed = async {
         let asked = Request::new(api.resource_url()).list_metadata(params).map_err(kube::Error::BuildRequest)?;
-        let decode = |json: &[u8]| Ok((json.len(), serde_json::from_slice::<Metadata>(json)?.metadata));
+        let decode = |json: &[u8]| Ok((json.len(), Metadata::decode(json)?));
         let mut room = ROOM;
         let takes = |(length, meta): &(usize, ObjectMeta)| {
             room = room.saturating_sub(weight(meta, meta).max(*length));

@@ -163,6 +163,17 @@ fn rights_go_with_their_binding_its_expiry_its_project_and_its_template() {
 }
 
 #[test]
+fn whoever_keeps_changing_a_role_binding_holds_no_withdrawal_up() {
+    let mut there = given(&[VIEW]);
+    for found in &mut there.owned {
+        found.drift_conflict = Some(desired_hash(found.live.as_deref().unwrap()));
+    }
+    let only_ada = binding("owners", &json!([ada()]));
+    let there_now = after(&there, decide(&only_ada, &names(&[VIEW]), &there).changes);
+    assert_eq!(have(&there_now), ["drover-view: User ada"]);
+}
+
+#[test]
 fn while_the_template_cannot_be_decoded_nobody_gains_or_loses_a_role_but_whom_the_binding_names_no_more() {
     let undecodable = Undecodable { meta: ObjectMeta::default(), error: "nonsense".to_owned() };
     let mut world = World { here: given(&[VIEW, ADMIN]), has_project: true, ..World::default() };

@@ -1,7 +1,7 @@
 //! Namespaces that members create themselves: which become the Project's, and who may create them.
 
 use drover_crds::{Cluster, Project};
-use drover_grants::{GrantCause, Grants};
+use drover_grants::{Admitted, GrantCause, Grants};
 use drover_runtime::{
     ObjectKey, Owner,
     model::{End, Pace, decide, every_crash, until_quiet},
@@ -37,6 +37,10 @@ fn with(tenants: &str, names: &[&str]) -> ModelCluster {
     model.add_templates(&[a_template("maker")]);
     model.set_bindings(vec![a_binding("makers", "maker", &json!([{"kind": "User", "name": "ada"}]))]);
     model
+}
+
+fn people(name: &str) -> serde_json::Value {
+    json!({"kind": "User", "name": name})
 }
 
 fn rest(project: &Project, model: &mut ModelCluster) -> End {
@@ -80,6 +84,36 @@ fn what_asks_is_adopted_guarded_and_shared_with_the_members() {
 }
 
 #[test]
+fn t11_who_may_create_keeps_that_while_the_binding_was_not_judged_and_nobody_gains_it() {
+    let project = shop(SERVING);
+    for admitted in [Admitted::No, Admitted::Unjudged] {
+        let mut model = with(OPEN, &[]);
+        rest(&project, &mut model);
+        let before = model.creators.clone();
+        model.set_bindings(vec![a_binding("makers", "maker", &json!([people("ada"), people("eve")]))]);
+        model.unadmitted = [("makers".to_owned(), admitted)].into();
+        rest(&project, &mut model);
+        assert_eq!(format!("{:?}", model.creators), format!("{before:?}"), "{admitted:?}");
+        model.set_bindings(vec![a_binding("makers", "maker", &json!([people("eve")]))]);
+        rest(&project, &mut model);
+        assert!(model.creators.is_empty(), "{admitted:?}: ada is named no more");
+    }
+}
+
+#[test]
+fn who_may_create_no_more_loses_that_before_others_may_create_more() {
+    let mut model = with(OPEN, &[]);
+    model.set_bindings(vec![a_binding("makers", "maker", &json!([people("ada"), people("bob")]))]);
+    rest(&shop(SERVING), &mut model);
+    model.set_bindings(vec![a_binding("makers", "maker", &json!([people("ada")]))]);
+    let more = shop(&SERVING.replace("[team-a-]", "[team-a-, team-a-x-]"));
+    let applied = |kind: &str| format!("apply {kind} drover:team-a.shop:create-namespaces");
+    let both = [applied("ClusterRoleBinding"), applied("ClusterRole")].join(", ");
+    assert_eq!(planned(&more, &model), format!("[[{both}]]"));
+    assert_eq!(planned(&shop(SERVING), &model), format!("[[{}]]", applied("ClusterRoleBinding")));
+}
+
+#[test]
 fn what_has_no_right_to_be_taken_up_is_told_and_left_alone() {
     let rival = |prefixes: &[&str], listed: &[&str]| Rival {
         key: ObjectKey::namespaced("team-b", "bank"),
@@ -99,7 +133,7 @@ fn what_has_no_right_to_be_taken_up_is_told_and_left_alone() {
             vec![],
             vec!["PrefixNotAllowed", "NamespaceNotAllowed"],
         ),
-        ("protected", &protecting, "team-a-x", vec![], vec!["NamespaceProtected"]),
+        ("protected", &protecting, "team-a-x", vec![], vec!["PrefixNotAllowed", "NamespaceProtected"]),
         ("no room for the tenant", full, "team-a-x", vec![], vec!["NamespaceLimitReached"]),
         ("listed elsewhere", OPEN, "team-a-x", vec![rival(&[], &["team-a-x"])], vec!["NamespaceTaken"]),
         ("prefixes that overlap", OPEN, "team-a-x-b", vec![rival(&["team-a-x-"], &[])], vec!["PrefixesOverlap"]),
