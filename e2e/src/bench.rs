@@ -24,8 +24,8 @@ pub use measure::Table;
 const LOOK: Duration = Duration::from_secs(5);
 /// So many looks in a row without work, quickly and thoroughly.
 const QUIET_LOOKS: [u32; 2] = [1, 4];
-/// As a share of a core: a fleet of 20 needs less for its probes.
-const AT_REST: f64 = 0.02;
+/// As a share of a core: a fleet of 20 needs less for its probes. Quickly is with programs for debugging.
+const AT_REST: [f64; 2] = [0.05, 0.02];
 const SETTLE_LIMIT: Duration = Duration::from_mins(40);
 
 /// How much to measure.
@@ -137,7 +137,7 @@ async fn settle(size: Size, installation: &mut Installation) -> Result<Usage> {
         }
         tokio::time::sleep(LOOK).await;
         let now = usage(process)?;
-        quiet = if now.cpu - last.cpu <= AT_REST * LOOK.as_secs_f64() { quiet + 1 } else { 0 };
+        quiet = if now.cpu - last.cpu <= size.times(AT_REST) * LOOK.as_secs_f64() { quiet + 1 } else { 0 };
         last = now;
     }
     Ok(last)

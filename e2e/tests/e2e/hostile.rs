@@ -165,6 +165,10 @@ fn answer(request: &Request<Incoming>, hostile: &Hostile) -> Response<Body> {
             json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}).to_string(),
         ),
         path if !watches => match harm {
+            // None of them asks for a Project.
+            Harm::Crowd if request.uri().query().is_some_and(|query| query.contains("drover.dev%2Fproject")) => {
+                whole(list(""))
+            }
             Harm::Crowd if path.ends_with("/nodes") || path.ends_with("/namespaces") => {
                 whole(crowd(path, &page(request.uri())))
             }
