@@ -274,7 +274,7 @@ async fn the_roles_that_ship_are_enough() {
     let Some(mut installation) = prepared("roles", &["eu"]).await else { return };
     let eu = installation.cluster("eu").unwrap();
     let client = eu.client_for(DROVER_USER, &[]).await.unwrap();
-    assert!(find(client, "secret", "drover-system", "any").await.is_err(), "every story runs with these roles alone");
+    assert!(find(client, "pod", "drover-system", "any").await.is_err(), "every story runs with these roles alone");
     installation.start_drover().await.unwrap();
     let mut shop = a_project("shop", &["team-shop"]);
     shop["spec"]["deletionPolicy"] = json!("Delete");
