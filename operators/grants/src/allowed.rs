@@ -2,9 +2,10 @@
 
 use drover_admission::Guarded;
 use drover_crds::Cluster;
+use drover_runtime::fan_out::Obstacle;
 use kube::ResourceExt as _;
 
-use crate::cause::GrantCause;
+use crate::{cause::GrantCause, members::Scope};
 
 /// Whether rights may be granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,19 @@ impl Grants {
     pub fn by(guarded: &Guarded) -> Self {
         let frozen = |message| Self::Frozen { cause: GrantCause::GrantsFrozen, message };
         guarded.frozen().map_or(Self::Allowed, frozen)
+    }
+
+    /// How much may be given by an owner that is `suspended` or not.
+    #[must_use]
+    pub fn scope(&self, suspended: bool) -> Scope {
+        if *self == Self::Allowed && !suspended { Scope::All } else { Scope::NoMore }
+    }
+
+    /// What a place tells while they are frozen.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let Self::Frozen { cause, message } = self else { return None };
+        Some(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() })
     }
 
     /// Frozen where the credential of a cluster lacks the rights to give any.

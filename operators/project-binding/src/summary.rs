@@ -33,9 +33,7 @@ pub(crate) fn summarise(
     statuses: &PlaceStatuses<PlaceStatus>,
 ) -> RoleBindingStatus {
     let was_ready = binding.status.as_ref().is_some_and(|status| status.was_ready(binding.metadata.generation));
-    let at_clusters = statuses.iter().filter(|(place, _)| **place != Place::Management);
-    let at_clusters: PlaceStatuses<PlaceStatus> =
-        at_clusters.map(|(place, entry)| (place.clone(), entry.clone())).collect();
+    let at_clusters = statuses.of_clusters();
     let fan_out = FanOut::over(binding, Whole { was_ready, ..Whole::default() }, &at_clusters);
     let of_all = statuses.get(&Place::Management).and_then(|entry| entry.known.as_ref());
     let mut conditions = match of_all.and_then(|status| status.denied.clone()) {

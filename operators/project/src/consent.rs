@@ -9,11 +9,13 @@ use std::{
 use drover_crds::Project;
 use drover_fleet::targets::{self, is_target, tenancies_of};
 use drover_runtime::{
-    ClusterView, FleetView, ObjectKey, Place,
+    FleetView, ObjectKey, Place,
     cache::{Change, Lookup},
 };
 use drover_self_service::Rival;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::self_service::is_allowed;
 
 /// Whether the Project that is recorded at `place` does not hold anything there any more: it does not exist, or it does not
 /// select the cluster. One that is being deleted releases it by itself, and what cannot be told (none) is not gone.
@@ -78,23 +80,26 @@ pub fn claims(project: &Project, name: &str, place: &Place, fleet: &FleetView) -
 pub fn rival(project: &Project, other: &Project, place: &Place, fleet: &FleetView) -> Option<Rival> {
     let Place::Cluster(cluster) = place else { return None };
     let key = ObjectKey::of(&other.metadata);
-    let admits =
-        |view: &ClusterView| is_target(other, cluster, view, fleet) && !tenancies_of(other, view, fleet).is_empty();
-    let is_here = fleet.get(cluster).is_some_and(admits);
-    if !is_here || other.metadata.deletion_timestamp.is_some() || key == ObjectKey::of(&project.metadata) {
+    let begins = |name: &str| prefixes(project).any(|prefix| name.starts_with(prefix));
+    let meet = |own: &str, theirs: &str| own.starts_with(theirs) || theirs.starts_with(own);
+    let meets = |theirs: &str| prefixes(project).any(|own| meet(own, theirs));
+    // Most Projects have nothing to do with each other, and their names alone tell that.
+    let is_near = other.spec.namespaces.iter().any(|wanted| begins(&wanted.name)) || prefixes(other).any(meets);
+    if !is_near || other.metadata.deletion_timestamp.is_some() || key == ObjectKey::of(&project.metadata) {
         return None;
     }
-    let begins = |name: &str| prefixes(project).any(|prefix| name.starts_with(prefix));
+    let view = fleet.get(cluster)?;
+    let tenancies = tenancies_of(other, view, fleet);
+    if tenancies.is_empty() || !is_target(other, cluster, view, fleet) {
+        return None;
+    }
     let named = other.spec.namespaces.iter().map(|wanted| &wanted.name).filter(|name| begins(name));
     let listed: BTreeSet<_> = named.filter(|name| claims(other, name, place, fleet)).cloned().collect();
     // Prefixes that the cluster gives to neither are in nobody's way, and no tenant learns those of others by them.
-    let view = fleet.get(cluster)?;
-    let given = |of: &Project, prefix: &str| {
-        crate::self_service::is_allowed(&view.object, &tenancies_of(of, view, fleet), prefix)
-    };
+    let own_tenancies = tenancies_of(project, view, fleet);
     let overlaps = |theirs: &&str| {
-        let mut own = prefixes(project).filter(|own| given(project, own));
-        given(other, theirs) && own.any(|own| own.starts_with(theirs) || theirs.starts_with(own))
+        let mut own = prefixes(project).filter(|own| is_allowed(&view.object, &own_tenancies, own));
+        is_allowed(&view.object, &tenancies, theirs) && own.any(|own| meet(own, theirs))
     };
     let prefixes: Vec<_> = prefixes(other).filter(overlaps).map(str::to_owned).collect();
     (!(listed.is_empty() && prefixes.is_empty())).then_some(Rival { key, prefixes, listed })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use drover_crds::{Project, Tenant};
-use drover_grants::{GrantCause, Granted, Grants, Scope};
+use drover_grants::{GrantCause, Granted, Scope};
 use drover_runtime::{fan_out::Obstacle, owned::each_alone};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -104,10 +104,7 @@ impl<'a> MembersPlan<'a> {
     }
 
     fn allowed(&self) -> Scope {
-        match (&self.world.members.grants, self.project.spec.suspend) {
-            (Grants::Allowed, false) => Scope::All,
-            (Grants::Frozen { .. }, _) | (_, true) => Scope::NoMore,
-        }
+        self.world.members.grants.scope(self.project.spec.suspend)
     }
 
     fn wait_for_former_grants(&mut self, namespace: &str) {
@@ -140,10 +137,8 @@ impl<'a> MembersPlan<'a> {
                 self.take_up(namespace, Scope::Nothing);
             }
         }
-        if let Grants::Frozen { cause, message } = &self.world.members.grants
-            && self.ready < self.wanted
-        {
-            self.problems.push(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() });
+        if let Some(frozen) = self.world.members.grants.obstacle().filter(|_| self.ready < self.wanted) {
+            self.problems.push(frozen);
             // No watch of the policies tells a Project: the caches are looked at again.
             self.again = self.again.into_iter().chain([self.soon]).min();
         }

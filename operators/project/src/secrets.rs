@@ -8,7 +8,6 @@ use drover_fleet::admission::guarded;
 use drover_grants::{Grants, Scope, is_of_another};
 use drover_runtime::{
     Informer, ObjectKey, Owner, OwnerRecord, PlaceContext,
-    fan_out::Obstacle,
     operator::record_of,
     owned::{Owned, each_alone},
 };
@@ -75,11 +74,7 @@ impl<'a> SecretsPlan<'a> {
     /// What is copied into a namespace that the Project lists, as far as its members may be given anything there.
     pub(crate) fn decide(&mut self, namespace: &str, scope: Scope, place_status: &mut PlaceStatus) -> Vec<Action> {
         self.done.insert(namespace.to_owned());
-        let allowed = match (&self.world.secrets.grants, self.suspended) {
-            (Grants::Allowed, false) => Scope::All,
-            (Grants::Frozen { .. }, _) | (_, true) => Scope::NoMore,
-        };
-        self.take_up(namespace, scope.min(allowed), place_status)
+        self.take_up(namespace, scope.min(self.world.secrets.grants.scope(self.suspended)), place_status)
     }
 
     fn take_up(&mut self, namespace: &str, scope: Scope, place_status: &mut PlaceStatus) -> Vec<Action> {
@@ -102,11 +97,9 @@ impl<'a> SecretsPlan<'a> {
         }
         place_status.problems.extend(offers.problems.iter().cloned());
         place_status.problems.extend(copies.not_permitted(offers, &self.world.cluster));
-        if let Grants::Frozen { cause, message } = grants
-            && place_status.secrets.ready < place_status.secrets.wanted
-        {
-            let is_told = place_status.problems.iter().any(|problem| problem.message == *message);
-            let frozen = Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() };
+        let is_short = place_status.secrets.ready < place_status.secrets.wanted;
+        if let Some(frozen) = grants.obstacle().filter(|_| is_short) {
+            let is_told = place_status.problems.iter().any(|problem| problem.message == frozen.message);
             place_status.problems.extend((!is_told).then_some(frozen));
             // No watch of the policies tells a Project: the caches are looked at again.
             return (each_alone(self.withdrawals), Some(LOOK_SOON));

@@ -99,7 +99,7 @@ impl CreatorsPlan {
         let mut plan = Self::towards(&creators, world, may_grow);
         if plan.ready < plan.wanted {
             plan.again = settled.filter(|settled| *settled > now);
-            plan.problems.extend(world.served.refused.then(|| not_permitted(&world.cluster)));
+            plan.problems.extend(Grants::not_permitted(&world.cluster).obstacle().filter(|_| world.served.refused));
         }
         plan
     }
@@ -221,15 +221,6 @@ fn not_allowed(project: &Project, cluster: &str, prefix: &str) -> Obstacle {
         "no tenant entry of Cluster {cluster} allows {from} every namespace that begins with {prefix}, so no member may create such there; choose a prefix inside its namespacePatterns and outside of protectedNamespaces, or ask its owner to add the pattern {prefix}*"
     );
     Obstacle { namespace: None, cause: ProjectCause::PrefixNotAllowed.into(), message }
-}
-
-fn not_permitted(cluster: &Cluster) -> Obstacle {
-    match Grants::not_permitted(cluster) {
-        Grants::Frozen { cause, message } => Obstacle { namespace: None, cause: cause.into(), message },
-        Grants::Allowed => {
-            Obstacle { namespace: None, cause: ProjectCause::InternalError.into(), message: String::new() }
-        }
-    }
 }
 
 fn left_alone(cluster: &Cluster, key: &ObjectKey, cause: StatusCause) -> Obstacle {
