@@ -24,14 +24,16 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 12] = [
+const BASE: [(&str, &[&str]); 14] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("runtime", &["drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
     ("dial", &["drover-client"]),
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
-    ("helm", &["drover-crds"]),
+    ("charts", &["drover-client"]),
+    ("values", &[]),
+    ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
     ("secrets", &["drover-crds", "drover-grants", "drover-runtime"]),
     ("self-service", &["drover-admission", "drover-crds", "drover-roles", "drover-runtime"]),
@@ -41,18 +43,21 @@ const BASE: [(&str, &[&str]); 12] = [
 ];
 
 /// Those of them that only decide.
-const PURE: [&str; 2] = ["admission", "roles"];
+const PURE: [&str; 3] = ["admission", "roles", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 8] = [
+const OPERATOR: [&str; 11] = [
     "drover-admission",
+    "drover-charts",
     "drover-crds",
     "drover-fleet",
     "drover-grants",
+    "drover-releases",
     "drover-roles",
     "drover-runtime",
     "drover-secrets",
     "drover-self-service",
+    "drover-values",
 ];
 
 /// What `cargo` prints as JSON.

@@ -1,0 +1,1 @@
+//! Where charts come from: repositories and packaged charts, within bounds.

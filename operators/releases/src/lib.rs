@@ -1,0 +1,1 @@
+//! Helm releases: rendering, records, hooks, and when objects are ready.
