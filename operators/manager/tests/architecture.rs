@@ -24,10 +24,11 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 14] = [
+const BASE: [(&str, &[&str]); 15] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
-    ("runtime", &["drover-client", "drover-crds"]),
+    ("accounts", &["drover-client", "drover-crds"]),
+    ("runtime", &["drover-accounts", "drover-client", "drover-crds"]),
     ("process", &["drover-crds", "drover-runtime"]),
     ("dial", &["drover-client"]),
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),

@@ -19,7 +19,8 @@
 //! | `model` (feature `model`) | interprets actions in memory, for property tests of an operator's decisions |
 //!
 //! What it knows of an API server comes from the crate `drover-client`, and goes by its names here too: [`cache`], [`owner`],
-//! [`held`], [`drift_conflicts`], [`request`], [`error`], [`cause`], [`difference`], [`quantity`], [`addresses`] and [`rights`].
+//! [`held`], [`drift_conflicts`], [`request`], [`error`], [`cause`], [`difference`], [`quantity`], [`addresses`] and [`rights`]. What is
+//! sent there as a `ServiceAccount`, and not as Drover, comes from the crate `drover-accounts`: [`accounts`].
 
 pub mod act;
 pub mod clock;
@@ -40,6 +41,7 @@ pub mod task;
 pub mod write;
 
 pub use drive::{Context, DriveSettings, Driver};
+pub use drover_accounts::{self as accounts, AccountClient, AccountError, AccountName};
 #[cfg(test)]
 use drover_client::testing;
 pub use drover_client::{

@@ -119,6 +119,7 @@ pub struct Cache {
     meters: Arc<CacheMeters>,
     budget: Arc<MemoryBudget>,
     doubts: Arc<Notify>,
+    attached: Option<Arc<dyn Any + Send + Sync>>,
     stop: CancellationToken,
 }
 
@@ -164,6 +165,7 @@ impl Cache {
             meters: Arc::default(),
             budget: Arc::new(budget),
             doubts: Arc::default(),
+            attached: None,
             stop: CancellationToken::new(),
         }
     }
@@ -197,6 +199,19 @@ impl Cache {
     pub fn with_doubts(mut self, doubts: Arc<Notify>) -> Self {
         self.doubts = doubts;
         self
+    }
+
+    /// The same, with something that goes with the connection and is the matter of another crate.
+    #[must_use]
+    pub fn with_attached<T: Any + Send + Sync>(mut self, attached: T) -> Self {
+        self.attached = Some(Arc::new(attached));
+        self
+    }
+
+    /// What was attached, if it is a `T`.
+    #[must_use]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.attached.as_ref()?).downcast().ok()
     }
 
     /// Notifies the probe of the connection that a request failed.

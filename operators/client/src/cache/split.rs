@@ -34,13 +34,28 @@ pub(super) enum Excess {
 }
 
 /// Bounds the structure of an answer that is decoded as a whole, as it comes: what is short may decode to much.
-#[derive(Debug, Default)]
-pub struct WholeAnswer(Structure);
+#[derive(Debug)]
+pub struct WholeAnswer {
+    structure: Structure,
+    limit: usize,
+}
+
+impl Default for WholeAnswer {
+    fn default() -> Self {
+        Self { structure: Structure::default(), limit: WHOLE_VALUE_LIMIT }
+    }
+}
 
 impl WholeAnswer {
+    /// The same for objects of whatever kinds: as many values as the largest one may have.
+    #[must_use]
+    pub fn of_objects() -> Self {
+        Self { limit: VALUE_LIMIT, ..Self::default() }
+    }
+
     /// Whether the answer is still within its bounds after these bytes.
     pub fn takes(&mut self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| self.0.takes(*byte).is_ok() && self.0.values <= WHOLE_VALUE_LIMIT)
+        bytes.iter().all(|byte| self.structure.takes(*byte).is_ok() && self.structure.values <= self.limit)
     }
 }
 
@@ -261,6 +276,9 @@ mod tests {
         assert!(!WholeAnswer::default().takes(format!("[{fields}]").as_bytes()));
         assert!(!WholeAnswer::default().takes("[".repeat(10_000).as_bytes()));
         assert!(WholeAnswer::default().takes("x".repeat(1 << 20).as_bytes()));
+        assert!(WholeAnswer::of_objects().takes(format!("[{fields}]").as_bytes()));
+        let fields = vec!["{}"; VALUE_LIMIT / 2 + 1].join(",");
+        assert!(!WholeAnswer::of_objects().takes(format!("[{fields}]").as_bytes()));
     }
 
     #[test]

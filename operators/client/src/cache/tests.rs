@@ -74,6 +74,14 @@ fn take(told: &Told) -> Vec<String> {
     told
 }
 
+#[tokio::test]
+async fn what_goes_with_a_connection_is_found_by_its_type() {
+    let cache = Cache::ungated(MockServer::of::<Namespace>().client());
+    assert_eq!(cache.attached::<u32>(), None);
+    let cache = cache.with_attached(7_u32);
+    assert_eq!((cache.attached::<u32>(), cache.attached::<u64>()), (Some(Arc::new(7)), None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_in_time_is_resumed_without_a_list() {
     let rig = Rig::start().await;
