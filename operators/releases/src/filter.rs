@@ -1,0 +1,258 @@
+//! Which objects an app may have. Tenants write charts, values and release records: what leaves here is all that is ever applied or
+//! deleted, and it passes through here again before each time.
+
+use kube::{core::GroupVersionKind, discovery::Scope};
+use serde_json::{Map, Value};
+
+use crate::{
+    object::{Identity, Object},
+    record::{SECRET_TYPE, is_name_of_a_record},
+};
+
+/// Refusals that are reported of one release.
+pub const MAX_REFUSALS: usize = 20;
+/// The API group of Drover, and the domain of its labels, annotations and finalizers.
+const DROVER: &str = "drover.dev";
+/// Where Drover keeps its credentials, and the accounts of apps.
+const OPERATOR_NAMESPACE: &str = "drover-system";
+/// Namespaces that no app may write as objects.
+const PROTECTED_NAMESPACES: [&str; 5] =
+    ["default", "kube-system", "kube-public", "kube-node-lease", OPERATOR_NAMESPACE];
+const TOKENS: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
+/// What only the API server sets. Charts carry it along from `kubectl get`.
+const SET_BY_SERVER: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Whose app it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// An app of a Project: its namespace, and nothing of the whole cluster.
+    Project,
+    /// An app of the platform: the whole cluster, but for what is Drover's or the cluster's own.
+    Platform,
+}
+
+/// What a release is judged by.
+pub struct Rules<'a> {
+    /// Whose app it is.
+    pub tenancy: Tenancy,
+    /// The namespace of the release.
+    pub namespace: &'a str,
+    /// Where objects of a kind live, by the discovery of the cluster and by the definitions of the chart itself; none: no such kind.
+    pub scope_of: &'a (dyn Fn(&GroupVersionKind) -> Option<Scope> + Sync),
+}
+
+/// Why an object is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// Only a fixed name can be applied again.
+    #[error("it has no fixed name: set metadata.name")]
+    NoName,
+    /// The cluster serves no such kind.
+    #[error("the cluster has no such kind: install what defines it first")]
+    UnknownKind,
+    /// Only apps of the platform may have it.
+    #[error("it belongs to the whole cluster, and an app of a Project has its namespace only")]
+    ClusterScoped,
+    /// An app of a Project has one namespace.
+    #[error("it names another namespace than that of the release")]
+    ForeignNamespace,
+    /// Credentials lie there.
+    #[error("it lies in the namespace drover-system, which is Drover's")]
+    OperatorNamespace,
+    /// The cluster's own namespaces are no parts of apps.
+    #[error("it is a namespace of the cluster itself")]
+    ProtectedNamespace,
+    /// Kinds of Drover, and what defines or serves them.
+    #[error("its API group is Drover's")]
+    DroverKind,
+    /// Labels, annotations and finalizers of Drover say who owns what.
+    #[error("it has a label, annotation or finalizer of the domain drover.dev")]
+    DroverKey,
+    /// By an owner an object can be deleted, or be taken for a part of another one.
+    #[error("it has ownerReferences")]
+    OwnerReference,
+    /// Guards of the Project.
+    #[error("it is a guard of the namespace, which the Project sets")]
+    Guard,
+    /// Roles, policies and guards that are named as Drover's.
+    #[error("its name is reserved for Drover: choose one that does not begin with drover")]
+    DroverName,
+    /// Roles of the cluster's own components.
+    #[error("its name begins with system:, which is the cluster's own")]
+    SystemName,
+    /// Records are Drover's to write.
+    #[error("it is a Helm release record")]
+    ReleaseRecord,
+    /// A token is a credential of an account that may hold more than the app.
+    #[error("it is a Secret for a token, which an app of a Project may not request")]
+    TokenSecret,
+}
+
+/// An object that an app may not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {rule}")]
+pub struct Refusal {
+    /// The object.
+    pub object: Identity,
+    /// Why.
+    pub rule: Rule,
+}
+
+/// Judges all objects of a release, and puts them into its namespace; the refusals, at most [`MAX_REFUSALS`], if there are any.
+pub fn check(objects: Vec<Object>, rules: &Rules<'_>) -> Result<Vec<Object>, Vec<Refusal>> {
+    let (mut allowed, mut refused) = (Vec::with_capacity(objects.len()), Vec::new());
+    for object in objects {
+        let identity = object.identity();
+        match judge(object, rules) {
+            Ok(object) => allowed.push(object),
+            Err(rule) if refused.len() < MAX_REFUSALS => refused.push(Refusal { object: identity, rule }),
+            Err(_) => {}
+        }
+    }
+    if refused.is_empty() { Ok(allowed) } else { Err(refused) }
+}
+
+/// Judges one object, and puts it into the namespace of the release where its kind has namespaces and it names none.
+pub fn judge(mut object: Object, rules: &Rules<'_>) -> Result<Object, Rule> {
+    let kind = object.kind();
+    if is_drover(&kind.group) {
+        return Err(Rule::DroverKind);
+    }
+    let Some(name) = object.name().map(ToOwned::to_owned) else { return Err(Rule::NoName) };
+    let scope = (rules.scope_of)(&kind).ok_or(Rule::UnknownKind)?;
+    match (&scope, rules.tenancy) {
+        (Scope::Cluster, Tenancy::Project) => return Err(Rule::ClusterScoped),
+        (Scope::Cluster, Tenancy::Platform) => of_cluster(&kind, &name)?,
+        (Scope::Namespaced, tenancy) => in_namespace(&object, tenancy, rules.namespace)?,
+    }
+    of_every_app(&object, &kind, &name)?;
+    if rules.tenancy == Tenancy::Project {
+        of_a_project(&object, &kind)?;
+    }
+    place(&mut object, &scope, rules.namespace);
+    Ok(object)
+}
+
+fn of_cluster(kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
+    if kind.group.is_empty() && kind.kind == "Namespace" && PROTECTED_NAMESPACES.contains(&name) {
+        return Err(Rule::ProtectedNamespace);
+    }
+    // Definitions and API services are named after what they serve.
+    if is_drover(name.split_once('.').map_or("", |(_, group)| group)) {
+        return Err(Rule::DroverKind);
+    }
+    Ok(())
+}
+
+fn in_namespace(object: &Object, tenancy: Tenancy, release: &str) -> Result<(), Rule> {
+    let namespace = object.namespace().unwrap_or(release);
+    if namespace == OPERATOR_NAMESPACE {
+        return Err(Rule::OperatorNamespace);
+    }
+    if tenancy == Tenancy::Project && namespace != release { Err(Rule::ForeignNamespace) } else { Ok(()) }
+}
+
+fn of_every_app(object: &Object, kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
+    metadata(object.fields())?;
+    if is_guarded(kind) && is_drovers_name(name) {
+        return Err(Rule::DroverName);
+    }
+    if kind.group == "rbac.authorization.k8s.io" && name.starts_with("system:") {
+        return Err(Rule::SystemName);
+    }
+    let is_record = is_name_of_a_record(name) || secret_type(object, kind) == Some(SECRET_TYPE);
+    if is_secret(kind) && is_record { Err(Rule::ReleaseRecord) } else { Ok(()) }
+}
+
+fn of_a_project(object: &Object, kind: &GroupVersionKind) -> Result<(), Rule> {
+    if kind.group.is_empty() && matches!(kind.kind.as_str(), "ResourceQuota" | "LimitRange") {
+        return Err(Rule::Guard);
+    }
+    if secret_type(object, kind).is_some_and(|type_| TOKENS.contains(&type_)) { Err(Rule::TokenSecret) } else { Ok(()) }
+}
+
+/// Judges the metadata of an object, and of all objects that are templates in it.
+fn metadata(fields: &Map<String, Value>) -> Result<(), Rule> {
+    for (field, value) in fields {
+        if let Some(entries) = value.as_object() {
+            if field == "metadata" {
+                keys(entries)?;
+            }
+            metadata(entries)?;
+        }
+        for item in value.as_array().into_iter().flatten() {
+            in_lists(item)?;
+        }
+    }
+    Ok(())
+}
+
+fn in_lists(item: &Value) -> Result<(), Rule> {
+    match item {
+        Value::Object(fields) => metadata(fields),
+        Value::Array(items) => items.iter().try_for_each(in_lists),
+        _ => Ok(()),
+    }
+}
+
+fn keys(metadata: &Map<String, Value>) -> Result<(), Rule> {
+    let of =
+        |map: &str| metadata.get(map).and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str);
+    let list = |field: &str| metadata.get(field).and_then(Value::as_array).into_iter().flatten();
+    let finalizers = list("finalizers").filter_map(Value::as_str);
+    let is_ours = |key: &str| is_drover(key.split_once('/').map_or(key, |(domain, _)| domain));
+    if of("labels").chain(of("annotations")).chain(finalizers).any(is_ours) {
+        return Err(Rule::DroverKey);
+    }
+    if list("ownerReferences").next().is_some() { Err(Rule::OwnerReference) } else { Ok(()) }
+}
+
+fn place(object: &mut Object, scope: &Scope, namespace: &str) {
+    let Some(metadata) = object.metadata_mut() else { return };
+    metadata.retain(|field, _| !SET_BY_SERVER.contains(&field.as_str()));
+    if *scope == Scope::Cluster {
+        metadata.remove("namespace");
+    } else if metadata.get("namespace").and_then(Value::as_str).is_none_or(str::is_empty) {
+        metadata.insert("namespace".to_owned(), namespace.into());
+    }
+}
+
+/// Whether Drover writes objects of the kind beside those of others.
+fn is_guarded(kind: &GroupVersionKind) -> bool {
+    match kind.group.as_str() {
+        "rbac.authorization.k8s.io" | "admissionregistration.k8s.io" => true,
+        "networking.k8s.io" => kind.kind == "NetworkPolicy",
+        "" => matches!(kind.kind.as_str(), "ResourceQuota" | "LimitRange"),
+        _ => false,
+    }
+}
+
+fn is_drovers_name(name: &str) -> bool {
+    name.strip_prefix("drover").is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '.']))
+}
+
+/// Whether a domain is Drover's, or below it.
+fn is_drover(domain: &str) -> bool {
+    let domain = domain.trim_end_matches('.');
+    domain.strip_suffix(DROVER).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn is_secret(kind: &GroupVersionKind) -> bool {
+    kind.group.is_empty() && kind.kind == "Secret"
+}
+
+fn secret_type<'a>(object: &'a Object, kind: &GroupVersionKind) -> Option<&'a str> {
+    object.fields().get("type").and_then(Value::as_str).filter(|_| is_secret(kind))
+}
+
+#[cfg(test)]
+mod tests;
