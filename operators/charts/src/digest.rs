@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 
 /// The SHA-256 of some bytes. Written as `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +19,17 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
+        Self::from_ring(digest(&SHA256, bytes))
+    }
+
+    /// The digest of what went into `context`, which is of SHA-256.
+    pub(crate) fn from_context(context: Context) -> Self {
+        Self::from_ring(context.finish())
+    }
+
+    fn from_ring(digest: ring::digest::Digest) -> Self {
         let mut found = [0; 32];
-        found.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+        found.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
         Self(found)
     }
 

@@ -9,26 +9,37 @@
 //! | `archive`, `metadata`, [`chart`], `tree` | a packed chart, checked: its files, metadata and subcharts, and its tree on disk |
 //! | [`digest`] | names bytes by SHA-256 |
 //! | [`index`] | the index of an HTTP repository, read as a stream |
+//! | [`url`], [`source`] | where a server is, how it is reached, and who may learn the credentials |
+//! | `dial`, [`fetch`], [`fetch_error`] | fetches from it within bounds, or says why not |
 //! | [`version`], [`constraint`] | Helm's versions, constraints, and what counts as an upgrade |
 
 mod archive;
 pub mod chart;
 pub mod constraint;
+mod dial;
 pub mod digest;
+pub mod fetch;
+pub mod fetch_error;
 pub mod index;
 pub mod limits;
 mod metadata;
+pub mod source;
 #[cfg(test)]
 mod testing;
 mod tree;
+pub mod url;
 pub mod version;
 
 pub use archive::ArchiveError;
 pub use chart::{Chart, ChartError, NotInstallable};
 pub use constraint::{Constraint, ConstraintError};
 pub use digest::{Digest, DigestError};
+pub use fetch::{Fetched, Fetcher, Received, Request};
+pub use fetch_error::{FetchError, FetchFailure};
 pub use index::{ChartSummary, IndexCounts, IndexError, IndexLimits, IndexRow};
 pub use limits::Limits;
 pub use metadata::{ApiVersion, ChartType, Dependency, Metadata, MetadataError};
+pub use source::{ClientCertificate, Credentials, PemError, Source, Trust};
 pub use tree::{NOTES_KEY, NOTES_OBJECT, NOTES_TEMPLATE, Notes};
+pub use url::{Host, HostError, Url, UrlError};
 pub use version::{UpgradePolicy, Version, VersionError};

@@ -1,4 +1,6 @@
-//! Packed charts for tests.
+//! Packed charts and servers for tests.
+
+pub(crate) mod server;
 
 use std::io::Write as _;
 
