@@ -10,6 +10,8 @@ mod chart;
 mod merge;
 mod problem;
 mod questions;
+#[cfg(test)]
+mod recorded;
 mod resolve;
 mod schema;
 mod set;

@@ -16,6 +16,10 @@ pub const PATH_DEPTH: usize = 30;
 /// How many items that no entry names the lists of one app may get all together.
 pub const LIST_GAPS: usize = 2 * LIST_INDEX;
 
+/// Up to here whole numbers stay exact in Helm's values files, which are read as floating point. Beyond, a text renders as the
+/// number that was meant.
+const EXACT: u64 = 1 << 53;
+
 /// Why a value is not set. It never quotes the value, which may be secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SetError {
@@ -58,8 +62,8 @@ impl Gaps {
     }
 }
 
-/// Sets `key` to `text` as `helm --set key=text` does: `true`, `false`, `null` and whole numbers of 64 bits become what they
-/// say, unless they begin with 0; `{a,b}` is a list; a backslash takes the next character as it is.
+/// Sets `key` to `text` as `helm --set key=text` does: `true`, `false`, `null` and whole numbers up to 2⁵³ become what
+/// they say, unless they begin with 0; `{a,b}` is a list; a backslash takes the next character as it is.
 pub(crate) fn answer(values: &mut Value, key: &str, text: &str, gaps: &mut Gaps) -> Result<(), SetError> {
     set(values, key, read(text)?, gaps)
 }
@@ -171,5 +175,6 @@ fn typed(text: &str) -> Value {
     }
     let has_leading_zero = text != "0" && text.starts_with('0');
     let number = if has_leading_zero { None } else { text.parse::<i64>().ok() };
+    let number = number.filter(|number| number.unsigned_abs() <= EXACT);
     number.map_or_else(|| Value::String(text.to_owned()), Value::from)
 }

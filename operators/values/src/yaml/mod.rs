@@ -47,7 +47,7 @@ pub enum YamlError {
     /// Something other than a map at the top.
     #[error("it is not a map")]
     NotAMap,
-    /// A key that is a map, a list, null or a fraction.
+    /// A key that is a map, a list or null.
     #[error("line {line}: a key is not a string")]
     Key {
         /// The line, from 1.
@@ -89,7 +89,7 @@ pub enum Duplicates {
 }
 
 /// Reads a text of values: a map, or several documents of maps, of which later ones win. An empty text is an empty map.
-/// Keys that are whole numbers or booleans become strings, as Helm reads them.
+/// Keys that are numbers or booleans become strings, as Helm reads them.
 pub fn values(text: &str, duplicates: Duplicates) -> Result<Value, YamlError> {
     let documents = documents(text, duplicates)?;
     let maps = documents.into_iter().filter(|document| !document.is_null());

@@ -119,14 +119,20 @@ impl Tree {
     }
 }
 
-/// As Helm reads keys: whole numbers (ports, mostly) and booleans become strings.
+/// As Helm reads keys: numbers (ports, mostly) and booleans become strings.
 fn key(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        Value::Bool(is_true) => Some(is_true.to_string()),
-        _ => None,
+        Value::Number(number) if number.is_f64() => number.as_f64().map(fraction),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// In single precision, as Helm's reader writes it.
+#[expect(clippy::cast_possible_truncation)]
+fn fraction(number: f64) -> String {
+    (number as f32).to_string()
 }
 
 /// What `<<` names: one map, or a list of them, of which the first wins. As Helm reads it, only what stands after `<<` is

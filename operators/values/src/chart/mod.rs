@@ -1,6 +1,9 @@
 //! The values that a chart is rendered with, as Helm puts them together: the chart's own, those of its subcharts, and over
 //! them what the user says.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -112,7 +115,8 @@ impl<'a> Tree<'a> {
     /// Takes up what dependencies export, innermost first, below the chart's own values.
     fn import(&mut self) -> Result<(), Problem> {
         self.subcharts.iter_mut().try_for_each(|branch| branch.tree.import())?;
-        if self.subcharts.iter().all(|branch| branch.from.imports.is_empty()) {
+        // Also without imports: nulls of a subchart's own values then stay, as with Helm.
+        if self.subcharts.is_empty() {
             return Ok(());
         }
         let mut own = Coalescing::run(self, Map::new(), Nulls::Keep)?;

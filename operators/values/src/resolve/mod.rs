@@ -1,5 +1,8 @@
 //! All of it together: what an app says, judged by its chart, and what the chart is rendered with.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};

@@ -1,6 +1,10 @@
 //! What `values.schema.json` of a chart and of its subcharts say of the values that they are rendered with. Nothing outside
 //! of the document is read: Helm itself follows `$ref` to files and URLs.
 
+#[cfg(test)]
+mod tests;
+mod work;
+
 use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
@@ -27,6 +31,9 @@ pub enum SchemaError {
     /// No JSON Schema, or a pattern that is too large or needs to look around.
     #[error("it is not a valid JSON Schema")]
     Invalid,
+    /// Its references lead in circles, or to the same values again and again.
+    #[error("it takes too many steps to judge these values")]
+    TooMuch,
 }
 
 /// Judges what the chart and its subcharts are rendered with.
@@ -57,12 +64,16 @@ fn one(schema: &str, values: &Value, path: &str) -> Result<Vec<Problem>, SchemaE
         return Err(SchemaError::TooLong);
     }
     let schema: Value = serde_json::from_str(schema).map_err(|_| SchemaError::Json)?;
+    let names = work::Names::of(&schema).ok_or(SchemaError::TooMuch)?;
     let options = jsonschema::options().with_retriever(Nothing);
     let options = options.with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES));
     let validator = options.build(&schema).map_err(|error| match error.kind() {
         ValidationErrorKind::Referencing(_) => SchemaError::Reference,
         _ => SchemaError::Invalid,
     })?;
+    if !work::is_bounded(&schema, names, values) {
+        return Err(SchemaError::TooMuch);
+    }
     let found = validator.iter_errors(values).take(crate::PROBLEMS);
     Ok(found.map(|error| problem(&error, path)).collect())
 }
