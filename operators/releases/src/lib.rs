@@ -15,6 +15,7 @@
 //! | [`diff`] | what to prune, and which fields drifted |
 //! | [`yaml`] | YAML as Helm reads it |
 
+pub mod confine;
 pub mod diff;
 pub mod filter;
 pub mod history;
@@ -24,9 +25,11 @@ pub mod object;
 pub mod order;
 pub mod readiness;
 pub mod record;
+pub mod render;
 mod serial;
 pub mod yaml;
 
 pub use manifest::Rendered;
 pub use object::{Identity, Object};
 pub use record::Record;
+pub use render::Renderer;
