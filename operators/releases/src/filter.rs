@@ -1,6 +1,8 @@
 //! Which objects an app may have. Tenants write charts, values and release records: what leaves here is all that is ever applied or
 //! deleted, and it passes through here again before each time.
 
+use std::collections::BTreeSet;
+
 use kube::{core::GroupVersionKind, discovery::Scope};
 use serde_json::{Map, Value};
 
@@ -56,6 +58,9 @@ pub enum Rule {
     /// Only a fixed name can be applied again.
     #[error("it has no fixed name: set metadata.name")]
     NoName,
+    /// Each revision would write both.
+    #[error("the release has it twice")]
+    Twice,
     /// The cluster serves no such kind.
     #[error("the cluster has no such kind: install what defines it first")]
     UnknownKind,
@@ -110,15 +115,36 @@ pub struct Refusal {
 /// Judges all objects of a release, and puts them into its namespace; the refusals, at most [`MAX_REFUSALS`], if there are any.
 pub fn check(objects: Vec<Object>, rules: &Rules<'_>) -> Result<Vec<Object>, Vec<Refusal>> {
     let (mut allowed, mut refused) = (Vec::with_capacity(objects.len()), Vec::new());
+    let mut seen = BTreeSet::new();
     for object in objects {
         let identity = object.identity();
-        match judge(object, rules) {
+        let judged = judge(object, rules);
+        match judged.and_then(|object| if seen.insert(object.identity()) { Ok(object) } else { Err(Rule::Twice) }) {
             Ok(object) => allowed.push(object),
             Err(rule) if refused.len() < MAX_REFUSALS => refused.push(Refusal { object: identity, rule }),
             Err(_) => {}
         }
     }
     if refused.is_empty() { Ok(allowed) } else { Err(refused) }
+}
+
+/// Where objects of a kind live by the definitions among `objects`: a chart may bring kinds along with their objects.
+#[must_use]
+pub fn defined_scope(objects: &[Object], kind: &GroupVersionKind) -> Option<Scope> {
+    let definitions = objects.iter().filter(|object| object.kind().kind == "CustomResourceDefinition");
+    let defines = |spec: &&Value| {
+        let is = |pointer: &str, text: &str| spec.pointer(pointer).and_then(Value::as_str) == Some(text);
+        let mut versions = spec.get("versions").and_then(Value::as_array).into_iter().flatten();
+        is("/group", &kind.group)
+            && is("/names/kind", &kind.kind)
+            && versions.any(|version| version.get("name").and_then(Value::as_str) == Some(kind.version.as_str()))
+    };
+    let spec = definitions.filter_map(|definition| definition.fields().get("spec")).find(defines)?;
+    match spec.get("scope")?.as_str()? {
+        "Cluster" => Some(Scope::Cluster),
+        "Namespaced" => Some(Scope::Namespaced),
+        _ => None,
+    }
 }
 
 /// Judges one object, and puts it into the namespace of the release where its kind has namespaces and it names none.

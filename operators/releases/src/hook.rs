@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    manifest::{ManifestError, objects},
+    manifest::{ManifestError, first, objects},
     object::Object,
     serial,
 };
@@ -138,8 +138,7 @@ impl Hook {
     /// The same hook with nothing believed but its path and its manifest: a record can be written by tenants. One that is no hook by
     /// its annotations runs at no event.
     pub fn reread(&self) -> Result<Self, ManifestError> {
-        let object = self.objects()?.into_iter().next();
-        let read = object.and_then(|object| Self::of(&object, &self.path, &self.manifest));
+        let read = first(&self.manifest)?.and_then(|object| Self::of(&object, &self.path, &self.manifest));
         let none = || Self { path: self.path.clone(), manifest: self.manifest.clone(), ..Self::default() };
         Ok(Self { last_run: self.last_run.clone(), ..read.unwrap_or_else(none) })
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     hook::{EVENTS, Hook},
     object::Object,
+    record::Record,
     yaml::{self, Budget, YamlError},
 };
 
@@ -68,6 +69,15 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// Reads what is applied from a record, and believes nothing of its hooks but their texts: tenants can write records. What lies in
+    /// `crds/` is in no record.
+    pub fn from_record(record: &Record) -> Result<Self, ManifestError> {
+        let hooks = record.hooks.iter().map(Hook::reread).collect::<Result<_, _>>()?;
+        let notes = Some(record.info.notes.clone()).filter(|notes| !notes.is_empty());
+        let (manifest, objects) = (record.manifest.clone(), objects(&record.manifest)?);
+        Ok(Self { manifest, objects, hooks, crds: Vec::new(), notes })
+    }
+
     /// Reads what `helm template --include-crds` prints.
     pub fn read(output: &str) -> Result<Self, ManifestError> {
         let mut rendered = Self::default();
@@ -84,21 +94,30 @@ impl Rendered {
             self.notes = value.get("notes").and_then(Value::as_str).and_then(notes);
             return Ok(());
         }
-        let is_hook =
-            value.pointer("/metadata/annotations").is_some_and(|annotations| annotations.get(EVENTS).is_some());
+        // Helm asks a list, and not its items, whether it is a hook.
+        let annotations = value.pointer("/metadata/annotations");
+        let is_hook = annotations.is_some_and(|annotations| annotations.get(EVENTS).is_some());
+        let whole = is_hook.then(|| value.clone());
         let objects = reader.objects(document, value)?;
         if document.is_definition() {
             self.crds.extend(objects);
-        } else if is_hook {
+        } else if let Some(whole) = whole {
             let content = document.content.strip_suffix('\n').unwrap_or(document.content);
-            let hook = |object| Hook::of(object, document.source.unwrap_or_default(), content);
-            self.hooks.extend(objects.first().and_then(hook));
+            let hook = |whole| Hook::of(&whole, document.source.unwrap_or_default(), content);
+            self.hooks.extend(Object::new(whole).and_then(hook));
         } else {
             self.manifest.push_str(document.whole);
             self.objects.extend(objects);
         }
         Ok(())
     }
+}
+
+/// The first document of a manifest as one object, a list as it is.
+pub(crate) fn first(manifest: &str) -> Result<Option<Object>, ManifestError> {
+    let document = documents(manifest).next();
+    let value = document.map(|document| Reader::new().value(&document)).transpose()?;
+    Ok(value.and_then(Object::new))
 }
 
 /// The objects of a manifest as records have it, lists taken apart.

@@ -57,6 +57,7 @@ fn trials() -> Vec<Trial> {
         trial("a_render_that_nobody_awaits_ends_and_leaves_nothing", ends_when_dropped),
         trial("a_flood_of_output_ends_at_once", too_much_output),
         trial("a_missing_helm_is_told", helm_is_missing),
+        trial("a_chart_that_may_ask_the_cluster_is_told", asks_cluster),
         trial("what_an_earlier_process_left_is_removed", left_behind),
     ];
     let helm = real_helm();
@@ -442,15 +443,29 @@ fn nothing_leaks(helm: PathBuf) {
 
 fn looks_up(helm: PathBuf) {
     let server = Server::start();
-    let text = "{{ $old := lookup \"v1\" \"Secret\" .Release.Namespace \"kept\" }}\napiVersion: v1\nkind: Secret\nmetadata: {name: kept}\ndata: \
-                {a: {{ $old.data.a }}}\n";
+    let text = "{{ $old := lookup \"v1\" \"Secret\" .Release.Namespace \"kept\" }}\napiVersion: v1\nkind: Secret\nmetadata: {name: other}\n\
+                data: {a: {{ $old.data.a }}, told: {{ list .Release.Revision .Release.IsInstall .Release.IsUpgrade | toJson | quote }}}\n";
     let values = json!({});
-    let request = Request { cluster: Cluster::Asked { port: server.port, path: "token" }, ..request("web", &values) };
-    let rendered = real(helm).render(&[("templates/a.yaml", text)], &request).unwrap();
-    assert_eq!(rendered.objects[0].to_value()["data"]["a"], "a2VwdA==");
+    let asked = Request { cluster: Cluster::Asked { port: server.port, path: "token" }, ..request("web", &values) };
+    let bench = real(helm);
+    let rendered = bench.render(&[("templates/a.yaml", text)], &asked).unwrap();
+    assert_eq!(rendered.objects[0].to_value()["data"], json!({"a": "a2VwdA==", "told": "[7,true,false]"}));
+    let widget = ("templates/b.yaml", "apiVersion: acme.example/v1\nkind: Widget\nmetadata: {name: a}\n");
+    let outcome = bench.render(&[("templates/a.yaml", text), widget], &asked);
+    assert!(matches!(outcome, Err(RenderError::UnknownKinds)), "{outcome:?}");
+
     let asked = server.asked.lock().unwrap();
     assert!(asked.iter().all(|line| line.starts_with("GET /token/")), "{asked:?}");
     assert!(asked.iter().any(|line| line.contains("/token/api/v1/namespaces/shop/secrets/kept")), "{asked:?}");
+    assert!(!asked.iter().any(|line| line.contains("/other")), "no object is asked for: {asked:?}");
+}
+
+fn asks_cluster() {
+    let bench = playing();
+    for (text, asks) in [("{{ lookup \"v1\" }}", true), (".Capabilities.APIVersions.Has \"a\"", true), ("a: b", false)]
+    {
+        assert_eq!(bench.chart(&[("charts/db/templates/a.yaml", text)]).asks_cluster().unwrap(), asks, "{text}");
+    }
 }
 
 /// An API server that has one Secret.

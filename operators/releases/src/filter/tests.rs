@@ -224,6 +224,26 @@ fn one_refused_object_refuses_the_release_and_the_list_is_bounded() {
     );
 }
 
+#[test]
+fn an_object_that_is_there_twice_is_refused() {
+    let pod = |name: &str| object("v1", "Pod", name);
+    let twice = [pod("a"), with(pod("a"), NAMES, json!("shop")), pod("b")];
+    let objects = twice.map(|value| Object::new(value).unwrap()).to_vec();
+    let refused = check(objects, &rules(Tenancy::Project)).unwrap_err();
+    assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Pod shop/a: the release has it twice"]);
+}
+
+#[test]
+fn a_chart_may_bring_kinds_along_with_their_objects() {
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a"},
+        "spec": {"group": "acme.example", "names": {"kind": "Widget"}, "scope": "Namespaced", "versions": [{"name": "v2"}]}});
+    let objects = [Object::new(object("v1", "Pod", "a")).unwrap(), Object::new(definition).unwrap()];
+    let scope =
+        |version: &str, kind: &str| defined_scope(&objects, &GroupVersionKind::gvk("acme.example", version, kind));
+    assert!(matches!(scope("v2", "Widget"), Some(Scope::Namespaced)));
+    assert!(scope("v1", "Widget").is_none() && scope("v2", "Gadget").is_none());
+}
+
 fn any_fields() -> impl Strategy<Value = Value> {
     let texts =
         vec!["a", "shop", "drover", "drover.dev/x", "system:a", "", "sh.helm.release.v1.a.v1", "helm.sh/release.v1"];

@@ -111,6 +111,28 @@ fn lists_are_taken_apart_and_what_has_no_kind_has_that_of_its_list() {
 }
 
 #[test]
+fn a_list_is_a_hook_by_its_own_annotations_and_so_are_its_items() {
+    let list = "apiVersion: v1\nkind: List\nmetadata: {annotations: {helm.sh/hook: pre-install}}\nitems:\n\
+                - {apiVersion: v1, kind: Pod, metadata: {name: a}}";
+    let rendered = Rendered::read(&format!("---\n# Source: c/templates/x.yaml\n{list}\n")).unwrap();
+    assert!(rendered.objects.is_empty() && rendered.manifest.is_empty());
+    let [hook] = rendered.hooks.as_slice() else { panic!("{:?}", rendered.hooks) };
+    assert_eq!((hook.kind.as_str(), hook.manifest.as_str()), ("List", list));
+    assert_eq!(names(&hook.objects().unwrap()), ["Pod a"]);
+    assert_eq!(hook.reread().unwrap(), *hook);
+}
+
+#[test]
+fn a_record_reads_as_what_was_rendered() {
+    let rendered = Rendered { crds: Vec::new(), ..Rendered::read(PRINTED).unwrap() };
+    let mut record = Record { manifest: rendered.manifest.clone(), hooks: rendered.hooks.clone(), ..Record::default() };
+    record.info.notes = rendered.notes.clone().unwrap();
+    assert_eq!(Rendered::from_record(&record).unwrap(), rendered);
+    record.hooks[0].events = vec![HookEvent::PostDelete];
+    assert_eq!(Rendered::from_record(&record).unwrap().hooks, rendered.hooks, "what is forged is read again");
+}
+
+#[test]
 fn an_object_that_the_api_server_is_to_name_says_so() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n";
     assert_eq!(names(&objects(text).unwrap()), ["Pod a-*"]);

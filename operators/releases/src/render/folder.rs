@@ -15,6 +15,14 @@ const PREFIX: &str = "render-";
 /// Deeper than any template of a chart: Helm renders the deepest ones first.
 const DEPTH: usize = 120;
 
+/// What templates that ask the cluster have in them.
+pub const ASKS: [&str; 2] = ["lookup", "APIVersions"];
+
+fn asks(bytes: &[u8]) -> bool {
+    let has = |word: &&str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+    ASKS.iter().any(has)
+}
+
 /// A folder for one render. Write the checked files of the chart into [`RenderFolder::chart`], then hand it to
 /// [`Renderer::render`](crate::Renderer::render).
 #[derive(Debug)]
@@ -74,14 +82,35 @@ impl RenderFolder {
         Ok(path)
     }
 
-    /// Adds a template that prints the notes, if the chart has some, and one that sets the revision, which `helm template` has no flag
-    /// for: all templates share `.Release`.
-    pub(crate) fn add_templates(&self, revision: i64) -> io::Result<()> {
+    /// Whether the chart may ask for objects or kinds of the cluster, so that [`Cluster::Asked`](super::Cluster::Asked) renders other
+    /// objects than [`Cluster::Described`](super::Cluster::Described). Values can be templates too: search them for [`ASKS`]. Blocks.
+    pub fn asks_cluster(&self) -> io::Result<bool> {
+        let mut folders = vec![self.chart.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else if asks(&fs::read(entry.path())?) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds a template that prints the notes, if the chart has some, and one that sets what `helm template` has no flags for, or flags
+    /// that do more: all templates share `.Release`.
+    pub(crate) fn add_templates(&self, revision: i64, is_upgrade: bool) -> io::Result<()> {
         if self.chart.join("templates/NOTES.txt").is_file() {
             self.write(&format!("chart/{NOTES_TEMPLATE_NAME}"), NOTES_TEMPLATE.as_bytes())?;
         }
-        let text = format!("{{{{- $_ := set .Release \"Revision\" {revision} -}}}}");
-        self.write(&format!("chart/templates/{}revision.yaml", "drover/".repeat(DEPTH)), text.as_bytes())?;
+        let flags =
+            [("IsUpgrade", is_upgrade), ("IsInstall", !is_upgrade)].map(|(flag, is_so)| (flag, is_so.to_string()));
+        let fields = flags.into_iter().chain([("Revision", revision.to_string())]);
+        let set = fields.map(|(field, value)| format!("{{{{- $_ := set .Release \"{field}\" {value} -}}}}"));
+        let text = set.collect::<Vec<_>>().concat();
+        self.write(&format!("chart/templates/{}release.yaml", "drover/".repeat(DEPTH)), text.as_bytes())?;
         Ok(())
     }
 }

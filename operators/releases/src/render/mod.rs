@@ -9,7 +9,10 @@ use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, sync::Arc, ti
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore};
 
-pub use self::{failure::Failure, folder::RenderFolder};
+pub use self::{
+    failure::Failure,
+    folder::{ASKS, RenderFolder},
+};
 use crate::{
     confine,
     manifest::{ManifestError, Rendered},
@@ -19,6 +22,8 @@ use crate::{
 pub const MAX_OUTPUT: usize = 32 << 20;
 /// The version of helm that is known to print what is expected.
 const HELM: &str = "v4.";
+/// What helm says where a cluster serves no such kind.
+const UNKNOWN_KIND: &str = "ensure CRDs are installed first";
 /// Bytes of one argument that names kinds of a cluster, and of all of them.
 const LONGEST_ARGUMENT: usize = 64 << 10;
 const LONGEST_ARGUMENTS: usize = 512 << 10;
@@ -99,6 +104,12 @@ pub enum RenderError {
     /// It printed more than [`MAX_OUTPUT`].
     #[error("the chart renders to more than 32 MiB: split it")]
     TooMuchOutput,
+    /// The chart asks the cluster, and brings objects of kinds that the cluster does not serve. Once the definitions in its `crds/` are
+    /// applied it may render.
+    #[error(
+        "the chart asks the cluster and has objects of kinds that the cluster does not serve: install their definitions first"
+    )]
+    UnknownKinds,
     /// The chart does not render.
     #[error("{0}")]
     Failed(Failure),
@@ -142,13 +153,17 @@ impl Renderer {
     pub async fn render(&self, folder: RenderFolder, request: &Request<'_>) -> Result<Rendered, RenderError> {
         let Ok(_slot) = self.0.slots.acquire().await else { return Err(RenderError::Deadline) };
         self.0.version.get_or_try_init(|| self.check_version()).await?;
-        folder.add_templates(request.revision)?;
+        folder.add_templates(request.revision, request.is_upgrade)?;
         let (args, port) = arguments(&folder, request)?;
         let output = child::run(&self.0.settings, &folder, port, &args).await?;
         if output.is_success {
             return Ok(Rendered::read(&output.stdout)?);
         }
-        let is_secret = request.is_secret || matches!(request.cluster, Cluster::Asked { .. });
+        let is_asked = matches!(request.cluster, Cluster::Asked { .. });
+        if is_asked && output.stderr.contains(UNKNOWN_KIND) {
+            return Err(RenderError::UnknownKinds);
+        }
+        let is_secret = request.is_secret || is_asked;
         Err(RenderError::Failed(Failure::read(&output.stderr, folder.root(), is_secret)))
     }
 
@@ -183,14 +198,11 @@ fn arguments(folder: &RenderFolder, request: &Request<'_>) -> io::Result<(Vec<Os
         Cluster::Asked { port, path } => {
             flag("dry-run", "server".as_ref());
             flag("kubeconfig", folder.write("kubeconfig.json", kubeconfig(port, path).as_bytes())?.as_ref());
-            // Who owns what is decided before anything is applied, and not by what helm finds now.
-            args.extend(["--disable-openapi-validation", "--take-ownership"].map(OsString::from));
+            // By --is-upgrade helm asks for none of the objects themselves: who owns them is judged later.
+            args.extend(["--disable-openapi-validation", "--is-upgrade"].map(OsString::from));
             port
         }
     };
-    if request.is_upgrade {
-        args.push("--is-upgrade".into());
-    }
     args.extend(["--".into(), request.release.into(), folder.chart().into()]);
     Ok((args, port))
 }
