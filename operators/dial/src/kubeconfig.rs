@@ -108,6 +108,24 @@ pub struct Access {
     pub certificate: Option<SeenCertificate>,
 }
 
+impl Access {
+    /// The same server, authority and proxy, and no credential at all: neither a token nor, on a connection that is made of it, a
+    /// client certificate. No TLS session of another connection is resumed on it either.
+    pub fn without_credential(&self) -> Result<Self, kube::Error> {
+        let config = without_credential(&self.config);
+        let tls = verifier::client_config(&config)?;
+        Ok(Self { config, tls, proxy_url: self.proxy_url.clone(), life: None, certificate: None })
+    }
+}
+
+/// The same way to the same server without any credential.
+#[must_use]
+pub fn without_credential(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.auth_info = AuthInfo::default();
+    config
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Access").finish_non_exhaustive()

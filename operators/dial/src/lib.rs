@@ -34,6 +34,6 @@ pub use cause::ConnectionCause;
 pub use connection_error::{ConnectionError, TooLarge};
 pub use dial::{Dialler, PING_AFTER, PING_LIMIT, TlsProbe, connect, presented, with_agent};
 pub use expiry::{CredentialLife, SeenCertificate};
-pub use kubeconfig::{Access, KubeconfigError};
+pub use kubeconfig::{Access, KubeconfigError, without_credential};
 pub use parsed::Parsed;
 pub use prepare::PrepareError;

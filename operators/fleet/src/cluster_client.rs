@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use drover_crds::names::LABEL_CLUSTER;
 use drover_dial::{
-    ConnectionCause, ConnectionError, CredentialLife, KubeconfigError, Parsed, SeenCertificate, TlsProbe,
+    Access, ConnectionCause, ConnectionError, CredentialLife, KubeconfigError, Parsed, SeenCertificate, TlsProbe,
 };
-use drover_runtime::{Cause, Classify, DialPolicy, Failure, error::legible};
+use drover_runtime::{Cause, Classify, DialPolicy, Failure, accounts::Accounts, error::legible};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::Notify;
@@ -16,13 +16,15 @@ use crate::{
     connections::Connections,
     management::Management,
     source::Source,
-    transport::{Http2, dialled},
+    transport::{Http2, dialled, dialled_for_accounts},
     verdict::Fault,
 };
 
 /// A client for a cluster, and what is known before the cluster answered.
 pub(crate) struct ClusterClient {
     pub(crate) client: Client,
+    /// How requests are sent as the accounts of the cluster; none where nothing but a client of the management cluster is known.
+    pub(crate) accounts: Option<Accounts>,
     /// None for the management cluster: its client has no guard.
     guard: Option<Arc<ConnectionGuard>>,
     pub(crate) endpoint: Option<String>,
@@ -46,6 +48,7 @@ impl ClusterClient {
         match source {
             Source::Local => Ok(Self {
                 client: management.client.clone(),
+                accounts: management.accounts.clone(),
                 guard: None,
                 endpoint: management.server.as_deref().map(|server| endpoint(server.address())),
                 credential: None,
@@ -65,12 +68,13 @@ impl ClusterClient {
                 let access = parsed.get(text, context.as_deref()).await?;
                 let guard = Arc::new(ConnectionGuard::new(Arc::clone(wanted)));
                 let client = dialled(&access, policy, &guard).map_err(|_| KubeconfigError::Unusable)?;
+                let accounts = Some(accounts(&client, &access, policy, &guard));
                 let tls_probe = TlsProbe::at(&access, policy).map_err(|_| KubeconfigError::Unusable)?;
                 let tls_probe = Some(Arc::new(tls_probe));
                 let endpoint = Some(endpoint(&access.config.cluster_url));
                 let (credential, certificate) = (access.life, access.certificate.clone());
                 let probed = Mutex::default();
-                Ok(Self { client, guard: Some(guard), endpoint, credential, certificate, tls_probe, probed })
+                Ok(Self { client, accounts, guard: Some(guard), endpoint, credential, certificate, tls_probe, probed })
             }
         }
     }
@@ -99,8 +103,8 @@ impl ClusterClient {
 
     /// From now on only the probe may send requests, until it has identified the server.
     pub(crate) fn distrust(&self) {
-        if let Some(connections) = self.connections() {
-            connections.distrust();
+        if let Some(guard) = &self.guard {
+            guard.distrust();
         }
     }
 
@@ -161,6 +165,12 @@ impl ClusterClient {
         });
         presented.into_iter().chain(self.certificate.clone()).collect()
     }
+}
+
+/// The accounts of the cluster that `own` reaches as Drover.
+fn accounts(own: &Client, access: &Arc<Access>, policy: DialPolicy, guard: &Arc<ConnectionGuard>) -> Accounts {
+    let (access, guard) = (Arc::clone(access), Arc::clone(guard));
+    Accounts::new(own.clone(), move || dialled_for_accounts(&access, policy, &guard))
 }
 
 /// Longest URL in a status, in bytes; the API server refuses a status with more than 2,048 characters of it.

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tower::BoxError;
 
 use crate::{
+    account_connection::AccountConnection,
     connections::{Connections, NotIdentified, Stream},
     request_queue::{RequestQueue, Turn},
     transport::Http2,
@@ -36,6 +37,9 @@ const WRITE_LIMIT: u64 = 2 << 20;
 const REFUSAL_LIMIT: u64 = 64 << 10;
 /// Largest page of a list, which is decoded object by object. One of 500 nodes with 32 KiB each is 16 MiB.
 const PAGE_LIMIT: u64 = 128 << 20;
+/// Largest answer that names all kinds of a cluster, and largest one to an account; whoever asks bounds what is decoded of them.
+const KINDS_LIMIT: u64 = 8 << 20;
+const ACCOUNT_LIMIT: u64 = 32 << 20;
 /// Largest event of a watch: an object.
 const EVENT_LIMIT: u64 = OBJECT_LIMIT;
 
@@ -78,6 +82,7 @@ pub(crate) fn is_probing() -> bool {
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     pub(crate) connections: Connections<Http2>,
+    pub(crate) accounts: Arc<AccountConnection<Http2>>,
     queue: Arc<RequestQueue>,
     too_large: AtomicBool,
     /// Nobody asks any more, for good.
@@ -90,6 +95,7 @@ impl ConnectionGuard {
     pub(crate) fn new(wanted: Arc<Notify>) -> Self {
         Self {
             connections: Connections::new(wanted),
+            accounts: Arc::default(),
             queue: Arc::new(RequestQueue::new()),
             too_large: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -100,7 +106,13 @@ impl ConnectionGuard {
     /// Ends it for good: not even the probe asks any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
+        self.distrust();
+    }
+
+    /// From now on only the probe asks, until it has identified the server.
+    pub(crate) fn distrust(&self) {
         self.connections.distrust();
+        self.accounts.end();
     }
 
     /// Whether an answer was larger than its cap.
@@ -162,8 +174,25 @@ impl ConnectionGuard {
         let cap = if is_refusal { Cap::Whole(REFUSAL_LIMIT) } else { Cap::of(stream) };
         let is_whole = is_refusal || is_probing() || matches!(stream, Stream::Short | Stream::Write);
         let whole = is_whole.then(WholeAnswer::default);
+        let excess = if stream == Stream::Kinds { Excess::Fails } else { Excess::Disconnects };
+        self.bounded(response, Bounds { cap, whole, excess }, watch)
+    }
+
+    /// Bounds the answer to a request as an account. What is too large is the matter of that account: whoever may write in one
+    /// namespace could disconnect the cluster for all otherwise.
+    pub(crate) fn capped_for_account<R>(self: &Arc<Self>, response: Response<R>) -> Response<Capped<R>> {
+        let bounds = Bounds { cap: Cap::Whole(ACCOUNT_LIMIT), whole: None, excess: Excess::Fails };
+        self.bounded(response, bounds, None)
+    }
+
+    fn bounded<R>(
+        self: &Arc<Self>,
+        response: Response<R>,
+        bounds: Bounds,
+        watch: Option<Arc<()>>,
+    ) -> Response<Capped<R>> {
         let guard = Arc::clone(self);
-        response.map(|body| Capped { body, cap, counted: 0, whole, guard, turn: None, _watch: watch })
+        response.map(|body| Capped { body, bounds, counted: 0, guard, turn: None, _watch: watch })
     }
 }
 
@@ -171,6 +200,23 @@ impl ConnectionGuard {
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was replaced or released")]
 pub(crate) struct Ended;
+
+/// How much of an answer is accepted.
+struct Bounds {
+    cap: Cap,
+    /// The bounds of what is decoded as a whole.
+    whole: Option<WholeAnswer>,
+    excess: Excess,
+}
+
+/// What follows from an answer that is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excess {
+    /// The cluster sends too much, and is asked nothing more.
+    Disconnects,
+    /// This answer is an error, and that is all.
+    Fails,
+}
 
 /// What of an answer is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +234,7 @@ impl Cap {
             Stream::Page => Self::Whole(PAGE_LIMIT),
             Stream::Short => Self::Whole(OBJECT_LIMIT),
             Stream::Write => Self::Whole(WRITE_LIMIT),
+            Stream::Kinds => Self::Whole(KINDS_LIMIT),
         }
     }
 
@@ -213,10 +260,8 @@ impl Cap {
 /// An answer that ends with an error once it is too large.
 pub(crate) struct Capped<R> {
     body: R,
-    cap: Cap,
+    bounds: Bounds,
     counted: u64,
-    /// The bounds of what is decoded as a whole.
-    whole: Option<WholeAnswer>,
     guard: Arc<ConnectionGuard>,
     /// Others have their turn when the answer is there.
     turn: Option<Turn>,
@@ -247,10 +292,12 @@ where
         };
         let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref() {
-            let counted = self.cap.count(self.counted, data);
-            let decodes = self.whole.as_mut().is_none_or(|whole| whole.takes(data));
+            let counted = self.bounds.cap.count(self.counted, data);
+            let decodes = self.bounds.whole.as_mut().is_none_or(|whole| whole.takes(data));
             let Some(counted) = counted.filter(|_| decodes) else {
-                self.guard.too_large.store(true, Ordering::Release);
+                if self.bounds.excess == Excess::Disconnects {
+                    self.guard.too_large.store(true, Ordering::Release);
+                }
                 return Poll::Ready(Some(Err(TooLarge.into())));
             };
             self.counted = counted;
@@ -269,6 +316,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
     use super::*;
 
     #[test]
@@ -296,6 +345,18 @@ mod tests {
         guard.end();
         assert!(guard.turn().await.unwrap_err().is::<Ended>(), "nothing is sent after it was released");
         assert!(probing(guard.turn()).await.unwrap_err().is::<Ended>());
+    }
+
+    #[tokio::test]
+    async fn what_an_account_asks_for_disconnects_nobody() {
+        let guard = Arc::new(ConnectionGuard::new(Arc::default()));
+        let long = || Response::new(Full::new(Bytes::from(vec![b' '; (32 << 20) + 1])));
+        let read = async |answer: Response<Capped<Full<Bytes>>>| answer.into_body().collect().await.map(drop);
+        assert!(read(guard.capped_for_account(long())).await.unwrap_err().is::<TooLarge>());
+        assert!(read(guard.capped(long(), Stream::Kinds, None)).await.unwrap_err().is::<TooLarge>());
+        assert!(!guard.is_too_large());
+        assert!(read(guard.capped(long(), Stream::Short, None)).await.unwrap_err().is::<TooLarge>());
+        assert!(guard.is_too_large());
     }
 
     #[tokio::test]

@@ -87,6 +87,8 @@ pub(crate) enum Stream {
     Page,
     /// It changes something, and its answer comes at once.
     Write,
+    /// Its answer comes at once, and names all kinds of the cluster.
+    Kinds,
     /// It stays for minutes.
     Watch,
 }
@@ -244,7 +246,7 @@ impl<C: Channel> State<C> {
         let emptiest = identified.min_by_key(|connection| connection.watches())?;
         let channel = emptiest.channel.clone();
         match stream {
-            Stream::Short | Stream::Page | Stream::Write => Some(Chosen { channel, watch: None }),
+            Stream::Short | Stream::Page | Stream::Write | Stream::Kinds => Some(Chosen { channel, watch: None }),
             Stream::Watch if emptiest.watches() < emptiest.room() => {
                 Some(Chosen { channel, watch: Some(Arc::clone(&emptiest.watches)) })
             }

@@ -3,6 +3,7 @@
 //! One [`Remote`](remote) per `Cluster` object owns its HTTP/2 connections, a probe and a cache, and reports to the
 //! [`Fleet`], which gives the runtime a snapshot of all of them. Not connected is a normal value.
 
+mod account_connection;
 pub mod admission;
 pub mod cause;
 pub mod claim;

@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use drover_dial::{PrepareError, TlsProbe, connect};
+use drover_dial::{PrepareError, TlsProbe, connect, without_credential};
+use drover_runtime::accounts::Accounts;
 use kube::{Client, Config};
 
 /// The management cluster, which may be the Cluster `local` of the fleet.
@@ -12,19 +13,24 @@ pub struct Management {
     pub client: Client,
     /// To see what its server presents; none for whoever does not ask.
     pub(crate) server: Option<Arc<TlsProbe>>,
+    /// How requests are sent as its accounts; none where only the client is known.
+    pub(crate) accounts: Option<Accounts>,
 }
 
 impl Management {
     /// Connects to it as [`connect`] does.
     pub fn connect(config: &Config) -> Result<Self, PrepareError> {
         let client = connect(config, None)?;
-        Ok(Self { client, server: Some(Arc::new(TlsProbe::of(config)?)) })
+        let bare = without_credential(config);
+        let connect_bare = move || connect(&bare, None).map_err(|error| kube::Error::Service(error.into()));
+        let accounts = Some(Accounts::new(client.clone(), connect_bare));
+        Ok(Self { client, server: Some(Arc::new(TlsProbe::of(config)?)), accounts })
     }
 }
 
 impl From<Client> for Management {
     fn from(client: Client) -> Self {
-        Self { client, server: None }
+        Self { client, server: None, accounts: None }
     }
 }
 

@@ -295,7 +295,11 @@ impl Remote {
             .with_cluster(&target.cluster.name_any())
             .with_settings(self.caches.clone())
             .with_held(Arc::clone(&self.held));
-        let cache = Arc::new(cache.with_doubts(Arc::clone(&self.hint)));
+        let cache = cache.with_doubts(Arc::clone(&self.hint));
+        let cache = Arc::new(match cluster_client.accounts.clone() {
+            Some(accounts) => cache.with_attached(accounts),
+            None => cache,
+        });
         cache.missing_rights().set(missing_rights.as_ref().unwrap_or(&BTreeSet::new()));
         let hint = Arc::clone(&self.hint);
         cache.on_health(move || hint.notify_one());

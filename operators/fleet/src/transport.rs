@@ -11,8 +11,12 @@ use std::{
 };
 
 use drover_dial::{Access, Dialler, PING_AFTER, PING_LIMIT, expiry::life_of_certificate, presented, with_agent};
-use drover_runtime::DialPolicy;
-use http::{Method, Request, Response, Uri};
+use drover_runtime::{
+    DialPolicy,
+    accounts::{ActsAs, Discovers, identity},
+};
+use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
@@ -30,6 +34,8 @@ use crate::{
 };
 
 #[cfg(test)]
+mod account_tests;
+#[cfg(test)]
 mod tests;
 
 /// How often a request is sent that the server certainly did not process.
@@ -42,8 +48,27 @@ pub(crate) fn dialled(
     policy: DialPolicy,
     guard: &Arc<ConnectionGuard>,
 ) -> Result<Client, kube::Error> {
+    prepared(access, policy, guard, Speaker::Drover)
+}
+
+/// The same for requests as the accounts of the cluster, over a connection of its own on which no credential of `access` is used.
+pub(crate) fn dialled_for_accounts(
+    access: &Access,
+    policy: DialPolicy,
+    guard: &Arc<ConnectionGuard>,
+) -> Result<Client, kube::Error> {
+    prepared(&access.without_credential()?, policy, guard, Speaker::Accounts)
+}
+
+fn prepared(
+    access: &Access,
+    policy: DialPolicy,
+    guard: &Arc<ConnectionGuard>,
+    speaker: Speaker,
+) -> Result<Client, kube::Error> {
     let config = with_agent(&access.config);
-    let transport = Transport::new(Dialler::to(access, policy)?, config.cluster_url.clone(), Arc::clone(guard));
+    let (dialler, server, guard) = (Dialler::to(access, policy)?, config.cluster_url.clone(), Arc::clone(guard));
+    let transport = Transport { dialler, server, guard, speaker };
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
@@ -59,6 +84,16 @@ pub(crate) struct Transport {
     dialler: Dialler,
     server: Uri,
     guard: Arc<ConnectionGuard>,
+    speaker: Speaker,
+}
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaker {
+    /// Drover, with its credential.
+    Drover,
+    /// Accounts of the cluster, each with its token.
+    Accounts,
 }
 
 /// One HTTP/2 connection.
@@ -79,12 +114,12 @@ impl Channel for Http2 {
 }
 
 impl Transport {
-    pub(crate) fn new(dialler: Dialler, server: Uri, guard: Arc<ConnectionGuard>) -> Self {
-        Self { dialler, server, guard }
-    }
-
     /// Sends a request, once more where the connection drained before the server took it.
     async fn send(&self, request: Request<Body>) -> Result<Response<Capped<Incoming>>, BoxError> {
+        if self.speaker == Speaker::Accounts {
+            // Whoever dials has nobody else's turn meanwhile.
+            self.choose_for(Introduction::of(&request)?).await?;
+        }
         let turn = self.guard.turn().await?;
         let stream = stream_of(&request);
         let response = self.send_in_turn(request, stream).await?;
@@ -110,12 +145,18 @@ impl Transport {
     }
 
     async fn try_send(&self, request: Request<Body>, stream: Stream) -> Result<Response<Capped<Incoming>>, Failed> {
-        let Chosen { mut channel, watch } = self.choose(stream).await?;
+        let Chosen { mut channel, watch } = match self.speaker {
+            Speaker::Drover => self.choose(stream).await?,
+            Speaker::Accounts => self.choose_for(Introduction::of(&request)?).await?,
+        };
         let response = channel.requests.try_send_request(request).await.map_err(|mut refused| {
             let unprocessed = refused.take_message().is_some() || is_unprocessed(refused.error());
             Failed { unprocessed, error: refused.into_error().into() }
         })?;
-        Ok(self.guard.capped(response, stream, watch))
+        Ok(match self.speaker {
+            Speaker::Drover => self.guard.capped(response, stream, watch),
+            Speaker::Accounts => self.guard.capped_for_account(response),
+        })
     }
 
     async fn choose(&self, stream: Stream) -> Result<Chosen<Http2>, BoxError> {
@@ -135,32 +176,81 @@ impl Transport {
         may_dial()?;
         let stream = self.dialler.clone().oneshot(self.server.clone()).await?;
         let certificate = presented(&stream).and_then(life_of_certificate);
-        let (requests, mut connection) = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_LIMIT)
-            .keep_alive_while_idle(true)
-            .handshake(stream)
-            .await?;
-        let streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-        let channel = Http2 { requests, streams: Arc::clone(&streams) };
+        let (channel, connection) = handshake(stream).await?;
         let number = self.guard.dialled(channel.clone(), certificate);
         let guard = Arc::downgrade(&self.guard);
         tokio::spawn(async move {
-            // It ends when the connection takes no more requests; those on their way, watches included, go on.
-            let ended = poll_fn(|context| {
-                let ended = Pin::new(&mut connection).poll(context);
-                streams.store(connection.current_max_send_streams(), Ordering::Relaxed);
-                ended
-            });
-            let unanswered = ended.await.is_err_and(|error| error.is_timeout());
+            let unanswered = connection.await.is_err_and(|error| error.is_timeout());
             if let Some(guard) = guard.upgrade() {
                 guard.connections.closed(number, unanswered);
             }
         });
         Ok(channel)
     }
+
+    /// The connection of accounts, as long as the probe knows who answers on its own.
+    async fn choose_for(&self, account: Introduction) -> Result<Chosen<Http2>, BoxError> {
+        self.guard.connections.identified_one(Stream::Short).await?;
+        let channel = self.guard.accounts.get(|| Box::pin(self.dial_for(account))).await?;
+        Ok(Chosen { channel, watch: None })
+    }
+
+    /// Makes a connection and sends nothing on it but the question who the sender is, until the answer is right.
+    async fn dial_for(&self, Introduction { authorization, acts_as }: Introduction) -> Result<Http2, BoxError> {
+        let stream = self.dialler.clone().oneshot(self.server.clone()).await?;
+        let (mut channel, connection) = handshake(stream).await?;
+        tokio::spawn(connection);
+        let question = identity::question(&self.server, &authorization)?;
+        let answer = channel.requests.send_request(question.map(|text| Body::from(text.into_bytes()))).await?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, identity::ANSWER_LIMIT).collect().await?.to_bytes();
+        acts_as.judge(head.status, &body)?;
+        Ok(channel)
+    }
 }
+
+/// Begins HTTP/2. What is returned besides the connection runs it until it takes no more requests; those on their way, watches
+/// included, go on.
+async fn handshake<S>(stream: S) -> hyper::Result<(Http2, impl Future<Output = hyper::Result<()>> + Send)>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (requests, mut connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_LIMIT)
+        .keep_alive_while_idle(true)
+        .handshake(stream)
+        .await?;
+    let streams = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let channel = Http2 { requests, streams: Arc::clone(&streams) };
+    let runs = poll_fn(move |context| {
+        let ended = Pin::new(&mut connection).poll(context);
+        streams.store(connection.current_max_send_streams(), Ordering::Relaxed);
+        ended
+    });
+    Ok((channel, runs))
+}
+
+/// As which account a request is sent.
+struct Introduction {
+    authorization: HeaderValue,
+    acts_as: ActsAs,
+}
+
+impl Introduction {
+    /// That of `request`. There is no default: one without a token is not sent.
+    fn of(request: &Request<Body>) -> Result<Self, Anonymous> {
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let acts_as = request.extensions().get().cloned();
+        Ok(Self { authorization: authorization.ok_or(Anonymous)?, acts_as: acts_as.ok_or(Anonymous)? })
+    }
+}
+
+/// A request as an account does not say as which one.
+#[derive(Debug, thiserror::Error)]
+#[error("a request as an account has no token")]
+struct Anonymous;
 
 impl Service<Request<Body>> for Transport {
     type Response = Response<Capped<Incoming>>;
@@ -192,7 +282,13 @@ impl From<BoxError> for Failed {
 
 impl From<NotIdentified> for Failed {
     fn from(error: NotIdentified) -> Self {
-        Self { unprocessed: false, error: error.into() }
+        BoxError::from(error).into()
+    }
+}
+
+impl From<Anonymous> for Failed {
+    fn from(error: Anonymous) -> Self {
+        BoxError::from(error).into()
     }
 }
 
@@ -210,6 +306,9 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 fn stream_of(request: &Request<Body>) -> Stream {
     if request.method() != Method::GET {
         return Stream::Write;
+    }
+    if request.extensions().get::<Discovers>().is_some() {
+        return Stream::Kinds;
     }
     let mut pairs = request.uri().query().unwrap_or_default().split('&');
     let is = |pair: &str| match pair.split_once('=') {
