@@ -85,6 +85,10 @@ impl Rendered {
         for document in documents(output) {
             rendered.add(&document, &mut reader)?;
         }
+        // Helm prints the last document without the empty line that its record has.
+        if !rendered.manifest.is_empty() {
+            rendered.manifest.push('\n');
+        }
         Ok(rendered)
     }
 

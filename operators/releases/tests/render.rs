@@ -23,7 +23,8 @@ use std::{
 };
 
 use drover_releases::{
-    Rendered, Renderer, confine,
+    Record, Rendered, Renderer, confine,
+    record::digest,
     render::{Cluster, RenderError, RenderFolder, Request, Settings},
 };
 use libtest_mimic::{Arguments, Trial};
@@ -61,8 +62,9 @@ fn trials() -> Vec<Trial> {
         trial("what_an_earlier_process_left_is_removed", left_behind),
     ];
     let helm = real_helm();
-    let real: [(&str, RealTest); 6] = [
+    let real: [(&str, RealTest); 7] = [
         ("helm_renders_objects_hooks_definitions_and_notes", renders),
+        ("what_is_rendered_equals_what_helm_records", as_helm_records),
         ("helm_is_told_revision_upgrade_and_cluster", told),
         ("helm_runs_out_of_memory_and_says_so", out_of_memory),
         ("a_chart_that_fails_names_file_line_and_value_only", fails),
@@ -379,6 +381,30 @@ fn renders(helm: PathBuf) {
     assert_eq!((hook.name.as_str(), hook.path.as_str()), ("web-7", "shop/templates/job.yaml"));
     assert!(rendered.manifest.starts_with("---\n# Source: shop/templates/ns.yaml\napiVersion: v1\nkind: Namespace\n"));
     assert!(bench.is_empty());
+}
+
+/// What `helm upgrade web CHART --namespace=shop --set=mode=y` of Helm 4.3.1 recorded of this chart.
+const RECORD: &[u8] = include_bytes!("../src/record/helm-4.3.1.txt");
+
+fn as_helm_records(helm: PathBuf) {
+    let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-h\n  annotations:\n    helm.sh/hook: pre-install,post-upgrade\n    \
+                helm.sh/hook-weight: \"-5\"\ndata: {r: \"{{ .Release.Revision }}\"}\n";
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-a\ndata:\n  mode: {{ .Values.mode | quote }}\n";
+    let files = [
+        ("Chart.yaml", "apiVersion: v2\nname: fx\nversion: 1.2.3\n"),
+        ("templates/NOTES.txt", "Mode {{ .Values.mode }} of {{ .Release.Name }}\n"),
+        ("templates/a.yaml", config),
+        ("templates/h.yaml", hook),
+        ("charts/db/Chart.yaml", "apiVersion: v2\nname: db\nversion: 0.1.0\n"),
+        ("charts/db/templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: db\n"),
+    ];
+    let values = json!({"mode": "y"});
+    let request = Request { revision: 2, is_upgrade: true, ..request("web", &values) };
+    let rendered = real(helm).render(&files, &request).unwrap();
+    let record = Record::decode(RECORD).unwrap();
+    assert_eq!(rendered.manifest, record.manifest);
+    assert_eq!(digest(&rendered.manifest, &rendered.hooks), record.digest());
+    assert_eq!(rendered.notes.as_deref(), Some(record.info.notes.as_str()));
 }
 
 fn told(helm: PathBuf) {

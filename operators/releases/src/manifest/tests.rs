@@ -84,7 +84,7 @@ fn the_manifest_is_the_text_of_helm_without_hooks_definitions_and_notes() {
     let rendered = Rendered::read(PRINTED).unwrap();
     let start = PRINTED.find("---\n# Source: shop/templates/only").unwrap();
     let end = PRINTED.find("---\n# Source: shop/templates/job").unwrap();
-    assert_eq!(rendered.manifest, PRINTED[start..end]);
+    assert_eq!(rendered.manifest, PRINTED[start..end].to_owned() + "\n");
     assert_eq!(names(&objects(&rendered.manifest).unwrap()), names(&rendered.objects));
 }
 
@@ -166,7 +166,7 @@ proptest! {
         let text = parts.concat();
         let _ = objects(&text);
         if let Ok(rendered) = Rendered::read(&text) {
-            prop_assert!(rendered.manifest.len() <= text.len());
+            prop_assert!(rendered.manifest.len() <= text.len() + 1);
         }
     }
 
@@ -176,7 +176,7 @@ proptest! {
         let document = |name| format!("---\n# Source: c/templates/x.yaml\n{}\n", pod(name));
         let text = names.iter().map(document).collect::<Vec<_>>().concat();
         let rendered = Rendered::read(&text).unwrap();
-        prop_assert_eq!(&rendered.manifest, &text);
+        prop_assert_eq!(rendered.manifest.trim_end(), text.trim_end());
         prop_assert_eq!(objects(&text).unwrap(), rendered.objects);
     }
 }

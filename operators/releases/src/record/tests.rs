@@ -56,6 +56,23 @@ fn it_keeps_the_lists_that_helm_expects_though_they_are_empty() {
     assert_eq!(json["hooks"][0]["last_run"], json!({"started_at": "2026-11-26T18:00:00Z", "phase": "Running"}));
 }
 
+/// What `helm upgrade` of Helm 4.3.1 wrote.
+const BY_HELM: &[u8] = include_bytes!("helm-4.3.1.txt");
+
+#[test]
+fn what_helm_4_writes_is_read() {
+    let record = Record::decode(BY_HELM).unwrap();
+    assert_eq!((record.name.as_str(), record.namespace.as_str(), record.version), ("web", "shop", 2));
+    assert_eq!((record.info.status, record.info.notes.as_str()), (Status::Deployed, "Mode y of web\n"));
+    assert_eq!((record.chart.metadata["version"].as_str(), &record.config["mode"]), (Some("1.2.3"), &json!("y")));
+    assert_eq!((record.hooks[0].last_run.phase, record.hooks[0].weight), (HookPhase::Succeeded, -5));
+    assert_eq!(record.hooks[0].reread().unwrap().events, record.hooks[0].events);
+    assert_eq!(crate::manifest::objects(&record.manifest).unwrap().len(), 2);
+    let slim = Record::decode(&record.encode().unwrap()).unwrap();
+    assert_eq!(slim, record, "nothing is lost but templates and files");
+    assert!(record.encode().unwrap().len() < BY_HELM.len());
+}
+
 #[test]
 fn what_helm_3_writes_is_read() {
     let json = json!({
