@@ -135,7 +135,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// Lists of built-in kinds by the fields that tell their items apart.
-const LIST_KEYS: [(&str, &[&str]); 20] = [
+const LIST_KEYS: [(&str, &[&str]); 19] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("ephemeralContainers", &["name"]),
@@ -152,7 +152,6 @@ const LIST_KEYS: [(&str, &[&str]); 20] = [
     ("volumeDevices", &["devicePath"]),
     ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("conditions", &["type"]),
-    ("ownerReferences", &["uid"]),
     ("ports", &["containerPort", "protocol"]),
     ("ports", &["port", "protocol"]),
     ("claims", &["name"]),

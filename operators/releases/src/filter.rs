@@ -139,7 +139,7 @@ pub fn defined_scope(objects: &[Object], kind: &GroupVersionKind) -> Option<Scop
             && is("/names/kind", &kind.kind)
             && versions.any(|version| version.get("name").and_then(Value::as_str) == Some(kind.version.as_str()))
     };
-    let spec = definitions.filter_map(|definition| definition.fields().get("spec")).find(defines)?;
+    let spec = definitions.filter_map(|definition| definition.as_value().get("spec")).find(defines)?;
     match spec.get("scope")?.as_str()? {
         "Cluster" => Some(Scope::Cluster),
         "Namespaced" => Some(Scope::Namespaced),
@@ -188,7 +188,7 @@ fn in_namespace(object: &Object, tenancy: Tenancy, release: &str) -> Result<(), 
 }
 
 fn of_every_app(object: &Object, kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
-    metadata(object.fields())?;
+    templates(object.as_value())?;
     if is_guarded(kind) && is_drovers_name(name) {
         return Err(Rule::DroverName);
     }
@@ -207,25 +207,14 @@ fn of_a_project(object: &Object, kind: &GroupVersionKind) -> Result<(), Rule> {
 }
 
 /// Judges the metadata of an object, and of all objects that are templates in it.
-fn metadata(fields: &Map<String, Value>) -> Result<(), Rule> {
-    for (field, value) in fields {
-        if let Some(entries) = value.as_object() {
-            if field == "metadata" {
-                keys(entries)?;
-            }
-            metadata(entries)?;
-        }
-        for item in value.as_array().into_iter().flatten() {
-            in_lists(item)?;
-        }
-    }
-    Ok(())
-}
-
-fn in_lists(item: &Value) -> Result<(), Rule> {
-    match item {
-        Value::Object(fields) => metadata(fields),
-        Value::Array(items) => items.iter().try_for_each(in_lists),
+fn templates(value: &Value) -> Result<(), Rule> {
+    match value {
+        Value::Object(fields) => fields.iter().try_for_each(|(field, value)| {
+            let metadata = value.as_object().filter(|_| field == "metadata");
+            metadata.map_or(Ok(()), keys)?;
+            templates(value)
+        }),
+        Value::Array(items) => items.iter().try_for_each(templates),
         _ => Ok(()),
     }
 }
@@ -277,7 +266,7 @@ fn is_secret(kind: &GroupVersionKind) -> bool {
 }
 
 fn secret_type<'a>(object: &'a Object, kind: &GroupVersionKind) -> Option<&'a str> {
-    object.fields().get("type").and_then(Value::as_str).filter(|_| is_secret(kind))
+    object.as_value().get("type").and_then(Value::as_str).filter(|_| is_secret(kind))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kube::core::GroupVersionKind;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Characters of the longest name that Kubernetes knows.
@@ -17,8 +18,9 @@ const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
 const RESOURCE_POLICY: &str = "helm.sh/resource-policy";
 
 /// A map with `apiVersion`, `kind` and `metadata`. Labels and annotations, where they are, are maps.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Object(Map<String, Value>);
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Object(Value);
 
 /// What tells an object from others, whatever its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,13 +56,25 @@ impl Object {
             && ["labels", "annotations"].into_iter().all(is_map)
             && ["name", "generateName", "namespace"].into_iter().all(is_name)
             && ["apiVersion", "kind"].iter().all(|field| fields.get(*field).is_some_and(is_name_of_a_kind));
-        is_well_formed.then_some(Self(fields))
+        is_well_formed.then_some(Self(Value::Object(fields)))
     }
 
     /// The object as JSON.
     #[must_use]
+    pub fn as_value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The object as JSON, taken.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        self.0
+    }
+
+    /// A copy of the object as JSON.
+    #[must_use]
     pub fn to_value(&self) -> Value {
-        Value::Object(self.0.clone())
+        self.0.clone()
     }
 
     /// Its group, version and kind.
@@ -121,10 +135,6 @@ impl Object {
         self.set("labels", MANAGED_BY.0, MANAGED_BY.1);
         self.set("annotations", RELEASE_NAME, release);
         self.set("annotations", RELEASE_NAMESPACE, namespace);
-    }
-
-    pub(crate) fn fields(&self) -> &Map<String, Value> {
-        &self.0
     }
 
     pub(crate) fn metadata_mut(&mut self) -> Option<&mut Map<String, Value>> {

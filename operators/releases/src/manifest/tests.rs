@@ -171,6 +171,12 @@ proptest! {
     }
 
     #[test]
+    fn no_bytes_are_a_defect(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = (Rendered::read(&text), objects(&text));
+    }
+
+    #[test]
     fn the_manifest_reads_as_the_objects_that_were_rendered(names in prop::collection::vec("[a-z]{1,8}", 0..8)) {
         let pod = |name: &String| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}});
         let document = |name| format!("---\n# Source: c/templates/x.yaml\n{}\n", pod(name));

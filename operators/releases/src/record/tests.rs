@@ -73,8 +73,21 @@ fn what_helm_4_writes_is_read() {
     assert!(record.encode().unwrap().len() < BY_HELM.len());
 }
 
+/// What `helm upgrade` of Helm 3.17.3 wrote, over a revision of ours.
+const BY_HELM_3: &[u8] = include_bytes!("helm-3.17.3.txt");
+
 #[test]
 fn what_helm_3_writes_is_read() {
+    let record = Record::decode(BY_HELM_3).unwrap();
+    assert_eq!((record.name.as_str(), record.version, record.info.status), ("ours", 4, Status::Deployed));
+    assert_eq!((record.info.deleted, record.apply_method, &record.config["mode"]), (None, None, &json!(3)));
+    assert!(record.info.first_deployed.is_some_and(|first| Some(first) < record.info.last_deployed));
+    assert_eq!(crate::Rendered::from_record(&record).unwrap().objects.len(), 2);
+    assert_eq!(record.hooks[0].last_run.phase, HookPhase::Succeeded);
+}
+
+#[test]
+fn what_an_older_helm_writes_is_read() {
     let json = json!({
         "name": "web", "version": 1, "namespace": "shop", "manifest": "x", "config": null,
         "info": {"first_deployed": "2026-11-26T19:00:00.5+01:00", "last_deployed": "", "deleted": "", "status": "pending-upgrade",

@@ -7,7 +7,10 @@ mod folder;
 use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::spawn_blocking,
+};
 
 pub use self::{
     failure::Failure,
@@ -157,7 +160,8 @@ impl Renderer {
         let (args, port) = arguments(&folder, request)?;
         let output = child::run(&self.0.settings, &folder, port, &args).await?;
         if output.is_success {
-            return Ok(Rendered::read(&output.stdout)?);
+            let read = spawn_blocking(move || Rendered::read(&output.stdout));
+            return Ok(read.await.map_err(io::Error::from)??);
         }
         let is_asked = matches!(request.cluster, Cluster::Asked { .. });
         if is_asked && output.stderr.contains(UNKNOWN_KIND) {
