@@ -1,5 +1,7 @@
 //! YAML as Helm and the API server read it: version 1.1 in what a plain scalar means (`0644` is octal, `yes` is true), within bounds.
 
+mod relaxed;
+
 use std::{borrow::Cow, collections::HashMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -81,6 +83,14 @@ impl Budget {
 
 /// Reads one document. Empty text and text of comments only is `null`.
 pub fn read(text: &str, budget: &mut Budget) -> Result<Value, YamlError> {
+    match strict(text, budget) {
+        // Not from the start: what is read twice is paid for twice.
+        Err(error @ YamlError::Syntax { .. }) => strict(&relaxed::relaxed(text), budget).map_err(|_| error),
+        read => read,
+    }
+}
+
+fn strict(text: &str, budget: &mut Budget) -> Result<Value, YamlError> {
     let mut reader = Reader { budget, anchors: HashMap::new(), open: Vec::new(), document: None, documents: 0 };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
