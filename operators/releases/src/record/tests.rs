@@ -147,6 +147,10 @@ fn a_forged_record_is_told_by_its_secret() {
     assert_eq!(changed(|secret| secret.data = None), Err(RecordError::NoRecord));
     let other_name = changed(|secret| secret.metadata.name = Some("sh.helm.release.v1.web.v4".to_owned()));
     assert_eq!(other_name, Err(RecordError::Contradiction));
+    for version in [0, -1] {
+        let secret = Record { version, ..record() }.to_secret(Written::Created, at(7)).unwrap();
+        assert_eq!(Record::from_secret(&secret), Err(RecordError::Contradiction));
+    }
     let other_namespace = changed(|secret| secret.metadata.namespace = Some("kube-system".to_owned()));
     assert_eq!(other_namespace, Err(RecordError::Contradiction));
 }
@@ -160,7 +164,8 @@ fn the_digest_covers_all_that_is_applied_and_nothing_that_changes_while_it_is() 
     let mut hook = record();
     hook.hooks[0].manifest.push(' ');
     let manifest = Record { manifest: record().manifest + " ", ..record() };
-    let moved = Record { manifest: record().manifest + "kind: Job", hooks: Vec::new(), ..record() };
+    let as_one = record().manifest + "c/templates/a.yaml" + "kind: Job";
+    let moved = Record { manifest: as_one, hooks: Vec::new(), ..record() };
     let digests = [record(), hook, manifest, moved].map(|record| record.digest());
     let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
     assert_eq!(distinct.len(), digests.len());
