@@ -11,18 +11,23 @@
 //! | [`index`] | the index of an HTTP repository, read as a stream |
 //! | [`url`], [`source`] | where a server is, how it is reached, and who may learn the credentials |
 //! | `dial`, [`fetch`], [`fetch_error`] | fetches from it within bounds, or says why not |
+//! | [`repository`] | an HTTP repository: its index on disk, and its charts |
+//! | [`cache`], `draft` | packed charts on disk, written whole or not at all |
 //! | [`version`], [`constraint`] | Helm's versions, constraints, and what counts as an upgrade |
 
 mod archive;
+pub mod cache;
 pub mod chart;
 pub mod constraint;
 mod dial;
 pub mod digest;
+mod draft;
 pub mod fetch;
 pub mod fetch_error;
 pub mod index;
 pub mod limits;
 mod metadata;
+pub mod repository;
 pub mod source;
 #[cfg(test)]
 mod testing;
@@ -31,6 +36,7 @@ pub mod url;
 pub mod version;
 
 pub use archive::ArchiveError;
+pub use cache::ChartCache;
 pub use chart::{Chart, ChartError, NotInstallable};
 pub use constraint::{Constraint, ConstraintError};
 pub use digest::{Digest, DigestError};
@@ -39,6 +45,7 @@ pub use fetch_error::{FetchError, FetchFailure};
 pub use index::{ChartSummary, IndexCounts, IndexError, IndexLimits, IndexRow};
 pub use limits::Limits;
 pub use metadata::{ApiVersion, ChartType, Dependency, Metadata, MetadataError};
+pub use repository::{IndexFile, IndexState, Refreshed, Repository, RepositoryError};
 pub use source::{ClientCertificate, Credentials, PemError, Source, Trust};
 pub use tree::{NOTES_KEY, NOTES_OBJECT, NOTES_TEMPLATE, Notes};
 pub use url::{Host, HostError, Url, UrlError};

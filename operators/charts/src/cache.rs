@@ -1,0 +1,199 @@
+//! Packed charts on disk, by digest. All of it may be lost at any time: what is not there is fetched again.
+
+use std::{
+    fs::{self, File, FileTimes},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    digest::Digest,
+    draft::{Draft, private_folder},
+    limits::MIB,
+};
+
+/// Most bytes of a cached chart that is read back.
+const CHART_BYTES: u64 = 64 * MIB as u64;
+/// How names of cached charts end.
+const ENDING: &str = ".tgz";
+
+/// A folder of packed charts. The one that was not used for longest goes first. Its functions block.
+#[derive(Debug)]
+pub struct ChartCache {
+    folder: PathBuf,
+    most_bytes: u64,
+    /// One at a time makes room.
+    eviction: Mutex<()>,
+}
+
+impl ChartCache {
+    /// In `folder`, which is made private if it is not there, with at most `most_bytes` (of at least one file: the newest stays).
+    pub fn open(folder: &Path, most_bytes: u64) -> io::Result<Self> {
+        private_folder(folder)?;
+        Draft::remove_all(folder)?;
+        let cache = Self { folder: folder.to_owned(), most_bytes, eviction: Mutex::new(()) };
+        cache.make_room()?;
+        Ok(cache)
+    }
+
+    /// The packed chart with this digest. A file that has another one is removed.
+    #[must_use]
+    pub fn get(&self, digest: Digest) -> Option<Bytes> {
+        let path = self.path(digest);
+        let file = File::open(&path).ok()?;
+        let mut bytes = Vec::new();
+        (&file).take(CHART_BYTES).read_to_end(&mut bytes).ok()?;
+        if Digest::of(&bytes) != digest {
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        mark_used(&file);
+        Some(bytes.into())
+    }
+
+    /// Keeps a packed chart.
+    pub fn put(&self, packed: &[u8]) -> io::Result<Digest> {
+        let digest = Digest::of(packed);
+        let mut draft = Draft::create(&self.folder)?;
+        draft.file.write_all(packed)?;
+        mark_used(&draft.file);
+        draft.publish(&self.path(digest))?;
+        self.make_room()?;
+        Ok(digest)
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{}{ENDING}", digest.hex()))
+    }
+
+    fn make_room(&self) -> io::Result<()> {
+        let _one_at_a_time = self.eviction.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut charts = self.charts()?;
+        charts.sort_by_key(|chart| std::cmp::Reverse(chart.used));
+        let mut sum = 0;
+        for (number, chart) in charts.iter().enumerate() {
+            sum += chart.bytes;
+            if sum > self.most_bytes && number > 0 {
+                fs::remove_file(&chart.path)?;
+                sum -= chart.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn charts(&self) -> io::Result<Vec<Cached>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().ends_with(ENDING) {
+                continue;
+            }
+            // It may have gone meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            found.push(Cached { path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
+        }
+        Ok(found)
+    }
+}
+
+struct Cached {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "files are ordered by the clock of this machine, which nothing decides by"
+)]
+fn mark_used(file: &File) {
+    // If it fails, the chart only goes earlier.
+    let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+
+    use super::*;
+
+    fn files(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    /// As if it was used last at this second.
+    fn used_at(cache: &ChartCache, digest: Digest, second: u64) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        File::open(cache.path(digest)).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("charts");
+        let digest = ChartCache::open(&inside, 100).unwrap().put(b"abc").unwrap();
+        assert_eq!(digest, Digest::of(b"abc"));
+        let again = ChartCache::open(&inside, 100).unwrap();
+        assert_eq!(again.get(digest).unwrap(), "abc");
+        assert_eq!(again.get(Digest::of(b"other")), None);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&inside), mode(&again.path(digest))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_file_with_other_bytes_is_no_chart() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ChartCache::open(folder.path(), 100).unwrap();
+        let digest = cache.put(b"abc").unwrap();
+        for other in [&b"abd"[..], b"ab", b""] {
+            fs::write(cache.path(digest), other).unwrap();
+            assert_eq!(cache.get(digest), None);
+            assert_eq!(files(folder.path()), 0, "it is removed");
+        }
+        cache.put(b"abc").unwrap();
+        assert_eq!(cache.get(digest).unwrap(), "abc");
+    }
+
+    #[test]
+    fn the_chart_that_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ChartCache::open(folder.path(), 10).unwrap();
+        let (a, b) = (cache.put(b"aaaa").unwrap(), cache.put(b"bbbb").unwrap());
+        used_at(&cache, a, 1);
+        used_at(&cache, b, 2);
+        assert!(cache.get(a).is_some(), "it is used now");
+        let c = cache.put(b"cccc").unwrap();
+        assert_eq!([a, b, c].map(|digest| cache.get(digest).is_some()), [true, false, true]);
+        assert_eq!(files(folder.path()), 2);
+        let large = cache.put(&[b'x'; 20]).unwrap();
+        assert!(cache.get(large).is_some(), "the newest stays");
+        assert_eq!(files(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_crash_leaves_nothing_that_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ChartCache::open(folder.path(), 10).unwrap();
+        let mut draft = Draft::create(folder.path()).unwrap();
+        draft.file.write_all(b"ab").unwrap();
+        std::mem::forget(draft);
+        assert_eq!(files(folder.path()), 1);
+        assert_eq!(cache.get(Digest::of(b"ab")), None);
+        drop(ChartCache::open(folder.path(), 10).unwrap());
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_smaller_cache_makes_room_when_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ChartCache::open(folder.path(), 100).unwrap();
+        let digests = [b"aaaa", b"bbbb", b"cccc"].map(|bytes| cache.put(bytes).unwrap());
+        digests.iter().zip(1..).for_each(|(digest, second)| used_at(&cache, *digest, second));
+        let smaller = ChartCache::open(folder.path(), 8).unwrap();
+        assert_eq!(digests.map(|digest| smaller.get(digest).is_some()), [false, true, true]);
+    }
+}
