@@ -106,6 +106,8 @@ pub(crate) struct Answer {
 /// How a request proves who asks.
 #[derive(Clone, Copy)]
 pub(crate) enum Proof<'a> {
+    /// Not at all.
+    Nobody,
     /// By the credentials of the source.
     Source,
     /// By this header, on the server of the request only.
@@ -163,6 +165,7 @@ impl Fetcher {
         for _ in 0..=REDIRECTS {
             let failed = |failure: FetchFailure| failure.at(url.host());
             let authorization = match proof {
+                Proof::Nobody => None,
                 Proof::Source => source.authorization(&url),
                 Proof::Header(header) => url.is_same_server(request.url).then(|| header.clone()),
             };

@@ -12,6 +12,7 @@
 //! | [`url`], [`source`] | where a server is, how it is reached, and who may learn the credentials |
 //! | `dial`, [`fetch`], [`fetch_error`] | fetches from it within bounds, or says why not |
 //! | [`repository`] | an HTTP repository: its index on disk, and its charts |
+//! | [`oci`] | charts in OCI registries |
 //! | [`cache`], `draft` | packed charts on disk, written whole or not at all |
 //! | [`version`], [`constraint`] | Helm's versions, constraints, and what counts as an upgrade |
 
@@ -27,6 +28,7 @@ pub mod fetch_error;
 pub mod index;
 pub mod limits;
 mod metadata;
+pub mod oci;
 pub mod repository;
 pub mod source;
 #[cfg(test)]
@@ -45,6 +47,7 @@ pub use fetch_error::{FetchError, FetchFailure};
 pub use index::{ChartSummary, IndexCounts, IndexError, IndexLimits, IndexRow};
 pub use limits::Limits;
 pub use metadata::{ApiVersion, ChartType, Dependency, Metadata, MetadataError};
+pub use oci::{OciChart, OciClient, OciManifest};
 pub use repository::{IndexFile, IndexState, Refreshed, Repository, RepositoryError};
 pub use source::{ClientCertificate, Credentials, PemError, Source, Trust};
 pub use tree::{NOTES_KEY, NOTES_OBJECT, NOTES_TEMPLATE, Notes};

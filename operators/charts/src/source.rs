@@ -121,6 +121,11 @@ impl Source {
         hosts.iter().any(|host| host.serves(url)).then_some(credentials)
     }
 
+    /// Whether a token is known from the beginning.
+    pub(crate) fn has_token(&self) -> bool {
+        matches!(self.credentials, Some((Credentials::Bearer(_), _)))
+    }
+
     /// The header with the credentials for the server of `url`, if there is one.
     pub(crate) fn authorization(&self, url: &Url) -> Option<HeaderValue> {
         let text = match self.credentials_for(url)? {
