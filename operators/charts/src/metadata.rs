@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::version::{Version, VersionError};
 
@@ -40,6 +40,21 @@ pub struct Dependency {
     pub alias: String,
     /// Which versions of it do.
     pub version: String,
+    /// Paths of values, with commas between them, of which the first one that is there says whether it is used.
+    pub condition: String,
+    /// Tags, of which one that is true lets it be used.
+    pub tags: Vec<String>,
+    /// Which of its values go to the chart that needs it.
+    pub import_values: Vec<ImportValues>,
+}
+
+/// Values of a dependency that go to the chart that needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportValues {
+    /// The path in the values of the dependency.
+    pub child: String,
+    /// The path in the values of the chart; `.` is their top.
+    pub parent: String,
 }
 
 /// What Chart.yaml says.
@@ -140,6 +155,34 @@ struct DependencyEntry {
     name: Text,
     alias: Text,
     version: Text,
+    condition: Text,
+    tags: Option<Vec<Text>>,
+    #[serde(rename = "import-values")]
+    import_values: Option<Vec<ImportEntry>>,
+}
+
+/// A name stands for what is exported under it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ImportEntry {
+    Exported(String),
+    Paths {
+        #[serde(default)]
+        child: String,
+        #[serde(default)]
+        parent: String,
+    },
+    Other(IgnoredAny),
+}
+
+impl ImportEntry {
+    fn read(self) -> Option<ImportValues> {
+        match self {
+            Self::Exported(name) => Some(ImportValues { child: format!("exports.{name}"), parent: ".".to_owned() }),
+            Self::Paths { child, parent } => Some(ImportValues { child, parent }),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 impl Metadata {
@@ -216,6 +259,9 @@ fn dependencies(entries: Vec<DependencyEntry>) -> Vec<Dependency> {
         name: shown(entry.name),
         alias: shown(entry.alias),
         version: shown(entry.version),
+        condition: shown(entry.condition),
+        tags: entry.tags.unwrap_or_default().into_iter().map(shown).collect(),
+        import_values: entry.import_values.unwrap_or_default().into_iter().filter_map(ImportEntry::read).collect(),
     };
     entries.into_iter().map(read).collect()
 }

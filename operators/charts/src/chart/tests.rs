@@ -6,9 +6,8 @@ use tar::EntryType;
 use super::*;
 use crate::{
     archive::PathProblem,
-    metadata::{ApiVersion, Dependency},
+    metadata::{ApiVersion, Dependency, ImportValues},
     testing::{CHART_YAML, Entry, file, gzip, packed, tar_of},
-    tree::{NOTES_OBJECT, NOTES_TEMPLATE, Notes},
 };
 
 fn unpack(packed: &[u8]) -> Result<Chart, ChartError> {
@@ -238,9 +237,27 @@ fn older_charts_name_their_dependencies_in_a_file_of_their_own() {
     ]))
     .unwrap();
     assert_eq!(chart.metadata().api_version, ApiVersion::V1);
-    let db = Dependency { name: "db".to_owned(), version: "^1".to_owned(), alias: String::new() };
+    let db = Dependency { name: "db".to_owned(), version: "^1".to_owned(), ..Dependency::default() };
     assert_eq!(chart.metadata().dependencies, [db]);
     assert_eq!(chart.missing_dependencies(), ["db"]);
+}
+
+#[test]
+fn a_dependency_says_when_it_is_used_and_what_it_gives() {
+    let dependency = "{name: db, alias: store, condition: 'db.enabled,x', tags: [a, 1], \
+                      import-values: [data, {child: a.b, parent: c}, {child: a}, [1], 7]}";
+    let chart = unpack(&packed(&[file("web/Chart.yaml", &format!("{CHART_YAML}dependencies: [{dependency}]\n"))]));
+    let chart = chart.unwrap();
+    let import = |child: &str, parent: &str| ImportValues { child: child.to_owned(), parent: parent.to_owned() };
+    let expected = Dependency {
+        name: "db".to_owned(),
+        alias: "store".to_owned(),
+        version: String::new(),
+        condition: "db.enabled,x".to_owned(),
+        tags: vec!["a".to_owned(), "1".to_owned()],
+        import_values: vec![import("exports.data", "."), import("a.b", "c"), import("a", "")],
+    };
+    assert_eq!(chart.metadata().dependencies, [expected]);
 }
 
 #[test]
@@ -278,24 +295,14 @@ fn a_library_is_not_installed() {
 #[test]
 fn a_chart_is_written_into_a_private_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let chart = chart(&[("templates/NOTES.txt", "hi"), ("templates/a.yaml", "a"), (".helmignore", "*")]).unwrap();
-    chart.write_to(folder.path(), Notes::AsObject).unwrap();
+    let chart = chart(&[("templates/a.yaml", "a"), (".helmignore", "*")]).unwrap();
+    chart.write_to(folder.path()).unwrap();
     let read = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
     assert_eq!((read("Chart.yaml").as_str(), read("templates/a.yaml").as_str()), (CHART_YAML, "a"));
     assert!(!folder.path().join(".helmignore").exists());
-    let notes = read(NOTES_TEMPLATE);
-    assert!(notes.contains(&format!("name: {NOTES_OBJECT}\n")), "{notes}");
-    assert!(notes.contains("notes: {{ include (print $.Template.BasePath \"/NOTES.txt\") . | toJson }}\n"), "{notes}");
     let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("templates"), mode("templates/a.yaml")), (0o700, 0o600));
-    assert!(chart.write_to(folder.path(), Notes::Omit).is_err(), "nothing is written over");
-}
-
-#[test]
-fn a_chart_without_notes_gets_no_template_for_them() {
-    let folder = tempfile::tempdir().unwrap();
-    chart(&[]).unwrap().write_to(folder.path(), Notes::AsObject).unwrap();
-    assert!(!folder.path().join("templates").exists());
+    assert!(chart.write_to(folder.path()).is_err(), "nothing is written over");
 }
 
 proptest! {
