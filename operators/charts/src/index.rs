@@ -6,14 +6,17 @@
 mod characters;
 mod events;
 mod row;
+mod skipping;
 
 use std::{collections::BTreeSet, io::Read};
 
 use saphyr_parser::Event;
 
 use crate::{digest::Digest, limits::MIB, version::Version};
+use characters::Bounded;
 use events::Events;
 use row::Fields;
+use skipping::Skipping;
 
 /// The bounds on an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +135,13 @@ pub struct IndexCounts {
     pub versions: usize,
 }
 
-/// All versions of one chart, the newest first; nothing if the index does not have it. Blocks.
+/// All versions of one chart, the newest first; nothing if the index does not have it. What is broken about other charts may
+/// go unnoticed. Blocks.
 pub fn versions(chart: &str, index: impl Read, limits: &IndexLimits) -> Result<Vec<IndexRow>, IndexError> {
     let mut found = Vec::new();
-    walk(index, limits, |name| name == chart, |_, row| found.push(row))?;
+    let wants = |name: &str| name == chart;
+    let (index, _) = Skipping::new(Bounded::new(index, limits.bytes), wants);
+    walk(index, limits, wants, |_, row| found.push(row))?;
     found.sort_by(|a: &IndexRow, b| b.version.cmp(&a.version));
     Ok(found)
 }
@@ -153,14 +159,16 @@ pub fn charts(index: impl Read, limits: &IndexLimits) -> Result<Vec<ChartSummary
         }
         None => found.push(ChartSummary { name: name.to_owned(), versions: 1, newest: row }),
     };
-    walk(index, limits, |_| true, keep)?;
+    walk(Bounded::new(index, limits.bytes), limits, |_| true, keep)?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
-/// How much there is. Blocks.
+/// How much there is. What is broken about single charts may go unnoticed. Blocks.
 pub fn counts(index: impl Read, limits: &IndexLimits) -> Result<IndexCounts, IndexError> {
-    walk(index, limits, |_| false, |_, _| ())
+    let (index, dropped) = Skipping::new(Bounded::new(index, limits.bytes), |_: &str| false);
+    let counts = walk(index, limits, |_| false, |_, _| ())?;
+    Ok(IndexCounts { versions: counts.versions + dropped.get(), ..counts })
 }
 
 /// Reads the whole index, and hands over the usable versions of the charts that `wants` names.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     rc::Rc,
     str,
 };
@@ -37,23 +37,42 @@ impl Shared {
     }
 }
 
+/// Reads up to a bound, beyond which it fails with [`ErrorKind::FileTooLarge`].
+pub(super) struct Bounded<R> {
+    reader: R,
+    left: usize,
+}
+
+impl<R: Read> Bounded<R> {
+    pub(super) fn new(reader: R, most: usize) -> Self {
+        Self { reader, left: most }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.left = self.left.checked_sub(read).ok_or(ErrorKind::FileTooLarge)?;
+        Ok(read)
+    }
+}
+
 /// The characters of UTF-8, to the first thing that is wrong.
 pub(super) struct Characters<R> {
     reader: R,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    left: usize,
     longest: usize,
     shared: Rc<Shared>,
 }
 
 impl<R: Read> Characters<R> {
-    /// At most `most` bytes, and `longest` characters between two events.
-    pub(super) fn new(reader: R, most: usize, longest: usize) -> (Self, Rc<Shared>) {
+    /// At most `longest` characters between two events.
+    pub(super) fn new(reader: R, longest: usize) -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared::default());
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        (Self { reader, buffer, start: 0, end: 0, left: most, longest, shared: Rc::clone(&shared) }, shared)
+        (Self { reader, buffer, start: 0, end: 0, longest, shared: Rc::clone(&shared) }, shared)
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -71,11 +90,11 @@ impl<R: Read> Characters<R> {
             match self.reader.read(&mut self.buffer) {
                 Ok(read) => break read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => return self.stop(Stop::TooLarge),
                 Err(_) => return self.stop(Stop::Interrupted),
             }
         };
-        let Some(left) = self.left.checked_sub(read) else { return self.stop(Stop::TooLarge) };
-        (self.left, self.start, self.end) = (left, 0, read);
+        (self.start, self.end) = (0, read);
         (read > 0).then_some(())
     }
 

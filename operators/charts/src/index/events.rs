@@ -22,7 +22,7 @@ pub(super) struct Events<R: Read> {
 
 impl<R: Read> Events<R> {
     pub(super) fn new(reader: R, limits: &IndexLimits) -> Self {
-        let (characters, shared) = Characters::new(reader, limits.bytes, limits.text);
+        let (characters, shared) = Characters::new(reader, limits.text);
         let parser = Parser::new(BufferedInput::new(characters));
         Self { parser, shared, limits: *limits, depth: 0, line: 1 }
     }

@@ -139,7 +139,8 @@ fn a_broken_index_says_where() {
         assert_eq!(refusal(index), expected, "{index}");
     }
     let truncated = &HELM[..HELM.find("mail").unwrap()];
-    assert!(matches!(refusal(truncated), IndexError::Broken { .. }), "in the middle of a list");
+    assert!(matches!(versions_of("web", truncated), Err(IndexError::Broken { .. })), "in the middle of a list");
+    assert_eq!(versions_of("db", truncated), Ok(Vec::new()), "others may be used");
     let twice = "entries:\n  web:\n  - version: 1.0.0\n    version: 2.0.0\n";
     assert_eq!(versions_of("web", twice), Err(IndexError::Twice { name: "version".to_owned(), line: 4 }));
     let latin = b"apiVersion: v1\nentries: {w\xe9b: []}\n";
@@ -156,7 +157,7 @@ fn laughs_do_not_multiply() {
 #[test]
 fn every_bound_on_an_index_holds() {
     let within = IndexLimits { bytes: HELM.len(), charts: 2, versions: 3, depth: 6, text: 120 };
-    let read = |limits: &IndexLimits| counts(HELM.as_bytes(), limits).map(drop);
+    let read = |limits: &IndexLimits| charts(HELM.as_bytes(), limits).map(drop);
     assert_eq!(read(&within), Ok(()));
     let too_many = |what, limit| IndexError::TooMany { what, limit };
     for (limits, expected) in [
@@ -207,6 +208,34 @@ fn what_does_not_end_is_given_up() {
     }
 }
 
+/// Reads an index without dropping anything before it is parsed.
+fn whole(chart: &str, index: &str) -> Result<(Vec<IndexRow>, IndexCounts), IndexError> {
+    let mut found = Vec::new();
+    let counts = walk(index.as_bytes(), &IndexLimits::default(), |name| name == chart, |_, row| found.push(row))?;
+    found.sort_by(|a: &IndexRow, b| b.version.cmp(&a.version));
+    Ok((found, counts))
+}
+
+#[test]
+fn what_is_dropped_changes_nothing() {
+    let deep = HELM.replace("\n  ", "\n      ");
+    let items_deeper = HELM.replace("\n    ", "\n      ").replace("\n  -", "\n    -");
+    let long = HELM.replace("Serves", &"Serves ".repeat(30_000));
+    let windows = HELM.replace('\n', "\r\n");
+    let odd = "\n# a\n    # b\n  'x y':\n  -\n  1.5:\n  - null\n  empty:\n  flow: [\n    {}]\n  db: # c";
+    let between = HELM.replace("\n  db:", odd);
+    for index in [HELM, &deep, &items_deeper, &long, &windows, &between] {
+        for chart in ["web", "db", "1.5", "none"] {
+            let (rows, all) = whole(chart, index).unwrap();
+            assert_eq!(versions_of(chart, index), Ok(rows), "{chart} in {index:.400}");
+            assert_eq!(counts(index.as_bytes(), &IndexLimits::default()), Ok(all), "{index:.400}");
+        }
+    }
+    let long = format!("  long:\n  - {}\n", "a".repeat(200_000));
+    let index = HELM.replace("  db:\n", &format!("{long}  db:\n"));
+    assert_eq!(versions_of("db", &index).unwrap().len(), 1, "a line longer than what is read at once");
+}
+
 #[test]
 fn a_reader_that_fails_is_told() {
     struct Failing;
@@ -231,6 +260,20 @@ proptest! {
         let _ = counts(text.as_bytes(), &limits);
         let _ = versions("a", format!("entries:\n  a:\n  - {text}").as_bytes(), &limits);
         let _ = charts(format!("entries: {{a: [{text}]}}").as_bytes(), &limits);
+    }
+
+    #[test]
+    fn nothing_that_is_wanted_is_dropped(
+        lines in proptest::collection::vec(("[ ]{0,5}", "(- )?", "(a|b|name|version|urls|'c')?", "(:|: a|: 1.0.0|: \\[a\\]|: \\||: 'x|y'|: \"z|#)?"), 0..12)
+    ) {
+        let lines: Vec<_> = lines.into_iter().map(|(indent, item, key, value)| [indent, item, key, value].concat()).collect();
+        let index = format!("entries:\n  a:\n  - name: a\n    version: 1.0.0\n    urls: [x]\n{}\n", lines.join("\n"));
+        for chart in ["a", "b"] {
+            if let Ok((rows, all)) = whole(chart, &index) {
+                prop_assert_eq!(versions_of(chart, &index), Ok(rows), "{}", index);
+                prop_assert_eq!(counts(index.as_bytes(), &IndexLimits::default()), Ok(all), "{}", index);
+            }
+        }
     }
 
     #[test]
