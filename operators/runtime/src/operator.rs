@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use drover_accounts::{AccountClient, AccountError, AccountName, Accounts};
 use drover_crds::condition::StatusConditions;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, core::object::HasStatus};
@@ -387,6 +388,13 @@ impl PlaceContext {
     pub fn writer<O: Operator>(&self, owner: Owner<'_, O::Kind>) -> Writer {
         let Author { owner, uid, .. } = Author::of::<O>(owner);
         Writer::new(self.cache.clone(), field_manager::<O>(), owner, &uid).of_installation(self.fleet.installation())
+    }
+
+    /// Sends requests here as this account, with its token only: nothing is ever sent with the credential of Drover instead. It is
+    /// an error at the management cluster, where no app runs; the Cluster `local` is another place.
+    pub fn as_account(&self, account: &AccountName) -> Result<AccountClient, AccountError> {
+        let accounts = self.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
+        Ok(accounts.client(account))
     }
 
     /// All `K` of the management cluster, which the operator declared in [`Operator::related`].

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use drover_accounts::{AccountClient, AccountError, AccountName, Accounts};
 use drover_crds::{Cluster, DeletionPolicy};
 use kube::ResourceExt;
 
@@ -305,15 +304,6 @@ pub struct PlaceContext {
     pub cache: Arc<Cache>,
     /// How to read the management cluster.
     pub management: Arc<Cache>,
-}
-
-impl PlaceContext {
-    /// Sends requests here as this account, with its token only: nothing is ever sent with the credential of Drover instead. It is
-    /// an error at the management cluster, where no app runs; the Cluster `local` is another place.
-    pub fn as_account(&self, account: &AccountName) -> Result<AccountClient, AccountError> {
-        let accounts = self.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
-        Ok(accounts.client(account))
-    }
 }
 
 #[cfg(test)]
