@@ -26,9 +26,18 @@ mod objects;
 mod tests;
 mod tokens;
 
+use drover_client::Rule;
+
 pub use account::{AccountClient, AccountName, Answer};
 pub use accounts::Accounts;
 pub use error::{AccountError, Asked, FieldConflict, Verb};
 pub use identity::ActsAs;
 pub use kinds::{Discovers, Kinds, Resource};
 pub use objects::{Apply, FIELD_MANAGER, Propagation};
+
+/// The right to tokens of accounts: for [`Rights::downstream_namespace`](drover_client::Rights), as all of them are in Drover's
+/// namespace of a cluster.
+pub const TOKENS: Rule = Rule::on("", &["serviceaccounts/token"], &["create"]);
+
+/// The right to find out which kinds a cluster has: for [`Rights::downstream`](drover_client::Rights).
+pub const DISCOVERY: Rule = Rule::read_paths(&["/api", "/apis", "/version"]);

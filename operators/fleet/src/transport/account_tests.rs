@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use drover_dial::{kubeconfig, testing::kubeconfig};
+use drover_dial::{Access, kubeconfig, testing::kubeconfig};
 use drover_runtime::{
     AccountClient, AccountError, AccountName, ApiCause, Cause, Classify as _, DialPolicy, ObjectKey,
     accounts::{Accounts, Resource},
@@ -33,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{dialled, dialled_for_accounts};
 use crate::{
+    Management,
     connection_guard::{self, ConnectionGuard},
     probe,
 };
@@ -118,13 +119,18 @@ impl Server {
             let user = self.takes_for.lock().unwrap().unwrap_or(account);
             return json!({"status": {"userInfo": {"username": user}}});
         }
-        json!({})
+        match path {
+            "/api" => json!({"items": []}),
+            "/apis" => json!({"items": [], "padding": "x".repeat(5 << 20)}),
+            _ => json!({}),
+        }
     }
 }
 
 /// Both ways to such a server.
 struct Rig {
     server: Server,
+    access: Arc<Access>,
     guard: Arc<ConnectionGuard>,
     own: Client,
     accounts: Accounts,
@@ -168,7 +174,7 @@ impl Rig {
         let credentialless = dialled_for_accounts(&access, DialPolicy::AllowLocal, &guard).unwrap();
         let bare = credentialless.clone();
         let accounts = Accounts::new(own.clone(), move || Ok(bare.clone()));
-        Self { server, guard, own, accounts, credentialless }
+        Self { server, access, guard, own, accounts, credentialless }
     }
 
     async fn new() -> Self {
@@ -306,4 +312,25 @@ async fn accounts_share_the_budget_of_their_cluster() {
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(turns);
     waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_management_cluster_sees_no_credential_of_drover_from_an_account_either() {
+    let rig = Rig::with_credential(", token: drovers-own").await;
+    let management = Management::connect(&rig.access.config).unwrap();
+    let client = management.accounts.unwrap().client(&AccountName::of_app("team", "shop"));
+    read(&client).await.unwrap();
+    let seen = rig.server.seen();
+    let told: Vec<_> = seen.iter().map(|seen| (seen.has_certificate, seen.authorization.as_deref())).collect();
+    assert_eq!(told, [(true, Some("Bearer drovers-own")), (false, Some("Bearer token-1"))], "{seen:?}");
+}
+
+/// A cluster with a thousand kinds says more of them than of any object.
+#[tokio::test]
+async fn discovery_may_be_longer_than_an_object() {
+    let rig = Rig::new().await;
+    rig.identify().await;
+    assert_eq!(rig.accounts.kinds().await.unwrap().version, "v1.37.1");
+    let get = Request::get("/apis").body(Vec::new()).unwrap();
+    assert!(rig.own.request_text(get).await.is_err() && rig.guard.is_too_large(), "nothing else may be as long");
 }
