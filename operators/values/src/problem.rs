@@ -81,7 +81,9 @@ impl Display for Problem {
             Self::Questions(error) => write!(to, "questions.yaml of the chart: {error}"),
             Self::Question { variable, rule } => write!(to, "question {}: {rule}", Name(variable)),
             Self::Schema { chart, error } => write!(to, "values.schema.json of {}: {error}", Chart(chart)),
-            Self::Value { path, keyword } => write!(to, "value {}: it breaks {}", Name(path), Name(keyword)),
+            Self::Value { path, keyword } => {
+                write!(to, "value {}: values.schema.json refuses it ({})", Name(path), Name(keyword))
+            }
             Self::TooLarge => {
                 to.write_str("the values of the chart and its subcharts are larger than Drover puts together")
             }

@@ -32,6 +32,7 @@ pub enum Layer<'a> {
     },
     /// A text for one value: such a key with a `targetPath`, or a fact of the cluster. `true`, `false`, `null` and whole
     /// numbers become what they say, and a text in single or double quotes is a string without them; all else arrives as it is.
+    /// What must be a string whatever it holds, such as the name of a cluster, comes in quotes.
     At {
         /// What it is, for problems.
         source: String,

@@ -95,7 +95,7 @@ fn a_default_of_a_question_may_turn_a_subchart_on_and_its_schema_judges() {
     let password = ("admin.password", "longenough");
     assert!(enforced(&chart, &[password]).is_ok());
     let on = enforced(&chart, &[password, ("tls.enabled", "true")]);
-    assert_eq!(on, Err(vec!["value /db/size: it breaks required".to_owned()]));
+    assert_eq!(on, Err(vec!["value /db/size: values.schema.json refuses it (required)".to_owned()]));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_judges_may_refuse_or_warn_or_be_left_out() {
     let chart = Chart { schema: Some(&schema), ..Chart::default() };
     let outcome = |schema, questions| with(&chart, &[], &[("replicas", "9")], Validation { schema, questions });
     let answers = ["question admin.password: it needs an answer", "question replicas: its answer is more than 5"];
-    let value = "value /must: it breaks required";
+    let value = "value /must: values.schema.json refuses it (required)";
     assert_eq!(outcome(Judging::Enforce, Judging::Enforce).unwrap_err(), [answers[0], answers[1], value]);
     assert_eq!(outcome(Judging::Enforce, Judging::Skip).unwrap_err(), [value]);
     let warned = outcome(Judging::Warn, Judging::Warn).unwrap();

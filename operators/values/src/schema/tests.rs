@@ -31,11 +31,11 @@ fn problems_name_place_and_keyword_and_never_a_value() {
     assert_eq!(
         texts,
         [
-            "value /db/password: it breaks enum",
-            "value /db/password: it breaks pattern",
-            "value /db/port: it breaks type",
-            "value /extra: it breaks additionalProperties",
-            "value /name: it breaks required",
+            "value /db/password: values.schema.json refuses it (enum)",
+            "value /db/password: values.schema.json refuses it (pattern)",
+            "value /db/port: values.schema.json refuses it (type)",
+            "value /extra: values.schema.json refuses it (additionalProperties)",
+            "value /name: values.schema.json refuses it (required)",
         ]
     );
 }
@@ -100,7 +100,13 @@ fn schemas_of_subcharts_judge_their_part() {
     let values = json!({"one": {"a": 1, "b": 2}, "outer": {"in": {"b": "x"}}});
     let texts: Vec<String> =
         judge(&Tree::read(&chart).unwrap(), values.as_object().unwrap()).iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["value /one/b: it breaks type", "value /outer/in/a: it breaks required"]);
+    assert_eq!(
+        texts,
+        [
+            "value /one/b: values.schema.json refuses it (type)",
+            "value /outer/in/a: values.schema.json refuses it (required)"
+        ]
+    );
 }
 
 #[test]
@@ -150,7 +156,7 @@ fn recursive_schemas_judge_trees() {
     let schema = json!({"$defs": {"node": {"$anchor": "node", "type": "object", "properties": {"size": {"type": "integer"}, "child": {"$ref": "#node"}}}}, "$ref": "#/$defs/node"});
     let values = json!({"size": 1, "child": {"child": {"child": {"size": "x"}}}});
     let texts: Vec<String> = judged(&schema, &values).iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["value /child/child/child/size: it breaks type"]);
+    assert_eq!(texts, ["value /child/child/child/size: values.schema.json refuses it (type)"]);
 }
 
 #[test]

@@ -62,6 +62,71 @@ fn a_text_longer_than_a_config_map_is_refused_unread() {
 }
 
 #[test]
+fn hostile_texts_take_time_that_is_linear_in_their_length() {
+    let patterns = [
+        "[",
+        "{",
+        "- ",
+        "? ",
+        "a: ",
+        "a:\n",
+        "a: [",
+        "[a,",
+        "{a: ",
+        "&a ",
+        "*a ",
+        "!a ",
+        "|\n",
+        ">\n",
+        "'",
+        "\"",
+        "\"\n",
+        "a\n",
+        "a ",
+        " ",
+        "\t",
+        "\n",
+        "#",
+        "# \n",
+        "---\n",
+        "...\n",
+        "--- a\n",
+        "%\n",
+        "a: b\n---\n",
+        "- a\n",
+        "-\n",
+        "[]",
+        "[],",
+        "{},",
+        "? a\n",
+        "\\",
+        ": ",
+        ",",
+        "a: |\n b\n",
+        "<<: {}\n",
+        "a: &a\n",
+        "\u{feff}",
+        "é",
+        "\r",
+        "\r\n",
+        "'a': ",
+        "\"a\": ",
+        "a: 'b\n\n c'\n",
+        "[a: b, ",
+        "[? a, ",
+    ];
+    for pattern in patterns {
+        for (start, end) in [("", ""), ("a: \"", "\""), ("a: [", "]")] {
+            let text = format!("{start}{}{end}", pattern.repeat((64 << 10) / pattern.len()));
+            let started = std::time::Instant::now();
+            let _any = values(&text, Duplicates::Refuse);
+            // Milliseconds; what grows with the square takes minutes.
+            assert!(started.elapsed().as_secs() < 20, "{start:?} {pattern:?} {end:?}");
+        }
+    }
+}
+
+#[test]
 fn an_error_never_quotes_the_text() {
     let texts = [
         "pass: [s3cret",
