@@ -123,8 +123,8 @@ impl<'a> Tree<'a> {
         let mut imported = Map::new();
         for branch in &self.subcharts {
             for import in &branch.from.imports {
-                let child = table(&own, &below(branch.name, &import.child));
-                let wanted = child.cloned().map(|child| nested(&import.parent, child));
+                let child = at(&own, &below(branch.name, &import.child)).and_then(Value::as_object);
+                let wanted = child.map(|child| nested(&import.parent, child.clone()));
                 tables(&mut imported, wanted.unwrap_or_default(), Nulls::Keep);
             }
         }
@@ -139,7 +139,7 @@ impl<'a> Tree<'a> {
 impl Branch<'_> {
     fn is_enabled(&self, all: &Map<String, Value>, path: &str) -> bool {
         let mut conditions = self.from.condition.trim().split(',').filter(|condition| !condition.is_empty());
-        let decided = conditions.find_map(|condition| flag(all, &below(path, condition)));
+        let decided = conditions.find_map(|condition| at(all, &below(path, condition))?.as_bool());
         decided.unwrap_or_else(|| {
             let flags = self.from.tags.iter().filter_map(|tag| all.get("tags")?.get(tag)?.as_bool());
             let flags: Vec<bool> = flags.collect();
@@ -153,15 +153,11 @@ pub(crate) fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn table<'a>(values: &'a Map<String, Value>, path: &str) -> Option<&'a Map<String, Value>> {
-    path.split('.').try_fold(values, |table, key| table.get(key)?.as_object())
-}
-
-fn flag(values: &Map<String, Value>, path: &str) -> Option<bool> {
-    match path.rsplit_once('.') {
-        Some((parent, key)) => table(values, parent)?.get(key)?.as_bool(),
-        None => values.get(path)?.as_bool(),
-    }
+/// What is at a path.
+fn at<'a>(values: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let first = values.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
 }
 
 fn nested(path: &str, table: Map<String, Value>) -> Map<String, Value> {

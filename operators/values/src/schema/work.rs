@@ -111,9 +111,10 @@ impl<'a> Work<'a> {
                 is_counted.then_some(())?;
                 found.into_iter().try_for_each(|part| self.meet(part, value, depth))
             }
-            "allOf" | "anyOf" | "oneOf" => parts(inner).try_for_each(|part| self.meet(part, value, depth)),
+            "allOf" | "anyOf" | "oneOf" | "dependentSchemas" | "dependencies" => {
+                parts(inner).try_for_each(|part| self.meet(part, value, depth))
+            }
             "not" | "if" | "then" | "else" => self.meet(inner, value, depth),
-            "dependentSchemas" | "dependencies" => parts(inner).try_for_each(|part| self.meet(part, value, depth)),
             "properties" => {
                 let parts = inner.as_object().into_iter().flatten();
                 let mut pairs = parts.filter_map(|(key, part)| Some((part, value.as_object()?.get(key)?)));
