@@ -196,6 +196,14 @@ pub struct Admission {
     pub first: String,
     /// Since when the state that was in place last is known to be in place.
     pub since: Time,
+    /// Hash of the rights that are judged, of an object of which the policies judge only those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub rights: Option<String>,
+    /// Hash of the rights that were admitted last: they count again when they are put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub admitted_rights: Option<String>,
 }
 
 impl SelectsClusters for ClusterRoleTemplateBinding {

@@ -13,7 +13,7 @@ use crate::{
     condition::{UNOBSERVED, status_conditions, unobserved},
     no_effect::{self, NoEffect},
     schema,
-    v1alpha1::{Problem, TargetSummary},
+    v1alpha1::{Admission, Problem, TargetSummary},
 };
 
 /// Most templates that a status lists as inherited.
@@ -169,6 +169,9 @@ pub struct RoleTemplateStatus {
     /// How many clusters it is needed on, and how they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<TargetSummary>,
+    /// Whether its rights were written while the admission policies were in place; unset until Drover saw both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
     /// What is wrong and where; at most 20 entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -191,6 +194,7 @@ impl Default for RoleTemplateStatus {
             closure: Vec::new(),
             bindings: None,
             clusters: None,
+            admission: None,
             problems: Vec::new(),
             conditions: Vec::new(),
         }

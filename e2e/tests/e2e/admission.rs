@@ -546,6 +546,34 @@ fn gives_view(name: &str, people: &[&str]) -> Value {
     })
 }
 
+/// A role of the Project that allows to do this with Secrets, which `view` does not.
+fn keeper(verbs: &[&str]) -> Value {
+    let rule = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": verbs});
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "keeper"},
+        "spec": {"context": "Project", "rules": [rule], "bindableFrom": {"all": {}}},
+    })
+}
+
+/// What `keeper` allows was changed while a policy was missing: `get` was taken away, `delete` was added.
+async fn what_a_template_allows_counts_once_it_is_written_again(installation: &Installation) {
+    let eu = installation.cluster("eu").unwrap();
+    reads(installation, "roletemplate", "keeper", "Ready", "False/NotAdmitted").await;
+    reads(installation, "projectroletemplatebinding", "keepers", "Ready", "False/NotAdmitted").await;
+    let can = async |verb: &str, expected| may(eu, "ada", &format!("{verb} secrets"), "team-web", expected).await;
+    for (verb, expected) in [("list", true), ("get", false), ("delete", false)] {
+        can(verb, expected).await;
+    }
+    patch(installation, "roletemplate", "keeper", json!({"spec": {"description": "Keeps Secrets."}})).await;
+    reads(installation, "roletemplate", "keeper", "Ready", "False/NotAdmitted").await;
+    can("delete", false).await;
+    ready_with(installation, &keeper(&["get", "list"])).await;
+    can("get", true).await;
+    ready_with(installation, &keeper(&["delete", "list"])).await;
+    can("delete", true).await;
+    reads(installation, "projectroletemplatebinding", "keepers", "Ready", "True/Ready").await;
+}
+
 /// `late` was created while a policy was missing, and `bob` was added to `early`.
 async fn what_was_written_meanwhile_counts_once_it_is_written_again(installation: &Installation) {
     const BINDING: &str = "projectroletemplatebinding";
@@ -594,6 +622,10 @@ async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {
     });
     installation.apply(&role).await.unwrap();
     ready_with(&installation, &gives_view("early", &["ada"])).await;
+    let mut keepers = gives_view("keepers", &["ada"]);
+    keepers["spec"]["roleTemplateName"] = json!("keeper");
+    ready_with(&installation, &keeper(&["get", "list"])).await;
+    ready_with(&installation, &keepers).await;
 
     // Those of the management cluster are the chart's to restore.
     installation.kubectl(&["delete", "validatingadmissionpolicybinding", "drover-role-templates"]).unwrap();
@@ -603,10 +635,13 @@ async fn t11_policies_that_are_deleted_or_altered_are_told_and_restored() {
     reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
     installation.apply(&gives_view("late", &["eve"])).await.unwrap();
     installation.apply(&gives_view("early", &["ada", "bob"])).await.unwrap();
+    installation.apply(&keeper(&["delete", "list"])).await.unwrap();
     installation.helm(&["upgrade", "drover", &chart("drover"), "--set", CHART_VALUES]).unwrap();
     patch(&installation, "cluster", "eu", look(2)).await;
     reads(&installation, "cluster", "eu", "AdmissionInstalled", "True/PoliciesInstalled").await;
 
+    // In this order, as what is created within a second of the policies is not told from what was created before.
+    what_a_template_allows_counts_once_it_is_written_again(&installation).await;
     what_was_written_meanwhile_counts_once_it_is_written_again(&installation).await;
 
     // With the Cluster they go, before the claim does.

@@ -1,26 +1,68 @@
-//! Whether what a binding says was written while the admission policies were in place that say who may write it. Pure.
+//! Whether what a template or a binding says was written while the admission policies were in place that say who may write it. Pure.
 //!
-//! Each binding records in its status which generation of its spec was judged, under which state of the policies. A change is judged
+//! Each records in its status which generation of its spec was judged, under which state of the policies. A change is judged
 //! where the state is still the same. After policies were missing or altered, what was written in between is not told from what was
 //! written later by any time that its writer could not set, so only what was created since is taken for judged.
+//!
+//! Of a template the policies judge only the rights, so the record tells them by a hash: who may change its other texts admits
+//! nothing. What was admitted last may be put back at any time.
 //!
 //! | the record | the spec | the policies since | admitted |
 //! |---|---|---|---|
 //! | there | as recorded | – | as recorded |
 //! | there | changed | the same | yes |
 //! | there | changed | others | no: it may have been written in between |
+//! | there | with the rights that were admitted last | – | yes |
+//! | there or none | a template with the rights that ship under its name | – | yes, where the chart writes them |
 //! | none | – | in place when the object was created | yes |
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
-use std::{borrow::Borrow, sync::Arc};
-
 use drover_admission::PoliciesState;
-use drover_crds::Admission;
+use drover_crds::{Admission, ClusterRoleTemplateBinding, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec};
+use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::Resource;
 
-use crate::Binding;
+/// What the admission policies judge.
+pub trait Judged: Resource<DynamicType = ()> {
+    /// Under which policies it was written, as far as that was recorded.
+    fn admission(&self) -> Option<&Admission>;
 
-/// Whether a binding may give what it gives.
+    /// Tells the rights from any others, where the policies judge these alone; none where they judge the whole spec.
+    fn rights(&self) -> Option<String> {
+        None
+    }
+
+    /// What the record says of whether it counts.
+    fn verdict(&self) -> Option<(bool, &str)> {
+        self.admission().map(|record| (record.admitted, &*record.policies))
+    }
+}
+
+impl Judged for ProjectRoleTemplateBinding {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for ClusterRoleTemplateBinding {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for RoleTemplate {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+
+    fn rights(&self) -> Option<String> {
+        let rights = RoleTemplateSpec { display_name: None, description: None, ..self.spec.clone() };
+        serde_json::to_value(rights).ok().map(|rights| digest(&rights.to_string()))
+    }
+}
+
+/// Whether an object may give what it gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// It may.
@@ -32,14 +74,13 @@ pub enum Admitted {
 }
 
 impl Admitted {
-    /// By the record of a binding. `policies` is asked only if the record does not tell.
-    pub fn of<B: Binding>(binding: &B, policies: impl FnOnce() -> Option<PoliciesState>) -> Self {
-        let generation = binding.meta().generation.unwrap_or_default();
-        match binding.admission() {
-            None => Self::Unjudged,
-            Some(record) if is_refused(binding, Some(record)) => Self::No,
-            Some(record) if record.generation == generation => Self::Yes,
-            Some(record) => match policies() {
+    /// By the record of an object. `policies` is asked only if the record does not tell.
+    pub fn of<J: Judged>(object: &J, policies: impl FnOnce() -> Option<PoliciesState>) -> Self {
+        let Some(record) = object.admission() else { return Self::Unjudged };
+        match recorded(object, record) {
+            Some(true) => Self::Yes,
+            Some(false) => Self::No,
+            None => match policies() {
                 Some(now) if now.id == record.policies => Self::Yes,
                 // The record is about to say so.
                 Some(_) | None => Self::Unjudged,
@@ -48,7 +89,19 @@ impl Admitted {
     }
 }
 
-/// What the records of all bindings say of the past.
+/// What a record says of the spec as it is now; none if that is another one.
+fn recorded<J: Judged>(object: &J, record: &Admission) -> Option<bool> {
+    if record.generation == object.meta().generation.unwrap_or_default() {
+        return Some(record.admitted);
+    }
+    let rights = object.rights()?;
+    if record.admitted_rights.as_ref() == Some(&rights) {
+        return Some(true);
+    }
+    (record.rights == Some(rights)).then_some(record.admitted)
+}
+
+/// What the records say of the past.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// Whether another state of the policies was in place before.
@@ -59,14 +112,14 @@ pub struct Evidence {
 
 impl Evidence {
     /// What is known of this state.
-    pub fn of<B: Binding>(bindings: &[Arc<B>], policies: &PoliciesState) -> Self {
-        let records: Vec<&Admission> =
-            bindings.iter().filter_map(|binding| Borrow::<B>::borrow(binding).admission()).collect();
-        let of_this = records.iter().filter(|record| record.policies == policies.id).map(|record| record.since.0);
-        Self {
-            has_former: records.iter().any(|record| record.first != policies.id),
-            since: of_this.chain(policies.since).min(),
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a Admission>, policies: &PoliciesState) -> Self {
+        let mut evidence = Self { has_former: false, since: policies.since };
+        for record in records {
+            evidence.has_former |= record.first != policies.id;
+            let of_this = (record.policies == policies.id).then_some(record.since.0);
+            evidence.since = of_this.into_iter().chain(evidence.since).min();
         }
+        evidence
     }
 
     fn admits(&self, created: Option<Timestamp>) -> bool {
@@ -74,41 +127,49 @@ impl Evidence {
     }
 }
 
-/// The record of a binding as it should be. While the policies are not in place it stays as it is.
-pub fn record<B: Binding>(
-    binding: &B,
+/// The record of an object as it should be. While the policies are not in place it stays as it is. What `ships` counts in any case.
+pub fn record<J: Judged>(
+    object: &J,
     policies: Option<&PoliciesState>,
     evidence: &Evidence,
+    ships: bool,
     now: Timestamp,
 ) -> Option<Admission> {
-    let former = binding.admission();
+    let former = object.admission();
     let Some(policies) = policies else { return former.cloned() };
-    let (meta, state) = (binding.meta(), &policies.id);
-    let generation = meta.generation.unwrap_or_default();
-    let fresh = |admitted| Admission {
-        generation,
+    let (meta, state) = (object.meta(), &policies.id);
+    let admitted = ships
+        || match former {
+            Some(former) => recorded(object, former).unwrap_or(former.policies == *state),
+            None => evidence.admits(meta.creation_timestamp.as_ref().map(|time| time.0)),
+        };
+    let rights = object.rights();
+    Some(Admission {
+        generation: meta.generation.unwrap_or_default(),
         admitted,
         policies: state.clone(),
         first: former.map_or(state, |former| &former.first).clone(),
         since: former.filter(|former| former.policies == *state).map_or(Time(now), |former| former.since.clone()),
-    };
-    Some(match former {
-        Some(former) if former.generation == generation => fresh(former.admitted),
-        Some(former) => fresh(former.policies == *state),
-        None => fresh(evidence.admits(meta.creation_timestamp.as_ref().map(|time| time.0))),
+        admitted_rights: if admitted {
+            rights.clone()
+        } else {
+            former.and_then(|former| former.admitted_rights.clone())
+        },
+        rights,
     })
 }
 
-/// Whether the record of a binding says that its spec gives nothing new.
-pub fn is_refused<B: Binding>(binding: &B, record: Option<&Admission>) -> bool {
-    let is_current = |record: &Admission| record.generation == binding.meta().generation.unwrap_or_default();
+/// Whether the record of an object says that its spec gives nothing new.
+pub fn is_refused<J: Judged>(object: &J, record: Option<&Admission>) -> bool {
+    let is_current = |record: &Admission| record.generation == object.meta().generation.unwrap_or_default();
     record.is_some_and(|record| is_current(record) && !record.admitted)
 }
 
 #[cfg(test)]
 mod tests {
-    use drover_crds::{ProjectRoleTemplateBinding, RoleBindingStatus};
+    use drover_crds::{RoleBindingStatus, RoleTemplateStatus};
     use k8s_openapi::jiff::SignedDuration;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -134,14 +195,22 @@ mod tests {
 
     fn recorded(generation: i64, admitted: bool, policies: &str) -> Admission {
         let text = str::to_owned;
-        Admission { generation, admitted, policies: text(policies), first: text("a"), since: Time(at(0)) }
+        Admission {
+            generation,
+            admitted,
+            policies: text(policies),
+            first: text("a"),
+            since: Time(at(0)),
+            rights: None,
+            admitted_rights: None,
+        }
     }
 
     /// What the next record says, and whether the binding counts before it is written and after.
     fn judged(binding: &ProjectRoleTemplateBinding, now: Option<&PoliciesState>, evidence: &Evidence) -> [Admitted; 2] {
         let before = Admitted::of(binding, || now.cloned());
         let mut after = binding.clone();
-        after.status.as_mut().unwrap().admission = record(binding, now, evidence, at(100));
+        after.status.as_mut().unwrap().admission = record(binding, now, evidence, false, at(100));
         [before, Admitted::of(&after, || now.cloned())]
     }
 
@@ -168,9 +237,6 @@ mod tests {
     #[test]
     fn t11_a_new_binding_counts_if_it_was_created_under_the_policies() {
         use Admitted::{No, Unjudged, Yes};
-        let others = |records: &[Admission]| -> Vec<Arc<ProjectRoleTemplateBinding>> {
-            records.iter().map(|record| Arc::new(written(1, 0, Some(record.clone())))).collect()
-        };
         let seen = |policies: &str, since| Admission { since: Time(at(since)), ..recorded(1, true, policies) };
         for (what, created, policies, records, expected) in [
             ("the first of all, before the policies", 1, state("a", Some(5)), vec![], Yes),
@@ -182,7 +248,7 @@ mod tests {
             ("before another one was judged by them", 6, state("b", None), vec![seen("b", 7)], No),
             ("after another one was", 8, state("b", None), vec![seen("b", 7), seen("b", 9)], Yes),
         ] {
-            let evidence = Evidence::of(&others(&records), &policies);
+            let evidence = Evidence::of(&records, &policies);
             let binding = written(1, created, None);
             assert_eq!(judged(&binding, Some(&policies), &evidence), [Unjudged, expected], "{what}");
         }
@@ -193,10 +259,126 @@ mod tests {
         let (a, b, none) = (state("a", None), state("b", None), Evidence::default());
         let before = recorded(1, true, "a");
         let of = |policies: &PoliciesState| {
-            record(&written(1, 0, Some(before.clone())), Some(policies), &none, at(100)).unwrap()
+            record(&written(1, 0, Some(before.clone())), Some(policies), &none, false, at(100)).unwrap()
         };
         assert_eq!(of(&a), before);
         let after = of(&b);
         assert_eq!((after.first.as_str(), after.policies.as_str(), after.since.0), ("a", "b", at(100)));
+    }
+
+    /// A template that allows to do this, with such texts, in the generation that was created then.
+    fn allows(verb: &str, text: &str, generation: i64, created: i64, record: Option<&Admission>) -> RoleTemplate {
+        let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": [verb]});
+        let spec = json!({"context": "Project", "rules": [rule], "description": text});
+        let mut template = RoleTemplate::new("viewer", serde_json::from_value(spec).unwrap());
+        template.metadata.generation = Some(generation);
+        template.metadata.creation_timestamp = Some(Time(at(created)));
+        template.status = Some(RoleTemplateStatus { admission: record.cloned(), ..RoleTemplateStatus::default() });
+        template
+    }
+
+    /// What is written, with which text; under which policies that is looked at; whether it ships; whether it counts then.
+    type Step<'a> = (&'a str, &'a str, Option<&'a PoliciesState>, bool, bool);
+
+    #[test]
+    fn t11_what_a_template_allows_counts_if_it_was_written_under_policies_and_its_texts_admit_nothing() {
+        let (a, b, c, none) = (state("a", None), state("b", None), state("c", None), Evidence::default());
+        let stories: [(&str, &[Step<'_>]); 8] = [
+            ("under the same policies", &[("get", "", Some(&a), false, true), ("list", "", Some(&a), false, true)]),
+            (
+                "while one was missing, and then another text",
+                &[
+                    ("get", "", Some(&a), false, true),
+                    ("delete", "", None, false, false),
+                    ("delete", "", Some(&b), false, false),
+                    ("delete", "harmless", Some(&b), false, false),
+                    ("delete", "harmless", Some(&c), false, false),
+                ],
+            ),
+            (
+                "and put back",
+                &[
+                    ("get", "", Some(&a), false, true),
+                    ("delete", "", Some(&b), false, false),
+                    ("get", "x", Some(&b), false, true),
+                ],
+            ),
+            (
+                "and put back while one was missing",
+                &[
+                    ("get", "", Some(&a), false, true),
+                    ("delete", "", Some(&b), false, false),
+                    ("get", "", None, false, true),
+                ],
+            ),
+            (
+                "and other rights, then the same once more",
+                &[
+                    ("get", "", Some(&a), false, true),
+                    ("delete", "", Some(&b), false, false),
+                    ("list", "", Some(&b), false, true),
+                    ("delete", "", Some(&b), false, true),
+                ],
+            ),
+            ("another text only", &[("get", "", Some(&a), false, true), ("get", "new", Some(&b), false, true)]),
+            ("an upgrade of what ships", &[("get", "", Some(&a), false, true), ("list", "", Some(&b), true, true)]),
+            (
+                "an upgrade that brings what was refused",
+                &[
+                    ("get", "", Some(&a), false, true),
+                    ("list", "", Some(&b), false, false),
+                    ("list", "", Some(&c), true, true),
+                ],
+            ),
+        ];
+        for (what, steps) in stories {
+            let mut former: Option<Admission> = None;
+            let mut generation = 0;
+            for (verb, text, policies, ships, expected) in steps {
+                generation += 1;
+                let template = allows(verb, text, generation, 0, former.as_ref());
+                let before = Admitted::of(&template, || policies.cloned());
+                former = record(&template, *policies, &none, *ships, at(100));
+                let after = Admitted::of(&allows(verb, text, generation, 0, former.as_ref()), || policies.cloned());
+                assert_eq!(after == Admitted::Yes, *expected, "{what}: {verb} {text} {after:?}");
+                assert!(before != Admitted::Yes || *expected, "{what}: {verb} {text} counts too early");
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever else is written, whenever policies change, and however often: what nobody judged never counts.
+        #[test]
+        fn t11_rights_that_are_written_without_policies_alone_never_count(
+            steps in proptest::collection::vec((0..6_usize, any::<bool>(), any::<bool>(), 0..3_usize), 1..12)
+        ) {
+            const BAD: usize = 5;
+            let verbs = ["get", "list", "watch", "create", "patch", "delete"];
+            let first = state("0", None);
+            let mut former = record(&allows("get", "", 1, 0, None), Some(&first), &Evidence::default(), false, at(0));
+            let (mut policies, mut generation, mut now_allows) = (0, 1, 0);
+            for (verb, is_missing, is_looked_at, text) in steps {
+                // Without policies anything is written, and their next state is another one; under them, nothing bad.
+                if is_missing {
+                    now_allows = verb;
+                    policies += 1;
+                } else if verb != BAD {
+                    now_allows = verb;
+                }
+                generation += 1;
+                let state = state(&policies.to_string(), None);
+                let text = text.to_string();
+                let template = allows(verbs[now_allows], &text, generation, 0, former.as_ref());
+                if now_allows == BAD {
+                    prop_assert!(Admitted::of(&template, || Some(state.clone())) != Admitted::Yes);
+                }
+                if is_looked_at || is_missing {
+                    former = record(&template, Some(&state), &Evidence::default(), false, at(0));
+                    let template = allows(verbs[now_allows], &text, generation, 0, former.as_ref());
+                    let admitted = Admitted::of(&template, || Some(state.clone()));
+                    prop_assert!(now_allows != BAD || admitted == Admitted::No);
+                }
+            }
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use drover_admission::Guarded;
 use drover_crds::Cluster;
+use drover_roles::Resolved;
 use drover_runtime::fan_out::Obstacle;
 use kube::ResourceExt as _;
 
-use crate::{cause::GrantCause, members::Scope};
+use crate::{Admitted, Templates, cause::GrantCause, members::Scope};
 
 /// Whether rights may be granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Grants {
         /// Why, and what to do about it.
         message: String,
     },
+    /// Nothing is granted that is not granted already, for the moment that it takes to look at a template.
+    Unjudged,
 }
 
 impl Grants {
@@ -28,6 +31,18 @@ impl Grants {
     pub fn by(guarded: &Guarded) -> Self {
         let frozen = |message| Self::Frozen { cause: GrantCause::GrantsFrozen, message };
         guarded.frozen().map_or(Self::Allowed, frozen)
+    }
+
+    /// The same for what a template allows that was not admitted.
+    #[must_use]
+    pub fn and_of(self, resolved: &Resolved, templates: &Templates) -> Self {
+        match templates.unadmitted(resolved) {
+            Some((name, Admitted::No)) if self == Self::Allowed => {
+                Self::Frozen { cause: GrantCause::NotAdmitted, message: template_not_admitted(name) }
+            }
+            Some(_) if self == Self::Allowed => Self::Unjudged,
+            _ => self,
+        }
     }
 
     /// How much may be given by an owner that is `suspended` or not.
@@ -52,4 +67,12 @@ impl Grants {
         );
         Self::Frozen { cause: GrantCause::RolesNotPermitted, message }
     }
+}
+
+/// What is told of a template that was not admitted.
+#[must_use]
+pub fn template_not_admitted(name: &str) -> String {
+    format!(
+        "RoleTemplate {name} was written while admission policies were missing or altered, so nobody gets a right by it; change what it allows, or put it back"
+    )
 }

@@ -13,8 +13,8 @@ causes! {
         RoleTemplateUndecodable = "RoleTemplateUndecodable": Blocked; "Correct the RoleTemplate that the message names, or run a version of Drover that knows its fields.",
         /// A binding has content that this version of Drover does not know: what it may have given stays.
         BindingUndecodable = "BindingUndecodable": Blocked; "Correct or delete the binding that the message names, or run a version of Drover that knows its fields.",
-        /// The binding was written while admission policies were missing or altered, so nobody gets a right by it; who has one keeps it.
-        NotAdmitted = "NotAdmitted": Blocked stalls; "Delete the binding and create it again, or change its spec, so that the policies judge it.",
+        /// A binding, or a RoleTemplate, was written while admission policies were missing or altered, so nobody gets a right by it; who has one keeps it.
+        NotAdmitted = "NotAdmitted": Blocked stalls; "Change the spec of the binding or the rights of the RoleTemplate, or delete it and create it again, so that the policies judge it; what was admitted before may be put back.",
         /// A RoleTemplate that is named is of the other context.
         ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
         /// The RoleTemplate does not consent to the namespace of the binding.

@@ -8,7 +8,7 @@ use drover_runtime::fan_out::Obstacle;
 use k8s_openapi::{api::rbac::v1::Subject, jiff::Timestamp};
 use kube::ResourceExt as _;
 
-use crate::{Admitted, Templates, cause::GrantCause};
+use crate::{Admitted, Templates, allowed::template_not_admitted, cause::GrantCause};
 
 /// Why a binding gives nothing to anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,12 @@ pub enum Denied {
     TemplateNotFound,
     /// The template of this name, the one that is bound or one that it inherits, cannot be decoded.
     Undecodable(String),
-    /// Whether it was written under the admission policies is not known yet.
+    /// Whether it, or its template, was written under the admission policies is not known yet.
     Unjudged,
     /// It was written while admission policies were missing or altered.
     NotAdmitted,
+    /// So was the template of this name, the one that is bound or one that it inherits.
+    TemplateNotAdmitted(String),
     /// The template is for whole clusters.
     WrongContext,
     /// The template may not be used from this namespace.
@@ -74,18 +76,20 @@ pub(crate) fn to_be_given(
 }
 
 impl Denied {
-    /// What keeps an admitted binding from being so.
-    pub(crate) fn unless(admitted: Admitted) -> Result<(), Self> {
-        match admitted {
-            Admitted::Yes => Ok(()),
-            Admitted::Unjudged => Err(Self::Unjudged),
-            Admitted::No => Err(Self::NotAdmitted),
+    /// What keeps from being given what a binding, `admitted` or not, gives by these templates: nobody said who may write it.
+    #[must_use]
+    pub fn unjudged(resolved: &Resolved, templates: &Templates, admitted: Admitted) -> Option<Self> {
+        match (admitted, templates.unadmitted(resolved)) {
+            (Admitted::No, _) => Some(Self::NotAdmitted),
+            (_, Some((name, Admitted::No))) => Some(Self::TemplateNotAdmitted(name.to_owned())),
+            (Admitted::Unjudged, _) | (_, Some(_)) => Some(Self::Unjudged),
+            (Admitted::Yes, None) => None,
         }
     }
 
     /// Whether whom the binding names keep what they have.
     pub(crate) fn keeps(&self) -> bool {
-        matches!(self, Self::Undecodable(_) | Self::Unjudged | Self::NotAdmitted)
+        matches!(self, Self::Undecodable(_) | Self::Unjudged | Self::NotAdmitted | Self::TemplateNotAdmitted(_))
     }
 
     /// Why; none if it is meant to be so.
@@ -95,7 +99,7 @@ impl Denied {
             Self::Deleting | Self::Unjudged => None,
             Self::Expired => Some(GrantCause::Expired),
             Self::TemplateNotFound => Some(GrantCause::RoleTemplateNotFound),
-            Self::NotAdmitted => Some(GrantCause::NotAdmitted),
+            Self::NotAdmitted | Self::TemplateNotAdmitted(_) => Some(GrantCause::NotAdmitted),
             Self::Undecodable(_) => Some(GrantCause::RoleTemplateUndecodable),
             Self::WrongContext => Some(GrantCause::ContextMismatch),
             Self::NotBindable => Some(GrantCause::RoleTemplateNotBindable),
@@ -121,11 +125,14 @@ impl Denied {
                 "Drover cannot decode RoleTemplate {unknown}, so by binding {name} everybody keeps what they have of RoleTemplate {template} and nobody gets more; correct RoleTemplate {unknown}, or run a version of Drover that knows its fields"
             ),
             Self::Unjudged => {
-                format!("Drover has not seen yet under which admission policies binding {name} was written")
+                format!(
+                    "Drover has not seen yet under which admission policies binding {name} and its RoleTemplate {template} were written"
+                )
             }
             Self::NotAdmitted => format!(
                 "binding {name} was written while admission policies were missing or altered, so nobody gets a right by it; delete it and create it again, or change its spec"
             ),
+            Self::TemplateNotAdmitted(unjudged) => template_not_admitted(unjudged),
             Self::WrongContext => format!(
                 "RoleTemplate {template} of binding {name} is of context Cluster, so a Project cannot give it; name one of context Project"
             ),

@@ -5,31 +5,29 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drover_crds::{Admission, ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_runtime::{
     Informer, Kept, ObjectKey,
     cache::{Change, Index, Undecodable},
 };
 use kube::Resource;
 
+use crate::admitted::Judged;
+
 /// A binding as the index knows it.
-pub trait Binding: Resource<DynamicType = ()> {
+pub trait Binding: Judged {
     /// The template that it names.
     fn template(&self) -> &str;
 
     /// The Project that it names; none if it is for whole clusters.
     fn project(&self) -> Option<ObjectKey>;
 
-    /// Whether its spec was written while the policies were in place.
-    fn admission(&self) -> Option<&Admission>;
-
     /// Whether it wants something else than `other`.
     fn has_other_spec(&self, other: &Self) -> bool;
 
     /// Whether it gives something else than `other`.
     fn differs(&self, other: &Self) -> bool {
-        let judged = |binding: &Self| binding.admission().map(|record| (record.admitted, record.policies.clone()));
-        self.has_other_spec(other) || judged(self) != judged(other)
+        self.has_other_spec(other) || self.verdict() != other.verdict()
     }
 }
 
@@ -40,10 +38,6 @@ impl Binding for ProjectRoleTemplateBinding {
 
     fn project(&self) -> Option<ObjectKey> {
         Some(project_of(self))
-    }
-
-    fn admission(&self) -> Option<&Admission> {
-        self.status.as_ref()?.admission.as_ref()
     }
 
     fn has_other_spec(&self, other: &Self) -> bool {
@@ -58,10 +52,6 @@ impl Binding for ClusterRoleTemplateBinding {
 
     fn project(&self) -> Option<ObjectKey> {
         None
-    }
-
-    fn admission(&self) -> Option<&Admission> {
-        self.status.as_ref()?.admission.as_ref()
     }
 
     fn has_other_spec(&self, other: &Self) -> bool {
@@ -118,6 +108,8 @@ struct State {
     of_projects: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// By template, those that inherit it.
     heirs: BTreeMap<String, BTreeSet<String>>,
+    /// The templates.
+    templates: BTreeSet<String>,
 }
 
 impl BindingIndex {
@@ -170,6 +162,12 @@ impl BindingIndex {
     #[must_use]
     pub fn all(&self) -> Vec<ObjectKey> {
         self.lock().bindings.keys().cloned().collect()
+    }
+
+    /// All templates.
+    #[must_use]
+    pub fn templates(&self) -> Vec<ObjectKey> {
+        keys(&self.lock().templates)
     }
 
     /// The bindings in a Project that changed.
@@ -228,6 +226,11 @@ impl State {
     /// Notes a change of a template, and names those whose rights it concerns.
     fn concerned(&mut self, change: &Change<RoleTemplate>) -> BTreeSet<String> {
         let name = &change.key.name;
+        if change.new.is_some() {
+            self.templates.insert(name.clone());
+        } else {
+            self.templates.remove(name);
+        }
         for parent in change.old.iter().flat_map(|old| &old.spec.inherits) {
             take(&mut self.heirs, parent, name);
         }
@@ -235,7 +238,7 @@ impl State {
             self.heirs.entry(parent.clone()).or_default().insert(name.clone());
         }
         let (mut next, mut concerned) = (Vec::new(), BTreeSet::new());
-        if is_news(change, |old, new| old.spec != new.spec) {
+        if is_news(change, |old, new| old.spec != new.spec || old.verdict() != new.verdict()) {
             next.push(name.clone());
         }
         while let Some(name) = next.pop() {

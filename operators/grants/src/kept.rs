@@ -4,7 +4,7 @@
 //! | what is unknown | who keeps a role by it | who loses it all the same |
 //! |---|---|---|
 //! | the template of the role, or one that it inherits | whom a binding in force names | everybody else |
-//! | under which policies a binding was written | whom it names | everybody else |
+//! | under which policies a binding or its template was written | whom it names, of the roles that it gives | everybody else |
 //! | what a binding says | everybody who has it | whom another binding names that is over, and whoever may not have the role at all |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Kept {
     /// By template in doubt, whom bindings in force give it to.
     named: BTreeMap<String, Vec<Subject>>,
+    /// By template, the roles that it gives, where they are known: it may give less than it did.
+    given: BTreeMap<String, BTreeSet<String>>,
     /// By template, whom bindings give it to no more.
     over: BTreeMap<String, Vec<Subject>>,
     /// By template, the roles that an undecodable binding may give; none where they are unknown.
@@ -30,8 +32,17 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Notes a binding that is not in force.
-    pub(crate) fn note(&mut self, template: &str, why: &Denied, subjects: Vec<Subject>) {
+    /// Notes a binding that is not in force, and the roles that it would give.
+    pub(crate) fn note(
+        &mut self,
+        template: &str,
+        why: &Denied,
+        subjects: Vec<Subject>,
+        roles: Option<BTreeSet<BoundRole>>,
+    ) {
+        if let Some(roles) = roles {
+            self.given.insert(template.to_owned(), roles.iter().map(BoundRole::role_name).collect());
+        }
         let all = if why.keeps() { &mut self.named } else { &mut self.over };
         all.entry(template.to_owned()).or_default().extend(subjects);
     }
@@ -64,9 +75,10 @@ impl Kept {
             .possible
             .get(template)
             .is_some_and(|roles| roles.as_ref().is_none_or(|roles| roles.contains(&live.role_ref.name)));
+        let is_given = self.given.get(template).is_none_or(|roles| roles.contains(&live.role_ref.name));
         let stays = |subject: &&Subject| {
             let is_possible = may_be_given && !is_in(&self.over, subject) && may_have_any(subject, held);
-            is_in(&self.named, subject) || is_possible
+            (is_given && is_in(&self.named, subject)) || is_possible
         };
         live.subjects.iter().flatten().filter(stays).cloned().collect()
     }

@@ -17,8 +17,8 @@ mod kept;
 mod members;
 mod templates;
 
-pub use admitted::Admitted;
-pub use allowed::Grants;
+pub use admitted::{Admitted, Judged};
+pub use allowed::{Grants, template_not_admitted};
 pub use cause::GrantCause;
 pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of, undecodable_in};
 pub use members::{Decided, Granted, Members, Scope, is_of_another};

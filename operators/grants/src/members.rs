@@ -6,7 +6,7 @@ use std::{
 };
 
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding};
-use drover_roles::{BoundRole, MAX_SUBJECTS, in_bindings_of};
+use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of};
 use drover_runtime::{
     OwnerRecord, StatusCause, Title,
     fan_out::Obstacle,
@@ -122,19 +122,22 @@ impl Granted {
                 Ok(resolved) => lets_create(&resolved.rules),
                 Err(denied) => denied.keeps(),
             };
-            let given = resolved.and_then(|resolved| Denied::unless(admitted).map(|()| resolved));
+            let roles = resolved.as_ref().ok().map(Resolved::bound_roles);
+            let given = resolved.and_then(|resolved| {
+                Denied::unjudged(&resolved, &members.templates, admitted).map_or(Ok(resolved), Err)
+            });
             if given.as_ref().map_or_else(Denied::keeps, |_| true) {
                 let expiry = binding.spec.expires_at.as_ref().map(|time| time.0);
                 granted.until = expiry.into_iter().chain(granted.until).min();
             }
             match given {
-                Ok(resolved) => {
+                Ok(_) => {
                     let first = refused.into_iter().find_map(Result::err);
                     granted.problems.extend(first.map(|refused| refused.obstacle(binding, cluster)));
                     if may_create {
                         granted.creators.given.extend(subjects.iter().cloned());
                     }
-                    for role in resolved.bound_roles() {
+                    for role in roles.into_iter().flatten() {
                         by_role.entry(role).or_default().extend(subjects.iter().cloned());
                     }
                 }
@@ -143,7 +146,7 @@ impl Granted {
                         granted.creators.in_doubt.extend(subjects.iter().cloned());
                     }
                     granted.problems.extend(denied.obstacle(binding));
-                    kept.note(&binding.spec.role_template_name, &denied, subjects);
+                    kept.note(&binding.spec.role_template_name, &denied, subjects, roles);
                 }
             }
         }

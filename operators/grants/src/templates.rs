@@ -10,11 +10,15 @@ use drover_roles::Resolved;
 use drover_runtime::cache::Lookup;
 use kube::ResourceExt as _;
 
+use crate::Admitted;
+
 /// Templates by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Templates {
     decodable: BTreeMap<String, Arc<RoleTemplate>>,
     undecodable: BTreeSet<String>,
+    /// Those of which it is not known that they were written under the admission policies.
+    unadmitted: BTreeMap<String, Admitted>,
 }
 
 impl Templates {
@@ -28,6 +32,7 @@ impl Templates {
     pub fn insert(&mut self, name: &str, found: Lookup<RoleTemplate>) {
         self.decodable.remove(name);
         self.undecodable.remove(name);
+        self.unadmitted.remove(name);
         match found {
             Lookup::Found(template) => _ = self.decodable.insert(name.to_owned(), template),
             Lookup::Undecodable(found) if found.meta.deletion_timestamp.is_none() => {
@@ -48,24 +53,42 @@ impl Templates {
     pub fn in_doubt<'a>(&self, resolved: &'a Resolved) -> Option<&'a str> {
         resolved.missing.iter().find(|name| self.is_undecodable(name)).map(String::as_str)
     }
+
+    /// Whether a template counts, if it is there.
+    pub fn judge(&mut self, name: &str, judge: impl FnOnce(&RoleTemplate) -> Admitted) {
+        match self.get(name).map(judge) {
+            None | Some(Admitted::Yes) => _ = self.unadmitted.remove(name),
+            Some(admitted) => _ = self.unadmitted.insert(name.to_owned(), admitted),
+        }
+    }
+
+    /// The first template of which `resolved` has rights and that was not admitted, or at least not judged yet.
+    #[must_use]
+    pub fn unadmitted<'a>(&self, resolved: &'a Resolved) -> Option<(&'a str, Admitted)> {
+        let all = [&resolved.name].into_iter().chain(&resolved.closure);
+        let found = all.filter_map(|name| Some((name.as_str(), *self.unadmitted.get(name)?)));
+        found.min_by_key(|(_, admitted)| *admitted != Admitted::No)
+    }
 }
 
 impl FromIterator<RoleTemplate> for Templates {
     fn from_iter<I: IntoIterator<Item = RoleTemplate>>(templates: I) -> Self {
         let named = templates.into_iter().map(|template| (template.name_any(), Arc::new(template)));
-        Self { decodable: named.collect(), undecodable: BTreeSet::new() }
+        Self { decodable: named.collect(), ..Self::default() }
     }
 }
 
-/// The templates of these names, with all that these inherit.
+/// The templates of these names, with all that these inherit, and whether each was admitted.
 pub fn reached(
     names: impl IntoIterator<Item = impl Into<String>>,
     find: impl Fn(&str) -> Lookup<RoleTemplate>,
+    judge: impl Fn(&RoleTemplate) -> Admitted,
 ) -> Templates {
     let mut next: BTreeSet<String> = names.into_iter().map(Into::into).collect();
     let (mut reached, mut templates) = (BTreeSet::new(), Templates::default());
     while let Some(name) = next.pop_first() {
         templates.insert(&name, find(&name));
+        templates.judge(&name, &judge);
         reached.insert(name.clone());
         let inherited = templates.get(&name).into_iter().flat_map(|template| &template.spec.inherits);
         next.extend(inherited.filter(|name| !reached.contains(*name)).cloned());

@@ -105,6 +105,10 @@ pub(crate) struct RunArguments {
     /// right to bind them. Empty: none.
     #[arg(long, env = "DROVER_MANAGEMENT_ROLES", value_delimiter = ',', default_values = MANAGEMENT_ROLES)]
     pub(crate) management_roles: Vec<String>,
+    /// The installation brings the `RoleTemplates` that ship with this version, so what they allow under their names counts, whoever was
+    /// seen to write it.
+    #[arg(long, env = "DROVER_BUILT_IN_ROLE_TEMPLATES")]
+    pub(crate) built_in_role_templates: bool,
     #[command(flatten)]
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use drover_cluster::ClusterOperator;
+use drover_crds::RoleTemplate;
 use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::ProjectOperator;
@@ -57,8 +58,8 @@ impl Registered for RoleTemplateOperator {
     const ABOUT: &'static str = "Writes the roles that bindings need into the clusters";
     const WRITERS: Writers = Writers::Platform;
 
-    fn construct(_: &Wiring) -> Self {
-        Self
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(&wiring.shipped)
     }
 }
 
@@ -123,6 +124,8 @@ pub(crate) struct Wiring {
     pub(crate) settings: DriveSettings,
     /// The `ClusterRoles` of the management cluster that role templates may give beside a Project.
     pub(crate) management_roles: BTreeSet<String>,
+    /// The role templates that the installation brings.
+    pub(crate) shipped: Vec<RoleTemplate>,
 }
 
 impl Entry {
@@ -216,7 +219,7 @@ where
 }
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let Wiring { management, fleet, events, meters, settings, management_roles: _ } = wiring;
+    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _ } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// Where the charts have them.
 const FILE: &str = "drover/files/role-templates.yaml";
+/// As they were when this binary was built.
+const BUILT_IN: &str = include_str!("../../../charts/drover/files/role-templates.yaml");
 
 /// The file. What else it holds are anchors.
 #[derive(Deserialize)]
@@ -26,8 +28,18 @@ struct Template {
 pub(crate) fn shipped(charts: &Path) -> Result<Vec<RoleTemplate>, Box<dyn Error>> {
     let path = charts.join(FILE);
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    read(&text)
+}
+
+/// Those that ship with this version.
+pub(crate) fn built_in() -> Vec<RoleTemplate> {
+    // A test reads them.
+    read(BUILT_IN).unwrap_or_default()
+}
+
+fn read(text: &str) -> Result<Vec<RoleTemplate>, Box<dyn Error>> {
     // Through a JSON value: in YAML itself a union would be a tag.
-    let shipped: Shipped = serde_json::from_value(serde_yaml::from_str::<Value>(&text)?)?;
+    let shipped: Shipped = serde_json::from_value(serde_yaml::from_str::<Value>(text)?)?;
     Ok(shipped.templates.into_iter().map(|Template { name, spec }| RoleTemplate::new(&name, spec)).collect())
 }
 
@@ -85,6 +97,12 @@ mod tests {
     fn may(role: &Resolved, verb: &str, resource: &str) -> bool {
         let about = |rule: &&PolicyRule| resources(rule).any(|each| each == resource);
         role.rules.iter().filter(about).any(|rule| rule.verbs.iter().any(|each| each == verb))
+    }
+
+    #[test]
+    fn the_binary_knows_what_ships_with_it() {
+        assert!(!built_in().is_empty());
+        assert_eq!(built_in(), templates());
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::{
     kubeconfig,
     registry::{Operators, Wiring, open_once},
     rights::rights,
+    role_templates::built_in,
 };
 
 /// What keeps `drover run` from doing its work.
@@ -81,6 +82,7 @@ struct Settings {
     caches: CacheSettings,
     drive: DriveSettings,
     management_roles: BTreeSet<String>,
+    built_in_role_templates: bool,
 }
 
 /// Taken apart without `..`, so that a flag that nothing reads does not compile.
@@ -99,6 +101,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         workers_per_cluster,
         cache_memory_mib,
         management_roles,
+        built_in_role_templates,
         addresses,
         timers,
     } = arguments;
@@ -146,6 +149,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         caches,
         drive,
         management_roles,
+        built_in_role_templates,
     };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
@@ -283,7 +287,8 @@ fn start(
     drop(registry);
     let events = EventSink::start(client, "drover");
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());
-    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles };
+    let shipped = if settings.built_in_role_templates { built_in() } else { Vec::new() };
+    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);
     }

@@ -113,12 +113,18 @@ pub(crate) fn decide(binding: &ProjectRoleTemplateBinding, named: &BTreeSet<Stri
     Decision { changes, told, is_frozen }
 }
 
-/// What stays while nobody can tell what the template gives: unknown is not empty, so nobody whom the binding names loses a role, and
-/// nobody gains one.
-pub(crate) fn keep(binding: &ProjectRoleTemplateBinding, here: &Here, doubt: &(Cause, String)) -> Decision {
+/// What stays while nobody can tell what the template gives, or whether it was admitted: unknown is not empty, so nobody whom the binding
+/// names loses a role, unless the template is known not to name it, and nobody gains one.
+pub(crate) fn keep(
+    binding: &ProjectRoleTemplateBinding,
+    named: Option<&BTreeSet<String>>,
+    here: &Here,
+    doubt: &(Cause, String),
+) -> Decision {
     let there = here.owned.iter().filter_map(|found| found.live.as_deref().ok());
     let given: BTreeSet<String> = there.map(|found| found.role_ref.name.clone()).collect();
     let stays = given.intersection(&here.allowed).filter(|_| here.projects.len() == 1);
+    let stays = stays.filter(|role| named.is_none_or(|named| named.contains(*role)));
     let stays = stays.filter_map(|role| role_binding(binding, role, false, here)).collect();
     let told = (!given.is_empty()).then(|| Told::new(doubt.0, doubt.1.clone()));
     Decision { changes: difference(stays, here).changes, told, is_frozen: false }
@@ -194,7 +200,7 @@ fn not_allowed(binding: &ProjectRoleTemplateBinding, role: &str) -> String {
 fn frozen(binding: &ProjectRoleTemplateBinding, here: &Here) -> Told {
     match &here.grants {
         Grants::Frozen { cause, message } => Told::holding_up(*cause, message.clone()),
-        Grants::Allowed => {
+        Grants::Allowed | Grants::Unjudged => {
             let project = &binding.spec.project_name;
             let message =
                 format!("Project {project} is suspended, so nothing more is given; set spec.suspend to false");

@@ -9,7 +9,7 @@ use std::{
 use drover_admission::PoliciesState;
 use drover_crds::{Cluster, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_fleet::admission::{guarded_in_management, state_in_management};
-use drover_grants::{Binding as _, Grants, OfProject, Templates, admitted::Evidence, project_of, reached};
+use drover_grants::{Admitted, Grants, Judged as _, OfProject, Templates, admitted::Evidence, project_of, reached};
 use drover_runtime::{
     Informer, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::Lookup,
@@ -73,12 +73,16 @@ pub(crate) fn observe(
     let templates = place.related::<RoleTemplate>();
     let policies = (place.place == Place::Management).then(|| state_in_management(place)).flatten();
     let unknown = policies.as_ref().filter(|_| binding.admission().is_none());
-    let evidence = unknown.map(|policies| Evidence::of(&place.related::<ProjectRoleTemplateBinding>().all(), policies));
+    let evidence = unknown.map(|policies| {
+        let others = place.related::<ProjectRoleTemplateBinding>().all();
+        Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
+    });
+    let judge = |template: &RoleTemplate| Admitted::of(template, || state_in_management(place));
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     World {
         here: Here { suspended, ..here },
         has_project,
-        templates: reached([&*binding.spec.role_template_name], find),
+        templates: reached([&*binding.spec.role_template_name], find, judge),
         labels: place.fleet.namespace_labels(&key.namespace).cloned().unwrap_or_default(),
         policies,
         evidence: evidence.unwrap_or_default(),

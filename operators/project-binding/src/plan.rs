@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use drover_crds::{Admission, ProjectRoleTemplateBinding};
 use drover_grants::{
-    GrantCause,
+    Admitted, GrantCause, Templates,
     admitted::{is_refused, record},
     in_force::{Denied, admitted, in_force},
 };
 use drover_roles::{BoundRole, Resolved, in_bindings_of};
 use drover_runtime::{
-    Cause, Outcome, Requeue, Title,
+    Cause, Outcome, Requeue, StatusCause, Title,
     fan_out::{Contribution, Obstacle},
     operator::Plan,
     owned::each_alone,
@@ -29,9 +29,6 @@ use crate::{
 
 /// While nothing may be given beside the Project, it is looked again after this time whether that is still so.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
-
-/// Why whom a binding names keep what they have, and get no more.
-const IN_DOUBT: &[Cause] = &[GrantCause::RoleTemplateUndecodable.cause(), GrantCause::NotAdmitted.cause()];
 
 /// What one place says of a binding.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,19 +69,18 @@ pub(crate) fn plan(
 ) -> Plan<ProjectBindingOperator> {
     let expiry = binding.spec.expires_at.as_ref().map(|time| time.0).filter(|end| now < *end);
     let mut place_status = PlaceStatus::default();
-    let mut resolved = judge(binding, world, now).map_err(|denied| place_status.denied = denied).ok();
+    let resolved = judge(binding, world, now).map_err(|denied| place_status.denied = denied).ok();
     let Some(at) = &world.at else {
-        place_status.admission = record(binding, world.policies.as_ref(), &world.evidence, now);
-        if resolved.is_some() && is_refused(binding, place_status.admission.as_ref()) {
-            place_status.denied = Some((GrantCause::NotAdmitted.into(), Denied::NotAdmitted.message(binding)));
-            resolved = None;
-        }
-        let Decision { changes, told, is_frozen } = match (resolved, &place_status.denied) {
-            (None, Some(doubt)) if doubt.0.is_any(IN_DOUBT) => keep(binding, &world.here, doubt),
-            (resolved, _) => {
-                let named = resolved.map(|resolved| resolved.management_roles).unwrap_or_default();
-                decide(binding, &named, &world.here)
+        place_status.admission = record(binding, world.policies.as_ref(), &world.evidence, false, now);
+        let doubt = resolved.as_ref().and_then(|resolved| in_doubt(binding, resolved, &world.templates, &place_status));
+        let named = resolved.map(|resolved| resolved.management_roles);
+        place_status.denied = doubt.or(place_status.denied);
+        let Decision { changes, told, is_frozen } = match (&named, &place_status.denied) {
+            (Some(named), Some(doubt)) => keep(binding, Some(named), &world.here, doubt),
+            (None, Some(doubt)) if doubt.0 == GrantCause::RoleTemplateUndecodable.cause() => {
+                keep(binding, None, &world.here, doubt)
             }
+            _ => decide(binding, &named.unwrap_or_default(), &world.here),
         };
         place_status.beside = told;
         let again = is_frozen.then(|| now + LOOK_SOON);
@@ -95,6 +91,20 @@ pub(crate) fn plan(
         place_status.problems = problems(binding, at, &resolved.bound_roles());
     }
     Plan { place_status, groups: Vec::new(), requeue: expiry.map_or(Requeue::Watch, Requeue::At) }
+}
+
+/// Why nobody gets more by a binding that is in force: it, or its template, was not admitted, or not yet.
+fn in_doubt(
+    binding: &ProjectRoleTemplateBinding,
+    resolved: &Resolved,
+    templates: &Templates,
+    place_status: &PlaceStatus,
+) -> Option<(Cause, String)> {
+    let is_refused = is_refused(binding, place_status.admission.as_ref());
+    let admitted = if is_refused { Admitted::No } else { Admitted::Yes };
+    let denied = Denied::unjudged(resolved, templates, admitted)?;
+    let cause = denied.cause().map_or(StatusCause::Progressing.into(), Into::into);
+    Some((cause, denied.message(binding)))
 }
 
 /// What the binding gives, or why it gives nothing.

@@ -278,12 +278,17 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     let undecodable = undecodable_in(&place.related::<ProjectRoleTemplateBinding>(), &owner.key().namespace);
     let mut members = Members { bindings, undecodable, ..granted };
-    if members.grants == Grants::Allowed {
+    let is_frozen = members.grants != Grants::Allowed;
+    if !is_frozen {
         let admitted = |binding: &ProjectRoleTemplateBinding| Admitted::of(binding, || state_in_management(place));
         let all = members.bindings.iter().map(|binding| (binding.name_any(), admitted(binding)));
         members.unadmitted = all.filter(|(_, admitted)| *admitted != Admitted::Yes).collect();
     }
-    members.templates = reached(members.template_names(), find);
+    // Nobody gets anything anyway while grants are frozen, and that is what the status says then.
+    let judge = |template: &RoleTemplate| {
+        if is_frozen { Admitted::Yes } else { Admitted::of(template, || state_in_management(place)) }
+    };
+    members.templates = reached(members.template_names(), find, judge);
     let copies = Owned::<SecretCopy>::at(place, &record);
     let mut entered = members.namespaces();
     entered.extend(copies.iter().filter_map(|found| found.meta().namespace.as_deref()));

@@ -9,7 +9,8 @@
 //! 3. The runtime does it; what takes a right away goes first.
 //! 4. [`summary`] joins what all clusters say into one status.
 //!
-//! A template is also judged as a whole, at the management cluster, where nothing is written: what it allows, what it lacks.
+//! A template is also judged as a whole, at the management cluster, where nothing is written: what it allows, what it lacks, and whether
+//! it was written under the admission policies. While it was not, nobody gets more by it.
 //! Templates and bindings have no finalizers. A grant goes with the binding that made it; what was left while Drover was down is found
 //! by its labels.
 //!
@@ -22,24 +23,51 @@ pub mod plan;
 mod summary;
 pub mod uses;
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus};
 use drover_fleet::admission;
-use drover_grants::{BindingIndex, GrantCause};
+use drover_grants::{BindingIndex, GrantCause, Judged as _};
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
     WriteError, request::Urgency, rights::READ,
 };
 use k8s_openapi::{
-    api::rbac::v1::{ClusterRole, ClusterRoleBinding},
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        rbac::v1::{ClusterRole, ClusterRoleBinding},
+    },
     jiff::Timestamp,
 };
+use kube::ResourceExt as _;
 
 /// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The operator of the kind [`RoleTemplate`].
-#[derive(Clone, Copy, Debug)]
-pub struct RoleTemplateOperator;
+#[derive(Clone, Debug)]
+pub struct RoleTemplateOperator {
+    shipped: Arc<Shipped>,
+}
+
+impl RoleTemplateOperator {
+    /// For which these templates come with the installation, by its own hand: what has their names and rights is admitted.
+    #[must_use]
+    pub fn new(shipped: &[RoleTemplate]) -> Self {
+        let rights = shipped.iter().filter_map(|template| Some((template.name_any(), template.rights()?)));
+        Self { shipped: Arc::new(Shipped(rights.collect())) }
+    }
+}
+
+/// Names and rights of templates that come with the installation.
+#[derive(Debug)]
+pub(crate) struct Shipped(BTreeSet<(String, String)>);
+
+impl Shipped {
+    fn has(&self, template: &RoleTemplate) -> bool {
+        template.rights().is_some_and(|rights| self.0.contains(&(template.name_any(), rights)))
+    }
+}
 
 impl Operator for RoleTemplateOperator {
     const NAME: &'static str = "role-template";
@@ -68,14 +96,15 @@ impl Operator for RoleTemplateOperator {
 
     fn related(related: &mut Related<'_>) {
         let on_clusters = BindingIndex::default();
-        let heirs = on_clusters.clone();
+        let [heirs, of_policies, of_policy_bindings] = std::array::from_fn(|_| on_clusters.clone());
         related.on::<RoleTemplate>(move |change| heirs.heirs_of_template(change));
         related.placing::<ClusterRoleTemplateBinding>(move |change| on_clusters.templates_of_binding(change));
         let in_projects = BindingIndex::default();
         let noted = in_projects.clone();
         related.placing::<ProjectRoleTemplateBinding>(move |change| noted.templates_of_binding(change));
         related.placing::<Project>(move |change| in_projects.templates_of_project(change));
-        admission::read_in_management(related);
+        related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.templates());
+        related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.templates());
     }
 
     fn targets(template: &RoleTemplate, inputs: &Inputs<'_>) -> Targets {
@@ -95,7 +124,7 @@ impl Operator for RoleTemplateOperator {
         owner: Owner<'_, RoleTemplate>,
         place: &PlaceContext,
     ) -> Result<observe::World, WriteError> {
-        Ok(observe::observe(owner, place))
+        Ok(observe::observe(owner, &self.shipped, place))
     }
 
     fn plan(template: &RoleTemplate, world: &observe::World, now: Timestamp) -> Plan<Self> {

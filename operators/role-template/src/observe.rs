@@ -1,8 +1,9 @@
 //! What there is at one cluster. Decides nothing.
 
-use drover_crds::{IdentityMapping, RoleTemplate};
+use drover_admission::PoliciesState;
+use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_fleet::admission::{guarded, state_in_management};
-use drover_grants::{Grants, Templates, reached};
+use drover_grants::{Admitted, Grants, Judged as _, Templates, admitted::Evidence, reached};
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{
     Inputs, ObjectKey, Owner, Place, PlaceContext, operator::record_of, owned::Owned, place::deletion_of,
@@ -11,7 +12,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::ResourceExt as _;
 
 use crate::{
-    RoleTemplateOperator,
+    RoleTemplateOperator, Shipped,
     uses::{Bindings, Use},
 };
 
@@ -28,6 +29,21 @@ pub struct World {
     pub doubt: Doubt,
     /// What there is at the cluster; none for the management cluster.
     pub cluster: Option<AtCluster>,
+    /// Under which policies the template is looked at as a whole.
+    pub policies: UnderPolicies,
+}
+
+/// Under which policies a template is looked at; nothing at a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnderPolicies {
+    /// Their state, while they are in place.
+    pub state: Option<PoliciesState>,
+    /// What is known of the time before, where the template has no record of its own.
+    pub evidence: Evidence,
+    /// Whether it has the rights that ship under its name, with this version.
+    pub ships: bool,
+    /// The template that it inherits and that was not admitted.
+    pub unadmitted: Option<String>,
 }
 
 /// What cannot be decoded, so that what it gives is unknown, not nothing.
@@ -52,7 +68,7 @@ pub struct AtCluster {
     pub bindings: Vec<Owned<ClusterRoleBinding>>,
 }
 
-pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> World {
+pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, shipped: &Shipped, place: &PlaceContext) -> World {
     let bindings = match owner {
         Owner::Present(template) => Bindings::of(template, &Inputs::new(&place.fleet, &place.management)),
         _ => Bindings::default(),
@@ -83,14 +99,46 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, place: &PlaceContext) -> W
     let resolved =
         owner.object().zip(templates.as_ref()).map(|(template, all)| resolve(template, |name| all.get(name)));
     let in_doubt = resolved.as_ref().zip(templates.as_ref()).and_then(|(resolved, all)| all.in_doubt(resolved));
+    let grants = match (&resolved, &templates) {
+        (Some(resolved), Some(templates)) => grants.and_of(resolved, templates),
+        _ => grants,
+    };
+    let mut policies = UnderPolicies::default();
+    if let (Owner::Present(template), Place::Management) = (owner, &place.place) {
+        let unadmitted = resolved.as_ref().zip(templates.as_ref()).and_then(|(resolved, all)| all.unadmitted(resolved));
+        let inherited = unadmitted.filter(|(name, admitted)| *name != template.name_any() && *admitted == Admitted::No);
+        policies = UnderPolicies {
+            unadmitted: inherited.map(|(name, _)| name.to_owned()),
+            ..under_policies(template, shipped, place)
+        };
+    }
     let is_left = place.cluster.as_deref().and_then(deletion_of).is_some();
     let doubt =
         Doubt { template: in_doubt.map(str::to_owned), binding: bindings.undecodable.clone().filter(|_| !is_left) };
-    World { resolved, grants, bindings: bindings.count(), doubt, cluster }
+    World { resolved, grants, bindings: bindings.count(), doubt, cluster, policies }
+}
+
+fn under_policies(template: &RoleTemplate, shipped: &Shipped, place: &PlaceContext) -> UnderPolicies {
+    let state = state_in_management(place);
+    let unknown = state.as_ref().filter(|_| template.admission().is_none());
+    let evidence = unknown.map(|state| {
+        // Who may write templates may delete all of them: what bindings record tells of the past, too.
+        let templates = place.related::<RoleTemplate>().all();
+        let in_projects = place.related::<ProjectRoleTemplateBinding>().all();
+        let on_clusters = place.related::<ClusterRoleTemplateBinding>().all();
+        let of_templates = templates.iter().filter_map(|each| each.admission());
+        let of_bindings = in_projects.iter().filter_map(|each| each.admission());
+        let records = of_templates.chain(of_bindings).chain(on_clusters.iter().filter_map(|each| each.admission()));
+        Evidence::of(records, state)
+    });
+    UnderPolicies { state, evidence: evidence.unwrap_or_default(), ships: shipped.has(template), unadmitted: None }
 }
 
 /// A template with all that it inherits.
 pub(crate) fn templates(template: &RoleTemplate, place: &PlaceContext) -> Templates {
     let all = place.related::<RoleTemplate>();
-    reached([template.name_any()], |name| all.lookup(&ObjectKey::cluster_scoped(name)))
+    let admitted = |template: &RoleTemplate| Admitted::of(template, || state_in_management(place));
+    let mut templates = reached([template.name_any()], |name| all.lookup(&ObjectKey::cluster_scoped(name)), admitted);
+    templates.judge(&template.name_any(), |_| admitted(template));
+    templates
 }

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use drover_crds::{RoleContext, RoleTemplate, Selection};
-use drover_grants::Grants;
+use drover_crds::{Admission, RoleContext, RoleTemplate, Selection};
+use drover_grants::{
+    GrantCause, Grants,
+    admitted::{is_refused, record},
+};
 use drover_roles::{BoundRole, MAX_SUBJECTS, Resolved, in_bindings_of, narrowed};
 use drover_runtime::{
     ObjectKey, Outcome, Owner, Plan, Requeue, StatusCause, Title,
@@ -18,12 +21,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::{SignedDuration, Timestamp},
 };
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
     RBAC, RoleTemplateOperator,
     act::Action,
-    observe::{AtCluster, Doubt, World},
+    observe::{AtCluster, Doubt, UnderPolicies, World},
     uses::{Use, in_force, subjects},
 };
 
@@ -52,6 +56,10 @@ pub struct Whole {
     pub bindings: usize,
     /// What cannot be decoded.
     pub doubt: Doubt,
+    /// Under which policies it was written.
+    pub admission: Option<Admission>,
+    /// The template that was not, this one or one that it inherits.
+    pub unadmitted: Option<String>,
 }
 
 impl Contribution for PlaceStatus {
@@ -73,14 +81,13 @@ pub(crate) fn plan(template: &RoleTemplate, world: &World, now: Timestamp) -> Pl
     // are looked at again.
     let in_doubt = world.doubt.binding.as_ref().map(|_| LOOK_AGAIN);
     let Some(here) = &world.cluster else {
-        let (bindings, doubt) = (world.bindings, world.doubt.clone());
-        let whole = world.resolved.clone().map(|resolved| Whole { resolved, bindings, doubt });
-        let place_status = PlaceStatus { whole, converged: true, obstacles: Vec::new() };
+        let place_status = PlaceStatus { whole: whole(template, world, now), converged: true, obstacles: Vec::new() };
         let requeue = in_doubt.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
         return Plan { place_status, groups: Vec::new(), requeue };
     };
     let (wanted, first_end) = wanted(world, here, now);
-    let is_frozen = !wanted.is_empty() && world.grants != Grants::Allowed;
+    let is_frozen =
+        !wanted.is_empty() && matches!(world.grants, Grants::Frozen { cause, .. } if cause != GrantCause::NotAdmitted);
     let goes_by_labels = !wanted.is_empty()
         && template.spec.context == RoleContext::Project
         && matches!(template.spec.bindable_from, Some(Selection::Selector(_)));
@@ -88,6 +95,16 @@ pub(crate) fn plan(template: &RoleTemplate, world: &World, now: Timestamp) -> Pl
     let look_again = soon.chain(in_doubt).min().map(|pause| now + pause);
     let requeue = first_end.into_iter().chain(look_again).min().map_or(Requeue::Watch, Requeue::At);
     Plan { requeue, ..towards(&wanted, &world.grants, here) }
+}
+
+/// The template as a whole.
+fn whole(template: &RoleTemplate, world: &World, now: Timestamp) -> Option<Whole> {
+    let UnderPolicies { state, evidence, ships, unadmitted } = &world.policies;
+    let admission = record(template, state.as_ref(), evidence, *ships, now);
+    let own = is_refused(template, admission.as_ref()).then(|| template.name_any());
+    let (bindings, doubt) = (world.bindings, world.doubt.clone());
+    let unadmitted = own.or_else(|| unadmitted.clone());
+    world.resolved.clone().map(|resolved| Whole { resolved, bindings, doubt, admission, unadmitted })
 }
 
 /// Decides where the template is not needed any more. Whether it is not, is unknown while something that may need it cannot be decoded.
@@ -208,7 +225,7 @@ fn towards(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Plan<Rol
     let obstacles = left_alone.iter().map(|(key, cause)| left(*cause, key)).chain(frozen).collect();
     let mut groups = each_alone(bound.changes.into_iter().map(Action::Binding).collect());
     groups.extend(each_alone(changes.into_iter().map(Action::Role).collect()));
-    let converged = groups.is_empty() && left_alone.is_empty();
+    let converged = groups.is_empty() && left_alone.is_empty() && *grants != Grants::Unjudged;
     Plan { place_status: PlaceStatus { whole: None, converged, obstacles }, groups, requeue: Requeue::Watch }
 }
 
@@ -259,7 +276,7 @@ fn frozen(wanted: &[WantedRole], grants: &Grants, here: &AtCluster) -> Option<Ob
         Grants::Frozen { cause, message } if is_lacking() => {
             Some(Obstacle { namespace: None, cause: (*cause).into(), message: message.clone() })
         }
-        Grants::Frozen { .. } | Grants::Allowed => None,
+        Grants::Frozen { .. } | Grants::Unjudged | Grants::Allowed => None,
     }
 }
 

@@ -4,7 +4,7 @@ use drover_crds::{
     MAX_CLOSURE, RoleTemplate, RoleTemplateStatus, StatusConditions as _,
     condition::{RESOLVED, SYNCED},
 };
-use drover_grants::GrantCause;
+use drover_grants::{GrantCause, template_not_admitted};
 use drover_roles::Resolved;
 use drover_runtime::{
     Cause, PlaceStatuses, StatusCause,
@@ -26,13 +26,15 @@ pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceS
     let unimplemented = template.spec.unimplemented();
     let acts_on_all = unimplemented.is_empty();
     let fan_out = FanOut::over(template, Whole { was_ready, unimplemented, ..Whole::default() }, &clusters);
-    let Some(Template { resolved, bindings, doubt }) = whole else {
+    let recorded = template.status.as_ref().and_then(|status| status.admission.clone());
+    let Some(Template { resolved, bindings, doubt, admission, unadmitted }) = whole else {
         let ready = Readiness::no(StatusCause::Progressing, "the template was not looked at yet".to_owned());
         let conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
-        return RoleTemplateStatus { conditions, ..RoleTemplateStatus::default() };
+        return RoleTemplateStatus { admission: recorded, conditions, ..RoleTemplateStatus::default() };
     };
     let lacks = lacks(&resolved, &doubt);
-    let mut conditions = match lacks.as_ref().or(in_doubt(&doubt).as_ref()) {
+    let not_admitted = unadmitted.map(|name| (GrantCause::NotAdmitted.into(), template_not_admitted(&name)));
+    let mut conditions = match not_admitted.as_ref().or(lacks.as_ref()).or(in_doubt(&doubt).as_ref()) {
         Some((cause, message)) => ready_conditions(State::False, *cause, message, (*cause).into()),
         None if acts_on_all && fan_out.tally.total == 0 => {
             let ready =
@@ -48,6 +50,7 @@ pub(crate) fn summarise(template: &RoleTemplate, statuses: &PlaceStatuses<PlaceS
         closure: resolved.closure.iter().take(MAX_CLOSURE).cloned().collect(),
         bindings: i64::try_from(bindings).ok(),
         clusters: Some(fan_out.targets()),
+        admission: admission.or(recorded),
         problems: fan_out.problems(),
         conditions,
         ..RoleTemplateStatus::default()

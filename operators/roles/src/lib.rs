@@ -18,6 +18,6 @@ mod testing;
 
 pub use bound_role::BoundRole;
 pub use consent::{is_in_force, may_bind_from};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, digest, resolve};
 pub use rules::narrowed;
 pub use subject::{Accounts, MAX_SUBJECTS, Refused, accounts_of, in_bindings_of, subject};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use drover_crds::names::ANNOTATION_APPLIED;
+use drover_grants::{Admitted, Templates};
 use drover_runtime::{
     ObjectKey, Title,
     cache::{Lookup, Undecodable},
@@ -187,6 +188,27 @@ fn while_the_template_cannot_be_decoded_nobody_gains_or_loses_a_role_but_whom_th
     let mut expired = owners();
     expired.spec.expires_at = Some(Time(now - SignedDuration::from_secs(1)));
     assert_eq!(have(&after(&world.here, changes(&expired))), Vec::<String>::new());
+}
+
+#[test]
+fn t11_while_the_template_was_not_admitted_nobody_gains_a_role_beside_the_project_and_what_it_drops_goes() {
+    let template = |roles: &[&str]| {
+        let spec = serde_json::json!({"context": "Project", "bindableFrom": {"all": {}}, "managementRoles": roles});
+        drover_crds::RoleTemplate::new("owner", serde_json::from_value(spec).unwrap())
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    for (admitted, told) in [(Admitted::No, "NotAdmitted"), (Admitted::Unjudged, "Progressing")] {
+        for (roles, expected) in
+            [(&[VIEW, ADMIN][..], vec!["drover-view: Group ops", "drover-view: User ada"]), (&[ADMIN], vec![])]
+        {
+            let mut templates = Templates::from_iter([template(roles)]);
+            templates.judge("owner", |_| admitted);
+            let world = World { here: given(&[VIEW]), has_project: true, templates, ..World::default() };
+            let plan = crate::plan::plan(&owners(), &world, now);
+            assert_eq!(plan.place_status.denied.as_ref().map(|(cause, _)| cause.reason()), Some(told));
+            assert_eq!(have(&after(&world.here, plan.groups.concat())), expected, "{roles:?}");
+        }
+    }
 }
 
 #[test]

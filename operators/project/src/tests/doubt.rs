@@ -196,3 +196,24 @@ fn t11_what_was_written_without_policies_gives_nothing_new_and_takes_nothing_awa
         assert_eq!(access(&model), web(&["drover:deployer eve", "view ada", "view eve"]));
     }
 }
+
+#[test]
+fn t11_a_template_that_was_written_without_policies_gives_nothing_new_and_what_it_drops_goes() {
+    for (admitted, told_then) in [(Admitted::No, vec!["NotAdmitted"]), (Admitted::Unjudged, vec![])] {
+        let mut model = at_rest(vec![binding("one", "viewer", &["ada", "bob"])]);
+        model.set_bindings(vec![binding("one", "viewer", &["ada", "eve"])]);
+        model.templates.judge("viewer", |_| admitted);
+        rest(&mut model);
+        assert_eq!(access(&model), web(&["view ada"]), "{admitted:?}: bob is named no more");
+        assert_eq!(told(&model), told_then);
+        let mut other = a_template("viewer");
+        other.spec.external_cluster_roles = vec!["admin".to_owned()];
+        model.add_templates(&[other]);
+        model.templates.judge("viewer", |_| admitted);
+        rest(&mut model);
+        assert_eq!(access(&model), BTreeSet::new(), "{admitted:?}: view is given no more, and admin not yet");
+        model.templates.judge("viewer", |_| Admitted::Yes);
+        rest(&mut model);
+        assert_eq!(access(&model), web(&["admin ada", "admin eve"]));
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drover_admission::PoliciesState;
 use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, RoleTemplate};
 use drover_fleet::admission::state_in_management;
-use drover_grants::{Binding as _, admitted::Evidence, reached};
+use drover_grants::{Admitted, Judged as _, admitted::Evidence, reached};
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Place, PlaceContext, cache::Kept, operator::record_of, owned::Owned,
@@ -24,6 +24,8 @@ pub struct World {
     pub template: Option<Resolved>,
     /// The template that cannot be decoded, the one that is bound or one that it inherits.
     pub undecodable: Option<String>,
+    /// The template that was not admitted, the one that is bound or one that it inherits.
+    pub unadmitted: Option<String>,
     /// The state of the admission policies, while they are in place; only in the management cluster as a whole.
     pub policies: Option<PoliciesState>,
     /// What is known of the time before, where the binding has no record of its own.
@@ -49,12 +51,15 @@ pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &Plac
     let Some(binding) = owner.object() else { return World::default() };
     let name = &binding.spec.role_template_name;
     let all = place.related::<RoleTemplate>();
-    let templates = reached([name.clone()], |name| all.lookup(&ObjectKey::cluster_scoped(name)));
+    let admitted = |template: &RoleTemplate| Admitted::of(template, || state_in_management(place));
+    let templates = reached([name.clone()], |name| all.lookup(&ObjectKey::cluster_scoped(name)), admitted);
     let template = templates.get(name).filter(|template| template.metadata.deletion_timestamp.is_none());
     let template = template.map(|template| resolve(template, |name| templates.get(name)));
     let in_doubt = template.as_ref().and_then(|template| templates.in_doubt(template));
     let undecodable = if templates.is_undecodable(name) { Some(name.as_str()) } else { in_doubt };
     let undecodable = undecodable.map(str::to_owned);
+    let unadmitted = template.as_ref().and_then(|template| templates.unadmitted(template));
+    let unadmitted = unadmitted.filter(|(_, admitted)| *admitted == Admitted::No).map(|(name, _)| name.to_owned());
     let cluster = match &place.place {
         Place::Management => None,
         Place::Cluster(cluster) => {
@@ -75,8 +80,11 @@ pub(crate) fn observe(owner: Owner<'_, ClusterRoleTemplateBinding>, place: &Plac
     };
     let policies = (place.place == Place::Management).then(|| state_in_management(place)).flatten();
     let unknown = policies.as_ref().filter(|_| binding.admission().is_none());
-    let evidence = unknown.map(|policies| Evidence::of(&place.related::<ClusterRoleTemplateBinding>().all(), policies));
-    World { template, undecodable, policies, evidence: evidence.unwrap_or_default(), cluster }
+    let evidence = unknown.map(|policies| {
+        let others = place.related::<ClusterRoleTemplateBinding>().all();
+        Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
+    });
+    World { template, undecodable, unadmitted, policies, evidence: evidence.unwrap_or_default(), cluster }
 }
 
 fn owned<K: Kept>(place: &PlaceContext, record: &OwnerRecord) -> Vec<Arc<K>> {

@@ -4,6 +4,7 @@ use drover_crds::{Admission, ClusterRoleTemplateBinding, RoleContext};
 use drover_grants::{
     GrantCause,
     admitted::{is_refused, record},
+    template_not_admitted,
 };
 use drover_roles::{Resolved, is_in_force, subject};
 use drover_runtime::{
@@ -57,8 +58,11 @@ pub(crate) fn plan(
     let counts = is_in_force(expires_at, now);
     let place_status = match &world.cluster {
         None => {
-            let admission = record(binding, world.policies.as_ref(), &world.evidence, now);
-            let lack = lack(binding, world).or_else(|| not_admitted(binding, admission.as_ref()));
+            let admission = record(binding, world.policies.as_ref(), &world.evidence, false, now);
+            let of_template = || world.unadmitted.as_deref().map(template_not_admitted);
+            let not_admitted = || not_admitted(binding, admission.as_ref()).or_else(of_template);
+            let not_admitted = || Some((GrantCause::NotAdmitted.into(), not_admitted()?));
+            let lack = lack(binding, world).or_else(not_admitted);
             PlaceStatus { lack, admission, done: true, obstacles: Vec::new() }
         }
         Some(here) if counts => effective(binding, world.template.as_ref(), here),
@@ -89,10 +93,9 @@ fn lack(binding: &ClusterRoleTemplateBinding, world: &World) -> Option<(Cause, S
     Some((cause.into(), format!("{what}. {}", cause.cause().remedy())))
 }
 
-fn not_admitted(binding: &ClusterRoleTemplateBinding, record: Option<&Admission>) -> Option<(Cause, String)> {
-    let cause = GrantCause::NotAdmitted;
+fn not_admitted(binding: &ClusterRoleTemplateBinding, record: Option<&Admission>) -> Option<String> {
     let what = "the binding was written while admission policies were missing or altered, so nobody gets a right by it";
-    is_refused(binding, record).then(|| (cause.into(), format!("{what}. {}", cause.cause().remedy())))
+    is_refused(binding, record).then(|| format!("{what}. {}", GrantCause::NotAdmitted.cause().remedy()))
 }
 
 fn effective(binding: &ClusterRoleTemplateBinding, template: Option<&Resolved>, here: &AtCluster) -> PlaceStatus {

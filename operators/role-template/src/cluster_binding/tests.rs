@@ -99,6 +99,7 @@ fn what_its_template_lacks_is_told_once() {
         (World { template: Some(template("Project")), ..world(None) }, "False/ContextMismatch"),
         (World { undecodable: Some("reader".to_owned()), ..World::default() }, "False/RoleTemplateUndecodable"),
         (World { undecodable: Some("parent".to_owned()), ..world(None) }, "False/RoleTemplateUndecodable"),
+        (World { unadmitted: Some("parent".to_owned()), ..world(None) }, "False/NotAdmitted"),
     ] {
         let status = told(&binding(&["ann"]), whole, vec![given_to(&["ann"])]);
         assert_eq!((ready(&status).0, status.problems.len()), (reason.to_owned(), 0));

@@ -1,9 +1,13 @@
 use std::sync::Arc;
 
-use drover_crds::{RoleSubject, SubjectKind, names::ANNOTATION_APPLIED};
-use drover_grants::GrantCause;
+use drover_admission::PoliciesState;
+use drover_crds::{RoleSubject, RoleTemplateStatus, SubjectKind, names::ANNOTATION_APPLIED};
+use drover_grants::{Admitted, GrantCause, Templates};
 use drover_roles::resolve;
-use drover_runtime::{Title, cache::Kept, owned::Change, write::desired_hash};
+use drover_runtime::{
+    Operator as _, Place, PlaceState, PlaceStatuses, Title, cache::Kept, owned::Change, place_status::PlaceEntry,
+    write::desired_hash,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -42,7 +46,8 @@ impl Model {
     fn of(template: &RoleTemplate, grants: Grants, uses: &[Use]) -> Self {
         let here = AtCluster { uses: uses.to_vec(), ..AtCluster::default() };
         let resolved = Some(resolve(template, |_| None));
-        Self(World { resolved, grants, bindings: uses.len(), doubt: Doubt::default(), cluster: Some(here) })
+        let policies = UnderPolicies::default();
+        Self(World { resolved, grants, bindings: uses.len(), doubt: Doubt::default(), cluster: Some(here), policies })
     }
 
     fn here(&mut self) -> &mut AtCluster {
@@ -284,4 +289,69 @@ fn t11_whom_a_binding_names_that_was_written_without_policies_only_keep_what_the
         model.at_rest(&template);
         assert_eq!(everything(&model), before.replace("ann+bob", "bob+carl"));
     }
+}
+
+#[test]
+fn t11_what_a_template_allows_that_was_written_without_policies_takes_rights_away_and_gives_none() {
+    let before = reader(&["get", "list"]);
+    let mut model = Model::of(&before, Grants::Allowed, &[given_to(&["ann", "bob"])]);
+    model.at_rest(&before);
+    let other = reader(&["delete", "get"]);
+    let resolved = resolve(&other, |_| None);
+    let mut templates = Templates::from_iter([other.clone()]);
+    for (admitted, told) in [(Admitted::Unjudged, vec![]), (Admitted::No, vec!["NotAdmitted"])] {
+        templates.judge("reader", |_| admitted);
+        model.0.resolved = Some(resolved.clone());
+        model.0.grants = Grants::Allowed.and_of(&resolved, &templates);
+        model.here().uses = vec![given_to(&["bob", "eve"])];
+        let (_, rest) = model.at_rest(&other);
+        assert_eq!((model.bound(), model.verbs()), (vec!["bob".to_owned()], vec!["get".to_owned()]), "{admitted:?}");
+        assert_eq!((reasons(&rest), rest.requeue), (told, Requeue::Watch));
+    }
+    assert_eq!(frozen().and_of(&resolved, &templates), frozen(), "that the policies are missing says more");
+    templates.judge("reader", |_| Admitted::Yes);
+    model.0.grants = Grants::Allowed.and_of(&resolved, &templates);
+    model.at_rest(&other);
+    assert_eq!(
+        (model.bound(), model.verbs()),
+        (vec!["bob".to_owned(), "eve".to_owned()], vec!["delete".to_owned(), "get".to_owned()])
+    );
+}
+
+/// What the template tells, looked at as a whole under these policies.
+fn told_under(template: &RoleTemplate, policies: UnderPolicies) -> (String, Option<Admission>) {
+    let resolved = Some(resolve(template, |_| None));
+    let grants = Grants::Allowed;
+    let world = World { resolved, grants, bindings: 0, doubt: Doubt::default(), cluster: None, policies };
+    let known = Some(plan(template, &world, NOW).place_status);
+    let entry = PlaceEntry { known, state: PlaceState::Current };
+    let statuses: PlaceStatuses<PlaceStatus> = [(Place::Management, entry)].into_iter().collect();
+    let status = RoleTemplateOperator::summarise(template, &statuses, NOW);
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    (format!("{}/{}", ready.status, ready.reason), status.admission)
+}
+
+#[test]
+fn t11_a_template_tells_that_it_or_one_that_it_inherits_was_written_without_policies() {
+    let under = |id: &str| {
+        let state = Some(PoliciesState { id: id.to_owned(), since: None });
+        UnderPolicies { state, ..UnderPolicies::default() }
+    };
+    let written = |verbs: &[&str], generation, admission| {
+        let mut template = reader(verbs);
+        template.metadata.generation = Some(generation);
+        template.status = Some(RoleTemplateStatus { admission, ..RoleTemplateStatus::default() });
+        template
+    };
+    let (ready, record) = told_under(&written(&["get"], 1, None), under("a"));
+    assert_eq!(ready, "True/Ready");
+    let missing = told_under(&written(&["delete"], 2, record.clone()), UnderPolicies::default());
+    assert_eq!(missing, ("True/Ready".to_owned(), record.clone()), "nothing is recorded while policies are missing");
+    let (ready, refused) = told_under(&written(&["delete"], 2, record.clone()), under("b"));
+    assert_eq!(ready, "False/NotAdmitted");
+    assert_eq!(told_under(&written(&["get"], 3, refused.clone()), under("b")).0, "True/Ready", "it is put back");
+    let ships = UnderPolicies { ships: true, ..under("b") };
+    assert_eq!(told_under(&written(&["delete"], 2, refused), ships).0, "True/Ready", "it ships");
+    let inherits = UnderPolicies { unadmitted: Some("parent".to_owned()), ..under("a") };
+    assert_eq!(told_under(&written(&["get"], 1, record), inherits).0, "False/NotAdmitted");
 }
