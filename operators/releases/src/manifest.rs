@@ -17,9 +17,9 @@ pub const MAX_OBJECTS: usize = 5_000;
 /// Bytes that the objects of one release may take while they are read, aliases written out.
 const MAX_BYTES: usize = 64 << 20;
 /// The file that Drover adds to the templates of a chart's copy, so that its notes are in what Helm prints.
-pub const NOTES_TEMPLATE_NAME: &str = "templates/drover-notes.yaml";
+pub(crate) const NOTES_TEMPLATE_NAME: &str = "templates/drover-notes.yaml";
 /// The text of that file. It is for charts that have a `templates/NOTES.txt`. A hook, so that Helm looks for no such kind.
-pub const NOTES_TEMPLATE: &str = r#"kind: DroverNotes
+pub(crate) const NOTES_TEMPLATE: &str = r#"kind: DroverNotes
 apiVersion: v1
 metadata:
   name: drover-notes
