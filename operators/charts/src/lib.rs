@@ -9,7 +9,7 @@
 //! | `archive`, `metadata`, [`chart`], `tree` | a packed chart, checked: its files, metadata and subcharts, and its tree on disk |
 //! | [`digest`] | names bytes by SHA-256 |
 //! | [`index`] | the index of an HTTP repository, read as a stream |
-//! | [`url`], [`source`] | where a server is, how it is reached, and who may learn the credentials |
+//! | [`url`], [`source`], [`secret`] | where a server is, how it is reached, and who may learn the credentials |
 //! | `dial`, [`fetch`], [`fetch_error`] | fetches from it within bounds, or says why not |
 //! | [`repository`] | an HTTP repository: its index on disk, and its charts |
 //! | [`oci`] | charts in OCI registries |
@@ -30,6 +30,7 @@ pub mod limits;
 mod metadata;
 pub mod oci;
 pub mod repository;
+pub mod secret;
 pub mod source;
 #[cfg(test)]
 mod testing;
@@ -49,6 +50,7 @@ pub use limits::Limits;
 pub use metadata::{ApiVersion, ChartType, Dependency, ImportValues, Metadata, MetadataError};
 pub use oci::{OciChart, OciClient, OciManifest};
 pub use repository::{IndexFile, IndexState, Refreshed, Repository, RepositoryError};
+pub use secret::SecretError;
 pub use source::{ClientCertificate, Credentials, PemError, Source, Trust};
 pub use url::{Host, HostError, Url, UrlError};
 pub use version::{UpgradePolicy, Version, VersionError};

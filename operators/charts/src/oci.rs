@@ -221,7 +221,7 @@ impl<'a> OciClient<'a> {
         let mut headers = refused.response.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenge = headers.find_map(|header| Challenge::read(header.to_str().ok()?)).ok_or_else(unauthorized)?;
         match challenge {
-            Challenge::Bearer { realm, service } if !self.source.has_token() => {
+            Challenge::Bearer { realm, service } if !self.source.has_token(registry) => {
                 self.token(&realm, &service).await.map(Some)
             }
             _ => self.source.authorization(registry).map(Some).ok_or_else(unauthorized),

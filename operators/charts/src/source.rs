@@ -15,8 +15,10 @@ use crate::url::{Host, Url};
 /// How one repository is reached.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Who asks, and which servers may learn it.
-    pub credentials: Option<(Credentials, Vec<Host>)>,
+    /// Who asks, and which servers may learn it: the first one counts that names the server.
+    pub credentials: Vec<(Credentials, Vec<Host>)>,
+    /// A client certificate, and which servers may see it.
+    pub certificate: Option<(ClientCertificate, Vec<Host>)>,
     /// Which certificates of servers are trusted.
     pub trust: Trust,
     /// URL of the proxy, which may have user and password in it; without one, the environment says.
@@ -27,7 +29,8 @@ pub struct Source {
 
 impl Default for Source {
     fn default() -> Self {
-        Self { credentials: None, trust: Trust::System, proxy: None, timeout: Duration::from_mins(1) }
+        let timeout = Duration::from_mins(1);
+        Self { credentials: Vec::new(), certificate: None, trust: Trust::System, proxy: None, timeout }
     }
 }
 
@@ -41,10 +44,8 @@ pub enum Credentials {
         /// The password.
         password: SecretString,
     },
-    /// A token.
+    /// A token, sent as it is.
     Bearer(SecretString),
-    /// A certificate and its key.
-    Certificate(ClientCertificate),
 }
 
 /// A client certificate.
@@ -115,15 +116,15 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
 }
 
 impl Source {
-    /// The credentials, if the server of `url` may learn them.
+    /// The credentials that the server of `url` may learn.
     fn credentials_for(&self, url: &Url) -> Option<&Credentials> {
-        let (credentials, hosts) = self.credentials.as_ref()?;
-        hosts.iter().any(|host| host.serves(url)).then_some(credentials)
+        let may_learn = |hosts: &[Host]| hosts.iter().any(|host| host.serves(url));
+        self.credentials.iter().find(|(_, hosts)| may_learn(hosts)).map(|(credentials, _)| credentials)
     }
 
-    /// Whether a token is known from the beginning.
-    pub(crate) fn has_token(&self) -> bool {
-        matches!(self.credentials, Some((Credentials::Bearer(_), _)))
+    /// Whether a token is known from the beginning for the server of `url`.
+    pub(crate) fn has_token(&self, url: &Url) -> bool {
+        matches!(self.credentials_for(url), Some(Credentials::Bearer(_)))
     }
 
     /// The header with the credentials for the server of `url`, if there is one.
@@ -133,7 +134,6 @@ impl Source {
                 format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose_secret())))
             }
             Credentials::Bearer(token) => format!("Bearer {}", token.expose_secret()),
-            Credentials::Certificate(_) => return None,
         };
         secret_header(&text)
     }
@@ -144,8 +144,8 @@ impl Source {
             Trust::System => Arc::clone(system),
             Trust::Authorities(roots) => Arc::clone(roots),
         };
-        match self.credentials_for(url) {
-            Some(Credentials::Certificate(certificate)) => certificate.config(roots),
+        match &self.certificate {
+            Some((certificate, hosts)) if hosts.iter().any(|host| host.serves(url)) => certificate.config(roots),
             _ => Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
         }
     }

@@ -35,7 +35,7 @@ fn source() -> Source {
 fn with_password(hosts: &[&str]) -> Source {
     let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect::<Vec<Host>>();
     let credentials = Credentials::Basic { user: "ann".to_owned(), password: "s3cr3t".into() };
-    Source { credentials: Some((credentials, hosts)), ..source() }
+    Source { credentials: vec![(credentials, hosts)], ..source() }
 }
 
 async fn failure(source: &Source, url: &Url) -> FetchFailure {
@@ -176,9 +176,9 @@ async fn only_trusted_servers_see_a_request_and_only_their_hosts_see_the_certifi
     let certificate =
         ClientCertificate::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
     for (host, shown) in [(format!("localhost:{}", server.port), 1), ("localhost".to_owned(), 0)] {
-        let credentials = Some((Credentials::Certificate(certificate.clone()), vec![host.parse().unwrap()]));
+        let certificate = Some((certificate.clone(), vec![host.parse().unwrap()]));
         let trust = Trust::from_pem(authority.pem()).unwrap();
-        assert_eq!(get(&Source { credentials, trust, ..source() }, &url).await.unwrap(), "here");
+        assert_eq!(get(&Source { certificate, trust, ..source() }, &url).await.unwrap(), "here");
         assert_eq!(server.seen().last().unwrap().certificates, shown, "{host}");
     }
     let plain = Server::start(|_| reply(200, &[], "")).await;

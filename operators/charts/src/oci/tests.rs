@@ -44,7 +44,7 @@ async fn fetcher() -> Fetcher {
 
 fn source(credentials: Option<Credentials>, servers: &[&Server]) -> Source {
     let hosts: Vec<Host> = servers.iter().map(|server| format!("localhost:{}", server.port).parse().unwrap()).collect();
-    let credentials = credentials.map(|credentials| (credentials, hosts));
+    let credentials = credentials.into_iter().map(|credentials| (credentials, hosts.clone())).collect();
     Source { credentials, timeout: Duration::from_secs(5), ..Source::default() }
 }
 
