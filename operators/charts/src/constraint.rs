@@ -50,8 +50,18 @@ impl Constraint {
 
     /// The newest of `versions` that does. As with Helm, the version that is spelled like the constraint comes first.
     pub fn newest<'a>(&self, versions: impl IntoIterator<Item = &'a Version>) -> Option<&'a Version> {
-        let matching = versions.into_iter().filter(|version| self.is_spelled_as(version) || self.matches(version));
-        matching.max_by_key(|version| (self.is_spelled_as(version), *version))
+        self.newest_of(versions, |version| version)
+    }
+
+    /// The one of `all` with the newest version that does.
+    pub fn newest_of<'a, T>(
+        &self,
+        all: impl IntoIterator<Item = &'a T>,
+        version: impl Fn(&T) -> &Version,
+    ) -> Option<&'a T> {
+        let does = |item: &&T| self.is_spelled_as(version(item)) || self.matches(version(item));
+        let rank = |item: &T| (self.is_spelled_as(version(item)), version(item).clone());
+        all.into_iter().filter(does).max_by_key(|item| rank(item))
     }
 
     fn is_spelled_as(&self, version: &Version) -> bool {

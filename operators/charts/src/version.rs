@@ -126,8 +126,19 @@ impl UpgradePolicy {
         constraint: &Constraint,
         versions: impl IntoIterator<Item = &'a Version>,
     ) -> Option<&'a Version> {
-        let candidates = versions.into_iter().filter(|version| self.allows(current, version));
-        constraint.newest(candidates)
+        self.newest_of(current, constraint, versions, |version| version)
+    }
+
+    /// The one of `all` with the newest version that `constraint` and this policy allow after `current`.
+    pub fn newest_of<'a, T>(
+        self,
+        current: &Version,
+        constraint: &Constraint,
+        all: impl IntoIterator<Item = &'a T>,
+        version: impl Fn(&T) -> &Version,
+    ) -> Option<&'a T> {
+        let allowed = all.into_iter().filter(|item| self.allows(current, version(item)));
+        constraint.newest_of(allowed, &version)
     }
 
     /// Whether `next` is newer than `current` and near enough to it.
