@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    digest::Digest,
     draft::{Draft, private_folder},
     limits::MIB,
 };
+use drover_fetch::Digest;
 
 /// Most bytes of a cached chart that is read back.
 const CHART_BYTES: u64 = 64 * MIB as u64;

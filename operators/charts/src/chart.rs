@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     archive::{ArchiveError, Budget, Files, unpack},
-    digest::Digest,
     limits::Limits,
     metadata::{ChartType, Metadata, MetadataError},
 };
+use drover_fetch::Digest;
 
 /// The folder of the subcharts.
 const SUBCHARTS: &str = "charts/";

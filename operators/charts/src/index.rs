@@ -12,7 +12,9 @@ use std::{collections::BTreeSet, io::Read};
 
 use saphyr_parser::Event;
 
-use crate::{digest::Digest, limits::MIB, version::Version};
+use drover_fetch::Digest;
+
+use crate::{limits::MIB, version::Version};
 use characters::Bounded;
 use events::Events;
 use row::Fields;

@@ -11,21 +11,16 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue,
+    HeaderValue, StatusCode,
     header::{LINK, WWW_AUTHENTICATE},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{
-    digest::Digest,
-    fetch::{Answer, Fetcher, Proof, Request, check_status, in_time, receive, text},
-    fetch_error::{FetchError, FetchFailure},
-    limits::MIB,
-    source::{Source, secret_header},
-    url::{Url, UrlError},
-    version::Version,
-};
+use crate::{limits::MIB, version::Version};
 use challenge::Challenge;
+use drover_fetch::{
+    Answer, Digest, FetchError, FetchFailure, Fetcher, Proof, Request, Source, Url, UrlError, secret_header,
+};
 
 /// Most bytes of a manifest.
 const MANIFEST_BYTES: usize = MIB;
@@ -194,15 +189,16 @@ impl<'a> OciClient<'a> {
 
     /// Fetches from the registry, with a token if it wants one. Also gives the header `Link`.
     async fn get(&mut self, request: Request<'_>) -> Result<(Bytes, Option<String>), FetchError> {
-        in_time(self.source, request.url, async {
+        let source = self.source;
+        let fetching = async {
             let mut answer = self.ask(request).await?;
-            if answer.response.status() == http::StatusCode::UNAUTHORIZED {
+            if answer.status() == StatusCode::UNAUTHORIZED {
                 self.token = self.authorization(&answer).await?;
                 answer = self.ask(request).await?;
             }
             read(request, answer).await
-        })
-        .await
+        };
+        source.in_time(request.url, fetching).await
     }
 
     async fn ask(&self, request: Request<'_>) -> Result<Answer, FetchError> {
@@ -215,10 +211,10 @@ impl<'a> OciClient<'a> {
     async fn authorization(&self, refused: &Answer) -> Result<Option<HeaderValue>, FetchError> {
         let registry = &self.chart.registry;
         let unauthorized = || self.chart.failed(FetchFailure::Unauthorized);
-        if !refused.url.is_same_server(registry) {
+        if !refused.url().is_same_server(registry) {
             return Err(unauthorized());
         }
-        let mut headers = refused.response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let mut headers = refused.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenge = headers.find_map(|header| Challenge::read(header.to_str().ok()?)).ok_or_else(unauthorized)?;
         match challenge {
             Challenge::Bearer { realm, service } if !self.source.has_token(registry) => {
@@ -243,12 +239,9 @@ impl<'a> OciClient<'a> {
 }
 
 async fn read(request: Request<'_>, answer: Answer) -> Result<(Bytes, Option<String>), FetchError> {
-    let Answer { url, response } = answer;
-    let failed = |failure: FetchFailure| failure.at(url.host());
-    check_status(response.status(), response.headers()).map_err(failed)?;
-    let link = text(response.headers(), &LINK).map(str::to_owned);
+    let link = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).map(str::to_owned);
     let mut bytes = Vec::new();
-    receive(request, response, &mut bytes).await.map_err(failed)?;
+    answer.read(request, &mut bytes).await?;
     Ok((bytes.into(), link))
 }
 

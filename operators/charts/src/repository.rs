@@ -10,14 +10,10 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    digest::Digest,
     draft::{Draft, private_folder},
-    fetch::{Fetched, Fetcher, Request},
-    fetch_error::{FetchError, FetchFailure},
     index::{self, IndexCounts, IndexError, IndexLimits, IndexRow},
-    source::Source,
-    url::{Url, UrlError},
 };
+use drover_fetch::{Digest, FetchError, FetchFailure, Fetched, Fetcher, Request, Source, Url, UrlError};
 
 /// The name of the index in a repository.
 const INDEX: &str = "index.yaml";

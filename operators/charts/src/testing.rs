@@ -1,6 +1,4 @@
-//! Packed charts and servers for tests.
-
-pub(crate) mod server;
+//! Packed charts for tests.
 
 use std::io::Write as _;
 

@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 15] = [
+const BASE: [(&str, &[&str]); 16] = [
     ("admission", &["drover-crds"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -32,7 +32,8 @@ const BASE: [(&str, &[&str]); 15] = [
     ("process", &["drover-crds", "drover-runtime"]),
     ("dial", &["drover-client"]),
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
-    ("charts", &["drover-client"]),
+    ("fetch", &["drover-client"]),
+    ("charts", &["drover-fetch"]),
     ("values", &[]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
@@ -47,10 +48,11 @@ const BASE: [(&str, &[&str]); 15] = [
 const PURE: [&str; 3] = ["admission", "roles", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 11] = [
+const OPERATOR: [&str; 12] = [
     "drover-admission",
     "drover-charts",
     "drover-crds",
+    "drover-fetch",
     "drover-fleet",
     "drover-grants",
     "drover-releases",

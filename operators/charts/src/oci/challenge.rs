@@ -1,6 +1,6 @@
 //! What a registry asks for before it answers: the header `WWW-Authenticate`. Pure.
 
-use crate::url::Url;
+use drover_fetch::Url;
 
 /// Most bytes of a value in a challenge.
 const VALUE_BYTES: usize = 1_024;

@@ -3,10 +3,9 @@ use std::{sync::Mutex, time::Duration};
 use drover_client::DialPolicy;
 
 use super::*;
-use crate::{
-    source::Credentials,
-    testing::server::{Reply, Seen, Server, reply},
-    url::Host,
+use drover_fetch::{
+    Credentials, Host,
+    testing::{Reply, Seen, Server, reply},
 };
 
 const CHART: &[u8] = b"packed chart";

@@ -6,7 +6,7 @@ use std::{
 use drover_client::DialPolicy;
 
 use super::*;
-use crate::testing::server::{Server, reply};
+use drover_fetch::testing::{Server, reply};
 
 const INDEX_YAML: &str =
     "apiVersion: v1\nentries:\n  web:\n  - {name: web, version: 1.0.0, urls: [gone.tgz, web.tgz], digest: DIGEST}\n";

@@ -28,24 +28,30 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::url::Url;
 
-pub(crate) type Reply = Response<Full<Bytes>>;
+/// What a server answers.
+pub type Reply = Response<Full<Bytes>>;
 
 /// A request as a server saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) target: String,
-    pub(crate) headers: HeaderMap,
+pub struct Seen {
+    /// Path and query.
+    pub target: String,
+    /// The headers.
+    pub headers: HeaderMap,
     /// How many certificates the client showed.
-    pub(crate) certificates: usize,
+    pub certificates: usize,
 }
 
 impl Seen {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The text of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
-pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+/// An answer.
+pub fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::builder().status(status);
     for (name, value) in headers {
         reply = reply.header(*name, *value);
@@ -54,19 +60,22 @@ pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes
 }
 
 /// A server, and what it saw.
-#[derive(Clone)]
-pub(crate) struct Server {
-    pub(crate) port: u16,
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub port: u16,
     is_https: bool,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    pub(crate) async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    /// Answers on loopback.
+    pub async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen(None, answer).await
     }
 
-    pub(crate) async fn start_tls(tls: ServerConfig, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    /// Answers on loopback with TLS.
+    pub async fn start_tls(tls: ServerConfig, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen(Some(TlsAcceptor::from(Arc::new(tls))), answer).await
     }
 
@@ -89,12 +98,16 @@ impl Server {
         server
     }
 
-    pub(crate) fn url(&self, path: &str) -> Url {
+    /// The URL of a path there.
+    #[must_use]
+    pub fn url(&self, path: &str) -> Url {
         let scheme = if self.is_https { "https" } else { "http" };
         format!("{scheme}://localhost:{}{path}", self.port).parse().unwrap()
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    /// All requests so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -116,7 +129,7 @@ async fn serve(
 }
 
 /// A server that answers every connection with these bytes, and then closes it, or hangs.
-pub(crate) async fn raw(bytes: &'static [u8], hangs: bool) -> Url {
+pub async fn raw(bytes: &'static [u8], hangs: bool) -> Url {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -133,7 +146,7 @@ pub(crate) async fn raw(bytes: &'static [u8], hangs: bool) -> Url {
 }
 
 /// A proxy that connects everything to one port here, and the heads of the requests that it got.
-pub(crate) async fn proxy(to: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
+pub async fn proxy(to: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let heads: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -154,14 +167,16 @@ pub(crate) async fn proxy(to: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
 }
 
 /// An authority that signs certificates for localhost.
-pub(crate) struct Authority {
+pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    #[must_use]
+    pub fn generate() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -169,19 +184,23 @@ impl Authority {
         Self { pem: certificate.pem(), der: certificate.der().clone(), issuer: Issuer::new(parameters, key) }
     }
 
-    pub(crate) fn pem(&self) -> &[u8] {
+    /// It as PEM.
+    #[must_use]
+    pub fn pem(&self) -> &[u8] {
         self.pem.as_bytes()
     }
 
     /// A certificate and its key.
-    pub(crate) fn signed(&self) -> (rcgen::Certificate, KeyPair) {
+    #[must_use]
+    pub fn signed(&self) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
     /// A server that asks for a certificate of this authority, and does without one.
-    pub(crate) fn server(&self) -> ServerConfig {
+    #[must_use]
+    pub fn server(&self) -> ServerConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
         let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().unwrap();

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     dial::Lookup,
     source::{ClientCertificate, Credentials, Trust},
-    testing::server::{Authority, Reply, Server, proxy, raw, reply},
+    testing::{Authority, Reply, Server, proxy, raw, reply},
     url::Host,
 };
 
@@ -156,7 +156,7 @@ async fn redirects_are_counted_and_judged() {
 async fn tls_is_never_left() {
     let plain = Server::start(|_| reply(200, &[], "")).await;
     let target = plain.url("/").uri().to_string();
-    let authority = Authority::new();
+    let authority = Authority::generate();
     let server = Server::start_tls(authority.server(), move |_| reply(302, &[("location", &target)], "")).await;
     let source = Source { trust: Trust::from_pem(authority.pem()).unwrap(), ..source() };
     assert_eq!(failure(&source, &server.url("/")).await, FetchFailure::BadRedirect);
@@ -165,11 +165,11 @@ async fn tls_is_never_left() {
 
 #[tokio::test]
 async fn only_trusted_servers_see_a_request_and_only_their_hosts_see_the_certificate() {
-    let authority = Authority::new();
+    let authority = Authority::generate();
     let server = Server::start_tls(authority.server(), |_| reply(200, &[], "here")).await;
     let url = server.url("/");
     assert_eq!(failure(&source(), &url).await, FetchFailure::Untrusted);
-    let strangers = Source { trust: Trust::from_pem(Authority::new().pem()).unwrap(), ..source() };
+    let strangers = Source { trust: Trust::from_pem(Authority::generate().pem()).unwrap(), ..source() };
     assert_eq!(failure(&strangers, &url).await, FetchFailure::Untrusted);
     assert!(server.seen().is_empty());
     let (certificate, key) = authority.signed();

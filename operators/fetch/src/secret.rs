@@ -175,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{testing::server::Authority, url::Url};
+    use crate::{testing::Authority, url::Url};
 
     fn data(entries: &[(&str, &str)]) -> Data {
         entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn certificates_are_read_for_trust_and_for_who_asks() {
-        let authority = Authority::new();
+        let authority = Authority::generate();
         let ca = str::from_utf8(authority.pem()).unwrap();
         let (certificate, key) = authority.signed();
         let (chain, key) = (certificate.pem(), key.serialize_pem());

@@ -53,7 +53,9 @@ impl Url {
         server(self) == server(other)
     }
 
-    pub(crate) fn uri(&self) -> &Uri {
+    /// It as it is sent, with its query.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
         &self.0
     }
 

@@ -123,12 +123,14 @@ impl Source {
     }
 
     /// Whether a token is known from the beginning for the server of `url`.
-    pub(crate) fn has_token(&self, url: &Url) -> bool {
+    #[must_use]
+    pub fn has_token(&self, url: &Url) -> bool {
         matches!(self.credentials_for(url), Some(Credentials::Bearer(_)))
     }
 
     /// The header with the credentials for the server of `url`, if there is one.
-    pub(crate) fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+    #[must_use]
+    pub fn authorization(&self, url: &Url) -> Option<HeaderValue> {
         let text = match self.credentials_for(url)? {
             Credentials::Basic { user, password } => {
                 format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose_secret())))
@@ -152,7 +154,8 @@ impl Source {
 }
 
 /// A header that is never logged; none if the text cannot be one.
-pub(crate) fn secret_header(text: &str) -> Option<HeaderValue> {
+#[must_use]
+pub fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -96,7 +96,8 @@ pub enum FetchFailure {
 
 impl FetchFailure {
     /// At this host.
-    pub(crate) fn at(self, host: &str) -> FetchError {
+    #[must_use]
+    pub fn at(self, host: &str) -> FetchError {
         FetchError { host: host.to_owned(), failure: self }
     }
 

@@ -97,15 +97,16 @@ impl fmt::Debug for Fetcher {
     }
 }
 
-/// An answer whose body was not read yet.
-pub(crate) struct Answer {
-    pub(crate) url: Url,
-    pub(crate) response: Response<Incoming>,
+/// An answer, of which the body was not read yet.
+#[derive(Debug)]
+pub struct Answer {
+    url: Url,
+    response: Response<Incoming>,
 }
 
 /// How a request proves who asks.
-#[derive(Clone, Copy)]
-pub(crate) enum Proof<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Proof<'a> {
     /// Not at all.
     Nobody,
     /// By the credentials of the source.
@@ -133,16 +134,14 @@ impl Fetcher {
         request: Request<'_>,
         sink: impl Write + Send,
     ) -> Result<Fetched, FetchError> {
-        in_time(source, request.url, async {
-            let Answer { url, response } = self.send(source, request, Proof::Source).await?;
-            if response.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
+        let fetching = async {
+            let answer = self.send(source, request, Proof::Source).await?;
+            if answer.status() == StatusCode::NOT_MODIFIED && request.etag.is_some() {
                 return Ok(Fetched::NotModified);
             }
-            let failed = |failure: FetchFailure| failure.at(url.host());
-            check_status(response.status(), response.headers()).map_err(failed)?;
-            receive(request, response, sink).await.map(Fetched::Body).map_err(failed)
-        })
-        .await
+            answer.read(request, sink).await.map(Fetched::Body)
+        };
+        source.in_time(request.url, fetching).await
     }
 
     /// Fetches into memory.
@@ -154,13 +153,8 @@ impl Fetcher {
         }
     }
 
-    /// Sends a request, and follows redirects.
-    pub(crate) async fn send(
-        &self,
-        source: &Source,
-        request: Request<'_>,
-        proof: Proof<'_>,
-    ) -> Result<Answer, FetchError> {
+    /// Sends a request, and follows redirects. It has no limit of time: [`Source::in_time`] gives it one.
+    pub async fn send(&self, source: &Source, request: Request<'_>, proof: Proof<'_>) -> Result<Answer, FetchError> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
             let failed = |failure: FetchFailure| failure.at(url.host());
@@ -196,13 +190,42 @@ impl Fetcher {
     }
 }
 
-/// Bounds all of `fetching`.
-pub(crate) async fn in_time<T>(
-    source: &Source,
-    url: &Url,
-    fetching: impl Future<Output = Result<T, FetchError>>,
-) -> Result<T, FetchError> {
-    timeout(source.timeout, fetching).await.unwrap_or_else(|_| Err(FetchFailure::Timeout.at(url.host())))
+impl Answer {
+    /// Who answers: after redirects, another server than was asked.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Reads the body into `sink`, if the status says that there is one.
+    pub async fn read(self, request: Request<'_>, sink: impl Write + Send) -> Result<Received, FetchError> {
+        let failed = |failure: FetchFailure| failure.at(self.url.host());
+        check_status(self.response.status(), self.response.headers()).map_err(failed)?;
+        receive(request, self.response, sink).await.map_err(failed)
+    }
+}
+
+impl Source {
+    /// Gives `fetching` from `url` the time that there is for one request.
+    pub async fn in_time<T>(
+        &self,
+        url: &Url,
+        fetching: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        timeout(self.timeout, fetching).await.unwrap_or_else(|_| Err(FetchFailure::Timeout.at(url.host())))
+    }
 }
 
 fn http_request(
@@ -239,7 +262,7 @@ fn redirect(url: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Fet
 }
 
 /// Whether there is a body to read.
-pub(crate) fn check_status(status: StatusCode, headers: &HeaderMap) -> Result<(), FetchFailure> {
+fn check_status(status: StatusCode, headers: &HeaderMap) -> Result<(), FetchFailure> {
     Err(match status.as_u16() {
         200 => return Ok(()),
         401 => FetchFailure::Unauthorized,
@@ -256,12 +279,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_LIMIT))
 }
 
-pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Reads the body into `sink`.
-pub(crate) async fn receive(
+async fn receive(
     request: Request<'_>,
     response: Response<Incoming>,
     sink: impl Write + Send,
