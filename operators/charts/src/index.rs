@@ -3,8 +3,6 @@
 //! An index of 64 MiB would take a gigabyte as objects. Here, memory holds the names of the charts, what was asked for, and one
 //! piece of text at a time. Anchors and aliases are refused; no index needs them, and they multiply.
 
-mod characters;
-mod events;
 mod row;
 mod skipping;
 
@@ -14,9 +12,11 @@ use saphyr_parser::Event;
 
 use drover_fetch::Digest;
 
-use crate::{limits::MIB, version::Version};
-use characters::Bounded;
-use events::Events;
+use crate::{
+    events::{Bounded, Events},
+    limits::MIB,
+    version::Version,
+};
 use row::Fields;
 use skipping::Skipping;
 

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`limits`] | the bounds on a packed chart |
 //! | `archive`, `metadata`, [`chart`], `tree` | a packed chart, checked: its files, metadata and subcharts, and its tree on disk |
-//! | [`index`] | the index of an HTTP repository, read as a stream |
+//! | [`index`], `events` | the index of an HTTP repository, read as a stream of events |
 //! | [`repository`] | an HTTP repository: its index on disk, and its charts |
 //! | [`oci`] | charts in OCI registries |
 //! | [`cache`], `draft` | packed charts on disk, written whole or not at all |
@@ -19,6 +19,7 @@ pub mod cache;
 pub mod chart;
 pub mod constraint;
 mod draft;
+mod events;
 pub mod index;
 pub mod limits;
 mod metadata;

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::version::{Version, VersionError};
+use crate::{
+    events::Events,
+    version::{Version, VersionError},
+};
 
 /// Most bytes of Chart.yaml and of requirements.yaml.
 const METADATA_BYTES: usize = 512 * 1024;
+/// Most lists and maps in one another.
+const DEPTH: usize = 32;
 /// Most characters of a text that is only shown.
 const SHOWN_CHARACTERS: usize = 1_024;
 /// Most bytes of a name.
@@ -212,6 +217,9 @@ impl Metadata {
 fn parse<T: for<'a> Deserialize<'a>>(file: &'static str, bytes: &[u8]) -> Result<T, MetadataError> {
     if bytes.len() > METADATA_BYTES {
         return Err(MetadataError::TooLarge { file });
+    }
+    if let Some(line) = Events::too_deep(bytes, DEPTH) {
+        return Err(MetadataError::Invalid { file, line });
     }
     serde_yaml::from_slice(bytes)
         .map_err(|error| MetadataError::Invalid { file, line: error.location().map_or(0, |at| at.line()) })

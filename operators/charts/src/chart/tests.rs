@@ -1,4 +1,8 @@
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use proptest::prelude::*;
 use tar::EntryType;
@@ -330,5 +334,15 @@ proptest! {
             let leads_out = |path: &str| path.starts_with('/') || path.split('/').any(|name| matches!(name, "" | "." | ".."));
             prop_assert!(chart.files().keys().all(|path| !leads_out(path)));
         }
+    }
+}
+
+#[test]
+fn metadata_that_is_costly_to_read_is_refused_soon() {
+    for piece in ["[", "{a: ", "- ", "? ", "&a ", "!a ", "a: &b [*b, ", "\"\\n", "a:\n ", "- - ", "[a, "] {
+        let yaml = piece.repeat(500_000 / piece.len());
+        let start = Instant::now();
+        let _ = unpack(&packed(&[file("web/Chart.yaml", &yaml)]));
+        assert!(start.elapsed() < Duration::from_secs(10), "{piece:?} took {:?}", start.elapsed());
     }
 }

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use saphyr_parser::{Event, ScalarStyle};
 
-use super::{IndexError, IndexRow, events::Events};
+use super::{IndexError, IndexRow};
+use crate::events::Events;
 
 /// Most URLs of a version.
 const URLS: usize = 8;

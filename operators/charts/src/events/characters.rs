@@ -38,13 +38,13 @@ impl Shared {
 }
 
 /// Reads up to a bound, beyond which it fails with [`ErrorKind::FileTooLarge`].
-pub(super) struct Bounded<R> {
+pub(crate) struct Bounded<R> {
     reader: R,
     left: usize,
 }
 
 impl<R: Read> Bounded<R> {
-    pub(super) fn new(reader: R, most: usize) -> Self {
+    pub(crate) fn new(reader: R, most: usize) -> Self {
         Self { reader, left: most }
     }
 }
