@@ -51,7 +51,7 @@ pub struct Request<'a> {
     pub accept: &'static str,
     /// The `ETag` of what is there already.
     pub etag: Option<&'a str>,
-    /// Whether it may be sent in gzip, which is expanded within `limit`.
+    /// Whether it may be sent in gzip, which is expanded within `limit`. Otherwise gzip is what was asked for.
     pub may_compress: bool,
     /// Most bytes, expanded.
     pub limit: usize,
@@ -324,7 +324,9 @@ impl<W: Write> Decoder<W> {
     fn new(headers: &HeaderMap, request: Request<'_>, sink: Counted<W>) -> Result<Self, FetchFailure> {
         match text(headers, &CONTENT_ENCODING).unwrap_or("identity") {
             "identity" => Ok(Self::Plain(sink)),
-            "gzip" | "x-gzip" if request.may_compress => Ok(Self::Gzip(Box::new(GzDecoder::new(sink)))),
+            // Servers say so of files that are gzip by themselves, such as charts.
+            "gzip" | "x-gzip" if !request.may_compress => Ok(Self::Plain(sink)),
+            "gzip" | "x-gzip" => Ok(Self::Gzip(Box::new(GzDecoder::new(sink)))),
             _ => Err(FetchFailure::Encoding),
         }
     }

@@ -30,7 +30,7 @@ pub enum SecretError {
     #[error("has credentials of several kinds; leave one of username with password, token, and .dockerconfigjson")]
     SeveralKinds,
     /// A key holds what cannot be sent.
-    #[error("has something under {0} that is no text of one line; correct it")]
+    #[error("has something under {0} that cannot be sent; write it as one line of text")]
     NotText(&'static str),
     /// It does not say where its credentials may go.
     #[error("does not say which hosts may get its credentials; name them in its annotation drover.dev/hosts")]
@@ -64,7 +64,8 @@ impl Source {
     /// hosts itself. `hosts` are those of the annotation, with commas or blanks between them.
     pub fn with_credentials(mut self, data: &Data, hosts: Option<&str>) -> Result<Self, SecretError> {
         let of = |key: &'static str| data.get(key).map(|bytes| line(key, bytes)).transpose();
-        self.credentials = match (of("username")?, of("password")?, of("token")?, data.get(".dockerconfigjson")) {
+        let password = data.get("password").map(|bytes| text("password", bytes)).transpose()?;
+        self.credentials = match (of("username")?, password, of("token")?, data.get(".dockerconfigjson")) {
             (Some(user), Some(password), None, None) => {
                 vec![(Credentials::Basic { user, password: password.into() }, read_hosts(hosts)?)]
             }
@@ -102,14 +103,17 @@ impl Source {
     }
 }
 
-/// A value of one line. A line break at its end comes from the file that it was made of.
-fn line(key: &'static str, bytes: &[u8]) -> Result<String, SecretError> {
+/// A value without the line break at its end, which comes from the file that it was made of. A password may have others in
+/// it, such as a key of Google.
+fn text(key: &'static str, bytes: &[u8]) -> Result<String, SecretError> {
     let text = str::from_utf8(bytes).map_err(|_| SecretError::NotText(key))?.trim_end_matches(['\n', '\r']);
-    if text.is_empty() || text.chars().any(char::is_control) {
-        Err(SecretError::NotText(key))
-    } else {
-        Ok(text.to_owned())
-    }
+    if text.is_empty() { Err(SecretError::NotText(key)) } else { Ok(text.to_owned()) }
+}
+
+/// A value of one line.
+fn line(key: &'static str, bytes: &[u8]) -> Result<String, SecretError> {
+    text(key, bytes)
+        .and_then(|text| if text.chars().any(char::is_control) { Err(SecretError::NotText(key)) } else { Ok(text) })
 }
 
 fn read_hosts(hosts: Option<&str>) -> Result<Vec<Host>, SecretError> {
@@ -199,6 +203,8 @@ mod tests {
             (header.clone(), header)
         );
         assert_eq!((told(&basic, "https://b.example"), told(&basic, "https://c.example")), (None, None));
+        let google = read(&[("username", "_json_key"), ("password", "{\n}")], "a.example").unwrap();
+        assert_eq!(told(&google, "https://a.example"), Some(format!("Basic {}", STANDARD.encode("_json_key:{\n}"))));
         let token = read(&[("token", "t0k3n")], "a.example").unwrap();
         assert_eq!(told(&token, "https://a.example").as_deref(), Some("Bearer t0k3n"));
         assert!(!format!("{basic:?} {token:?}").contains("3cr3t") && !format!("{token:?}").contains("t0k3n"));
@@ -226,7 +232,8 @@ mod tests {
             (&[user], "a", SecretError::NoCredentials),
             (&[user, ("password", "p"), ("token", "t")], "a", SecretError::SeveralKinds),
             (&[user, ("token", "t")], "a", SecretError::SeveralKinds),
-            (&[user, ("password", "a\nb")], "a", SecretError::NotText("password")),
+            (&[("username", "a\nb"), ("password", "p")], "a", SecretError::NotText("username")),
+            (&[user, ("password", "\n")], "a", SecretError::NotText("password")),
             (&[("token", "")], "a", SecretError::NotText("token")),
             (&[("token", "t")], " , ", SecretError::NoHosts),
             (&[("token", "t")], "https://a", SecretError::Host(HostError)),

@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
-/// Most bytes of a URL.
-const URL_BYTES: usize = 2_048;
+/// Most bytes of a URL: those that clouds sign have thousands.
+const URL_BYTES: usize = 8_192;
 
 /// An `http` or `https` URL with a host, without user and password.
 #[derive(Clone, PartialEq, Eq, Hash)]
