@@ -112,8 +112,13 @@ impl<'a> OciClient<'a> {
         Self { fetcher, source, chart, token: None }
     }
 
-    /// The versions that have a tag, the newest first. Other tags are left out. [`Source::timeout`] bounds each page.
+    /// The versions that have a tag, the newest first. Other tags are left out. [`Source::timeout`] bounds all pages together.
     pub async fn versions(&mut self) -> Result<Vec<Version>, FetchError> {
+        let (source, chart) = (self.source, self.chart);
+        source.in_time(&chart.registry, self.pages()).await
+    }
+
+    async fn pages(&mut self) -> Result<Vec<Version>, FetchError> {
         let mut next = Some(self.chart.url("tags/list?n=1000")?);
         let mut found: Vec<Version> = Vec::new();
         for _ in 0..PAGES {

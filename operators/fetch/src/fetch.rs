@@ -224,7 +224,7 @@ impl Source {
         url: &Url,
         fetching: impl Future<Output = Result<T, FetchError>>,
     ) -> Result<T, FetchError> {
-        timeout(self.timeout, fetching).await.unwrap_or_else(|_| Err(FetchFailure::Timeout.at(url.host())))
+        timeout(self.timeout, Box::pin(fetching)).await.unwrap_or_else(|_| Err(FetchFailure::Timeout.at(url.host())))
     }
 }
 

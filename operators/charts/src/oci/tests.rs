@@ -201,3 +201,16 @@ async fn bad_answers_of_registries_are_refused() {
         assert_eq!(refused.failure, FetchFailure::Unauthorized, "{challenge}");
     }
 }
+
+#[tokio::test]
+async fn pages_that_trickle_share_one_limit_of_time() {
+    let next = [("link", "<?next>; rel=\"next\"")];
+    let registry = Server::start(move |_| {
+        std::thread::sleep(Duration::from_millis(30));
+        reply(200, &next, "{\"tags\": [\"1.0.0\"]}")
+    })
+    .await;
+    let source = Source { timeout: Duration::from_millis(300), ..source(None, &[]) };
+    let refused = versions(&source, &registry).await.unwrap_err();
+    assert_eq!(refused.failure, FetchFailure::Timeout);
+}
