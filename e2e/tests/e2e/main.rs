@@ -12,6 +12,7 @@
 )]
 
 mod access;
+mod accounts;
 mod admission;
 mod api;
 mod away;
@@ -58,6 +59,7 @@ use drover_e2e::runner::Test;
 fn tests() -> Vec<Test> {
     [
         access::tests(),
+        accounts::tests(),
         admission::tests(),
         api::tests(),
         away::tests(),
