@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use drover_client::{ApiError, request::request};
 use drover_crds::names::DROVER_NAMESPACE;
-use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION};
 use kube::{Client, client::Body};
 
 use crate::{
@@ -72,10 +72,11 @@ impl AccountClient {
     }
 
     /// What the server answers to a GET of `path`, which begins with a slash and may have a query: at most 4 MiB of it, whatever
-    /// its status is.
+    /// its status is. It is no watch.
     pub async fn get_path(&self, path: &str) -> Result<Answer, AccountError> {
         let asked = Request::get(path).body(Vec::new()).map_err(|_| AccountError::InvalidPath)?;
-        if asked.uri().authority().is_some() || !path.starts_with('/') || path.starts_with("//") {
+        let is_path = asked.uri().authority().is_none() && path.starts_with('/') && !path.starts_with("//");
+        if !is_path || is_watch(asked.uri()) {
             return Err(AccountError::InvalidPath);
         }
         self.send("read what a chart looks up", asked, PATH_LIMIT).await
@@ -89,8 +90,8 @@ impl AccountClient {
         request: Request<Vec<u8>>,
         limit: usize,
     ) -> Result<Answer, AccountError> {
-        let client = self.accounts.credentialless()?;
         let token = self.accounts.token(&self.name).await?;
+        let client = self.accounts.credentialless()?;
         if let Some(answer) = self.send_with(&client, &token, what, request.clone(), limit).await? {
             return Ok(answer);
         }
@@ -123,4 +124,13 @@ impl AccountClient {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a GET of this would be answered for minutes.
+fn is_watch(uri: &Uri) -> bool {
+    let mut keys = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
+    let by_query = keys.any(|key| key == "watch" || key.contains('%'));
+    let segments: Vec<_> = uri.path().split('/').collect();
+    let by_path = matches!(*segments, ["", "api", _, "watch", ..] | ["", "apis", _, _, "watch", ..]);
+    by_query || by_path || uri.path().contains('%')
 }

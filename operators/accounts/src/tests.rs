@@ -219,6 +219,53 @@ async fn a_token_that_is_not_accepted_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn a_token_shows_nowhere() {
+    let (_, _, client) = server(|_| refusal(401, "Unauthorized", ""));
+    let error = client.get(&deployments(), &shop()).await.unwrap_err();
+    let own = Log::default();
+    let unreadable = own.client(|_| (201, json!({"spec": {}, "status": {"token": "token-1"}}).to_string()));
+    let accounts = Accounts::new(unreadable, || panic!("nothing is sent"));
+    let no_token = accounts.client(&name()).get(&deployments(), &shop()).await.unwrap_err();
+    let token = client.accounts.token(&name()).await.unwrap();
+    assert!(token.to_str().unwrap().starts_with("Bearer token-"));
+    let shown = format!("{client:?} {error:?} {error} {no_token:?} {no_token} {token:?}");
+    assert!(!shown.contains("token-"), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_server_answers_is_an_error_or_an_answer(
+        code in prop_oneof![Just(200_u16), Just(201), 202_u16..600],
+        any in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            r#"\{("(items|metadata|details|status|spec|code|gitVersion)":([0-9]{1,20}|\[[{}\[\]]{0,4}\]|"\PC{0,9}"|null),?){0,3}\}"#
+                .prop_map(String::into_bytes),
+        ],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let answer = String::from_utf8_lossy(&any).into_owned();
+            let (own, theirs) = (Log::default(), Log::default());
+            let (hostile, text) = (answer.clone(), answer.clone());
+            let from_hostile = own.client(move |_| (code, hostile.clone()));
+            let hostile = theirs.client(move |_| (code, text.clone()));
+            let copy = hostile.clone();
+            let (good_issuer, bad_issuer) = (issuer(&own), from_hostile);
+            let client = Accounts::new(good_issuer, move || Ok(hostile.clone())).client(&name());
+            let no_token = Accounts::new(bad_issuer, move || Ok(copy.clone())).client(&name());
+            for client in [&client, &no_token] {
+                let (kind, key, body) = (deployments(), shop(), json!({}));
+                let _ = client.get(&kind, &key).await.map_err(|error| error.to_string());
+                let _ = client.list(&kind, "web", &LabelQuery::everything()).await.map_err(|error| error.to_string());
+                let _ = client.apply(&kind, &key, &body, Apply::default()).await.map_err(|error| error.to_string());
+                let _ = client.resource("apps/v1", "Deployment").await.map_err(|error| error.to_string());
+                let _ = client.get_path("/api").await.map_err(|error| error.to_string());
+            }
+        });
+    }
+}
+
+#[tokio::test]
 async fn what_takes_an_account_for_another_user_gets_nothing() {
     let unidentified = |why: Unidentified| {
         let own = Log::default();
@@ -311,7 +358,18 @@ async fn a_name_cannot_lead_to_another_path() {
     let cluster_scoped = Resource { namespaced: false, ..deployments() };
     assert!(client.get(&cluster_scoped, &shop()).await.is_err());
     assert!(client.list(&deployments(), "../x", &LabelQuery::everything()).await.is_err());
-    for path in ["api/v1", "https://elsewhere.example/", "", "//elsewhere.example/"] {
+    for path in [
+        "api/v1",
+        "https://elsewhere.example/",
+        "",
+        "//elsewhere.example/",
+        "/api/v1/pods?watch=true",
+        "/api/v1/pods?limit=1&watch",
+        "/api/v1/pods?%77atch=1",
+        "/api/v1/watch/pods",
+        "/apis/apps/v1/watch/deployments",
+        "/api/v1/%77atch/pods",
+    ] {
         assert!(matches!(client.get_path(path).await, Err(AccountError::InvalidPath)), "{path}");
     }
     assert!(theirs.requests().is_empty());
