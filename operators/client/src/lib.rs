@@ -9,6 +9,7 @@
 //! | [`owner`] | the record of the owner of an object, and why the object belongs to it |
 //! | [`held`] | what owners held when they were last seen, by the UIDs of objects |
 //! | [`drift_conflicts`] | counts how often another client reverts the same write |
+//! | [`answer`] | decodes what single requests are answered with |
 //! | [`request`] | makes a request within a time limit, and knows its sender and how urgent it is |
 //! | [`error`], [`cause`] | the classes of failures, and the one table from which retry, condition and event follow |
 //! | [`difference`], [`quantity`] | compares objects, and quantities by value |
@@ -17,6 +18,7 @@
 //! | `testing` (feature `testing`) | an API server in memory |
 
 pub mod addresses;
+pub mod answer;
 pub mod cache;
 pub mod cause;
 pub mod difference;
@@ -33,6 +35,7 @@ pub mod rights;
 pub mod testing;
 
 pub use addresses::{AddressNotAllowed, DialPolicy};
+pub use answer::Answer;
 pub use cache::{Cache, Informer, Kept, LabelQuery, ObjectKey, OwnerRecord};
 pub use cause::{ApiCause, Cause, StatusCause, WriteCause};
 pub use error::{ApiError, Class, Classify, Failure};

@@ -6,8 +6,8 @@ use drover_admission::{Policy, downstream, guarded::is_same};
 use drover_crds::names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_OWNER_NAME, MANAGED_BY};
 use drover_fleet::{admission::OWNER_KIND, claim};
 use drover_runtime::{
-    ApiError, Classify as _, ClusterName, Link, PlaceContext, act::AT_A_TIME, cache::Kept, operator::field_manager,
-    request::request, write::release_labels,
+    Answer, ApiError, Classify as _, ClusterName, Link, PlaceContext, act::AT_A_TIME, cache::Kept,
+    operator::field_manager, request::request, write::release_labels,
 };
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{
@@ -65,7 +65,7 @@ pub(crate) async fn act(
         Action::DeleteNamespace { uid } => {
             let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
             let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
-            let api = Api::<Namespace>::all(cache.client());
+            let api = Api::<Answer<Namespace>>::all(cache.client());
             match request("delete Namespace drover-system", api.delete(DROVER_NAMESPACE, &parameters)).await {
                 Err(error) if error.code() == Some(404) => Ok(()),
                 answer => Ok(answer.map(|_| ())?),
@@ -97,15 +97,15 @@ where
 {
     let (name, what) = (object.name_any(), format!("apply {} {}", K::kind(&()), object.name_any()));
     let parameters = PatchParams::apply(&field_manager::<ClusterOperator>()).force();
-    let api = Api::<K>::all(client.clone());
-    let live = request(what.clone(), api.patch(&name, &parameters, &Patch::Apply(object))).await?;
+    let api = Api::<Answer<K>>::all(client.clone());
+    let Answer(live) = request(what.clone(), api.patch(&name, &parameters, &Patch::Apply(object))).await?;
     let spec = spec_of(object);
     if is_same(&spec_of(&live), &spec) {
         return Ok(());
     }
     // What others add to its lists and maps stays through an apply.
     let whole = json!([{"op": "add", "path": "/spec", "value": spec}]);
-    let whole = Patch::Json::<K>(serde_json::from_value(whole).unwrap_or_default());
+    let whole = Patch::Json::<Answer<K>>(serde_json::from_value(whole).unwrap_or_default());
     let parameters = PatchParams { field_manager: Some(field_manager::<ClusterOperator>()), ..PatchParams::default() };
     request(what, api.patch(&name, &parameters, &whole)).await.map(drop)
 }
@@ -125,7 +125,7 @@ async fn remove_policies(client: &Client, names: &[String]) -> Result<(), ApiErr
 }
 
 async fn delete<K: Kept + Resource<Scope = ClusterResourceScope>>(client: &Client, name: &str) -> Result<(), ApiError> {
-    let api = Api::<K>::all(client.clone());
+    let api = Api::<Answer<K>>::all(client.clone());
     let what = format!("delete {} {name}", K::kind(&()));
     match request(what, api.delete(name, &DeleteParams::default())).await {
         Err(error) if error.code() == Some(404) => Ok(()),

@@ -9,7 +9,7 @@ use drover_crds::{
 };
 use drover_fleet::{admission::OWNER_KIND, claim};
 use drover_runtime::{
-    ApiError, ClusterName, Failure, Informer, Kept, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
+    Answer, ApiError, ClusterName, Failure, Informer, Kept, Link, ObjectKey, OwnerRecord, PlaceContext, cache::Lookup,
     cache::list_metadata, request::request,
 };
 use k8s_openapi::{
@@ -142,8 +142,9 @@ async fn look_there(
     let count = listed.len();
     let left_behind: Vec<_> = listed.into_iter().filter_map(|found| left_behind(&projects, found)).collect();
     let owned = count - left_behind.len();
-    let found = request("get Namespace drover-system", api.get_metadata_opt(DROVER_NAMESPACE)).await?;
-    let namespace = found.map(|namespace| namespace.metadata).filter(|meta| {
+    let api = Api::<Answer<Namespace>>::all(client.clone());
+    let found = request("get Namespace drover-system", api.get_opt(DROVER_NAMESPACE)).await?;
+    let namespace = found.map(|namespace| namespace.0.metadata).filter(|meta| {
         let managed_by = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED_BY));
         managed_by.is_some_and(|by| by == MANAGED_BY) && meta.deletion_timestamp.is_none()
     });

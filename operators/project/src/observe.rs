@@ -15,7 +15,7 @@ use drover_fleet::{
 };
 use drover_grants::{Admitted, Grants, Members, OfProject, is_of_another, reached, undecodable_in};
 use drover_runtime::{
-    Informer, Kept, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    Answer, Informer, Kept, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
     cache::Index,
     operator::{owner_of, record_of},
@@ -378,15 +378,15 @@ async fn look_up(
     name: &str,
 ) -> Result<Seen, ProjectError> {
     let record = owner_of::<ProjectOperator>(project);
-    let api = Api::<Namespace>::all(place.cache.client());
-    let found = request(format!("get Namespace {name}"), api.get_metadata_opt(name)).await?;
+    let api = Api::<Answer<Namespace>>::all(place.cache.client());
+    let found = request(format!("get Namespace {name}"), api.get_opt(name)).await?;
     Ok(match found {
         None => {
             let older_project =
                 older_projects.iter().find(|older_project| claims(older_project, name, &place.place, &place.fleet));
             Seen::Absent { older_project: older_project.map(|older_project| ObjectKey::of(&older_project.metadata)) }
         }
-        Some(found) => {
+        Some(Answer(found)) => {
             let recorded = OwnerRecord::recorded(&found.metadata, record.kind);
             let mut meta = Box::new(found.metadata);
             let held = place.cache.held().title::<Namespace>(&record, project.metadata.uid.as_ref(), &meta);
@@ -436,9 +436,9 @@ async fn look_up_guard<K: Guard + Resource<Scope = NamespaceResourceScope>>(
     place: &PlaceContext,
     namespace: &str,
 ) -> Result<Option<(Unlabelled, K)>, ProjectError> {
-    let api = Api::<K>::namespaced(place.cache.client(), namespace);
+    let api = Api::<Answer<K>>::namespaced(place.cache.client(), namespace);
     let what = format!("get {} {namespace}/{NAME}", K::kind(&()));
-    let Some(found) = request(what, api.get_opt(NAME)).await? else { return Ok(None) };
+    let Some(Answer(found)) = request(what, api.get_opt(NAME)).await? else { return Ok(None) };
     let drift_conflict = found.meta().uid.as_ref().and_then(|uid| place.cache.drift_conflicts().drift_conflict(uid));
     let projects = place.related::<Project>();
     let is_gone = |holder: &ObjectKey| is_gone_from(projects.lookup_live(holder).as_ref(), &place.place, &place.fleet);

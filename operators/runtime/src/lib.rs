@@ -45,7 +45,7 @@ pub use drover_accounts::{self as accounts, AccountClient, AccountError, Account
 #[cfg(test)]
 use drover_client::testing;
 pub use drover_client::{
-    AddressNotAllowed, ApiCause, ApiError, Cache, Cause, Class, Classify, DialPolicy, Failure, Informer, Kept,
+    AddressNotAllowed, Answer, ApiCause, ApiError, Cache, Cause, Class, Classify, DialPolicy, Failure, Informer, Kept,
     LabelQuery, ObjectKey, OwnerRecord, Rights, Rule, StatusCause, Title, WriteCause, addresses, cache, cause, causes,
     difference, drift_conflicts, error, held, owner, quantity, request,
 };

@@ -16,7 +16,7 @@ use super::{
     informer::{ObjectKey, Undecodable},
     memory_budget::weight,
 };
-use crate::error::legible;
+use crate::{answer::without_managed_fields, error::legible};
 
 /// What every object has.
 #[derive(Deserialize)]
@@ -47,15 +47,6 @@ const FOREIGN_LIMIT: usize = 1024;
 const OWN_PREFIX: &str = "drover.dev/";
 /// Longest name of an object, in bytes.
 const NAME_LIMIT: usize = 253;
-
-/// Whoever may change an object may write times into its managed fields that nothing decodes, and the API server keeps them. Nothing
-/// reads these fields, so they keep no object from being known, nor all others on its page.
-fn without_managed_fields(mut value: Value) -> Value {
-    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
-        metadata.remove("managedFields");
-    }
-    value
-}
 
 impl Metadata {
     /// That of an object, whatever its managed fields are.

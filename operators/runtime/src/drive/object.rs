@@ -282,7 +282,7 @@ impl<O: Operator> Driver<O> {
         let call = objects.patch_status(&key.name, &params, &patch);
         let written = request(format!("write the status of {kind} {key}"), call).await?;
         self.context.meters.status_written(O::NAME);
-        Ok(written.metadata)
+        Ok(written.0.metadata)
     }
 
     async fn set_finalizers(

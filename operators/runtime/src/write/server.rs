@@ -12,6 +12,7 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
+    Answer,
     cache::{Cache, Kept, ObjectKey, OwnerRecord, keep_annotations},
     error::ApiError,
     request::request,
@@ -125,7 +126,10 @@ pub(super) async fn send<K: Kept>(
     let field_manager = Some(field_manager.to_owned());
     let answered = async {
         let object = match change {
-            Request::Create(body) => api.create(&PostParams { field_manager, ..PostParams::default() }, body).await?,
+            Request::Create(body) => {
+                let params = PostParams { field_manager, ..PostParams::default() };
+                api.create(&params, &Answer(body.clone())).await?
+            }
             Request::Apply { body, force } => {
                 let params = PatchParams { force, field_manager, ..PatchParams::default() };
                 api.patch(name, &params, &Patch::Apply(body)).await?
@@ -144,7 +148,7 @@ pub(super) async fn send<K: Kept>(
                 return api.delete(name, &params).await.map(|_| ObjectMeta::default());
             }
         };
-        Ok(used(object.metadata))
+        Ok(used(object.0.metadata))
     };
     request(what, answered).await
 }
@@ -168,7 +172,7 @@ fn verb(change: Request<'_>) -> &'static str {
 }
 
 /// The API of a kind, of which only metadata and what is asked for is decoded.
-pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<DynamicObject> {
+pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<Answer<DynamicObject>> {
     let resource = ApiResource::erase::<K>(&());
     if key.namespace.is_empty() {
         Api::all_with(client, &resource)
