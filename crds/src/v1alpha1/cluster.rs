@@ -373,6 +373,10 @@ pub struct ClusterStatus {
     /// State of the credential that Drover uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialStatus>,
+    /// Since when the admission policies are in place that Drover writes into the cluster; what was written there before is not
+    /// taken for judged by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PoliciesInPlace>,
     /// Ready, and what it is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -425,6 +429,17 @@ pub struct CertificateStatus {
     pub source: String,
     /// When it ends.
     pub not_after: Time,
+}
+
+/// Admission policies of a cluster as they were seen in place last.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoliciesInPlace {
+    /// Tells them from any others: whoever changes one and changes it back leaves another state.
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub state: String,
+    /// Since when this state is known to be in place.
+    pub since: Time,
 }
 
 /// The credential that Drover uses.
@@ -524,6 +539,7 @@ impl Default for ClusterStatus {
             resources: None,
             certificates: Vec::new(),
             credential: None,
+            policies: None,
             conditions: Vec::new(),
         }
     }

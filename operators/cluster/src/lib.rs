@@ -27,7 +27,7 @@ use drover_admission::{downstream, verbs};
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{
     ConnectionCause, Fleet,
-    admission::{OWNER_KIND, guarded_here, guarded_in_management, read_in_management},
+    admission::{OWNER_KIND, guarded_here, guarded_in_management, read_in_management, state_here},
 };
 use drover_runtime::{
     Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
@@ -134,8 +134,9 @@ impl Operator for ClusterOperator {
                 let installation = self.fleet.installation().to_owned();
                 let report = self.fleet.report(cluster).unwrap_or_default();
                 let nodes = context.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
+                let policies = state_here(context);
                 let admission = Admission { management: guarded_in_management(context), here: guarded_here(context) };
-                Ok(World::Living(Box::new(Living { installation, report, nodes, admission })))
+                Ok(World::Living(Box::new(Living { installation, report, nodes, admission, policies })))
             }
             Owner::Deleting(cluster) if context.place == place_of(cluster) => {
                 Ok(World::Teardown(Box::new(observe::look(self, cluster, context).await)))

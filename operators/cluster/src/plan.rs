@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drover_admission::Guarded;
-use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary};
-use drover_fleet::{Facts, Report, remedy_of_missing_rights};
+use drover_admission::{Guarded, PoliciesState};
+use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, PoliciesInPlace};
+use drover_fleet::{Facts, Report, admission::in_place, remedy_of_missing_rights};
 use drover_runtime::{
     Failure, Owner, Requeue,
     operator::Plan,
@@ -47,6 +47,8 @@ pub struct Living {
     pub nodes: Vec<Arc<SlimNode>>,
     /// Its admission policies.
     pub admission: Admission,
+    /// The state of those in the cluster itself, while they are as they should be.
+    pub policies: Option<PoliciesState>,
 }
 
 /// What is known of the policies that hold for a cluster.
@@ -100,6 +102,8 @@ pub struct Seen {
     pub rights: RightsOfCredential,
     /// Its admission policies.
     pub admission: Admission,
+    /// Since when those in the cluster itself are as they should be.
+    pub policies: Option<PoliciesInPlace>,
 }
 
 /// Between two looks at the policies of the management cluster, which cost no request, and while these are unknown.
@@ -128,7 +132,8 @@ fn nothing() -> Plan<ClusterOperator> {
 }
 
 fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
-    let Living { installation, report, nodes, admission } = living;
+    let Living { installation, report, nodes, admission, policies } = living;
+    let recorded = cluster.status.as_ref().and_then(|status| status.policies.as_ref());
     let warn_before = cluster.spec.certificate_warning();
     let certificates = validity::listed(&report.certificates);
     let Judged { validity: certificates_validity, changes: first } =
@@ -151,6 +156,7 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
         rejected: report.rejected.clone(),
         rights: rights(&cluster.name_any(), report.missing_rights.as_deref()),
         admission: admission.clone(),
+        policies: policies.as_ref().map(|state| in_place(state, recorded, now)),
     }));
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let requeue = first.into_iter().chain(second).min().map_or(Requeue::Watch, |at| Requeue::At(at.min(latest)));
@@ -266,7 +272,7 @@ mod tests {
 
     fn living(report: Report, nodes: Vec<Arc<SlimNode>>) -> World {
         let admission = Admission { management: Guarded::Intact, here: Guarded::Intact };
-        World::Living(Box::new(Living { installation: "ours".into(), report, nodes, admission }))
+        World::Living(Box::new(Living { installation: "ours".into(), report, nodes, admission, policies: None }))
     }
 
     fn looked(world: &World, now: &str) -> (Seen, Requeue) {
@@ -291,6 +297,21 @@ mod tests {
                 "allocatable": {"cpu": "3", "memory": "3000"},
             })
         );
+    }
+
+    #[test]
+    fn t11_since_when_policies_are_in_place_is_recorded_once() {
+        let mut cluster = cluster();
+        let mut seen_at = |id: &str, now: &str| {
+            let World::Living(mut living) = living(Report::default(), Vec::new()) else { panic!("it lives") };
+            living.policies = Some(PoliciesState { id: id.to_owned(), since: None });
+            let PlaceStatus::Living(seen) = look(&cluster, &living, at(now)).place_status else { panic!("it lives") };
+            cluster.status.get_or_insert_default().policies.clone_from(&seen.policies);
+            seen.policies.unwrap().since.0
+        };
+        let (first, second, third) = ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", "2026-01-01T00:02:00Z");
+        assert_eq!((seen_at("a", first), seen_at("a", second)), (at(first), at(first)));
+        assert_eq!(seen_at("b", third), at(third), "one was altered in between");
     }
 
     #[test]

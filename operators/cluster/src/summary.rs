@@ -58,6 +58,9 @@ fn show(status: &mut ClusterStatus, seen: &Seen) {
     status.nodes = Some(seen.nodes.clone());
     status.resources = Some(seen.resources.clone());
     status.certificates.clone_from(&seen.certificates);
+    if seen.policies.is_some() {
+        status.policies.clone_from(&seen.policies);
+    }
     status.credential = seen.credential_end.clone().map(|end| CredentialStatus { not_after: Some(end) });
 }
 

@@ -33,6 +33,7 @@ fn seen() -> Seen {
         rejected: None,
         rights: RightsOfCredential::Complete,
         admission: Admission { management: Guarded::Intact, here: Guarded::Intact },
+        policies: None,
     }
 }
 
