@@ -78,6 +78,7 @@ async fn an_owner_adds_a_member(installation: &Installation) {
     reads(installation, BINDING, "owners", BOUND, "True/ManagementRolesBound").await;
     may(management, "@owners", ADD_MEMBERS, TEAM, true).await;
     creates(&olga, &bob).await.unwrap();
+    a_quota_bounds_how_many_she_creates(installation, &olga).await;
     may(eu, "bob", "list pods", "team-web", true).await;
     for (what, namespace) in [
         (ADD_MEMBERS, "default"),
@@ -89,6 +90,22 @@ async fn an_owner_adds_a_member(installation: &Installation) {
     ] {
         assert!(!allows(management, "@owners", what, namespace).await.unwrap(), "{what} in {namespace:?}");
     }
+}
+
+/// Bindings are the tenant's to create, and the management cluster keeps them.
+async fn a_quota_bounds_how_many_she_creates(installation: &Installation, olga: &Client) {
+    let counted = "count/projectroletemplatebindings.drover.dev";
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "members", "namespace": TEAM},
+        "spec": {"hard": {counted: "2"}},
+    });
+    installation.apply(&quota).await.unwrap();
+    let quotas = api(installation.management.client(), "resourcequota", TEAM).await.unwrap();
+    let is_counted = |found: Option<&Value>| found.is_some_and(|it| it["status"]["used"][counted] == "2");
+    becomes(&quotas, "members", "both bindings are counted", soon(), is_counted).await.unwrap();
+    let refusal = creates(olga, &a_binding("carl", "viewer", &group("carl"))).await.unwrap_err();
+    assert!(refusal.contains("exceeded quota: members"), "{refusal}");
+    delete_from(&installation.management, "resourcequota", TEAM, "members").await.unwrap();
 }
 
 async fn only_people_and_only_what_is_allowed(installation: &Installation) {

@@ -19,6 +19,9 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const OWN_ROLES: &str = "drover:";
 const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
+/// The name of the one that lets Drover bind only what the import names.
+pub const FENCE_OF_BINDINGS: &str = "drover-fence-bindings";
+
 /// The names of all of them, which are those of their bindings too.
 pub const NAMES: &[&str] = &[
     "drover-namespaces",
@@ -26,7 +29,7 @@ pub const NAMES: &[&str] = &[
     "drover-guards",
     "drover-bindings",
     "drover-cluster-roles",
-    "drover-fence-bindings",
+    FENCE_OF_BINDINGS,
     "drover-fence-cluster-roles",
 ];
 
@@ -157,7 +160,7 @@ fn fenced_bindings() -> Policy {
          object.?subjects.orValue([]).all(each, each in oldObject.?subjects.orValue([])))",
         is_ours("oldObject")
     );
-    let policy = fenced("drover-fence-bindings", &["clusterrolebindings", "rolebindings"]);
+    let policy = fenced(FENCE_OF_BINDINGS, &["clusterrolebindings", "rolebindings"]);
     policy.with("takes_away", takes_away).require(
         format!(
             "(variables.written.roleRef.kind == 'ClusterRole' ? \

@@ -8,7 +8,7 @@ use drover_grants::{
     admitted::{is_refused, record},
     in_force::{Denied, admitted, in_force},
 };
-use drover_roles::{BoundRole, Resolved, in_bindings_of};
+use drover_roles::{Accounts, BoundRole, Resolved, accounts_of, in_bindings_of};
 use drover_runtime::{
     Cause, Outcome, Requeue, StatusCause, Title,
     fan_out::{Contribution, Obstacle},
@@ -41,6 +41,8 @@ pub struct PlaceStatus {
     pub problems: Vec<Obstacle>,
     /// What is given beside the Project, where the template names that.
     pub beside: Option<Told>,
+    /// What a person should know although all is as wanted; only as a whole.
+    pub note: Option<String>,
 }
 
 impl Contribution for PlaceStatus {
@@ -73,6 +75,7 @@ pub(crate) fn plan(
     let Some(at) = &world.at else {
         place_status.admission = record(binding, world.policies.as_ref(), &world.evidence, false, now);
         let doubt = resolved.as_ref().and_then(|resolved| in_doubt(binding, resolved, &world.templates, &place_status));
+        place_status.note = resolved.as_ref().and_then(|resolved| not_in_clusters(binding, resolved));
         let named = resolved.map(|resolved| resolved.management_roles);
         place_status.denied = doubt.or(place_status.denied);
         let Decision { changes, told, is_frozen } = match (&named, &place_status.denied) {
@@ -165,6 +168,18 @@ pub(crate) fn are_among(wanted: &[Subject], have: &[&Subject]) -> bool {
         }
         None => have.contains(&subject),
     })
+}
+
+/// Accounts have rights in the namespaces of their Project only.
+fn not_in_clusters(binding: &ProjectRoleTemplateBinding, resolved: &Resolved) -> Option<String> {
+    let has_accounts = binding.spec.subjects.iter().any(|subject| accounts_of(subject) != Accounts::None);
+    let told = || {
+        let template = &binding.spec.role_template_name;
+        format!(
+            "ServiceAccounts have what clusterRules of RoleTemplate {template} allow nowhere; only users and groups have that"
+        )
+    };
+    (has_accounts && !resolved.cluster_rules.is_empty()).then(told)
 }
 
 fn no_project(binding: &ProjectRoleTemplateBinding) -> String {

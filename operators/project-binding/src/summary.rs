@@ -54,6 +54,12 @@ pub(crate) fn summarise(
         let Readiness { state, cause, message, activity } = Readiness::no(told.cause, told.message.clone());
         conditions = ready_conditions(state, cause, &message, activity);
     }
+    if let Some(note) = of_all.and_then(|status| status.note.as_ref()) {
+        let ready = conditions.iter_mut().find(|condition| condition.type_ == READY && condition.status == "True");
+        if let Some(ready) = ready {
+            ready.message = format!("{}; {note}", ready.message);
+        }
+    }
     conditions.extend(beside.map(Told::condition));
     let recorded = binding.status.as_ref().and_then(|status| status.admission.clone());
     let admission = of_all.and_then(|status| status.admission.clone()).or(recorded);

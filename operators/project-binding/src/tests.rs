@@ -146,6 +146,27 @@ fn a_subject_that_gets_nothing_is_told_though_all_others_have_the_role() {
 }
 
 #[test]
+fn that_accounts_have_nothing_in_the_whole_cluster_is_told_though_the_binding_is_ready() {
+    let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}]);
+    let account = json!({"kind": "ServiceAccount", "name": "ci", "namespace": WEB});
+    for (subject, cluster_rules, is_told) in [
+        (&account, &nodes, true),
+        (&account, &json!([]), false),
+        (&json!({"kind": "User", "name": "ada"}), &nodes, false),
+    ] {
+        let binding = binding("ci", "viewer", &json!([subject]));
+        let mut template = viewer(&json!({"all": {}}));
+        template.spec.cluster_rules = serde_json::from_value(cluster_rules.clone()).unwrap();
+        let templates = Templates::from_iter([template]);
+        let worlds = granted(vec![binding.clone()]).map(|world| World { templates: templates.clone(), ..world });
+        let status = told(&binding, &worlds);
+        assert_eq!(ready(&status), "True/Ready");
+        let found = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+        assert_eq!(found.message.contains("clusterRules of RoleTemplate viewer"), is_told, "{}", found.message);
+    }
+}
+
+#[test]
 fn subjects_are_found_in_any_order() {
     let subjects = |names: &str| -> Vec<Subject> {
         names.chars().map(|name| Subject { name: name.to_string(), ..Subject::default() }).collect()

@@ -1,5 +1,6 @@
 //! From all clusters to one status that does not grow with the fleet. Pure.
 
+use drover_admission::downstream::FENCE_OF_BINDINGS;
 use drover_crds::{
     ClusterQuotaStatus, MAX_QUOTA_ROWS, NamespaceCount, Project, ProjectStatus, StatusConditions as _,
     condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY, RBAC_READY, SECRETS_READY},
@@ -7,7 +8,7 @@ use drover_crds::{
 use drover_fleet::targets;
 use drover_grants::GrantCause;
 use drover_runtime::{
-    Outcome, PlaceStatuses, StatusCause,
+    Outcome, PlaceStatuses, Refusal, StatusCause,
     fan_out::{Contribution, FanOut, Finding, Obstacle, Whole},
     status::{State, condition},
 };
@@ -142,13 +143,20 @@ fn members_ready(fan_out: &FanOut<'_, PlaceStatus>) -> Option<Condition> {
     let told = fan_out.told().map(|status| status.members);
     let (wanted, ready) = told.fold((0, 0), |(wanted, ready), told| (wanted + told.wanted, ready + told.ready));
     let summary = format!("{ready}/{wanted} role bindings are as wanted");
-    let is_about_members = |finding: &&Finding<'_>| finding.cause().is_any(GrantCause::TABLE);
+    let is_about_members =
+        |finding: &&Finding<'_>| finding.cause().is_any(GrantCause::TABLE) || is_of_the_fence(finding);
     match fan_out.findings.iter().find(is_about_members) {
         Some(finding) => Some(condition(RBAC_READY, false, finding.cause(), finding.problem().message)),
         None if wanted == 0 => None,
         None if ready == wanted => Some(condition(RBAC_READY, true, StatusCause::Ready, summary)),
         None => Some(condition(RBAC_READY, false, StatusCause::Progressing, summary)),
     }
+}
+
+/// Whether the policy refused it by which an import says what Drover may bind.
+fn is_of_the_fence(finding: &Finding<'_>) -> bool {
+    let Finding::Refused(_, Refusal { failure, .. }) = finding else { return false };
+    failure.refuser.as_ref().is_some_and(|refuser| refuser.ends_with(FENCE_OF_BINDINGS))
 }
 
 /// Whether every namespace has the Secrets that the Project brings; nothing where it brings none.

@@ -10,4 +10,4 @@ mod creators;
 mod requests;
 
 pub use creators::{Creators, Given, MayCreate, Towards, lets_create};
-pub use requests::{Judged, Refusal, Request, Requests, Rival, SETTLING, asked};
+pub use requests::{Judged, Refusal, Request, Requests, Rival, SETTLING, asked, begins_with};

@@ -132,7 +132,8 @@ impl Requests {
 }
 
 /// Whether a namespace of this name may be one of the self-service with this prefix.
-fn begins_with(name: &str, prefix: &str) -> bool {
+#[must_use]
+pub fn begins_with(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty())
 }
 

@@ -7,6 +7,7 @@ use drover_crds::{
     RoleSubject, SubjectKind, condition::READY, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::tenancies;
+use drover_self_service::begins_with;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub(crate) struct Grant {
     /// The Project in whose namespaces it holds; none for a whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) project: Option<String>,
-    /// The namespaces in which it holds; none for a whole cluster.
+    /// The namespaces in which it holds, and `PREFIX*` for those that members create; none for a whole cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) namespaces: Vec<String>,
     /// The Clusters on which it is to hold.
@@ -77,9 +78,31 @@ pub(crate) fn of(question: &Question, inventory: &Inventory, now: Timestamp) -> 
     Answer { grants, quota: Vec::new() }
 }
 
-/// The Projects that hold the namespace of a question.
+/// The Projects that hold the namespace of a question, or may have taken it up.
 pub(crate) fn holders<'a>(inventory: &'a Inventory, namespace: &'a str) -> impl Iterator<Item = &'a Project> {
-    inventory.projects.iter().filter(move |project| names_of(project).iter().any(|name| name == namespace))
+    inventory.projects.iter().filter(move |project| holds(inventory, project, namespace).is_some())
+}
+
+/// How a Project has a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// It lists it.
+    Listed,
+    /// It may have taken it up: a cluster knows whether a member created it.
+    SelfService,
+}
+
+fn holds(inventory: &Inventory, project: &Project, namespace: &str) -> Option<Hold> {
+    let lists = |project: &Project| names_of(project).iter().any(|name| name == namespace);
+    if lists(project) {
+        return Some(Hold::Listed);
+    }
+    let is_served = prefixes_of(project).iter().any(|prefix| begins_with(namespace, prefix));
+    (is_served && !inventory.projects.iter().any(lists)).then_some(Hold::SelfService)
+}
+
+fn prefixes_of(project: &Project) -> &[String] {
+    project.spec.self_service.as_ref().map(|served| served.name_prefixes.as_slice()).unwrap_or_default()
 }
 
 /// The Clusters of a Project that admit it.
@@ -91,6 +114,12 @@ pub(crate) fn clusters_of<'a>(inventory: &'a Inventory, project: &Project) -> Ve
             && !tenancies(cluster, &namespace, labels).is_empty()
     };
     inventory.clusters.iter().filter(selected).collect()
+}
+
+/// Those that it lists, and the prefixes of those that members create, each with `*`.
+fn all_of(project: &Project) -> Vec<String> {
+    let served = prefixes_of(project).iter().map(|prefix| format!("{prefix}*"));
+    names_of(project).into_iter().chain(served).collect()
 }
 
 fn names_of(project: &Project) -> Vec<String> {
@@ -107,13 +136,12 @@ fn in_project(
     let project = inventory.projects.iter().find(|project| {
         project.namespace().as_ref() == Some(&namespace) && project.name_any() == binding.spec.project_name
     });
-    let mut namespaces = project.map(names_of).unwrap_or_default();
-    if let Some(asked) = &question.namespace {
-        namespaces.retain(|name| name == asked);
-        if namespaces.is_empty() {
-            return Vec::new();
-        }
-    }
+    let hold = question.namespace.as_ref().and_then(|asked| holds(inventory, project?, asked));
+    let namespaces = match &question.namespace {
+        Some(asked) if hold.is_some() => vec![asked.clone()],
+        Some(_) => return Vec::new(),
+        None => project.map(all_of).unwrap_or_default(),
+    };
     let clusters = project.map(|project| clusters_of(inventory, project)).unwrap_or_default();
     let Some(clusters) = within(question, &clusters) else { return Vec::new() };
     let grant = |subject: &RoleSubject| Grant {
@@ -124,9 +152,10 @@ fn in_project(
         namespaces: namespaces.clone(),
         clusters: clusters.clone(),
         until: binding.spec.expires_at.clone(),
-        state: match project {
-            None => "the Project does not exist".to_owned(),
-            Some(_) => state(binding.spec.expires_at.as_ref(), binding.status.as_ref(), now),
+        state: match (project, state(binding.spec.expires_at.as_ref(), binding.status.as_ref(), now)) {
+            (None, _) => "the Project does not exist".to_owned(),
+            (_, state) if hold == Some(Hold::SelfService) => format!("{state}, where the Project took it up"),
+            (_, state) => state,
         },
     };
     binding.spec.subjects.iter().filter(|subject| concerns(question, subject)).map(grant).collect()
@@ -231,11 +260,16 @@ mod tests {
                 "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
                 "metadata": {"name": "shop", "namespace": "team"},
                 "spec": {"clusters": {"names": ["eu", "us", "far"]}, "namespaces": [{"name": "team-web"}, {"name": "team-db"}]},
+            }, {
+                "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
+                "metadata": {"name": "lab", "namespace": "team"},
+                "spec": {"clusters": {"names": ["eu"]}, "selfService": {"namePrefixes": ["team-", "lab-"], "maxNamespaces": 5}},
             }])),
             project_bindings: objects(json!([
                 project_binding("members", &json!([ann, account]), &json!({})),
                 project_binding("guests", &json!([ann]), &json!({"expiresAt": "2026-01-01T00:00:00Z"})),
                 project_binding("lost", &json!([ann]), &json!({"projectName": "gone"})),
+                project_binding("makers", &json!([{"kind": "User", "name": "mia"}]), &json!({"projectName": "lab"})),
             ])),
             cluster_bindings: objects(json!([
                 on("everywhere", &json!({"all": {}})),
@@ -299,6 +333,13 @@ mod tests {
             ]
         );
         let elsewhere = Question { namespace: Some("other".to_owned()), ..Question::default() };
+        let of_lab = Question { namespace: Some("team-x".to_owned()), ..Question::default() };
+        assert_eq!(told(&of_lab)[0], r#"mia makers ["team-x"] ["eu"] not judged yet, where the Project took it up"#);
+        assert_eq!(told(&of_lab).iter().filter(|line| !line.starts_with("ops")).count(), 1);
+        let whole = told(&people(&[(SubjectKind::User, "mia")]));
+        assert_eq!(whole, [r#"mia makers ["team-*", "lab-*"] ["eu"] not judged yet"#]);
+        let prefix_alone = Question { namespace: Some("lab-".to_owned()), ..Question::default() };
+        assert!(told(&prefix_alone).iter().all(|line| line.starts_with("ops")));
         assert!(told(&elsewhere).iter().all(|line| line.starts_with("ops")));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::iter::repeat_n;
 
-use drover_crds::{MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus, condition::READY};
+use drover_crds::{
+    MAX_PROBLEM_MESSAGE, MAX_PROBLEMS, Project, ProjectStatus,
+    condition::{RBAC_READY, READY},
+};
 use drover_runtime::{
     ApiCause, Failure, Place, PlaceState, PlaceStatuses, Refusal, StatusCause,
     fan_out::Obstacle,
@@ -13,7 +16,11 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
 
 use super::decisions::shop;
-use crate::{cause::ProjectCause, place_status::PlaceStatus, summary::summarise};
+use crate::{
+    cause::ProjectCause,
+    place_status::{Guarded, PlaceStatus},
+    summary::summarise,
+};
 
 /// What a status may weigh, whatever the fleet's size.
 const MAX_STATUS: usize = 16 * 1024;
@@ -114,6 +121,25 @@ fn ready_at_fleet_size() {
         ),
     ] {
         assert_eq!(ready(&wants_web(), &fleet(entries)), expected, "{what}");
+    }
+}
+
+/// What another part of admission refuses says nothing of members.
+#[test]
+fn that_the_fence_refuses_a_role_is_told_of_the_members() {
+    let members = Guarded { wanted: 2, ready: 1 };
+    for (refuser, expected) in [
+        (
+            "create RoleBinding web/drover:owner: the admission policy drover-fence-bindings",
+            "False Rejected: cluster c0: no",
+        ),
+        ("create Namespace web: the admission webhook names", "False Progressing: 1/2 role bindings are as wanted"),
+    ] {
+        let failure = Failure { refuser: Some(refuser.to_owned()), ..Failure::new(ApiCause::Rejected, "no") };
+        let refused = PlaceState::Refused(vec![Refusal { namespace: Some("web".to_owned()), failure }]);
+        let known = PlaceStatus { members, ..place_status(1, 1) };
+        let status = summarise(&wants_web(), &fleet([entry(Some(known), refused)]));
+        assert_eq!(other(&status, RBAC_READY), expected);
     }
 }
 
