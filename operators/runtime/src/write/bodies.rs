@@ -3,7 +3,7 @@
 
 use drover_crds::names::{
     ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY,
-    LABEL_MANAGED_BY, MANAGED_BY,
+    LABEL_MANAGED_BY, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE, MANAGED_BY,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
@@ -97,7 +97,8 @@ pub(super) fn replaced(applied: &Value, content: &Map<String, Value>) -> Value {
 }
 
 /// A merge patch that takes all labels and annotations of ours off an object, but the mark of who created it, and notes who released
-/// it. On what was adopted, the label that says which tool manages it is not ours.
+/// it. On what was adopted, the label that says which tool manages it is not ours. A request for another owner than this one goes, too:
+/// whoever asked did not know what this owner would leave there.
 pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
     let mut labels = without(&OwnerRecord::LABELS);
     let is_adopted = live.annotations.as_ref().is_some_and(|all| all.contains_key(ANNOTATION_ADOPTED));
@@ -105,11 +106,20 @@ pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
     if !is_adopted && managed_by.is_some_and(|by| by == MANAGED_BY) {
         merge(&mut labels, without(&[LABEL_MANAGED_BY]));
     }
+    if asks_for_another(live, owner) {
+        merge(&mut labels, without(&[LABEL_PROJECT, LABEL_PROJECT_NAMESPACE]));
+    }
     let mut annotations = without(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]);
     merge(&mut annotations, json!({ANNOTATION_RELEASED_BY: owner.to_string()}));
     json!({"metadata": {
         "uid": live.uid, "resourceVersion": live.resource_version, "labels": labels, "annotations": annotations,
     }})
+}
+
+fn asks_for_another(live: &ObjectMeta, owner: &ObjectKey) -> bool {
+    let label = |name| live.labels.as_ref().and_then(|all| all.get(name));
+    label(LABEL_PROJECT).is_some_and(|project| *project != owner.name)
+        || label(LABEL_PROJECT_NAMESPACE).is_some_and(|namespace| *namespace != owner.namespace)
 }
 
 /// A merge patch that takes only the labels of an owner off an object.
@@ -140,6 +150,26 @@ fn merge(into: &mut Value, from: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_asked_for_another_project_asks_no_more_once_it_is_released() {
+        let owner = ObjectKey::namespaced("team-a", "shop");
+        for (namespace, project, is_kept) in
+            [("team-a", "shop", true), ("team-a", "bank", false), ("team-b", "shop", false)]
+        {
+            let labels = [(LABEL_PROJECT_NAMESPACE, namespace), (LABEL_PROJECT, project)];
+            let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            let live = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+            let patch = released(&live, &owner);
+            let is_taken = |label| patch["metadata"]["labels"].get(label) == Some(&Value::Null);
+            assert_eq!(
+                [is_taken(LABEL_PROJECT), is_taken(LABEL_PROJECT_NAMESPACE)],
+                [!is_kept; 2],
+                "{namespace}/{project}"
+            );
+        }
+        assert!(released(&ObjectMeta::default(), &owner)["metadata"]["labels"].get(LABEL_PROJECT).is_none());
+    }
 
     #[test]
     fn content_takes_the_place_of_what_tells_it_and_of_all_that_was_there() {
