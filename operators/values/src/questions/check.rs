@@ -57,6 +57,7 @@ fn article(kind: Type) -> &'static str {
         Type::Float => "a number",
         Type::Boolean => "true or false",
         Type::Hostname => "a DNS name",
+        Type::Composite => "a list or a map",
     }
 }
 
@@ -140,7 +141,7 @@ impl Question {
             Type::Int => text.parse::<i64>().ok().map(Value::from),
             Type::Float => text.parse::<f64>().ok().map(Value::from),
             Type::Boolean => text.parse::<bool>().ok().map(Value::from),
-            Type::String | Type::Password | Type::Enum | Type::Hostname => None,
+            _ => None,
         };
         typed.unwrap_or_else(|| self.default.clone())
     }
@@ -148,6 +149,9 @@ impl Question {
     fn broken(&self, value: Option<&Value>) -> Option<Rule> {
         let value = value.filter(|value| !value.is_null() && *value != "");
         let Some(value) = value else { return self.required.then_some(Rule::Required) };
+        if self.kind == Type::Composite {
+            return None;
+        }
         let Some(text) = text_of(value) else { return Some(Rule::Type(self.kind)) };
         self.broken_type(&text).or_else(|| self.broken_length(&text)).or_else(|| self.broken_characters(&text))
     }
@@ -155,7 +159,7 @@ impl Question {
     fn broken_type(&self, text: &str) -> Option<Rule> {
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
         let is_of_type = match self.kind {
-            Type::String | Type::Password | Type::Enum => true,
+            Type::String | Type::Password | Type::Enum | Type::Composite => true,
             Type::Int => number.is_some_and(|number| number.fract() == 0.0),
             Type::Float => number.is_some(),
             Type::Boolean => matches!(text, "true" | "false"),

@@ -48,6 +48,8 @@ pub enum Type {
     Enum,
     /// A name of DNS.
     Hostname,
+    /// A list or a map, of Rancher's types `array[…]` and `map[…]`: judged by the schema of the chart only.
+    Composite,
 }
 
 /// One question.

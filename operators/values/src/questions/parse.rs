@@ -61,6 +61,7 @@ fn kind(name: &str) -> Type {
         "boolean" => Type::Boolean,
         "enum" => Type::Enum,
         "hostname" => Type::Hostname,
+        name if name.starts_with("array[") || name.starts_with("map[") => Type::Composite,
         _ => Type::String,
     }
 }

@@ -25,6 +25,8 @@ fn each_rule_of_a_question_judges_its_answer() {
         ("type: multiline", json!("a\nb"), ""),
         ("type: storageclass", json!("fast"), ""),
         ("type: nobody-knows", json!(true), ""),
+        ("type: 'array[string]', required: true", json!(["a"]), ""),
+        ("type: 'map[string]', required: true", json!(null), "it needs an answer"),
         ("type: int", json!(1), ""),
         ("type: int", json!("12"), ""),
         ("type: int", json!(1.0), ""),
