@@ -216,7 +216,16 @@ impl ControlPlane {
 
     /// A `helm` that is a cluster administrator and keeps its files with this control plane.
     pub fn helm(&self) -> Result<Command> {
-        let mut command = Command::new(self.tools.path(Program::Helm)?);
+        self.helm_of(Program::Helm)
+    }
+
+    /// The same of the major version before, which is built where it is nowhere.
+    pub fn helm3(&self) -> Result<Command> {
+        self.helm_of(Program::Helm3)
+    }
+
+    fn helm_of(&self, program: Program) -> Result<Command> {
+        let mut command = Command::new(self.tools.path(program)?);
         command.env("KUBECONFIG", self.kubeconfig_path());
         for folder in ["CACHE", "CONFIG", "DATA"] {
             command.env(format!("HELM_{folder}_HOME"), self.layout.0.join("helm").join(folder.to_lowercase()));

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 const KUBERNETES_VERSION: &str = "v1.37.1";
 const HELM_VERSION: &str = "v4.3.1";
+const HELM3_VERSION: &str = "v3.22.0";
+const REGISTRY_VERSION: &str = "v3.1.1";
 const KUBERNETES_COMMIT: &str = "f78e722310e50bcaca9276be22276d9e91d91308";
 const KUBERNETES_BUILD_DATE: &str = "2026-09-23T17:06:22Z";
 
@@ -26,10 +28,14 @@ pub enum Program {
     Kwok,
     /// Installs charts.
     Helm,
+    /// The same of the major version before. Only built when a test takes it, as is [`Program::Registry`].
+    Helm3,
+    /// An OCI registry.
+    Registry,
 }
 
 impl Program {
-    /// All of them, in the order in which a cold build is fastest.
+    /// All that a control plane needs and `make tools` finds or builds, in the order in which a cold build is fastest.
     pub const ALL: [Self; 9] = [
         Self::Etcd,
         Self::Etcdctl,
@@ -55,6 +61,8 @@ impl Program {
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
+            Self::Registry => "registry",
         }
     }
 
@@ -71,6 +79,8 @@ impl Program {
             Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => "kubernetes",
             Self::Kwok => "kwok",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
+            Self::Registry => "registry",
         }
     }
 
@@ -80,6 +90,8 @@ impl Program {
             Self::Etcdctl | Self::Etcdutl => format!("go.etcd.io/etcd/{}/v3", self.name()),
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok".to_owned(),
             Self::Helm => "helm.sh/helm/v4/cmd/helm".to_owned(),
+            Self::Helm3 => "helm.sh/helm/v3/cmd/helm".to_owned(),
+            Self::Registry => "github.com/distribution/distribution/v3/cmd/registry".to_owned(),
             _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
         }
     }
@@ -89,13 +101,17 @@ impl Program {
         let mut flags = vec!["-trimpath".to_owned()];
         if self.module() == "kubernetes" {
             flags.extend(["-tags".to_owned(), "selinux,notest,grpcnotrace".to_owned()]);
-            flags.extend(["-ldflags".to_owned(), format!("-s -w {}", kubernetes_version_flags())]);
-        } else if self == Self::Helm {
-            let version = format!("-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}");
-            flags.extend(["-ldflags".to_owned(), version]);
-        } else {
-            flags.extend(["-ldflags".to_owned(), "-s -w".to_owned()]);
         }
+        let version = match self {
+            Self::Helm => format!(" -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}"),
+            Self::Helm3 => format!(" -X helm.sh/helm/v3/internal/version.version={HELM3_VERSION}"),
+            Self::Registry => {
+                format!(" -X github.com/distribution/distribution/v3/version.version={REGISTRY_VERSION}")
+            }
+            _ if self.module() == "kubernetes" => format!(" {}", kubernetes_version_flags()),
+            _ => String::new(),
+        };
+        flags.extend(["-ldflags".to_owned(), format!("-s -w{version}")]);
         flags
     }
 
@@ -108,7 +124,8 @@ impl Program {
             Self::KubeControllerManager => 60,
             Self::KubeScheduler => 6,
             Self::Kwok => 45,
-            Self::Helm => 72,
+            Self::Helm | Self::Helm3 => 72,
+            Self::Registry => 41,
         })
     }
 }
