@@ -112,13 +112,18 @@ impl Drop for HttpProxy {
 
 /// What serves TLS and HTTP/2 with a new certificate of an authority, for loopback.
 pub fn acceptor(authority: &Authority) -> Result<TlsAcceptor> {
+    acceptor_of(authority, "h2")
+}
+
+/// The same for another protocol.
+pub(crate) fn acceptor_of(authority: &Authority, protocol: &str) -> Result<TlsAcceptor> {
     let identity = authority.server("proxy")?;
     let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes())?];
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = config.with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.into()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod bench;
 pub mod certificates;
+pub mod charts;
 pub mod clock;
 pub mod control_plane;
 pub mod demo;

@@ -75,7 +75,8 @@ impl Tools {
 
     /// The Stage files that tell kwok how nodes and pods behave.
     pub fn kwok_stages(&self) -> Result<Vec<PathBuf>> {
-        stages::find(&self.path(Program::Kwok)?, &self.cache, &self.modules)
+        let stages = stages::find(&self.path(Program::Kwok)?, &self.cache, &self.modules)?;
+        Ok([stages, stages::own()?].concat())
     }
 
     /// The directory in which running control planes keep their data.

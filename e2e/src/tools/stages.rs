@@ -35,6 +35,11 @@ pub(super) fn find(kwok: &Path, cache: &Path, modules: &Path) -> Result<Vec<Path
     stage_files(&target)
 }
 
+/// Stages of ours for Pods that fail, crash or never become ready: see the label in them.
+pub(super) fn own() -> Result<Vec<PathBuf>> {
+    stage_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("stages"))
+}
+
 /// Copies the Stage files of the module that `source` pins.
 pub(super) fn copy_from_module(source: &Path, target: &Path) -> Result<()> {
     let module = module_directory(source)?;

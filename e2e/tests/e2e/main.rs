@@ -20,6 +20,7 @@ mod bad_days;
 mod bench;
 mod built_in_roles;
 mod cache;
+mod chart_tools;
 mod charts;
 mod claims;
 mod clock;
@@ -67,6 +68,7 @@ fn tests() -> Vec<Test> {
         bench::tests(),
         built_in_roles::tests(),
         cache::tests(),
+        chart_tools::tests(),
         charts::tests(),
         claims::tests(),
         clock::tests(),
