@@ -124,7 +124,8 @@ fn schemas_that_refer_to_themselves_end() {
         json!({"$defs": {"n": {"$id": "n", "$ref": "n"}}, "$ref": "n"}),
         json!({"$id": "http://x/y", "$ref": "http://x/y"}),
         json!({"unevaluatedProperties": {"type": "string"}, "allOf": [{"$ref": "#"}]}),
-        json!({"propertyNames": {"$ref": "#"}}),
+        json!({"properties": {"a": {"$id": "x", "allOf": [{"$ref": "#"}, {"$ref": "#"}]}}}),
+        json!({"properties": {"a": {"$id": "x", "allOf": [{"$ref": "#/$defs/y"}], "$defs": {"y": {"$ref": "#"}}}}}),
     ] {
         let problems = judged(&schema, &json!({"a": {"b": 1}}));
         assert!(problems.iter().all(|problem| matches!(problem, Problem::Schema { .. })), "{schema}: {problems:?}");
@@ -149,6 +150,16 @@ fn schemas_that_judge_a_value_exponentially_often_are_refused() {
     let deep = (0..40).fold(json!({}), |inner, _| json!({"a": inner}));
     let schema = json!({"properties": {"a": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}}});
     assert_eq!(judged(&schema, &deep), unusable(SchemaError::TooMuch));
+}
+
+#[test]
+fn long_lists_in_a_schema_count_each_time() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("n{number}")).collect();
+    let values = json!({"l": vec![json!({}); 5_000]});
+    for keyword in ["required", "enum"] {
+        let schema = json!({"properties": {"l": {"items": {keyword: names}}}});
+        assert_eq!(judged(&schema, &values), unusable(SchemaError::TooMuch), "{keyword}");
+    }
 }
 
 #[test]

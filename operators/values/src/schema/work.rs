@@ -57,14 +57,18 @@ impl<'a> Names<'a> {
         let (identity, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let named = |name: &str| self.parts.get(name).cloned().unwrap_or_default();
         match (identity, fragment) {
-            ("", "") => vec![root],
+            // In a part with an identity, `#` is that part.
+            ("", "") => self.below(root, ""),
             (identity, "") => named(last(identity)),
-            (_, pointer) if pointer.starts_with('/') => {
-                let bases = std::iter::once(root).chain(self.parts.values().flatten().copied());
-                bases.take(FOUND).filter_map(|base| base.pointer(pointer)).collect()
-            }
+            (_, pointer) if pointer.starts_with('/') => self.below(root, pointer),
             (_, name) => named(name.rsplit('#').next().unwrap_or(name)),
         }
+    }
+
+    /// What a pointer leads to from the whole, and from each part with a name.
+    fn below(&self, root: &'a Value, pointer: &str) -> Vec<&'a Value> {
+        let bases = std::iter::once(root).chain(self.parts.values().flatten().copied());
+        bases.take(FOUND).filter_map(|base| base.pointer(pointer)).collect()
     }
 }
 
@@ -96,6 +100,7 @@ impl<'a> Work<'a> {
     }
 
     fn keyword(&mut self, keyword: &str, inner: &'a Value, value: &Value, depth: usize) -> Option<()> {
+        self.left = self.left.checked_sub(parts(inner).count() / 16)?;
         let children = || -> Box<dyn Iterator<Item = &Value>> {
             match value {
                 Value::Object(members) => Box::new(members.values()),
@@ -135,10 +140,6 @@ impl<'a> Work<'a> {
             "propertyNames" => {
                 let names = children().count();
                 (0..names).try_for_each(|_| self.meet(inner, &Value::Null, depth))
-            }
-            "enum" => {
-                self.left = self.left.checked_sub(parts(inner).count() / 16)?;
-                Some(())
             }
             _ => Some(()),
         }
