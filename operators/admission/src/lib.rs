@@ -5,8 +5,9 @@
 //! What an expression cannot tell, the API server refuses.
 //!
 //! The policies of the [`management`] cluster ship in the chart; those [`downstream`] are written by Drover itself. Nothing guards a policy itself, as no policy is asked about
-//! policies: [`guarded`] tells whether they are as they should be.
+//! policies: [`guarded`] tells whether they are as they should be, and [`admitted`] what was written while they were.
 
+pub mod admitted;
 pub mod downstream;
 pub mod guarded;
 pub mod management;
@@ -15,6 +16,7 @@ mod self_service;
 mod state;
 pub mod verbs;
 
+pub use admitted::{Admitted, Judged};
 pub use guarded::Guarded;
 pub use policy::Policy;
 pub use state::PoliciesState;

@@ -12,7 +12,7 @@ use drover_runtime::{
 };
 use kube::Resource;
 
-use crate::admitted::Judged;
+use crate::Judged;
 
 /// A binding as the index knows it.
 pub trait Binding: Judged {

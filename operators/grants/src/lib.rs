@@ -8,7 +8,6 @@
 //! 4. [`Granted`] is what the bindings of a Project amount to at a cluster, and [`Members`] the way there from what there is.
 //! 5. [`Grants`] says whether rights may grow, and [`GrantCause`] why one is not given.
 
-pub mod admitted;
 mod allowed;
 mod cause;
 pub mod in_force;
@@ -17,7 +16,8 @@ mod kept;
 mod members;
 mod templates;
 
-pub use admitted::{Admitted, Judged};
+pub use drover_admission::admitted::{self, Admitted, Judged};
+
 pub use allowed::{Grants, template_not_admitted};
 pub use cause::GrantCause;
 pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of, undecodable_in};

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
 const BASE: [(&str, &[&str]); 16] = [
-    ("admission", &["drover-crds"]),
+    ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
     ("runtime", &["drover-accounts", "drover-client", "drover-crds"]),

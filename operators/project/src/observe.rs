@@ -278,16 +278,13 @@ fn members(owner: Owner<'_, Project>, place: &PlaceContext, namespaces: &BTreeMa
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     let undecodable = undecodable_in(&place.related::<ProjectRoleTemplateBinding>(), &owner.key().namespace);
     let mut members = Members { bindings, undecodable, ..granted };
-    let is_frozen = members.grants != Grants::Allowed;
-    if !is_frozen {
-        let admitted = |binding: &ProjectRoleTemplateBinding| Admitted::of(binding, || state_in_management(place));
-        let all = members.bindings.iter().map(|binding| (binding.name_any(), admitted(binding)));
-        members.unadmitted = all.filter(|(_, admitted)| *admitted != Admitted::Yes).collect();
-    }
     // Nobody gets anything anyway while grants are frozen, and that is what the status says then.
-    let judge = |template: &RoleTemplate| {
-        if is_frozen { Admitted::Yes } else { Admitted::of(template, || state_in_management(place)) }
-    };
+    let is_frozen = members.grants != Grants::Allowed;
+    let policies = || state_in_management(place);
+    let all = members.bindings.iter().filter(|_| !is_frozen);
+    let all = all.map(|binding| (binding.name_any(), Admitted::of(&**binding, policies)));
+    members.unadmitted = all.filter(|(_, admitted)| *admitted != Admitted::Yes).collect();
+    let judge = |template: &_| if is_frozen { Admitted::Yes } else { Admitted::of::<RoleTemplate>(template, policies) };
     members.templates = reached(members.template_names(), find, judge);
     let copies = Owned::<SecretCopy>::at(place, &record);
     let mut entered = members.namespaces();

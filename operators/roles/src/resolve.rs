@@ -171,7 +171,7 @@ impl Resolved {
     }
 }
 
-/// Tells texts apart that somebody may want to look alike: 26 letters and digits.
+/// Tells texts apart also where their writers want them to look alike: 26 letters and digits.
 #[must_use]
 pub fn digest(text: &str) -> String {
     let mut fields = Fields::new();

@@ -117,9 +117,8 @@ pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
 }
 
 fn asks_for_another(live: &ObjectMeta, owner: &ObjectKey) -> bool {
-    let label = |name| live.labels.as_ref().and_then(|all| all.get(name));
-    label(LABEL_PROJECT).is_some_and(|project| *project != owner.name)
-        || label(LABEL_PROJECT_NAMESPACE).is_some_and(|namespace| *namespace != owner.namespace)
+    let own = [(LABEL_PROJECT, &owner.name), (LABEL_PROJECT_NAMESPACE, &owner.namespace)];
+    live.labels.iter().any(|all| own.iter().any(|(label, own)| all.get(*label).is_some_and(|asked| asked != *own)))
 }
 
 /// A merge patch that takes only the labels of an owner off an object.

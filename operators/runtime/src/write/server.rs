@@ -123,25 +123,18 @@ pub(super) async fn send<K: Kept>(
 ) -> Result<ObjectMeta, ApiError> {
     let what = format!("{} {} {key}", verb(change), K::kind(&()));
     let (api, name) = (api::<K>(client, key), &key.name);
-    let field_manager = Some(field_manager.to_owned());
+    let params = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
     let answered = async {
         let object = match change {
             Request::Create(body) => {
-                let params = PostParams { field_manager, ..PostParams::default() };
+                let params = PostParams { field_manager: params.field_manager, ..PostParams::default() };
                 api.create(&params, &Answer(body.clone())).await?
             }
             Request::Apply { body, force } => {
-                let params = PatchParams { force, field_manager, ..PatchParams::default() };
-                api.patch(name, &params, &Patch::Apply(body)).await?
+                api.patch(name, &PatchParams { force, ..params }, &Patch::Apply(body)).await?
             }
-            Request::Replace(body) => {
-                let params = PatchParams { field_manager, ..PatchParams::default() };
-                api.patch(name, &params, &Patch::Strategic(body)).await?
-            }
-            Request::Release(body) => {
-                let params = PatchParams { field_manager, ..PatchParams::default() };
-                api.patch(name, &params, &Patch::Merge(body)).await?
-            }
+            Request::Replace(body) => api.patch(name, &params, &Patch::Strategic(body)).await?,
+            Request::Release(body) => api.patch(name, &params, &Patch::Merge(body)).await?,
             Request::Delete(uid) => {
                 let preconditions = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
                 let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };

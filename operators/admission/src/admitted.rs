@@ -17,11 +17,12 @@
 //! | none | – | in place when the object was created | yes |
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
-use drover_admission::PoliciesState;
 use drover_crds::{Admission, ClusterRoleTemplateBinding, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec};
 use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Resource;
+
+use crate::PoliciesState;
 
 /// What the admission policies judge.
 pub trait Judged: Resource<DynamicType = ()> {
