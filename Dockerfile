@@ -1,4 +1,4 @@
-# The image of Drover: one static program, the certificates that HTTPS proxies are checked by, and nothing else.
+# The image of Drover: one static program, the certificates that HTTPS proxies are checked by, and nothing else. Apps need the image that has helm.
 #   docker build --tag registry.example.com/drover:0.1.0 .
 FROM rust:1.95-alpine AS build
 RUN apk add --no-cache musl-dev
@@ -6,6 +6,22 @@ WORKDIR /source
 COPY . .
 # On Alpine the host's own target is musl, so what comes out is static.
 RUN cargo build --locked --release --package drover-manager
+
+# helm 4, which renders charts of apps: `docker build --target drover-helm` makes an image that has it as well.
+FROM golang:1.26-alpine AS build-helm
+WORKDIR /source
+COPY e2e/tools/helm/go.mod e2e/tools/helm/go.sum ./
+RUN CGO_ENABLED=0 GOTOOLCHAIN=local go build -trimpath -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1" \
+    -o /helm helm.sh/helm/v4/cmd/helm
+
+FROM scratch AS drover-helm
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /source/target/release/drover /drover
+COPY --from=build-helm /helm /helm
+ENV DROVER_HELM=/helm
+USER 65532:65532
+ENTRYPOINT ["/drover"]
+CMD ["run"]
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

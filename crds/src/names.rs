@@ -34,6 +34,11 @@ pub const LABEL_PROJECT_NAMESPACE: &str = "drover.dev/project-namespace";
 /// On a Secret with a kubeconfig: name of the one Cluster that may use it.
 pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
 
+/// On a `ConfigMap` or a Secret: for which kind of object Drover may read it, such as `catalog-app`. It reads no others.
+pub const LABEL_USABLE_BY: &str = "drover.dev/usable-by";
+/// Value of [`LABEL_USABLE_BY`] on charts and values of apps.
+pub const USABLE_BY_APPS: &str = "catalog-app";
+
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";
 /// Drover's own namespace in a downstream cluster.

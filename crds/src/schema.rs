@@ -45,6 +45,29 @@ pub(crate) fn dns_subdomain(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 253, "pattern": DNS_SUBDOMAIN })
 }
 
+/// A name of at most 53 characters: helm adds to it where it names objects.
+pub(crate) fn release_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 53, "pattern": DNS_LABEL })
+}
+
+pub(crate) fn digest(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$" })
+}
+
+/// An object of any content: what is in it is for somebody else to judge.
+pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Texts by path, as helm takes them by `--set`.
+pub(crate) fn answers(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 200,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+    })
+}
+
 pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" })
 }

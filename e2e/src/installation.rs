@@ -238,7 +238,7 @@ impl Installation {
             name: "drover".to_owned(),
             program: drover_binary()?,
             arguments,
-            environment: self.environment.clone(),
+            environment: self.environment.iter().cloned().chain(self.rendering()).collect(),
             log: self.directory().join(format!("drover-{}.log", self.started)),
         };
         let specification = match &mut self.killer {
@@ -247,6 +247,14 @@ impl Installation {
         };
         self.replicas.push(Process::start(&specification)?);
         Ok(())
+    }
+
+    /// Where `drover` finds helm, and the folder in which it renders.
+    fn rendering(&self) -> Vec<(String, String)> {
+        let folder = self.directory().join(format!("render-{}", self.started));
+        let helm = self.management.helm().ok().map(|command| command.get_program().to_string_lossy().into_owned());
+        let folder = ("DROVER_SCRATCH_FOLDER".to_owned(), folder.display().to_string());
+        helm.map(|helm| ("DROVER_HELM".to_owned(), helm)).into_iter().chain([folder]).collect()
     }
 
     /// A `drover` process that was started.

@@ -189,10 +189,10 @@ pub struct Admission {
     /// Whether it was written under the policies. Else it gives nothing new: delete the object and create it again, or change its spec.
     pub admitted: bool,
     /// Which state of the policies was in place when Drover looked last; another one says that they were changed in between.
-    #[schemars(schema_with = "schema::text::<128>")]
+    #[schemars(schema_with = "schema::text::<256>")]
     pub policies: String,
     /// The state that was in place when Drover first saw the object.
-    #[schemars(schema_with = "schema::text::<128>")]
+    #[schemars(schema_with = "schema::text::<256>")]
     pub first: String,
     /// Since when the state that was in place last is known to be in place.
     pub since: Time,

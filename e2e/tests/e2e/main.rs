@@ -15,6 +15,7 @@ mod access;
 mod accounts;
 mod admission;
 mod api;
+mod apps;
 mod away;
 mod bad_days;
 mod bench;
@@ -63,6 +64,7 @@ fn tests() -> Vec<Test> {
         accounts::tests(),
         admission::tests(),
         api::tests(),
+        apps::tests(),
         away::tests(),
         bad_days::tests(),
         bench::tests(),

@@ -17,7 +17,9 @@
 //! | none | – | in place when the object was created | yes |
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
-use drover_crds::{Admission, ClusterRoleTemplateBinding, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec};
+use drover_crds::{
+    Admission, CatalogApp, ClusterRoleTemplateBinding, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec,
+};
 use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Resource;
@@ -47,6 +49,12 @@ impl Judged for ProjectRoleTemplateBinding {
 }
 
 impl Judged for ClusterRoleTemplateBinding {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for CatalogApp {
     fn admission(&self) -> Option<&Admission> {
         self.status.as_ref()?.admission.as_ref()
     }

@@ -22,7 +22,7 @@ const OF_RIGHTS: [&str; 6] =
 /// All of them.
 #[must_use]
 pub fn policies() -> Vec<Policy> {
-    vec![project_bindings(), cluster_bindings(), role_templates()]
+    vec![project_bindings(), cluster_bindings(), role_templates(), apps()]
 }
 
 fn project_bindings() -> Policy {
@@ -89,6 +89,14 @@ fn binds(namespace: &str) -> (String, String) {
     };
     let is_ordinary = "object.spec.subjects.all(subject, !subject.name.lowerAscii().startsWith('system:'))";
     (asked(BIND), format!("{is_ordinary} || {}", asked(BIND_SYSTEM_SUBJECTS)))
+}
+
+/// An app has a role as a member has: who writes what it runs acts with its rights.
+fn apps() -> Policy {
+    let bind = Asked::ours(BIND, "roletemplates").named("object.spec.roleTemplateName");
+    Policy::on("drover-catalog-apps", &WRITES, &[(drover_crds::GROUP, &["catalogapps"])])
+        .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
+        .require(bind.in_namespace("request.namespace").cel(), MAY_NOT_BIND)
 }
 
 fn role_templates() -> Policy {

@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp
 /// again, leaves another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoliciesState {
-    /// Tells it from any other one; at most 128 bytes.
+    /// Tells it from any other one; at most 256 bytes.
     pub id: String,
     /// Since when it is in place, by the API server's clock; none where that cannot be told, as one was changed after its creation.
     pub since: Option<Timestamp>,
@@ -65,6 +65,6 @@ mod tests {
         let count = 2 * crate::management::policies().len();
         let uid = "3f2a91c0-0000-4000-8000-000000000000";
         let metas: Vec<ObjectMeta> = (0..count).map(|_| meta(uid, 99_999_999, 0)).collect();
-        assert!(PoliciesState::of(&metas).id.len() <= 128);
+        assert!(PoliciesState::of(&metas).id.len() <= 256);
     }
 }

@@ -51,7 +51,7 @@ pub fn in_force(
 }
 
 /// What a template gives in a Project of this namespace, which has these labels.
-pub(crate) fn to_be_given(
+pub fn to_be_given(
     name: &str,
     templates: &Templates,
     namespace: &str,
@@ -88,7 +88,8 @@ impl Denied {
     }
 
     /// Whether whom the binding names keep what they have.
-    pub(crate) fn keeps(&self) -> bool {
+    #[must_use]
+    pub fn keeps(&self) -> bool {
         matches!(self, Self::Undecodable(_) | Self::Unjudged | Self::NotAdmitted | Self::TemplateNotAdmitted(_))
     }
 

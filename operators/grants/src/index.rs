@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
+use drover_crds::{CatalogApp, ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_runtime::{
     Informer, Kept, ObjectKey,
     cache::{Change, Index, Undecodable},
@@ -52,6 +52,21 @@ impl Binding for ClusterRoleTemplateBinding {
 
     fn project(&self) -> Option<ObjectKey> {
         None
+    }
+
+    fn has_other_spec(&self, other: &Self) -> bool {
+        self.spec != other.spec
+    }
+}
+
+/// An app has a role, as somebody does whom a binding names.
+impl Binding for CatalogApp {
+    fn template(&self) -> &str {
+        &self.spec.role_template_name
+    }
+
+    fn project(&self) -> Option<ObjectKey> {
+        Some(ObjectKey::namespaced(self.metadata.namespace.as_deref().unwrap_or_default(), &self.spec.project_name))
     }
 
     fn has_other_spec(&self, other: &Self) -> bool {
@@ -168,6 +183,18 @@ impl BindingIndex {
     #[must_use]
     pub fn templates(&self) -> Vec<ObjectKey> {
         keys(&self.lock().templates)
+    }
+
+    /// Those that name a Project, whatever changed there.
+    #[must_use]
+    pub fn naming_project(&self, project: &ObjectKey) -> Vec<ObjectKey> {
+        self.lock().of_projects.get(project).into_iter().flatten().cloned().collect()
+    }
+
+    /// Those in a namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Vec<ObjectKey> {
+        self.lock().bindings.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
     /// The bindings in a Project that changed.

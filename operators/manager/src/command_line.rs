@@ -109,6 +109,12 @@ pub(crate) struct RunArguments {
     /// seen to write it.
     #[arg(long, env = "DROVER_BUILT_IN_ROLE_TEMPLATES")]
     pub(crate) built_in_role_templates: bool,
+    /// The program helm, version 4, which renders charts of apps; it is searched in `PATH` where it is no path.
+    #[arg(long, env = "DROVER_HELM", default_value = "helm")]
+    pub(crate) helm: PathBuf,
+    /// A folder for this process alone, in which charts are rendered; it is created. Default: one in the folder for temporary files.
+    #[arg(long, env = "DROVER_SCRATCH_FOLDER")]
+    pub(crate) scratch_folder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]

@@ -15,6 +15,7 @@ mod membership;
 mod reasons;
 mod reference;
 mod registry;
+mod rendering;
 mod rights;
 mod role_templates;
 mod run;
@@ -26,6 +27,10 @@ use command_line::{Command, CommandLine};
 use output::print;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == rendering::CHILD) {
+        return drover_releases::confine::run(arguments);
+    }
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(arguments).map_err(Into::into),
         Command::Import(arguments) => wait_for(membership::import(&arguments)),

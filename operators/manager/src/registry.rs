@@ -4,12 +4,14 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use drover_catalog_app::CatalogAppOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
 use drover_fleet::Fleet;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::ProjectOperator;
 use drover_project_binding::ProjectBindingOperator;
+use drover_releases::render::Renderer;
 use drover_role_template::{RoleTemplateOperator, cluster_binding::ClusterRoleTemplateBindingOperator};
 use drover_runtime::{
     Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
@@ -25,6 +27,7 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<ProjectBindingOperator>(),
     Entry::of::<RoleTemplateOperator>(),
     Entry::of::<ClusterRoleTemplateBindingOperator>(),
+    Entry::of::<CatalogAppOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -69,6 +72,15 @@ impl Registered for ClusterRoleTemplateBindingOperator {
 
     fn construct(_: &Wiring) -> Self {
         Self
+    }
+}
+
+impl Registered for CatalogAppOperator {
+    const ABOUT: &'static str = "Releases Helm charts on clusters";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.renderer.clone())
     }
 }
 
@@ -126,6 +138,8 @@ pub(crate) struct Wiring {
     pub(crate) management_roles: BTreeSet<String>,
     /// The role templates that the installation brings.
     pub(crate) shipped: Vec<RoleTemplate>,
+    /// Renders charts; none where there is no folder for it.
+    pub(crate) renderer: Option<Renderer>,
 }
 
 impl Entry {
@@ -219,7 +233,8 @@ where
 }
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _ } = wiring;
+    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _, renderer: _ } =
+        wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {

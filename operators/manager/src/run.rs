@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clusters_metric,
+    rendering::Rendering,
     command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
     kubeconfig,
@@ -83,6 +84,7 @@ struct Settings {
     drive: DriveSettings,
     management_roles: BTreeSet<String>,
     built_in_role_templates: bool,
+    rendering: Rendering,
 }
 
 /// Taken apart without `..`, so that a flag that nothing reads does not compile.
@@ -102,6 +104,8 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         cache_memory_mib,
         management_roles,
         built_in_role_templates,
+        helm,
+        scratch_folder,
         addresses,
         timers,
     } = arguments;
@@ -150,6 +154,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         drive,
         management_roles,
         built_in_role_templates,
+        rendering: Rendering { helm, scratch_folder },
     };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
@@ -288,7 +293,8 @@ fn start(
     let events = EventSink::start(client, "drover");
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());
     let shipped = if settings.built_in_role_templates { built_in() } else { Vec::new() };
-    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped };
+    let renderer = settings.rendering.renderer();
+    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped, renderer };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);
     }

@@ -25,7 +25,9 @@ pub mod uses;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use drover_crds::{ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus};
+use drover_crds::{
+    CatalogApp, ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus,
+};
 use drover_fleet::admission;
 use drover_grants::{BindingIndex, GrantCause, Judged as _};
 use drover_runtime::{
@@ -77,7 +79,7 @@ impl Operator for RoleTemplateOperator {
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["roletemplates", "clusterroletemplatebindings"], READ),
-            Rule::on("drover.dev", &["projects", "projectroletemplatebindings"], READ),
+            Rule::on("drover.dev", &["projects", "projectroletemplatebindings", "catalogapps"], READ),
             Rule::on("drover.dev", &["roletemplates/status"], &["patch"]),
         ],
         downstream: &[
@@ -105,6 +107,8 @@ impl Operator for RoleTemplateOperator {
         related.placing::<Project>(move |change| in_projects.templates_of_project(change));
         related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.templates());
         related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.templates());
+        let of_apps = BindingIndex::default();
+        related.placing::<CatalogApp>(move |change| of_apps.templates_of_binding(change));
     }
 
     fn targets(template: &RoleTemplate, inputs: &Inputs<'_>) -> Targets {

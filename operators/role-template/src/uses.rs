@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drover_admission::PoliciesState;
 use drover_crds::{
-    ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding, RoleContext,
+    CatalogApp, ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding, RoleContext,
     RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::{self, Choice};
@@ -40,6 +40,11 @@ impl Use {
 
     pub(crate) fn is_in_force(&self, now: Timestamp) -> bool {
         is_in_force(self.expires_at.as_ref(), now)
+    }
+
+    /// An app asks for the role to be there; it is bound to the app's own account, where the app is.
+    fn of_app() -> Self {
+        Self { subjects: Vec::new(), expires_at: None, is_admitted: true }
     }
 
     /// What a binding in a Project asks for in the whole cluster. Accounts have rights in the namespaces of the Project only.
@@ -81,20 +86,23 @@ pub(crate) fn places<K: Resource>(
     fleet: &FleetView,
     bindings: &[&ClusterRoleTemplateBinding],
     projects: &[&Project],
+    apps: &[Arc<CatalogApp>],
 ) -> Targets {
     let lives = object.meta().deletion_timestamp.is_none();
-    let (bindings, projects) = if lives { (bindings, projects) } else { (&[][..], &[][..]) };
+    let (bindings, projects, apps) = if lives { (bindings, projects, apps) } else { (&[][..], &[][..], &[][..]) };
     let choice = |name: &ClusterName, view: &ClusterView| {
         let is_meant = bindings.iter().any(|binding| means(binding, name, view));
         let is_of_project = projects.iter().any(|project| targets::is_target(*project, name, view, fleet));
-        if is_meant || is_of_project { Choice::Selected } else { Choice::NotSelected }
+        let is_of_app = apps.iter().any(|app| app.spec.cluster_name == name.as_str());
+        if is_meant || is_of_project || is_of_app { Choice::Selected } else { Choice::NotSelected }
     };
     let mut targets = targets::selected_by(object, fleet, choice);
     let named = |name: &&ClusterName| {
         let mut selections = bindings.iter().map(|binding| binding.clusters());
-        selections.any(|selection| {
+        let by_binding = selections.any(|selection| {
             matches!(selection, ClusterSelection::Names(names) if names.iter().any(|each| each == name.as_str()))
-        })
+        });
+        by_binding || apps.iter().any(|app| app.spec.cluster_name == name.as_str())
     };
     targets.places.extend(fleet.unread().filter(named).cloned().map(Place::Cluster));
     targets.places.insert(Place::Management);
@@ -115,6 +123,8 @@ pub(crate) struct Bindings {
     pub(crate) on_clusters: Vec<Arc<ClusterRoleTemplateBinding>>,
     /// Those in Projects that exist and may use the template.
     pub(crate) in_projects: Vec<(Arc<ProjectRoleTemplateBinding>, Arc<Project>)>,
+    /// Apps whose namespace may use the template.
+    pub(crate) apps: Vec<Arc<CatalogApp>>,
     /// The kind and name of the first object that cannot be decoded, and by which the template may be needed anywhere.
     pub(crate) undecodable: Option<String>,
 }
@@ -125,7 +135,7 @@ impl Bindings {
         match template.spec.context {
             RoleContext::Cluster => {
                 let undecodable = first_undecodable(&inputs.related::<ClusterRoleTemplateBinding>(), |_| true);
-                Self { on_clusters: naming(template, inputs), in_projects: Vec::new(), undecodable }
+                Self { on_clusters: naming(template, inputs), undecodable, ..Self::default() }
             }
             RoleContext::Project => Self::of_members(template, inputs),
         }
@@ -151,14 +161,17 @@ impl Bindings {
                 Lookup::Found(_) | Lookup::Undecodable(_) | Lookup::Absent => {}
             }
         }
-        Self { on_clusters: Vec::new(), in_projects, undecodable }
+        let undecodable = undecodable.or_else(|| first_undecodable(&inputs.related::<CatalogApp>(), may_bind));
+        let mut apps: Vec<Arc<CatalogApp>> = naming(template, inputs);
+        apps.retain(|app| may_bind(&app.namespace().unwrap_or_default()));
+        Self { on_clusters: Vec::new(), in_projects, apps, undecodable }
     }
 
     /// Where they need the template.
     pub(crate) fn places(&self, template: &RoleTemplate, fleet: &FleetView) -> Targets {
         let on_clusters: Vec<_> = self.on_clusters.iter().map(AsRef::as_ref).collect();
         let projects: Vec<_> = self.in_projects.iter().map(|(_, project)| project.as_ref()).collect();
-        places(template, fleet, &on_clusters, &projects)
+        places(template, fleet, &on_clusters, &projects, &self.apps)
     }
 
     /// What they ask for at one cluster.
@@ -180,12 +193,16 @@ impl Bindings {
             let is_admitted = Admitted::of(&**binding, &policies) == Admitted::Yes;
             Use { is_admitted, ..Use::of(binding) }
         });
-        on_clusters.chain(of_projects).collect()
+        let here = self.apps.iter().filter(|app| app.spec.cluster_name == cluster.as_str());
+        let of_apps = here.map(|app| {
+            Use { is_admitted: Admitted::of(&**app, &policies) == Admitted::Yes, ..Use::of_app() }
+        });
+        on_clusters.chain(of_projects).chain(of_apps).collect()
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.on_clusters.len() + self.in_projects.len()
+        self.on_clusters.len() + self.in_projects.len() + self.apps.len()
     }
 }
 

@@ -69,7 +69,7 @@ impl Operator for ClusterRoleTemplateBindingOperator {
     }
 
     fn targets(binding: &ClusterRoleTemplateBinding, inputs: &Inputs<'_>) -> Targets {
-        uses::places(binding, inputs.fleet, &[binding], &[])
+        uses::places(binding, inputs.fleet, &[binding], &[], &[])
     }
 
     fn watches(watches: &mut Watches<'_, Self>) {

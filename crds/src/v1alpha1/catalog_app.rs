@@ -1,0 +1,381 @@
+//! CatalogApp: a Helm release on a cluster.
+
+#![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    ApiDuration,
+    condition::{UNOBSERVED, status_conditions, unobserved},
+    schema::{self, is_default},
+    v1alpha1::Admission,
+};
+
+/// How long objects may take to become ready unless the spec says otherwise.
+pub const DEFAULT_WAIT_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often an install or an upgrade that failed is tried again unless the spec says otherwise.
+pub const DEFAULT_RETRIES: i64 = 3;
+/// How many revisions of a release are kept unless the spec says otherwise.
+pub const DEFAULT_HISTORY_LIMIT: i64 = 10;
+/// Most revisions that a status lists.
+pub const MAX_HISTORY: usize = 10;
+
+/// The wanted state of an app.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "drover.dev",
+    version = "v1alpha1",
+    kind = "CatalogApp",
+    plural = "catalogapps",
+    shortname = "capp",
+    category = "drover",
+    namespaced,
+    status = "CatalogAppStatus",
+    derive = "PartialEq",
+    doc = "A Helm release on a cluster, in a namespace of a Project beside it.",
+    validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
+        .message("the name must be a DNS label: at most 63 characters, no dots"),
+    validation = Rule::new("has(self.spec.releaseName) || self.metadata.name.size() <= 53")
+        .message("a release has a name of at most 53 characters; set spec.releaseName"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.applied.chartVersion"),
+    printcolumn(name = "Revision", type_ = "integer", json_path = ".status.applied.revision"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = "1"
+    )
+)]
+#[x_kube(validation = ("has(self.releaseName) == has(oldSelf.releaseName)", "the name of the release cannot be changed; create another app"))]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogAppSpec {
+    /// Name of the Cluster. It cannot be changed.
+    #[schemars(schema_with = "schema::dns_label")]
+    #[x_kube(validation = ("self == oldSelf", "the cluster cannot be changed; create another app"))]
+    pub cluster_name: String,
+    /// The namespace in the cluster, one of the Project. It cannot be changed.
+    #[schemars(schema_with = "schema::dns_label")]
+    #[x_kube(validation = ("self == oldSelf", "the namespace cannot be changed; create another app"))]
+    pub namespace: String,
+    /// Name of the Project, in the namespace of this object. It may come later. It cannot be changed.
+    #[schemars(schema_with = "schema::dns_label")]
+    #[x_kube(validation = ("self == oldSelf", "the Project cannot be changed; create another app"))]
+    pub project_name: String,
+    /// Name of the RoleTemplate, of context Project: what the app may do in its namespace. Nobody else's rights are used.
+    #[schemars(schema_with = "schema::dns_label")]
+    pub role_template_name: String,
+    /// Where the chart comes from: exactly one of configMap and secret.
+    pub chart: ChartSource,
+    /// Name of the release. Default: the name of the object. It cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::release_name")]
+    #[x_kube(validation = ("self == oldSelf", "the name of the release cannot be changed; create another app"))]
+    pub release_name: Option<String>,
+    /// Values as in a values.yaml; they win over valuesFrom. Default: {}.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "schema::free_form")]
+    pub values: Map<String, Value>,
+    /// Further values out of objects beside this one; a later one wins over an earlier one. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub values_from: Vec<ValuesSource>,
+    /// Single values by path, as helm takes them by --set; they win over values. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::answers")]
+    pub answers: BTreeMap<String, String>,
+    /// How strictly values are judged before anything is sent to the cluster.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub validation: Validation,
+    /// Whether objects that exist and belong to no release, or to this one made by helm install, become part of the release.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub take_ownership: bool,
+    /// What has to be ready before the release counts as deployed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait: Wait,
+    /// What follows when an install or an upgrade fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub remediation: Remediation,
+    /// How many revisions of the release are kept. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub history_limit: Option<i64>,
+    /// Whether nothing is written for now. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
+    /// What becomes of the release when this object is deleted. Default: Uninstall.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deletion_policy: AppDeletionPolicy,
+}
+
+/// Where a chart comes from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = ("has(self.configMap) != has(self.secret)", "give exactly one of configMap and secret"))]
+#[serde(rename_all = "camelCase")]
+pub struct ChartSource {
+    /// A packaged chart in a ConfigMap beside this object, labelled drover.dev/usable-by: catalog-app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<PackagedChart>,
+    /// A packaged chart in a Secret beside this object, labelled drover.dev/usable-by: catalog-app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<PackagedChart>,
+}
+
+/// A packaged chart in an object.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackagedChart {
+    /// Name of the object.
+    #[schemars(schema_with = "schema::dns_subdomain")]
+    pub name: String,
+    /// The key in its data or binaryData that holds the chart.
+    #[schemars(schema_with = "schema::data_key")]
+    pub key: String,
+    /// SHA-256 of the packaged chart, such as sha256:2c26…: other bytes are refused.
+    #[schemars(schema_with = "schema::digest")]
+    pub digest: String,
+}
+
+/// Values out of an object beside the app.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValuesSource {
+    /// ConfigMap or Secret, labelled drover.dev/usable-by: catalog-app.
+    pub kind: ValuesKind,
+    /// Name of the object.
+    #[schemars(schema_with = "schema::dns_subdomain")]
+    pub name: String,
+    /// The key in its data. Default: values.yaml.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::data_key")]
+    pub key: Option<String>,
+    /// Where the value goes as a text, such as auth.password. Default: the value is YAML, and is merged as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<250>")]
+    pub target_path: Option<String>,
+    /// Whether the app goes on without it where the object or the key is absent. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optional: bool,
+}
+
+/// Of which kind an object with values is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ValuesKind {
+    /// Values that everybody may read.
+    ConfigMap,
+    /// Values that are kept out of every status, event and log line.
+    Secret,
+}
+
+/// How strictly values are judged.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validation {
+    /// By values.schema.json of the chart. Default: Enforce.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub schema: Strictness,
+    /// By questions.yaml of the chart. Default: Enforce.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub questions: Strictness,
+}
+
+/// What follows from values that are not as a chart wants them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Strictness {
+    /// The app is not released with them.
+    #[default]
+    Enforce,
+    /// The status tells.
+    Warn,
+    /// Nobody looks.
+    Skip,
+}
+
+/// What has to be ready before a release counts as deployed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wait {
+    /// Status waits for hooks and for all objects; HooksOnly for hooks. Default: Status.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strategy: WaitStrategy,
+    /// For how long, hooks included. Default: 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<ApiDuration>,
+}
+
+/// For what a release waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WaitStrategy {
+    /// Hooks, and until every object is ready.
+    #[default]
+    Status,
+    /// Only hooks.
+    HooksOnly,
+}
+
+/// What follows when an install or an upgrade fails.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remediation {
+    /// How often it is tried again, with growing pauses. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: Option<i64>,
+    /// What happens once all tries failed. Rollback goes back to the revision before; there is none after an install. Default: Keep.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure: OnFailure,
+}
+
+/// What happens once all tries of an install or an upgrade failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailure {
+    /// It stays as it is, for people to look at.
+    #[default]
+    Keep,
+    /// The revision before is applied again.
+    Rollback,
+}
+
+/// What becomes of a release when its object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AppDeletionPolicy {
+    /// It is uninstalled, as by helm uninstall; volumes stay.
+    #[default]
+    Uninstall,
+    /// It stays, for helm.
+    Orphan,
+}
+
+/// The observed state of an app.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogAppStatus {
+    /// The metadata.generation that this status judges; -1 before the first reconcile.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// Whether the spec was written while the admission policies were in place; unset until Drover saw both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+    /// What is in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Release>,
+    /// What is being released now; recorded before anything is sent to the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Release>,
+    /// Tries that failed, of the present inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedTries>,
+    /// The revisions that Drover made, the newest first; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub history: Vec<Release>,
+    /// Ready, and what it is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+status_conditions!(CatalogAppStatus);
+
+/// A revision of a release.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// The revision, as helm history counts.
+    #[schemars(range(min = 1))]
+    pub revision: i64,
+    /// Version of the chart.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub chart_version: String,
+    /// Version of what the chart installs, as the chart says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub app_version: Option<String>,
+    /// SHA-256 of the packaged chart.
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub chart_digest: String,
+    /// Tells the inputs, values included, from others; says nothing of them.
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub input_hash: String,
+    /// SHA-256 of the manifest; only a stored one with this digest is applied.
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub manifest_digest: String,
+    /// How many objects it has, without hooks.
+    #[schemars(range(min = 0))]
+    pub objects: i64,
+    /// When it began.
+    pub at: Time,
+}
+
+/// Tries that failed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedTries {
+    /// The inputs of which.
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub input_hash: String,
+    /// How many.
+    #[schemars(range(min = 0))]
+    pub count: i64,
+    /// When the last one failed.
+    pub at: Time,
+    /// Why, as one CamelCase word for programs.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub reason: String,
+    /// Why, for people.
+    #[schemars(schema_with = "schema::text::<512>")]
+    pub message: String,
+}
+
+impl CatalogApp {
+    /// The name of the release.
+    #[must_use]
+    pub fn release_name(&self) -> &str {
+        let own = self.metadata.name.as_deref().unwrap_or_default();
+        self.spec.release_name.as_deref().unwrap_or(own)
+    }
+}
+
+impl CatalogAppSpec {
+    /// How long objects may take to become ready.
+    #[must_use]
+    pub fn wait_timeout(&self) -> Duration {
+        self.wait.timeout.as_ref().map_or(DEFAULT_WAIT_TIMEOUT, ApiDuration::as_std)
+    }
+
+    /// How often a failed install or upgrade is tried again.
+    #[must_use]
+    pub fn retries(&self) -> i64 {
+        self.remediation.retries.unwrap_or(DEFAULT_RETRIES)
+    }
+
+    /// How many revisions are kept.
+    #[must_use]
+    pub fn history_limit(&self) -> i64 {
+        self.history_limit.unwrap_or(DEFAULT_HISTORY_LIMIT).max(1)
+    }
+}
+
+impl Default for CatalogAppStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            admission: None,
+            applied: None,
+            pending: None,
+            failed: None,
+            history: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+}

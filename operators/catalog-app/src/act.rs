@@ -1,0 +1,153 @@
+//! One function per action.
+
+use std::fmt;
+
+use drover_crds::{CatalogApp, Release};
+use drover_runtime::{Class, Classify as _, ObjectKey, Owner, PlaceContext};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    CatalogAppOperator,
+    account::AccountChange,
+    cause::AppCause,
+    error::AppError,
+    inputs::Inputs,
+    prepare,
+    release::InCluster,
+    state::Failure,
+};
+
+/// One idempotent change.
+#[derive(Clone)]
+pub enum Action {
+    /// Of the account of the app, or of a role that it has.
+    Account(AccountChange),
+    /// Of the release.
+    Step {
+        /// Which.
+        step: Step,
+        /// When it was decided.
+        now: Timestamp,
+    },
+}
+
+/// One step of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Render the chart; nothing is sent to the cluster.
+    Prepare(Inputs),
+    /// Create the record of this revision.
+    Begin(Box<Release>),
+    /// Create the record of this revision out of an older one.
+    RollBack {
+        /// What it becomes.
+        to: Box<Release>,
+        /// The revision that it repeats.
+        from: i64,
+    },
+    /// Note that the release is being uninstalled.
+    BeginUninstall(i64),
+    /// Start a hook.
+    StartHook(usize),
+    /// Note how a hook ended.
+    EndHook {
+        /// Its position.
+        at: usize,
+        /// Whether it succeeded.
+        succeeded: bool,
+    },
+    /// Apply all objects or, while it is uninstalled, delete them.
+    Apply,
+    /// Note that all is done.
+    Finish,
+    /// Note that it failed.
+    Fail(Failure),
+    /// Count the run of another client as failed.
+    Unlock(i64),
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(AccountChange::Account(change)) => change.fmt(formatter),
+            Self::Account(AccountChange::Binding(change)) => change.fmt(formatter),
+            Self::Step { step, .. } => step.fmt(formatter),
+        }
+    }
+}
+
+impl Action {
+    pub(crate) async fn carry_out(
+        self,
+        operator: &CatalogAppOperator,
+        owner: Owner<'_, CatalogApp>,
+        place: &PlaceContext,
+    ) -> Result<(), AppError> {
+        match self {
+            Self::Account(AccountChange::Account(change)) => {
+                change.carry_out::<CatalogAppOperator>(owner, place).await?;
+            }
+            Self::Account(AccountChange::Binding(change)) => {
+                change.carry_out::<CatalogAppOperator>(owner, place).await?;
+            }
+            Self::Step { step, now } => {
+                if let Some(app) = owner.object() {
+                    carry_out(step, operator, app, place, now).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn carry_out(
+    step: Step,
+    operator: &CatalogAppOperator,
+    app: &CatalogApp,
+    place: &PlaceContext,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let mut release = InCluster::of(app, place).await?;
+    match step {
+        Step::Prepare(inputs) => prepare::prepare(operator, app, place, &release, &inputs, now).await,
+        Step::Begin(to) => match operator.record(app, &to) {
+            Some(record) => release.begin(record, &to, now).await,
+            // It was rendered by a process that is gone; it is rendered again.
+            None => Ok(()),
+        },
+        Step::RollBack { to, from } => release.roll_back(&to, from, now).await,
+        Step::BeginUninstall(revision) => release.begin_uninstall(revision, now).await,
+        Step::StartHook(at) => {
+            let outcome = release.start_hook(at, now).await;
+            failing(outcome, &release, AppCause::HookFailed, now).await
+        }
+        Step::EndHook { at, succeeded } => release.end_hook(at, succeeded, now).await,
+        Step::Apply if release.is_uninstalling() => release.delete_all(now).await,
+        Step::Apply => {
+            let outcome = release.apply(now).await;
+            failing(outcome, &release, AppCause::ApplyFailed, now).await
+        }
+        Step::Finish => {
+            release.finish(now).await?;
+            operator.forget(&ObjectKey::of(&app.metadata));
+            Ok(())
+        }
+        Step::Fail(failure) => release.fail_by(&failure, now).await,
+        Step::Unlock(revision) => release.unlock(revision, now).await,
+    }
+}
+
+/// What the cluster refuses for good makes the revision fail; all else is tried again as it is.
+async fn failing(
+    outcome: Result<(), AppError>,
+    release: &InCluster<'_>,
+    otherwise: AppCause,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let Err(error) = outcome else { return Ok(()) };
+    if release.is_uninstalling() || !matches!(error.cause().class(), Class::Blocked | Class::Invalid) {
+        return Err(error);
+    }
+    let cause = AppCause::from_reason(error.cause().reason()).unwrap_or(otherwise);
+    release.fail(cause, &error.to_string(), now).await
+}

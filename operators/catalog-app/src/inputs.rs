@@ -1,0 +1,359 @@
+//! `ConfigMaps` and Secrets beside apps: charts and values. Caches know them by digests only; content is read when it is rendered.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+
+use drover_charts::Digest;
+use drover_crds::{
+    CatalogApp, PackagedChart, ValuesKind, ValuesSource,
+    names::{LABEL_USABLE_BY, USABLE_BY_APPS},
+};
+use drover_runtime::{ApiError, Cache, Cause, LabelQuery, ObjectKey, request::request};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt as _, api::GetParams, core::Request};
+use ring::hmac;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::cause::AppCause;
+
+/// The key under which values are unless the spec says otherwise.
+const VALUES_YAML: &str = "values.yaml";
+
+/// An object with inputs, as far as it is kept: the digests of its entries.
+#[derive(Deserialize)]
+#[serde(from = "Content", bound = "")]
+pub struct Input<K> {
+    metadata: ObjectMeta,
+    entries: BTreeMap<String, Digest>,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// What an object holds. It has no debug output.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Content {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    data: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    binary_data: BTreeMap<String, ByteString>,
+    /// Only a Secret has one; its data is Base64.
+    #[serde(rename = "type")]
+    secret_type: Option<String>,
+}
+
+impl Content {
+    /// The entries as bytes. What is no text is left out.
+    pub(crate) fn into_entries(self) -> BTreeMap<String, Vec<u8>> {
+        let is_secret = self.secret_type.is_some();
+        let of_text = self.data.into_iter().filter_map(|(key, value)| {
+            let bytes = if is_secret {
+                serde_json::from_value::<ByteString>(value).ok()?.0
+            } else {
+                value.as_str()?.as_bytes().to_vec()
+            };
+            Some((key, bytes))
+        });
+        of_text.chain(self.binary_data.into_iter().map(|(key, bytes)| (key, bytes.0))).collect()
+    }
+}
+
+impl<K> From<Content> for Input<K> {
+    fn from(mut content: Content) -> Self {
+        let ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, .. } =
+            std::mem::take(&mut content.metadata);
+        let metadata =
+            ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, ..ObjectMeta::default() };
+        let digests = content.into_entries().into_iter().map(|(key, bytes)| (key, Digest::of(&bytes)));
+        Self { metadata, entries: digests.collect(), kind: PhantomData }
+    }
+}
+
+impl<K> Input<K> {
+    /// The digest of an entry.
+    #[must_use]
+    pub fn digest(&self, key: &str) -> Option<Digest> {
+        self.entries.get(key).copied().filter(|_| self.metadata.deletion_timestamp.is_none())
+    }
+}
+
+impl<K> Clone for Input<K> {
+    fn clone(&self) -> Self {
+        Self { metadata: self.metadata.clone(), entries: self.entries.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> fmt::Debug for Input<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Input").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Resource for Input<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Selects the objects that apps may use.
+#[must_use]
+pub fn query() -> LabelQuery {
+    LabelQuery::equals(LABEL_USABLE_BY, USABLE_BY_APPS)
+}
+
+/// An entry of an object beside an app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Of which kind the object is.
+    pub kind: EntryKind,
+    /// The name of the object.
+    pub name: String,
+    /// The key of the entry.
+    pub key: String,
+}
+
+/// Of which kind an object with inputs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// A `ConfigMap`.
+    ConfigMap,
+    /// A Secret: what it holds shows nowhere.
+    Secret,
+}
+
+impl EntryKind {
+    /// As people call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
+impl Entry {
+    fn packaged(kind: EntryKind, chart: &PackagedChart) -> Self {
+        Self { kind, name: chart.name.clone(), key: chart.key.clone() }
+    }
+
+    /// The one that holds these values.
+    #[must_use]
+    pub fn values(source: &ValuesSource) -> Self {
+        let kind = match source.kind {
+            ValuesKind::ConfigMap => EntryKind::ConfigMap,
+            ValuesKind::Secret => EntryKind::Secret,
+        };
+        Self { kind, name: source.name.clone(), key: source.key.clone().unwrap_or_else(|| VALUES_YAML.to_owned()) }
+    }
+}
+
+/// The entry in which the chart of an app is, and the digest that it must have; none if the spec names none.
+#[must_use]
+pub fn packaged_chart(app: &CatalogApp) -> Option<(Entry, &str)> {
+    let chart = &app.spec.chart;
+    let in_config_map = chart.config_map.as_ref().map(|chart| (EntryKind::ConfigMap, chart));
+    let (kind, chart) = in_config_map.or_else(|| chart.secret.as_ref().map(|chart| (EntryKind::Secret, chart)))?;
+    Some((Entry::packaged(kind, chart), &chart.digest))
+}
+
+/// The entries to which an app refers, in the order of its spec: the chart first.
+pub fn entries(app: &CatalogApp) -> impl Iterator<Item = Entry> {
+    let chart = packaged_chart(app).map(|(entry, _)| entry);
+    chart.into_iter().chain(app.spec.values_from.iter().map(Entry::values))
+}
+
+/// What is known of the inputs of an app.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The digest of each entry; none for one that is absent.
+    pub digests: BTreeMap<Entry, Option<Digest>>,
+    /// Whether Drover may not read Secrets in the management cluster.
+    pub secrets_refused: bool,
+}
+
+/// What an app is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// The digest of the packaged chart.
+    pub chart: Digest,
+    /// Tells these inputs from others, and says nothing of them.
+    pub hash: String,
+}
+
+/// Gathers them, or says what is missing.
+pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)> {
+    let Some((entry, wanted)) = packaged_chart(app) else {
+        return Err((AppCause::ChartNotFound.into(), "spec.chart names no chart; name a ConfigMap or a Secret".to_owned()));
+    };
+    let chart = packaged(app, known, &entry, wanted)?;
+    let values = app.spec.values_from.iter().map(|source| {
+        match known.digest(app, &Entry::values(source), AppCause::ValuesNotFound) {
+            Ok(digest) => Ok(Some(digest)),
+            Err(_) if source.optional => Ok(None),
+            Err(missing) => Err(missing),
+        }
+    });
+    let values: Vec<Option<Digest>> = values.collect::<Result<_, _>>()?;
+    Ok(Inputs { hash: hash(app, &chart, &values), chart })
+}
+
+fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Result<Digest, (Cause, String)> {
+    let found = known.digest(app, entry, AppCause::ChartNotFound)?;
+    if found.to_string() == wanted {
+        return Ok(found);
+    }
+    let message = format!(
+        "key {} of {} {} in namespace {} holds {found}, and spec.chart wants {wanted}; correct the digest, or the chart",
+        entry.key,
+        entry.kind.as_str(),
+        entry.name,
+        app.namespace().unwrap_or_default()
+    );
+    Err((AppCause::DigestMismatch.into(), message))
+}
+
+impl Known {
+    fn digest(&self, app: &CatalogApp, entry: &Entry, cause: AppCause) -> Result<Digest, (Cause, String)> {
+        if let Some(Some(digest)) = self.digests.get(entry) {
+            return Ok(*digest);
+        }
+        let (kind, namespace) = (entry.kind.as_str(), app.namespace().unwrap_or_default());
+        let message = if entry.kind == EntryKind::Secret && self.secrets_refused {
+            format!(
+                "Drover may not read Secrets for apps in the management cluster, such as {} in namespace {namespace}; set projectSecrets.enabled of the chart, or use a ConfigMap",
+                entry.name
+            )
+        } else {
+            format!(
+                "there is no {kind} {} with key {} and the label {LABEL_USABLE_BY}: {USABLE_BY_APPS} in namespace {namespace}; create it, or correct the spec",
+                entry.name, entry.key
+            )
+        };
+        Err((cause.into(), message))
+    }
+}
+
+/// Keyed by the UID of the app, so that nobody can try what a value may be.
+fn hash(app: &CatalogApp, chart: &Digest, values: &[Option<Digest>]) -> String {
+    let spec = &app.spec;
+    let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
+    let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
+    let all = json!([
+        chart.to_string(),
+        app.release_name(),
+        spec.namespace,
+        spec.values,
+        spec.answers,
+        paths,
+        digests,
+    ]);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, app.metadata.uid.as_deref().unwrap_or_default().as_bytes());
+    let tag = hmac::sign(&key, all.to_string().as_bytes());
+    let (head, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));
+    format!("{:032x}", u128::from_be_bytes(*head))
+}
+
+/// Reads an object with inputs: only what Drover may use.
+pub(crate) async fn read(
+    management: &Cache,
+    namespace: &str,
+    entry: &Entry,
+) -> Result<BTreeMap<String, Vec<u8>>, ApiError> {
+    match entry.kind {
+        EntryKind::ConfigMap => read_as::<ConfigMap>(management, namespace, &entry.name).await,
+        EntryKind::Secret => read_as::<Secret>(management, namespace, &entry.name).await,
+    }
+}
+
+async fn read_as<K>(management: &Cache, namespace: &str, name: &str) -> Result<BTreeMap<String, Vec<u8>>, ApiError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let what = format!("read {} {}", K::kind(&()), ObjectKey::namespaced(namespace, name));
+    let asked = async {
+        let asked = Request::new(K::url_path(&(), Some(namespace))).get(name, &GetParams::default());
+        management.client().request::<Content>(asked.map_err(kube::Error::BuildRequest)?).await
+    };
+    let found = request(&*what, asked).await.map_err(ApiError::unquoted)?;
+    let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_USABLE_BY));
+    if label.map(String::as_str) == Some(USABLE_BY_APPS) { Ok(found.into_entries()) } else { Ok(BTreeMap::new()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_known_by_the_digests_of_its_entries_and_by_nothing_else() {
+        let map: Input<ConfigMap> = serde_json::from_value(json!({
+            "metadata": {"name": "m", "namespace": "team-a", "annotations": {"a": "b"}},
+            "data": {"values.yaml": "a: 1"}, "binaryData": {"chart.tgz": "AAEC"},
+        }))
+        .unwrap();
+        let secret: Input<Secret> = serde_json::from_value(json!({
+            "metadata": {"name": "m"}, "type": "Opaque", "data": {"values.yaml": "YTogMQ==", "broken": "%"},
+        }))
+        .unwrap();
+        assert_eq!(map.digest("values.yaml"), secret.digest("values.yaml"), "decoded");
+        assert_eq!(map.digest("chart.tgz"), Some(Digest::of(&[0, 1, 2])));
+        assert_eq!(secret.digest("broken"), None);
+        assert_eq!(format!("{secret:?}"), r#"Input { name: Some("m"), .. }"#);
+    }
+
+    #[test]
+    fn the_hash_tells_every_input_that_reaches_the_release() {
+        let digest = Digest::of(b"chart");
+        let app: CatalogApp = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp",
+            "metadata": {"name": "shop", "namespace": "team-a", "uid": "1"},
+            "spec": {
+                "clusterName": "eu", "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer",
+                "chart": {"configMap": {"name": "charts", "key": "shop.tgz", "digest": digest.to_string()}},
+                "values": {"a": 1}, "answers": {"b": "2"},
+                "valuesFrom": [{"kind": "ConfigMap", "name": "v"}, {"kind": "ConfigMap", "name": "w", "optional": true}],
+            },
+        }))
+        .unwrap();
+        let entry = |name: &str| Entry { kind: EntryKind::ConfigMap, name: name.into(), key: VALUES_YAML.into() };
+        let chart = Entry { key: "shop.tgz".into(), ..entry("charts") };
+        let mut known = Known::default();
+        let reason = |known: &Known| inputs(&app, known).map(drop).map_err(|(cause, _)| cause.reason());
+        assert_eq!(reason(&known), Err("ChartNotFound"));
+        known.digests.insert(chart.clone(), Some(Digest::of(b"other")));
+        assert_eq!(reason(&known), Err("DigestMismatch"));
+        known.digests.insert(chart, Some(digest));
+        assert_eq!(reason(&known), Err("ValuesNotFound"));
+        known.digests.insert(entry("v"), Some(Digest::of(b"x: 1")));
+        let first = inputs(&app, &known).unwrap();
+        assert_eq!(inputs(&app, &known).unwrap(), first);
+        known.digests.insert(entry("w"), Some(Digest::of(b"y: 1")));
+        let second = inputs(&app, &known).unwrap();
+        let mut other = app.clone();
+        other.spec.answers.clear();
+        let third = inputs(&other, &known).unwrap();
+        assert!(first.hash != second.hash && second.hash != third.hash && first.hash.len() == 32);
+    }
+}

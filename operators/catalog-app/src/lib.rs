@@ -1,0 +1,256 @@
+//! The operator of apps: Helm releases on clusters.
+//!
+//! One reconcile takes an app at most one step further:
+//!
+//! 1. [`observe`] gathers what a verdict is made of, the account of the app, its [`inputs`], and, where there is something to do, the
+//!    records of the release and how its objects are.
+//! 2. [`consent`] says whether the app may be there, and with which roles. [`plan`] gives its [`account`] exactly these, and takes away
+//!    what it may not have any more before anything else.
+//! 3. [`state`] says what comes next for the release: render, note, lock, hooks, objects, wait, finish. What comes next is told by records
+//!    that helm reads as well, so nothing is lost with this process, and nobody has to unlock anything.
+//! 4. [`prepare`] renders a chart once, by helm as a confined child; its stored manifest decides from then on. [`release`] does the rest
+//!    with the rights of the app and never with those of Drover.
+//! 5. [`summary`] says it in the status.
+
+pub mod account;
+pub mod act;
+pub mod cause;
+pub mod consent;
+pub mod error;
+pub mod inputs;
+mod lookup;
+pub mod observe;
+pub mod plan;
+pub mod prepare;
+mod release;
+mod render;
+mod subcharts;
+pub mod state;
+mod summary;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use drover_crds::{CatalogApp, CatalogAppStatus, Project, Release, RoleTemplate};
+use drover_fleet::{
+    admission,
+    cause::TenancyCause,
+    targets::{self, Choice},
+};
+use drover_grants::{BindingIndex, GrantCause};
+use drover_releases::{record::Record, render::Renderer};
+use drover_runtime::{
+    Cause, ClusterName, ClusterView, Inputs, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses,
+    Plan, Related, Rights, Rule, Targets, Watches, cache::Change, request::Urgency, rights::READ,
+};
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
+        rbac::v1::{ClusterRole, RoleBinding},
+    },
+    jiff::Timestamp,
+};
+use crate::{inputs::Input, prepare::Preparation};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// How long the deletion of an app waits for a cluster that is unreachable or does not let it finish.
+const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// The operator of the kind [`CatalogApp`].
+#[derive(Clone)]
+pub struct CatalogAppOperator {
+    /// None where this process cannot render.
+    renderer: Option<Renderer>,
+    /// What is rendered and not in the cluster yet.
+    prepared: Arc<Mutex<BTreeMap<ObjectKey, Arc<Preparation>>>>,
+}
+
+impl fmt::Debug for CatalogAppOperator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CatalogAppOperator").finish_non_exhaustive()
+    }
+}
+
+impl CatalogAppOperator {
+    /// Which renders charts by `renderer`; without one every app says so.
+    #[must_use]
+    pub fn new(renderer: Option<Renderer>) -> Self {
+        Self { renderer, prepared: Arc::default() }
+    }
+
+    /// What is prepared for these inputs of an app.
+    fn prepared(&self, app: &ObjectKey, input_hash: &str) -> Option<Arc<Preparation>> {
+        self.lock().get(app).filter(|preparation| preparation.input_hash == input_hash).cloned()
+    }
+
+    /// The record that was prepared for a release.
+    fn record(&self, app: &CatalogApp, release: &Release) -> Option<Record> {
+        let preparation = self.prepared(&ObjectKey::of(&app.metadata), &release.input_hash)?;
+        let prepared = preparation.outcome.as_ref().ok()?;
+        (prepared.release.manifest_digest == release.manifest_digest).then(|| prepared.record.clone())
+    }
+
+    fn keep(&self, app: ObjectKey, preparation: Preparation) {
+        self.lock().insert(app, Arc::new(preparation));
+    }
+
+    /// Forgets what is not needed any more.
+    fn forget(&self, app: &ObjectKey) {
+        self.lock().remove(app);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Arc<Preparation>>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Operator for CatalogAppOperator {
+    const NAME: &'static str = "catalog-app";
+    const CAUSES: &'static [&'static [Cause]] = &[cause::AppCause::TABLE, GrantCause::IN_PROJECTS, TenancyCause::TABLE];
+    const FINALIZER: bool = true;
+    /// What this operator needs: the apps with what they are made of; in a cluster their accounts, tokens for them, and to bind their
+    /// roles. All else is done with the rights of the apps.
+    const RIGHTS: Rights = Rights {
+        management: &[
+            Rule::on("drover.dev", &["catalogapps", "projects", "roletemplates"], READ),
+            Rule::on("drover.dev", &["catalogapps", "catalogapps/status"], &["patch"]),
+            Rule::on("", &["configmaps"], READ),
+        ],
+        management_secrets: &[Rule::on("", &["secrets"], READ)],
+        downstream: &[
+            Rule::on("", &["namespaces"], READ),
+            Rule::on(RBAC, &["clusterroles"], READ),
+            Rule::on(RBAC, &["rolebindings"], READ),
+            Rule::on(RBAC, &["rolebindings"], &["create", "delete", "patch"]),
+            // Whoever gives a role has to have it, or may bind it.
+            Rule::on(RBAC, &["clusterroles"], &["bind"]),
+            // Informers look in all namespaces.
+            Rule::on("", &["serviceaccounts"], READ),
+        ],
+        downstream_namespace: &[
+            Rule::on("", &["serviceaccounts"], &["create", "delete", "patch"]),
+            Rule::on("", &["serviceaccounts/token"], &["create"]),
+        ],
+        ..Rights::NONE
+    };
+
+    type Kind = CatalogApp;
+    type World = observe::World;
+    type Action = act::Action;
+    type PlaceStatus = plan::PlaceStatus;
+    type Error = error::AppError;
+
+    fn related(related: &mut Related<'_>) {
+        let apps = BindingIndex::default();
+        let [of_projects, of_templates, of_maps, of_secrets, of_policies, of_policy_bindings] =
+            std::array::from_fn(|_| apps.clone());
+        related.on::<CatalogApp>(move |change| {
+            apps.note(change);
+            // What is noted in the status is waited for before anything is sent.
+            if noted_something_else(change) { vec![change.key.clone()] } else { Vec::new() }
+        });
+        // Its status says whether a namespace is guarded.
+        related.on::<Project>(move |change| of_projects.naming_project(&change.key));
+        related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));
+        related.optional::<Input<ConfigMap>>(&inputs::query(), move |change| of_maps.in_namespace(&change.key.namespace));
+        related.optional::<Input<Secret>>(&inputs::query(), move |change| of_secrets.in_namespace(&change.key.namespace));
+        related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
+        related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
+    }
+
+    fn deletion_timeout(_: &CatalogApp) -> Option<Duration> {
+        Some(DELETION_TIMEOUT)
+    }
+
+    fn targets(app: &CatalogApp, inputs: &Inputs<'_>) -> Targets {
+        let choice = |name: &ClusterName, _: &ClusterView| {
+            if app.spec.cluster_name == name.as_str() { Choice::Selected } else { Choice::NotSelected }
+        };
+        let mut targets = targets::selected_by(app, inputs.fleet, choice);
+        let named = inputs.fleet.unread().filter(|name| app.spec.cluster_name == name.as_str());
+        targets.places.extend(named.cloned().map(Place::Cluster));
+        targets
+    }
+
+    fn watches(watches: &mut Watches<'_, Self>) {
+        watches.optional(|accounts| {
+            accounts.owned::<ServiceAccount>();
+            accounts.owned::<RoleBinding>();
+        });
+        let apps = watches.context().related::<CatalogApp>();
+        let cluster = watches.context().place.clone();
+        watches.on::<Namespace>(&OwnerRecord::query("Project"), move |change, enqueuer| {
+            for app in apps.all().iter().filter(|app| is_in(app, &cluster, &change.key.name)) {
+                enqueuer.now(ObjectKey::of(&app.metadata));
+            }
+        });
+        let apps = watches.context().related::<CatalogApp>();
+        watches.optional(|roles| {
+            roles.on::<ClusterRole>(&OwnerRecord::query("RoleTemplate"), move |change, enqueuer| {
+                let template = drover_roles::BoundRole::template_of(&change.key.name).unwrap_or_default();
+                for app in apps.all().iter().filter(|app| app.spec.role_template_name == template) {
+                    enqueuer.now(ObjectKey::of(&app.metadata));
+                }
+            });
+        });
+        admission::read_here(watches);
+    }
+
+    async fn observe(
+        &self,
+        owner: Owner<'_, CatalogApp>,
+        place: &PlaceContext,
+    ) -> Result<observe::World, error::AppError> {
+        observe::observe(self, owner, place).await
+    }
+
+    fn plan(app: &CatalogApp, world: &observe::World, now: Timestamp) -> Plan<Self> {
+        plan::plan(app, world, now)
+    }
+
+    fn clean_up(owner: Owner<'_, CatalogApp>, world: &observe::World, now: Timestamp) -> Plan<Self> {
+        plan::clean_up(owner, world, now)
+    }
+
+    async fn act(
+        &self,
+        owner: Owner<'_, CatalogApp>,
+        place: &PlaceContext,
+        action: act::Action,
+    ) -> Result<(), error::AppError> {
+        action.carry_out(self, owner, place).await
+    }
+
+    fn urgency(action: &act::Action) -> Urgency {
+        match action {
+            act::Action::Account(change) if change.is_revocation() => Urgency::Revocation,
+            _ => Urgency::Rest,
+        }
+    }
+
+    fn summarise(
+        app: &CatalogApp,
+        statuses: &PlaceStatuses<plan::PlaceStatus>,
+        _: Timestamp,
+    ) -> CatalogAppStatus {
+        summary::summarise(app, statuses)
+    }
+}
+
+/// Whether the status notes another admission, or another release.
+fn noted_something_else(change: &Change<CatalogApp>) -> bool {
+    let noted = |app: &CatalogApp| {
+        let status = app.status.clone().unwrap_or_default();
+        (status.admission, status.pending, status.applied, status.failed)
+    };
+    change.old.as_deref().map(noted) != change.new.as_deref().map(noted)
+}
+
+fn is_in(app: &CatalogApp, place: &Place, namespace: &str) -> bool {
+    app.spec.namespace == namespace && *place == Place::cluster(&app.spec.cluster_name)
+}

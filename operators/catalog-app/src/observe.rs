@@ -1,0 +1,230 @@
+//! What there is of an app: at its cluster, and beside it in the management cluster. Decides nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use drover_admission::PoliciesState;
+use drover_crds::{
+    CatalogApp, MAX_PROBLEMS, Project,
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
+};
+use drover_fleet::{
+    admission::{guarded, state_in_management},
+    targets::{admits_namespace, tenancies_of},
+};
+use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
+use drover_runtime::{
+    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    cache::Lookup,
+    operator::record_of,
+    owned::Owned,
+};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Secret},
+    rbac::v1::ClusterRole,
+};
+use kube::ResourceExt as _;
+
+use crate::{
+    CatalogAppOperator,
+    account::Account,
+    cause::AppCause,
+    consent::{Admission, Facts, Hold, ProjectState, Verdict},
+    inputs::{self, Entry, EntryKind, Input, Known},
+    prepare::Preparation,
+    release,
+    error::AppError,
+    state::{self, Seen},
+};
+use drover_crds::RoleTemplate;
+
+const PROJECT: &str = "Project";
+
+/// What a reconcile knows.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// What the verdict is made of; none outside of a cluster, or if the app is gone.
+    pub facts: Option<Facts>,
+    /// The account of the app, and its roles.
+    pub account: Account,
+    /// Charts and values beside the app.
+    pub known: Known,
+    /// What is prepared for the present inputs.
+    pub preparation: Option<Arc<Preparation>>,
+    /// What there is of the release; none if nobody had to look, or nobody could.
+    pub seen: Option<Seen>,
+    /// What the cluster said where it did not let the app look at its release.
+    pub refused: Option<String>,
+    /// The state of the admission policies, while they are in place.
+    pub policies: Option<PoliciesState>,
+    /// What is known of the time before, where the app has no record of its own.
+    pub evidence: Evidence,
+}
+
+impl World {
+    /// What is rendered for the present inputs.
+    #[must_use]
+    pub fn prepared(&self) -> state::Prepared {
+        match self.preparation.as_ref().map(|preparation| &preparation.outcome) {
+            None => state::Prepared::Nothing,
+            Some(Ok(prepared)) => state::Prepared::Release(Box::new(prepared.release.clone())),
+            Some(Err(_)) => state::Prepared::Failed,
+        }
+    }
+
+    /// Why nothing could be rendered.
+    #[must_use]
+    pub fn unprepared(&self) -> (Cause, String) {
+        let outcome = self.preparation.as_ref().map(|preparation| &preparation.outcome);
+        match outcome {
+            Some(Err(why)) => why.clone(),
+            _ => (AppCause::RenderFailed.into(), "the chart cannot be rendered".to_owned()),
+        }
+    }
+}
+
+pub(crate) async fn observe(
+    operator: &CatalogAppOperator,
+    owner: Owner<'_, CatalogApp>,
+    place: &PlaceContext,
+) -> Result<World, AppError> {
+    let record = record_of::<CatalogAppOperator>(owner.key());
+    let account = Account { accounts: Owned::at(place, &record), bindings: Owned::at(place, &record) };
+    let (Some(app), Some(facts)) = (owner.object(), facts(owner, place)) else {
+        return Ok(World { account, ..World::default() });
+    };
+    let policies = state_in_management(place);
+    let unknown = policies.as_ref().filter(|_| app.admission().is_none());
+    let evidence = unknown.map(|policies| {
+        let others = place.related::<CatalogApp>().all();
+        Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
+    });
+    let known = known(app, place);
+    let mut world = World {
+        facts: Some(facts),
+        account,
+        preparation: None,
+        known,
+        seen: None,
+        refused: None,
+        policies,
+        evidence: evidence.unwrap_or_default(),
+    };
+    look(operator, owner, app, place, &mut world).await?;
+    Ok(world)
+}
+
+/// Looks at the release where a decision needs it: at rest no request is sent.
+async fn look(
+    operator: &CatalogAppOperator,
+    owner: Owner<'_, CatalogApp>,
+    app: &CatalogApp,
+    place: &PlaceContext,
+    world: &mut World,
+) -> Result<(), AppError> {
+    let has_roles = world.account.exists() && !world.account.bindings.is_empty();
+    if !has_roles {
+        return Ok(());
+    }
+    if matches!(owner, Owner::Deleting(_)) {
+        world.seen = release::uninstalling(app, place).await?;
+        return Ok(());
+    }
+    let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
+    let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
+    world.preparation = operator.prepared(&owner.key(), &found.hash);
+    if may_act && !app.spec.suspend && !state::is_at_rest(app, &found.hash) && roles_are_there(world, place) {
+        match release::see(app, place).await {
+            Ok(seen) => world.seen = Some(seen),
+            // An API server knows a role that was bound a moment ago only after another one.
+            Err(AppError::AsApp(error @ AccountError::Forbidden { .. })) => world.refused = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the roles that are bound exist, so that the account can do something.
+fn roles_are_there(world: &World, place: &PlaceContext) -> bool {
+    let roles = place.cache.informer::<ClusterRole>(&OwnerRecord::query("RoleTemplate"));
+    let ours = world.account.bindings.iter().filter_map(|found| found.live.as_ref().ok());
+    let mut names = ours.map(|binding| binding.role_ref.name.as_str()).filter(|name| name.starts_with("drover:"));
+    names.all(|name| roles.get(&ObjectKey::cluster_scoped(name)).is_some())
+}
+
+fn facts(owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Option<Facts> {
+    let app = owner.object()?;
+    let (cluster, Place::Cluster(name)) = (place.cluster.clone()?, &place.place) else { return None };
+    let view = place.fleet.get(name)?;
+    let namespace = app.namespace().unwrap_or_default();
+    let key = ObjectKey::namespaced(&namespace, &app.spec.project_name);
+    let templates = place.related::<RoleTemplate>();
+    let found = place.related::<Project>().lookup(&key);
+    let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
+    let judge = |template: &RoleTemplate| Admitted::of(template, || state_in_management(place));
+    Some(Facts {
+        admission: if tenancies_of(app, view, &place.fleet).is_empty() {
+            Admission::NoTenant
+        } else if admits_namespace(app, place, &app.spec.namespace) {
+            Admission::Admitted
+        } else {
+            Admission::OtherNamespaces
+        },
+        project: match &found {
+            Lookup::Found(project) if project.metadata.deletion_timestamp.is_some() => ProjectState::Absent,
+            Lookup::Undecodable(project) if project.meta.deletion_timestamp.is_some() => ProjectState::Absent,
+            Lookup::Found(project) if !project.spec.suspend => ProjectState::Present,
+            Lookup::Found(_) | Lookup::Undecodable(_) => ProjectState::Unsettled,
+            Lookup::Absent => ProjectState::Absent,
+        },
+        hold: match &found {
+            _ if !holds(place, &key, &app.spec.namespace) => Hold::No,
+            Lookup::Found(project) if is_guarded(project, name.as_str(), &app.spec.namespace) => Hold::Guarded,
+            _ => Hold::Unguarded,
+        },
+        templates: reached([&*app.spec.role_template_name], find, judge),
+        labels: place.fleet.namespace_labels(&namespace).cloned().unwrap_or_default(),
+        grants: Grants::by(&guarded(place)),
+        admitted: Admitted::of(app, || state_in_management(place)),
+        cluster,
+    })
+}
+
+fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> bool {
+    let record = OwnerRecord { kind: PROJECT, key: project.clone() };
+    let is_it = |found: &Owned<Namespace>| {
+        found.meta().name.as_deref() == Some(namespace)
+            && matches!(found.title, Title::Created | Title::Adopted)
+            && found.meta().deletion_timestamp.is_none()
+    };
+    Owned::<Namespace>::at(place, &record).iter().any(is_it)
+}
+
+/// Whether a Project says that all it wants in a namespace is there: of guards at least, and for its present spec. A status lists at most
+/// so many problems; where it is full, what is not listed is not known.
+#[must_use]
+pub fn is_guarded(project: &Project, cluster: &str, namespace: &str) -> bool {
+    let Some(status) = &project.status else { return false };
+    let guards = [NAMESPACES_READY, QUOTA_READY, POD_SECURITY_READY, ISOLATION_READY];
+    let is_unmet = |kind: &str| status.conditions.iter().any(|found| found.type_ == kind && found.status == "False");
+    let is_current = Some(status.observed_generation) == project.metadata.generation;
+    let concerns = |problem: &drover_crds::Problem| {
+        problem.cluster == cluster && problem.namespace.as_deref().is_none_or(|found| found == namespace)
+    };
+    let unmet = guards.iter().any(|kind| is_unmet(kind));
+    is_current && (!unmet || (status.problems.len() < MAX_PROBLEMS && !status.problems.iter().any(concerns)))
+}
+
+fn known(app: &CatalogApp, place: &PlaceContext) -> Known {
+    let maps = place.management.informer::<Input<ConfigMap>>(&inputs::query());
+    let secrets = place.management.informer::<Input<Secret>>(&inputs::query());
+    let namespace = app.namespace().unwrap_or_default();
+    let digest = |entry: &Entry| {
+        let key = ObjectKey::namespaced(&namespace, &entry.name);
+        match entry.kind {
+            EntryKind::ConfigMap => maps.get(&key).and_then(|found| found.digest(&entry.key)),
+            EntryKind::Secret => secrets.get(&key).and_then(|found| found.digest(&entry.key)),
+        }
+    };
+    let digests: BTreeMap<_, _> = inputs::entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
+    Known { digests, secrets_refused: secrets.refusal().is_some() }
+}

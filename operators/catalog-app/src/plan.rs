@@ -1,0 +1,316 @@
+//! What is done about an app at its cluster. Pure.
+
+use drover_crds::{Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, FailedTries, MAX_HISTORY, Release};
+use drover_grants::{GrantCause, admitted::record};
+use drover_runtime::{
+    Cause, Owner, Plan, Requeue, StatusCause,
+    place_status::Readiness,
+};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt as _;
+
+use crate::{
+    CatalogAppOperator,
+    account::AccountChange,
+    act::{Action, Step},
+    cause::AppCause,
+    consent::Verdict,
+    inputs::{Inputs, inputs},
+    observe::World,
+    state::{self, Next},
+};
+
+/// How soon a release that is under way is looked at again.
+const LOOK: SignedDuration = SignedDuration::from_secs(2);
+/// How soon it is looked again for what no watch tells.
+const LOOK_LATER: SignedDuration = SignedDuration::from_secs(15);
+
+/// What the cluster says of an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaceStatus {
+    /// Whether it is as wanted.
+    pub ready: Readiness,
+    /// Under which policies the spec was written.
+    pub admission: Option<Admission>,
+    /// What is in the cluster.
+    pub applied: Option<Release>,
+    /// What is being released.
+    pub pending: Option<Release>,
+    /// Tries that failed.
+    pub failed: Option<FailedTries>,
+    /// The revisions that Drover made.
+    pub history: Vec<Release>,
+}
+
+impl PlaceStatus {
+    /// What is known already.
+    fn of(app: &CatalogApp) -> Self {
+        let status = app.status.clone().unwrap_or_default();
+        let CatalogAppStatus { admission, applied, pending, failed, history, .. } = status;
+        let ready = Readiness::no(StatusCause::Progressing, format!("app {} is being released", app.name_any()));
+        Self { ready, admission, applied, pending, failed, history }
+    }
+
+    fn because(&mut self, cause: impl Into<Cause>, message: impl Into<String>) {
+        self.ready = Readiness::no(cause, message.into());
+    }
+}
+
+/// What comes of a decision.
+#[derive(Default)]
+struct Steps {
+    /// Account and rights: those that take rights away stand alone.
+    account: Vec<AccountChange>,
+    /// What follows them.
+    step: Option<Step>,
+    /// When to look again at the latest.
+    again: Option<Timestamp>,
+}
+
+impl Steps {
+    fn soon(now: Timestamp, after: SignedDuration) -> Self {
+        Self { again: now.checked_add(after).ok(), ..Self::default() }
+    }
+
+    fn into_plan(self, place_status: PlaceStatus, now: Timestamp) -> Plan<CatalogAppOperator> {
+        let (revocations, grants): (Vec<_>, Vec<_>) = self.account.into_iter().partition(AccountChange::is_revocation);
+        let alone = revocations.into_iter().map(|change| vec![Action::Account(change)]);
+        let mut in_order: Vec<_> = grants.into_iter().map(Action::Account).collect();
+        in_order.extend(self.step.map(|step| Action::Step { step, now }));
+        let groups = alone.chain(Some(in_order)).filter(|group| !group.is_empty()).collect();
+        Plan { place_status, groups, requeue: self.again.map_or(Requeue::Watch, Requeue::At) }
+    }
+}
+
+/// Decides for an app that is to be at this cluster.
+#[must_use]
+pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
+    let mut status = PlaceStatus::of(app);
+    let Some(facts) = &world.facts else {
+        status.because(AppCause::InternalError, "a defect in Drover placed the app outside of a Cluster; report it with the log of Drover at that time");
+        return Steps::default().into_plan(status, now);
+    };
+    status.admission = record(app, world.policies.as_ref(), &world.evidence, false, now);
+    let steps = match Verdict::of(app, facts) {
+        Verdict::Withdrawn(cause, message) => {
+            status.because(cause, message);
+            Steps { account: world.account.withdraw(), ..Steps::default() }
+        }
+        Verdict::Held(cause, message) => {
+            status.because(cause, message);
+            Steps::soon(now, if cause == GrantCause::NotYetGranted.cause() { LOOK } else { LOOK_LATER })
+        }
+        Verdict::Granted(resolved) if app.spec.suspend => {
+            let message = "spec.suspend is set, so nothing is released".to_owned();
+            status.ready = Readiness::yes(StatusCause::Suspended, message);
+            Steps { account: world.account.no_more_than(app, &resolved.bound_roles()), ..Steps::default() }
+        }
+        Verdict::Granted(resolved) => {
+            let account = world.account.towards(app, &resolved.bound_roles());
+            release(app, world, account, &mut status, now)
+        }
+    };
+    steps.into_plan(status, now)
+}
+
+fn release(
+    app: &CatalogApp,
+    world: &World,
+    account: Vec<AccountChange>,
+    status: &mut PlaceStatus,
+    now: Timestamp,
+) -> Steps {
+    let found = match inputs(app, &world.known) {
+        Ok(found) => found,
+        Err((cause, message)) => {
+            status.because(cause, message);
+            return Steps { account, ..Steps::soon(now, LOOK_LATER) };
+        }
+    };
+    if !account.is_empty() {
+        return Steps { account, ..Steps::default() };
+    }
+    let Some(seen) = &world.seen else {
+        return rest_or_wait(app, world, &found, status, now);
+    };
+    step(app, world, &found, state::next(app, &found.hash, &world.prepared(), seen, now), status, now)
+}
+
+/// Nothing was looked at in the cluster: all is as it was released, or the account cannot act yet.
+fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut PlaceStatus, now: Timestamp) -> Steps {
+    if state::is_at_rest(app, &found.hash) {
+        released(app, status);
+        return Steps::default();
+    }
+    let template = &app.spec.role_template_name;
+    let message = match &world.refused {
+        Some(refused) => format!("RoleTemplate {template} does not let app {} look at its release: {refused}", app.name_any()),
+        None => format!("the role of app {} is not in the cluster yet; look at RoleTemplate {template}", app.name_any()),
+    };
+    status.because(AppCause::RoleNotReady, message);
+    Steps::soon(now, LOOK)
+}
+
+fn released(app: &CatalogApp, status: &mut PlaceStatus) {
+    let applied = status.applied.as_ref();
+    let (revision, version) = applied.map_or((0, ""), |applied| (applied.revision, &*applied.chart_version));
+    let message = format!("release {} is deployed: revision {revision}, chart version {version}", app.release_name());
+    status.ready = Readiness::yes(StatusCause::Ready, message);
+}
+
+fn step(
+    app: &CatalogApp,
+    world: &World,
+    found: &Inputs,
+    next: Next,
+    status: &mut PlaceStatus,
+    now: Timestamp,
+) -> Steps {
+    let (name, cluster) = (app.release_name(), &app.spec.cluster_name);
+    let begin = |step| Steps { step: Some(step), ..Steps::soon(now, LOOK) };
+    match next {
+        Next::Rest => {
+            released(app, status);
+            Steps::default()
+        }
+        Next::Render => begin(Step::Prepare(found.clone())),
+        Next::Unrenderable => {
+            let (cause, message) = world.unprepared();
+            status.because(cause, message);
+            Steps::default()
+        }
+        Next::Note(release) => {
+            status.pending = Some(*release);
+            Steps::soon(now, SignedDuration::from_secs(1))
+        }
+        Next::Begin(release) => begin(Step::Begin(release)),
+        Next::RollBack { to, from } => begin(Step::RollBack { to, from }),
+        Next::BeginUninstall(revision) => begin(Step::BeginUninstall(revision)),
+        Next::StartHook(at) => begin(Step::StartHook(at)),
+        Next::EndHook { at, succeeded } => begin(Step::EndHook { at, succeeded }),
+        Next::Apply => begin(Step::Apply),
+        Next::Finish => begin(Step::Finish),
+        Next::Fail(failure) => begin(Step::Fail(failure)),
+        Next::Unlock(revision) => begin(Step::Unlock(revision)),
+        Next::Wait(what) => {
+            status.because(StatusCause::Progressing, format!("release {name} on cluster {cluster} waits for {what}"));
+            Steps::soon(now, LOOK)
+        }
+        Next::Deployed => {
+            deployed(found, status);
+            released(app, status);
+            Steps::soon(now, SignedDuration::from_secs(1))
+        }
+        Next::Failed(why) => {
+            failed(found, status, &why, now);
+            tell_failure(app, status);
+            Steps::soon(now, SignedDuration::from_secs(1))
+        }
+        Next::Taken => {
+            let message = format!(
+                "another client made release {name} in namespace {} on cluster {cluster}; set spec.takeOwnership to take it over, or choose another spec.releaseName in another app",
+                app.spec.namespace
+            );
+            status.because(AppCause::ObjectExists, message);
+            Steps::soon(now, LOOK_LATER)
+        }
+        Next::Locked => {
+            let message = format!(
+                "another client is changing release {name} in namespace {} on cluster {cluster}; Drover goes on once that is over",
+                app.spec.namespace
+            );
+            status.because(AppCause::Locked, message);
+            Steps::soon(now, LOOK_LATER)
+        }
+        Next::Pause(until) => {
+            tell_failure(app, status);
+            Steps { again: Some(until), ..Steps::default() }
+        }
+        Next::Exhausted => {
+            let why = status.failed.as_ref().map(|failed| failed.message.clone()).unwrap_or_default();
+            let message = format!("all tries to release {name} failed: {why}; change the spec, or the values that it refers to");
+            status.because(AppCause::RetriesExhausted, message);
+            Steps::default()
+        }
+    }
+}
+
+fn tell_failure(app: &CatalogApp, status: &mut PlaceStatus) {
+    let Some(failed) = &status.failed else { return };
+    let cause = AppCause::from_reason(&failed.reason).unwrap_or(AppCause::ApplyFailed);
+    let message = format!("release {} failed and is tried again: {}", app.release_name(), failed.message);
+    status.because(cause, message);
+}
+
+/// The newest record is deployed, and it is what was noted.
+fn deployed(found: &Inputs, status: &mut PlaceStatus) {
+    let Some(release) = status.pending.take() else { return };
+    if release.input_hash == found.hash {
+        status.failed = None;
+    }
+    status.history.retain(|former| former.revision != release.revision);
+    status.history.insert(0, release.clone());
+    status.history.truncate(MAX_HISTORY);
+    status.applied = Some(release);
+}
+
+/// The newest record failed, and it is what was noted.
+fn failed(found: &Inputs, status: &mut PlaceStatus, why: &str, now: Timestamp) {
+    status.pending = None;
+    let before = status.failed.take().filter(|failed| failed.input_hash == found.hash);
+    let (reason, message) = why.split_once(": ").unwrap_or((AppCause::ApplyFailed.reason(), why));
+    status.failed = Some(FailedTries {
+        input_hash: found.hash.clone(),
+        count: before.map_or(0, |failed| failed.count).saturating_add(1),
+        at: Time(now),
+        reason: reason.chars().take(128).collect(),
+        message: message.chars().take(512).collect(),
+    });
+}
+
+/// Decides for an app that is to be at this cluster no more.
+#[must_use]
+pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
+    let app = match owner {
+        Owner::Deleting(app) | Owner::Present(app) => app,
+        Owner::Gone(_) | Owner::Abandoned(_) => return gone(world, now),
+    };
+    let mut status = PlaceStatus::of(app);
+    status.ready = Readiness::no(StatusCause::Deleting, format!("release {} is being uninstalled", app.release_name()));
+    let stays = app.spec.deletion_policy == AppDeletionPolicy::Orphan || world.facts.is_none();
+    let steps = match world.seen.as_ref().filter(|_| !stays) {
+        None => Steps { account: world.account.remove(), ..Steps::default() },
+        Some(seen) => match state::uninstall(app, seen, now) {
+            Next::Rest => Steps { account: world.account.remove(), ..Steps::default() },
+            next => {
+                let nothing = Inputs { chart: drover_charts::Digest::of(&[]), hash: String::new() };
+                step(app, world, &nothing, next, &mut status, now)
+            }
+        },
+    };
+    let mut plan = steps.into_plan(status, now);
+    if plan.is_idle() && world.account.is_gone() {
+        plan.requeue = Requeue::Released;
+    }
+    plan
+}
+
+/// Nothing but the account is left to remove: the app is gone, and what it released stays.
+fn gone(world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
+    let status = PlaceStatus {
+        ready: Readiness::no(StatusCause::Deleting, "the account of the app is being removed".to_owned()),
+        admission: None,
+        applied: None,
+        pending: None,
+        failed: None,
+        history: Vec::new(),
+    };
+    let mut plan = Steps { account: world.account.remove(), ..Steps::default() }.into_plan(status, now);
+    if world.account.is_gone() {
+        plan.requeue = Requeue::Released;
+    }
+    plan
+}

@@ -1,0 +1,206 @@
+//! From the inputs of an app to a manifest: the chart is read and judged, its values are put together, and helm renders it once. Nothing is
+//! sent to the cluster for it.
+
+use std::collections::BTreeMap;
+
+use drover_charts::{Chart, Limits};
+use drover_crds::{CatalogApp, Release, Strictness};
+use drover_releases::{
+    record::{ChartRecord, Info, Record, digest},
+    yaml,
+};
+use drover_runtime::{Cause, ObjectKey, PlaceContext};
+use drover_values::{Judging, Layer};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
+use serde_json::{Map, Value};
+
+use crate::{
+    CatalogAppOperator,
+    cause::AppCause,
+    error::AppError,
+    inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
+    release::InCluster,
+    render::Job,
+    subcharts::subcharts,
+};
+
+/// Most bytes of YAML that Chart.yaml and values.yaml of a chart may be together.
+const YAML_BYTES: usize = 4 << 20;
+
+/// What came of preparing a release.
+#[derive(Debug)]
+pub struct Preparation {
+    /// For which inputs.
+    pub(crate) input_hash: String,
+    /// What is ready to be released, or why nothing is. An error about inputs is not tried again before they change.
+    pub(crate) outcome: Result<Prepared, (Cause, String)>,
+}
+
+/// What is ready to be released.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// As the status is to note it; of no revision yet.
+    pub(crate) release: Release,
+    /// The record, of no revision yet.
+    pub(crate) record: Record,
+}
+
+/// Prepares a release of these inputs, and keeps what came of it.
+pub(crate) async fn prepare(
+    operator: &CatalogAppOperator,
+    app: &CatalogApp,
+    place: &PlaceContext,
+    cluster: &InCluster<'_>,
+    inputs: &Inputs,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let contents = contents(app, place).await?;
+    let outcome = match rendered(operator, app, cluster, inputs, &contents, now).await {
+        Ok(prepared) => Ok(prepared),
+        Err(AppError::Other { cause, message }) => Err((cause, message)),
+        Err(error) => return Err(error),
+    };
+    operator.keep(ObjectKey::of(&app.metadata), Preparation { input_hash: inputs.hash.clone(), outcome });
+    Ok(())
+}
+
+/// The entries of objects beside the app, by kind and name of the object.
+type Contents = BTreeMap<(EntryKind, String), BTreeMap<String, Vec<u8>>>;
+
+async fn contents(app: &CatalogApp, place: &PlaceContext) -> Result<Contents, AppError> {
+    let namespace = app.namespace().unwrap_or_default();
+    let mut contents = Contents::new();
+    for entry in crate::inputs::entries(app) {
+        let key = (entry.kind, entry.name.clone());
+        if let std::collections::btree_map::Entry::Vacant(place_for) = contents.entry(key) {
+            place_for.insert(read(&place.management, &namespace, &entry).await?);
+        }
+    }
+    Ok(contents)
+}
+
+fn content<'a>(contents: &'a Contents, entry: &Entry) -> Option<&'a [u8]> {
+    Some(contents.get(&(entry.kind, entry.name.clone()))?.get(&entry.key)?.as_slice())
+}
+
+async fn rendered(
+    operator: &CatalogAppOperator,
+    app: &CatalogApp,
+    cluster: &InCluster<'_>,
+    inputs: &Inputs,
+    contents: &Contents,
+    now: Timestamp,
+) -> Result<Prepared, AppError> {
+    let chart = chart(app, inputs, contents)?;
+    let values = values(app, &chart, contents)?;
+    let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
+    let Some(by) = &operator.renderer else {
+        return Err(AppError::new(AppCause::HelmUnavailable, "this process has no folder to render charts in; see its log"));
+    };
+    let job = Job { app, chart: &chart, values: &values, is_secret };
+    let rendered = job.run(by, cluster).await?;
+    let record = record(&chart, values, &rendered)?;
+    cluster.allowed(rendered.objects.clone())?;
+    for hook in &record.hooks {
+        cluster.allowed(hook.objects().map_err(|error| AppError::new(AppCause::RenderFailed, error.to_string()))?)?;
+    }
+    if let Some(definition) = rendered.crds.first() {
+        let message = format!("an app of a Project may not have {}: it belongs to the whole cluster", definition.identity());
+        return Err(AppError::new(AppCause::ObjectsRefused, message));
+    }
+    record.encode().map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
+    let app_version = Some(chart.metadata().app_version.clone()).filter(|version| !version.is_empty());
+    let release = Release {
+        revision: 1,
+        chart_version: chart.metadata().version.to_string().chars().take(128).collect(),
+        app_version: app_version.map(|version| version.chars().take(128).collect()),
+        chart_digest: inputs.chart.to_string(),
+        input_hash: inputs.hash.clone(),
+        manifest_digest: digest(&record.manifest, &record.hooks),
+        objects: i64::try_from(rendered.objects.len()).unwrap_or(i64::MAX),
+        at: Time(now),
+    };
+    Ok(Prepared { release, record })
+}
+
+fn chart(app: &CatalogApp, inputs: &Inputs, contents: &Contents) -> Result<Chart, AppError> {
+    let invalid = |message: String| AppError::new(AppCause::ChartInvalid, message);
+    let packed = packaged_chart(app).and_then(|(entry, _)| content(contents, &entry));
+    let packed = packed.ok_or_else(|| AppError::new(AppCause::ChartNotFound, "the object with the chart changed at the same time"))?;
+    let chart = Chart::unpack(packed, &Limits::default()).map_err(|error| invalid(error.to_string()))?;
+    if chart.digest() != inputs.chart {
+        return Err(invalid("the object with the chart changed at the same time".to_owned()));
+    }
+    chart.check_installable().map_err(|error| invalid(error.to_string()))?;
+    Ok(chart)
+}
+
+fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<String, Value>, AppError> {
+    let spec = &app.spec;
+    let mut layers = Vec::new();
+    for source in &spec.values_from {
+        let entry = Entry::values(source);
+        let Some(bytes) = content(contents, &entry) else { continue };
+        let name = format!("{} {}, key {}", entry.kind.as_str(), entry.name, entry.key);
+        let text = str::from_utf8(bytes).map_err(|_| AppError::new(AppCause::ValuesInvalid, format!("{name}, is no text; correct it")))?;
+        layers.push(match &source.target_path {
+            Some(path) => Layer::At { source: name, path, text },
+            None => Layer::Text { source: name, text },
+        });
+    }
+    let own = Value::Object(spec.values.clone());
+    layers.push(Layer::Values(&own));
+    let of_chart = subcharts(chart);
+    let inputs = drover_values::Inputs {
+        chart: &of_chart,
+        questions: chart.questions(),
+        layers: &layers,
+        answers: &spec.answers,
+        validation: drover_values::Validation {
+            schema: judging(spec.validation.schema),
+            questions: judging(spec.validation.questions),
+        },
+    };
+    let resolved = drover_values::resolve(&inputs).map_err(|problems| {
+        let named: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
+        AppError::new(AppCause::ValuesInvalid, format!("the values of app {} are not as the chart wants them: {}", app.name_any(), named.join("; ")))
+    })?;
+    match resolved.values {
+        Value::Object(values) => Ok(values),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn judging(strictness: Strictness) -> Judging {
+    match strictness {
+        Strictness::Enforce => Judging::Enforce,
+        Strictness::Warn => Judging::Warn,
+        Strictness::Skip => Judging::Skip,
+    }
+}
+
+/// What helm finds in the cluster, as if it had released the chart.
+fn record(
+    chart: &Chart,
+    config: Map<String, Value>,
+    rendered: &drover_releases::manifest::Rendered,
+) -> Result<Record, AppError> {
+    let mut budget = yaml::Budget::new(YAML_BYTES);
+    let mut map = |text: Option<&str>| -> Result<Map<String, Value>, AppError> {
+        let read = yaml::read(text.unwrap_or("{}"), &mut budget);
+        match read.map_err(|error| AppError::new(AppCause::ChartInvalid, error.to_string()))? {
+            Value::Object(map) => Ok(map),
+            _ => Ok(Map::new()),
+        }
+    };
+    let [metadata, values] = [map(chart.text("Chart.yaml"))?, map(chart.values())?];
+    Ok(Record {
+        chart: ChartRecord::new(metadata, values),
+        config,
+        manifest: rendered.manifest.clone(),
+        hooks: rendered.hooks.clone(),
+        info: Info { notes: rendered.notes.clone().unwrap_or_default(), ..Info::default() },
+        ..Record::default()
+    })
+}

@@ -1,0 +1,519 @@
+//! A release in its cluster, with the rights of the app: its records, its hooks and its objects.
+//!
+//! What is read here may be written by whoever edits in the namespace. So a manifest passes all filters again before anything of it is
+//! applied or deleted, and only what carries the marks of the release is deleted.
+
+use std::sync::Arc;
+
+use drover_crds::{CatalogApp, Release, WaitStrategy};
+use drover_releases::{
+    diff::to_prune,
+    filter::{self, Rules, Tenancy},
+    history::{History, Revision},
+    hook::{DeletePolicy, Hook, HookPhase, HookRun},
+    manifest::objects,
+    object::Object,
+    order::{for_install, for_uninstall},
+    readiness::{self, Readiness},
+    record::{ApplyMethod, NAME_LABEL, Record, SECRET_TYPE, Status, Written, secret_name},
+};
+use drover_runtime::{
+    AccountClient, AccountError, AccountName, LabelQuery, ObjectKey, PlaceContext,
+    accounts::{Accounts, Apply, Kinds, Propagation, Resource},
+};
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use kube::{core::GroupVersionKind, discovery::Scope};
+use serde_json::Value;
+
+use crate::{
+    cause::AppCause,
+    error::AppError,
+    lookup::LookupServer,
+    state::{APPLIED, Failure, Head, Seen, Standing},
+};
+
+/// The label of a record that says of which app it is, so that a management cluster that was rebuilt knows its own. Anybody may write it.
+const APP_LABEL: &str = "drover-app";
+
+/// One release in its cluster.
+pub(crate) struct InCluster<'a> {
+    app: &'a CatalogApp,
+    client: AccountClient,
+    kinds: Arc<Kinds>,
+    secrets: Resource,
+    records: Vec<Found>,
+}
+
+/// A record, and the version of its Secret.
+struct Found {
+    record: Record,
+    secret: Secret,
+}
+
+/// What there is of a release that is to be there.
+pub(crate) async fn see(app: &CatalogApp, place: &PlaceContext) -> Result<Seen, AppError> {
+    InCluster::of(app, place).await?.seen().await
+}
+
+/// What there is of a release that is to go; none where the app can see nothing any more.
+pub(crate) async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Option<Seen>, AppError> {
+    InCluster::of(app, place).await?.seen().await.map(Some)
+}
+
+impl<'a> InCluster<'a> {
+    /// Reads the records of the release.
+    pub(crate) async fn of(app: &'a CatalogApp, place: &PlaceContext) -> Result<Self, AppError> {
+        let accounts = place.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
+        let tenant = app.metadata.namespace.as_deref().unwrap_or_default();
+        let name = app.metadata.name.as_deref().unwrap_or_default();
+        let client = place.as_account(&AccountName::of_app(tenant, name))?;
+        let kinds = accounts.kinds().await?;
+        let secrets = client.resource("v1", "Secret").await?;
+        let mut found = Self { app, client, kinds, secrets, records: Vec::new() };
+        found.read().await?;
+        Ok(found)
+    }
+
+    async fn read(&mut self) -> Result<(), AppError> {
+        let query = LabelQuery::equals(NAME_LABEL, self.app.release_name());
+        let all = self.client.list(&self.secrets, &self.app.spec.namespace, &query).await?;
+        let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok());
+        let of_releases = secrets.filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE));
+        let records = of_releases.filter_map(|secret| {
+            let record = Record::from_secret(&secret).ok()?;
+            (record.name == self.app.release_name()).then_some(Found { record, secret })
+        });
+        self.records = records.collect();
+        self.records.sort_by_key(|found| found.record.version);
+        Ok(())
+    }
+
+    fn newest(&self) -> Option<&Found> {
+        self.records.last()
+    }
+
+    /// What a decision needs.
+    async fn seen(&self) -> Result<Seen, AppError> {
+        let head = |found: &Found| Head::of(&found.record, self.is_ours(&found.secret));
+        let mut seen = Seen { records: self.records.iter().map(head).collect(), hook: None, objects: None };
+        let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
+        let is_going = head.status == Status::Uninstalling;
+        let hooks = if head.is_applied { &head.after } else { &head.before };
+        let running = hooks.iter().find(|(_, phase)| *phase == HookPhase::Running);
+        if let Some(hook) = running.and_then(|(at, _)| found.record.hooks.get(*at)) {
+            seen.hook = Some(self.hook(hook).await?);
+        }
+        let waits = is_going || self.app.spec.wait.strategy == WaitStrategy::Status;
+        if head.is_applied && waits && (head.status.is_pending() || is_going) {
+            seen.objects = Some(self.standing(&found.record, is_going).await?);
+        }
+        Ok(seen)
+    }
+
+    fn is_ours(&self, secret: &Secret) -> bool {
+        let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(APP_LABEL));
+        label == Some(&self.app_label())
+    }
+
+    fn app_label(&self) -> String {
+        let meta = &self.app.metadata;
+        let [namespace, name] = [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
+        // Values of labels have at most 63 characters: what is longer is told by its beginning and the UID.
+        let whole = format!("{namespace}.{name}");
+        if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
+    }
+
+    async fn hook(&self, hook: &Hook) -> Result<Standing, AppError> {
+        for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+            let live = self.live(&object).await?;
+            match readiness::of_hook(live.as_ref()) {
+                Readiness::Ready => {}
+                Readiness::Failed(why) => return Ok(Standing::Failed(format!("{}: {why}", object.identity()))),
+                _ => return Ok(Standing::Waiting(object.identity().to_string())),
+            }
+        }
+        Ok(Standing::Ready)
+    }
+
+    /// How the objects of a record are.
+    async fn standing(&self, record: &Record, is_going: bool) -> Result<Standing, AppError> {
+        for object in self.allowed(objects(&record.manifest).map_err(unreadable)?)? {
+            let live = match self.live(&object).await {
+                Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
+                live => live?,
+            };
+            let identity = object.identity();
+            match (is_going, readiness::of(live.as_ref())) {
+                (true, Readiness::NotFound) | (false, Readiness::Ready) => {}
+                (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => {}
+                (false, Readiness::Failed(why)) => return Ok(Standing::Failed(format!("{identity}: {why}"))),
+                _ => return Ok(Standing::Waiting(identity.to_string())),
+            }
+        }
+        Ok(Standing::Ready)
+    }
+
+    fn is_of_release(&self, live: &Value) -> bool {
+        let belongs = |object: Object| object.belongs_to(self.app.release_name(), &self.app.spec.namespace);
+        Object::new(live.clone()).is_some_and(belongs)
+    }
+
+    /// What of these objects the app may have; an error if that is not all.
+    pub(crate) fn allowed(&self, objects: Vec<Object>) -> Result<Vec<Object>, AppError> {
+        let scope_of = |kind: &GroupVersionKind| -> Option<Scope> {
+            let found = self.kinds.get(&kind.api_version(), &kind.kind)?;
+            Some(if found.namespaced { Scope::Namespaced } else { Scope::Cluster })
+        };
+        let rules =
+            Rules { tenancy: Tenancy::Project, namespace: &self.app.spec.namespace, scope_of: &scope_of };
+        filter::check(objects, &rules).map_err(|refusals| {
+            let named: Vec<String> = refusals.iter().take(3).map(ToString::to_string).collect();
+            AppError::new(AppCause::ObjectsRefused, format!("an app of a Project may not have {}", named.join("; ")))
+        })
+    }
+
+    async fn locate(&self, object: &Object) -> Result<(Resource, ObjectKey), AppError> {
+        let kind = object.kind();
+        let resource = self.client.resource(&kind.api_version(), &kind.kind).await?;
+        let namespace = if resource.namespaced { object.namespace().unwrap_or(&self.app.spec.namespace) } else { "" };
+        let key = ObjectKey::namespaced(namespace, object.name().unwrap_or_default());
+        Ok((resource, key))
+    }
+
+    async fn live(&self, object: &Object) -> Result<Option<Value>, AppError> {
+        let (resource, key) = self.locate(object).await?;
+        Ok(self.client.get(&resource, &key).await?)
+    }
+
+    /// Creates the record of a revision that the status noted: this is the lock.
+    pub(crate) async fn begin(&self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
+        record.info.status = if self.is_upgrade() { Status::PendingUpgrade } else { Status::PendingInstall };
+        self.create(record, release.revision, now).await
+    }
+
+    /// Creates the record of a revision that repeats an older one.
+    pub(crate) async fn roll_back(&self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
+        let former = self.records.iter().find(|found| found.record.version == from);
+        let Some(former) = former.filter(|found| found.record.digest() == release.manifest_digest) else {
+            return Err(AppError::new(
+                AppCause::ApplyFailed,
+                format!("the record of revision {from} is gone or was changed, so Drover cannot go back to it; change the spec"),
+            ));
+        };
+        let mut record = former.record.clone();
+        record.info.status = Status::PendingRollback;
+        record.info.rollback_revision = from;
+        self.create(record, release.revision, now).await
+    }
+
+    async fn create(&self, mut record: Record, revision: i64, now: Timestamp) -> Result<(), AppError> {
+        let first = self.records.first().and_then(|found| found.record.info.first_deployed);
+        record.version = revision;
+        record.name = self.app.release_name().to_owned();
+        record.namespace = self.app.spec.namespace.clone();
+        record.apply_method = Some(ApplyMethod::Server);
+        record.info.first_deployed = Some(first.unwrap_or(now));
+        record.info.last_deployed = Some(now);
+        "Drover has begun".clone_into(&mut record.info.description);
+        record.hooks.iter_mut().for_each(|hook| hook.last_run = HookRun::default());
+        let secret = self.secret(&record, Written::Created, now)?;
+        let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, revision));
+        self.client.create(&self.secrets, &key, &secret).await?;
+        Ok(())
+    }
+
+    fn secret(&self, record: &Record, written: Written, now: Timestamp) -> Result<Value, AppError> {
+        let mut secret = record
+            .to_secret(written, now)
+            .map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
+        let labels = secret.metadata.labels.get_or_insert_default();
+        labels.insert(APP_LABEL.to_owned(), self.app_label());
+        let mut value = serde_json::to_value(secret).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), "v1".into());
+            fields.insert("kind".to_owned(), "Secret".into());
+        }
+        Ok(value)
+    }
+
+    /// Changes a record, if nobody else did since it was read.
+    async fn update(
+        &self,
+        found: &Found,
+        now: Timestamp,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), AppError> {
+        let mut record = found.record.clone();
+        change(&mut record);
+        let mut secret = self.secret(&record, Written::Modified, now)?;
+        if let Some(metadata) = secret.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), found.secret.metadata.resource_version.clone().into());
+        }
+        let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, record.version));
+        self.client.update(&self.secrets, &key, &secret).await?;
+        Ok(())
+    }
+
+    fn under_way(&self) -> Result<&Found, AppError> {
+        let is_so = |found: &&Found| {
+            let status = found.record.info.status;
+            status.is_pending() || status == Status::Uninstalling
+        };
+        self.newest().filter(is_so).ok_or_else(|| {
+            AppError::new(AppCause::Locked, "the newest record of the release was changed at the same time")
+        })
+    }
+
+    /// Creates the object of a hook, after what is left of a former run is gone.
+    pub(crate) async fn start_hook(&self, at: usize, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
+        for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+            let (resource, key) = self.locate(&object).await?;
+            if hook.is_deleted(&DeletePolicy::BeforeHookCreation)
+                && self.client.delete(&resource, &key, Propagation::Background, None).await?
+                && self.client.get(&resource, &key).await?.is_some()
+            {
+                // It goes; the hook starts when it is gone.
+                return Ok(());
+            }
+            self.client.create(&resource, &key, &object.to_value()).await?;
+        }
+        self.update(found, now, |record| {
+            if let Some(hook) = record.hooks.get_mut(at) {
+                hook.start(now);
+            }
+        })
+        .await
+    }
+
+    /// Notes how a hook ended, and deletes its object where its policy says so.
+    pub(crate) async fn end_hook(&self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
+        let (phase, policy) = if succeeded {
+            (HookPhase::Succeeded, DeletePolicy::HookSucceeded)
+        } else {
+            (HookPhase::Failed, DeletePolicy::HookFailed)
+        };
+        if hook.is_deleted(&policy) {
+            for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+                let (resource, key) = self.locate(&object).await?;
+                self.client.delete(&resource, &key, Propagation::Background, None).await?;
+            }
+        }
+        self.update(found, now, |record| {
+            if let Some(hook) = record.hooks.get_mut(at) {
+                hook.finish(phase, now);
+            }
+        })
+        .await
+    }
+
+    /// Applies all objects, prunes what the revision before had besides, and notes that.
+    pub(crate) async fn apply(&self, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        let mut wanted = self.allowed(objects(&found.record.manifest).map_err(unreadable)?)?;
+        for_install(&mut wanted);
+        let before = self.before(found.record.version);
+        for object in &wanted {
+            self.apply_one(object.clone(), &before).await?;
+        }
+        for object in to_prune(&before, &wanted, &self.app.spec.namespace) {
+            self.delete_one(object).await?;
+        }
+        self.update(found, now, |record| APPLIED.clone_into(&mut record.info.description)).await
+    }
+
+    /// What the newest deployed revision has, or what one that failed may have left.
+    fn before(&self, revision: i64) -> Vec<Object> {
+        let older = self.records.iter().filter(|found| found.record.version < revision);
+        let counts = |found: &&Found| {
+            matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded)
+        };
+        let mut all = Vec::new();
+        for found in older.filter(counts).rev() {
+            all.extend(objects(&found.record.manifest).unwrap_or_default());
+            if found.record.info.status == Status::Deployed {
+                break;
+            }
+        }
+        self.kept_by_filters(all)
+    }
+
+    /// Those of these objects that the app may have; nobody prunes others.
+    fn kept_by_filters(&self, objects: Vec<Object>) -> Vec<Object> {
+        objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
+    }
+
+    async fn apply_one(&self, mut object: Object, before: &[Object]) -> Result<(), AppError> {
+        let (resource, key) = self.locate(&object).await?;
+        let identity = object.identity();
+        let is_known = before.iter().any(|former| former.identity() == identity);
+        if !is_known && let Some(live) = self.client.get(&resource, &key).await? {
+            let live = Object::new(live);
+            let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
+            let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
+            let is_of_another = live.as_ref().is_some_and(|live| live.annotation("meta.helm.sh/release-name").is_some());
+            if !is_ours && (is_of_another || !self.app.spec.take_ownership) {
+                let message = format!("{identity} exists and does not belong to release {release}; remove it, or set spec.takeOwnership if it belongs to no release");
+                return Err(AppError::new(AppCause::ObjectExists, message));
+            }
+        }
+        object.mark(self.app.release_name(), &self.app.spec.namespace);
+        self.client.apply(&resource, &key, &object.to_value(), Apply { force: true, dry_run: false }).await?;
+        Ok(())
+    }
+
+    /// Deletes an object that carries the marks of the release and is not to be kept.
+    async fn delete_one(&self, object: &Object) -> Result<(), AppError> {
+        let (resource, key) = self.locate(object).await?;
+        let live = match self.client.get(&resource, &key).await {
+            // What the app may not read it did not make, or does not have any more.
+            Err(AccountError::Forbidden { .. }) => None,
+            live => live?,
+        };
+        let Some(live) = live else { return Ok(()) };
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+        let is_kept = object.is_kept() || Object::new(live.clone()).is_none_or(|live| live.is_kept());
+        if !is_kept && self.is_of_release(&live) {
+            self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a revision is deployed, that those before it are not, and deletes what is beyond the limit.
+    pub(crate) async fn finish(&mut self, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        if found.record.info.status == Status::Uninstalling {
+            return self.purge().await;
+        }
+        let version = found.record.version;
+        let description = match found.record.info.status {
+            Status::PendingInstall => "Install complete".to_owned(),
+            Status::PendingRollback => format!("Rollback to {}", found.record.info.rollback_revision),
+            _ => "Upgrade complete".to_owned(),
+        };
+        for former in self.records.iter().filter(|former| former.record.version < version) {
+            if former.record.info.status == Status::Deployed {
+                self.update(former, now, |record| record.info.status = Status::Superseded).await?;
+            }
+        }
+        self.update(found, now, |record| {
+            record.info.status = Status::Deployed;
+            record.info.description = description;
+        })
+        .await?;
+        self.read().await?;
+        self.trim().await
+    }
+
+    async fn trim(&self) -> Result<(), AppError> {
+        let revision = |found: &Found| Revision { number: found.record.version, status: found.record.info.status };
+        let history: History = self.records.iter().map(revision).collect();
+        let limit = usize::try_from(self.app.spec.history_limit()).unwrap_or(1);
+        for number in history.to_delete(limit, &[]) {
+            self.delete_record(number).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_record(&self, revision: i64) -> Result<(), AppError> {
+        let key = ObjectKey::namespaced(&self.app.spec.namespace, &secret_name(self.app.release_name(), revision));
+        self.client.delete(&self.secrets, &key, Propagation::Background, None).await?;
+        Ok(())
+    }
+
+    /// Deletes all records, the newest last: it says that the release is being uninstalled.
+    async fn purge(&self) -> Result<(), AppError> {
+        for found in &self.records {
+            self.delete_record(found.record.version).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a revision failed.
+    pub(crate) async fn fail(&self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        let description: String = format!("{}: {message}", cause.reason()).chars().take(512).collect();
+        self.update(found, now, |record| {
+            record.info.status = Status::Failed;
+            record.info.description = description;
+        })
+        .await
+    }
+
+    /// The same, by what was seen.
+    pub(crate) async fn fail_by(&self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
+        let (cause, message) = match failure {
+            Failure::Hook(what) => (AppCause::HookFailed, format!("{what} failed, or did not end in time")),
+            Failure::NotReady(what) => (AppCause::NotReadyInTime, format!("{what} is not ready")),
+        };
+        self.fail(cause, &message, now).await
+    }
+
+    /// Counts the run of another client as failed.
+    pub(crate) async fn unlock(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+        let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
+        self.update(found, now, |record| {
+            record.info.status = Status::Failed;
+            "another client began this revision and did not end it in time".clone_into(&mut record.info.description);
+        })
+        .await
+    }
+
+    /// Notes that the release is being uninstalled.
+    pub(crate) async fn begin_uninstall(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+        let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
+        self.update(found, now, |record| {
+            record.info.status = Status::Uninstalling;
+            record.info.deleted = Some(now);
+            "Deletion in progress".clone_into(&mut record.info.description);
+            record.hooks.iter_mut().for_each(|hook| hook.last_run = HookRun::default());
+        })
+        .await
+    }
+
+    /// Deletes all objects of the release, and notes that.
+    pub(crate) async fn delete_all(&self, now: Timestamp) -> Result<(), AppError> {
+        let found = self.under_way()?;
+        let mut all = objects(&found.record.manifest).unwrap_or_default();
+        all.extend(self.before(found.record.version));
+        let mut all = self.kept_by_filters(all);
+        for_uninstall(&mut all);
+        for object in &all {
+            self.delete_one(object).await?;
+        }
+        self.update(found, now, |record| APPLIED.clone_into(&mut record.info.description)).await
+    }
+
+    /// Whether the release is being uninstalled.
+    pub(crate) fn is_uninstalling(&self) -> bool {
+        self.newest().is_some_and(|found| found.record.info.status == Status::Uninstalling)
+    }
+
+    /// Answers what a chart looks up while it is rendered.
+    pub(crate) async fn lookup_server(&self) -> std::io::Result<LookupServer> {
+        LookupServer::start(self.client.clone()).await
+    }
+
+    /// The revision that comes next.
+    pub(crate) fn next_revision(&self) -> i64 {
+        self.newest().map_or(1, |found| found.record.version.saturating_add(1))
+    }
+
+    /// Whether a revision was ever deployed.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        let was_deployed = |found: &Found| matches!(found.record.info.status, Status::Deployed | Status::Superseded);
+        self.records.iter().any(was_deployed)
+    }
+
+    /// What the cluster can do, for the templates of a chart.
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> AppError {
+    AppError::new(AppCause::ApplyFailed, format!("the stored manifest cannot be read: {error}"))
+}

@@ -1,0 +1,79 @@
+//! Renders a chart by helm, for the cluster of an app.
+
+use drover_charts::Chart;
+use drover_crds::CatalogApp;
+use drover_releases::{
+    Rendered,
+    render::{ASKS, Cluster, RenderError, RenderFolder, Renderer, Request},
+};
+use kube::ResourceExt as _;
+use serde_json::{Map, Value};
+
+use crate::{cause::AppCause, error::AppError, release::InCluster};
+
+/// What is rendered.
+pub(crate) struct Job<'a> {
+    pub(crate) app: &'a CatalogApp,
+    pub(crate) chart: &'a Chart,
+    pub(crate) values: &'a Map<String, Value>,
+    /// Whether any of the values is secret.
+    pub(crate) is_secret: bool,
+}
+
+impl Job<'_> {
+    pub(crate) async fn run(&self, renderer: &Renderer, cluster: &InCluster<'_>) -> Result<Rendered, AppError> {
+        let folder = renderer.folder().map_err(|error| self.failed(&error))?;
+        write(self.chart.clone(), &folder).await?;
+        let values = Value::Object(self.values.clone());
+        let asks = folder.asks_cluster().map_err(RenderError::from).map_err(|error| self.failed(&error))?;
+        let asks = asks || ASKS.iter().any(|word| values.to_string().contains(word));
+        let server = if asks { Some(cluster.lookup_server().await.map_err(|error| self.failed(&error.into()))?) } else { None };
+        let apis: Vec<String> = cluster.kinds().api_versions().map(str::to_owned).collect();
+        let request = Request {
+            release: self.app.release_name(),
+            namespace: &self.app.spec.namespace,
+            revision: cluster.next_revision(),
+            is_upgrade: cluster.is_upgrade(),
+            values: &values,
+            cluster: match &server {
+                Some(server) => Cluster::Asked { port: server.port, path: &server.path },
+                None => Cluster::Described { version: &cluster.kinds().version, apis: &apis },
+            },
+            is_secret: self.is_secret,
+        };
+        let outcome = renderer.render(folder, &request).await;
+        match server.and_then(|server| server.refused()) {
+            Some(path) if outcome.is_err() => {
+                let message = format!("chart {} of app {} looks up {path}, which its role does not let it read", self.chart.metadata().name, self.app.name_any());
+                Err(AppError::new(AppCause::LookupRefused, message))
+            }
+            _ => outcome.map_err(|error| self.failed(&error)),
+        }
+    }
+
+    fn failed(&self, error: &RenderError) -> AppError {
+        let cause = match error {
+            RenderError::HelmMissing | RenderError::WrongHelmVersion | RenderError::NotConfined | RenderError::Folder(_) => {
+                AppCause::HelmUnavailable
+            }
+            RenderError::Deadline
+            | RenderError::OutOfMemory
+            | RenderError::TooMuchOutput
+            | RenderError::Failed(_)
+            | RenderError::UnknownKinds
+            | RenderError::Malformed(_) => AppCause::RenderFailed,
+        };
+        AppError::new(cause, format!("chart {} of app {}: {error}", self.chart.metadata().name, self.app.name_any()))
+    }
+}
+
+/// Files are written where blocking is allowed.
+async fn write(chart: Chart, folder: &RenderFolder) -> Result<(), AppError> {
+    let target = folder.chart().to_owned();
+    let written = tokio::task::spawn_blocking(move || chart.write_to(&target)).await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(AppError::new(AppCause::HelmUnavailable, format!("the folder for rendering cannot be used: {error}"))),
+        Err(_) => Err(AppError::new(AppCause::InternalError, "writing a chart ended early; report it with the log of Drover at that time")),
+    }
+}

@@ -1,0 +1,338 @@
+//! A release in a model of a cluster: records, hooks and objects in memory.
+
+use drover_crds::{CatalogApp, CatalogAppStatus, FailedTries, Release};
+use drover_releases::{
+    hook::{Hook, HookEvent, HookRun},
+    record::{Info, Record},
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// What a cluster does with what is sent.
+#[derive(Clone, Debug, Default)]
+struct Behaviour {
+    /// Hooks that fail, by name.
+    failing_hooks: Vec<&'static str>,
+    /// Whether objects become ready.
+    never_ready: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Model {
+    app: CatalogApp,
+    input_hash: String,
+    /// What a render of the present inputs gives; another one each time, as of a chart with random functions.
+    renders: u32,
+    prepared: Option<Release>,
+    records: Vec<Record>,
+    behaviour: Behaviour,
+    now: Timestamp,
+    steps: Vec<String>,
+}
+
+fn app(spec: &serde_json::Value) -> CatalogApp {
+    let mut whole = json!({
+        "clusterName": "eu", "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer",
+        "chart": {"configMap": {"name": "c", "key": "c.tgz", "digest": format!("sha256:{}", "0".repeat(64))}},
+    });
+    let fields = whole.as_object_mut().unwrap();
+    fields.extend(spec.as_object().cloned().unwrap_or_default());
+    let metadata = json!({"name": "shop", "namespace": "team-a", "uid": "1"});
+    let object = json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": whole});
+    CatalogApp { status: Some(CatalogAppStatus::default()), ..serde_json::from_value(object).unwrap() }
+}
+
+fn hook(name: &str, events: &[HookEvent], weight: i64) -> Hook {
+    Hook { name: name.to_owned(), path: name.to_owned(), events: events.to_vec(), weight, ..Hook::default() }
+}
+
+fn hooks() -> Vec<Hook> {
+    use HookEvent::{PostInstall, PostUpgrade, PreDelete, PreInstall, PreRollback, PreUpgrade};
+    vec![
+        hook("late", &[PreInstall, PreUpgrade], 5),
+        hook("early", &[PreInstall, PreRollback], -5),
+        hook("after", &[PostInstall, PostUpgrade], 0),
+        hook("farewell", &[PreDelete], 0),
+    ]
+}
+
+impl Model {
+    fn new(spec: &serde_json::Value) -> Self {
+        Self {
+            app: app(spec),
+            input_hash: "one".to_owned(),
+            renders: 0,
+            prepared: None,
+            records: Vec::new(),
+            behaviour: Behaviour::default(),
+            now: START,
+            steps: Vec::new(),
+        }
+    }
+
+    fn status(&mut self) -> &mut CatalogAppStatus {
+        self.app.status.as_mut().unwrap()
+    }
+
+    fn seen(&self) -> Seen {
+        let records: Vec<Head> = self.records.iter().map(|record| Head::of(record, true)).collect();
+        let newest = self.records.last();
+        let running = newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
+        let hook = running.map(|hook| {
+            if self.behaviour.failing_hooks.contains(&&*hook.name) { Standing::Failed(hook.name.clone()) } else { Standing::Ready }
+        });
+        let objects = newest.filter(|record| record.info.description == APPLIED).map(|_| {
+            if self.behaviour.never_ready { Standing::Waiting("Deployment shop".to_owned()) } else { Standing::Ready }
+        });
+        Seen { records, hook, objects }
+    }
+
+    /// One reconcile. What it does is cut off after `done` of its effects, as if the process was killed: none, or all.
+    fn reconcile(&mut self, is_killed: bool) -> Next {
+        let prepared = self.prepared.clone().map_or(Prepared::Nothing, |release| Prepared::Release(Box::new(release)));
+        let next = next(&self.app, &self.input_hash, &prepared, &self.seen(), self.now);
+        if is_killed {
+            // What is in memory only is lost.
+            self.prepared = None;
+            return next;
+        }
+        self.carry_out(&next);
+        next
+    }
+
+    fn carry_out(&mut self, next: &Next) {
+        let now = self.now;
+        match next {
+            Next::Render => {
+                self.renders += 1;
+                let record = Record { manifest: format!("render {}", self.renders), hooks: hooks(), ..Record::default() };
+                self.prepared = Some(Release {
+                    revision: 1,
+                    chart_version: "1".to_owned(),
+                    app_version: None,
+                    chart_digest: String::new(),
+                    input_hash: self.input_hash.clone(),
+                    manifest_digest: record.digest(),
+                    objects: 1,
+                    at: Time(now),
+                });
+            }
+            Next::Note(release) => self.status().pending = Some((**release).clone()),
+            Next::Begin(release) => {
+                let manifest = format!("render {}", self.renders);
+                let status = if self.records.iter().any(|record| record.info.status == Status::Deployed) {
+                    Status::PendingUpgrade
+                } else {
+                    Status::PendingInstall
+                };
+                self.create(manifest, release.revision, status);
+            }
+            Next::RollBack { to, from } => {
+                let manifest = self.records.iter().find(|record| record.version == *from).unwrap().manifest.clone();
+                self.create(manifest, to.revision, Status::PendingRollback);
+            }
+            Next::StartHook(at) => self.newest().hooks[*at].start(now),
+            Next::EndHook { at, succeeded } => {
+                let name = self.newest().hooks[*at].name.clone();
+                self.steps.push(format!("hook {name}"));
+                let phase = if *succeeded { HookPhase::Succeeded } else { HookPhase::Failed };
+                self.newest().hooks[*at].finish(phase, now);
+            }
+            Next::Apply => {
+                let manifest = self.newest().manifest.clone();
+                let is_going = self.newest().info.status == Status::Uninstalling;
+                self.steps.push(format!("{} {manifest}", if is_going { "delete" } else { "apply" }));
+                APPLIED.clone_into(&mut self.newest().info.description);
+            }
+            Next::Finish if self.newest().info.status == Status::Uninstalling => self.records.clear(),
+            Next::Finish => {
+                self.records.iter_mut().filter(|record| record.info.status == Status::Deployed).for_each(|record| {
+                    record.info.status = Status::Superseded;
+                });
+                self.newest().info.status = Status::Deployed;
+            }
+            Next::Fail(_) | Next::Unlock(_) => self.newest().info.status = Status::Failed,
+            Next::BeginUninstall(_) => {
+                let newest = self.newest();
+                newest.info = Info { status: Status::Uninstalling, deleted: Some(now), ..Info::default() };
+                newest.hooks.iter_mut().for_each(|hook| hook.last_run = HookRun::default());
+            }
+            Next::Deployed => {
+                let hash = self.input_hash.clone();
+                let status = self.status();
+                status.applied = status.pending.take();
+                if status.applied.as_ref().is_some_and(|applied| applied.input_hash == hash) {
+                    status.failed = None;
+                }
+            }
+            Next::Failed(_) => {
+                let hash = self.input_hash.clone();
+                let status = self.status();
+                status.pending = None;
+                let before = status.failed.take().filter(|failed| failed.input_hash == hash);
+                let count = before.map_or(0, |failed| failed.count) + 1;
+                let reason = "HookFailed".to_owned();
+                status.failed = Some(FailedTries { input_hash: hash, count, at: Time(now), reason, message: String::new() });
+            }
+            Next::Pause(until) => self.now = *until,
+            Next::Rest | Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted => {}
+        }
+        self.now += SignedDuration::from_secs(1);
+    }
+
+    fn create(&mut self, manifest: String, version: i64, status: Status) {
+        assert!(!self.records.iter().any(|record| record.version == version), "the record is the lock");
+        let info = Info { status, last_deployed: Some(self.now), ..Info::default() };
+        self.records.push(Record { manifest, version, hooks: hooks(), info, ..Record::default() });
+    }
+
+    fn newest(&mut self) -> &mut Record {
+        self.records.last_mut().unwrap()
+    }
+
+    fn until_rest(&mut self) -> Next {
+        for _ in 0..500 {
+            let next = self.reconcile(false);
+            if matches!(next, Next::Rest | Next::Exhausted | Next::Locked | Next::Taken) {
+                return next;
+            }
+        }
+        panic!("it does not come to rest: {:?}", self.steps);
+    }
+
+    fn statuses(&self) -> Vec<Status> {
+        self.records.iter().map(|record| record.info.status).collect()
+    }
+}
+
+#[test]
+fn an_install_runs_hooks_by_weight_applies_and_comes_to_rest() {
+    let mut model = Model::new(&json!({}));
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.steps, ["hook early", "hook late", "apply render 1", "hook after"]);
+    assert_eq!(model.statuses(), [Status::Deployed]);
+    let renders = model.renders;
+    assert_eq!(model.reconcile(false), Next::Rest);
+    model.prepared = None;
+    assert_eq!((model.reconcile(false), model.renders), (Next::Rest, renders), "a stored manifest decides");
+}
+
+#[test]
+fn a_change_is_one_upgrade_and_its_revert_another_one() {
+    let mut model = Model::new(&json!({}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.steps.clear();
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.steps, ["hook late", "apply render 2", "hook after"]);
+    assert_eq!(model.statuses(), [Status::Superseded, Status::Deployed]);
+}
+
+#[test]
+fn a_failure_is_tried_again_so_often_and_no_more_until_the_inputs_change() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 2}}));
+    model.behaviour.failing_hooks = vec!["late"];
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.statuses(), [Status::Failed; 3]);
+    assert!(!model.steps.iter().any(|step| step.starts_with("apply")), "nothing follows a hook that failed");
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.records.len(), 3);
+    model.input_hash = "two".to_owned();
+    model.behaviour.failing_hooks.clear();
+    assert_eq!(model.until_rest(), Next::Rest);
+}
+
+#[test]
+fn what_is_not_ready_in_time_goes_back_to_the_revision_before_once() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Rollback"}, "wait": {"timeout": "20s"}}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.behaviour.never_ready = true;
+    model.steps.clear();
+    for _ in 0..60 {
+        model.reconcile(false);
+        if model.statuses().last() == Some(&Status::PendingRollback) {
+            model.behaviour.never_ready = false;
+        }
+    }
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.steps, ["hook late", "apply render 2", "hook early", "apply render 1"]);
+    assert_eq!(model.statuses(), [Status::Superseded, Status::Failed, Status::Deployed]);
+    assert_eq!(model.status().applied.as_ref().map(|applied| applied.revision), Some(3));
+}
+
+#[test]
+fn a_manifest_that_the_status_did_not_note_is_never_applied() {
+    let mut model = Model::new(&json!({}));
+    while !matches!(model.reconcile(false), Next::Begin(_)) {}
+    model.newest().manifest = "of a tenant".to_owned();
+    assert_eq!(model.reconcile(false), Next::Locked);
+    model.now += SignedDuration::from_mins(8);
+    assert_eq!(model.reconcile(false), Next::Unlock(1), "nobody has to unlock it by hand");
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert!(!model.steps.iter().any(|step| step.contains("tenant")), "{:?}", model.steps);
+}
+
+#[test]
+fn a_release_of_another_client_is_taken_over_only_where_the_spec_says_so() {
+    let foreign = Record { version: 4, info: Info { status: Status::Deployed, ..Info::default() }, ..Record::default() };
+    let seen = Seen { records: vec![Head::of(&foreign, false)], hook: None, objects: None };
+    let of = |app: &CatalogApp| next(app, "one", &Prepared::Nothing, &seen, START);
+    assert_eq!(of(&app(&json!({}))), Next::Taken);
+    assert_eq!(of(&app(&json!({"takeOwnership": true}))), Next::Render);
+    assert_eq!(uninstall(&app(&json!({})), &seen, START), Next::Rest, "it is not uninstalled either");
+}
+
+#[test]
+fn an_uninstall_runs_its_hooks_and_leaves_nothing() {
+    let mut model = Model::new(&json!({}));
+    model.until_rest();
+    model.steps.clear();
+    for _ in 0..20 {
+        let next = uninstall(&model.app, &model.seen(), model.now);
+        model.carry_out(&next);
+    }
+    assert_eq!(model.steps, ["hook farewell", "delete render 1"]);
+    assert_eq!(model.statuses(), []);
+}
+
+proptest! {
+    #[test]
+    fn it_ends_the_same_wherever_the_process_is_killed(
+        killed in proptest::collection::vec(any::<bool>(), 0..40),
+        changes in proptest::collection::vec(0..40_usize, 0..3),
+    ) {
+        let mut model = Model::new(&json!({}));
+        for (at, is_killed) in killed.iter().enumerate() {
+            if changes.contains(&at) {
+                model.input_hash = format!("changed {at}");
+            }
+            model.reconcile(*is_killed);
+            if *is_killed {
+                // The next process renders anew, and gets something else.
+                model.renders += 1;
+            }
+            let pending = model.statuses().into_iter().filter(|status| status.is_pending()).count();
+            prop_assert!(pending <= 1, "never two runs at a time: {:?}", model.statuses());
+        }
+        // The lock of a run that nobody noted holds for a while.
+        for _ in 0..600 {
+            if model.reconcile(false) == Next::Rest {
+                break;
+            }
+            model.now += SignedDuration::from_secs(10);
+        }
+        prop_assert_eq!(model.reconcile(false), Next::Rest);
+        let statuses = model.statuses();
+        prop_assert_eq!(statuses.iter().filter(|status| **status == Status::Deployed).count(), 1, "{:?}", statuses);
+        prop_assert_eq!(statuses.last(), Some(&Status::Deployed));
+        let newest = model.records.last().unwrap().digest();
+        let applied = model.app.status.as_ref().unwrap().applied.clone().unwrap();
+        prop_assert_eq!((applied.manifest_digest, applied.input_hash), (newest, model.input_hash.clone()));
+    }
+}

@@ -1,0 +1,60 @@
+//! From the cluster of an app to its status. Pure.
+
+use drover_crds::{CatalogApp, CatalogAppStatus};
+use drover_runtime::{
+    PlaceState, PlaceStatuses, StatusCause,
+    place_status::{PlaceEntry, Readiness},
+    status::{State, ready_conditions},
+};
+use kube::ResourceExt as _;
+
+use crate::plan::PlaceStatus;
+
+pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>) -> CatalogAppStatus {
+    let entry = statuses.iter().next().map(|(_, entry)| entry);
+    let Readiness { state, cause, message, activity } = readiness(app, entry);
+    let conditions = ready_conditions(state, cause, &message, activity);
+    let former = app.status.clone().unwrap_or_default();
+    match entry.and_then(|entry| entry.known.clone()) {
+        None => CatalogAppStatus { conditions, ..former },
+        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history }) => CatalogAppStatus {
+            admission: admission.or(former.admission),
+            applied,
+            pending,
+            failed,
+            history,
+            conditions,
+            ..CatalogAppStatus::default()
+        },
+    }
+}
+
+fn readiness(app: &CatalogApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {
+    let (name, cluster) = (app.name_any(), &app.spec.cluster_name);
+    let Some(entry) = entry else {
+        let message = format!("there is no Cluster {cluster} for app {name}; create it, or name another one in another app");
+        return Readiness::no(StatusCause::ClusterNotFound, message);
+    };
+    match (&entry.state, &entry.known) {
+        (PlaceState::Current, Some(known)) => known.ready.clone(),
+        (PlaceState::Failed(failure), _) => Readiness::no(failure.cause, failure.message.clone()),
+        (PlaceState::Refused(refusals), _) => match refusals.first() {
+            Some(refusal) => Readiness::no(refusal.failure.cause, refusal.failure.message.clone()),
+            None => Readiness::no(StatusCause::Progressing, format!("app {name} is being released")),
+        },
+        (PlaceState::Unreachable(_), _) => {
+            let message = format!(
+                "cluster {cluster} cannot be reached, so nobody can tell how release {} is; look at the Cluster",
+                app.release_name()
+            );
+            Readiness { state: State::Unknown, ..Readiness::no(StatusCause::Unreachable, message) }
+        }
+        (PlaceState::Suspended, _) => {
+            let message = format!("cluster {cluster} is suspended, so nothing is released there; resume the Cluster");
+            Readiness::no(StatusCause::ClusterSuspended, message)
+        }
+        (PlaceState::Pending | PlaceState::Current | PlaceState::Released, _) => {
+            Readiness::no(StatusCause::Progressing, format!("app {name} was not looked at yet"))
+        }
+    }
+}
