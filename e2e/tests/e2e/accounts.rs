@@ -7,18 +7,16 @@ use drover_e2e::ControlPlane;
 use drover_e2e::installation::{DROVER_USER, Installation};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
-use drover_fleet::{Fleet, RequiredPermissions};
 use drover_runtime::accounts::{Accounts, Apply, Propagation};
-use drover_runtime::{
-    AccountClient, AccountError, AccountName, Cache, Classify as _, ClusterName, DialPolicy, LabelQuery, Link,
-    ObjectKey,
-};
+use drover_runtime::{AccountClient, AccountError, AccountName, Classify as _, LabelQuery, ObjectKey};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
+
+use super::connections::connected;
 
 drover_e2e::tests![
     an_app_has_the_rights_of_its_account_and_not_those_of_drover,
@@ -155,20 +153,8 @@ impl Rig {
         let installation = story(test, &["eu"]).await?;
         reads(&installation, "cluster", "eu", "Ready", "True/Connected").await;
         grant(installation.cluster("eu").unwrap()).await;
-        let client = installation.management.client();
-        let management = Arc::new(Cache::ungated(client.clone()));
-        let (required, policy) = (RequiredPermissions::default(), DialPolicy::AllowLocal);
-        let fleet = Fleet::new(&management, client.into(), "drover-system", &installation.name, required, policy);
-        let view = fleet.view();
-        let fleet = AbortOnDropHandle::new(tokio::spawn(async move { fleet.run().await }));
-        let eu = ClusterName::from("eu");
-        let accounts = eventually("eu is connected", soon(), async || {
-            Ok(view.borrow().get(&eu).and_then(|cluster| match &cluster.link {
-                Link::Connected(cache) => cache.attached::<Accounts>(),
-                _ => None,
-            }))
-        });
-        let accounts = accounts.await.unwrap();
+        let (cache, fleet) = connected(&installation, "eu").await;
+        let accounts = cache.attached::<Accounts>().unwrap();
         let client = accounts.client(&AccountName::of_app(TEAM, "shop"));
         Some(Self { installation, accounts, client, _fleet: fleet })
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use drover_e2e::control_plane::{Component, ControlPlane};
 use drover_e2e::http_proxy::Answers;
+use drover_e2e::installation::Installation;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
 use drover_fleet::{Fleet, RequiredPermissions};
@@ -110,23 +111,8 @@ async fn a_slow_cluster_shows_progress_and_is_no_failure() {
 /// An API server allows 100 streams on a connection, and hangs on what exceeds them.
 async fn a_hundred_and_fifty_watches_on_one_cluster_leave_room_for_requests() {
     let Some(installation) = story("150 watches", &["eu"]).await else { return };
-    let client = installation.management.client();
-    let management = Arc::new(Cache::ungated(client.clone()));
-    let required = RequiredPermissions::default();
-    let policy = DialPolicy::AllowLocal;
-    let fleet = Fleet::new(&management, client.into(), "drover-system", &installation.name, required, policy);
-    let view = fleet.view();
-    let _fleet = AbortOnDropHandle::new(tokio::spawn(async move { fleet.run().await }));
-    let eu = ClusterName::from("eu");
-    let client = eventually("eu is connected", soon(), async || {
-        Ok(view.borrow().get(&eu).and_then(|cluster| match &cluster.link {
-            Link::Connected(cache) => Some(cache.client()),
-            _ => None,
-        }))
-    })
-    .await
-    .unwrap();
-
+    let (cache, _fleet) = connected(&installation, "eu").await;
+    let client = cache.client();
     let namespaces = Api::<Namespace>::all(client);
     let watches = (0..150).map(|number| {
         let namespaces = namespaces.clone();
@@ -149,4 +135,22 @@ async fn a_hundred_and_fifty_watches_on_one_cluster_leave_room_for_requests() {
     directly.create(&PostParams::default(), &new).await.unwrap();
     let seen = tokio::time::timeout(soon(), seen).await.expect("all watches tell").unwrap();
     assert!(seen.iter().all(|seen| *seen));
+}
+
+/// The cache of a cluster that a fleet in this process keeps connected, as Drover does in its own.
+pub(crate) async fn connected(installation: &Installation, name: &str) -> (Arc<Cache>, AbortOnDropHandle<()>) {
+    let client = installation.management.client();
+    let management = Arc::new(Cache::ungated(client.clone()));
+    let (required, policy) = (RequiredPermissions::default(), DialPolicy::AllowLocal);
+    let fleet = Fleet::new(&management, client.into(), "drover-system", &installation.name, required, policy);
+    let view = fleet.view();
+    let fleet = AbortOnDropHandle::new(tokio::spawn(async move { fleet.run().await }));
+    let name = ClusterName::from(name);
+    let cache = eventually("the cluster is connected", soon(), async || {
+        Ok(view.borrow().get(&name).and_then(|cluster| match &cluster.link {
+            Link::Connected(cache) => Some(Arc::clone(cache)),
+            _ => None,
+        }))
+    });
+    (cache.await.unwrap(), fleet)
 }
