@@ -25,4 +25,4 @@ pub use questions::{QUESTIONS, Question, Questions, QuestionsError, Rule, Type};
 pub use resolve::{Inputs, Judging, Layer, PROBLEMS, Resolved, Validation, resolve};
 pub use schema::{SCHEMA_BYTES, SchemaError};
 pub use set::{LIST_GAPS, LIST_INDEX, PATH_DEPTH, SetError};
-pub use yaml::{DEPTH, Duplicates, EXPANDED_BYTES, NODES, TEXT_BYTES, YamlError, values};
+pub use yaml::{DEPTH, Duplicates, EXPANDED_BYTES, NODES, TEXT_BYTES, YamlError, YamlFault, values};

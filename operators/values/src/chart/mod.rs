@@ -70,8 +70,7 @@ pub(crate) struct Tree<'a> {
 
 #[derive(Clone)]
 pub(crate) struct Branch<'a> {
-    pub(crate) name: &'a str,
-    from: &'a Subchart<'a>,
+    pub(crate) from: &'a Subchart<'a>,
     pub(crate) tree: Tree<'a>,
 }
 
@@ -90,7 +89,7 @@ impl<'a> Tree<'a> {
         for from in &chart.subcharts {
             *left = left.checked_sub(1).ok_or(Problem::TooLarge)?;
             let tree = Self::read_at(&from.chart, &below(path, &from.name), left)?;
-            subcharts.push(Branch { name: &from.name, from, tree });
+            subcharts.push(Branch { from, tree });
         }
         Ok(Self { defaults, schema: chart.schema, subcharts })
     }
@@ -108,7 +107,7 @@ impl<'a> Tree<'a> {
     fn leave_out(&mut self, all: &Map<String, Value>, path: &str) {
         self.subcharts.retain(|branch| branch.is_enabled(all, path));
         for branch in &mut self.subcharts {
-            branch.tree.leave_out(all, &below(path, branch.name));
+            branch.tree.leave_out(all, &below(path, &branch.from.name));
         }
     }
 
@@ -123,7 +122,7 @@ impl<'a> Tree<'a> {
         let mut imported = Map::new();
         for branch in &self.subcharts {
             for import in &branch.from.imports {
-                let child = at(&own, &below(branch.name, &import.child)).and_then(Value::as_object);
+                let child = at(&own, &below(&branch.from.name, &import.child)).and_then(Value::as_object);
                 let wanted = child.map(|child| nested(&import.parent, child.clone()));
                 tables(&mut imported, wanted.unwrap_or_default(), Nulls::Keep);
             }
@@ -161,10 +160,8 @@ fn at<'a>(values: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
 }
 
 fn nested(path: &str, table: Map<String, Value>) -> Map<String, Value> {
-    if path == "." {
-        return table;
-    }
-    let names = path.split('.').rev().take(DEPTH);
+    // `.` has no names.
+    let names = path.split('.').rev().filter(|name| !name.is_empty()).take(DEPTH);
     names.fold(table, |inner, name| Map::from_iter([(name.to_owned(), Value::Object(inner))]))
 }
 
@@ -198,15 +195,15 @@ impl Coalescing {
     ) -> Result<(), Problem> {
         defaults(tree, values, nulls);
         for branch in &tree.subcharts {
-            let path = below(path, branch.name);
-            let mut own = match values.remove(branch.name) {
+            let path = below(path, &branch.from.name);
+            let mut own = match values.remove(&branch.from.name) {
                 None => Map::new(),
                 Some(Value::Object(own)) => own,
                 Some(_) => return Err(Problem::Subchart { path }),
             };
             self.globals(&mut own, values)?;
             self.chart(&branch.tree, &mut own, &path, nulls)?;
-            values.insert(branch.name.to_owned(), Value::Object(own));
+            values.insert(branch.from.name.clone(), Value::Object(own));
         }
         Ok(())
     }
@@ -243,7 +240,7 @@ impl Coalescing {
 /// Puts `values` over the chart's own.
 fn defaults(tree: &Tree<'_>, values: &mut Map<String, Value>, nulls: Nulls) {
     for (key, default) in &tree.defaults {
-        let is_subchart = tree.subcharts.iter().any(|branch| branch.name == key);
+        let is_subchart = tree.subcharts.iter().any(|branch| branch.from.name == *key);
         match values.get_mut(key) {
             Some(Value::Null) if nulls == Nulls::Remove => drop(values.remove(key)),
             Some(Value::Object(table)) => {

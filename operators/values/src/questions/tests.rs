@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Questions, QuestionsError, Type};
-use crate::YamlError;
+use crate::{YamlError, YamlFault};
 
 /// What one question, written in YAML, says of the value `v`.
 fn broken(question: &str, value: &Value) -> Option<String> {
@@ -125,7 +125,7 @@ fn what_are_no_questions_is_refused() {
     assert_eq!(refused("questions: 1"), QuestionsError::Shape);
     assert_eq!(refused("questions: [1]"), QuestionsError::Shape);
     assert_eq!(refused("questions: [{label: x}]"), QuestionsError::Shape);
-    assert_eq!(refused("questions: ["), QuestionsError::Yaml(YamlError::Syntax { line: 2 }));
+    assert_eq!(refused("questions: ["), QuestionsError::Yaml(YamlError::Line(2, YamlFault::Syntax)));
     assert_eq!(refused(&format!("questions: [{}]", "{variable: v},".repeat(1_001))), QuestionsError::TooMany);
     assert!(Questions::parse("").unwrap().all().is_empty());
     assert!(Questions::parse("questions:").unwrap().all().is_empty());

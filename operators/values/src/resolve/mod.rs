@@ -99,13 +99,15 @@ pub struct Resolved {
 pub fn resolve(inputs: &Inputs<'_>) -> Result<Resolved, Vec<Problem>> {
     let mut gaps = Gaps::default();
     let mut own = said(inputs, &mut gaps)?;
-    let mut verdicts = Verdicts::default();
-    judge(inputs, &mut own, &mut gaps, &mut verdicts);
-    if !verdicts.refusals.is_empty() {
-        return Err(verdicts.refusals);
+    let judged = judge(inputs, &mut own, &mut gaps);
+    let of =
+        |sort: Judging| judged.iter().filter(move |(judging, _)| *judging == sort).map(|(_, problem)| problem.clone());
+    let refusals: Vec<Problem> = of(Judging::Enforce).collect();
+    if !refusals.is_empty() {
+        return Err(refusals);
     }
     let values = Value::Object(own);
-    Ok(Resolved { canonical: canonical(&values), values, warnings: verdicts.warnings })
+    Ok(Resolved { canonical: canonical(&values), values, warnings: of(Judging::Warn).collect() })
 }
 
 /// What the app says, in order.
@@ -142,39 +144,25 @@ impl Layer<'_> {
     }
 }
 
-#[derive(Default)]
-struct Verdicts {
-    refusals: Vec<Problem>,
-    warnings: Vec<Problem>,
-}
-
-impl Verdicts {
-    fn add(&mut self, judging: Judging, problems: impl IntoIterator<Item = Problem>) {
-        match judging {
-            Judging::Enforce => self.refusals.extend(problems),
-            Judging::Warn => self.warnings.extend(problems),
-            Judging::Skip => {}
-        }
-    }
-}
-
 /// Adds the defaults of questions, and judges. The chart's own values are read only where something judges them.
-fn judge(inputs: &Inputs<'_>, own: &mut Map<String, Value>, gaps: &mut Gaps, verdicts: &mut Verdicts) {
+fn judge(inputs: &Inputs<'_>, own: &mut Map<String, Value>, gaps: &mut Gaps) -> Vec<(Judging, Problem)> {
+    let mut verdicts = Vec::new();
     let schema = if inputs.chart.has_schema() { inputs.validation.schema } else { Judging::Skip };
     let questions = if inputs.questions.is_some() { inputs.validation.questions } else { Judging::Skip };
     if schema.max(questions) == Judging::Skip {
-        return;
+        return verdicts;
     }
     let asked = inputs.questions.filter(|_| questions != Judging::Skip).map(Questions::parse);
     let asked = asked.unwrap_or_else(|| Ok(Questions::default()));
-    let asked = asked.map_err(|error| verdicts.add(questions, [Problem::Questions(error)])).unwrap_or_default();
+    let asked = asked.map_err(|error| verdicts.push((questions, Problem::Questions(error)))).unwrap_or_default();
     match judged(inputs.chart, &asked, schema != Judging::Skip, own, gaps) {
         Ok((answers, values)) => {
-            verdicts.add(questions, answers);
-            verdicts.add(schema, values);
+            verdicts.extend(answers.into_iter().map(|problem| (questions, problem)));
+            verdicts.extend(values.into_iter().map(|problem| (schema, problem)));
         }
-        Err(problem) => verdicts.add(questions.max(schema), [problem]),
+        Err(problem) => verdicts.push((questions.max(schema), problem)),
     }
+    verdicts
 }
 
 /// What is wrong with the answers, and with the values by schema.

@@ -53,8 +53,8 @@ fn judge_at(tree: &Tree<'_>, values: &Value, path: &str, problems: &mut Vec<Prob
             return;
         }
         // As Helm does: where a subchart has no values, nothing is to be judged.
-        if let Some(own) = values.get(branch.name).filter(|own| !own.is_null()) {
-            judge_at(&branch.tree, own, &crate::chart::below(path, branch.name), problems);
+        if let Some(own) = values.get(&branch.from.name).filter(|own| !own.is_null()) {
+            judge_at(&branch.tree, own, &crate::chart::below(path, &branch.from.name), problems);
         }
     }
 }

@@ -46,19 +46,14 @@ pub enum SetError {
     TooLong,
 }
 
-/// How many items without a value lists may still get: `a[65536]` makes 65,536 of them.
+/// How many items without a value lists have got: `a[65536]` makes 65,536 of them.
+#[derive(Default)]
 pub(crate) struct Gaps(usize);
-
-impl Default for Gaps {
-    fn default() -> Self {
-        Self(LIST_GAPS)
-    }
-}
 
 impl Gaps {
     fn spend(&mut self, items: usize) -> Result<(), SetError> {
-        self.0 = self.0.checked_sub(items).ok_or(SetError::TooLong)?;
-        Ok(())
+        self.0 += items;
+        if self.0 > LIST_GAPS { Err(SetError::TooLong) } else { Ok(()) }
     }
 }
 

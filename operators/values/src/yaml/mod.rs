@@ -21,62 +21,46 @@ pub const NODES: usize = 100_000;
 pub const EXPANDED_BYTES: usize = 4 << 20;
 
 /// Why a text is not read as values. It never quotes the text, which may be secret.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum YamlError {
     /// Longer than [`TEXT_BYTES`].
     #[error("it is longer than 1 MiB")]
     TooLong,
-    /// Deeper than [`DEPTH`].
-    #[error("line {line}: it is nested deeper than 64 levels")]
-    TooDeep {
-        /// The line, from 1.
-        line: usize,
-    },
-    /// More than [`NODES`] or [`EXPANDED_BYTES`].
-    #[error("line {line}: it holds too many values once its aliases are followed")]
-    TooMuch {
-        /// The line, from 1.
-        line: usize,
-    },
-    /// No YAML.
-    #[error("line {line}: it is not valid YAML")]
-    Syntax {
-        /// The line, from 1.
-        line: usize,
-    },
     /// Something other than a map at the top.
     #[error("it is not a map")]
     NotAMap,
+    /// What stands in a line, which is counted from 1.
+    #[error("line {0}: {1}")]
+    Line(usize, YamlFault),
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum YamlFault {
+    /// Deeper than [`DEPTH`].
+    #[error("it is nested deeper than 64 levels")]
+    TooDeep,
+    /// More than [`NODES`] or [`EXPANDED_BYTES`].
+    #[error("it holds too many values once its aliases are followed")]
+    TooMuch,
+    /// No YAML.
+    #[error("it is not valid YAML")]
+    Syntax,
     /// A key that is a map, a list or null.
-    #[error("line {line}: a key is not a string")]
-    Key {
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("a key is not a string")]
+    Key,
     /// A key that its map has already.
-    #[error("line {line}: a key is there twice")]
-    Duplicate {
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("a key is there twice")]
+    Duplicate,
     /// An alias without an anchor, or one inside its own anchor.
-    #[error("line {line}: an alias has no anchor")]
-    Alias {
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("an alias has no anchor")]
+    Alias,
     /// `<<` of something other than maps.
-    #[error("line {line}: << names something other than a map")]
-    Merge {
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("<< names something other than a map")]
+    Merge,
     /// A value that JSON does not have, such as an infinity, or that its tag contradicts.
-    #[error("line {line}: a value has no equal in JSON")]
-    Scalar {
-        /// The line, from 1.
-        line: usize,
-    },
+    #[error("a value has no equal in JSON")]
+    Scalar,
 }
 
 /// What a key that its map has already means.
@@ -106,23 +90,26 @@ fn documents(text: &str, duplicates: Duplicates) -> Result<Vec<Value>, YamlError
     let mut tree = Tree::new(duplicates);
     let mut documents = Vec::new();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| YamlError::Syntax { line: error.marker().line() })?;
-        let line = span.start.line();
-        match event {
-            Event::MappingStart(anchor, _) => tree.open(Value::Object(Map::new()), anchor, line)?,
-            Event::SequenceStart(anchor, _) => tree.open(Value::Array(Vec::new()), anchor, line)?,
-            Event::MappingEnd | Event::SequenceEnd => tree.close(line)?,
-            Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(&text, style, tag.as_deref()).ok_or(YamlError::Scalar { line })?;
-                let is_merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
-                tree.scalar(value, is_merge, anchor, line)?;
-            }
-            Event::Alias(anchor) => tree.alias(anchor, line)?,
-            Event::DocumentEnd => documents.extend(tree.take()),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
-        }
+        let (event, span) = event.map_err(|error| YamlError::Line(error.marker().line(), YamlFault::Syntax))?;
+        add(&mut tree, event).map_err(|fault| YamlError::Line(span.start.line(), fault))?;
+        documents.extend(tree.take());
     }
     Ok(documents)
+}
+
+fn add(tree: &mut Tree, event: Event<'_>) -> Result<(), YamlFault> {
+    match event {
+        Event::MappingStart(anchor, _) => tree.open(Value::Object(Map::new()), anchor),
+        Event::SequenceStart(anchor, _) => tree.open(Value::Array(Vec::new()), anchor),
+        Event::MappingEnd | Event::SequenceEnd => tree.close(),
+        Event::Scalar(text, style, anchor, tag) => {
+            let value = scalar(&text, style, tag.as_deref()).ok_or(YamlFault::Scalar)?;
+            let is_merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
+            tree.scalar(value, is_merge, anchor)
+        }
+        Event::Alias(anchor) => tree.alias(anchor),
+        _ => Ok(()),
+    }
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Option<Value> {

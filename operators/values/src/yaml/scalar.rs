@@ -13,10 +13,8 @@ pub(super) fn resolve(text: &str) -> Option<Value> {
             return Some(Value::Bool(false));
         }
         ".nan" | ".NaN" | ".NAN" => return None,
+        _ if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") => return None,
         _ => {}
-    }
-    if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") {
-        return None;
     }
     let is_numeric = text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
     let number = is_numeric.then(|| number(text)).flatten();

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{DEPTH, Duplicates, EXPANDED_BYTES, TEXT_BYTES, YamlError, values};
+use super::{DEPTH, Duplicates, EXPANDED_BYTES, TEXT_BYTES, YamlError, YamlFault, values};
 use crate::{
     recorded::{rows, same},
     weight::Weight,
@@ -24,36 +24,39 @@ fn texts_mean_what_helm_reads() {
 
 #[test]
 fn a_key_that_is_there_twice_is_refused_unless_it_overrides_a_merge() {
-    assert_eq!(refused("a: 1\nb: 2\na: 3"), YamlError::Duplicate { line: 3 });
-    assert_eq!(refused("m: {a: 1, 'a': 3}"), YamlError::Duplicate { line: 1 });
-    assert_eq!(refused("8080: 1\n'8080': 3"), YamlError::Duplicate { line: 2 });
+    assert_eq!(refused("a: 1\nb: 2\na: 3"), YamlError::Line(3, YamlFault::Duplicate));
+    assert_eq!(refused("m: {a: 1, 'a': 3}"), YamlError::Line(1, YamlFault::Duplicate));
+    assert_eq!(refused("8080: 1\n'8080': 3"), YamlError::Line(2, YamlFault::Duplicate));
     let merged = values("base: &b {a: 1, c: 2}\nm:\n  <<: *b\n  a: 3\n", Duplicates::Refuse);
     assert_eq!(merged, Ok(json!({"base": {"a": 1, "c": 2}, "m": {"a": 3, "c": 2}})));
-    assert_eq!(refused("base: &b {a: 1}\nm:\n  <<: *b\n  a: 3\n  a: 4\n"), YamlError::Duplicate { line: 5 });
+    assert_eq!(refused("base: &b {a: 1}\nm:\n  <<: *b\n  a: 3\n  a: 4\n"), YamlError::Line(5, YamlFault::Duplicate));
 }
 
 #[test]
 fn billion_laughs_are_refused_before_they_are_in_memory() {
     let level = |level: usize| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
     let text = format!("a0: &a0 [{}]\n{}", ["lol"; 10].join(", "), (1..10).map(level).collect::<String>());
-    assert!(matches!(refused(&text), YamlError::TooMuch { .. }));
+    assert!(matches!(refused(&text), YamlError::Line(_, YamlFault::TooMuch)));
 }
 
 #[test]
 fn a_long_string_is_not_multiplied() {
     let text = format!("a: &a {}\nb: [{}]", "x".repeat(500_000), ["*a"; 50].join(", "));
-    assert!(matches!(refused(&text), YamlError::TooMuch { line: 2 }));
+    assert!(matches!(refused(&text), YamlError::Line(2, YamlFault::TooMuch)));
 }
 
 #[test]
 fn depth_is_bounded_also_through_aliases() {
     let list = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(values(&format!("a: {}", list(DEPTH - 1)), Duplicates::Refuse).is_ok());
-    assert_eq!(refused(&format!("a: {}", list(DEPTH))), YamlError::TooDeep { line: 1 });
-    assert!(matches!(refused(&format!("a: {}", list(100_000))), YamlError::TooDeep { .. } | YamlError::Syntax { .. }));
+    assert_eq!(refused(&format!("a: {}", list(DEPTH))), YamlError::Line(1, YamlFault::TooDeep));
+    assert!(matches!(
+        refused(&format!("a: {}", list(100_000))),
+        YamlError::Line(_, YamlFault::TooDeep | YamlFault::Syntax)
+    ));
     let half = DEPTH / 2 + 1;
     let nested = format!("a: &a {}\nb: {}*a{}", list(half), "[".repeat(half), "]".repeat(half));
-    assert!(matches!(refused(&nested), YamlError::TooDeep { .. } | YamlError::TooMuch { .. }));
+    assert!(matches!(refused(&nested), YamlError::Line(_, YamlFault::TooDeep | YamlFault::TooMuch)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::{DEPTH, Duplicates, EXPANDED_BYTES, NODES, YamlError};
+use super::{DEPTH, Duplicates, EXPANDED_BYTES, NODES, YamlFault};
 use crate::weight::Weight;
 
 const MOST: Weight = Weight { nodes: NODES, bytes: EXPANDED_BYTES, depth: DEPTH };
@@ -36,73 +36,74 @@ impl Tree {
         Self { duplicates, open: Vec::new(), root: None, anchors: HashMap::new(), spent: Weight::default() }
     }
 
-    /// The document that ended. Anchors end with it.
+    /// The document, once it is whole. Anchors end with it.
     pub(super) fn take(&mut self) -> Option<Value> {
+        let root = self.root.take()?;
         self.anchors.clear();
-        self.root.take()
+        Some(root)
     }
 
-    pub(super) fn open(&mut self, value: Value, anchor: usize, line: usize) -> Result<(), YamlError> {
-        self.spend(Weight::NODE, line)?;
+    pub(super) fn open(&mut self, value: Value, anchor: usize) -> Result<(), YamlFault> {
+        self.spend(Weight::NODE)?;
         if self.open.len() >= DEPTH {
-            return Err(YamlError::TooDeep { line });
+            return Err(YamlFault::TooDeep);
         }
         self.open.push(Open { value, key: None, anchor, merged: HashSet::new() });
         Ok(())
     }
 
-    pub(super) fn close(&mut self, line: usize) -> Result<(), YamlError> {
-        let Some(open) = self.open.pop() else { return Err(YamlError::Syntax { line }) };
-        self.anchor(open.anchor, &open.value, line)?;
-        self.add(open.value, line)
+    pub(super) fn close(&mut self) -> Result<(), YamlFault> {
+        let Some(open) = self.open.pop() else { return Err(YamlFault::Syntax) };
+        self.anchor(open.anchor, &open.value)?;
+        self.add(open.value)
     }
 
-    pub(super) fn scalar(&mut self, value: Value, is_merge: bool, anchor: usize, line: usize) -> Result<(), YamlError> {
-        self.spend(Weight::of(&value), line)?;
-        self.anchor(anchor, &value, line)?;
+    pub(super) fn scalar(&mut self, value: Value, is_merge: bool, anchor: usize) -> Result<(), YamlFault> {
+        self.spend(Weight::of(&value))?;
+        self.anchor(anchor, &value)?;
         match self.open.last_mut() {
             Some(Open { value: Value::Object(_), key: key @ None, .. }) if is_merge => {
                 *key = Some(Key::Merge);
                 Ok(())
             }
-            _ => self.add(value, line),
+            _ => self.add(value),
         }
     }
 
-    pub(super) fn alias(&mut self, anchor: usize, line: usize) -> Result<(), YamlError> {
-        let (value, weight) = self.anchors.get(&anchor).cloned().ok_or(YamlError::Alias { line })?;
-        self.spend(weight, line)?;
+    pub(super) fn alias(&mut self, anchor: usize) -> Result<(), YamlFault> {
+        let (value, weight) = self.anchors.get(&anchor).cloned().ok_or(YamlFault::Alias)?;
+        self.spend(weight)?;
         if self.open.len() + weight.depth > DEPTH {
-            return Err(YamlError::TooDeep { line });
+            return Err(YamlFault::TooDeep);
         }
-        self.add(value, line)
+        self.add(value)
     }
 
     /// Keeps a copy, which costs as much as an alias.
-    fn anchor(&mut self, anchor: usize, value: &Value, line: usize) -> Result<(), YamlError> {
+    fn anchor(&mut self, anchor: usize, value: &Value) -> Result<(), YamlFault> {
         if anchor > 0 {
             let weight = Weight::of(value);
-            self.spend(weight, line)?;
+            self.spend(weight)?;
             self.anchors.insert(anchor, (value.clone(), weight));
         }
         Ok(())
     }
 
-    fn spend(&mut self, weight: Weight, line: usize) -> Result<(), YamlError> {
-        self.spent.spend(weight, MOST).ok_or(YamlError::TooMuch { line })
+    fn spend(&mut self, weight: Weight) -> Result<(), YamlFault> {
+        self.spent.spend(weight, MOST).ok_or(YamlFault::TooMuch)
     }
 
     /// Adds a key or a value where the text is now.
-    fn add(&mut self, value: Value, line: usize) -> Result<(), YamlError> {
+    fn add(&mut self, value: Value) -> Result<(), YamlFault> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(value);
             return Ok(());
         };
         match (&mut open.value, open.key.take()) {
             (Value::Array(items), _) => items.push(value),
-            (Value::Object(_), None) => open.key = Some(Key::Named(key(value).ok_or(YamlError::Key { line })?)),
+            (Value::Object(_), None) => open.key = Some(Key::Named(key(value).ok_or(YamlFault::Key)?)),
             (Value::Object(members), Some(Key::Merge)) => {
-                let merged = merged(value).ok_or(YamlError::Merge { line })?;
+                let merged = merged(value).ok_or(YamlFault::Merge)?;
                 open.merged.extend(merged.keys().cloned());
                 members.extend(merged);
             }
@@ -110,10 +111,10 @@ impl Tree {
                 let is_named_before = !open.merged.remove(&key) && members.contains_key(&key);
                 members.insert(key, value);
                 if is_named_before && self.duplicates == Duplicates::Refuse {
-                    return Err(YamlError::Duplicate { line });
+                    return Err(YamlFault::Duplicate);
                 }
             }
-            _ => return Err(YamlError::Syntax { line }),
+            _ => return Err(YamlFault::Syntax),
         }
         Ok(())
     }
