@@ -15,7 +15,7 @@ pub fn folder() -> PathBuf {
 }
 
 /// The files of a chart, to be changed and packed. Equal files make equal packages.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ChartFiles {
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -46,6 +46,14 @@ impl ChartFiles {
     #[must_use]
     pub fn with_file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// The same with another chart in `charts`.
+    #[must_use]
+    pub fn with_subchart(mut self, name: &str, chart: &Self) -> Self {
+        let files = chart.files.iter().map(|(path, content)| (format!("charts/{name}/{path}"), content.clone()));
+        self.files.extend(files);
         self
     }
 

@@ -12,10 +12,11 @@ use drover_e2e::{Components, ControlPlane, Options, Program, Tools, require_or_s
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 drover_e2e::tests![
     every_chart_for_tests_renders_alike_with_both_helms => limit(FIRST_BUILD),
+    what_was_recorded_of_helm_is_what_it_does,
     a_repository_serves_what_helm_pulls,
     a_repository_can_be_in_trouble,
     a_registry_serves_what_helm_pushed => limit(FIRST_BUILD),
@@ -63,6 +64,74 @@ async fn every_chart_for_tests_renders_alike_with_both_helms() {
             assert_eq!(rendered[0], rendered[1], "{name}");
         }
     }
+}
+
+/// Prints the values that a chart sees.
+const PRINTS_VALUES: &str = "---\nout: {{ .Values | toJson }}\n";
+
+/// The tables that the tests of `drover-values` hold themselves to.
+async fn what_was_recorded_of_helm_is_what_it_does() {
+    if !require_or_skip("recorded", &[Program::Helm]).await.unwrap() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let plain = a_chart(&json!({}), "plain").with_file("templates/out.yaml", PRINTS_VALUES);
+    for row in recorded("answers") {
+        let set = format!("--set={}={}", row["key"].as_str().unwrap(), row["text"].as_str().unwrap());
+        let mut found = seen(home.path(), &plain, &row["base"], &[&set]);
+        if let Some(items) = found["a"].as_array().map(Vec::len).filter(|items| *items > 99) {
+            found = json!({ "a": format!("{items} items") });
+        }
+        // Helm leaves out a value without a whole key; Drover says so.
+        let found = if found == json!({}) { Value::Null } else { found };
+        assert_eq!(found, row["values"], "{row}");
+    }
+    for row in recorded("charts") {
+        let chart = a_chart(&row["chart"], "top").with_file("templates/out.yaml", PRINTS_VALUES);
+        assert_eq!(seen(home.path(), &chart, &row["said"], &[]), row["values"], "{row}");
+    }
+    // All in one run; several documents are read by `--values` only.
+    let is_one = |row: &Value| !row["text"].as_str().unwrap().contains("---");
+    let texts: Vec<Value> = recorded("yaml").into_iter().filter(is_one).collect();
+    let read = "out: [{{ range .Values.texts }}{{ fromYaml . | toJson }},{{ end }}null]\n";
+    let said = json!({ "texts": texts.iter().map(|row| &row["text"]).collect::<Vec<_>>() });
+    let found = seen(home.path(), &plain.with_file("templates/out.yaml", read), &said, &[]);
+    for (row, found) in texts.iter().zip(found.as_array().unwrap()) {
+        let is_refused = found.get("Error").is_some();
+        assert!(if row["values"].is_null() { is_refused } else { *found == row["values"] }, "{row}: {found}");
+    }
+}
+
+/// What the chart sees as values where a file says `said`; null where Helm refuses.
+fn seen(home: &Path, chart: &ChartFiles, said: &Value, arguments: &[&str]) -> Value {
+    fs::write(home.join("chart.tgz"), chart.package().unwrap()).unwrap();
+    fs::write(home.join("said.json"), said.to_string()).unwrap();
+    let mut command = helm(Program::Helm, home);
+    let rendered = output(command.args(["template", "web", "chart.tgz", "--values=said.json"]).args(arguments));
+    let Ok(rendered) = rendered else { return Value::Null };
+    let line = rendered.lines().find_map(|line| line.strip_prefix("out: ")).unwrap();
+    serde_json::from_str(line).unwrap()
+}
+
+fn recorded(table: &str) -> Vec<Value> {
+    let path = folder().join(format!("../../operators/values/testdata/{table}.json"));
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The chart of a row, with those in it.
+fn a_chart(row: &Value, name: &str) -> ChartFiles {
+    let mut chart = ChartFiles::default().with_file("values.yaml", row["values"].as_str().unwrap_or_default());
+    let mut dependencies = Vec::new();
+    for part in row["subcharts"].as_array().into_iter().flatten() {
+        let name = part["name"].as_str().unwrap();
+        chart = chart.with_subchart(name, &a_chart(&part["chart"], name));
+        dependencies.push(json!({
+            "name": name, "version": "1.0.0", "condition": part["condition"], "tags": part["tags"],
+            "import-values": part["imports"],
+        }));
+    }
+    let metadata = json!({"apiVersion": "v2", "name": name, "version": "1.0.0", "dependencies": dependencies});
+    chart.with_file("Chart.yaml", metadata.to_string())
 }
 
 async fn a_repository_serves_what_helm_pulls() {
