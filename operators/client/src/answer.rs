@@ -1,6 +1,6 @@
 //! Objects as single requests are answered with them.
 
-use std::{borrow::Cow, ops::Deref};
+use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -11,14 +11,6 @@ use serde_json::Value;
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Answer<K>(pub K);
-
-impl<K> Deref for Answer<K> {
-    type Target = K;
-
-    fn deref(&self) -> &K {
-        &self.0
-    }
-}
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Answer<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,7 +74,7 @@ mod tests {
         let Answer(namespace) = serde_json::from_str::<Answer<Namespace>>(&json).unwrap();
         assert_eq!((namespace.metadata.uid.as_deref(), namespace.metadata.managed_fields), (Some("1"), None));
         let object = serde_json::from_str::<Answer<DynamicObject>>(&json).unwrap();
-        assert_eq!(object.data["status"]["phase"], "Active");
+        assert_eq!(object.0.data["status"]["phase"], "Active");
         assert_eq!(serde_json::to_value(&object).unwrap()["metadata"]["name"], "web", "a request carries it as it is");
         assert_eq!(Answer::<Namespace>::url_path(&(), None), "/api/v1/namespaces");
     }

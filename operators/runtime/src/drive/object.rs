@@ -242,7 +242,7 @@ impl<O: Operator> Driver<O> {
         conditions: Vec<Condition>,
     ) -> Result<(), ApiError> {
         let what = format!("get {} {key}", O::Kind::kind(&()));
-        let Some(live) =
+        let Some(crate::Answer(live)) =
             request(what, api::<O::Kind>(self.context.management.client(), key).get_opt(&key.name)).await?
         else {
             return Ok(());

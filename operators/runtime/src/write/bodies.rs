@@ -106,7 +106,9 @@ pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
     if !is_adopted && managed_by.is_some_and(|by| by == MANAGED_BY) {
         merge(&mut labels, without(&[LABEL_MANAGED_BY]));
     }
-    if asks_for_another(live, owner) {
+    let own = [(LABEL_PROJECT, &owner.name), (LABEL_PROJECT_NAMESPACE, &owner.namespace)];
+    let is_another = |label: &str, value: &String| own.iter().any(|(asked, own)| label == *asked && value != *own);
+    if live.labels.iter().flatten().any(|(label, value)| is_another(label, value)) {
         merge(&mut labels, without(&[LABEL_PROJECT, LABEL_PROJECT_NAMESPACE]));
     }
     let mut annotations = without(&[ANNOTATION_OWNER_UID, ANNOTATION_APPLIED, ANNOTATION_ADOPTED]);
@@ -114,11 +116,6 @@ pub(crate) fn released(live: &ObjectMeta, owner: &ObjectKey) -> Value {
     json!({"metadata": {
         "uid": live.uid, "resourceVersion": live.resource_version, "labels": labels, "annotations": annotations,
     }})
-}
-
-fn asks_for_another(live: &ObjectMeta, owner: &ObjectKey) -> bool {
-    let own = [(LABEL_PROJECT, &owner.name), (LABEL_PROJECT_NAMESPACE, &owner.namespace)];
-    live.labels.iter().any(|all| own.iter().any(|(label, own)| all.get(*label).is_some_and(|asked| asked != *own)))
 }
 
 /// A merge patch that takes only the labels of an owner off an object.

@@ -12,7 +12,6 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    Answer,
     cache::{Cache, Kept, ObjectKey, OwnerRecord, keep_annotations},
     error::ApiError,
     request::request,
@@ -128,7 +127,7 @@ pub(super) async fn send<K: Kept>(
         let object = match change {
             Request::Create(body) => {
                 let params = PostParams { field_manager: params.field_manager, ..PostParams::default() };
-                api.create(&params, &Answer(body.clone())).await?
+                api.create(&params, &crate::Answer(body.clone())).await?
             }
             Request::Apply { body, force } => {
                 api.patch(name, &PatchParams { force, ..params }, &Patch::Apply(body)).await?
@@ -165,7 +164,7 @@ fn verb(change: Request<'_>) -> &'static str {
 }
 
 /// The API of a kind, of which only metadata and what is asked for is decoded.
-pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<Answer<DynamicObject>> {
+pub(crate) fn api<K: Kept>(client: Client, key: &ObjectKey) -> Api<crate::Answer<DynamicObject>> {
     let resource = ApiResource::erase::<K>(&());
     if key.namespace.is_empty() {
         Api::all_with(client, &resource)
