@@ -54,7 +54,7 @@ pub(crate) fn digest(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$" })
 }
 
-/// An object of any content: what is in it is for somebody else to judge.
+/// An object of any content, which a chart judges.
 pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }

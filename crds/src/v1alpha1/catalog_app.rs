@@ -112,7 +112,7 @@ pub struct CatalogAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: Option<i64>,
-    /// Whether nothing is written for now. Default: false.
+    /// Whether nothing is released for now; a deletion leaves the release then. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
     /// What becomes of the release when this object is deleted. Default: Uninstall.

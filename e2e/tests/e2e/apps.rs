@@ -13,7 +13,8 @@ drover_e2e::tests![an_app_is_a_release_that_helm_knows,];
 
 const CHART: &str = "apiVersion: v2\nname: shop\nversion: 1.2.3\nappVersion: \"7\"\n";
 const VALUES: &str = "greeting: hello\nsecret: \"\"\nservice:\n  port: 80\n";
-const SCHEMA: &str = r#"{"type":"object","properties":{"service":{"type":"object","properties":{"port":{"type":"integer"}}}}}"#;
+const SCHEMA: &str =
+    r#"{"type":"object","properties":{"service":{"type":"object","properties":{"port":{"type":"integer"}}}}}"#;
 const TEMPLATES: [(&str, &str); 4] = [
     (
         "config.yaml",
@@ -122,6 +123,8 @@ async fn an_app_is_a_release_that_helm_knows() {
     a_change_is_one_upgrade(&installation, &chart).await;
     wrong_values_reach_no_cluster(&installation, &chart).await;
     nothing_beyond_its_rights(&installation).await;
+    a_password_is_kept_by_lookup(&installation).await;
+    a_release_of_helm_is_taken_over(&installation, &chart).await;
     nothing_is_left(&installation).await;
 }
 
@@ -162,8 +165,13 @@ async fn wrong_values_reach_no_cluster(installation: &Installation, chart: &[u8]
 }
 
 async fn nothing_beyond_its_rights(installation: &Installation) {
-    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: everything\nrules: []\n";
-    let chart = packed(installation, "greedy", &[("Chart.yaml", "apiVersion: v2\nname: greedy\nversion: 1.0.0\n"), ("templates/role.yaml", role)]);
+    let role =
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: everything\nrules: []\n";
+    let chart = packed(
+        installation,
+        "greedy",
+        &[("Chart.yaml", "apiVersion: v2\nname: greedy\nversion: 1.0.0\n"), ("templates/role.yaml", role)],
+    );
     installation.apply(&charts("greedy", &chart)).await.unwrap();
     let from = json!({"chart": {"configMap": {"name": "greedy", "key": "chart.tgz", "digest": digest(&chart)}}});
     installation.apply(&an_app("greedy", &chart, &from)).await.unwrap();
@@ -171,7 +179,11 @@ async fn nothing_beyond_its_rights(installation: &Installation) {
     deleted(installation, "catalogapp", "greedy").await;
 
     let job = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: d\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec: {containers: [{name: c, image: i}]}\n";
-    let chart = packed(installation, "beyond", &[("Chart.yaml", "apiVersion: v2\nname: beyond\nversion: 1.0.0\n"), ("templates/d.yaml", job)]);
+    let chart = packed(
+        installation,
+        "beyond",
+        &[("Chart.yaml", "apiVersion: v2\nname: beyond\nversion: 1.0.0\n"), ("templates/d.yaml", job)],
+    );
     installation.apply(&charts("beyond", &chart)).await.unwrap();
     let from = json!({
         "chart": {"configMap": {"name": "beyond", "key": "chart.tgz", "digest": digest(&chart)}}, "remediation": {"retries": 0},
@@ -188,6 +200,57 @@ fn condition_message(app: &Value) -> String {
     let conditions = app["status"]["conditions"].as_array().unwrap();
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
     ready["message"].as_str().unwrap().to_owned()
+}
+
+const PASSWORD: &str = r#"{{- $old := lookup "v1" "Secret" .Release.Namespace "pass" }}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: pass
+  labels:
+    greeting: {{ .Values.greeting | quote }}
+data:
+  password: {{ if $old }}{{ index $old.data "password" }}{{ else }}{{ randAlphaNum 16 | b64enc }}{{ end }}
+"#;
+
+async fn a_password_is_kept_by_lookup(installation: &Installation) {
+    let files = [
+        ("Chart.yaml", "apiVersion: v2\nname: pass\nversion: 1.0.0\n"),
+        ("values.yaml", "greeting: one\n"),
+        ("templates/secret.yaml", PASSWORD),
+    ];
+    let chart = packed(installation, "pass", &files);
+    installation.apply(&charts("pass", &chart)).await.unwrap();
+    let spec = |greeting: &str| {
+        let from = json!({"name": "pass", "key": "chart.tgz", "digest": digest(&chart)});
+        json!({"chart": {"configMap": from}, "values": {"greeting": greeting}})
+    };
+    ready_with(installation, &an_app("pass", &chart, &spec("one"))).await;
+    let password = |secret: Option<Value>| secret.unwrap()["data"]["password"].as_str().unwrap().to_owned();
+    let first = password(downstream(installation, "eu", "secret", "team-web", "pass").await.unwrap());
+    ready_with(installation, &an_app("pass", &chart, &spec("two"))).await;
+    let secret = downstream(installation, "eu", "secret", "team-web", "pass").await.unwrap();
+    assert_eq!(secret.as_ref().unwrap()["metadata"]["labels"]["greeting"], "two");
+    assert_eq!(password(secret), first);
+    deleted(installation, "catalogapp", "pass").await;
+}
+
+async fn a_release_of_helm_is_taken_over(installation: &Installation, chart: &[u8]) {
+    let archive = installation.directory().join("byhand.tgz");
+    fs::write(&archive, chart).unwrap();
+    helm(installation, &["install", "byhand", &archive.display().to_string()]);
+    let uid = |object: Option<Value>| object.unwrap()["metadata"]["uid"].clone();
+    let before = uid(downstream(installation, "eu", "configmap", "team-web", "byhand-config").await.unwrap());
+    installation.apply(&an_app("byhand", chart, &json!({}))).await.unwrap();
+    says(installation, "byhand", "False/ObjectExists").await;
+    ready_with(installation, &an_app("byhand", chart, &json!({"takeOwnership": true}))).await;
+    let after = uid(downstream(installation, "eu", "configmap", "team-web", "byhand-config").await.unwrap());
+    assert_eq!(before, after, "nothing is created anew");
+    deleted(installation, "catalogapp", "byhand").await;
+    downstream_becomes(installation, "eu", "configmap", "team-web", "byhand-config", "it is gone", |found| {
+        found.is_none()
+    })
+    .await;
 }
 
 async fn nothing_is_left(installation: &Installation) {

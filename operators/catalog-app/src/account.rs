@@ -134,11 +134,7 @@ fn role_binding(app: &CatalogApp, role: &BoundRole) -> RoleBinding {
             namespace: Some(app.spec.namespace.clone()),
             ..ObjectMeta::default()
         },
-        role_ref: RoleRef {
-            api_group: Some(RBAC.to_owned()),
-            kind: "ClusterRole".to_owned(),
-            name: role.role_name(),
-        },
+        role_ref: RoleRef { api_group: Some(RBAC.to_owned()), kind: "ClusterRole".to_owned(), name: role.role_name() },
         subjects: Some(vec![Subject {
             api_group: None,
             kind: "ServiceAccount".to_owned(),
@@ -179,13 +175,17 @@ mod tests {
         assert!(!changes.iter().any(AccountChange::is_revocation));
         assert_eq!(Account::default().no_more_than(&app("team-a", "web"), &roles), []);
         let subject = role_binding(&app("team-a", "web"), &BoundRole::Own("deployer".to_owned())).subjects.unwrap();
-        assert_eq!((subject[0].kind.as_str(), subject[0].namespace.as_deref()), ("ServiceAccount", Some(DROVER_NAMESPACE)));
+        assert_eq!(
+            (subject[0].kind.as_str(), subject[0].namespace.as_deref()),
+            ("ServiceAccount", Some(DROVER_NAMESPACE))
+        );
     }
 
     #[test]
     fn no_two_apps_share_an_account() {
         let pairs = [("team-a", "web"), ("team", "a-web"), ("team-a-web", "x"), ("team-a", "web-x")];
-        let names: BTreeSet<String> = pairs.iter().map(|(namespace, name)| account_name(&app(namespace, name))).collect();
+        let names: BTreeSet<String> =
+            pairs.iter().map(|(namespace, name)| account_name(&app(namespace, name))).collect();
         assert_eq!(names.len(), pairs.len());
     }
 }

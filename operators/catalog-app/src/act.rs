@@ -2,20 +2,12 @@
 
 use std::fmt;
 
+use drover_apps::{AppCause, AppError, inputs::Inputs, release::InCluster, state::Failure};
 use drover_crds::{CatalogApp, Release};
 use drover_runtime::{Class, Classify as _, ObjectKey, Owner, PlaceContext};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::{
-    CatalogAppOperator,
-    account::AccountChange,
-    cause::AppCause,
-    error::AppError,
-    inputs::Inputs,
-    prepare,
-    release::InCluster,
-    state::Failure,
-};
+use crate::{CatalogAppOperator, account::AccountChange};
 
 /// One idempotent change.
 #[derive(Clone)]
@@ -109,8 +101,8 @@ async fn carry_out(
 ) -> Result<(), AppError> {
     let mut release = InCluster::of(app, place).await?;
     match step {
-        Step::Prepare(inputs) => prepare::prepare(operator, app, place, &release, &inputs, now).await,
-        Step::Begin(to) => match operator.record(app, &to) {
+        Step::Prepare(inputs) => operator.preparations.prepare(app, place, &release, &inputs, now).await,
+        Step::Begin(to) => match operator.preparations.record(app, &to) {
             Some(record) => release.begin(record, &to, now).await,
             // It was rendered by a process that is gone; it is rendered again.
             None => Ok(()),
@@ -129,7 +121,7 @@ async fn carry_out(
         }
         Step::Finish => {
             release.finish(now).await?;
-            operator.forget(&ObjectKey::of(&app.metadata));
+            operator.preparations.forget(&ObjectKey::of(&app.metadata));
             Ok(())
         }
         Step::Fail(failure) => release.fail_by(&failure, now).await,

@@ -15,7 +15,7 @@ use drover_roles::Resolved;
 use drover_runtime::Cause;
 use kube::ResourceExt as _;
 
-use crate::cause::AppCause;
+use drover_apps::AppCause;
 
 /// What a verdict is made of.
 #[derive(Clone, Debug)]
@@ -128,8 +128,9 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
     let project = &app.spec.project_name;
     let tenant = app.namespace().unwrap_or_default();
     if facts.project == ProjectState::Unsettled {
-        let message =
-            format!("Project {project} is suspended, or Drover cannot decode it, so app {name} stays as it is; resume or correct the Project");
+        let message = format!(
+            "Project {project} is suspended, or Drover cannot decode it, so app {name} stays as it is; resume or correct the Project"
+        );
         return Verdict::Held(AppCause::NamespaceNotGuarded.into(), message);
     }
     if facts.hold == Hold::No {

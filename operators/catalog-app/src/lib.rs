@@ -2,50 +2,40 @@
 //!
 //! One reconcile takes an app at most one step further:
 //!
-//! 1. [`observe`] gathers what a verdict is made of, the account of the app, its [`inputs`], and, where there is something to do, the
+//! 1. [`observe`] gathers what a verdict is made of, the account of the app, what it is made of, and, where there is something to do, the
 //!    records of the release and how its objects are.
 //! 2. [`consent`] says whether the app may be there, and with which roles. [`plan`] gives its [`account`] exactly these, and takes away
 //!    what it may not have any more before anything else.
-//! 3. [`state`] says what comes next for the release: render, note, lock, hooks, objects, wait, finish. What comes next is told by records
-//!    that helm reads as well, so nothing is lost with this process, and nobody has to unlock anything.
-//! 4. [`prepare`] renders a chart once, by helm as a confined child; its stored manifest decides from then on. [`release`] does the rest
-//!    with the rights of the app and never with those of Drover.
+//! 3. [`state`](drover_apps::state) says what comes next for the release: render, note, lock, hooks, objects, wait, finish. That is told by
+//!    records that helm reads as well, so nothing is lost with this process, and nobody has to unlock anything.
+//! 4. [`act`] does it, with the rights of the app and never with those of Drover.
 //! 5. [`summary`] says it in the status.
 
 pub mod account;
 pub mod act;
-pub mod cause;
 pub mod consent;
-pub mod error;
-pub mod inputs;
-mod lookup;
 pub mod observe;
 pub mod plan;
-pub mod prepare;
-mod release;
-mod render;
-mod subcharts;
-pub mod state;
 mod summary;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use drover_crds::{CatalogApp, CatalogAppStatus, Project, Release, RoleTemplate};
+use drover_apps::{
+    AppCause, AppError,
+    inputs::{self, Input},
+    prepare::Preparations,
+};
+use drover_crds::{CatalogApp, CatalogAppStatus, Project, RoleTemplate};
 use drover_fleet::{
     admission,
     cause::TenancyCause,
     targets::{self, Choice},
 };
 use drover_grants::{BindingIndex, GrantCause};
-use drover_releases::{record::Record, render::Renderer};
+use drover_releases::Renderer;
 use drover_runtime::{
-    Cause, ClusterName, ClusterView, Inputs, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext, PlaceStatuses,
-    Plan, Related, Rights, Rule, Targets, Watches, cache::Change, request::Urgency, rights::READ,
+    Cause, ClusterName, ClusterView, Inputs, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
+    PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches, cache::Change, request::Urgency, rights::READ,
 };
 use k8s_openapi::{
     api::{
@@ -55,63 +45,39 @@ use k8s_openapi::{
     },
     jiff::Timestamp,
 };
-use crate::{inputs::Input, prepare::Preparation};
 
+/// Why an app does not have its role.
+const OF_ROLES: &[Cause] = &[
+    GrantCause::ProjectNotFound.cause(),
+    GrantCause::RoleTemplateNotFound.cause(),
+    GrantCause::RoleTemplateUndecodable.cause(),
+    GrantCause::NotAdmitted.cause(),
+    GrantCause::ContextMismatch.cause(),
+    GrantCause::RoleTemplateNotBindable.cause(),
+    GrantCause::GrantsFrozen.cause(),
+    GrantCause::NotYetGranted.cause(),
+];
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// How long the deletion of an app waits for a cluster that is unreachable or does not let it finish.
 const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The operator of the kind [`CatalogApp`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CatalogAppOperator {
-    /// None where this process cannot render.
-    renderer: Option<Renderer>,
-    /// What is rendered and not in the cluster yet.
-    prepared: Arc<Mutex<BTreeMap<ObjectKey, Arc<Preparation>>>>,
-}
-
-impl fmt::Debug for CatalogAppOperator {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CatalogAppOperator").finish_non_exhaustive()
-    }
+    preparations: Preparations,
 }
 
 impl CatalogAppOperator {
     /// Which renders charts by `renderer`; without one every app says so.
     #[must_use]
     pub fn new(renderer: Option<Renderer>) -> Self {
-        Self { renderer, prepared: Arc::default() }
-    }
-
-    /// What is prepared for these inputs of an app.
-    fn prepared(&self, app: &ObjectKey, input_hash: &str) -> Option<Arc<Preparation>> {
-        self.lock().get(app).filter(|preparation| preparation.input_hash == input_hash).cloned()
-    }
-
-    /// The record that was prepared for a release.
-    fn record(&self, app: &CatalogApp, release: &Release) -> Option<Record> {
-        let preparation = self.prepared(&ObjectKey::of(&app.metadata), &release.input_hash)?;
-        let prepared = preparation.outcome.as_ref().ok()?;
-        (prepared.release.manifest_digest == release.manifest_digest).then(|| prepared.record.clone())
-    }
-
-    fn keep(&self, app: ObjectKey, preparation: Preparation) {
-        self.lock().insert(app, Arc::new(preparation));
-    }
-
-    /// Forgets what is not needed any more.
-    fn forget(&self, app: &ObjectKey) {
-        self.lock().remove(app);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Arc<Preparation>>> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { preparations: Preparations::new(renderer) }
     }
 }
 
 impl Operator for CatalogAppOperator {
     const NAME: &'static str = "catalog-app";
-    const CAUSES: &'static [&'static [Cause]] = &[cause::AppCause::TABLE, GrantCause::IN_PROJECTS, TenancyCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[AppCause::TABLE, OF_ROLES, TenancyCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the apps with what they are made of; in a cluster their accounts, tokens for them, and to bind their
     /// roles. All else is done with the rights of the apps.
@@ -143,7 +109,7 @@ impl Operator for CatalogAppOperator {
     type World = observe::World;
     type Action = act::Action;
     type PlaceStatus = plan::PlaceStatus;
-    type Error = error::AppError;
+    type Error = AppError;
 
     fn related(related: &mut Related<'_>) {
         let apps = BindingIndex::default();
@@ -157,8 +123,10 @@ impl Operator for CatalogAppOperator {
         // Its status says whether a namespace is guarded.
         related.on::<Project>(move |change| of_projects.naming_project(&change.key));
         related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));
-        related.optional::<Input<ConfigMap>>(&inputs::query(), move |change| of_maps.in_namespace(&change.key.namespace));
-        related.optional::<Input<Secret>>(&inputs::query(), move |change| of_secrets.in_namespace(&change.key.namespace));
+        related
+            .optional::<Input<ConfigMap>>(&inputs::query(), move |change| of_maps.in_namespace(&change.key.namespace));
+        related
+            .optional::<Input<Secret>>(&inputs::query(), move |change| of_secrets.in_namespace(&change.key.namespace));
         related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
         related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
     }
@@ -201,11 +169,7 @@ impl Operator for CatalogAppOperator {
         admission::read_here(watches);
     }
 
-    async fn observe(
-        &self,
-        owner: Owner<'_, CatalogApp>,
-        place: &PlaceContext,
-    ) -> Result<observe::World, error::AppError> {
+    async fn observe(&self, owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Result<observe::World, AppError> {
         observe::observe(self, owner, place).await
     }
 
@@ -222,7 +186,7 @@ impl Operator for CatalogAppOperator {
         owner: Owner<'_, CatalogApp>,
         place: &PlaceContext,
         action: act::Action,
-    ) -> Result<(), error::AppError> {
+    ) -> Result<(), AppError> {
         action.carry_out(self, owner, place).await
     }
 
@@ -233,11 +197,7 @@ impl Operator for CatalogAppOperator {
         }
     }
 
-    fn summarise(
-        app: &CatalogApp,
-        statuses: &PlaceStatuses<plan::PlaceStatus>,
-        _: Timestamp,
-    ) -> CatalogAppStatus {
+    fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<plan::PlaceStatus>, _: Timestamp) -> CatalogAppStatus {
         summary::summarise(app, statuses)
     }
 }

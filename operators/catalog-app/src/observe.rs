@@ -3,8 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use drover_admission::PoliciesState;
+use drover_apps::{
+    AppCause, AppError,
+    inputs::{self, Entry, EntryKind, Input, Known},
+    prepare::Preparation,
+    release,
+    state::{self, Seen},
+};
 use drover_crds::{
-    CatalogApp, MAX_PROBLEMS, Project,
+    CatalogApp, MAX_PROBLEMS, Project, RoleTemplate,
     condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
 };
 use drover_fleet::{
@@ -13,9 +20,7 @@ use drover_fleet::{
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_runtime::{
-    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
-    cache::Lookup,
-    operator::record_of,
+    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title, cache::Lookup, operator::record_of,
     owned::Owned,
 };
 use k8s_openapi::api::{
@@ -27,15 +32,8 @@ use kube::ResourceExt as _;
 use crate::{
     CatalogAppOperator,
     account::Account,
-    cause::AppCause,
     consent::{Admission, Facts, Hold, ProjectState, Verdict},
-    inputs::{self, Entry, EntryKind, Input, Known},
-    prepare::Preparation,
-    release,
-    error::AppError,
-    state::{self, Seen},
 };
-use drover_crds::RoleTemplate;
 
 const PROJECT: &str = "Project";
 
@@ -125,13 +123,13 @@ async fn look(
     if !has_roles {
         return Ok(());
     }
-    if matches!(owner, Owner::Deleting(_)) {
+    if matches!(owner, Owner::Deleting(_)) || place.fleet.is_deleting(&place.place) {
         world.seen = release::uninstalling(app, place).await?;
         return Ok(());
     }
     let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
-    world.preparation = operator.prepared(&owner.key(), &found.hash);
+    world.preparation = operator.preparations.get(&owner.key(), &found.hash);
     if may_act && !app.spec.suspend && !state::is_at_rest(app, &found.hash) && roles_are_there(world, place) {
         match release::see(app, place).await {
             Ok(seen) => world.seen = Some(seen),

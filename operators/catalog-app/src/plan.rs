@@ -1,11 +1,13 @@
 //! What is done about an app at its cluster. Pure.
 
+use drover_apps::{
+    AppCause,
+    inputs::{Inputs, inputs},
+    state::{self, Next},
+};
 use drover_crds::{Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, FailedTries, MAX_HISTORY, Release};
 use drover_grants::{GrantCause, admitted::record};
-use drover_runtime::{
-    Cause, Owner, Plan, Requeue, StatusCause,
-    place_status::Readiness,
-};
+use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -16,11 +18,8 @@ use crate::{
     CatalogAppOperator,
     account::AccountChange,
     act::{Action, Step},
-    cause::AppCause,
     consent::Verdict,
-    inputs::{Inputs, inputs},
     observe::World,
-    state::{self, Next},
 };
 
 /// How soon a release that is under way is looked at again.
@@ -90,7 +89,10 @@ impl Steps {
 pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
     let mut status = PlaceStatus::of(app);
     let Some(facts) = &world.facts else {
-        status.because(AppCause::InternalError, "a defect in Drover placed the app outside of a Cluster; report it with the log of Drover at that time");
+        status.because(
+            AppCause::InternalError,
+            "a defect in Drover placed the app outside of a Cluster; report it with the log of Drover at that time",
+        );
         return Steps::default().into_plan(status, now);
     };
     status.admission = record(app, world.policies.as_ref(), &world.evidence, false, now);
@@ -147,8 +149,12 @@ fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut Pl
     }
     let template = &app.spec.role_template_name;
     let message = match &world.refused {
-        Some(refused) => format!("RoleTemplate {template} does not let app {} look at its release: {refused}", app.name_any()),
-        None => format!("the role of app {} is not in the cluster yet; look at RoleTemplate {template}", app.name_any()),
+        Some(refused) => {
+            format!("RoleTemplate {template} does not let app {} look at its release: {refused}", app.name_any())
+        }
+        None => {
+            format!("the role of app {} is not in the cluster yet; look at RoleTemplate {template}", app.name_any())
+        }
     };
     status.because(AppCause::RoleNotReady, message);
     Steps::soon(now, LOOK)
@@ -231,7 +237,8 @@ fn step(
         }
         Next::Exhausted => {
             let why = status.failed.as_ref().map(|failed| failed.message.clone()).unwrap_or_default();
-            let message = format!("all tries to release {name} failed: {why}; change the spec, or the values that it refers to");
+            let message =
+                format!("all tries to release {name} failed: {why}; change the spec, or the values that it refers to");
             status.because(AppCause::RetriesExhausted, message);
             Steps::default()
         }
@@ -280,7 +287,7 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
     };
     let mut status = PlaceStatus::of(app);
     status.ready = Readiness::no(StatusCause::Deleting, format!("release {} is being uninstalled", app.release_name()));
-    let stays = app.spec.deletion_policy == AppDeletionPolicy::Orphan || world.facts.is_none();
+    let stays = app.spec.deletion_policy == AppDeletionPolicy::Orphan || app.spec.suspend || world.facts.is_none();
     let steps = match world.seen.as_ref().filter(|_| !stays) {
         None => Steps { account: world.account.remove(), ..Steps::default() },
         Some(seen) => match state::uninstall(app, seen, now) {
@@ -314,3 +321,6 @@ fn gone(world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
     }
     plan
 }
+
+#[cfg(test)]
+mod tests;

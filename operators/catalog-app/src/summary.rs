@@ -32,7 +32,8 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
 fn readiness(app: &CatalogApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {
     let (name, cluster) = (app.name_any(), &app.spec.cluster_name);
     let Some(entry) = entry else {
-        let message = format!("there is no Cluster {cluster} for app {name}; create it, or name another one in another app");
+        let message =
+            format!("there is no Cluster {cluster} for app {name}; create it, or name another one in another app");
         return Readiness::no(StatusCause::ClusterNotFound, message);
     };
     match (&entry.state, &entry.known) {

@@ -59,7 +59,7 @@ impl Binding for ClusterRoleTemplateBinding {
     }
 }
 
-/// An app has a role, as somebody does whom a binding names.
+/// An app has a role, as a subject of a binding has.
 impl Binding for CatalogApp {
     fn template(&self) -> &str {
         &self.spec.role_template_name

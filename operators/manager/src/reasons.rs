@@ -119,6 +119,18 @@ mod tests {
             .map(|(place, cause)| format!("{place}: {}", cause.reason()))
             .collect();
         let expected = [
+            "CatalogApp: ChartInvalid",
+            "CatalogApp: ContextMismatch",
+            "CatalogApp: DigestMismatch",
+            "CatalogApp: LookupRefused",
+            "CatalogApp: NotAdmitted",
+            "CatalogApp: NotOnManagementCluster",
+            "CatalogApp: ObjectExists",
+            "CatalogApp: ObjectsRefused",
+            "CatalogApp: RecordTooLarge",
+            "CatalogApp: RenderFailed",
+            "CatalogApp: RetriesExhausted",
+            "CatalogApp: ValuesInvalid",
             "Cluster: AddressNotAllowed",
             "Cluster: ClaimedByOther",
             "Cluster: DuplicateOf",
@@ -179,7 +191,7 @@ mod tests {
         assert_eq!(lines.len(), text.lines().filter(|line| line.starts_with("| `")).count());
         let of = |reason: &str| lines.iter().find(|line| line.starts_with(&format!("| `{reason}`"))).copied();
         assert!(of("Ready").unwrap().contains("| every kind | – |"), "{text}");
-        assert!(of("NotATenant").unwrap().contains("| Project | Blocked |  |"), "{text}");
+        assert!(of("NotATenant").unwrap().contains("| CatalogApp, Project | Blocked |  |"), "{text}");
     }
 
     #[test]

@@ -233,8 +233,7 @@ where
 }
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _, renderer: _ } =
-        wiring;
+    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _, renderer: _ } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {

@@ -154,7 +154,11 @@ mod tests {
         let of_people = [view, edit, admin, platform, global_view, clusters_create, roles_manage].concat();
         let Rules { management, management_secrets, own_namespace, downstream, downstream_namespace } =
             Rules::of(&Operators::all());
-        let of_drover = [management, management_secrets, own_namespace, downstream, downstream_namespace].concat();
+        // Apps act by tokens of accounts in Drover's own namespace of a cluster, and nowhere else.
+        let (tokens, in_namespace): (Vec<_>, Vec<_>) =
+            downstream_namespace.into_iter().partition(|rule| resources(rule).eq(["serviceaccounts/token"]));
+        assert!(tokens.len() == 1 && tokens.iter().all(|rule| rule.verbs == ["create"]), "{tokens:?}");
+        let of_drover = [management, management_secrets, own_namespace, downstream, in_namespace].concat();
         let of_templates = resolved().iter().flat_map(all_rules).cloned().collect();
         for rule in [of_people, of_drover, of_templates].concat() {
             assert!(!rule.verbs.iter().any(|verb| verb.starts_with("impersonate")), "{rule:?}");

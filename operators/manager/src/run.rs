@@ -34,11 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clusters_metric,
-    rendering::Rendering,
     command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
     kubeconfig,
     registry::{Operators, Wiring, open_once},
+    rendering::Rendering,
     rights::rights,
     role_templates::built_in,
 };

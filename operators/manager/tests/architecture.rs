@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 16] = [
+const BASE: [(&str, &[&str]); 17] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -34,6 +34,7 @@ const BASE: [(&str, &[&str]); 16] = [
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("fetch", &["drover-client"]),
     ("charts", &["drover-fetch"]),
+    ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-values"]),
     ("values", &[]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
@@ -48,8 +49,9 @@ const BASE: [(&str, &[&str]); 16] = [
 const PURE: [&str; 3] = ["admission", "roles", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 12] = [
+const OPERATOR: [&str; 13] = [
     "drover-admission",
+    "drover-apps",
     "drover-charts",
     "drover-crds",
     "drover-fetch",

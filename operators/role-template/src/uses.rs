@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use drover_admission::PoliciesState;
 use drover_crds::{
-    CatalogApp, ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding, RoleContext,
-    RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
+    CatalogApp, ClusterRoleTemplateBinding, ClusterSelection, IdentityMapping, Project, ProjectRoleTemplateBinding,
+    RoleContext, RoleSubject, RoleTemplate, SelectsClusters as _, names::LOCAL_CLUSTER,
 };
 use drover_fleet::targets::{self, Choice};
 use drover_grants::{Admitted, Binding, OfTemplate, project_of};
@@ -162,7 +162,8 @@ impl Bindings {
             }
         }
         let undecodable = undecodable.or_else(|| first_undecodable(&inputs.related::<CatalogApp>(), may_bind));
-        let mut apps: Vec<Arc<CatalogApp>> = naming(template, inputs);
+        // One that is being deleted uninstalls itself by the role that it has.
+        let mut apps = inputs.related::<CatalogApp>().indexed::<OfTemplate>(&ObjectKey::of(&template.metadata));
         apps.retain(|app| may_bind(&app.namespace().unwrap_or_default()));
         Self { on_clusters: Vec::new(), in_projects, apps, undecodable }
     }
@@ -194,9 +195,8 @@ impl Bindings {
             Use { is_admitted, ..Use::of(binding) }
         });
         let here = self.apps.iter().filter(|app| app.spec.cluster_name == cluster.as_str());
-        let of_apps = here.map(|app| {
-            Use { is_admitted: Admitted::of(&**app, &policies) == Admitted::Yes, ..Use::of_app() }
-        });
+        let of_apps =
+            here.map(|app| Use { is_admitted: Admitted::of(&**app, &policies) == Admitted::Yes, ..Use::of_app() });
         on_clusters.chain(of_projects).chain(of_apps).collect()
     }
 

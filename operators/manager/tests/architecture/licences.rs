@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::metadata;
 
 /// Licences that go with ours. Every SPDX expression must be met by these alone.
-const ALLOWED: [&str; 8] =
-    ["Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "MPL-2.0", "Unicode-3.0"];
+const ALLOWED: [&str; 9] =
+    ["Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "MPL-2.0", "Unicode-3.0"];
 
 /// The packages that the binary is made from, with their licences: what drover-manager depends on, tests and build scripts
 /// aside, on the system of the image.

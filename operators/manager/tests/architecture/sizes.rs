@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 15] = [
+const CAPS: [(&str, usize); 16] = [
     ("client", 2_850),
     ("accounts", 1_000),
     ("runtime", 3_500),
@@ -26,6 +26,7 @@ const CAPS: [(&str, usize); 15] = [
     ("fetch", 1_200),
     ("charts", 2_500),
     ("values", 1_500),
+    ("apps", 2_000),
     ("releases", 2_500),
 ];
 

@@ -102,8 +102,11 @@ fn changed(
         (marked_for_deletion && !may_delete, "deleted although that was not asked for"),
         (marked_for_deletion && !may_hold, "deleted although the Project may not hold it"),
         (
-            !keeps(&was.labels, &is.labels, &keys(project, wanted))
-                || !keeps(&was.annotations, &is.annotations, &keys(project, wanted)),
+            !keeps(
+                &was.labels,
+                &is.labels,
+                &labels_to_take(project, wanted, held_by(was).is_some() && held_by(was) != held_by(is)),
+            ) || !keeps(&was.annotations, &is.annotations, &keys(project, wanted)),
             "a foreign label or annotation was lost",
         ),
     ]
@@ -158,6 +161,12 @@ fn same(was: &ModelObject, is: &ModelObject) -> bool {
 fn keeps(was: &Fields, is: &Fields, wanted: &BTreeSet<String>) -> bool {
     let theirs = was.iter().filter(|(key, field)| field.managers.contains(&Manager::Other) && !wanted.contains(*key));
     theirs.into_iter().all(|(key, field)| is.get(key).is_some_and(|now| now.value == field.value))
+}
+
+/// The keys of labels that may go: those of the spec and, with what is released, those by which it asks for a Project.
+fn labels_to_take(project: &Project, wanted: Option<&ProjectNamespace>, is_released: bool) -> BTreeSet<String> {
+    let requests = [LABEL_PROJECT, LABEL_PROJECT_NAMESPACE].into_iter().filter(|_| is_released);
+    keys(project, wanted).into_iter().chain(requests.map(str::to_owned)).collect()
 }
 
 fn keys(project: &Project, wanted: Option<&ProjectNamespace>) -> BTreeSet<String> {

@@ -9,7 +9,7 @@ use drover_releases::{
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
-use crate::{cause::AppCause, error::AppError, release::InCluster};
+use crate::{AppCause, AppError, release::InCluster};
 
 /// What is rendered.
 pub(crate) struct Job<'a> {
@@ -27,7 +27,8 @@ impl Job<'_> {
         let values = Value::Object(self.values.clone());
         let asks = folder.asks_cluster().map_err(RenderError::from).map_err(|error| self.failed(&error))?;
         let asks = asks || ASKS.iter().any(|word| values.to_string().contains(word));
-        let server = if asks { Some(cluster.lookup_server().await.map_err(|error| self.failed(&error.into()))?) } else { None };
+        let server =
+            if asks { Some(cluster.lookup_server().await.map_err(|error| self.failed(&error.into()))?) } else { None };
         let apis: Vec<String> = cluster.kinds().api_versions().map(str::to_owned).collect();
         let request = Request {
             release: self.app.release_name(),
@@ -44,7 +45,11 @@ impl Job<'_> {
         let outcome = renderer.render(folder, &request).await;
         match server.and_then(|server| server.refused()) {
             Some(path) if outcome.is_err() => {
-                let message = format!("chart {} of app {} looks up {path}, which its role does not let it read", self.chart.metadata().name, self.app.name_any());
+                let message = format!(
+                    "chart {} of app {} looks up {path}, which its role does not let it read",
+                    self.chart.metadata().name,
+                    self.app.name_any()
+                );
                 Err(AppError::new(AppCause::LookupRefused, message))
             }
             _ => outcome.map_err(|error| self.failed(&error)),
@@ -53,9 +58,10 @@ impl Job<'_> {
 
     fn failed(&self, error: &RenderError) -> AppError {
         let cause = match error {
-            RenderError::HelmMissing | RenderError::WrongHelmVersion | RenderError::NotConfined | RenderError::Folder(_) => {
-                AppCause::HelmUnavailable
-            }
+            RenderError::HelmMissing
+            | RenderError::WrongHelmVersion
+            | RenderError::NotConfined
+            | RenderError::Folder(_) => AppCause::HelmUnavailable,
             RenderError::Deadline
             | RenderError::OutOfMemory
             | RenderError::TooMuchOutput
@@ -73,7 +79,12 @@ async fn write(chart: Chart, folder: &RenderFolder) -> Result<(), AppError> {
     let written = tokio::task::spawn_blocking(move || chart.write_to(&target)).await;
     match written {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(AppError::new(AppCause::HelmUnavailable, format!("the folder for rendering cannot be used: {error}"))),
-        Err(_) => Err(AppError::new(AppCause::InternalError, "writing a chart ended early; report it with the log of Drover at that time")),
+        Ok(Err(error)) => {
+            Err(AppError::new(AppCause::HelmUnavailable, format!("the folder for rendering cannot be used: {error}")))
+        }
+        Err(_) => Err(AppError::new(
+            AppCause::InternalError,
+            "writing a chart ended early; report it with the log of Drover at that time",
+        )),
     }
 }

@@ -43,7 +43,8 @@ fn app(spec: &serde_json::Value) -> CatalogApp {
     let fields = whole.as_object_mut().unwrap();
     fields.extend(spec.as_object().cloned().unwrap_or_default());
     let metadata = json!({"name": "shop", "namespace": "team-a", "uid": "1"});
-    let object = json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": whole});
+    let object =
+        json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": whole});
     CatalogApp { status: Some(CatalogAppStatus::default()), ..serde_json::from_value(object).unwrap() }
 }
 
@@ -82,9 +83,14 @@ impl Model {
     fn seen(&self) -> Seen {
         let records: Vec<Head> = self.records.iter().map(|record| Head::of(record, true)).collect();
         let newest = self.records.last();
-        let running = newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
+        let running =
+            newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
         let hook = running.map(|hook| {
-            if self.behaviour.failing_hooks.contains(&&*hook.name) { Standing::Failed(hook.name.clone()) } else { Standing::Ready }
+            if self.behaviour.failing_hooks.contains(&&*hook.name) {
+                Standing::Failed(hook.name.clone())
+            } else {
+                Standing::Ready
+            }
         });
         let objects = newest.filter(|record| record.info.description == APPLIED).map(|_| {
             if self.behaviour.never_ready { Standing::Waiting("Deployment shop".to_owned()) } else { Standing::Ready }
@@ -110,7 +116,8 @@ impl Model {
         match next {
             Next::Render => {
                 self.renders += 1;
-                let record = Record { manifest: format!("render {}", self.renders), hooks: hooks(), ..Record::default() };
+                let record =
+                    Record { manifest: format!("render {}", self.renders), hooks: hooks(), ..Record::default() };
                 self.prepared = Some(Release {
                     revision: 1,
                     chart_version: "1".to_owned(),
@@ -177,7 +184,8 @@ impl Model {
                 let before = status.failed.take().filter(|failed| failed.input_hash == hash);
                 let count = before.map_or(0, |failed| failed.count) + 1;
                 let reason = "HookFailed".to_owned();
-                status.failed = Some(FailedTries { input_hash: hash, count, at: Time(now), reason, message: String::new() });
+                status.failed =
+                    Some(FailedTries { input_hash: hash, count, at: Time(now), reason, message: String::new() });
             }
             Next::Pause(until) => self.now = *until,
             Next::Rest | Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted => {}
@@ -249,7 +257,8 @@ fn a_failure_is_tried_again_so_often_and_no_more_until_the_inputs_change() {
 
 #[test]
 fn what_is_not_ready_in_time_goes_back_to_the_revision_before_once() {
-    let mut model = Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Rollback"}, "wait": {"timeout": "20s"}}));
+    let mut model =
+        Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Rollback"}, "wait": {"timeout": "20s"}}));
     model.until_rest();
     model.input_hash = "two".to_owned();
     model.behaviour.never_ready = true;
@@ -280,7 +289,8 @@ fn a_manifest_that_the_status_did_not_note_is_never_applied() {
 
 #[test]
 fn a_release_of_another_client_is_taken_over_only_where_the_spec_says_so() {
-    let foreign = Record { version: 4, info: Info { status: Status::Deployed, ..Info::default() }, ..Record::default() };
+    let foreign =
+        Record { version: 4, info: Info { status: Status::Deployed, ..Info::default() }, ..Record::default() };
     let seen = Seen { records: vec![Head::of(&foreign, false)], hook: None, objects: None };
     let of = |app: &CatalogApp| next(app, "one", &Prepared::Nothing, &seen, START);
     assert_eq!(of(&app(&json!({}))), Next::Taken);

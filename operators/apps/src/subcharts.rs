@@ -18,7 +18,11 @@ pub(crate) fn subcharts(chart: &Chart) -> drover_values::Chart<'_> {
             imports: imports(dependency),
             chart: subcharts(subchart),
         };
-        if named.is_empty() { vec![of_dependency(&Value::Null)] } else { named.into_iter().map(of_dependency).collect() }
+        if named.is_empty() {
+            vec![of_dependency(&Value::Null)]
+        } else {
+            named.into_iter().map(of_dependency).collect()
+        }
     });
     drover_values::Chart { values: chart.values(), schema: chart.values_schema(), subcharts: subcharts.collect() }
 }

@@ -18,7 +18,7 @@ use ring::hmac;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::cause::AppCause;
+use crate::AppCause;
 
 /// The key under which values are unless the spec says otherwise.
 const VALUES_YAML: &str = "values.yaml";
@@ -206,7 +206,10 @@ pub struct Inputs {
 /// Gathers them, or says what is missing.
 pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)> {
     let Some((entry, wanted)) = packaged_chart(app) else {
-        return Err((AppCause::ChartNotFound.into(), "spec.chart names no chart; name a ConfigMap or a Secret".to_owned()));
+        return Err((
+            AppCause::ChartNotFound.into(),
+            "spec.chart names no chart; name a ConfigMap or a Secret".to_owned(),
+        ));
     };
     let chart = packaged(app, known, &entry, wanted)?;
     let values = app.spec.values_from.iter().map(|source| {
@@ -261,15 +264,8 @@ fn hash(app: &CatalogApp, chart: &Digest, values: &[Option<Digest>]) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
     let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
-    let all = json!([
-        chart.to_string(),
-        app.release_name(),
-        spec.namespace,
-        spec.values,
-        spec.answers,
-        paths,
-        digests,
-    ]);
+    let all =
+        json!([chart.to_string(), app.release_name(), spec.namespace, spec.values, spec.answers, paths, digests,]);
     let key = hmac::Key::new(hmac::HMAC_SHA256, app.metadata.uid.as_deref().unwrap_or_default().as_bytes());
     let tag = hmac::sign(&key, all.to_string().as_bytes());
     let (head, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));

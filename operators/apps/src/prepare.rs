@@ -1,11 +1,15 @@
 //! From the inputs of an app to a manifest: the chart is read and judged, its values are put together, and helm renders it once. Nothing is
 //! sent to the cluster for it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use drover_charts::{Chart, Limits};
 use drover_crds::{CatalogApp, Release, Strictness};
 use drover_releases::{
+    Renderer,
     record::{ChartRecord, Info, Record, digest},
     yaml,
 };
@@ -16,9 +20,7 @@ use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
 use crate::{
-    CatalogAppOperator,
-    cause::AppCause,
-    error::AppError,
+    AppCause, AppError,
     inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
     release::InCluster,
     render::Job,
@@ -32,37 +34,77 @@ const YAML_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Preparation {
     /// For which inputs.
-    pub(crate) input_hash: String,
+    pub input_hash: String,
     /// What is ready to be released, or why nothing is. An error about inputs is not tried again before they change.
-    pub(crate) outcome: Result<Prepared, (Cause, String)>,
+    pub outcome: Result<Prepared, (Cause, String)>,
 }
 
 /// What is ready to be released.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub struct Prepared {
     /// As the status is to note it; of no revision yet.
-    pub(crate) release: Release,
+    pub release: Release,
     /// The record, of no revision yet.
-    pub(crate) record: Record,
+    pub record: Record,
 }
 
-/// Prepares a release of these inputs, and keeps what came of it.
-pub(crate) async fn prepare(
-    operator: &CatalogAppOperator,
-    app: &CatalogApp,
-    place: &PlaceContext,
-    cluster: &InCluster<'_>,
-    inputs: &Inputs,
-    now: Timestamp,
-) -> Result<(), AppError> {
-    let contents = contents(app, place).await?;
-    let outcome = match rendered(operator, app, cluster, inputs, &contents, now).await {
-        Ok(prepared) => Ok(prepared),
-        Err(AppError::Other { cause, message }) => Err((cause, message)),
-        Err(error) => return Err(error),
-    };
-    operator.keep(ObjectKey::of(&app.metadata), Preparation { input_hash: inputs.hash.clone(), outcome });
-    Ok(())
+/// Renders charts, and keeps what is rendered and not in a cluster yet. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Preparations {
+    /// None where this process cannot render.
+    renderer: Option<Renderer>,
+    kept: Arc<Mutex<BTreeMap<ObjectKey, Arc<Preparation>>>>,
+}
+
+impl Preparations {
+    /// Those of `renderer`; without one every app says so.
+    #[must_use]
+    pub fn new(renderer: Option<Renderer>) -> Self {
+        Self { renderer, kept: Arc::default() }
+    }
+
+    /// What is prepared for these inputs of an app.
+    #[must_use]
+    pub fn get(&self, app: &ObjectKey, input_hash: &str) -> Option<Arc<Preparation>> {
+        self.lock().get(app).filter(|preparation| preparation.input_hash == input_hash).cloned()
+    }
+
+    /// The record that was prepared for a release.
+    #[must_use]
+    pub fn record(&self, app: &CatalogApp, release: &Release) -> Option<Record> {
+        let preparation = self.get(&ObjectKey::of(&app.metadata), &release.input_hash)?;
+        let prepared = preparation.outcome.as_ref().ok()?;
+        (prepared.release.manifest_digest == release.manifest_digest).then(|| prepared.record.clone())
+    }
+
+    /// Forgets what is not needed any more.
+    pub fn forget(&self, app: &ObjectKey) {
+        self.lock().remove(app);
+    }
+
+    /// Prepares a release of these inputs, and keeps what came of it.
+    pub async fn prepare(
+        &self,
+        app: &CatalogApp,
+        place: &PlaceContext,
+        cluster: &InCluster<'_>,
+        inputs: &Inputs,
+        now: Timestamp,
+    ) -> Result<(), AppError> {
+        let contents = contents(app, place).await?;
+        let outcome = match rendered(self.renderer.as_ref(), app, cluster, inputs, &contents, now).await {
+            Ok(prepared) => Ok(prepared),
+            Err(AppError::Other { cause, message }) => Err((cause, message)),
+            Err(error) => return Err(error),
+        };
+        let preparation = Preparation { input_hash: inputs.hash.clone(), outcome };
+        self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Arc<Preparation>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The entries of objects beside the app, by kind and name of the object.
@@ -85,7 +127,7 @@ fn content<'a>(contents: &'a Contents, entry: &Entry) -> Option<&'a [u8]> {
 }
 
 async fn rendered(
-    operator: &CatalogAppOperator,
+    by: Option<&Renderer>,
     app: &CatalogApp,
     cluster: &InCluster<'_>,
     inputs: &Inputs,
@@ -95,8 +137,11 @@ async fn rendered(
     let chart = chart(app, inputs, contents)?;
     let values = values(app, &chart, contents)?;
     let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
-    let Some(by) = &operator.renderer else {
-        return Err(AppError::new(AppCause::HelmUnavailable, "this process has no folder to render charts in; see its log"));
+    let Some(by) = by else {
+        return Err(AppError::new(
+            AppCause::HelmUnavailable,
+            "this process has no folder to render charts in; see its log",
+        ));
     };
     let job = Job { app, chart: &chart, values: &values, is_secret };
     let rendered = job.run(by, cluster).await?;
@@ -106,7 +151,8 @@ async fn rendered(
         cluster.allowed(hook.objects().map_err(|error| AppError::new(AppCause::RenderFailed, error.to_string()))?)?;
     }
     if let Some(definition) = rendered.crds.first() {
-        let message = format!("an app of a Project may not have {}: it belongs to the whole cluster", definition.identity());
+        let message =
+            format!("an app of a Project may not have {}: it belongs to the whole cluster", definition.identity());
         return Err(AppError::new(AppCause::ObjectsRefused, message));
     }
     record.encode().map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
@@ -127,7 +173,8 @@ async fn rendered(
 fn chart(app: &CatalogApp, inputs: &Inputs, contents: &Contents) -> Result<Chart, AppError> {
     let invalid = |message: String| AppError::new(AppCause::ChartInvalid, message);
     let packed = packaged_chart(app).and_then(|(entry, _)| content(contents, &entry));
-    let packed = packed.ok_or_else(|| AppError::new(AppCause::ChartNotFound, "the object with the chart changed at the same time"))?;
+    let packed = packed
+        .ok_or_else(|| AppError::new(AppCause::ChartNotFound, "the object with the chart changed at the same time"))?;
     let chart = Chart::unpack(packed, &Limits::default()).map_err(|error| invalid(error.to_string()))?;
     if chart.digest() != inputs.chart {
         return Err(invalid("the object with the chart changed at the same time".to_owned()));
@@ -143,7 +190,8 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
         let entry = Entry::values(source);
         let Some(bytes) = content(contents, &entry) else { continue };
         let name = format!("{} {}, key {}", entry.kind.as_str(), entry.name, entry.key);
-        let text = str::from_utf8(bytes).map_err(|_| AppError::new(AppCause::ValuesInvalid, format!("{name}, is no text; correct it")))?;
+        let text = str::from_utf8(bytes)
+            .map_err(|_| AppError::new(AppCause::ValuesInvalid, format!("{name}, is no text; correct it")))?;
         layers.push(match &source.target_path {
             Some(path) => Layer::At { source: name, path, text },
             None => Layer::Text { source: name, text },
@@ -164,7 +212,10 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
     };
     let resolved = drover_values::resolve(&inputs).map_err(|problems| {
         let named: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
-        AppError::new(AppCause::ValuesInvalid, format!("the values of app {} are not as the chart wants them: {}", app.name_any(), named.join("; ")))
+        AppError::new(
+            AppCause::ValuesInvalid,
+            format!("the values of app {} are not as the chart wants them: {}", app.name_any(), named.join("; ")),
+        )
     })?;
     match resolved.values {
         Value::Object(values) => Ok(values),

@@ -27,7 +27,7 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// The description of a revision whose objects are applied, or, while it is uninstalled, deleted.
-pub(crate) const APPLIED: &str = "Drover sent all objects and waits for them";
+pub const APPLIED: &str = "Drover sent all objects and waits for them";
 
 /// What a record says of its revision, as far as it plays a part here.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,8 +292,7 @@ fn advance(app: &CatalogApp, record: &Head, seen: &Seen, now: Timestamp) -> Next
 #[must_use]
 pub fn uninstall(app: &CatalogApp, seen: &Seen, now: Timestamp) -> Next {
     let Some(record) = seen.records.last() else { return Next::Rest };
-    let was_released =
-        app.status.as_ref().is_some_and(|status| status.applied.is_some() || status.pending.is_some());
+    let was_released = app.status.as_ref().is_some_and(|status| status.applied.is_some() || status.pending.is_some());
     if !record.is_ours && !was_released {
         return Next::Rest;
     }

@@ -2,7 +2,7 @@
 
 use drover_runtime::{AccountError, ApiError, Cause, Classify, WriteError};
 
-use crate::cause::AppCause;
+use crate::AppCause;
 
 /// An error of the operator of apps.
 #[derive(Debug, thiserror::Error)]

@@ -1,42 +1,40 @@
 //! A release in its cluster, with the rights of the app: its records, its hooks and its objects.
 //!
-//! What is read here may be written by whoever edits in the namespace. So a manifest passes all filters again before anything of it is
+//! What is read here may be written by whoever edits in the namespace. So all filters judge a manifest again before anything of it is
 //! applied or deleted, and only what carries the marks of the release is deleted.
+
+mod objects;
 
 use std::sync::Arc;
 
 use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
     diff::to_prune,
-    filter::{self, Rules, Tenancy},
     history::{History, Revision},
-    hook::{DeletePolicy, Hook, HookPhase, HookRun},
+    hook::{DeletePolicy, HookPhase, HookRun},
     manifest::objects,
     object::Object,
     order::{for_install, for_uninstall},
-    readiness::{self, Readiness},
     record::{ApplyMethod, NAME_LABEL, Record, SECRET_TYPE, Status, Written, secret_name},
 };
 use drover_runtime::{
     AccountClient, AccountError, AccountName, LabelQuery, ObjectKey, PlaceContext,
-    accounts::{Accounts, Apply, Kinds, Propagation, Resource},
+    accounts::{Accounts, Kinds, Propagation, Resource},
 };
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{core::GroupVersionKind, discovery::Scope};
 use serde_json::Value;
 
 use crate::{
-    cause::AppCause,
-    error::AppError,
+    AppCause, AppError,
     lookup::LookupServer,
-    state::{APPLIED, Failure, Head, Seen, Standing},
+    state::{APPLIED, Failure, Head, Seen},
 };
 
 /// The label of a record that says of which app it is, so that a management cluster that was rebuilt knows its own. Anybody may write it.
 const APP_LABEL: &str = "drover-app";
 
 /// One release in its cluster.
-pub(crate) struct InCluster<'a> {
+pub struct InCluster<'a> {
     app: &'a CatalogApp,
     client: AccountClient,
     kinds: Arc<Kinds>,
@@ -51,18 +49,18 @@ struct Found {
 }
 
 /// What there is of a release that is to be there.
-pub(crate) async fn see(app: &CatalogApp, place: &PlaceContext) -> Result<Seen, AppError> {
+pub async fn see(app: &CatalogApp, place: &PlaceContext) -> Result<Seen, AppError> {
     InCluster::of(app, place).await?.seen().await
 }
 
 /// What there is of a release that is to go; none where the app can see nothing any more.
-pub(crate) async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Option<Seen>, AppError> {
+pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Option<Seen>, AppError> {
     InCluster::of(app, place).await?.seen().await.map(Some)
 }
 
 impl<'a> InCluster<'a> {
     /// Reads the records of the release.
-    pub(crate) async fn of(app: &'a CatalogApp, place: &PlaceContext) -> Result<Self, AppError> {
+    pub async fn of(app: &'a CatalogApp, place: &PlaceContext) -> Result<Self, AppError> {
         let accounts = place.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
         let tenant = app.metadata.namespace.as_deref().unwrap_or_default();
         let name = app.metadata.name.as_deref().unwrap_or_default();
@@ -123,81 +121,21 @@ impl<'a> InCluster<'a> {
         if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
     }
 
-    async fn hook(&self, hook: &Hook) -> Result<Standing, AppError> {
-        for object in self.allowed(hook.objects().map_err(unreadable)?)? {
-            let live = self.live(&object).await?;
-            match readiness::of_hook(live.as_ref()) {
-                Readiness::Ready => {}
-                Readiness::Failed(why) => return Ok(Standing::Failed(format!("{}: {why}", object.identity()))),
-                _ => return Ok(Standing::Waiting(object.identity().to_string())),
-            }
-        }
-        Ok(Standing::Ready)
-    }
-
-    /// How the objects of a record are.
-    async fn standing(&self, record: &Record, is_going: bool) -> Result<Standing, AppError> {
-        for object in self.allowed(objects(&record.manifest).map_err(unreadable)?)? {
-            let live = match self.live(&object).await {
-                Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
-                live => live?,
-            };
-            let identity = object.identity();
-            match (is_going, readiness::of(live.as_ref())) {
-                (true, Readiness::NotFound) | (false, Readiness::Ready) => {}
-                (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => {}
-                (false, Readiness::Failed(why)) => return Ok(Standing::Failed(format!("{identity}: {why}"))),
-                _ => return Ok(Standing::Waiting(identity.to_string())),
-            }
-        }
-        Ok(Standing::Ready)
-    }
-
-    fn is_of_release(&self, live: &Value) -> bool {
-        let belongs = |object: Object| object.belongs_to(self.app.release_name(), &self.app.spec.namespace);
-        Object::new(live.clone()).is_some_and(belongs)
-    }
-
-    /// What of these objects the app may have; an error if that is not all.
-    pub(crate) fn allowed(&self, objects: Vec<Object>) -> Result<Vec<Object>, AppError> {
-        let scope_of = |kind: &GroupVersionKind| -> Option<Scope> {
-            let found = self.kinds.get(&kind.api_version(), &kind.kind)?;
-            Some(if found.namespaced { Scope::Namespaced } else { Scope::Cluster })
-        };
-        let rules =
-            Rules { tenancy: Tenancy::Project, namespace: &self.app.spec.namespace, scope_of: &scope_of };
-        filter::check(objects, &rules).map_err(|refusals| {
-            let named: Vec<String> = refusals.iter().take(3).map(ToString::to_string).collect();
-            AppError::new(AppCause::ObjectsRefused, format!("an app of a Project may not have {}", named.join("; ")))
-        })
-    }
-
-    async fn locate(&self, object: &Object) -> Result<(Resource, ObjectKey), AppError> {
-        let kind = object.kind();
-        let resource = self.client.resource(&kind.api_version(), &kind.kind).await?;
-        let namespace = if resource.namespaced { object.namespace().unwrap_or(&self.app.spec.namespace) } else { "" };
-        let key = ObjectKey::namespaced(namespace, object.name().unwrap_or_default());
-        Ok((resource, key))
-    }
-
-    async fn live(&self, object: &Object) -> Result<Option<Value>, AppError> {
-        let (resource, key) = self.locate(object).await?;
-        Ok(self.client.get(&resource, &key).await?)
-    }
-
     /// Creates the record of a revision that the status noted: this is the lock.
-    pub(crate) async fn begin(&self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
+    pub async fn begin(&self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
         record.info.status = if self.is_upgrade() { Status::PendingUpgrade } else { Status::PendingInstall };
         self.create(record, release.revision, now).await
     }
 
     /// Creates the record of a revision that repeats an older one.
-    pub(crate) async fn roll_back(&self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
+    pub async fn roll_back(&self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
         let former = self.records.iter().find(|found| found.record.version == from);
         let Some(former) = former.filter(|found| found.record.digest() == release.manifest_digest) else {
             return Err(AppError::new(
                 AppCause::ApplyFailed,
-                format!("the record of revision {from} is gone or was changed, so Drover cannot go back to it; change the spec"),
+                format!(
+                    "the record of revision {from} is gone or was changed, so Drover cannot go back to it; change the spec"
+                ),
             ));
         };
         let mut record = former.record.clone();
@@ -237,12 +175,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Changes a record, if nobody else did since it was read.
-    async fn update(
-        &self,
-        found: &Found,
-        now: Timestamp,
-        change: impl FnOnce(&mut Record),
-    ) -> Result<(), AppError> {
+    async fn update(&self, found: &Found, now: Timestamp, change: impl FnOnce(&mut Record)) -> Result<(), AppError> {
         let mut record = found.record.clone();
         change(&mut record);
         let mut secret = self.secret(&record, Written::Modified, now)?;
@@ -265,7 +198,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Creates the object of a hook, after what is left of a former run is gone.
-    pub(crate) async fn start_hook(&self, at: usize, now: Timestamp) -> Result<(), AppError> {
+    pub async fn start_hook(&self, at: usize, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
@@ -288,7 +221,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Notes how a hook ended, and deletes its object where its policy says so.
-    pub(crate) async fn end_hook(&self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
+    pub async fn end_hook(&self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
         let (phase, policy) = if succeeded {
@@ -311,7 +244,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Applies all objects, prunes what the revision before had besides, and notes that.
-    pub(crate) async fn apply(&self, now: Timestamp) -> Result<(), AppError> {
+    pub async fn apply(&self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let mut wanted = self.allowed(objects(&found.record.manifest).map_err(unreadable)?)?;
         for_install(&mut wanted);
@@ -328,9 +261,8 @@ impl<'a> InCluster<'a> {
     /// What the newest deployed revision has, or what one that failed may have left.
     fn before(&self, revision: i64) -> Vec<Object> {
         let older = self.records.iter().filter(|found| found.record.version < revision);
-        let counts = |found: &&Found| {
-            matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded)
-        };
+        let counts =
+            |found: &&Found| matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded);
         let mut all = Vec::new();
         for found in older.filter(counts).rev() {
             all.extend(objects(&found.record.manifest).unwrap_or_default());
@@ -341,49 +273,8 @@ impl<'a> InCluster<'a> {
         self.kept_by_filters(all)
     }
 
-    /// Those of these objects that the app may have; nobody prunes others.
-    fn kept_by_filters(&self, objects: Vec<Object>) -> Vec<Object> {
-        objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
-    }
-
-    async fn apply_one(&self, mut object: Object, before: &[Object]) -> Result<(), AppError> {
-        let (resource, key) = self.locate(&object).await?;
-        let identity = object.identity();
-        let is_known = before.iter().any(|former| former.identity() == identity);
-        if !is_known && let Some(live) = self.client.get(&resource, &key).await? {
-            let live = Object::new(live);
-            let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
-            let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
-            let is_of_another = live.as_ref().is_some_and(|live| live.annotation("meta.helm.sh/release-name").is_some());
-            if !is_ours && (is_of_another || !self.app.spec.take_ownership) {
-                let message = format!("{identity} exists and does not belong to release {release}; remove it, or set spec.takeOwnership if it belongs to no release");
-                return Err(AppError::new(AppCause::ObjectExists, message));
-            }
-        }
-        object.mark(self.app.release_name(), &self.app.spec.namespace);
-        self.client.apply(&resource, &key, &object.to_value(), Apply { force: true, dry_run: false }).await?;
-        Ok(())
-    }
-
-    /// Deletes an object that carries the marks of the release and is not to be kept.
-    async fn delete_one(&self, object: &Object) -> Result<(), AppError> {
-        let (resource, key) = self.locate(object).await?;
-        let live = match self.client.get(&resource, &key).await {
-            // What the app may not read it did not make, or does not have any more.
-            Err(AccountError::Forbidden { .. }) => None,
-            live => live?,
-        };
-        let Some(live) = live else { return Ok(()) };
-        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
-        let is_kept = object.is_kept() || Object::new(live.clone()).is_none_or(|live| live.is_kept());
-        if !is_kept && self.is_of_release(&live) {
-            self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
-        }
-        Ok(())
-    }
-
     /// Notes that a revision is deployed, that those before it are not, and deletes what is beyond the limit.
-    pub(crate) async fn finish(&mut self, now: Timestamp) -> Result<(), AppError> {
+    pub async fn finish(&mut self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         if found.record.info.status == Status::Uninstalling {
             return self.purge().await;
@@ -433,7 +324,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Notes that a revision failed.
-    pub(crate) async fn fail(&self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
+    pub async fn fail(&self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let description: String = format!("{}: {message}", cause.reason()).chars().take(512).collect();
         self.update(found, now, |record| {
@@ -444,7 +335,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// The same, by what was seen.
-    pub(crate) async fn fail_by(&self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
+    pub async fn fail_by(&self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
         let (cause, message) = match failure {
             Failure::Hook(what) => (AppCause::HookFailed, format!("{what} failed, or did not end in time")),
             Failure::NotReady(what) => (AppCause::NotReadyInTime, format!("{what} is not ready")),
@@ -453,7 +344,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Counts the run of another client as failed.
-    pub(crate) async fn unlock(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+    pub async fn unlock(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
         let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
         self.update(found, now, |record| {
             record.info.status = Status::Failed;
@@ -463,7 +354,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Notes that the release is being uninstalled.
-    pub(crate) async fn begin_uninstall(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+    pub async fn begin_uninstall(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
         let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
         self.update(found, now, |record| {
             record.info.status = Status::Uninstalling;
@@ -475,7 +366,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// Deletes all objects of the release, and notes that.
-    pub(crate) async fn delete_all(&self, now: Timestamp) -> Result<(), AppError> {
+    pub async fn delete_all(&self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let mut all = objects(&found.record.manifest).unwrap_or_default();
         all.extend(self.before(found.record.version));
@@ -488,7 +379,8 @@ impl<'a> InCluster<'a> {
     }
 
     /// Whether the release is being uninstalled.
-    pub(crate) fn is_uninstalling(&self) -> bool {
+    #[must_use]
+    pub fn is_uninstalling(&self) -> bool {
         self.newest().is_some_and(|found| found.record.info.status == Status::Uninstalling)
     }
 

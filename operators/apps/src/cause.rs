@@ -5,8 +5,8 @@ use drover_runtime::causes;
 causes! {
     /// Why an app is not released, or not as its spec says.
     pub enum AppCause {
-        /// No tenant entry of the Cluster allows the namespace.
-        NamespaceNotAllowed = "NamespaceNotAllowed": Blocked; "Choose a namespace that namespacePatterns of the tenant entry allow, or add a pattern.",
+        /// No tenant entry of the Cluster allows a namespace of this name.
+        NamespaceNotAllowed = "NamespaceNotAllowed": Blocked; "Choose a name that namespacePatterns of the tenant entry allow, or add a pattern.",
         /// The Project does not hold the namespace on the cluster.
         NamespaceNotOfProject = "NamespaceNotOfProject": Blocked; "List the namespace in spec.namespaces of the Project, or name a namespace of it in another app.",
         /// What the Project wants in the namespace, such as its quota or its isolation, is not there yet.
@@ -15,8 +15,6 @@ causes! {
         NotOnManagementCluster = "NotOnManagementCluster": Invalid stalls; "Name another Cluster in another app.",
         /// The role of the app is not in the cluster yet.
         RoleNotReady = "RoleNotReady": Blocked; "Look at the status of the RoleTemplate.",
-        /// The credential of the cluster lacks rights that apps need.
-        AppsNotPermitted = "AppsNotPermitted": Blocked stalls; "Run `drover import --context CONTEXT --name NAME --apply` again.",
         /// The object that holds the chart, or its key, does not exist, or does not carry the label drover.dev/usable-by: catalog-app.
         ChartNotFound = "ChartNotFound": Blocked; "Create the object that the message names, with that label, or correct spec.chart.",
         /// The chart is not the one that the digest names.

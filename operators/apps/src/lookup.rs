@@ -90,7 +90,8 @@ impl Answering {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let uri = request.uri();
         let asked = uri.path().strip_prefix('/').and_then(|path| path.strip_prefix(&*self.path));
-        let Some(path) = asked.filter(|path| *request.method() == Method::GET && may_be_asked(path, uri.query())) else {
+        let Some(path) = asked.filter(|path| *request.method() == Method::GET && may_be_asked(path, uri.query()))
+        else {
             return empty(StatusCode::NOT_FOUND);
         };
         let whole = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
@@ -136,7 +137,8 @@ fn may_be_asked(path: &str, query: Option<&str>) -> bool {
         _ => return false,
     };
     let (["namespaces", _, named @ ..] | named) = of_objects;
-    let watches = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("watch") || part.starts_with("follow")));
+    let watches =
+        query.is_some_and(|query| query.split('&').any(|part| part.starts_with("watch") || part.starts_with("follow")));
     segments.iter().all(is_plain) && named.len() <= 2 && !watches
 }
 

@@ -1,0 +1,126 @@
+//! Objects of a release in its cluster, within what the filters allow.
+
+use drover_releases::{
+    filter::{self, Rules, Tenancy},
+    hook::Hook,
+    manifest::objects,
+    object::Object,
+    readiness::{self, Readiness},
+    record::Record,
+};
+use drover_runtime::{
+    AccountError, ObjectKey,
+    accounts::{Apply, Propagation, Resource},
+};
+use kube::{core::GroupVersionKind, discovery::Scope};
+use serde_json::Value;
+
+use super::{InCluster, unreadable};
+use crate::{AppCause, AppError, state::Standing};
+
+impl InCluster<'_> {
+    pub(super) async fn hook(&self, hook: &Hook) -> Result<Standing, AppError> {
+        for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+            let live = self.live(&object).await?;
+            match readiness::of_hook(live.as_ref()) {
+                Readiness::Ready => {}
+                Readiness::Failed(why) => return Ok(Standing::Failed(format!("{}: {why}", object.identity()))),
+                _ => return Ok(Standing::Waiting(object.identity().to_string())),
+            }
+        }
+        Ok(Standing::Ready)
+    }
+
+    /// How the objects of a record are.
+    pub(super) async fn standing(&self, record: &Record, is_going: bool) -> Result<Standing, AppError> {
+        for object in self.allowed(objects(&record.manifest).map_err(unreadable)?)? {
+            let live = match self.live(&object).await {
+                Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
+                live => live?,
+            };
+            let identity = object.identity();
+            match (is_going, readiness::of(live.as_ref())) {
+                (true, Readiness::NotFound) | (false, Readiness::Ready) => {}
+                (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => {}
+                (false, Readiness::Failed(why)) => return Ok(Standing::Failed(format!("{identity}: {why}"))),
+                _ => return Ok(Standing::Waiting(identity.to_string())),
+            }
+        }
+        Ok(Standing::Ready)
+    }
+
+    pub(super) fn is_of_release(&self, live: &Value) -> bool {
+        let belongs = |object: Object| object.belongs_to(self.app.release_name(), &self.app.spec.namespace);
+        Object::new(live.clone()).is_some_and(belongs)
+    }
+
+    /// What of these objects the app may have; an error if that is not all.
+    pub(crate) fn allowed(&self, objects: Vec<Object>) -> Result<Vec<Object>, AppError> {
+        let scope_of = |kind: &GroupVersionKind| -> Option<Scope> {
+            let found = self.kinds.get(&kind.api_version(), &kind.kind)?;
+            Some(if found.namespaced { Scope::Namespaced } else { Scope::Cluster })
+        };
+        let rules = Rules { tenancy: Tenancy::Project, namespace: &self.app.spec.namespace, scope_of: &scope_of };
+        filter::check(objects, &rules).map_err(|refusals| {
+            let named: Vec<String> = refusals.iter().take(3).map(ToString::to_string).collect();
+            AppError::new(AppCause::ObjectsRefused, format!("an app of a Project may not have {}", named.join("; ")))
+        })
+    }
+
+    pub(super) async fn locate(&self, object: &Object) -> Result<(Resource, ObjectKey), AppError> {
+        let kind = object.kind();
+        let resource = self.client.resource(&kind.api_version(), &kind.kind).await?;
+        let namespace = if resource.namespaced { object.namespace().unwrap_or(&self.app.spec.namespace) } else { "" };
+        let key = ObjectKey::namespaced(namespace, object.name().unwrap_or_default());
+        Ok((resource, key))
+    }
+
+    pub(super) async fn live(&self, object: &Object) -> Result<Option<Value>, AppError> {
+        let (resource, key) = self.locate(object).await?;
+        Ok(self.client.get(&resource, &key).await?)
+    }
+
+    /// Those of these objects that the app may have; nobody prunes others.
+    pub(super) fn kept_by_filters(&self, objects: Vec<Object>) -> Vec<Object> {
+        objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
+    }
+
+    pub(super) async fn apply_one(&self, mut object: Object, before: &[Object]) -> Result<(), AppError> {
+        let (resource, key) = self.locate(&object).await?;
+        let identity = object.identity();
+        let is_known = before.iter().any(|former| former.identity() == identity);
+        if !is_known && let Some(live) = self.client.get(&resource, &key).await? {
+            let live = Object::new(live);
+            let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
+            let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
+            let is_of_another =
+                live.as_ref().is_some_and(|live| live.annotation("meta.helm.sh/release-name").is_some());
+            if !is_ours && (is_of_another || !self.app.spec.take_ownership) {
+                let message = format!(
+                    "{identity} exists and does not belong to release {release}; remove it, or set spec.takeOwnership if it belongs to no release"
+                );
+                return Err(AppError::new(AppCause::ObjectExists, message));
+            }
+        }
+        object.mark(self.app.release_name(), &self.app.spec.namespace);
+        self.client.apply(&resource, &key, &object.to_value(), Apply { force: true, dry_run: false }).await?;
+        Ok(())
+    }
+
+    /// Deletes an object that carries the marks of the release and is not to be kept.
+    pub(super) async fn delete_one(&self, object: &Object) -> Result<(), AppError> {
+        let (resource, key) = self.locate(object).await?;
+        let live = match self.client.get(&resource, &key).await {
+            // What the app may not read it did not make, or does not have any more.
+            Err(AccountError::Forbidden { .. }) => None,
+            live => live?,
+        };
+        let Some(live) = live else { return Ok(()) };
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+        let is_kept = object.is_kept() || Object::new(live.clone()).is_none_or(|live| live.is_kept());
+        if !is_kept && self.is_of_release(&live) {
+            self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+
+use drover_apps::{
+    inputs::{Entry, EntryKind, Known},
+    state::{Head, Seen},
+};
+use drover_grants::{Admitted, Grants};
+use drover_releases::record::Status;
+use drover_runtime::{Title, owned::Owned, status::State};
+use k8s_openapi::api::{core::v1::ServiceAccount, rbac::v1::RoleBinding};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    account::Account,
+    consent::{Admission as Admitting, Facts, Hold, ProjectState},
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn digest() -> drover_charts::Digest {
+    drover_charts::Digest::of(b"chart")
+}
+
+fn app(spec: &serde_json::Value) -> CatalogApp {
+    let mut whole = json!({
+        "clusterName": "eu", "namespace": "team-a-web", "projectName": "shop", "roleTemplateName": "deployer",
+        "chart": {"configMap": {"name": "c", "key": "c.tgz", "digest": digest().to_string()}},
+    });
+    whole.as_object_mut().unwrap().extend(spec.as_object().cloned().unwrap_or_default());
+    let metadata = json!({"name": "web", "namespace": "team-a", "uid": "1"});
+    let object =
+        json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": whole});
+    serde_json::from_value(object).unwrap()
+}
+
+/// Everything is as it should be, and nothing was looked at in the cluster.
+fn world() -> World {
+    let cluster = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
+        "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}},
+    });
+    let template: drover_crds::RoleTemplate = serde_json::from_value(json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "deployer"},
+        "spec": {
+            "context": "Project", "bindableFrom": {"all": {}},
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+        },
+    }))
+    .unwrap();
+    let facts = Facts {
+        cluster: std::sync::Arc::new(serde_json::from_value(cluster).unwrap()),
+        admission: Admitting::Admitted,
+        project: ProjectState::Present,
+        hold: Hold::Guarded,
+        templates: [template].into_iter().collect(),
+        labels: BTreeMap::new(),
+        grants: Grants::Allowed,
+        admitted: Admitted::Yes,
+    };
+    let entry = Entry { kind: EntryKind::ConfigMap, name: "c".to_owned(), key: "c.tgz".to_owned() };
+    let known = Known { digests: [(entry, Some(digest()))].into(), secrets_refused: false };
+    World { facts: Some(facts), known, account: account(), ..World::default() }
+}
+
+/// The account with its one role, as they are to be.
+fn account() -> Account {
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "drover:app.team-a.web:drover:deployer", "namespace": "team-a-web"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drover:deployer"},
+        "subjects": [{"kind": "ServiceAccount", "name": "app.team-a.web", "namespace": "drover-system"}],
+    }))
+    .unwrap();
+    let account: ServiceAccount = serde_json::from_value(json!({
+        "metadata": {"name": "app.team-a.web", "namespace": "drover-system"}, "automountServiceAccountToken": false,
+    }))
+    .unwrap();
+    Account { accounts: vec![owned(account)], bindings: vec![owned(binding)] }
+}
+
+fn owned<K: drover_runtime::Kept + serde::Serialize>(mut object: K) -> Owned<K> {
+    let applied = drover_runtime::write::desired_hash(&object);
+    object.meta_mut().annotations = Some([("drover.dev/applied".to_owned(), applied)].into());
+    Owned { live: Ok(std::sync::Arc::new(object)), drift_conflict: None, title: Title::Created }
+}
+
+fn told(plan: &Plan<CatalogAppOperator>) -> (&'static str, Vec<String>) {
+    let actions = plan.groups.iter().flatten().map(|action| format!("{action:?}")).collect();
+    (plan.place_status.ready.cause.reason(), actions)
+}
+
+fn released(app: &mut CatalogApp, world: &World) -> Release {
+    let release: Release = serde_json::from_value(json!({
+        "revision": 1, "chartVersion": "1.0.0", "chartDigest": "", "manifestDigest": "m", "objects": 1,
+        "inputHash": inputs(app, &world.known).unwrap().hash, "at": "2026-11-26T00:00:00Z",
+    }))
+    .unwrap();
+    app.status = Some(CatalogAppStatus { applied: Some(release.clone()), ..CatalogAppStatus::default() });
+    release
+}
+
+#[test]
+fn at_rest_nothing_is_done_and_it_is_ready() {
+    let (mut app, world) = (app(&json!({})), world());
+    released(&mut app, &world);
+    let plan = plan(&app, &world, NOW);
+    assert_eq!(told(&plan), ("Ready", vec![]));
+    assert_eq!((plan.requeue, plan.place_status.ready.state), (Requeue::Watch, State::True));
+}
+
+#[test]
+fn rights_that_are_withdrawn_go_whatever_else_is_true() {
+    let expected = vec!["delete RoleBinding team-a-web/drover:app.team-a.web:drover:deployer".to_owned()];
+    for suspended in [false, true] {
+        let (mut app, mut world) = (app(&json!({"suspend": suspended})), world());
+        released(&mut app, &world);
+        world.facts.as_mut().unwrap().hold = Hold::No;
+        assert_eq!(
+            told(&plan(&app, &world, NOW)),
+            ("NamespaceNotOfProject", expected.clone()),
+            "suspended: {suspended}"
+        );
+    }
+}
+
+#[test]
+fn a_suspended_app_is_settled_and_releases_nothing() {
+    let plan = plan(&app(&json!({"suspend": true})), &world(), NOW);
+    assert_eq!(told(&plan), ("Suspended", vec![]));
+}
+
+#[test]
+fn what_is_missing_is_told_and_takes_no_right_away() {
+    let mut world = world();
+    world.known.digests.clear();
+    assert_eq!(told(&plan(&app(&json!({})), &world, NOW)), ("ChartNotFound", vec![]));
+}
+
+#[test]
+fn account_and_role_come_before_anything_is_looked_at() {
+    let world = World { account: Account::default(), ..world() };
+    let (reason, actions) = told(&plan(&app(&json!({})), &world, NOW));
+    assert_eq!((reason, actions.len()), ("Progressing", 2), "{actions:?}");
+}
+
+fn head(status: Status) -> Head {
+    Head {
+        revision: 1,
+        status,
+        manifest_digest: "m".to_owned(),
+        is_applied: true,
+        description: "HookFailed: Job migrate failed".to_owned(),
+        began: NOW,
+        is_ours: true,
+        before: Vec::new(),
+        after: Vec::new(),
+    }
+}
+
+fn with_pending(status: Status) -> (CatalogApp, World) {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let release = released(&mut app, &world);
+    app.status = Some(CatalogAppStatus { pending: Some(release), ..CatalogAppStatus::default() });
+    world.seen = Some(Seen { records: vec![head(status)], hook: None, objects: None });
+    (app, world)
+}
+
+#[test]
+fn the_status_says_what_became_of_a_revision() {
+    let (app, world) = with_pending(Status::Deployed);
+    let status = plan(&app, &world, NOW).place_status;
+    assert_eq!((status.pending, status.applied.as_ref().map(|found| found.revision)), (None, Some(1)));
+    assert_eq!(status.history.len(), 1);
+
+    let (app, world) = with_pending(Status::Failed);
+    let status = plan(&app, &world, NOW).place_status;
+    let failed = status.failed.unwrap();
+    assert_eq!(
+        (failed.count, failed.reason.as_str(), failed.message.as_str()),
+        (1, "HookFailed", "Job migrate failed")
+    );
+    assert_eq!((status.pending, status.ready.cause.reason()), (None, "HookFailed"));
+}
+
+#[test]
+fn a_deletion_uninstalls_unless_the_release_is_to_stay() {
+    let deleting = |spec: serde_json::Value| {
+        let (mut app, mut world) = (app(&spec), world());
+        released(&mut app, &world);
+        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None });
+        told(&clean_up(Owner::Deleting(&app), &world, NOW)).1
+    };
+    assert_eq!(deleting(json!({})), ["BeginUninstall(1)"]);
+    for stays in [json!({"deletionPolicy": "Orphan"}), json!({"suspend": true})] {
+        let actions = deleting(stays);
+        assert!(actions.iter().all(|action| action.starts_with("delete ")) && actions.len() == 2, "{actions:?}");
+    }
+    let gone = World { account: Account::default(), ..world() };
+    assert_eq!(clean_up(Owner::Deleting(&app(&json!({}))), &gone, NOW).requeue, Requeue::Released);
+}
