@@ -195,8 +195,6 @@ pub enum Strictness {
     /// The app is not released with them.
     #[default]
     Enforce,
-    /// The status tells.
-    Warn,
     /// Nobody looks.
     Skip,
 }
@@ -324,6 +322,9 @@ pub struct FailedTries {
     /// The inputs of which.
     #[schemars(schema_with = "schema::text::<80>")]
     pub input_hash: String,
+    /// The metadata.generation of the spec; another spec is tried anew.
+    #[schemars(range(min = 0))]
+    pub generation: i64,
     /// How many.
     #[schemars(range(min = 0))]
     pub count: i64,

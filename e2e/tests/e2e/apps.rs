@@ -123,6 +123,7 @@ async fn an_app_is_a_release_that_helm_knows() {
     a_change_is_one_upgrade(&installation, &chart).await;
     wrong_values_reach_no_cluster(&installation, &chart).await;
     nothing_beyond_its_rights(&installation).await;
+    what_belongs_to_nobody_is_not_taken(&installation, &chart).await;
     a_password_is_kept_by_lookup(&installation).await;
     a_release_of_helm_is_taken_over(&installation, &chart).await;
     nothing_is_left(&installation).await;
@@ -200,6 +201,19 @@ fn condition_message(app: &Value) -> String {
     let conditions = app["status"]["conditions"].as_array().unwrap();
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
     ready["message"].as_str().unwrap().to_owned()
+}
+
+/// Not by another try either.
+async fn what_belongs_to_nobody_is_not_taken(installation: &Installation, chart: &[u8]) {
+    let metadata = json!({"name": "foreign-config", "namespace": "team-web"});
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"greeting": "mine"}});
+    drover_e2e::objects::apply_to(&installation.downstream["eu"], &foreign).await.unwrap();
+    installation.apply(&an_app("foreign", chart, &json!({"remediation": {"retries": 1}}))).await.unwrap();
+    says(installation, "foreign", "False/RetriesExhausted").await;
+    deleted(installation, "catalogapp", "foreign").await;
+    let found = downstream(installation, "eu", "configmap", "team-web", "foreign-config").await.unwrap().unwrap();
+    assert_eq!(found["data"], json!({"greeting": "mine"}));
+    assert_eq!(found["metadata"]["labels"], Value::Null);
 }
 
 const PASSWORD: &str = r#"{{- $old := lookup "v1" "Secret" .Release.Namespace "pass" }}

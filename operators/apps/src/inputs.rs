@@ -228,8 +228,10 @@ fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Res
     if found.to_string() == wanted {
         return Ok(found);
     }
+    // What a Secret holds is not to be tried.
+    let holds = if entry.kind == EntryKind::Secret { "something else".to_owned() } else { found.to_string() };
     let message = format!(
-        "key {} of {} {} in namespace {} holds {found}, and spec.chart wants {wanted}; correct the digest, or the chart",
+        "key {} of {} {} in namespace {} holds {holds}, and spec.chart wants {wanted}; correct the digest, or the chart",
         entry.key,
         entry.kind.as_str(),
         entry.name,

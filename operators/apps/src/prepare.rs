@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,7 +25,7 @@ use crate::{
     inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
     release::InCluster,
     render::Job,
-    subcharts::subcharts,
+    subcharts::with_subcharts,
 };
 
 /// Most bytes of YAML that Chart.yaml and values.yaml of a chart may be together.
@@ -35,17 +36,24 @@ const YAML_BYTES: usize = 4 << 20;
 pub struct Preparation {
     /// For which inputs.
     pub input_hash: String,
+    /// For which spec; another one is tried anew.
+    pub generation: i64,
     /// What is ready to be released, or why nothing is. An error about inputs is not tried again before they change.
     pub outcome: Result<Prepared, (Cause, String)>,
 }
 
-/// What is ready to be released.
-#[derive(Debug)]
+/// What is ready to be released. Its debug output has no values.
 pub struct Prepared {
     /// As the status is to note it; of no revision yet.
     pub release: Release,
     /// The record, of no revision yet.
     pub record: Record,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Prepared").field("release", &self.release).finish_non_exhaustive()
+    }
 }
 
 /// Renders charts, and keeps what is rendered and not in a cluster yet. Clones share it.
@@ -65,14 +73,18 @@ impl Preparations {
 
     /// What is prepared for these inputs of an app.
     #[must_use]
-    pub fn get(&self, app: &ObjectKey, input_hash: &str) -> Option<Arc<Preparation>> {
-        self.lock().get(app).filter(|preparation| preparation.input_hash == input_hash).cloned()
+    pub fn get(&self, app: &CatalogApp, input_hash: &str) -> Option<Arc<Preparation>> {
+        let generation = app.metadata.generation.unwrap_or_default();
+        let counts = |found: &&Arc<Preparation>| {
+            found.input_hash == input_hash && (found.outcome.is_ok() || found.generation == generation)
+        };
+        self.lock().get(&ObjectKey::of(&app.metadata)).filter(counts).cloned()
     }
 
     /// The record that was prepared for a release.
     #[must_use]
     pub fn record(&self, app: &CatalogApp, release: &Release) -> Option<Record> {
-        let preparation = self.get(&ObjectKey::of(&app.metadata), &release.input_hash)?;
+        let preparation = self.get(app, &release.input_hash)?;
         let prepared = preparation.outcome.as_ref().ok()?;
         (prepared.release.manifest_digest == release.manifest_digest).then(|| prepared.record.clone())
     }
@@ -94,10 +106,14 @@ impl Preparations {
         let contents = contents(app, place).await?;
         let outcome = match rendered(self.renderer.as_ref(), app, cluster, inputs, &contents, now).await {
             Ok(prepared) => Ok(prepared),
-            Err(AppError::Other { cause, message }) => Err((cause, message)),
+            // Only what is wrong with the inputs stays wrong until they change.
+            Err(AppError::Other { cause, message }) if cause != AppCause::HelmUnavailable.cause() => {
+                Err((cause, message))
+            }
             Err(error) => return Err(error),
         };
-        let preparation = Preparation { input_hash: inputs.hash.clone(), outcome };
+        let generation = app.metadata.generation.unwrap_or_default();
+        let preparation = Preparation { input_hash: inputs.hash.clone(), generation, outcome };
         self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
     }
@@ -199,7 +215,8 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
     }
     let own = Value::Object(spec.values.clone());
     layers.push(Layer::Values(&own));
-    let of_chart = subcharts(chart);
+    let of_chart = with_subcharts(chart)
+        .map_err(|_| AppError::new(AppCause::ChartInvalid, "the chart names more than 512 subcharts; remove some"))?;
     let inputs = drover_values::Inputs {
         chart: &of_chart,
         questions: chart.questions(),
@@ -226,7 +243,6 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
 fn judging(strictness: Strictness) -> Judging {
     match strictness {
         Strictness::Enforce => Judging::Enforce,
-        Strictness::Warn => Judging::Warn,
         Strictness::Skip => Judging::Skip,
     }
 }

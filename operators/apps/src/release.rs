@@ -11,7 +11,7 @@ use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
     diff::to_prune,
     history::{History, Revision},
-    hook::{DeletePolicy, HookPhase, HookRun},
+    hook::{DeletePolicy, HookPhase, HookRun, in_order},
     manifest::objects,
     object::Object,
     order::{for_install, for_uninstall},
@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::{
     AppCause, AppError,
     lookup::LookupServer,
-    state::{APPLIED, Failure, Head, Seen},
+    state::{APPLIED, Failure, Head, Seen, events},
 };
 
 /// The label of a record that says of which app it is, so that a management cluster that was rebuilt knows its own. Anybody may write it.
@@ -76,14 +76,31 @@ impl<'a> InCluster<'a> {
         let query = LabelQuery::equals(NAME_LABEL, self.app.release_name());
         let all = self.client.list(&self.secrets, &self.app.spec.namespace, &query).await?;
         let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok());
-        let of_releases = secrets.filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE));
-        let records = of_releases.filter_map(|secret| {
-            let record = Record::from_secret(&secret).ok()?;
-            (record.name == self.app.release_name()).then_some(Found { record, secret })
-        });
-        self.records = records.collect();
+        let mut secrets: Vec<_> = secrets.filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE)).collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(revision_of(self.app, secret)));
+        let mut room = RECORDS_LIMIT;
+        self.records.clear();
+        // The newest first: what does not fit is older than anything that is decided by.
+        for secret in secrets {
+            let Ok(mut record) = Record::from_secret(&secret) else { continue };
+            let Some(left) = room.checked_sub(size(&record)) else { break };
+            room = left;
+            if record.name == self.app.release_name() {
+                // Nothing of a hook is believed but its manifest.
+                record.hooks = record.hooks.iter().filter_map(|hook| hook.reread().ok()).collect();
+                self.records.push(Found { record, secret });
+            }
+        }
         self.records.sort_by_key(|found| found.record.version);
         Ok(())
+    }
+
+    /// Whether the status of the app noted what is applied from this record. Anybody may have written another one.
+    fn is_noted(&self, record: &Record) -> bool {
+        let Some(status) = &self.app.status else { return false };
+        let digest = record.digest();
+        let mut noted = status.applied.iter().chain(&status.pending).chain(&status.history);
+        noted.any(|release| release.revision == record.version && release.manifest_digest == digest)
     }
 
     fn newest(&self) -> Option<&Found> {
@@ -92,7 +109,10 @@ impl<'a> InCluster<'a> {
 
     /// What a decision needs.
     async fn seen(&self) -> Result<Seen, AppError> {
-        let head = |found: &Found| Head::of(&found.record, self.is_ours(&found.secret));
+        let head = |found: &Found| {
+            let is_ours = self.is_ours(&found.secret);
+            Head { is_noted: self.is_noted(&found.record), ..Head::of(&found.record, is_ours) }
+        };
         let mut seen = Seen { records: self.records.iter().map(head).collect(), hook: None, objects: None };
         let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
         let is_going = head.status == Status::Uninstalling;
@@ -190,7 +210,8 @@ impl<'a> InCluster<'a> {
     fn under_way(&self) -> Result<&Found, AppError> {
         let is_so = |found: &&Found| {
             let status = found.record.info.status;
-            status.is_pending() || status == Status::Uninstalling
+            // What is under way is what was noted; an uninstall only deletes.
+            (status.is_pending() && self.is_noted(&found.record)) || status == Status::Uninstalling
         };
         self.newest().filter(is_so).ok_or_else(|| {
             AppError::new(AppCause::Locked, "the newest record of the release was changed at the same time")
@@ -200,13 +221,11 @@ impl<'a> InCluster<'a> {
     /// Creates the object of a hook, after what is left of a former run is gone.
     pub async fn start_hook(&self, at: usize, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
-        let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
+        let Some(hook) = found.record.hooks.get(at).filter(|_| self.is_noted(&found.record)) else { return Ok(()) };
+        self.delete_hook(hook, &DeletePolicy::BeforeHookCreation).await?;
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
             let (resource, key) = self.locate(&object).await?;
-            if hook.is_deleted(&DeletePolicy::BeforeHookCreation)
-                && self.client.delete(&resource, &key, Propagation::Background, None).await?
-                && self.client.get(&resource, &key).await?.is_some()
-            {
+            if hook.is_deleted(&DeletePolicy::BeforeHookCreation) && self.client.get(&resource, &key).await?.is_some() {
                 // It goes; the hook starts when it is gone.
                 return Ok(());
             }
@@ -224,16 +243,10 @@ impl<'a> InCluster<'a> {
     pub async fn end_hook(&self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
-        let (phase, policy) = if succeeded {
-            (HookPhase::Succeeded, DeletePolicy::HookSucceeded)
-        } else {
-            (HookPhase::Failed, DeletePolicy::HookFailed)
-        };
-        if hook.is_deleted(&policy) {
-            for object in self.allowed(hook.objects().map_err(unreadable)?)? {
-                let (resource, key) = self.locate(&object).await?;
-                self.client.delete(&resource, &key, Propagation::Background, None).await?;
-            }
+        let phase = if succeeded { HookPhase::Succeeded } else { HookPhase::Failed };
+        if !succeeded {
+            self.delete_hook(hook, &DeletePolicy::HookFailed).await?;
+            self.delete_succeeded(found).await?;
         }
         self.update(found, now, |record| {
             if let Some(hook) = record.hooks.get_mut(at) {
@@ -243,19 +256,41 @@ impl<'a> InCluster<'a> {
         .await
     }
 
+    /// Deletes what hooks of the present event left that go once all of them succeeded, the last one first.
+    async fn delete_succeeded(&self, found: &Found) -> Result<(), AppError> {
+        let is_applied = found.record.info.description == APPLIED;
+        let [before, after] = events(found.record.info.status);
+        let event = if is_applied { after } else { before };
+        let hooks = event.map(|event| in_order(&found.record.hooks, &event)).unwrap_or_default();
+        for hook in hooks.into_iter().rev().filter_map(|at| found.record.hooks.get(at)) {
+            if hook.last_run.phase == HookPhase::Succeeded {
+                self.delete_hook(hook, &DeletePolicy::HookSucceeded).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Applies all objects, prunes what the revision before had besides, and notes that.
     pub async fn apply(&self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
+        self.delete_succeeded(found).await?;
         let mut wanted = self.allowed(objects(&found.record.manifest).map_err(unreadable)?)?;
         for_install(&mut wanted);
         let before = self.before(found.record.version);
+        let deployed = self.deployed();
         for object in &wanted {
-            self.apply_one(object.clone(), &before).await?;
+            self.apply_one(object.clone(), &deployed).await?;
         }
         for object in to_prune(&before, &wanted, &self.app.spec.namespace) {
             self.delete_one(object).await?;
         }
         self.update(found, now, |record| APPLIED.clone_into(&mut record.info.description)).await
+    }
+
+    /// What the deployed revision has: all of it was the release's. What one that failed has may belong to others.
+    fn deployed(&self) -> Vec<Object> {
+        let found = self.records.iter().rev().find(|found| found.record.info.status == Status::Deployed);
+        found.map(|found| objects(&found.record.manifest).unwrap_or_default()).unwrap_or_default()
     }
 
     /// What the newest deployed revision has, or what one that failed may have left.
@@ -276,6 +311,7 @@ impl<'a> InCluster<'a> {
     /// Notes that a revision is deployed, that those before it are not, and deletes what is beyond the limit.
     pub async fn finish(&mut self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
+        self.delete_succeeded(found).await?;
         if found.record.info.status == Status::Uninstalling {
             return self.purge().await;
         }
@@ -323,7 +359,7 @@ impl<'a> InCluster<'a> {
         Ok(())
     }
 
-    /// Notes that a revision failed.
+    /// Notes that a revision failed, and deletes what is beyond the limit.
     pub async fn fail(&self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let description: String = format!("{}: {message}", cause.reason()).chars().take(512).collect();
@@ -331,7 +367,8 @@ impl<'a> InCluster<'a> {
             record.info.status = Status::Failed;
             record.info.description = description;
         })
-        .await
+        .await?;
+        self.trim().await
     }
 
     /// The same, by what was seen.
@@ -368,6 +405,7 @@ impl<'a> InCluster<'a> {
     /// Deletes all objects of the release, and notes that.
     pub async fn delete_all(&self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
+        self.delete_succeeded(found).await?;
         let mut all = objects(&found.record.manifest).unwrap_or_default();
         all.extend(self.before(found.record.version));
         let mut all = self.kept_by_filters(all);
@@ -404,6 +442,19 @@ impl<'a> InCluster<'a> {
     pub(crate) fn kinds(&self) -> &Kinds {
         &self.kinds
     }
+}
+
+/// How much the records of a release may hold together, unpacked, in bytes: they lie where tenants write.
+const RECORDS_LIMIT: usize = 64 << 20;
+
+fn revision_of(app: &CatalogApp, secret: &Secret) -> i64 {
+    let labels = secret.metadata.labels.as_ref();
+    labels.and_then(|labels| Revision::from_labels(app.release_name(), labels)).map_or(0, |found| found.number)
+}
+
+fn size(record: &Record) -> usize {
+    let hooks: usize = record.hooks.iter().map(|hook| hook.manifest.len()).sum();
+    record.manifest.len().saturating_add(hooks).saturating_add(record.info.notes.len())
 }
 
 fn unreadable(error: impl std::fmt::Display) -> AppError {

@@ -24,6 +24,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// The pause before the second try; it doubles with each further one.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// By how much the clock of whoever wrote a record may be ahead.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// The description of a revision whose objects are applied, or, while it is uninstalled, deleted.
@@ -46,6 +48,8 @@ pub struct Head {
     pub began: Timestamp,
     /// Whether its Secret says that it is of this app. Anybody may say so.
     pub is_ours: bool,
+    /// Whether the status of the app noted what is applied from it.
+    pub is_noted: bool,
     /// The hooks of the operation that is under way, by their positions: those before the objects …
     pub before: Vec<(usize, HookPhase)>,
     /// … and those after them.
@@ -70,6 +74,7 @@ impl Head {
             description: record.info.description.clone(),
             began: began.or(record.info.last_deployed).unwrap_or(Timestamp::UNIX_EPOCH),
             is_ours,
+            is_noted: false,
             before: phases(before),
             after: phases(after),
         }
@@ -193,7 +198,8 @@ pub enum Failure {
 #[must_use]
 pub fn is_at_rest(app: &CatalogApp, input_hash: &str) -> bool {
     let Some(status) = &app.status else { return false };
-    status.pending.is_none() && status.applied.as_ref().is_some_and(|applied| applied.input_hash == input_hash)
+    let is_settled = status.pending.is_none() && status.failed.is_none();
+    is_settled && status.applied.as_ref().is_some_and(|applied| applied.input_hash == input_hash)
 }
 
 /// What comes next for an app that may be released with these inputs.
@@ -202,7 +208,10 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
     let status = app.status.as_ref();
     let applied = status.and_then(|status| status.applied.as_ref());
     let pending = status.and_then(|status| status.pending.as_ref());
-    let failed = status.and_then(|status| status.failed.as_ref()).filter(|failed| failed.input_hash == input_hash);
+    let counts = |failed: &&FailedTries| {
+        failed.input_hash == input_hash && failed.generation == app.metadata.generation.unwrap_or_default()
+    };
+    let failed = status.and_then(|status| status.failed.as_ref()).filter(counts);
     let newest = seen.records.last();
     let noted = newest.filter(|record| pending.is_some_and(|pending| is_of(record, pending)));
     match (newest, noted) {
@@ -215,7 +224,9 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
         (Some(record), _) if applied.is_none() && !record.is_ours && !app.spec.take_ownership => return Next::Taken,
         _ => {}
     }
-    if applied.is_some_and(|applied| applied.input_hash == input_hash) {
+    let is_there =
+        |applied: &Release| newest.is_some_and(|record| is_of(record, applied) && record.status == Status::Deployed);
+    if applied.is_some_and(|applied| applied.input_hash == input_hash && is_there(applied)) {
         return Next::Rest;
     }
     let revision = newest.map_or(0, |record| record.revision).saturating_add(1);
@@ -223,7 +234,10 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
         Retry::Now => install(input_hash, prepared, pending, revision),
         Retry::At(time) => Next::Pause(time),
         Retry::Never => {
+            // One that fails itself is not tried again.
+            let is_first = failed.is_some_and(|failed| failed.count == app.spec.retries().saturating_add(1));
             let may_return = app.spec.remediation.on_failure == OnFailure::Rollback
+                && is_first
                 && newest.is_some_and(|record| record.status == Status::Failed);
             applied.filter(|_| may_return).map_or(Next::Exhausted, |applied| roll_back(applied, pending, revision, now))
         }
@@ -292,8 +306,7 @@ fn advance(app: &CatalogApp, record: &Head, seen: &Seen, now: Timestamp) -> Next
 #[must_use]
 pub fn uninstall(app: &CatalogApp, seen: &Seen, now: Timestamp) -> Next {
     let Some(record) = seen.records.last() else { return Next::Rest };
-    let was_released = app.status.as_ref().is_some_and(|status| status.applied.is_some() || status.pending.is_some());
-    if !record.is_ours && !was_released {
+    if !record.is_ours && !record.is_noted {
         return Next::Rest;
     }
     if record.status != Status::Uninstalling {
@@ -301,7 +314,9 @@ pub fn uninstall(app: &CatalogApp, seen: &Seen, now: Timestamp) -> Next {
     }
     let is_late = is_over(record.began, app.spec.wait_timeout(), now);
     let hooks = if record.is_applied { &record.after } else { &record.before };
-    let due = hooks.iter().find(|(_, phase)| !matches!(phase, HookPhase::Succeeded | HookPhase::Failed));
+    // Hooks out of a record that nobody noted may be anybody's.
+    let mut noted = hooks.iter().filter(|_| record.is_noted);
+    let due = noted.find(|(_, phase)| !matches!(phase, HookPhase::Succeeded | HookPhase::Failed));
     if record.is_applied && seen.objects.as_ref().is_some_and(|objects| *objects != Standing::Ready) && !is_late {
         return Next::Wait("its objects".to_owned());
     }
@@ -324,6 +339,10 @@ fn others(app: &CatalogApp, record: &Head, now: Timestamp) -> Next {
 }
 
 fn is_over(began: Timestamp, after: Duration, now: Timestamp) -> bool {
+    // A time that is not come yet is nobody's.
+    if now.checked_add(SKEW).is_ok_and(|latest| latest < began) {
+        return true;
+    }
     SignedDuration::try_from(after).ok().and_then(|after| began.checked_add(after).ok()).is_some_and(|end| end <= now)
 }
 

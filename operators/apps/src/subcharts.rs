@@ -1,53 +1,35 @@
 //! What a chart says of its values, with the charts in it.
 
-use drover_charts::Chart;
-use drover_releases::yaml;
-use drover_values::{Import, Subchart};
-use serde_json::Value;
+use drover_charts::{Chart, Dependency};
+use drover_values::{Import, SUBCHARTS, Subchart};
+
+/// A chart has more subcharts than are read, each counted as often as it is named.
+pub(crate) struct TooMany;
 
 /// The chart as the crate of values takes it.
-pub(crate) fn subcharts(chart: &Chart) -> drover_values::Chart<'_> {
-    let dependencies = dependencies(chart);
-    let subcharts = chart.subcharts().iter().flat_map(|subchart| {
+pub(crate) fn with_subcharts(chart: &Chart) -> Result<drover_values::Chart<'_>, TooMany> {
+    let mut left = SUBCHARTS;
+    read(chart, &mut left)
+}
+
+fn read<'a>(chart: &'a Chart, left: &mut usize) -> Result<drover_values::Chart<'a>, TooMany> {
+    let mut subcharts = Vec::new();
+    for subchart in chart.subcharts() {
         let name = &subchart.metadata().name;
-        let named: Vec<&Value> = dependencies.iter().filter(|found| text(found, "name") == *name).collect();
-        let of_dependency = |dependency: &Value| Subchart {
-            name: Some(text(dependency, "alias")).filter(|alias| !alias.is_empty()).unwrap_or_else(|| name.clone()),
-            condition: text(dependency, "condition"),
-            tags: texts(dependency, "tags"),
-            imports: imports(dependency),
-            chart: subcharts(subchart),
-        };
-        if named.is_empty() {
-            vec![of_dependency(&Value::Null)]
-        } else {
-            named.into_iter().map(of_dependency).collect()
+        let mut named = chart.metadata().dependencies.iter().filter(|found| found.name == *name).peekable();
+        // What nobody declares is used as it is.
+        let undeclared = named.peek().is_none().then(|| Dependency { name: name.clone(), ..Dependency::default() });
+        for dependency in named.cloned().chain(undeclared) {
+            *left = left.checked_sub(1).ok_or(TooMany)?;
+            subcharts.push(of(dependency, read(subchart, left)?));
         }
-    });
-    drover_values::Chart { values: chart.values(), schema: chart.values_schema(), subcharts: subcharts.collect() }
+    }
+    Ok(drover_values::Chart { values: chart.values(), schema: chart.values_schema(), subcharts })
 }
 
-/// The dependencies of Chart.yaml, or of requirements.yaml of an older chart.
-fn dependencies(chart: &Chart) -> Vec<Value> {
-    let found = ["Chart.yaml", "requirements.yaml"].into_iter().filter_map(|path| chart.text(path));
-    let read = found.filter_map(|text| yaml::read(text, &mut yaml::Budget::new(text.len())).ok());
-    read.filter_map(|value| value.get("dependencies")?.as_array().cloned()).flatten().collect()
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn texts(value: &Value, field: &str) -> Vec<String> {
-    let list = value.get(field).and_then(Value::as_array).into_iter().flatten();
-    list.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn imports(dependency: &Value) -> Vec<Import> {
-    let list = dependency.get("import-values").and_then(Value::as_array).into_iter().flatten();
-    let import = |entry: &Value| match entry {
-        Value::String(name) => Import { child: format!("exports.{name}"), parent: ".".to_owned() },
-        entry => Import { child: text(entry, "child"), parent: text(entry, "parent") },
-    };
-    list.map(import).collect()
+fn of(dependency: Dependency, chart: drover_values::Chart<'_>) -> Subchart<'_> {
+    let Dependency { name, alias, condition, tags, import_values, .. } = dependency;
+    let imports = import_values.into_iter().map(|import| Import { child: import.child, parent: import.parent });
+    let name = if alias.is_empty() { name } else { alias };
+    Subchart { name, condition, tags, imports: imports.collect(), chart }
 }

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use drover_apps::{AppCause, AppError, inputs::Inputs, release::InCluster, state::Failure};
+use drover_apps::{
+    AppCause, AppError,
+    inputs::{self, EntryKind, Inputs},
+    release::InCluster,
+    state::Failure,
+};
 use drover_crds::{CatalogApp, Release};
-use drover_runtime::{Class, Classify as _, ObjectKey, Owner, PlaceContext};
+use drover_runtime::{AccountError, Class, Classify as _, ObjectKey, Owner, PlaceContext};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{CatalogAppOperator, account::AccountChange};
@@ -103,7 +108,11 @@ async fn carry_out(
     match step {
         Step::Prepare(inputs) => operator.preparations.prepare(app, place, &release, &inputs, now).await,
         Step::Begin(to) => match operator.preparations.record(app, &to) {
-            Some(record) => release.begin(record, &to, now).await,
+            Some(record) => {
+                release.begin(record, &to, now).await?;
+                operator.preparations.forget(&ObjectKey::of(&app.metadata));
+                Ok(())
+            }
             // It was rendered by a process that is gone; it is rendered again.
             None => Ok(()),
         },
@@ -111,13 +120,13 @@ async fn carry_out(
         Step::BeginUninstall(revision) => release.begin_uninstall(revision, now).await,
         Step::StartHook(at) => {
             let outcome = release.start_hook(at, now).await;
-            failing(outcome, &release, AppCause::HookFailed, now).await
+            failing(app, outcome, &release, AppCause::HookFailed, now).await
         }
         Step::EndHook { at, succeeded } => release.end_hook(at, succeeded, now).await,
         Step::Apply if release.is_uninstalling() => release.delete_all(now).await,
         Step::Apply => {
             let outcome = release.apply(now).await;
-            failing(outcome, &release, AppCause::ApplyFailed, now).await
+            failing(app, outcome, &release, AppCause::ApplyFailed, now).await
         }
         Step::Finish => {
             release.finish(now).await?;
@@ -131,6 +140,7 @@ async fn carry_out(
 
 /// What the cluster refuses for good makes the revision fail; all else is tried again as it is.
 async fn failing(
+    app: &CatalogApp,
     outcome: Result<(), AppError>,
     release: &InCluster<'_>,
     otherwise: AppCause,
@@ -141,5 +151,22 @@ async fn failing(
         return Err(error);
     }
     let cause = AppCause::from_reason(error.cause().reason()).unwrap_or(otherwise);
-    release.fail(cause, &error.to_string(), now).await
+    release.fail(cause, &told(app, &error), now).await
+}
+
+/// What is told of an error: where a value comes out of a Secret, nothing that the cluster says, as it may quote the value.
+fn told(app: &CatalogApp, error: &AppError) -> String {
+    let is_secret = inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
+    match error {
+        AppError::AsApp(AccountError::Forbidden { asked, .. }) if is_secret => {
+            format!("cannot {asked}: the role of the app does not allow it")
+        }
+        AppError::AsApp(
+            AccountError::Immutable { asked, .. }
+            | AccountError::FieldConflict { asked, .. }
+            | AccountError::AlreadyExists { asked },
+        ) if is_secret => format!("cannot {asked}: the cluster refuses it"),
+        AppError::AsApp(_) if is_secret => "the cluster refuses an object; apply it by hand to see why".to_owned(),
+        error => error.to_string(),
+    }
 }

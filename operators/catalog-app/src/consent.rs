@@ -127,12 +127,6 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
     let (name, cluster, namespace) = (app.name_any(), facts.cluster.name_any(), &app.spec.namespace);
     let project = &app.spec.project_name;
     let tenant = app.namespace().unwrap_or_default();
-    if facts.project == ProjectState::Unsettled {
-        let message = format!(
-            "Project {project} is suspended, or Drover cannot decode it, so app {name} stays as it is; resume or correct the Project"
-        );
-        return Verdict::Held(AppCause::NamespaceNotGuarded.into(), message);
-    }
     if facts.hold == Hold::No {
         let message = format!(
             "Project {project} does not hold namespace {namespace} on cluster {cluster}; list it in spec.namespaces of the Project, or name another namespace in another app"
@@ -143,6 +137,12 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
         Ok(resolved) => resolved,
         Err(denied) => return not_given(app, &denied),
     };
+    if facts.project == ProjectState::Unsettled {
+        let message = format!(
+            "Project {project} is suspended, or Drover cannot decode it, so app {name} stays as it is; resume or correct the Project"
+        );
+        return Verdict::Held(AppCause::NamespaceNotGuarded.into(), message);
+    }
     match &facts.grants {
         Grants::Frozen { cause, message } => return Verdict::Held((*cause).into(), message.clone()),
         Grants::Unjudged => return not_given(app, &Denied::Unjudged),

@@ -18,7 +18,7 @@ pub mod observe;
 pub mod plan;
 mod summary;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drover_apps::{
     AppCause, AppError,
@@ -158,10 +158,12 @@ impl Operator for CatalogAppOperator {
             }
         });
         let apps = watches.context().related::<CatalogApp>();
+        let place = watches.context().place.clone();
         watches.optional(|roles| {
             roles.on::<ClusterRole>(&OwnerRecord::query("RoleTemplate"), move |change, enqueuer| {
                 let template = drover_roles::BoundRole::template_of(&change.key.name).unwrap_or_default();
-                for app in apps.all().iter().filter(|app| app.spec.role_template_name == template) {
+                let here = |app: &&Arc<CatalogApp>| place == Place::cluster(&app.spec.cluster_name);
+                for app in apps.all().iter().filter(here).filter(|app| app.spec.role_template_name == template) {
                     enqueuer.now(ObjectKey::of(&app.metadata));
                 }
             });

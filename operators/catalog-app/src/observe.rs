@@ -87,6 +87,9 @@ pub(crate) async fn observe(
 ) -> Result<World, AppError> {
     let record = record_of::<CatalogAppOperator>(owner.key());
     let account = Account { accounts: Owned::at(place, &record), bindings: Owned::at(place, &record) };
+    if !matches!(owner, Owner::Present(_)) {
+        operator.preparations.forget(&owner.key());
+    }
     let (Some(app), Some(facts)) = (owner.object(), facts(owner, place)) else {
         return Ok(World { account, ..World::default() });
     };
@@ -129,7 +132,7 @@ async fn look(
     }
     let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
-    world.preparation = operator.preparations.get(&owner.key(), &found.hash);
+    world.preparation = operator.preparations.get(app, &found.hash);
     if may_act && !app.spec.suspend && !state::is_at_rest(app, &found.hash) && roles_are_there(world, place) {
         match release::see(app, place).await {
             Ok(seen) => world.seen = Some(seen),
@@ -209,7 +212,9 @@ pub fn is_guarded(project: &Project, cluster: &str, namespace: &str) -> bool {
         problem.cluster == cluster && problem.namespace.as_deref().is_none_or(|found| found == namespace)
     };
     let unmet = guards.iter().any(|kind| is_unmet(kind));
-    is_current && (!unmet || (status.problems.len() < MAX_PROBLEMS && !status.problems.iter().any(concerns)))
+    // What is on its way tells no problem.
+    let is_told = !status.problems.is_empty() && status.problems.len() < MAX_PROBLEMS;
+    is_current && (!unmet || (is_told && !status.problems.iter().any(concerns)))
 }
 
 fn known(app: &CatalogApp, place: &PlaceContext) -> Known {

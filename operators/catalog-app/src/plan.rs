@@ -24,6 +24,8 @@ use crate::{
 
 /// How soon a release that is under way is looked at again.
 const LOOK: SignedDuration = SignedDuration::from_secs(2);
+/// How soon a cluster is asked again that did not let the app look.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// How soon it is looked again for what no watch tells.
 const LOOK_LATER: SignedDuration = SignedDuration::from_secs(15);
 
@@ -157,7 +159,7 @@ fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut Pl
         }
     };
     status.because(AppCause::RoleNotReady, message);
-    Steps::soon(now, LOOK)
+    Steps::soon(now, LOOK_AGAIN)
 }
 
 fn released(app: &CatalogApp, status: &mut PlaceStatus) {
@@ -179,6 +181,7 @@ fn step(
     let begin = |step| Steps { step: Some(step), ..Steps::soon(now, LOOK) };
     match next {
         Next::Rest => {
+            (status.pending, status.failed) = (None, None);
             released(app, status);
             Steps::default()
         }
@@ -211,7 +214,7 @@ fn step(
             Steps::soon(now, SignedDuration::from_secs(1))
         }
         Next::Failed(why) => {
-            failed(found, status, &why, now);
+            failed(app, found, status, &why, now);
             tell_failure(app, status);
             Steps::soon(now, SignedDuration::from_secs(1))
         }
@@ -265,12 +268,18 @@ fn deployed(found: &Inputs, status: &mut PlaceStatus) {
 }
 
 /// The newest record failed, and it is what was noted.
-fn failed(found: &Inputs, status: &mut PlaceStatus, why: &str, now: Timestamp) {
-    status.pending = None;
-    let before = status.failed.take().filter(|failed| failed.input_hash == found.hash);
+fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus, why: &str, now: Timestamp) {
+    let generation = app.metadata.generation.unwrap_or_default();
+    let tried = status.pending.take().map(|pending| pending.input_hash);
+    // What failed is counted for what was tried; a way back that fails, for what made it necessary.
+    let was_way_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
+    let input_hash = tried.filter(|_| !was_way_back).unwrap_or_else(|| found.hash.clone());
+    let counts = |failed: &FailedTries| failed.input_hash == input_hash && failed.generation == generation;
+    let before = status.failed.take().filter(counts);
     let (reason, message) = why.split_once(": ").unwrap_or((AppCause::ApplyFailed.reason(), why));
     status.failed = Some(FailedTries {
-        input_hash: found.hash.clone(),
+        input_hash,
+        generation,
         count: before.map_or(0, |failed| failed.count).saturating_add(1),
         at: Time(now),
         reason: reason.chars().take(128).collect(),
@@ -291,7 +300,12 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
     let steps = match world.seen.as_ref().filter(|_| !stays) {
         None => Steps { account: world.account.remove(), ..Steps::default() },
         Some(seen) => match state::uninstall(app, seen, now) {
-            Next::Rest => Steps { account: world.account.remove(), ..Steps::default() },
+            Next::Rest => {
+                // Should the cluster come again, all of it is to be released anew.
+                (status.applied, status.pending, status.failed) = (None, None, None);
+                status.history.clear();
+                Steps { account: world.account.remove(), ..Steps::default() }
+            }
             next => {
                 let nothing = Inputs { chart: drover_charts::Digest::of(&[]), hash: String::new() };
                 step(app, world, &nothing, next, &mut status, now)

@@ -15,7 +15,7 @@ pub(crate) const CHILD: &str = "render-child";
 /// Renders at once: each takes a processor for some 50 ms, and memory.
 const AT_ONCE: usize = 2;
 /// Memory of one render, in bytes.
-const MEMORY: u64 = 512 << 20;
+const MEMORY: u64 = 256 << 20;
 /// After so long a render is ended.
 const DEADLINE: Duration = Duration::from_mins(1);
 

@@ -2,7 +2,7 @@
 
 use drover_releases::{
     filter::{self, Rules, Tenancy},
-    hook::Hook,
+    hook::{DeletePolicy, Hook},
     manifest::objects,
     object::Object,
     readiness::{self, Readiness},
@@ -17,6 +17,9 @@ use serde_json::Value;
 
 use super::{InCluster, unreadable};
 use crate::{AppCause, AppError, state::Standing};
+
+/// The annotation by which an object is a hook.
+const HOOK: &str = "helm.sh/hook";
 
 impl InCluster<'_> {
     pub(super) async fn hook(&self, hook: &Hook) -> Result<Standing, AppError> {
@@ -33,7 +36,9 @@ impl InCluster<'_> {
 
     /// How the objects of a record are.
     pub(super) async fn standing(&self, record: &Record, is_going: bool) -> Result<Standing, AppError> {
-        for object in self.allowed(objects(&record.manifest).map_err(unreadable)?)? {
+        let all = objects(&record.manifest).map_err(unreadable)?;
+        let all = if is_going { self.kept_by_filters(all) } else { self.allowed(all)? };
+        for object in all {
             let live = match self.live(&object).await {
                 Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
                 live => live?,
@@ -85,10 +90,10 @@ impl InCluster<'_> {
         objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
     }
 
-    pub(super) async fn apply_one(&self, mut object: Object, before: &[Object]) -> Result<(), AppError> {
+    pub(super) async fn apply_one(&self, mut object: Object, deployed: &[Object]) -> Result<(), AppError> {
         let (resource, key) = self.locate(&object).await?;
         let identity = object.identity();
-        let is_known = before.iter().any(|former| former.identity() == identity);
+        let is_known = deployed.iter().any(|former| former.identity() == identity);
         if !is_known && let Some(live) = self.client.get(&resource, &key).await? {
             let live = Object::new(live);
             let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
@@ -119,6 +124,25 @@ impl InCluster<'_> {
         let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
         let is_kept = object.is_kept() || Object::new(live.clone()).is_none_or(|live| live.is_kept());
         if !is_kept && self.is_of_release(&live) {
+            self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the object of a hook where this policy says so.
+    pub(super) async fn delete_hook(&self, hook: &Hook, policy: &DeletePolicy) -> Result<(), AppError> {
+        if !hook.is_deleted(policy) {
+            return Ok(());
+        }
+        for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+            let (resource, key) = self.locate(&object).await?;
+            let Some(live) = self.client.get(&resource, &key).await? else { continue };
+            let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+            // A hook may be named as an object that is none.
+            if Object::new(live).is_none_or(|live| live.annotation(HOOK).is_none()) {
+                let message = format!("{} exists and is no hook; rename or remove one of the two", object.identity());
+                return Err(AppError::new(AppCause::ObjectExists, message));
+            }
             self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
         }
         Ok(())

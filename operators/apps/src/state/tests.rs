@@ -81,7 +81,8 @@ impl Model {
     }
 
     fn seen(&self) -> Seen {
-        let records: Vec<Head> = self.records.iter().map(|record| Head::of(record, true)).collect();
+        let records: Vec<Head> =
+            self.records.iter().map(|record| Head { is_noted: true, ..Head::of(record, true) }).collect();
         let newest = self.records.last();
         let running =
             newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
@@ -180,15 +181,27 @@ impl Model {
             Next::Failed(_) => {
                 let hash = self.input_hash.clone();
                 let status = self.status();
-                status.pending = None;
+                let tried = status.pending.take().map(|pending| pending.input_hash);
+                let is_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
+                let hash = tried.filter(|_| !is_back).unwrap_or(hash);
                 let before = status.failed.take().filter(|failed| failed.input_hash == hash);
                 let count = before.map_or(0, |failed| failed.count) + 1;
                 let reason = "HookFailed".to_owned();
-                status.failed =
-                    Some(FailedTries { input_hash: hash, count, at: Time(now), reason, message: String::new() });
+                status.failed = Some(FailedTries {
+                    input_hash: hash,
+                    generation: 0,
+                    count,
+                    at: Time(now),
+                    reason,
+                    message: String::new(),
+                });
             }
             Next::Pause(until) => self.now = *until,
-            Next::Rest | Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted => {}
+            Next::Rest => {
+                let status = self.status();
+                (status.pending, status.failed) = (None, None);
+            }
+            Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted => {}
         }
         self.now += SignedDuration::from_secs(1);
     }
@@ -273,6 +286,44 @@ fn what_is_not_ready_in_time_goes_back_to_the_revision_before_once() {
     assert_eq!(model.steps, ["hook late", "apply render 2", "hook early", "apply render 1"]);
     assert_eq!(model.statuses(), [Status::Superseded, Status::Failed, Status::Deployed]);
     assert_eq!(model.status().applied.as_ref().map(|applied| applied.revision), Some(3));
+}
+
+#[test]
+fn a_way_back_that_fails_is_not_tried_again() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Rollback"}}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.behaviour.failing_hooks = vec!["late", "early"];
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.statuses(), [Status::Deployed, Status::Failed, Status::Failed]);
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.records.len(), 3);
+}
+
+#[test]
+fn after_a_failure_what_was_there_before_is_released_again() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0}, "wait": {"timeout": "20s"}}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.behaviour.never_ready = true;
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    model.behaviour.never_ready = false;
+    model.input_hash = "one".to_owned();
+    assert!(!is_at_rest(&model.app, "one"), "the objects of the other one are there");
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.statuses(), [Status::Superseded, Status::Failed, Status::Deployed]);
+    assert!(is_at_rest(&model.app, "one"));
+}
+
+#[test]
+fn a_failure_counts_for_what_was_tried() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0}}));
+    model.behaviour.failing_hooks = vec!["late"];
+    while !matches!(model.reconcile(false), Next::Begin(_)) {}
+    model.input_hash = "two".to_owned();
+    while !matches!(model.reconcile(false), Next::Failed(_)) {}
+    model.behaviour.failing_hooks.clear();
+    assert_eq!(model.until_rest(), Next::Rest, "what was never tried has all its tries");
 }
 
 #[test]

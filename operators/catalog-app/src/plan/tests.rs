@@ -152,6 +152,7 @@ fn head(status: Status) -> Head {
         description: "HookFailed: Job migrate failed".to_owned(),
         began: NOW,
         is_ours: true,
+        is_noted: true,
         before: Vec::new(),
         after: Vec::new(),
     }
