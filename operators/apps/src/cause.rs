@@ -37,6 +37,8 @@ causes! {
         RecordTooLarge = "RecordTooLarge": Blocked stalls; "Split the chart, or remove large files from its manifests.",
         /// Another client is releasing, such as helm.
         Locked = "Locked": Blocked; "Wait; a run that ended in the middle counts as over after its timeout.",
+        /// An older app beside this one has the release of this name.
+        ReleaseTaken = "ReleaseTaken": Blocked stalls; "Set another spec.releaseName in another app, or delete one of the two.",
         /// An object exists already, and belongs to no release or to another one.
         ObjectExists = "ObjectExists": Blocked stalls; "Remove the object that the message names, or set takeOwnership.",
         /// The cluster refused an object of the release.

@@ -55,7 +55,11 @@ pub async fn see(app: &CatalogApp, place: &PlaceContext) -> Result<Seen, AppErro
 
 /// What there is of a release that is to go; none where the app can see nothing any more.
 pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Option<Seen>, AppError> {
-    InCluster::of(app, place).await?.seen().await.map(Some)
+    let seen = async { InCluster::of(app, place).await?.seen().await };
+    match seen.await {
+        Err(AppError::AsApp(AccountError::Forbidden { .. })) => Ok(None),
+        seen => seen.map(Some),
+    }
 }
 
 impl<'a> InCluster<'a> {
@@ -136,7 +140,7 @@ impl<'a> InCluster<'a> {
     fn app_label(&self) -> String {
         let meta = &self.app.metadata;
         let [namespace, name] = [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
-        // Values of labels have at most 63 characters: what is longer is told by its beginning and the UID.
+        // Values of labels have at most 63 characters: what is longer is told by the UID.
         let whole = format!("{namespace}.{name}");
         if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
     }

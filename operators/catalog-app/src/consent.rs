@@ -5,17 +5,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use drover_crds::{CatalogApp, Cluster, names::LOCAL_CLUSTER};
+use drover_apps::AppCause;
+use drover_crds::{
+    CatalogApp, Cluster, MAX_PROBLEMS, Problem, Project,
+    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
+    names::LOCAL_CLUSTER,
+};
 use drover_fleet::cause::TenancyCause;
 use drover_grants::{
     Admitted, GrantCause, Grants, Templates,
     in_force::{Denied, to_be_given},
 };
 use drover_roles::Resolved;
-use drover_runtime::Cause;
+use drover_runtime::{Cause, ObjectKey, cache::Index};
 use kube::ResourceExt as _;
-
-use drover_apps::AppCause;
 
 /// What a verdict is made of.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Facts {
     pub grants: Grants,
     /// Whether the spec was written under the admission policies.
     pub admitted: Admitted,
+    /// The name of the app beside it that has the release of this name already.
+    pub holder: Option<String>,
 }
 
 /// Whether the owner of a cluster admits an app.
@@ -123,6 +128,49 @@ fn withdrawn(app: &CatalogApp, facts: &Facts) -> Option<(Cause, String)> {
     None
 }
 
+/// Apps of one management namespace by the release that they name, for a look-up in a cache. Who names a release of another tenant holds
+/// up nobody there.
+#[derive(Clone, Copy, Debug)]
+pub struct OfRelease;
+
+impl Index<CatalogApp> for OfRelease {
+    fn key(app: &CatalogApp) -> Option<ObjectKey> {
+        let (tenant, spec) = (app.namespace()?, &app.spec);
+        let place = format!("{tenant}/{}/{}", spec.cluster_name, spec.namespace);
+        Some(ObjectKey::namespaced(&place, app.release_name()))
+    }
+}
+
+/// The app to which a release belongs before this one, out of those that name it: the older one, then by name.
+#[must_use]
+pub fn holder<'a>(app: &CatalogApp, others: impl IntoIterator<Item = &'a CatalogApp>) -> Option<&'a CatalogApp> {
+    // What has no date yet is the youngest.
+    let age = |app: &CatalogApp| {
+        let created = app.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created.is_none(), created, app.name_any())
+    };
+    let earlier =
+        others.into_iter().filter(|other| OfRelease::key(other) == OfRelease::key(app) && age(other) < age(app));
+    earlier.min_by_key(|other| age(other))
+}
+
+/// Whether a Project says that all it wants in a namespace is there: of guards at least, and for its present spec. A status lists at most
+/// so many problems; where it is full, what is not listed is not known.
+#[must_use]
+pub fn is_guarded(project: &Project, cluster: &str, namespace: &str) -> bool {
+    let Some(status) = &project.status else { return false };
+    let guards = [NAMESPACES_READY, QUOTA_READY, POD_SECURITY_READY, ISOLATION_READY];
+    let is_unmet = |kind: &str| status.conditions.iter().any(|found| found.type_ == kind && found.status == "False");
+    let is_current = Some(status.observed_generation) == project.metadata.generation;
+    let concerns = |problem: &Problem| {
+        problem.cluster == cluster && problem.namespace.as_deref().is_none_or(|found| found == namespace)
+    };
+    let unmet = guards.iter().any(|kind| is_unmet(kind));
+    // What is on its way tells no problem.
+    let is_told = !status.problems.is_empty() && status.problems.len() < MAX_PROBLEMS;
+    is_current && (!unmet || (is_told && !status.problems.iter().any(concerns)))
+}
+
 fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
     let (name, cluster, namespace) = (app.name_any(), facts.cluster.name_any(), &app.spec.namespace);
     let project = &app.spec.project_name;
@@ -156,6 +204,13 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
             "Project {project} does not yet have all that it wants in namespace {namespace} on cluster {cluster}, so app {name} waits; look at the status of the Project"
         );
         return Verdict::Held(AppCause::NamespaceNotGuarded.into(), message);
+    }
+    if let Some(holder) = &facts.holder {
+        let message = format!(
+            "release {} in namespace {namespace} on cluster {cluster} belongs to app {holder}; set another spec.releaseName in another app",
+            app.release_name()
+        );
+        return Verdict::Held(AppCause::ReleaseTaken.into(), message);
     }
     Verdict::Granted(resolved)
 }

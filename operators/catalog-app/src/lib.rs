@@ -18,7 +18,7 @@ pub mod observe;
 pub mod plan;
 mod summary;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use drover_apps::{
     AppCause, AppError,
@@ -31,7 +31,7 @@ use drover_fleet::{
     cause::TenancyCause,
     targets::{self, Choice},
 };
-use drover_grants::{BindingIndex, GrantCause};
+use drover_grants::{BindingIndex, GrantCause, OfProject, OfTemplate};
 use drover_releases::Renderer;
 use drover_runtime::{
     Cause, ClusterName, ClusterView, Inputs, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
@@ -57,6 +57,8 @@ const OF_ROLES: &[Cause] = &[
     GrantCause::GrantsFrozen.cause(),
     GrantCause::NotYetGranted.cause(),
 ];
+/// The kind of the owner of namespaces.
+const PROJECT: &str = "Project";
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// How long the deletion of an app waits for a cluster that is unreachable or does not let it finish.
 const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
@@ -152,8 +154,10 @@ impl Operator for CatalogAppOperator {
         });
         let apps = watches.context().related::<CatalogApp>();
         let cluster = watches.context().place.clone();
-        watches.on::<Namespace>(&OwnerRecord::query("Project"), move |change, enqueuer| {
-            for app in apps.all().iter().filter(|app| is_in(app, &cluster, &change.key.name)) {
+        watches.on::<Namespace>(&OwnerRecord::query(PROJECT), move |change, enqueuer| {
+            let holders = change.sides().filter_map(|found| OwnerRecord::recorded(&found.metadata, PROJECT));
+            let named = holders.flat_map(|project| apps.indexed::<OfProject>(&project));
+            for app in named.filter(|app| is_in(app, &cluster, &change.key.name)) {
                 enqueuer.now(ObjectKey::of(&app.metadata));
             }
         });
@@ -162,8 +166,8 @@ impl Operator for CatalogAppOperator {
         watches.optional(|roles| {
             roles.on::<ClusterRole>(&OwnerRecord::query("RoleTemplate"), move |change, enqueuer| {
                 let template = drover_roles::BoundRole::template_of(&change.key.name).unwrap_or_default();
-                let here = |app: &&Arc<CatalogApp>| place == Place::cluster(&app.spec.cluster_name);
-                for app in apps.all().iter().filter(here).filter(|app| app.spec.role_template_name == template) {
+                let named = apps.indexed::<OfTemplate>(&ObjectKey::cluster_scoped(template));
+                for app in named.iter().filter(|app| place == Place::cluster(&app.spec.cluster_name)) {
                     enqueuer.now(ObjectKey::of(&app.metadata));
                 }
             });

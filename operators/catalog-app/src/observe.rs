@@ -10,32 +10,29 @@ use drover_apps::{
     release,
     state::{self, Seen},
 };
-use drover_crds::{
-    CatalogApp, MAX_PROBLEMS, Project, RoleTemplate,
-    condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
-};
+use drover_crds::{CatalogApp, Project, RoleTemplate};
 use drover_fleet::{
     admission::{guarded, state_in_management},
     targets::{admits_namespace, tenancies_of},
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_runtime::{
-    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title, cache::Lookup, operator::record_of,
+    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    cache::{Index as _, Lookup},
+    operator::record_of,
     owned::Owned,
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Secret},
     rbac::v1::ClusterRole,
 };
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
 use crate::{
-    CatalogAppOperator,
+    CatalogAppOperator, PROJECT,
     account::Account,
-    consent::{Admission, Facts, Hold, ProjectState, Verdict},
+    consent::{Admission, Facts, Hold, OfRelease, ProjectState, Verdict, holder, is_guarded},
 };
-
-const PROJECT: &str = "Project";
 
 /// What a reconcile knows.
 #[derive(Clone, Debug, Default)]
@@ -186,6 +183,10 @@ fn facts(owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Option<Facts> {
         labels: place.fleet.namespace_labels(&namespace).cloned().unwrap_or_default(),
         grants: Grants::by(&guarded(place)),
         admitted: Admitted::of(app, || state_in_management(place)),
+        holder: OfRelease::key(app).and_then(|release| {
+            let others = place.related::<CatalogApp>().indexed::<OfRelease>(&release);
+            holder(app, others.iter().map(AsRef::as_ref)).map(ResourceExt::name_any)
+        }),
         cluster,
     })
 }
@@ -198,23 +199,6 @@ fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> bool {
             && found.meta().deletion_timestamp.is_none()
     };
     Owned::<Namespace>::at(place, &record).iter().any(is_it)
-}
-
-/// Whether a Project says that all it wants in a namespace is there: of guards at least, and for its present spec. A status lists at most
-/// so many problems; where it is full, what is not listed is not known.
-#[must_use]
-pub fn is_guarded(project: &Project, cluster: &str, namespace: &str) -> bool {
-    let Some(status) = &project.status else { return false };
-    let guards = [NAMESPACES_READY, QUOTA_READY, POD_SECURITY_READY, ISOLATION_READY];
-    let is_unmet = |kind: &str| status.conditions.iter().any(|found| found.type_ == kind && found.status == "False");
-    let is_current = Some(status.observed_generation) == project.metadata.generation;
-    let concerns = |problem: &drover_crds::Problem| {
-        problem.cluster == cluster && problem.namespace.as_deref().is_none_or(|found| found == namespace)
-    };
-    let unmet = guards.iter().any(|kind| is_unmet(kind));
-    // What is on its way tells no problem.
-    let is_told = !status.problems.is_empty() && status.problems.len() < MAX_PROBLEMS;
-    is_current && (!unmet || (is_told && !status.problems.iter().any(concerns)))
 }
 
 fn known(app: &CatalogApp, place: &PlaceContext) -> Known {

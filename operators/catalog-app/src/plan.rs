@@ -177,15 +177,13 @@ fn step(
     status: &mut PlaceStatus,
     now: Timestamp,
 ) -> Steps {
-    let (name, cluster) = (app.release_name(), &app.spec.cluster_name);
-    let begin = |step| Steps { step: Some(step), ..Steps::soon(now, LOOK) };
     match next {
         Next::Rest => {
             (status.pending, status.failed) = (None, None);
             released(app, status);
             Steps::default()
         }
-        Next::Render => begin(Step::Prepare(found.clone())),
+        Next::Render => sends(Step::Prepare(found.clone()), now),
         Next::Unrenderable => {
             let (cause, message) = world.unprepared();
             status.because(cause, message);
@@ -194,19 +192,6 @@ fn step(
         Next::Note(release) => {
             status.pending = Some(*release);
             Steps::soon(now, SignedDuration::from_secs(1))
-        }
-        Next::Begin(release) => begin(Step::Begin(release)),
-        Next::RollBack { to, from } => begin(Step::RollBack { to, from }),
-        Next::BeginUninstall(revision) => begin(Step::BeginUninstall(revision)),
-        Next::StartHook(at) => begin(Step::StartHook(at)),
-        Next::EndHook { at, succeeded } => begin(Step::EndHook { at, succeeded }),
-        Next::Apply => begin(Step::Apply),
-        Next::Finish => begin(Step::Finish),
-        Next::Fail(failure) => begin(Step::Fail(failure)),
-        Next::Unlock(revision) => begin(Step::Unlock(revision)),
-        Next::Wait(what) => {
-            status.because(StatusCause::Progressing, format!("release {name} on cluster {cluster} waits for {what}"));
-            Steps::soon(now, LOOK)
         }
         Next::Deployed => {
             deployed(found, status);
@@ -220,18 +205,12 @@ fn step(
         }
         Next::Taken => {
             let message = format!(
-                "another client made release {name} in namespace {} on cluster {cluster}; set spec.takeOwnership to take it over, or choose another spec.releaseName in another app",
-                app.spec.namespace
+                "another client made release {} in namespace {} on cluster {}; set spec.takeOwnership to take it over, or choose another spec.releaseName in another app",
+                app.release_name(),
+                app.spec.namespace,
+                app.spec.cluster_name
             );
             status.because(AppCause::ObjectExists, message);
-            Steps::soon(now, LOOK_LATER)
-        }
-        Next::Locked => {
-            let message = format!(
-                "another client is changing release {name} in namespace {} on cluster {cluster}; Drover goes on once that is over",
-                app.spec.namespace
-            );
-            status.because(AppCause::Locked, message);
             Steps::soon(now, LOOK_LATER)
         }
         Next::Pause(until) => {
@@ -240,12 +219,58 @@ fn step(
         }
         Next::Exhausted => {
             let why = status.failed.as_ref().map(|failed| failed.message.clone()).unwrap_or_default();
-            let message =
-                format!("all tries to release {name} failed: {why}; change the spec, or the values that it refers to");
+            let message = format!(
+                "all tries to release {} failed: {why}; change the spec, or the values that it refers to",
+                app.release_name()
+            );
             status.because(AppCause::RetriesExhausted, message);
             Steps::default()
         }
+        next => under_way(app, next, status, now),
     }
+}
+
+/// What a release and its end have in common: steps that are sent, and what is waited for.
+fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timestamp) -> Steps {
+    let (name, cluster) = (app.release_name(), &app.spec.cluster_name);
+    let step = match next {
+        Next::Wait(what) => {
+            status.because(StatusCause::Progressing, format!("release {name} on cluster {cluster} waits for {what}"));
+            return Steps::soon(now, LOOK);
+        }
+        Next::Locked => {
+            let message = format!(
+                "another client is changing release {name} in namespace {} on cluster {cluster}; Drover goes on once that is over",
+                app.spec.namespace
+            );
+            status.because(AppCause::Locked, message);
+            return Steps::soon(now, LOOK_LATER);
+        }
+        Next::Begin(release) => Step::Begin(release),
+        Next::RollBack { to, from } => Step::RollBack { to, from },
+        Next::BeginUninstall(revision) => Step::BeginUninstall(revision),
+        Next::StartHook(at) => Step::StartHook(at),
+        Next::EndHook { at, succeeded } => Step::EndHook { at, succeeded },
+        Next::Apply => Step::Apply,
+        Next::Finish => Step::Finish,
+        Next::Fail(failure) => Step::Fail(failure),
+        Next::Unlock(revision) => Step::Unlock(revision),
+        // These are decided where the inputs are known.
+        Next::Rest
+        | Next::Render
+        | Next::Unrenderable
+        | Next::Note(_)
+        | Next::Deployed
+        | Next::Failed(_)
+        | Next::Taken
+        | Next::Pause(_)
+        | Next::Exhausted => return Steps::default(),
+    };
+    sends(step, now)
+}
+
+fn sends(step: Step, now: Timestamp) -> Steps {
+    Steps { step: Some(step), ..Steps::soon(now, LOOK) }
 }
 
 fn tell_failure(app: &CatalogApp, status: &mut PlaceStatus) {
@@ -296,7 +321,7 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
     };
     let mut status = PlaceStatus::of(app);
     status.ready = Readiness::no(StatusCause::Deleting, format!("release {} is being uninstalled", app.release_name()));
-    let stays = app.spec.deletion_policy == AppDeletionPolicy::Orphan || app.spec.suspend || world.facts.is_none();
+    let stays = app.spec.deletion_policy == AppDeletionPolicy::Orphan || app.spec.suspend || !may_uninstall(app, world);
     let steps = match world.seen.as_ref().filter(|_| !stays) {
         None => Steps { account: world.account.remove(), ..Steps::default() },
         Some(seen) => match state::uninstall(app, seen, now) {
@@ -306,10 +331,7 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
                 status.history.clear();
                 Steps { account: world.account.remove(), ..Steps::default() }
             }
-            next => {
-                let nothing = Inputs { chart: drover_charts::Digest::of(&[]), hash: String::new() };
-                step(app, world, &nothing, next, &mut status, now)
-            }
+            next => under_way(app, next, &mut status, now),
         },
     };
     let mut plan = steps.into_plan(status, now);
@@ -317,6 +339,16 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
         plan.requeue = Requeue::Released;
     }
     plan
+}
+
+/// Whether the app may still act. One that goes together with its Project does; one that lost its place or its role does not.
+fn may_uninstall(app: &CatalogApp, world: &World) -> bool {
+    let verdict = world.facts.as_ref().map(|facts| Verdict::of(app, facts));
+    match verdict {
+        None => false,
+        Some(Verdict::Withdrawn(cause, _)) => cause == GrantCause::ProjectNotFound.cause(),
+        Some(Verdict::Held(..) | Verdict::Granted(_)) => true,
+    }
 }
 
 /// Nothing but the account is left to remove: the app is gone, and what it released stays.

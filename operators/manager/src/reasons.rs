@@ -128,6 +128,7 @@ mod tests {
             "CatalogApp: ObjectExists",
             "CatalogApp: ObjectsRefused",
             "CatalogApp: RecordTooLarge",
+            "CatalogApp: ReleaseTaken",
             "CatalogApp: RenderFailed",
             "CatalogApp: RetriesExhausted",
             "CatalogApp: ValuesInvalid",

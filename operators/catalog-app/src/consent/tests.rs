@@ -40,6 +40,7 @@ fn facts() -> Facts {
         labels: BTreeMap::new(),
         grants: Grants::Allowed,
         admitted: Admitted::Yes,
+        holder: None,
     }
 }
 
@@ -75,6 +76,7 @@ fn an_app_has_a_role_only_where_cluster_project_and_template_say_so() {
         (with_template(&of_cluster), ("ContextMismatch", "withdrawn")),
         (with_template(&of_nobody), ("RoleTemplateNotBindable", "withdrawn")),
         (Facts { grants: frozen.clone(), ..facts() }, ("GrantsFrozen", "held")),
+        (Facts { holder: Some("other".to_owned()), ..facts() }, ("ReleaseTaken", "held")),
         (Facts { admitted: Admitted::No, ..facts() }, ("NotAdmitted", "held")),
         (Facts { admitted: Admitted::Unjudged, ..facts() }, ("NotYetGranted", "held")),
         // What is withdrawn goes, whatever else is not known.
@@ -89,4 +91,63 @@ fn the_management_cluster_takes_no_apps() {
     let mut local = (*facts().cluster).clone();
     local.metadata.name = Some(LOCAL_CLUSTER.to_owned());
     assert_eq!(judged(&Facts { cluster: Arc::new(local), ..facts() }), ("NotOnManagementCluster", "withdrawn"));
+}
+
+fn created(name: &str, second: i64, spec: &serde_json::Value) -> CatalogApp {
+    let mut app = app();
+    app.metadata.name = Some(name.to_owned());
+    let time = k8s_openapi::jiff::Timestamp::from_second(second).unwrap();
+    app.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+    let mut whole = serde_json::to_value(&app.spec).unwrap();
+    whole.as_object_mut().unwrap().extend(spec.as_object().cloned().unwrap_or_default());
+    CatalogApp { spec: serde_json::from_value(whole).unwrap(), ..app }
+}
+
+#[test]
+fn a_release_belongs_to_the_oldest_app_of_the_namespace_that_names_it() {
+    let named = json!({"releaseName": "web"});
+    let (first, second) = (created("web", 1, &json!({})), created("rival", 2, &named));
+    let third = created("a-rival", 2, &named);
+    let all = [&first, &second, &third];
+    let of = |app: &CatalogApp| holder(app, all).map(kube::ResourceExt::name_any);
+    assert_eq!(of(&first), None);
+    assert_eq!(of(&second).as_deref(), Some("web"));
+    assert_eq!(
+        holder(&second, [&second, &third]).map(kube::ResourceExt::name_any).as_deref(),
+        Some("a-rival"),
+        "by name"
+    );
+    let elsewhere = created("old", 0, &json!({"releaseName": "web", "namespace": "team-a-db"}));
+    let mut stranger = created("old", 0, &named);
+    stranger.metadata.namespace = Some("team-b".to_owned());
+    assert_eq!(holder(&first, [&elsewhere, &stranger]), None, "no other tenant holds it up");
+}
+
+#[test]
+fn a_namespace_is_guarded_where_the_project_says_so_of_its_present_spec() {
+    let project = |observed: i64, quota: &str, problems: serde_json::Value| -> Project {
+        let conditions = json!([{
+            "type": "QuotaReady", "status": quota, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]);
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "shop", "namespace": "team-a", "generation": 2}, "spec": {"clusters": {"all": {}}},
+            "status": {"observedGeneration": observed, "conditions": conditions, "problems": problems},
+        }))
+        .unwrap()
+    };
+    let at = |cluster: &str, namespace: Option<&str>| json!({"cluster": cluster, "namespace": namespace, "reason": "QuotaExhausted", "message": ""});
+    let full: Vec<_> = (0..MAX_PROBLEMS).map(|_| at("us", None)).collect();
+    for (what, project, expected) in [
+        ("all is well", project(2, "True", json!([])), true),
+        ("of an older spec", project(1, "True", json!([])), false),
+        ("it is on its way", project(2, "False", json!([])), false),
+        ("here", project(2, "False", json!([at("eu", Some("team-a-web"))])), false),
+        ("here as a whole", project(2, "False", json!([at("eu", None)])), false),
+        ("in another namespace", project(2, "False", json!([at("eu", Some("team-a-db"))])), true),
+        ("at another cluster", project(2, "False", json!([at("us", None)])), true),
+        ("there may be more", project(2, "False", json!(full)), false),
+    ] {
+        assert_eq!(is_guarded(&project, "eu", "team-a-web"), expected, "{what}");
+    }
 }

@@ -57,6 +57,7 @@ fn world() -> World {
         labels: BTreeMap::new(),
         grants: Grants::Allowed,
         admitted: Admitted::Yes,
+        holder: None,
     };
     let entry = Entry { kind: EntryKind::ConfigMap, name: "c".to_owned(), key: "c.tgz".to_owned() };
     let known = Known { digests: [(entry, Some(digest()))].into(), secrets_refused: false };
@@ -198,4 +199,22 @@ fn a_deletion_uninstalls_unless_the_release_is_to_stay() {
     }
     let gone = World { account: Account::default(), ..world() };
     assert_eq!(clean_up(Owner::Deleting(&app(&json!({}))), &gone, NOW).requeue, Requeue::Released);
+}
+
+#[test]
+fn who_lost_place_or_role_does_not_act_any_more_at_its_end() {
+    let deleting = |change: fn(&mut Facts)| {
+        let (mut app, mut world) = (app(&json!({})), world());
+        released(&mut app, &world);
+        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None });
+        change(world.facts.as_mut().unwrap());
+        told(&clean_up(Owner::Deleting(&app), &world, NOW)).1
+    };
+    let removed = [
+        "delete RoleBinding team-a-web/drover:app.team-a.web:drover:deployer",
+        "delete ServiceAccount drover-system/app.team-a.web",
+    ];
+    assert_eq!(deleting(|facts| facts.admission = Admitting::NoTenant), removed);
+    assert_eq!(deleting(|facts| facts.templates = drover_grants::Templates::default()), removed);
+    assert_eq!(deleting(|facts| facts.project = ProjectState::Absent), ["BeginUninstall(1)"], "both go together");
 }
