@@ -49,6 +49,8 @@ pub const RESOLVED: &str = "Resolved";
 pub const SYNCED: &str = "Synced";
 /// Binding of a Project: its users and groups have the management roles that the template names. Present only where it names some.
 pub const MANAGEMENT_ROLES_BOUND: &str = "ManagementRolesBound";
+/// App: objects of the release are not in the cluster as it says. Present only while true.
+pub const DRIFTED: &str = "Drifted";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

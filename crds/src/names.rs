@@ -22,6 +22,9 @@ pub const ANNOTATION_CREATED: &str = "drover.dev/created";
 pub const ANNOTATION_ADOPTED: &str = "drover.dev/adopted";
 /// Hash of what was last applied to the object.
 pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
+/// On an object of Drover's kinds: a new value asks for another try, and for a look at what nothing tells of a change. Any text will do,
+/// such as the time.
+pub const ANNOTATION_RECONCILE_AT: &str = "drover.dev/reconcile-at";
 /// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     ApiDuration,
     condition::{UNOBSERVED, status_conditions, unobserved},
+    names::ANNOTATION_RECONCILE_AT,
     schema::{self, is_default},
     v1alpha1::Admission,
 };
@@ -24,6 +25,12 @@ pub const DEFAULT_WAIT_TIMEOUT: Duration = Duration::from_mins(5);
 pub const DEFAULT_RETRIES: i64 = 3;
 /// How many revisions of a release are kept unless the spec says otherwise.
 pub const DEFAULT_HISTORY_LIMIT: i64 = 10;
+/// How often it is looked for drift unless the spec says otherwise.
+pub const DEFAULT_DRIFT_INTERVAL: Duration = Duration::from_mins(10);
+/// It is not looked for drift more often than that.
+pub const LEAST_DRIFT_INTERVAL: Duration = Duration::from_mins(1);
+/// Most objects with drift that a status lists, and most paths of one.
+pub const MAX_DRIFT: usize = 5;
 /// Most revisions that a status lists.
 pub const MAX_HISTORY: usize = 10;
 
@@ -112,6 +119,17 @@ pub struct CatalogAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: Option<i64>,
+    /// What happens when objects of the release are not in the cluster as it says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift: DriftPolicy,
+    /// Apps beside this one that have to be ready before anything new of this one is released. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub depends_on: Vec<Dependency>,
+    /// Holds the release at a revision, whatever else the spec says. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// Whether nothing is released for now; a deletion leaves the release then. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
@@ -243,6 +261,46 @@ pub enum OnFailure {
     Rollback,
 }
 
+/// What happens when objects of a release are not in the cluster as it says.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftPolicy {
+    /// Correct applies the objects again that differ; Warn tells it in condition Drifted; Off does not look. Default: Warn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: DriftMode,
+    /// How often it is looked. Default: 10m; at least 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1m')", "the interval is at least 1m"))]
+    pub interval: Option<ApiDuration>,
+}
+
+/// What happens with an object of a release that is not as the release says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftMode {
+    /// It is applied again.
+    Correct,
+    /// It is told, and left.
+    #[default]
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+/// An app beside this one.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Name of the app.
+    #[schemars(schema_with = "schema::dns_label")]
+    pub name: String,
+}
+
+/// The revision at which a release is held.
+#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// A revision that status.history lists: its chart and values, with the present rights of the app.
+    #[schemars(range(min = 1))]
+    pub revision: i64,
+}
+
 /// What becomes of a release when its object is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AppDeletionPolicy {
@@ -277,13 +335,46 @@ pub struct CatalogAppStatus {
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub history: Vec<Release>,
-    /// Ready, and what it is made of.
+    /// What in the cluster is not as the release says; unset while all is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// The value of annotation drover.dev/reconcile-at that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// Ready, Drifted while something is, and what they are made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
 status_conditions!(CatalogAppStatus);
+
+/// What in the cluster is not as a release says.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// How many objects differ.
+    #[schemars(range(min = 0))]
+    pub objects: i64,
+    /// Some of them; at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub sample: Vec<DriftedObject>,
+}
+
+/// An object that is not as its release says.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftedObject {
+    /// Its kind and its name, such as Deployment shop.
+    #[schemars(schema_with = "schema::text::<350>")]
+    pub object: String,
+    /// The paths of fields that differ, such as spec.replicas, without their values; at most 5. None if the object is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub paths: Vec<String>,
+}
 
 /// A revision of a release.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -311,6 +402,10 @@ pub struct Release {
     /// How many objects it has, without hooks.
     #[schemars(range(min = 0))]
     pub objects: i64,
+    /// The revision that it repeats, where it is a way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub rollback_of: Option<i64>,
     /// When it began.
     pub at: Time,
 }
@@ -339,6 +434,15 @@ pub struct FailedTries {
 }
 
 impl CatalogApp {
+    /// What annotation drover.dev/reconcile-at asks for, if that was not acted upon yet: the value that the status is to note.
+    #[must_use]
+    pub fn asked(&self) -> Option<String> {
+        let value = self.metadata.annotations.as_ref()?.get(ANNOTATION_RECONCILE_AT)?;
+        let value: String = value.chars().take(128).collect();
+        let handled = self.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+        (handled != Some(&value)).then_some(value)
+    }
+
     /// The name of the release.
     #[must_use]
     pub fn release_name(&self) -> &str {
@@ -352,6 +456,12 @@ impl CatalogAppSpec {
     #[must_use]
     pub fn wait_timeout(&self) -> Duration {
         self.wait.timeout.as_ref().map_or(DEFAULT_WAIT_TIMEOUT, ApiDuration::as_std)
+    }
+
+    /// How often it is looked for drift.
+    #[must_use]
+    pub fn drift_interval(&self) -> Duration {
+        self.drift.interval.as_ref().map_or(DEFAULT_DRIFT_INTERVAL, ApiDuration::as_std).max(LEAST_DRIFT_INTERVAL)
     }
 
     /// How often a failed install or upgrade is tried again.
@@ -376,6 +486,8 @@ impl Default for CatalogAppStatus {
             pending: None,
             failed: None,
             history: Vec::new(),
+            drift: None,
+            last_handled_reconcile_at: None,
             conditions: Vec::new(),
         }
     }

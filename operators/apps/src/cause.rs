@@ -23,6 +23,16 @@ causes! {
         ChartInvalid = "ChartInvalid": Blocked stalls; "Correct the chart as the message says.",
         /// An object with values, or its key, does not exist, or does not carry the label drover.dev/usable-by: catalog-app.
         ValuesNotFound = "ValuesNotFound": Blocked; "Create the object that the message names, with that label, or set optional.",
+        /// The revision that spec.pin names is not there.
+        RevisionNotFound = "RevisionNotFound": Blocked stalls; "Name a revision of status.history in spec.pin, or remove spec.pin.",
+        /// An app on which this one depends is not ready.
+        DependencyNotReady = "DependencyNotReady": Blocked; "Look at the app that the message names.",
+        /// Apps wait for each other.
+        DependencyCycle = "DependencyCycle": Blocked stalls; "Remove one of the dependencies that the message names.",
+        /// Objects of a release are not in the cluster as it says.
+        Drifted = "Drifted": Blocked; "Set spec.drift.mode to Correct, or change the app so that it says what is there.",
+        /// An object of a release that was deployed is not ready any more.
+        NotReady = "NotReady": Blocked; "Look at the object that the message names in the cluster.",
         /// Values are no YAML, too large, or not as the chart wants them.
         ValuesInvalid = "ValuesInvalid": Blocked stalls; "Correct the values as the message says.",
         /// Drover has no helm to render charts with, or another version than it needs.

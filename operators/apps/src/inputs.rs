@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use drover_charts::Digest;
 use drover_crds::{
-    CatalogApp, PackagedChart, ValuesKind, ValuesSource,
+    CatalogApp, PackagedChart, Pin, ValuesKind, ValuesSource,
     names::{LABEL_USABLE_BY, USABLE_BY_APPS},
 };
 use drover_runtime::{ApiError, Cache, Cause, LabelQuery, ObjectKey, request::request};
@@ -18,7 +18,7 @@ use ring::hmac;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::AppCause;
+use crate::{AppCause, state::repeats};
 
 /// The key under which values are unless the spec says otherwise.
 const VALUES_YAML: &str = "values.yaml";
@@ -203,8 +203,30 @@ pub struct Inputs {
     pub hash: String,
 }
 
+/// Those of the revision at which the release is held: they may be gone by now.
+fn pinned(app: &CatalogApp, pin: Pin) -> Result<Inputs, (Cause, String)> {
+    let status = app.status.as_ref();
+    let noted = status.into_iter().flat_map(|status| status.applied.iter().chain(&status.history));
+    let found = noted.filter(|noted| repeats(noted, pin.revision)).max_by_key(|noted| noted.revision);
+    let inputs = found
+        .and_then(|noted| Some(Inputs { chart: noted.chart_digest.parse().ok()?, hash: noted.input_hash.clone() }));
+    inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
+}
+
+/// What is said where a release is to be held at a revision that is not there.
+#[must_use]
+pub fn no_revision(app: &CatalogApp, revision: i64) -> String {
+    format!(
+        "release {} has no revision {revision} that Drover made and that is still there; choose one of status.history, or remove spec.pin",
+        app.release_name()
+    )
+}
+
 /// Gathers them, or says what is missing.
 pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)> {
+    if let Some(pin) = app.spec.pin {
+        return pinned(app, pin);
+    }
     let Some((entry, wanted)) = packaged_chart(app) else {
         return Err((
             AppCause::ChartNotFound.into(),

@@ -36,8 +36,10 @@ const YAML_BYTES: usize = 4 << 20;
 pub struct Preparation {
     /// For which inputs.
     pub input_hash: String,
-    /// For which spec; another one is tried anew.
+    /// For which spec; another one is tried anew …
     pub generation: i64,
+    /// … and whenever a person asks for it.
+    pub asked: Option<String>,
     /// What is ready to be released, or why nothing is. An error about inputs is not tried again before they change.
     pub outcome: Result<Prepared, (Cause, String)>,
 }
@@ -76,7 +78,9 @@ impl Preparations {
     pub fn get(&self, app: &CatalogApp, input_hash: &str) -> Option<Arc<Preparation>> {
         let generation = app.metadata.generation.unwrap_or_default();
         let counts = |found: &&Arc<Preparation>| {
-            found.input_hash == input_hash && (found.outcome.is_ok() || found.generation == generation)
+            let is_answered = app.asked().is_none_or(|asked| found.asked.as_ref() == Some(&asked));
+            let is_of_spec = found.generation == generation && is_answered;
+            found.input_hash == input_hash && (found.outcome.is_ok() || is_of_spec)
         };
         self.lock().get(&ObjectKey::of(&app.metadata)).filter(counts).cloned()
     }
@@ -113,7 +117,7 @@ impl Preparations {
             Err(error) => return Err(error),
         };
         let generation = app.metadata.generation.unwrap_or_default();
-        let preparation = Preparation { input_hash: inputs.hash.clone(), generation, outcome };
+        let preparation = Preparation { input_hash: inputs.hash.clone(), generation, asked: app.asked(), outcome };
         self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
     }
@@ -181,6 +185,7 @@ async fn rendered(
         input_hash: inputs.hash.clone(),
         manifest_digest: digest(&record.manifest, &record.hooks),
         objects: i64::try_from(rendered.objects.len()).unwrap_or(i64::MAX),
+        rollback_of: None,
         at: Time(now),
     };
     Ok(Prepared { release, record })

@@ -343,7 +343,8 @@ impl<'a> InCluster<'a> {
         let revision = |found: &Found| Revision { number: found.record.version, status: found.record.info.status };
         let history: History = self.records.iter().map(revision).collect();
         let limit = usize::try_from(self.app.spec.history_limit()).unwrap_or(1);
-        for number in history.to_delete(limit, &[]) {
+        let pinned: Vec<i64> = self.app.spec.pin.iter().map(|pin| pin.revision).collect();
+        for number in history.to_delete(limit, &pinned) {
             self.delete_record(number).await?;
         }
         Ok(())

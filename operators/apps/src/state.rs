@@ -7,6 +7,7 @@
 //! | the newest record | the status of the app | next |
 //! |---|---|---|
 //! | any that is not pending | `applied` has these inputs | nothing |
+//! | none, or not pending, and a former revision has these inputs | `pending` has others, or none | note the way back to it in `pending` |
 //! | none, or not pending | `pending` has other inputs, or none | render, then note in `pending` |
 //! | the same | `pending` has these inputs | create the record of the next revision |
 //! | pending, with the manifest of `pending` | – | hooks, objects, until all is ready |
@@ -20,7 +21,10 @@ use drover_releases::{
     hook::{Hook, HookEvent, HookPhase, in_order},
     record::{Record, Status},
 };
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 
 /// The pause before the second try; it doubles with each further one.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -179,10 +183,24 @@ pub enum Next {
     Locked,
     /// The run of another client must be over: its record says that it failed.
     Unlock(i64),
+    /// The revision at which the release is to be held is not there.
+    NoRevision(i64),
     /// Try again at this time.
     Pause(Timestamp),
     /// All tries failed.
     Exhausted,
+}
+
+impl Next {
+    /// Whether something new would begin by it. A way back is none: it was there before.
+    #[must_use]
+    pub fn is_beginning(&self) -> bool {
+        match self {
+            Self::Render => true,
+            Self::Note(release) | Self::Begin(release) => release.rollback_of.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// Why a revision failed.
@@ -198,8 +216,30 @@ pub enum Failure {
 #[must_use]
 pub fn is_at_rest(app: &CatalogApp, input_hash: &str) -> bool {
     let Some(status) = &app.status else { return false };
-    let is_settled = status.pending.is_none() && status.failed.is_none();
-    is_settled && status.applied.as_ref().is_some_and(|applied| applied.input_hash == input_hash)
+    let is_settled = status.pending.is_none() && status.failed.is_none() && app.asked().is_none();
+    is_settled && status.applied.as_ref().is_some_and(|applied| is_wanted(app, applied, input_hash))
+}
+
+/// Whether a revision is what the app is to have.
+fn is_wanted(app: &CatalogApp, revision: &Release, input_hash: &str) -> bool {
+    match app.spec.pin {
+        Some(pin) => repeats(revision, pin.revision),
+        None => revision.input_hash == input_hash,
+    }
+}
+
+/// Whether a revision is that of this number, or the way back to it.
+#[must_use]
+pub fn repeats(revision: &Release, number: i64) -> bool {
+    revision.revision == number || revision.rollback_of == Some(number)
+}
+
+/// The newest revision of before that is what the app is to have, as long as its record is there as it was noted: it is not rendered again.
+fn former<'a>(app: &'a CatalogApp, input_hash: &str, seen: &Seen) -> Option<&'a Release> {
+    let status = app.status.as_ref()?;
+    let noted = status.applied.iter().chain(&status.history);
+    let is_there = |noted: &Release| seen.records.iter().any(|record| is_of(record, noted));
+    noted.filter(|noted| is_wanted(app, noted, input_hash) && is_there(noted)).max_by_key(|noted| noted.revision)
 }
 
 /// What comes next for an app that may be released with these inputs.
@@ -211,6 +251,7 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
     let counts = |failed: &&FailedTries| {
         failed.input_hash == input_hash && failed.generation == app.metadata.generation.unwrap_or_default()
     };
+    let counts = |failed: &&FailedTries| counts(failed) && app.asked().is_none();
     let failed = status.and_then(|status| status.failed.as_ref()).filter(counts);
     let newest = seen.records.last();
     let noted = newest.filter(|record| pending.is_some_and(|pending| is_of(record, pending)));
@@ -226,12 +267,16 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
     }
     let is_there =
         |applied: &Release| newest.is_some_and(|record| is_of(record, applied) && record.status == Status::Deployed);
-    if applied.is_some_and(|applied| applied.input_hash == input_hash && is_there(applied)) {
+    if applied.is_some_and(|applied| is_wanted(app, applied, input_hash) && is_there(applied)) {
         return Next::Rest;
     }
     let revision = newest.map_or(0, |record| record.revision).saturating_add(1);
     match failed.map_or(Retry::Now, |failed| again(app, failed, now)) {
-        Retry::Now => install(input_hash, prepared, pending, revision),
+        Retry::Now => match (former(app, input_hash, seen), app.spec.pin) {
+            (Some(former), _) => roll_back(former, pending, revision, now),
+            (None, Some(pin)) => Next::NoRevision(pin.revision),
+            (None, None) => install(input_hash, prepared, pending, revision),
+        },
         Retry::At(time) => Next::Pause(time),
         Retry::Never => {
             // One that fails itself is not tried again.
@@ -267,10 +312,10 @@ fn install(input_hash: &str, prepared: &Prepared, pending: Option<&Release>, rev
     }
 }
 
-fn roll_back(applied: &Release, pending: Option<&Release>, revision: i64, now: Timestamp) -> Next {
-    let at = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now);
-    let to = Box::new(Release { revision, at, ..applied.clone() });
-    if is_noted(&to, pending) { Next::RollBack { to, from: applied.revision } } else { Next::Note(to) }
+fn roll_back(former: &Release, pending: Option<&Release>, revision: i64, now: Timestamp) -> Next {
+    let from = former.revision;
+    let to = Box::new(Release { revision, at: Time(now), rollback_of: Some(from), ..former.clone() });
+    if is_noted(&to, pending) { Next::RollBack { to, from } } else { Next::Note(to) }
 }
 
 /// The next step of a revision of ours that is under way.

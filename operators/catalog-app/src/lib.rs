@@ -14,6 +14,7 @@
 pub mod account;
 pub mod act;
 pub mod consent;
+pub mod dependencies;
 pub mod observe;
 pub mod plan;
 mod summary;
@@ -45,6 +46,8 @@ use k8s_openapi::{
     },
     jiff::Timestamp,
 };
+
+use dependencies::Dependents;
 
 /// Why an app does not have its role.
 const OF_ROLES: &[Cause] = &[
@@ -117,10 +120,12 @@ impl Operator for CatalogAppOperator {
         let apps = BindingIndex::default();
         let [of_projects, of_templates, of_maps, of_secrets, of_policies, of_policy_bindings] =
             std::array::from_fn(|_| apps.clone());
+        let dependents = Dependents::default();
         related.on::<CatalogApp>(move |change| {
             apps.note(change);
             // What is noted in the status is waited for before anything is sent.
-            if noted_something_else(change) { vec![change.key.clone()] } else { Vec::new() }
+            let itself = noted_something_else(change).then(|| change.key.clone());
+            dependents.of(change).into_iter().chain(itself).collect()
         });
         // Its status says whether a namespace is guarded.
         related.on::<Project>(move |change| of_projects.naming_project(&change.key));
@@ -212,7 +217,7 @@ impl Operator for CatalogAppOperator {
 fn noted_something_else(change: &Change<CatalogApp>) -> bool {
     let noted = |app: &CatalogApp| {
         let status = app.status.clone().unwrap_or_default();
-        (status.admission, status.pending, status.applied, status.failed)
+        (status.admission, status.pending, status.applied, status.failed, status.last_handled_reconcile_at)
     };
     change.old.as_deref().map(noted) != change.new.as_deref().map(noted)
 }

@@ -32,6 +32,7 @@ use crate::{
     CatalogAppOperator, PROJECT,
     account::Account,
     consent::{Admission, Facts, Hold, OfRelease, ProjectState, Verdict, holder, is_guarded},
+    dependencies,
 };
 
 /// What a reconcile knows.
@@ -47,6 +48,8 @@ pub struct World {
     pub preparation: Option<Arc<Preparation>>,
     /// What there is of the release; none if nobody had to look, or nobody could.
     pub seen: Option<Seen>,
+    /// Why the app waits for others, if it does.
+    pub unmet: Option<(Cause, String)>,
     /// What the cluster said where it did not let the app look at its release.
     pub refused: Option<String>,
     /// The state of the admission policies, while they are in place.
@@ -103,6 +106,9 @@ pub(crate) async fn observe(
         preparation: None,
         known,
         seen: None,
+        unmet: dependencies::unmet(app, |name| {
+            place.related::<CatalogApp>().get(&ObjectKey::namespaced(&app.namespace().unwrap_or_default(), name))
+        }),
         refused: None,
         policies,
         evidence: evidence.unwrap_or_default(),

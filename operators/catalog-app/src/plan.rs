@@ -2,10 +2,12 @@
 
 use drover_apps::{
     AppCause,
-    inputs::{Inputs, inputs},
+    inputs::{self, Inputs},
     state::{self, Next},
 };
-use drover_crds::{Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, FailedTries, MAX_HISTORY, Release};
+use drover_crds::{
+    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, Drift, FailedTries, MAX_HISTORY, Release,
+};
 use drover_grants::{GrantCause, admitted::record};
 use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
 use k8s_openapi::{
@@ -44,15 +46,23 @@ pub struct PlaceStatus {
     pub failed: Option<FailedTries>,
     /// The revisions that Drover made.
     pub history: Vec<Release>,
+    /// What is not as the release says.
+    pub drift: Option<Drift>,
+    /// What a person asked for last that was acted upon.
+    pub handled: Option<String>,
 }
 
 impl PlaceStatus {
     /// What is known already.
     fn of(app: &CatalogApp) -> Self {
         let status = app.status.clone().unwrap_or_default();
-        let CatalogAppStatus { admission, applied, pending, failed, history, .. } = status;
+        let CatalogAppStatus { admission, applied, pending, failed, history, drift, .. } = status;
         let ready = Readiness::no(StatusCause::Progressing, format!("app {} is being released", app.name_any()));
-        Self { ready, admission, applied, pending, failed, history }
+        // Who asks for another try has all tries again.
+        let asked = app.asked();
+        let failed = failed.filter(|_| asked.is_none());
+        let handled = asked.or(status.last_handled_reconcile_at);
+        Self { ready, admission, applied, pending, failed, history, drift, handled }
     }
 
     fn because(&mut self, cause: impl Into<Cause>, message: impl Into<String>) {
@@ -127,7 +137,7 @@ fn release(
     status: &mut PlaceStatus,
     now: Timestamp,
 ) -> Steps {
-    let found = match inputs(app, &world.known) {
+    let found = match inputs::inputs(app, &world.known) {
         Ok(found) => found,
         Err((cause, message)) => {
             status.because(cause, message);
@@ -140,7 +150,14 @@ fn release(
     let Some(seen) = &world.seen else {
         return rest_or_wait(app, world, &found, status, now);
     };
-    step(app, world, &found, state::next(app, &found.hash, &world.prepared(), seen, now), status, now)
+    let next = state::next(app, &found.hash, &world.prepared(), seen, now);
+    if next.is_beginning()
+        && let Some((cause, message)) = &world.unmet
+    {
+        status.because(*cause, message);
+        return Steps::default();
+    }
+    step(app, world, &found, next, status, now)
 }
 
 /// Nothing was looked at in the cluster: all is as it was released, or the account cannot act yet.
@@ -213,6 +230,10 @@ fn step(
             status.because(AppCause::ObjectExists, message);
             Steps::soon(now, LOOK_LATER)
         }
+        Next::NoRevision(revision) => {
+            status.because(AppCause::RevisionNotFound, inputs::no_revision(app, revision));
+            Steps::default()
+        }
         Next::Pause(until) => {
             tell_failure(app, status);
             Steps { again: Some(until), ..Steps::default() }
@@ -263,6 +284,7 @@ fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timest
         | Next::Deployed
         | Next::Failed(_)
         | Next::Taken
+        | Next::NoRevision(_)
         | Next::Pause(_)
         | Next::Exhausted => return Steps::default(),
     };
@@ -328,7 +350,7 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
             Next::Rest => {
                 // Should the cluster come again, all of it is to be released anew.
                 (status.applied, status.pending, status.failed) = (None, None, None);
-                status.history.clear();
+                (status.history, status.drift) = (Vec::new(), None);
                 Steps { account: world.account.remove(), ..Steps::default() }
             }
             next => under_way(app, next, &mut status, now),
@@ -360,6 +382,8 @@ fn gone(world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
         pending: None,
         failed: None,
         history: Vec::new(),
+        drift: None,
+        handled: None,
     };
     let mut plan = Steps { account: world.account.remove(), ..Steps::default() }.into_plan(status, now);
     if world.account.is_gone() {

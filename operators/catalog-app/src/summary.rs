@@ -17,15 +17,19 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
     let former = app.status.clone().unwrap_or_default();
     match entry.and_then(|entry| entry.known.clone()) {
         None => CatalogAppStatus { conditions, ..former },
-        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history }) => CatalogAppStatus {
-            admission: admission.or(former.admission),
-            applied,
-            pending,
-            failed,
-            history,
-            conditions,
-            ..CatalogAppStatus::default()
-        },
+        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history, drift, handled }) => {
+            CatalogAppStatus {
+                admission: admission.or(former.admission),
+                applied,
+                pending,
+                failed,
+                history,
+                drift,
+                last_handled_reconcile_at: handled,
+                conditions,
+                ..CatalogAppStatus::default()
+            }
+        }
     }
 }
 

@@ -127,6 +127,7 @@ impl Model {
                     input_hash: self.input_hash.clone(),
                     manifest_digest: record.digest(),
                     objects: 1,
+                    rollback_of: None,
                     at: Time(now),
                 });
             }
@@ -174,6 +175,7 @@ impl Model {
                 let hash = self.input_hash.clone();
                 let status = self.status();
                 status.applied = status.pending.take();
+                status.history.extend(status.applied.clone());
                 if status.applied.as_ref().is_some_and(|applied| applied.input_hash == hash) {
                     status.failed = None;
                 }
@@ -201,7 +203,8 @@ impl Model {
                 let status = self.status();
                 (status.pending, status.failed) = (None, None);
             }
-            Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted => {}
+            Next::Unrenderable | Next::Wait(_) | Next::Taken | Next::Locked | Next::Exhausted | Next::NoRevision(_) => {
+            }
         }
         self.now += SignedDuration::from_secs(1);
     }
@@ -219,7 +222,7 @@ impl Model {
     fn until_rest(&mut self) -> Next {
         for _ in 0..500 {
             let next = self.reconcile(false);
-            if matches!(next, Next::Rest | Next::Exhausted | Next::Locked | Next::Taken) {
+            if matches!(next, Next::Rest | Next::Exhausted | Next::Locked | Next::Taken | Next::NoRevision(_)) {
                 return next;
             }
         }
@@ -252,6 +255,51 @@ fn a_change_is_one_upgrade_and_its_revert_another_one() {
     assert_eq!(model.until_rest(), Next::Rest);
     assert_eq!(model.steps, ["hook late", "apply render 2", "hook after"]);
     assert_eq!(model.statuses(), [Status::Superseded, Status::Deployed]);
+    model.input_hash = "one".to_owned();
+    model.steps.clear();
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.steps, ["hook early", "apply render 1"], "it is the way back to what was rendered then");
+    assert_eq!((model.records.len(), model.renders), (3, 2));
+    assert!(is_at_rest(&model.app, "one"));
+    // What is not there as it was noted cannot be gone back to.
+    model.records.remove(1);
+    model.prepared = None;
+    model.input_hash = "two".to_owned();
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.renders, 3);
+}
+
+#[test]
+fn a_pin_holds_a_release_at_a_revision_whatever_else_changes() {
+    let mut model = Model::new(&json!({}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.until_rest();
+    model.app.spec.pin = Some(drover_crds::Pin { revision: 1 });
+    model.steps.clear();
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.steps, ["hook early", "apply render 1"]);
+    model.input_hash = "three".to_owned();
+    assert!(is_at_rest(&model.app, "three"), "a newer version waits until the pin is gone");
+    assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 3));
+    model.app.spec.pin = Some(drover_crds::Pin { revision: 9 });
+    assert_eq!((model.until_rest(), model.records.len()), (Next::NoRevision(9), 3));
+    model.app.spec.pin = None;
+    assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 4));
+}
+
+#[test]
+fn who_asks_for_it_has_all_tries_again_without_another_input() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0}}));
+    model.behaviour.failing_hooks = vec!["late"];
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    model.app.metadata.annotations = Some([("drover.dev/reconcile-at".to_owned(), "now".to_owned())].into());
+    assert!(!is_at_rest(&model.app, "one"));
+    assert!(!matches!(model.reconcile(false), Next::Exhausted));
+    // The status notes it in the same reconcile.
+    let status = model.status();
+    (status.last_handled_reconcile_at, status.failed) = (Some("now".to_owned()), None);
+    assert_eq!((model.until_rest(), model.records.len()), (Next::Exhausted, 2));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn told(plan: &Plan<CatalogAppOperator>) -> (&'static str, Vec<String>) {
 fn released(app: &mut CatalogApp, world: &World) -> Release {
     let release: Release = serde_json::from_value(json!({
         "revision": 1, "chartVersion": "1.0.0", "chartDigest": "", "manifestDigest": "m", "objects": 1,
-        "inputHash": inputs(app, &world.known).unwrap().hash, "at": "2026-11-26T00:00:00Z",
+        "inputHash": inputs::inputs(app, &world.known).unwrap().hash, "at": "2026-11-26T00:00:00Z",
     }))
     .unwrap();
     app.status = Some(CatalogAppStatus { applied: Some(release.clone()), ..CatalogAppStatus::default() });
