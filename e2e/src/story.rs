@@ -37,7 +37,7 @@ use crate::wait::{as_json, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
 pub use ask::{
     becomes_gone, claim, converged, downstream, downstream_becomes, downstream_namespace, get, namespace_becomes,
-    problem, reads, ready_condition,
+    object_becomes, problem, reads, ready_condition,
 };
 pub use change::{
     becomes_ready, delete, deleted, deleted_downstream, is_ready, patch, patch_downstream, ready_with, with_shop,

@@ -51,7 +51,7 @@ pub async fn becomes_gone(installation: &Installation, kind: &str, name: &str) {
 }
 
 /// Waits until an object of the management cluster is as `wanted` says.
-pub(super) async fn object_becomes(
+pub async fn object_becomes(
     installation: &Installation,
     kind: &str,
     name: &str,

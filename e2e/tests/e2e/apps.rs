@@ -33,7 +33,7 @@ const TEMPLATES: [(&str, &str); 4] = [
 ];
 
 /// Packs a chart by helm, and returns the bytes.
-fn packed(installation: &Installation, name: &str, files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn packed(installation: &Installation, name: &str, files: &[(&str, &str)]) -> Vec<u8> {
     let folder = installation.directory().join(name);
     for (path, text) in files {
         let path = folder.join(path);
@@ -56,12 +56,12 @@ fn shop_chart(installation: &Installation) -> Vec<u8> {
     packed(installation, "shop", &files)
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     digest.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-fn charts(name: &str, chart: &[u8]) -> Value {
+pub(crate) fn charts(name: &str, chart: &[u8]) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"chart.tgz": STANDARD.encode(chart)},
         "metadata": {"name": name, "namespace": TEAM, "labels": {"drover.dev/usable-by": "catalog-app"}},
@@ -69,7 +69,7 @@ fn charts(name: &str, chart: &[u8]) -> Value {
 }
 
 /// What an app may do with this role, and nothing beyond.
-fn deployer() -> Value {
+pub(crate) fn deployer() -> Value {
     let verbs = json!(["get", "list", "create", "update", "patch", "delete"]);
     let rules = json!([{"apiGroups": [""], "resources": ["configmaps", "secrets", "services"], "verbs": verbs}]);
     json!({
@@ -78,7 +78,7 @@ fn deployer() -> Value {
     })
 }
 
-fn an_app(name: &str, chart: &[u8], spec: &Value) -> Value {
+pub(crate) fn an_app(name: &str, chart: &[u8], spec: &Value) -> Value {
     let mut whole = json!({
         "clusterName": "eu", "namespace": "team-web", "projectName": "shop", "roleTemplateName": "deployer",
         "chart": {"configMap": {"name": "charts", "key": "chart.tgz", "digest": digest(chart)}},
@@ -89,14 +89,14 @@ fn an_app(name: &str, chart: &[u8], spec: &Value) -> Value {
 }
 
 /// What helm, run by a person, prints of the release.
-fn helm(installation: &Installation, arguments: &[&str]) -> String {
+pub(crate) fn helm(installation: &Installation, arguments: &[&str]) -> String {
     let mut command = installation.downstream["eu"].helm().unwrap();
     let output = command.args(arguments).args(["--namespace", "team-web"]).output().unwrap();
     assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn history(installation: &Installation) -> Vec<(i64, String)> {
+pub(crate) fn history(installation: &Installation) -> Vec<(i64, String)> {
     let all: Value = serde_json::from_str(&helm(installation, &["history", "web", "--output", "json"])).unwrap();
     let entry = |entry: &Value| (entry["revision"].as_i64().unwrap(), entry["status"].as_str().unwrap().to_owned());
     all.as_array().unwrap().iter().map(entry).collect()
@@ -197,7 +197,7 @@ async fn nothing_beyond_its_rights(installation: &Installation) {
     deleted(installation, "catalogapp", "beyond").await;
 }
 
-fn condition_message(app: &Value) -> String {
+pub(crate) fn condition_message(app: &Value) -> String {
     let conditions = app["status"]["conditions"].as_array().unwrap();
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
     ready["message"].as_str().unwrap().to_owned()

@@ -15,6 +15,7 @@ mod access;
 mod accounts;
 mod admission;
 mod api;
+mod app_days;
 mod apps;
 mod away;
 mod bad_days;
@@ -64,6 +65,7 @@ fn tests() -> Vec<Test> {
         accounts::tests(),
         admission::tests(),
         api::tests(),
+        app_days::tests(),
         apps::tests(),
         away::tests(),
         bad_days::tests(),

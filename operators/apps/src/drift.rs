@@ -15,8 +15,6 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use crate::state::Standing;
-
 /// What was found when it was looked last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -98,7 +96,7 @@ impl Gathered {
     }
 }
 
-/// Which paths of an object differ from what the release says; none if it is gone.
+/// How an object differs from what the release says.
 pub(crate) enum Difference {
     /// The object is gone, and should be there.
     Gone,
@@ -133,14 +131,6 @@ pub(crate) fn without_scale(mut wanted: Value, live: Option<&Value>) -> Value {
         spec.remove("replicas");
     }
     wanted
-}
-
-/// What is told of an object that is not ready.
-pub(crate) fn first_not_ready(former: Option<String>, standing: Standing) -> Option<String> {
-    former.or(match standing {
-        Standing::Ready => None,
-        Standing::Waiting(what) | Standing::Failed(what) => Some(what),
-    })
 }
 
 #[cfg(test)]

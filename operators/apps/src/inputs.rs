@@ -1,6 +1,6 @@
 //! `ConfigMaps` and Secrets beside apps: charts and values. Caches know them by digests only; content is read when it is rendered.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::collections::BTreeMap;
 
 use drover_charts::Digest;
 use drover_crds::{
@@ -18,18 +18,30 @@ use ring::hmac;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::{AppCause, state::repeats};
+use crate::{
+    AppCause,
+    projection::{FromWhole, Projection},
+    state::repeats,
+};
 
 /// The key under which values are unless the spec says otherwise.
 const VALUES_YAML: &str = "values.yaml";
 
 /// An object with inputs, as far as it is kept: the digests of its entries.
-#[derive(Deserialize)]
-#[serde(from = "Content", bound = "")]
-pub struct Input<K> {
-    metadata: ObjectMeta,
-    entries: BTreeMap<String, Digest>,
-    kind: PhantomData<fn() -> K>,
+pub type Input<K> = Projection<K, Digests>;
+
+/// The digests of the entries of an object.
+#[derive(Clone)]
+pub struct Digests(BTreeMap<String, Digest>);
+
+impl FromWhole for Digests {
+    fn from_whole(whole: serde_json::Value) -> serde_json::Result<Self> {
+        let digests = serde_json::from_value::<Content>(whole)?
+            .into_entries()
+            .into_iter()
+            .map(|(key, bytes)| (key, Digest::of(&bytes)));
+        Ok(Self(digests.collect()))
+    }
 }
 
 /// What an object holds. It has no debug output.
@@ -62,58 +74,11 @@ impl Content {
     }
 }
 
-impl<K> From<Content> for Input<K> {
-    fn from(mut content: Content) -> Self {
-        let ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, .. } =
-            std::mem::take(&mut content.metadata);
-        let metadata =
-            ObjectMeta { name, namespace, uid, resource_version, deletion_timestamp, ..ObjectMeta::default() };
-        let digests = content.into_entries().into_iter().map(|(key, bytes)| (key, Digest::of(&bytes)));
-        Self { metadata, entries: digests.collect(), kind: PhantomData }
-    }
-}
-
-impl<K> Input<K> {
+impl<K> Projection<K, Digests> {
     /// The digest of an entry.
     #[must_use]
     pub fn digest(&self, key: &str) -> Option<Digest> {
-        self.entries.get(key).copied().filter(|_| self.metadata.deletion_timestamp.is_none())
-    }
-}
-
-impl<K> Clone for Input<K> {
-    fn clone(&self) -> Self {
-        Self { metadata: self.metadata.clone(), entries: self.entries.clone(), kind: PhantomData }
-    }
-}
-
-impl<K> fmt::Debug for Input<K> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Input").field("name", &self.metadata.name).finish_non_exhaustive()
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + 'static> Resource for Input<K> {
-    type DynamicType = ();
-    type Scope = K::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        self.kept().0.get(key).copied().filter(|_| self.metadata().deletion_timestamp.is_none())
     }
 }
 
@@ -340,7 +305,7 @@ mod tests {
         assert_eq!(map.digest("values.yaml"), secret.digest("values.yaml"), "decoded");
         assert_eq!(map.digest("chart.tgz"), Some(Digest::of(&[0, 1, 2])));
         assert_eq!(secret.digest("broken"), None);
-        assert_eq!(format!("{secret:?}"), r#"Input { name: Some("m"), .. }"#);
+        assert_eq!(format!("{secret:?}"), r#"Projection { name: Some("m"), .. }"#);
     }
 
     #[test]

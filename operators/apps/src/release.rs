@@ -3,6 +3,7 @@
 //! What is read here may be written by whoever edits in the namespace. So all filters judge a manifest again before anything of it is
 //! applied or deleted, and only what carries the marks of the release is deleted.
 
+mod look;
 mod objects;
 
 use std::sync::Arc;

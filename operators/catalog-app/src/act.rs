@@ -4,6 +4,7 @@ use std::fmt;
 
 use drover_apps::{
     AppCause, AppError,
+    drift::Finding,
     inputs::{self, EntryKind, Inputs},
     release::InCluster,
     state::Failure,
@@ -61,6 +62,15 @@ pub enum Step {
     Fail(Failure),
     /// Count the run of another client as failed.
     Unlock(i64),
+    /// Look whether the deployed revision is still there as it says.
+    Look {
+        /// The revision.
+        revision: i64,
+        /// Whether what differs is applied again.
+        corrects: bool,
+    },
+    /// Nothing was found yet: look when that is due.
+    LookLater(Finding),
 }
 
 impl fmt::Debug for Action {
@@ -104,8 +114,21 @@ async fn carry_out(
     place: &PlaceContext,
     now: Timestamp,
 ) -> Result<(), AppError> {
+    let step = match step {
+        Step::LookLater(nothing) => {
+            operator.findings.keep(app, nothing);
+            return Ok(());
+        }
+        step => step,
+    };
     let mut release = InCluster::of(app, place).await?;
     match step {
+        Step::LookLater(_) => Ok(()),
+        Step::Look { revision, corrects } => {
+            let found = release.look(revision, corrects, now).await?;
+            operator.findings.keep(app, found);
+            Ok(())
+        }
         Step::Prepare(inputs) => operator.preparations.prepare(app, place, &release, &inputs, now).await,
         Step::Begin(to) => match operator.preparations.record(app, &to) {
             Some(record) => {

@@ -17,7 +17,7 @@ use drover_grants::{
     in_force::{Denied, to_be_given},
 };
 use drover_roles::Resolved;
-use drover_runtime::{Cause, ObjectKey, cache::Index};
+use drover_runtime::{Cause, ObjectKey, Place, cache::Index};
 use kube::ResourceExt as _;
 
 /// What a verdict is made of.
@@ -138,6 +138,25 @@ impl Index<CatalogApp> for OfRelease {
         let (tenant, spec) = (app.namespace()?, &app.spec);
         let place = format!("{tenant}/{}/{}", spec.cluster_name, spec.namespace);
         Some(ObjectKey::namespaced(&place, app.release_name()))
+    }
+}
+
+/// Apps by cluster, namespace and name of their release, whoever the tenant is, for a look-up in a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct AtPlace;
+
+impl AtPlace {
+    /// The key of this release, by its namespace and its name, at `place`.
+    #[must_use]
+    pub fn of(place: &Place, release: &ObjectKey) -> ObjectKey {
+        ObjectKey::namespaced(&format!("{place}/{}", release.namespace), &release.name)
+    }
+}
+
+impl Index<CatalogApp> for AtPlace {
+    fn key(app: &CatalogApp) -> Option<ObjectKey> {
+        let release = ObjectKey::namespaced(&app.spec.namespace, app.release_name());
+        Some(Self::of(&Place::cluster(&app.spec.cluster_name), &release))
     }
 }
 

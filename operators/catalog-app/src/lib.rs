@@ -23,8 +23,10 @@ use std::time::Duration;
 
 use drover_apps::{
     AppCause, AppError,
+    drift::Findings,
     inputs::{self, Input},
     prepare::Preparations,
+    workloads::{self, Workload},
 };
 use drover_crds::{CatalogApp, CatalogAppStatus, Project, RoleTemplate};
 use drover_fleet::{
@@ -41,13 +43,16 @@ use drover_runtime::{
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
         core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
         rbac::v1::{ClusterRole, RoleBinding},
     },
     jiff::Timestamp,
 };
 
+use consent::AtPlace;
 use dependencies::Dependents;
+use kube::Resource;
 
 /// Why an app does not have its role.
 const OF_ROLES: &[Cause] = &[
@@ -70,13 +75,14 @@ const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct CatalogAppOperator {
     preparations: Preparations,
+    findings: Findings,
 }
 
 impl CatalogAppOperator {
     /// Which renders charts by `renderer`; without one every app says so.
     #[must_use]
     pub fn new(renderer: Option<Renderer>) -> Self {
-        Self { preparations: Preparations::new(renderer) }
+        Self { preparations: Preparations::new(renderer), findings: Findings::default() }
     }
 }
 
@@ -95,6 +101,7 @@ impl Operator for CatalogAppOperator {
         management_secrets: &[Rule::on("", &["secrets"], READ)],
         downstream: &[
             Rule::on("", &["namespaces"], READ),
+            Rule::on("apps", &["daemonsets", "deployments", "statefulsets"], READ),
             Rule::on(RBAC, &["clusterroles"], READ),
             Rule::on(RBAC, &["rolebindings"], READ),
             Rule::on(RBAC, &["rolebindings"], &["create", "delete", "patch"]),
@@ -177,6 +184,9 @@ impl Operator for CatalogAppOperator {
                 }
             });
         });
+        watch_workloads::<Deployment>(watches);
+        watch_workloads::<StatefulSet>(watches);
+        watch_workloads::<DaemonSet>(watches);
         admission::read_here(watches);
     }
 
@@ -211,6 +221,26 @@ impl Operator for CatalogAppOperator {
     fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<plan::PlaceStatus>, _: Timestamp) -> CatalogAppStatus {
         summary::summarise(app, statuses)
     }
+}
+
+/// Wakes an app when a workload of its release is ready, or not any more.
+fn watch_workloads<K: k8s_openapi::Resource + Resource<DynamicType = ()> + 'static>(
+    watches: &mut Watches<'_, CatalogAppOperator>,
+) {
+    let apps = watches.context().related::<CatalogApp>();
+    let place = watches.context().place.clone();
+    watches.optional(|workloads| {
+        workloads.on::<Workload<K>>(&workloads::query(), move |change, enqueuer| {
+            if change.old.as_deref().map(Workload::health) == change.new.as_deref().map(Workload::health) {
+                return;
+            }
+            for release in change.sides().filter_map(Workload::release) {
+                for app in apps.indexed::<AtPlace>(&AtPlace::of(&place, release)) {
+                    enqueuer.now(ObjectKey::of(&app.metadata));
+                }
+            }
+        });
+    });
 }
 
 /// Whether the status notes another admission, or another release.

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use drover_admission::PoliciesState;
 use drover_apps::{
     AppCause, AppError,
+    drift::Finding,
     inputs::{self, Entry, EntryKind, Input, Known},
     prepare::Preparation,
     release,
     state::{self, Seen},
+    workloads::{self, OfRelease as OfHelm, Workload},
 };
-use drover_crds::{CatalogApp, Project, RoleTemplate};
+use drover_crds::{CatalogApp, DriftMode, Project, RoleTemplate};
 use drover_fleet::{
     admission::{guarded, state_in_management},
     targets::{admits_namespace, tenancies_of},
@@ -23,10 +25,11 @@ use drover_runtime::{
     owned::Owned,
 };
 use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
     core::v1::{ConfigMap, Namespace, Secret},
     rbac::v1::ClusterRole,
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use crate::{
     CatalogAppOperator, PROJECT,
@@ -48,6 +51,10 @@ pub struct World {
     pub preparation: Option<Arc<Preparation>>,
     /// What there is of the release; none if nobody had to look, or nobody could.
     pub seen: Option<Seen>,
+    /// The first workload of the release that is not ready, as far as Drover may see them.
+    pub not_ready: Option<String>,
+    /// What was found of the deployed revision when it was looked last.
+    pub finding: Option<Finding>,
     /// Why the app waits for others, if it does.
     pub unmet: Option<(Cause, String)>,
     /// What the cluster said where it did not let the app look at its release.
@@ -89,6 +96,7 @@ pub(crate) async fn observe(
     let account = Account { accounts: Owned::at(place, &record), bindings: Owned::at(place, &record) };
     if !matches!(owner, Owner::Present(_)) {
         operator.preparations.forget(&owner.key());
+        operator.findings.forget(&owner.key());
     }
     let (Some(app), Some(facts)) = (owner.object(), facts(owner, place)) else {
         return Ok(World { account, ..World::default() });
@@ -106,6 +114,8 @@ pub(crate) async fn observe(
         preparation: None,
         known,
         seen: None,
+        not_ready: not_ready(app, place),
+        finding: operator.findings.get(app),
         unmet: dependencies::unmet(app, |name| {
             place.related::<CatalogApp>().get(&ObjectKey::namespaced(&app.namespace().unwrap_or_default(), name))
         }),
@@ -136,7 +146,9 @@ async fn look(
     let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
     world.preparation = operator.preparations.get(app, &found.hash);
-    if may_act && !app.spec.suspend && !state::is_at_rest(app, &found.hash) && roles_are_there(world, place) {
+    let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
+    let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
+    if may_act && !app.spec.suspend && !is_at_rest && roles_are_there(world, place) {
         match release::see(app, place).await {
             Ok(seen) => world.seen = Some(seen),
             // An API server knows a role that was bound a moment ago only after another one.
@@ -195,6 +207,23 @@ fn facts(owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Option<Facts> {
         }),
         cluster,
     })
+}
+
+fn not_ready(app: &CatalogApp, place: &PlaceContext) -> Option<String> {
+    let release = ObjectKey::namespaced(&app.spec.namespace, app.release_name());
+    first_not_ready::<Deployment>(place, &release)
+        .or_else(|| first_not_ready::<StatefulSet>(place, &release))
+        .or_else(|| first_not_ready::<DaemonSet>(place, &release))
+}
+
+fn first_not_ready<K: Resource<DynamicType = ()> + 'static>(
+    place: &PlaceContext,
+    release: &ObjectKey,
+) -> Option<String> {
+    let workloads = place.cache.informer::<Workload<K>>(&workloads::query());
+    let mut found: Vec<_> = workloads.indexed::<OfHelm>(release).iter().filter_map(|found| found.not_ready()).collect();
+    found.sort();
+    found.into_iter().next()
 }
 
 fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> bool {

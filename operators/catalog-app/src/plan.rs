@@ -2,11 +2,13 @@
 
 use drover_apps::{
     AppCause,
+    drift::Finding,
     inputs::{self, Inputs},
     state::{self, Next},
 };
 use drover_crds::{
-    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, Drift, FailedTries, MAX_HISTORY, Release,
+    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, Drift, DriftMode, FailedTries, MAX_HISTORY, Release,
+    WaitStrategy,
 };
 use drover_grants::{GrantCause, admitted::record};
 use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
@@ -163,8 +165,7 @@ fn release(
 /// Nothing was looked at in the cluster: all is as it was released, or the account cannot act yet.
 fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut PlaceStatus, now: Timestamp) -> Steps {
     if state::is_at_rest(app, &found.hash) {
-        released(app, status);
-        return Steps::default();
+        return at_rest(app, world, status, now);
     }
     let template = &app.spec.role_template_name;
     let message = match &world.refused {
@@ -177,6 +178,37 @@ fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut Pl
     };
     status.because(AppCause::RoleNotReady, message);
     Steps::soon(now, LOOK_AGAIN)
+}
+
+/// All is as it was released; whether it stayed so is looked at intervals.
+fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Timestamp) -> Steps {
+    released(app, status);
+    let found = world.finding.as_ref().and_then(|found| found.not_ready.as_ref());
+    if let Some(what) = world.not_ready.as_ref().or(found).filter(|_| app.spec.wait.strategy == WaitStrategy::Status) {
+        let message = format!("release {} is deployed, and not all of it is ready: {what}", app.release_name());
+        status.because(AppCause::NotReady, message);
+    }
+    let Some(revision) = status.applied.as_ref().map(|applied| applied.revision) else { return Steps::default() };
+    if app.spec.drift.mode == DriftMode::Off {
+        status.drift = None;
+        return Steps::default();
+    }
+    let corrects = app.spec.drift.mode == DriftMode::Correct;
+    let looks = |corrects: bool| Step::Look { revision, corrects };
+    // Who is here because the release was replaced finds that it is not, or not any more.
+    let is_back = |found: &&Finding| found.is_replaced && world.seen.is_some();
+    match &world.finding {
+        _ if app.asked().is_some() => sends(looks(false), now),
+        None => sends(Step::LookLater(Finding::none(app, revision, now)), now),
+        Some(found) if found.due <= now || is_back(&found) => sends(looks(false), now),
+        Some(found) => {
+            status.drift.clone_from(&found.drift);
+            match found.drift {
+                Some(_) if corrects && !found.is_replaced => sends(looks(true), now),
+                _ => Steps { again: Some(found.due), ..Steps::default() },
+            }
+        }
+    }
 }
 
 fn released(app: &CatalogApp, status: &mut PlaceStatus) {
@@ -197,8 +229,7 @@ fn step(
     match next {
         Next::Rest => {
             (status.pending, status.failed) = (None, None);
-            released(app, status);
-            Steps::default()
+            at_rest(app, world, status, now)
         }
         Next::Render => sends(Step::Prepare(found.clone()), now),
         Next::Unrenderable => {
@@ -212,7 +243,10 @@ fn step(
         }
         Next::Deployed => {
             deployed(found, status);
-            released(app, status);
+            // What was under way may be of an older spec.
+            if status.applied.as_ref().is_some_and(|applied| applied.input_hash == found.hash) {
+                released(app, status);
+            }
             Steps::soon(now, SignedDuration::from_secs(1))
         }
         Next::Failed(why) => {

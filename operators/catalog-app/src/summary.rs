@@ -1,10 +1,11 @@
 //! From the cluster of an app to its status. Pure.
 
-use drover_crds::{CatalogApp, CatalogAppStatus};
+use drover_apps::AppCause;
+use drover_crds::{CatalogApp, CatalogAppStatus, Drift, DriftMode, DriftedObject, condition::DRIFTED};
 use drover_runtime::{
     PlaceState, PlaceStatuses, StatusCause,
     place_status::{PlaceEntry, Readiness},
-    status::{State, ready_conditions},
+    status::{State, condition, ready_conditions},
 };
 use kube::ResourceExt as _;
 
@@ -13,7 +14,9 @@ use crate::plan::PlaceStatus;
 pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>) -> CatalogAppStatus {
     let entry = statuses.iter().next().map(|(_, entry)| entry);
     let Readiness { state, cause, message, activity } = readiness(app, entry);
-    let conditions = ready_conditions(state, cause, &message, activity);
+    let mut conditions = ready_conditions(state, cause, &message, activity);
+    let drift = entry.and_then(|entry| entry.known.as_ref()?.drift.as_ref());
+    conditions.extend(drift.map(|drift| condition(DRIFTED, true, AppCause::Drifted, drifted(app, drift))));
     let former = app.status.clone().unwrap_or_default();
     match entry.and_then(|entry| entry.known.clone()) {
         None => CatalogAppStatus { conditions, ..former },
@@ -31,6 +34,22 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
             }
         }
     }
+}
+
+fn drifted(app: &CatalogApp, drift: &Drift) -> String {
+    let name = |object: &DriftedObject| match &object.paths[..] {
+        [] => object.object.clone(),
+        paths => format!("{} ({})", object.object, paths.join(", ")),
+    };
+    let named: Vec<_> = drift.sample.iter().map(name).collect();
+    let release = app.release_name();
+    let next = match app.spec.drift.mode {
+        DriftMode::Correct => "Drover applies them again",
+        DriftMode::Warn | DriftMode::Off => {
+            "set spec.drift.mode to Correct to have them applied again, or change the app"
+        }
+    };
+    format!("{} objects of release {release} are not as it says, such as {}; {next}", drift.objects, named.join("; "))
 }
 
 fn readiness(app: &CatalogApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// Characters of the longest name that Kubernetes knows.
 const LONGEST_NAME: usize = 253;
 /// The label by which Helm knows what it manages, and its value.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "Helm");
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "Helm");
 /// The annotation that names the release of an object.
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 /// The annotation that names the namespace of the release of an object.
@@ -128,6 +128,12 @@ impl Object {
         label == Some(MANAGED_BY.1)
             && self.annotation(RELEASE_NAME) == Some(release)
             && self.annotation(RELEASE_NAMESPACE) == Some(namespace)
+    }
+
+    /// Namespace and name of the release that its annotations name.
+    #[must_use]
+    pub fn release(&self) -> Option<(&str, &str)> {
+        Some((self.annotation(RELEASE_NAMESPACE)?, self.annotation(RELEASE_NAME)?))
     }
 
     /// Adds Helm's marks of a release, over what a chart says of them. Helm marks all but hooks and what lies in `crds/`.

@@ -102,11 +102,77 @@ fn released(app: &mut CatalogApp, world: &World) -> Release {
 
 #[test]
 fn at_rest_nothing_is_done_and_it_is_ready() {
-    let (mut app, world) = (app(&json!({})), world());
+    let (mut app, mut world) = (app(&json!({})), world());
     released(&mut app, &world);
-    let plan = plan(&app, &world, NOW);
-    assert_eq!(told(&plan), ("Ready", vec![]));
-    assert_eq!((plan.requeue, plan.place_status.ready.state), (Requeue::Watch, State::True));
+    world.finding = Some(Finding::none(&app, 1, NOW));
+    let found = plan(&app, &world, NOW);
+    assert_eq!(told(&found), ("Ready", vec![]));
+    let in_ten_minutes = NOW + SignedDuration::from_mins(10);
+    assert_eq!((found.requeue, found.place_status.ready.state), (Requeue::At(in_ten_minutes), State::True));
+    app.spec.drift.mode = DriftMode::Off;
+    world.finding = None;
+    let found = plan(&app, &world, NOW);
+    assert_eq!((told(&found), found.requeue), (("Ready", vec![]), Requeue::Watch));
+}
+
+#[test]
+fn what_drifts_is_told_and_applied_again_only_where_the_spec_says_so() {
+    let drift = Drift { objects: 2, sample: Vec::new() };
+    let outcome = |mode: &str, change: &dyn Fn(&mut CatalogApp, &mut World)| {
+        let (mut app, mut world) = (app(&json!({"drift": {"mode": mode}})), world());
+        released(&mut app, &world);
+        world.finding = Some(Finding { drift: Some(drift.clone()), ..Finding::none(&app, 1, NOW) });
+        change(&mut app, &mut world);
+        let plan = plan(&app, &world, NOW);
+        let (reason, actions) = told(&plan);
+        (reason, actions, plan.place_status.drift.map(|drift| drift.objects))
+    };
+    assert_eq!(outcome("Warn", &|_, _| {}), ("Ready", vec![], Some(2)));
+    let again = "Look { revision: 1, corrects: true }".to_owned();
+    assert_eq!(outcome("Correct", &|_, _| {}), ("Ready", vec![again], Some(2)));
+    let looks = || vec!["Look { revision: 1, corrects: false }".to_owned()];
+    assert_eq!(outcome("Correct", &|_, world| world.finding.as_mut().unwrap().due = NOW), ("Ready", looks(), None));
+    let asked = |app: &mut CatalogApp, world: &mut World| {
+        app.metadata.annotations = Some([("drover.dev/reconcile-at".to_owned(), "now".to_owned())].into());
+        world.seen = Some(seen(&[(1, "m")]));
+    };
+    assert_eq!(outcome("Warn", &asked), ("Ready", looks(), None));
+    // The way back is taken where the release itself is another one; see the state of a release.
+    let replaced = |_: &mut CatalogApp, world: &mut World| world.finding.as_mut().unwrap().is_replaced = true;
+    assert_eq!(outcome("Correct", &replaced), ("Ready", vec![], Some(2)));
+    let not_ready =
+        |_: &mut CatalogApp, world: &mut World| world.finding.as_mut().unwrap().not_ready = Some("Pod x".to_owned());
+    assert_eq!(outcome("Warn", &not_ready).0, "NotReady");
+}
+
+#[test]
+fn a_release_that_another_client_replaced_is_released_again_where_drift_is_corrected() {
+    let (mut app, mut world) = (app(&json!({"drift": {"mode": "Correct"}})), world());
+    let release = released(&mut app, &world);
+    app.status.as_mut().unwrap().history = vec![release];
+    world.finding = Some(Finding { is_replaced: true, ..Finding::none(&app, 1, NOW) });
+    world.seen = Some(seen(&[(1, "m"), (2, "theirs")]));
+    let noted = plan(&app, &world, NOW).place_status.pending.unwrap();
+    assert_eq!((noted.revision, noted.rollback_of), (3, Some(1)));
+    world.seen = Some(seen(&[(1, "m")]));
+    assert_eq!(told(&plan(&app, &world, NOW)).1, ["Look { revision: 1, corrects: false }"], "it is there again");
+}
+
+#[test]
+fn an_app_that_waits_for_others_begins_nothing_new_and_goes_back_all_the_same() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let release = released(&mut app, &world);
+    world.unmet = Some((AppCause::DependencyNotReady.into(), String::new()));
+    world.seen = Some(seen(&[(1, "m")]));
+    world.finding = Some(Finding::none(&app, 1, NOW));
+    assert_eq!(told(&plan(&app, &world, NOW)), ("Ready", vec![]));
+    let status = app.status.as_mut().unwrap();
+    status.history = vec![release];
+    status.applied.as_mut().unwrap().revision = 2;
+    world.seen = Some(seen(&[(1, "m"), (2, "theirs")]));
+    assert!(plan(&app, &world, NOW).place_status.pending.is_some());
+    app.status = None;
+    assert_eq!(told(&plan(&app, &world, NOW)), ("DependencyNotReady", vec![]));
 }
 
 #[test]
@@ -159,6 +225,17 @@ fn head(status: Status) -> Head {
     }
 }
 
+/// These revisions, all deployed, by the digests of their manifests.
+fn seen(revisions: &[(i64, &str)]) -> Seen {
+    let of = |(revision, digest): &(i64, &str)| Head {
+        revision: *revision,
+        manifest_digest: (*digest).to_owned(),
+        is_noted: *digest == "m",
+        ..head(Status::Deployed)
+    };
+    Seen { records: revisions.iter().map(of).collect(), hook: None, objects: None }
+}
+
 fn with_pending(status: Status) -> (CatalogApp, World) {
     let (mut app, mut world) = (app(&json!({})), world());
     let release = released(&mut app, &world);
@@ -172,7 +249,12 @@ fn the_status_says_what_became_of_a_revision() {
     let (app, world) = with_pending(Status::Deployed);
     let status = plan(&app, &world, NOW).place_status;
     assert_eq!((status.pending, status.applied.as_ref().map(|found| found.revision)), (None, Some(1)));
-    assert_eq!(status.history.len(), 1);
+    assert_eq!((status.history.len(), status.ready.state), (1, State::True));
+
+    let (mut app, world) = with_pending(Status::Deployed);
+    app.spec.values.insert("a".to_owned(), json!(1));
+    let status = plan(&app, &world, NOW).place_status;
+    assert_eq!((status.history.len(), status.ready.state), (1, State::False), "the spec says something else by now");
 
     let (app, world) = with_pending(Status::Failed);
     let status = plan(&app, &world, NOW).place_status;
