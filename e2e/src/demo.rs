@@ -214,7 +214,9 @@ fn is_ready(object: &Value) -> bool {
 /// Puts kubectl and the kubeconfigs at short paths.
 fn link_files(installation: &Installation, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).on("create", folder)?;
-    let mut links = vec![("kubectl".to_owned(), Tools::from_environment()?.path(Program::Kubectl)?)];
+    let tools = Tools::from_environment()?;
+    let mut links =
+        vec![("kubectl".to_owned(), tools.path(Program::Kubectl)?), ("helm".to_owned(), tools.path(Program::Helm)?)];
     let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
     links.extend(planes.map(|plane| (format!("{}.kubeconfig", plane.name()), plane.kubeconfig_path())));
     for (name, target) in links {
@@ -235,7 +237,7 @@ fn what_to_try(folder: &Path) -> String {
            alias us='{folder}/kubectl --kubeconfig {folder}/us-1.kubeconfig'\n  \
            manage get drover --all-namespaces\n  \
            eu delete namespace shop-cart    # it comes back\n\
-         docs/tour.md has thirteen scenes more; `make demo DEMO=tour` plays them all."
+         docs/tour.md has fourteen scenes more; `make demo DEMO=tour` plays them all."
     )
 }
 

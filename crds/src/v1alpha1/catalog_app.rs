@@ -371,7 +371,7 @@ pub struct DriftedObject {
     pub object: String,
     /// The paths of fields that differ, such as spec.replicas, without their values; at most 5. None if the object is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5))]
+    #[schemars(length(max = 5), inner(length(max = 200)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub paths: Vec<String>,
 }

@@ -44,6 +44,7 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
         stage.a_cluster_leaves_the_selection(),
         stage.a_person_gets_a_role(),
         stage.a_quota_is_divided(),
+        stage.an_app_is_released_on_both(),
         stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
@@ -152,6 +153,31 @@ impl Stage {
                 reads("project", "shop", "QuotaReady", "False/QuotaExhausted"),
                 self.manage(&patch("null")),
                 is_ready_on("2/2"),
+            ],
+        )
+    }
+
+    fn an_app_is_released_on_both(&self) -> Scene {
+        let upgrade = r#"-n team-shop patch catalogapp hello-eu --type=merge -p '{"spec":{"values":{"replicas":3}}}'"#;
+        let wrong =
+            r#"-n team-shop patch catalogapp hello-eu --type=merge -p '{"spec":{"values":{"replicas":"many"}}}'"#;
+        scene(
+            "Release a Helm chart on both clusters, upgrade it, give it wrong values, and remove it",
+            [
+                self.manage("apply --server-side -f examples/demo/apps.yaml"),
+                reads("catalogapp", "hello-eu", "Ready", "True/Ready"),
+                reads("catalogapp", "hello-us", "Ready", "True/Ready"),
+                Step::Type(format!("{} get deployments,pods -n shop-web", self.us)),
+                self.manage(upgrade),
+                reads("catalogapp", "hello-eu", "Ready", "True/Ready"),
+                Step::Type(format!(
+                    "{}/helm --kubeconfig {}/eu-1.kubeconfig history hello -n shop-web",
+                    self.folder, self.folder
+                )),
+                self.manage(wrong),
+                reads("catalogapp", "hello-eu", "Ready", "False/ValuesInvalid"),
+                self.manage("get catalogapps -n team-shop -o wide"),
+                self.manage("delete -f examples/demo/apps.yaml"),
             ],
         )
     }

@@ -90,7 +90,10 @@ mod tests {
             }},
             "spec": {"replicas": 2},
             "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": ready,
-                "availableReplicas": ready, "conditions": [{"type": "Available", "status": "True"}]},
+                "availableReplicas": ready, "conditions": [
+                    {"type": "Available", "status": "True"},
+                    {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+                ]},
         }))
         .unwrap()
     }

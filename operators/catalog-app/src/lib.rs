@@ -223,7 +223,7 @@ impl Operator for CatalogAppOperator {
     }
 }
 
-/// Wakes an app when a workload of its release is ready, or not any more.
+/// Enqueues an app when a workload of its release is ready, or not any more.
 fn watch_workloads<K: k8s_openapi::Resource + Resource<DynamicType = ()> + 'static>(
     watches: &mut Watches<'_, CatalogAppOperator>,
 ) {

@@ -121,6 +121,7 @@ mod tests {
         let expected = [
             "CatalogApp: ChartInvalid",
             "CatalogApp: ContextMismatch",
+            "CatalogApp: DependencyCycle",
             "CatalogApp: DigestMismatch",
             "CatalogApp: LookupRefused",
             "CatalogApp: NotAdmitted",
@@ -131,6 +132,7 @@ mod tests {
             "CatalogApp: ReleaseTaken",
             "CatalogApp: RenderFailed",
             "CatalogApp: RetriesExhausted",
+            "CatalogApp: RevisionNotFound",
             "CatalogApp: ValuesInvalid",
             "Cluster: AddressNotAllowed",
             "Cluster: ClaimedByOther",

@@ -4,6 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 use tar::EntryType;
 
@@ -344,5 +345,24 @@ fn metadata_that_is_costly_to_read_is_refused_soon() {
         let start = Instant::now();
         let _ = unpack(&packed(&[file("web/Chart.yaml", &yaml)]));
         assert!(start.elapsed() < Duration::from_secs(10), "{piece:?} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn the_chart_of_the_demo_is_packed_as_its_files_are() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo");
+    let manifest = fs::read_to_string(format!("{demo}/apps.yaml")).unwrap();
+    let (_, packed) = manifest.split_once("chart.tgz: |\n").unwrap();
+    let (packed, rest) = packed.split_once("---\n").unwrap();
+    let packed = BASE64_STANDARD.decode(packed.split_whitespace().collect::<String>()).unwrap();
+    let chart = unpack(&packed).unwrap();
+    let digest = chart.digest().to_string();
+    assert_eq!(rest.matches(&digest).count(), 2, "both apps name {digest}");
+    for path in ["Chart.yaml", "values.yaml", "values.schema.json", "templates/page.yaml", "templates/NOTES.txt"] {
+        let source = fs::read_to_string(format!("{demo}/chart/{path}")).unwrap();
+        let found = chart.text(path).unwrap();
+        // helm writes Chart.yaml in its own order.
+        let is_same = if path == "Chart.yaml" { found.contains("version: 0.1.0") } else { found == source };
+        assert!(is_same, "{path} was changed: run helm package, and put chart and digest into apps.yaml");
     }
 }
