@@ -451,3 +451,20 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
         ],
     );
 }
+
+/// An app, of a Project.
+fn app() -> Value {
+    let chart = json!({ "configMap": { "name": "c", "key": "c.tgz", "digest": format!("sha256:{}", "0".repeat(64)) } });
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": { "name": "web", "namespace": "team-a" },
+        "spec": {
+            "clusterName": "eu", "namespace": "team-a-web", "projectName": "shop", "roleTemplateName": "deployer", "chart": chart,
+        },
+    })
+}
+
+#[test]
+fn an_app_is_of_a_project_or_of_none() {
+    accepted("CatalogApp", &app(), &[json!({ "spec": { "projectName": null } })]);
+    refused("CatalogApp", &app(), &[(json!({ "spec": { "projectName": "" } }), "projectName")]);
+}

@@ -16,7 +16,7 @@ use crate::{
     condition::{UNOBSERVED, status_conditions, unobserved},
     names::ANNOTATION_RECONCILE_AT,
     schema::{self, is_default},
-    v1alpha1::Admission,
+    v1alpha1::{Admission, RoleContext},
 };
 
 /// How long objects may take to become ready unless the spec says otherwise.
@@ -46,7 +46,7 @@ pub const MAX_HISTORY: usize = 10;
     namespaced,
     status = "CatalogAppStatus",
     derive = "PartialEq",
-    doc = "A Helm release on a cluster, in a namespace of a Project beside it.",
+    doc = "A Helm release on a cluster: in a namespace of a Project beside it, or of the platform for the whole cluster.",
     validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
         .message("the name must be a DNS label: at most 63 characters, no dots"),
     validation = Rule::new("has(self.spec.releaseName) || self.metadata.name.size() <= 53")
@@ -64,6 +64,7 @@ pub const MAX_HISTORY: usize = 10;
         priority = "1"
     )
 )]
+#[x_kube(validation = ("has(self.projectName) == has(oldSelf.projectName)", "whether the app is of a Project cannot be changed; create another app"))]
 #[x_kube(validation = ("has(self.releaseName) == has(oldSelf.releaseName)", "the name of the release cannot be changed; create another app"))]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogAppSpec {
@@ -71,15 +72,20 @@ pub struct CatalogAppSpec {
     #[schemars(schema_with = "schema::dns_label")]
     #[x_kube(validation = ("self == oldSelf", "the cluster cannot be changed; create another app"))]
     pub cluster_name: String,
-    /// The namespace in the cluster, one of the Project. It cannot be changed.
+    /// The namespace in the cluster: one of the Project, or without projectName one that exists and that no Project holds. It cannot
+    /// be changed.
     #[schemars(schema_with = "schema::dns_label")]
     #[x_kube(validation = ("self == oldSelf", "the namespace cannot be changed; create another app"))]
     pub namespace: String,
-    /// Name of the Project, in the namespace of this object. It may come later. It cannot be changed.
+    /// Name of the Project, in the namespace of this object. It may come later. Default: none; the app is one of the platform then, and
+    /// may have objects of the whole cluster. That needs ClusterApps in operations of the tenant entry of the Cluster, and from whoever
+    /// writes the app the verb operate on the Cluster. It cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::dns_label")]
     #[x_kube(validation = ("self == oldSelf", "the Project cannot be changed; create another app"))]
-    pub project_name: String,
-    /// Name of the RoleTemplate, of context Project: what the app may do in its namespace. Nobody else's rights are used.
+    pub project_name: Option<String>,
+    /// Name of the RoleTemplate: what the app may do, in its namespace by one of context Project, without projectName in the whole cluster
+    /// by one of context Cluster. Nobody else's rights are used.
     #[schemars(schema_with = "schema::dns_label")]
     pub role_template_name: String,
     /// Where the chart comes from: exactly one of configMap and secret.
@@ -452,6 +458,18 @@ impl CatalogApp {
 }
 
 impl CatalogAppSpec {
+    /// Whether it is an app of the platform, of no Project.
+    #[must_use]
+    pub fn is_of_platform(&self) -> bool {
+        self.project_name.is_none()
+    }
+
+    /// Of which context its role has to be.
+    #[must_use]
+    pub fn role_context(&self) -> RoleContext {
+        if self.is_of_platform() { RoleContext::Cluster } else { RoleContext::Project }
+    }
+
     /// How long objects may take to become ready.
     #[must_use]
     pub fn wait_timeout(&self) -> Duration {

@@ -231,8 +231,9 @@ pub struct Tenant {
     /// Whether they may take over namespaces that exist already: Never or Allowed. Default: Never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: AdoptPolicy,
-    /// No effect yet: operations on the whole cluster that they may ask for: ClusterApps, Backup, Restore and Scan. Backup and
-    /// Restore give away and replace the data of the whole cluster. No kind of this version asks for one. Default: none.
+    /// Operations on the whole cluster that they may ask for. ClusterApps: apps without a Project, with objects outside of its
+    /// namespaces. No kind of this version asks for Backup, Restore or Scan; Backup and Restore give away and replace the
+    /// data of the whole cluster. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "operations")]
     pub operations: Vec<Operation>,
@@ -241,7 +242,7 @@ pub struct Tenant {
 /// Something that concerns a cluster as a whole, not only the namespaces of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operation {
-    /// Apps with objects outside of namespaces, such as custom resource definitions.
+    /// Apps without a Project, which may have objects outside of namespaces, such as custom resource definitions.
     ClusterApps,
     /// Backups of etcd, which contain everything in the cluster.
     Backup,
@@ -500,11 +501,6 @@ impl ClusterSpec {
 
     pub(crate) const NO_EFFECT: NoEffect<Self> = &[];
 
-    /// Paths of the fields that have no effect either, and that a Cluster may set all the same: they consent to what no kind asks
-    /// for yet, so nothing that was asked for is missing.
-    #[cfg(test)]
-    pub(crate) const CONSENT_AHEAD: &[&str] = &["spec.tenants[].operations"];
-
     /// Paths of the fields that are set but that this version does not act on.
     #[must_use]
     pub fn unimplemented(&self) -> Vec<&'static str> {
@@ -513,6 +509,12 @@ impl ClusterSpec {
 }
 
 impl Tenant {
+    /// Whether this entry lets its tenants ask for an operation on the whole cluster.
+    #[must_use]
+    pub fn allows(&self, operation: Operation) -> bool {
+        self.operations.contains(&operation)
+    }
+
     /// Whether this entry lets its tenants own the namespace of this name, protection aside.
     #[must_use]
     pub fn allows_namespace(&self, namespace: &str) -> bool {

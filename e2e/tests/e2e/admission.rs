@@ -178,6 +178,15 @@ fn rule(resources: &[&str], names: &[&str], verbs: &[&str]) -> Value {
 
 const WRITES: [&str; 5] = ["create", "get", "patch", "update", "delete"];
 
+fn an_app(cluster: &str, project: Option<&str>, role: &str) -> Value {
+    let chart = json!({"configMap": {"name": "c", "key": "c.tgz", "digest": format!("sha256:{}", "0".repeat(64))}});
+    let spec = json!({
+        "clusterName": cluster, "namespace": "team-web", "projectName": project, "roleTemplateName": role, "chart": chart,
+    });
+    let metadata = json!({"name": "asked", "namespace": TEAM});
+    json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": spec})
+}
+
 async fn t01_t07_t25_t26_only_who_has_the_verbs_says_who_has_a_role() {
     let Some(installation) = prepared("admission", &[]).await else { return };
     let plane = &installation.management;
@@ -189,6 +198,8 @@ async fn t01_t07_t25_t26_only_who_has_the_verbs_says_who_has_a_role() {
         rule(&["projectroletemplatebindings", "clusterroletemplatebindings"], &[], &WRITES),
         rule(&["clusters"], &clusters, &["manage-members"]),
         rule(&["roletemplates"], &["auditor"], &["bind"]),
+        rule(&["catalogapps"], &[], &WRITES),
+        rule(&["clusters"], &["eu-1"], &["operate"]),
     ]);
     let here =
         json!([rule(&["projects"], &["shop"], &["manage-members"]), rule(&["roletemplates"], &["viewer"], &["bind"]),]);
@@ -232,6 +243,15 @@ async fn t01_t07_t25_t26_only_who_has_the_verbs_says_who_has_a_role() {
             ),
         ] {
             requester.expects(what, &requester.creates(&on_clusters(&clusters, role, subjects)).await, expected);
+        }
+        let operate = Some("verb operate on");
+        for (what, cluster, project, role, expected) in [
+            ("an app of a Project", "us-1", Some("shop"), "viewer", None),
+            ("an app of the platform", "eu-1", None, "viewer", None),
+            ("one for a foreign cluster", "us-1", None, "viewer", operate),
+            ("one with a role that was not handed out", "eu-1", None, "owner", bind),
+        ] {
+            requester.expects(what, &requester.creates(&an_app(cluster, project, role)).await, expected);
         }
         let binding = "projectroletemplatebinding";
         let widened = json!({"spec": {"subjects": [anna[0]]}});

@@ -43,6 +43,7 @@ mod management_roles;
 mod members;
 mod oracles;
 mod parts;
+mod platform_apps;
 mod pool;
 mod promises;
 mod proxies;
@@ -93,6 +94,7 @@ fn tests() -> Vec<Test> {
         members::tests(),
         oracles::tests(),
         parts::tests(),
+        platform_apps::tests(),
         pool::tests(),
         promises::tests(),
         proxies::tests(),

@@ -5,7 +5,7 @@
 
 use crate::{
     policy::{Asked, Policy},
-    verbs::{BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS},
+    verbs::{BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS, OPERATE},
 };
 
 const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
@@ -91,12 +91,18 @@ fn binds(namespace: &str) -> (String, String) {
     (asked(BIND), format!("{is_ordinary} || {}", asked(BIND_SYSTEM_SUBJECTS)))
 }
 
-/// An app has a role as a member has: who writes what it runs acts with its rights.
+/// An app has a role as a member has: who writes what it runs acts with its rights. One of no Project acts in the whole cluster.
 fn apps() -> Policy {
     let bind = Asked::ours(BIND, "roletemplates").named("object.spec.roleTemplateName");
+    let operate = Asked::ours(OPERATE, "clusters").named("object.spec.clusterName").cel();
     Policy::on("drover-catalog-apps", &WRITES, &[(drover_crds::GROUP, &["catalogapps"])])
         .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
         .require(bind.in_namespace("request.namespace").cel(), MAY_NOT_BIND)
+        .require(
+            format!("has(object.spec.projectName) || {operate}"),
+            "'only who has the verb operate on clusters.drover.dev ' + object.spec.clusterName + ' may write an app for the whole \
+             cluster; name a Project in spec.projectName, or ask for that verb'",
+        )
 }
 
 fn role_templates() -> Policy {

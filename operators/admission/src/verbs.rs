@@ -10,6 +10,8 @@ pub const BIND: &str = "bind";
 pub const BIND_SYSTEM_SUBJECTS: &str = "bind-system-subjects";
 /// On roletemplates: to write what a role allows.
 pub const ESCALATE: &str = "escalate";
+/// On clusters: to ask for what concerns one as a whole, such as an app without a Project.
+pub const OPERATE: &str = "operate";
 
 /// Downstream, on namespaces: to be Drover, which sets its labels and annotations and writes what carries them.
 pub const MANAGE: &str = "manage";
@@ -34,6 +36,7 @@ pub const WRITE_EXTERNAL: &str = "write-external";
 pub fn of_platform() -> Vec<PolicyRule> {
     vec![
         on(&["clusters", "projects"], &[MANAGE_MEMBERS]),
+        on(&["clusters"], &[OPERATE]),
         on(&["roletemplates"], &[BIND, BIND_SYSTEM_SUBJECTS, ESCALATE]),
     ]
 }

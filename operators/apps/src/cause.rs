@@ -7,11 +7,19 @@ causes! {
     pub enum AppCause {
         /// No tenant entry of the Cluster allows a namespace of this name.
         NamespaceNotAllowed = "NamespaceNotAllowed": Blocked; "Choose a name that namespacePatterns of the tenant entry allow, or add a pattern.",
+        /// No tenant entry of the Cluster allows apps without a Project.
+        ClusterAppsNotAllowed = "ClusterAppsNotAllowed": Blocked; "Add ClusterApps to operations of the tenant entry, or name a Project in another app.",
+        /// An app without a Project names a namespace that a Project holds.
+        NamespaceOfProject = "NamespaceOfProject": Blocked; "Name a namespace that no Project holds in another app.",
+        /// The namespace of an app without a Project does not exist on the cluster.
+        NamespaceNotFound = "NamespaceNotFound": Blocked; "Create the namespace.",
+        /// The namespace is being deleted.
+        NamespaceTerminating = "NamespaceTerminating": Blocked; "Wait until it is there again; look for finalizers of what is in it.",
         /// The Project does not hold the namespace on the cluster.
         NamespaceNotOfProject = "NamespaceNotOfProject": Blocked; "List the namespace in spec.namespaces of the Project, or name a namespace of it in another app.",
         /// What the Project wants in the namespace, such as its quota or its isolation, is not there yet.
         NamespaceNotGuarded = "NamespaceNotGuarded": Blocked; "Look at the status of the Project.",
-        /// The management cluster itself is no target of apps of a Project.
+        /// The management cluster itself is no target of apps.
         NotOnManagementCluster = "NotOnManagementCluster": Invalid stalls; "Name another Cluster in another app.",
         /// The role of the app is not in the cluster yet.
         RoleNotReady = "RoleNotReady": Blocked; "Look at the status of the RoleTemplate.",

@@ -19,10 +19,13 @@ use drover_releases::{
     record::{ApplyMethod, NAME_LABEL, Record, SECRET_TYPE, Status, Written, secret_name},
 };
 use drover_runtime::{
-    AccountClient, AccountError, AccountName, LabelQuery, ObjectKey, PlaceContext,
+    AccountClient, AccountError, AccountName, Informer, LabelQuery, ObjectKey, OwnerRecord, PlaceContext,
     accounts::{Accounts, Kinds, Propagation, Resource},
 };
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    jiff::Timestamp,
+};
 use serde_json::Value;
 
 use crate::{
@@ -41,6 +44,8 @@ pub struct InCluster<'a> {
     kinds: Arc<Kinds>,
     secrets: Resource,
     records: Vec<Found>,
+    /// The namespaces that Projects hold.
+    held: Informer<Namespace>,
 }
 
 /// A record, and the version of its Secret.
@@ -72,7 +77,8 @@ impl<'a> InCluster<'a> {
         let client = place.as_account(&AccountName::of_app(tenant, name))?;
         let kinds = accounts.kinds().await?;
         let secrets = client.resource("v1", "Secret").await?;
-        let mut found = Self { app, client, kinds, secrets, records: Vec::new() };
+        let held = place.cache.informer::<Namespace>(&OwnerRecord::query("Project"));
+        let mut found = Self { app, client, kinds, secrets, records: Vec::new(), held };
         found.read().await?;
         Ok(found)
     }

@@ -78,6 +78,7 @@ impl fmt::Debug for Action {
         match self {
             Self::Account(AccountChange::Account(change)) => change.fmt(formatter),
             Self::Account(AccountChange::Binding(change)) => change.fmt(formatter),
+            Self::Account(AccountChange::ClusterBinding(change)) => change.fmt(formatter),
             Self::Step { step, .. } => step.fmt(formatter),
         }
     }
@@ -95,6 +96,9 @@ impl Action {
                 change.carry_out::<CatalogAppOperator>(owner, place).await?;
             }
             Self::Account(AccountChange::Binding(change)) => {
+                change.carry_out::<CatalogAppOperator>(owner, place).await?;
+            }
+            Self::Account(AccountChange::ClusterBinding(change)) => {
                 change.carry_out::<CatalogAppOperator>(owner, place).await?;
             }
             Self::Step { step, now } => {

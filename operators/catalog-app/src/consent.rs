@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use drover_apps::AppCause;
 use drover_crds::{
-    CatalogApp, Cluster, MAX_PROBLEMS, Problem, Project,
+    CatalogApp, Cluster, MAX_PROBLEMS, Problem, Project, RoleContext,
     condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
     names::LOCAL_CLUSTER,
 };
@@ -48,17 +48,21 @@ pub struct Facts {
 pub enum Admission {
     /// The namespace of the app in the management cluster is no tenant.
     NoTenant,
+    /// It is, and may have no apps without a Project.
+    NoClusterApps,
     /// It is, and may not hold the namespace of the release.
     OtherNamespaces,
     /// It is, and may.
     Admitted,
 }
 
-/// Whether a Project holds a namespace.
+/// Whether the Project of an app holds a namespace; of an app of the platform, whether any does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// It does not.
     No,
+    /// It does, and the namespace is being deleted.
+    Ending,
     /// It does, and not all that it wants in there is there yet.
     Unguarded,
     /// It does, with all that guards it.
@@ -74,6 +78,8 @@ pub enum ProjectState {
     Unsettled,
     /// It does not exist, or is being deleted.
     Absent,
+    /// The app names none: it is one of the platform.
+    Unnamed,
 }
 
 /// Whether an app may be released.
@@ -100,10 +106,10 @@ impl Verdict {
 
 fn withdrawn(app: &CatalogApp, facts: &Facts) -> Option<(Cause, String)> {
     let (name, cluster, namespace) = (app.name_any(), facts.cluster.name_any(), &app.spec.namespace);
-    let (project, tenant) = (&app.spec.project_name, app.namespace().unwrap_or_default());
+    let (project, tenant) = (project_of(app), app.namespace().unwrap_or_default());
     if cluster == LOCAL_CLUSTER {
         let message = format!(
-            "app {name} names the management cluster, which rules all others and takes no apps of Projects; name another Cluster in another app"
+            "app {name} names the management cluster, which rules all others and takes no apps; name another Cluster in another app"
         );
         return Some((AppCause::NotOnManagementCluster.into(), message));
     }
@@ -112,6 +118,12 @@ fn withdrawn(app: &CatalogApp, facts: &Facts) -> Option<(Cause, String)> {
             "cluster {cluster} does not admit namespace {tenant}; its owner decides that in spec.tenants of the Cluster"
         );
         return Some((TenancyCause::NotATenant.into(), message));
+    }
+    if facts.admission == Admission::NoClusterApps {
+        let message = format!(
+            "cluster {cluster} does not let namespace {tenant} have apps without a Project, such as {name}; ask its owner to add ClusterApps to operations of its tenant entry, or set spec.projectName in another app"
+        );
+        return Some((AppCause::ClusterAppsNotAllowed.into(), message));
     }
     if facts.admission == Admission::OtherNamespaces {
         let message = format!(
@@ -128,14 +140,19 @@ fn withdrawn(app: &CatalogApp, facts: &Facts) -> Option<(Cause, String)> {
     None
 }
 
+fn project_of(app: &CatalogApp) -> &str {
+    app.spec.project_name.as_deref().unwrap_or_default()
+}
+
 /// Apps of one management namespace by the release that they name, for a look-up in a cache. Who names a release of another tenant holds
-/// up nobody there.
+/// up nobody there. The namespaces of apps of the platform are nobody's: all that name a release there are one list.
 #[derive(Clone, Copy, Debug)]
 pub struct OfRelease;
 
 impl Index<CatalogApp> for OfRelease {
     fn key(app: &CatalogApp) -> Option<ObjectKey> {
-        let (tenant, spec) = (app.namespace()?, &app.spec);
+        let spec = &app.spec;
+        let tenant = if spec.is_of_platform() { String::new() } else { app.namespace()? };
         let place = format!("{tenant}/{}/{}", spec.cluster_name, spec.namespace);
         Some(ObjectKey::namespaced(&place, app.release_name()))
     }
@@ -192,15 +209,16 @@ pub fn is_guarded(project: &Project, cluster: &str, namespace: &str) -> bool {
 
 fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
     let (name, cluster, namespace) = (app.name_any(), facts.cluster.name_any(), &app.spec.namespace);
-    let project = &app.spec.project_name;
-    let tenant = app.namespace().unwrap_or_default();
-    if facts.hold == Hold::No {
+    let project = project_of(app);
+    let (tenant, context) = (app.namespace().unwrap_or_default(), app.spec.role_context());
+    let is_of_platform = facts.project == ProjectState::Unnamed;
+    if facts.hold == Hold::No && !is_of_platform {
         let message = format!(
             "Project {project} does not hold namespace {namespace} on cluster {cluster}; list it in spec.namespaces of the Project, or name another namespace in another app"
         );
         return Verdict::Withdrawn(AppCause::NamespaceNotOfProject.into(), message);
     }
-    let resolved = match to_be_given(&app.spec.role_template_name, &facts.templates, &tenant, &facts.labels) {
+    let resolved = match to_be_given(&app.spec.role_template_name, context, &facts.templates, &tenant, &facts.labels) {
         Ok(resolved) => resolved,
         Err(denied) => return not_given(app, &denied),
     };
@@ -218,6 +236,15 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
     if let Some(denied) = Denied::unjudged(&resolved, &facts.templates, facts.admitted) {
         return not_given(app, &denied);
     }
+    if is_of_platform && facts.hold != Hold::No {
+        let message = format!(
+            "a Project holds namespace {namespace} on cluster {cluster}, so app {name}, which is of none, stays as it is; name another namespace in another app"
+        );
+        return Verdict::Held(AppCause::NamespaceOfProject.into(), message);
+    }
+    if facts.hold == Hold::Ending {
+        return Verdict::Held(AppCause::NamespaceTerminating.into(), terminating(namespace, &cluster));
+    }
     if facts.hold == Hold::Unguarded {
         let message = format!(
             "Project {project} does not yet have all that it wants in namespace {namespace} on cluster {cluster}, so app {name} waits; look at the status of the Project"
@@ -232,6 +259,14 @@ fn granted(app: &CatalogApp, facts: &Facts) -> Verdict {
         return Verdict::Held(AppCause::ReleaseTaken.into(), message);
     }
     Verdict::Granted(resolved)
+}
+
+/// Nothing can be created in a namespace that is being deleted.
+#[must_use]
+pub fn terminating(namespace: &str, cluster: &str) -> String {
+    format!(
+        "namespace {namespace} on cluster {cluster} is being deleted, so nothing is released there; wait until it is there again, and look for finalizers in it"
+    )
 }
 
 /// Nobody has a role by a template that does not give it.
@@ -251,9 +286,15 @@ fn not_given(app: &CatalogApp, denied: &Denied) -> Verdict {
         Denied::NotAdmitted => format!(
             "app {name} was written while admission policies were missing or altered, so it stays as it is; change its spec, or delete it and create it again"
         ),
-        Denied::WrongContext => format!(
-            "RoleTemplate {template} is for whole clusters; name one of context Project in spec.roleTemplateName of app {name}"
-        ),
+        Denied::WrongContext => {
+            let (is, wanted) = match app.spec.role_context() {
+                RoleContext::Project => ("for whole clusters", "Project"),
+                RoleContext::Cluster => ("for Projects, and the app names none", "Cluster"),
+            };
+            format!(
+                "RoleTemplate {template} is {is}; name one of context {wanted} in spec.roleTemplateName of app {name}"
+            )
+        }
         Denied::NotBindable => format!(
             "RoleTemplate {template} may not be used from namespace {tenant}; ask its owner to add the namespace to spec.bindableFrom"
         ),

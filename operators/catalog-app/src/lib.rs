@@ -45,7 +45,7 @@ use k8s_openapi::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
-        rbac::v1::{ClusterRole, RoleBinding},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     jiff::Timestamp,
 };
@@ -103,8 +103,8 @@ impl Operator for CatalogAppOperator {
             Rule::on("", &["namespaces"], READ),
             Rule::on("apps", &["daemonsets", "deployments", "statefulsets"], READ),
             Rule::on(RBAC, &["clusterroles"], READ),
-            Rule::on(RBAC, &["rolebindings"], READ),
-            Rule::on(RBAC, &["rolebindings"], &["create", "delete", "patch"]),
+            Rule::on(RBAC, &["rolebindings", "clusterrolebindings"], READ),
+            Rule::on(RBAC, &["rolebindings", "clusterrolebindings"], &["create", "delete", "patch"]),
             // Whoever gives a role has to have it, or may bind it.
             Rule::on(RBAC, &["clusterroles"], &["bind"]),
             // Informers look in all namespaces.
@@ -163,6 +163,7 @@ impl Operator for CatalogAppOperator {
         watches.optional(|accounts| {
             accounts.owned::<ServiceAccount>();
             accounts.owned::<RoleBinding>();
+            accounts.owned::<ClusterRoleBinding>();
         });
         let apps = watches.context().related::<CatalogApp>();
         let cluster = watches.context().place.clone();

@@ -12,24 +12,25 @@ use drover_apps::{
     state::{self, Seen},
     workloads::{self, OfRelease as OfHelm, Workload},
 };
-use drover_crds::{CatalogApp, DriftMode, Project, RoleTemplate};
+use drover_crds::{CatalogApp, DriftMode, Operation, Project, RoleTemplate};
 use drover_fleet::{
     admission::{guarded, state_in_management},
-    targets::{admits_namespace, tenancies_of},
+    targets::tenancies_of,
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_runtime::{
-    AccountError, Cause, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    AccountError, Cause, ClusterName, ClusterView, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::{Index as _, Lookup},
     operator::record_of,
     owned::Owned,
+    request::request,
 };
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
     core::v1::{ConfigMap, Namespace, Secret},
     rbac::v1::ClusterRole,
 };
-use kube::{Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 
 use crate::{
     CatalogAppOperator, PROJECT,
@@ -57,12 +58,28 @@ pub struct World {
     pub finding: Option<Finding>,
     /// Why the app waits for others, if it does.
     pub unmet: Option<(Cause, String)>,
+    /// What there is of the namespace of an app of no Project, where somebody looked.
+    pub namespace: NamespaceState,
     /// What the cluster said where it did not let the app look at its release.
     pub refused: Option<String>,
     /// The state of the admission policies, while they are in place.
     pub policies: Option<PoliciesState>,
     /// What is known of the time before, where the app has no record of its own.
     pub evidence: Evidence,
+}
+
+/// What is known of a namespace that no Project holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamespaceState {
+    /// Nothing, as nobody had to look.
+    #[default]
+    Unknown,
+    /// It exists.
+    Present,
+    /// It is being deleted.
+    Terminating,
+    /// It does not exist.
+    Absent,
 }
 
 impl World {
@@ -93,7 +110,11 @@ pub(crate) async fn observe(
     place: &PlaceContext,
 ) -> Result<World, AppError> {
     let record = record_of::<CatalogAppOperator>(owner.key());
-    let account = Account { accounts: Owned::at(place, &record), bindings: Owned::at(place, &record) };
+    let account = Account {
+        accounts: Owned::at(place, &record),
+        bindings: Owned::at(place, &record),
+        cluster_bindings: Owned::at(place, &record),
+    };
     if !matches!(owner, Owner::Present(_)) {
         operator.preparations.forget(&owner.key());
         operator.findings.forget(&owner.key());
@@ -119,6 +140,7 @@ pub(crate) async fn observe(
         unmet: dependencies::unmet(app, |name| {
             place.related::<CatalogApp>().get(&ObjectKey::namespaced(&app.namespace().unwrap_or_default(), name))
         }),
+        namespace: NamespaceState::Unknown,
         refused: None,
         policies,
         evidence: evidence.unwrap_or_default(),
@@ -135,8 +157,7 @@ async fn look(
     place: &PlaceContext,
     world: &mut World,
 ) -> Result<(), AppError> {
-    let has_roles = world.account.exists() && !world.account.bindings.is_empty();
-    if !has_roles {
+    if !world.account.exists() || !world.account.has_roles() {
         return Ok(());
     }
     if matches!(owner, Owner::Deleting(_)) || place.fleet.is_deleting(&place.place) {
@@ -149,6 +170,12 @@ async fn look(
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
     let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
     if may_act && !app.spec.suspend && !is_at_rest && roles_are_there(world, place) {
+        if app.spec.is_of_platform() {
+            world.namespace = namespace(app, place).await?;
+            if world.namespace != NamespaceState::Present {
+                return Ok(());
+            }
+        }
         match release::see(app, place).await {
             Ok(seen) => world.seen = Some(seen),
             // An API server knows a role that was bound a moment ago only after another one.
@@ -159,11 +186,22 @@ async fn look(
     Ok(())
 }
 
+/// No informer has the namespaces of others; it is looked at only where something is to be released.
+async fn namespace(app: &CatalogApp, place: &PlaceContext) -> Result<NamespaceState, AppError> {
+    let name = &app.spec.namespace;
+    let namespaces = Api::<Namespace>::all(place.cache.client());
+    let found = request(&*format!("read namespace {name}"), namespaces.get_metadata_opt(name)).await?;
+    Ok(match found {
+        None => NamespaceState::Absent,
+        Some(found) if found.metadata.deletion_timestamp.is_some() => NamespaceState::Terminating,
+        Some(_) => NamespaceState::Present,
+    })
+}
+
 /// Whether the roles that are bound exist, so that the account can do something.
 fn roles_are_there(world: &World, place: &PlaceContext) -> bool {
     let roles = place.cache.informer::<ClusterRole>(&OwnerRecord::query("RoleTemplate"));
-    let ours = world.account.bindings.iter().filter_map(|found| found.live.as_ref().ok());
-    let mut names = ours.map(|binding| binding.role_ref.name.as_str()).filter(|name| name.starts_with("drover:"));
+    let mut names = world.account.role_names().filter(|name| name.starts_with("drover:"));
     names.all(|name| roles.get(&ObjectKey::cluster_scoped(name)).is_some())
 }
 
@@ -172,38 +210,26 @@ fn facts(owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Option<Facts> {
     let (cluster, Place::Cluster(name)) = (place.cluster.clone()?, &place.place) else { return None };
     let view = place.fleet.get(name)?;
     let namespace = app.namespace().unwrap_or_default();
-    let key = ObjectKey::namespaced(&namespace, &app.spec.project_name);
     let templates = place.related::<RoleTemplate>();
-    let found = place.related::<Project>().lookup(&key);
     let find = |name: &str| templates.lookup(&ObjectKey::cluster_scoped(name));
     let judge = |template: &RoleTemplate| Admitted::of(template, || state_in_management(place));
+    let (project, hold) = match &app.spec.project_name {
+        Some(project) => of_project(app, name, &ObjectKey::namespaced(&namespace, project), place),
+        None => (ProjectState::Unnamed, held_by_any(place, &app.spec.namespace)),
+    };
     Some(Facts {
-        admission: if tenancies_of(app, view, &place.fleet).is_empty() {
-            Admission::NoTenant
-        } else if admits_namespace(app, place, &app.spec.namespace) {
-            Admission::Admitted
-        } else {
-            Admission::OtherNamespaces
-        },
-        project: match &found {
-            Lookup::Found(project) if project.metadata.deletion_timestamp.is_some() => ProjectState::Absent,
-            Lookup::Undecodable(project) if project.meta.deletion_timestamp.is_some() => ProjectState::Absent,
-            Lookup::Found(project) if !project.spec.suspend => ProjectState::Present,
-            Lookup::Found(_) | Lookup::Undecodable(_) => ProjectState::Unsettled,
-            Lookup::Absent => ProjectState::Absent,
-        },
-        hold: match &found {
-            _ if !holds(place, &key, &app.spec.namespace) => Hold::No,
-            Lookup::Found(project) if is_guarded(project, name.as_str(), &app.spec.namespace) => Hold::Guarded,
-            _ => Hold::Unguarded,
-        },
+        admission: admission(app, view, place),
+        project,
+        hold,
         templates: reached([&*app.spec.role_template_name], find, judge),
         labels: place.fleet.namespace_labels(&namespace).cloned().unwrap_or_default(),
         grants: Grants::by(&guarded(place)),
         admitted: Admitted::of(app, || state_in_management(place)),
         holder: OfRelease::key(app).and_then(|release| {
             let others = place.related::<CatalogApp>().indexed::<OfRelease>(&release);
-            holder(app, others.iter().map(AsRef::as_ref)).map(ResourceExt::name_any)
+            let holder = holder(app, others.iter().map(AsRef::as_ref))?;
+            let is_beside = holder.namespace() == app.namespace();
+            Some(if is_beside { holder.name_any() } else { ObjectKey::of(&holder.metadata).to_string() })
         }),
         cluster,
     })
@@ -226,14 +252,61 @@ fn first_not_ready<K: Resource<DynamicType = ()> + 'static>(
     found.into_iter().next()
 }
 
-fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> bool {
-    let record = OwnerRecord { kind: PROJECT, key: project.clone() };
-    let is_it = |found: &Owned<Namespace>| {
-        found.meta().name.as_deref() == Some(namespace)
-            && matches!(found.title, Title::Created | Title::Adopted)
-            && found.meta().deletion_timestamp.is_none()
+/// What the owner of the cluster lets the app do. What one tenant entry allows is not mixed with another one.
+fn admission(app: &CatalogApp, view: &ClusterView, place: &PlaceContext) -> Admission {
+    let mut tenancies = tenancies_of(app, view, &place.fleet);
+    if tenancies.is_empty() {
+        return Admission::NoTenant;
+    }
+    if app.spec.is_of_platform() {
+        tenancies.retain(|tenant| tenant.allows(Operation::ClusterApps));
+    }
+    let namespace = &app.spec.namespace;
+    if tenancies.is_empty() {
+        Admission::NoClusterApps
+    } else if tenancies.iter().any(|tenant| tenant.allows_namespace(namespace)) && !view.object.spec.protects(namespace)
+    {
+        Admission::Admitted
+    } else {
+        Admission::OtherNamespaces
+    }
+}
+
+fn of_project(app: &CatalogApp, cluster: &ClusterName, key: &ObjectKey, place: &PlaceContext) -> (ProjectState, Hold) {
+    let found = place.related::<Project>().lookup(key);
+    let project = match &found {
+        Lookup::Found(project) if project.metadata.deletion_timestamp.is_some() => ProjectState::Absent,
+        Lookup::Undecodable(project) if project.meta.deletion_timestamp.is_some() => ProjectState::Absent,
+        Lookup::Found(project) if !project.spec.suspend => ProjectState::Present,
+        Lookup::Found(_) | Lookup::Undecodable(_) => ProjectState::Unsettled,
+        Lookup::Absent => ProjectState::Absent,
     };
-    Owned::<Namespace>::at(place, &record).iter().any(is_it)
+    let hold = match (holds(place, key, &app.spec.namespace), &found) {
+        (Hold::Guarded, Lookup::Found(project)) if is_guarded(project, cluster.as_str(), &app.spec.namespace) => {
+            Hold::Guarded
+        }
+        (Hold::Guarded, _) => Hold::Unguarded,
+        (hold, _) => hold,
+    };
+    (project, hold)
+}
+
+fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> Hold {
+    let record = OwnerRecord { kind: PROJECT, key: project.clone() };
+    let is_it = |found: &&Owned<Namespace>| {
+        found.meta().name.as_deref() == Some(namespace) && matches!(found.title, Title::Created | Title::Adopted)
+    };
+    match Owned::<Namespace>::at(place, &record).iter().find(is_it) {
+        None => Hold::No,
+        Some(found) if found.meta().deletion_timestamp.is_some() => Hold::Ending,
+        Some(_) => Hold::Guarded,
+    }
+}
+
+/// Whatever its labels say, true or not: members of a Project may write in a namespace that carries them.
+fn held_by_any(place: &PlaceContext, namespace: &str) -> Hold {
+    let held = place.cache.informer::<Namespace>(&OwnerRecord::query(PROJECT));
+    if held.get(&ObjectKey::cluster_scoped(namespace)).is_some() { Hold::Unguarded } else { Hold::No }
 }
 
 fn known(app: &CatalogApp, place: &PlaceContext) -> Known {

@@ -22,8 +22,8 @@ use crate::{
     CatalogAppOperator,
     account::AccountChange,
     act::{Action, Step},
-    consent::Verdict,
-    observe::World,
+    consent::{Verdict, terminating},
+    observe::{NamespaceState, World},
 };
 
 /// How soon a release that is under way is looked at again.
@@ -166,6 +166,22 @@ fn release(
 fn rest_or_wait(app: &CatalogApp, world: &World, found: &Inputs, status: &mut PlaceStatus, now: Timestamp) -> Steps {
     if state::is_at_rest(app, &found.hash) {
         return at_rest(app, world, status, now);
+    }
+    let (namespace, cluster) = (&app.spec.namespace, &app.spec.cluster_name);
+    match world.namespace {
+        NamespaceState::Unknown | NamespaceState::Present => {}
+        NamespaceState::Terminating => {
+            status.because(AppCause::NamespaceTerminating, terminating(namespace, cluster));
+            return Steps::soon(now, LOOK_LATER);
+        }
+        NamespaceState::Absent => {
+            let message = format!(
+                "there is no namespace {namespace} on cluster {cluster} for app {}, and Drover creates none for an app without a Project; create the namespace",
+                app.name_any()
+            );
+            status.because(AppCause::NamespaceNotFound, message);
+            return Steps::soon(now, LOOK_LATER);
+        }
     }
     let template = &app.spec.role_template_name;
     let message = match &world.refused {

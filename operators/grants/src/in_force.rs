@@ -27,7 +27,7 @@ pub enum Denied {
     NotAdmitted,
     /// So was the template of this name, the one that is bound or one that it inherits.
     TemplateNotAdmitted(String),
-    /// The template is for whole clusters.
+    /// The template is of the other context.
     WrongContext,
     /// The template may not be used from this namespace.
     NotBindable,
@@ -47,12 +47,13 @@ pub fn in_force(
     if !is_in_force(binding.spec.expires_at.as_ref(), now) {
         return Err(Denied::Expired);
     }
-    to_be_given(&binding.spec.role_template_name, templates, namespace, labels)
+    to_be_given(&binding.spec.role_template_name, RoleContext::Project, templates, namespace, labels)
 }
 
-/// What a template gives in a Project of this namespace, which has these labels.
+/// What a template of this context gives to what lies in this namespace, which has these labels.
 pub fn to_be_given(
     name: &str,
+    context: RoleContext,
     templates: &Templates,
     namespace: &str,
     labels: &BTreeMap<String, String>,
@@ -62,7 +63,7 @@ pub fn to_be_given(
     }
     let template = templates.get(name).filter(|template| template.metadata.deletion_timestamp.is_none());
     let template = template.ok_or(Denied::TemplateNotFound)?;
-    if template.spec.context != RoleContext::Project {
+    if template.spec.context != context {
         return Err(Denied::WrongContext);
     }
     if !may_bind_from(template, namespace, labels) {

@@ -66,7 +66,8 @@ impl Binding for CatalogApp {
     }
 
     fn project(&self) -> Option<ObjectKey> {
-        Some(ObjectKey::namespaced(self.metadata.namespace.as_deref().unwrap_or_default(), &self.spec.project_name))
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        self.spec.project_name.as_ref().map(|name| ObjectKey::namespaced(namespace, name))
     }
 
     fn has_other_spec(&self, other: &Self) -> bool {

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_crds::{RoleSubject, SubjectKind};
+use drover_crds::{RoleContext, RoleSubject, SubjectKind};
 use drover_roles::BoundRole;
 use k8s_openapi::api::rbac::v1::{RoleBinding, Subject};
 
@@ -56,7 +56,7 @@ impl Kept {
         labels: &BTreeMap<String, String>,
     ) {
         for template in there.filter_map(template_of) {
-            let roles = match to_be_given(template, templates, namespace, labels) {
+            let roles = match to_be_given(template, RoleContext::Project, templates, namespace, labels) {
                 Ok(resolved) => Some(resolved.bound_roles().iter().map(BoundRole::role_name).collect()),
                 Err(Denied::Undecodable(_)) => None,
                 Err(_) => continue,

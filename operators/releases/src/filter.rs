@@ -38,7 +38,7 @@ const SET_BY_SERVER: [&str; 8] = [
 pub enum Tenancy {
     /// An app of a Project: its namespace, and nothing of the whole cluster.
     Project,
-    /// An app of the platform: the whole cluster, but for what is Drover's or the cluster's own.
+    /// An app of the platform: the whole cluster, but for what is Drover's, the cluster's own, or in a namespace that a Project holds.
     Platform,
 }
 
@@ -48,6 +48,8 @@ pub struct Rules<'a> {
     pub tenancy: Tenancy,
     /// The namespace of the release.
     pub namespace: &'a str,
+    /// Whether a Project holds a namespace: its members act there, and its apps.
+    pub is_held: &'a (dyn Fn(&str) -> bool + Sync),
     /// Where objects of a kind live, by the discovery of the cluster and by the definitions of the chart itself; none: no such kind.
     pub scope_of: &'a (dyn Fn(&GroupVersionKind) -> Option<Scope> + Sync),
 }
@@ -70,6 +72,9 @@ pub enum Rule {
     /// An app of a Project has one namespace.
     #[error("it names another namespace than that of the release")]
     ForeignNamespace,
+    /// What is there belongs to the members of the Project.
+    #[error("it is, or lies in, a namespace that a Project holds: release it there by an app of the Project")]
+    ProjectNamespace,
     /// Credentials lie there.
     #[error("it lies in the namespace drover-system, which is Drover's")]
     OperatorNamespace,
@@ -98,7 +103,9 @@ pub enum Rule {
     #[error("it is a Helm release record")]
     ReleaseRecord,
     /// A token is a credential of an account that may hold more than the app.
-    #[error("it is a Secret for a token, which an app of a Project may not request")]
+    #[error(
+        "it is a Secret for a token, which an app may not request outside of its namespace, nor an app of a Project at all"
+    )]
     TokenSecret,
 }
 
@@ -157,20 +164,23 @@ pub fn judge(mut object: Object, rules: &Rules<'_>) -> Result<Object, Rule> {
     let scope = (rules.scope_of)(&kind).ok_or(Rule::UnknownKind)?;
     match (&scope, rules.tenancy) {
         (Scope::Cluster, Tenancy::Project) => return Err(Rule::ClusterScoped),
-        (Scope::Cluster, Tenancy::Platform) => of_cluster(&kind, &name)?,
-        (Scope::Namespaced, tenancy) => in_namespace(&object, tenancy, rules.namespace)?,
+        (Scope::Cluster, Tenancy::Platform) => of_cluster(&kind, &name, rules)?,
+        (Scope::Namespaced, _) => in_namespace(&object, rules)?,
     }
     of_every_app(&object, &kind, &name)?;
-    if rules.tenancy == Tenancy::Project {
-        of_a_project(&object, &kind)?;
-    }
+    of_tenancy(&object, &kind, rules)?;
     place(&mut object, &scope, rules.namespace);
     Ok(object)
 }
 
-fn of_cluster(kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
-    if kind.group.is_empty() && kind.kind == "Namespace" && PROTECTED_NAMESPACES.contains(&name) {
-        return Err(Rule::ProtectedNamespace);
+fn of_cluster(kind: &GroupVersionKind, name: &str, rules: &Rules<'_>) -> Result<(), Rule> {
+    if kind.group.is_empty() && kind.kind == "Namespace" {
+        if PROTECTED_NAMESPACES.contains(&name) {
+            return Err(Rule::ProtectedNamespace);
+        }
+        if (rules.is_held)(name) {
+            return Err(Rule::ProjectNamespace);
+        }
     }
     // Definitions and API services are named after what they serve.
     if is_drover(name.split_once('.').map_or("", |(_, group)| group)) {
@@ -179,12 +189,16 @@ fn of_cluster(kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
     Ok(())
 }
 
-fn in_namespace(object: &Object, tenancy: Tenancy, release: &str) -> Result<(), Rule> {
-    let namespace = object.namespace().unwrap_or(release);
+fn in_namespace(object: &Object, rules: &Rules<'_>) -> Result<(), Rule> {
+    let namespace = object.namespace().unwrap_or(rules.namespace);
     if namespace == OPERATOR_NAMESPACE {
         return Err(Rule::OperatorNamespace);
     }
-    if tenancy == Tenancy::Project && namespace != release { Err(Rule::ForeignNamespace) } else { Ok(()) }
+    match rules.tenancy {
+        Tenancy::Project if namespace != rules.namespace => Err(Rule::ForeignNamespace),
+        Tenancy::Platform if (rules.is_held)(namespace) => Err(Rule::ProjectNamespace),
+        Tenancy::Project | Tenancy::Platform => Ok(()),
+    }
 }
 
 fn of_every_app(object: &Object, kind: &GroupVersionKind, name: &str) -> Result<(), Rule> {
@@ -199,11 +213,22 @@ fn of_every_app(object: &Object, kind: &GroupVersionKind, name: &str) -> Result<
     if is_secret(kind) && is_record { Err(Rule::ReleaseRecord) } else { Ok(()) }
 }
 
-fn of_a_project(object: &Object, kind: &GroupVersionKind) -> Result<(), Rule> {
-    if kind.group.is_empty() && matches!(kind.kind.as_str(), "ResourceQuota" | "LimitRange") {
+fn of_tenancy(object: &Object, kind: &GroupVersionKind, rules: &Rules<'_>) -> Result<(), Rule> {
+    let is_of_project = rules.tenancy == Tenancy::Project;
+    if is_of_project && kind.group.is_empty() && matches!(kind.kind.as_str(), "ResourceQuota" | "LimitRange") {
         return Err(Rule::Guard);
     }
-    if secret_type(object, kind).is_some_and(|type_| TOKENS.contains(&type_)) { Err(Rule::TokenSecret) } else { Ok(()) }
+    // By its token an app would be any account of that namespace, such as those of the cluster's own controllers.
+    let is_elsewhere = object.namespace().is_some_and(|namespace| namespace != rules.namespace);
+    let is_token = secret_type(object, kind).is_some_and(|type_| TOKENS.contains(&type_));
+    if is_token && (is_of_project || is_elsewhere) { Err(Rule::TokenSecret) } else { Ok(()) }
+}
+
+/// Whether a live object has a label or an annotation of Drover, of this installation or another one: no app writes or deletes it.
+#[must_use]
+pub fn is_of_drover(live: &Object) -> bool {
+    let metadata = live.as_value().get("metadata").and_then(Value::as_object);
+    metadata.is_some_and(|metadata| has_own_key(metadata, &["labels", "annotations"]))
 }
 
 /// Judges the metadata of an object, and of all objects that are templates in it.
@@ -220,15 +245,21 @@ fn templates(value: &Value) -> Result<(), Rule> {
 }
 
 fn keys(metadata: &Map<String, Value>) -> Result<(), Rule> {
-    let of =
-        |map: &str| metadata.get(map).and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str);
     let list = |field: &str| metadata.get(field).and_then(Value::as_array).into_iter().flatten();
-    let finalizers = list("finalizers").filter_map(Value::as_str);
-    let is_ours = |key: &str| is_drover(key.split_once('/').map_or(key, |(domain, _)| domain));
-    if of("labels").chain(of("annotations")).chain(finalizers).any(is_ours) {
+    let mut finalizers = list("finalizers").filter_map(Value::as_str);
+    if has_own_key(metadata, &["labels", "annotations"]) || finalizers.any(is_own_key) {
         return Err(Rule::DroverKey);
     }
     if list("ownerReferences").next().is_some() { Err(Rule::OwnerReference) } else { Ok(()) }
+}
+
+fn has_own_key(metadata: &Map<String, Value>, maps: &[&str]) -> bool {
+    let maps = maps.iter().filter_map(|map| metadata.get(*map).and_then(Value::as_object));
+    maps.flat_map(Map::keys).any(|key| is_own_key(key))
+}
+
+fn is_own_key(key: &str) -> bool {
+    is_drover(key.split_once('/').map_or(key, |(domain, _)| domain))
 }
 
 fn place(object: &mut Object, scope: &Scope, namespace: &str) {

@@ -88,9 +88,7 @@ pub(crate) fn plan(template: &RoleTemplate, world: &World, now: Timestamp) -> Pl
     let (wanted, first_end) = wanted(world, here, now);
     let is_frozen =
         !wanted.is_empty() && matches!(world.grants, Grants::Frozen { cause, .. } if cause != GrantCause::NotAdmitted);
-    let goes_by_labels = !wanted.is_empty()
-        && template.spec.context == RoleContext::Project
-        && matches!(template.spec.bindable_from, Some(Selection::Selector(_)));
+    let goes_by_labels = !wanted.is_empty() && matches!(template.spec.bindable_from, Some(Selection::Selector(_)));
     let soon = is_frozen.then_some(LOOK_SOON).into_iter().chain(goes_by_labels.then_some(LOOK_AGAIN));
     let look_again = soon.chain(in_doubt).min().map(|pause| now + pause);
     let requeue = first_end.into_iter().chain(look_again).min().map_or(Requeue::Watch, Requeue::At);

@@ -116,6 +116,22 @@ fn naming<B: Binding + Kept>(template: &RoleTemplate, inputs: &Inputs<'_>) -> Ve
     named
 }
 
+fn may_bind(template: &RoleTemplate, inputs: &Inputs<'_>, namespace: &str) -> bool {
+    let labels = inputs.fleet.namespace_labels(namespace);
+    labels.is_some_and(|labels| may_bind_from(template, namespace, labels))
+}
+
+/// The apps that have a template: those of Projects one of that context, those of the platform one for whole clusters. One that is being
+/// deleted uninstalls itself by the role that it has.
+fn apps_naming(template: &RoleTemplate, inputs: &Inputs<'_>) -> Vec<Arc<CatalogApp>> {
+    let mut apps = inputs.related::<CatalogApp>().indexed::<OfTemplate>(&ObjectKey::of(&template.metadata));
+    apps.retain(|app| {
+        app.spec.role_context() == template.spec.context
+            && may_bind(template, inputs, &app.namespace().unwrap_or_default())
+    });
+    apps
+}
+
 /// The bindings that need a template, as far as time plays no part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
@@ -132,20 +148,21 @@ pub(crate) struct Bindings {
 impl Bindings {
     /// Those of the context of the template.
     pub(crate) fn of(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
-        match template.spec.context {
+        let bindings = match template.spec.context {
             RoleContext::Cluster => {
                 let undecodable = first_undecodable(&inputs.related::<ClusterRoleTemplateBinding>(), |_| true);
                 Self { on_clusters: naming(template, inputs), undecodable, ..Self::default() }
             }
             RoleContext::Project => Self::of_members(template, inputs),
-        }
+        };
+        let of_apps =
+            || first_undecodable(&inputs.related::<CatalogApp>(), |namespace| may_bind(template, inputs, namespace));
+        let undecodable = bindings.undecodable.clone().or_else(of_apps);
+        Self { apps: apps_naming(template, inputs), undecodable, ..bindings }
     }
 
     fn of_members(template: &RoleTemplate, inputs: &Inputs<'_>) -> Self {
-        let may_bind = |namespace: &str| {
-            let labels = inputs.fleet.namespace_labels(namespace);
-            labels.is_some_and(|labels| may_bind_from(template, namespace, labels))
-        };
+        let may_bind = |namespace: &str| may_bind(template, inputs, namespace);
         let mut undecodable = first_undecodable(&inputs.related::<ProjectRoleTemplateBinding>(), may_bind);
         let named: Vec<Arc<ProjectRoleTemplateBinding>> = naming(template, inputs);
         let projects = inputs.related::<Project>();
@@ -161,11 +178,7 @@ impl Bindings {
                 Lookup::Found(_) | Lookup::Undecodable(_) | Lookup::Absent => {}
             }
         }
-        let undecodable = undecodable.or_else(|| first_undecodable(&inputs.related::<CatalogApp>(), may_bind));
-        // One that is being deleted uninstalls itself by the role that it has.
-        let mut apps = inputs.related::<CatalogApp>().indexed::<OfTemplate>(&ObjectKey::of(&template.metadata));
-        apps.retain(|app| may_bind(&app.namespace().unwrap_or_default()));
-        Self { on_clusters: Vec::new(), in_projects, apps, undecodable }
+        Self { in_projects, undecodable, ..Self::default() }
     }
 
     /// Where they need the template.

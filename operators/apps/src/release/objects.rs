@@ -65,10 +65,13 @@ impl InCluster<'_> {
             let found = self.kinds.get(&kind.api_version(), &kind.kind)?;
             Some(if found.namespaced { Scope::Namespaced } else { Scope::Cluster })
         };
-        let rules = Rules { tenancy: Tenancy::Project, namespace: &self.app.spec.namespace, scope_of: &scope_of };
+        let tenancy = if self.app.spec.is_of_platform() { Tenancy::Platform } else { Tenancy::Project };
+        let is_held = |namespace: &str| self.held.get(&ObjectKey::cluster_scoped(namespace)).is_some();
+        let rules = Rules { tenancy, namespace: &self.app.spec.namespace, is_held: &is_held, scope_of: &scope_of };
         filter::check(objects, &rules).map_err(|refusals| {
             let named: Vec<String> = refusals.iter().take(3).map(ToString::to_string).collect();
-            AppError::new(AppCause::ObjectsRefused, format!("an app of a Project may not have {}", named.join("; ")))
+            let what = if tenancy == Tenancy::Platform { "an app" } else { "an app of a Project" };
+            AppError::new(AppCause::ObjectsRefused, format!("{what} may not have {}", named.join("; ")))
         })
     }
 
@@ -94,8 +97,14 @@ impl InCluster<'_> {
         let (resource, key) = self.locate(&object).await?;
         let identity = object.identity();
         let is_known = deployed.iter().any(|former| former.identity() == identity);
-        if !is_known && let Some(live) = self.client.get(&resource, &key).await? {
+        // What an app of the platform released may be Drover's by now: a Project may have adopted a namespace.
+        let is_checked = !is_known || self.app.spec.is_of_platform();
+        if is_checked && let Some(live) = self.client.get(&resource, &key).await? {
             let live = Object::new(live);
+            if live.as_ref().is_some_and(filter::is_of_drover) {
+                let message = format!("{identity} exists and is Drover's; remove it from the chart");
+                return Err(AppError::new(AppCause::ObjectExists, message));
+            }
             let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
             let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
             let is_of_another =
@@ -123,7 +132,8 @@ impl InCluster<'_> {
         let Some(live) = live else { return Ok(()) };
         let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
         let is_kept = object.is_kept() || Object::new(live.clone()).is_none_or(|live| live.is_kept());
-        if !is_kept && self.is_of_release(&live) {
+        let is_of_drover = Object::new(live.clone()).is_some_and(|live| filter::is_of_drover(&live));
+        if !is_kept && !is_of_drover && self.is_of_release(&live) {
             self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
         }
         Ok(())

@@ -26,6 +26,12 @@ fn deployer() -> serde_json::Value {
     json!({"context": "Project", "rules": rules, "bindableFrom": {"names": ["team-a"]}})
 }
 
+fn of_platform() -> CatalogApp {
+    let mut app = app();
+    app.spec.project_name = None;
+    app
+}
+
 fn facts() -> Facts {
     let cluster = json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "eu"},
@@ -50,7 +56,11 @@ fn with_template(spec: &serde_json::Value) -> Facts {
 
 /// The reason, and what becomes of the rights that there are.
 fn judged(facts: &Facts) -> (&'static str, &'static str) {
-    match Verdict::of(&app(), facts) {
+    verdict(&app(), facts)
+}
+
+fn verdict(app: &CatalogApp, facts: &Facts) -> (&'static str, &'static str) {
+    match Verdict::of(app, facts) {
         Verdict::Granted(_) => ("", "granted"),
         Verdict::Held(cause, _) => (cause.reason(), "held"),
         Verdict::Withdrawn(cause, _) => (cause.reason(), "withdrawn"),
@@ -72,6 +82,7 @@ fn an_app_has_a_role_only_where_cluster_project_and_template_say_so() {
         (Facts { project: ProjectState::Unsettled, ..facts() }, ("NamespaceNotGuarded", "held")),
         (Facts { hold: Hold::No, ..facts() }, ("NamespaceNotOfProject", "withdrawn")),
         (Facts { hold: Hold::Unguarded, ..facts() }, ("NamespaceNotGuarded", "held")),
+        (Facts { hold: Hold::Ending, ..facts() }, ("NamespaceTerminating", "held")),
         (Facts { templates: Templates::default(), ..facts() }, ("RoleTemplateNotFound", "withdrawn")),
         (with_template(&of_cluster), ("ContextMismatch", "withdrawn")),
         (with_template(&of_nobody), ("RoleTemplateNotBindable", "withdrawn")),
@@ -87,10 +98,35 @@ fn an_app_has_a_role_only_where_cluster_project_and_template_say_so() {
 }
 
 #[test]
+fn an_app_without_a_project_needs_the_consent_of_the_cluster_and_a_role_for_whole_clusters() {
+    let mut of_cluster = deployer();
+    of_cluster["context"] = json!("Cluster");
+    let facts = || Facts { project: ProjectState::Unnamed, hold: Hold::No, ..with_template(&of_cluster) };
+    let mut of_nobody = of_cluster.clone();
+    of_nobody.as_object_mut().unwrap().remove("bindableFrom");
+    let with = |spec: &serde_json::Value| Facts { templates: with_template(spec).templates, ..facts() };
+    for (facts, expected) in [
+        (facts(), ("", "granted")),
+        (Facts { admission: Admission::NoTenant, ..facts() }, ("NotATenant", "withdrawn")),
+        (Facts { admission: Admission::NoClusterApps, ..facts() }, ("ClusterAppsNotAllowed", "withdrawn")),
+        (Facts { admission: Admission::OtherNamespaces, ..facts() }, ("NamespaceNotAllowed", "withdrawn")),
+        (with(&deployer()), ("ContextMismatch", "withdrawn")),
+        (with(&of_nobody), ("RoleTemplateNotBindable", "withdrawn")),
+        (Facts { hold: Hold::Unguarded, ..facts() }, ("NamespaceOfProject", "held")),
+        (Facts { admitted: Admitted::No, ..facts() }, ("NotAdmitted", "held")),
+        (Facts { holder: Some("other".to_owned()), ..facts() }, ("ReleaseTaken", "held")),
+    ] {
+        assert_eq!(verdict(&of_platform(), &facts), expected);
+    }
+}
+
+#[test]
 fn the_management_cluster_takes_no_apps() {
     let mut local = (*facts().cluster).clone();
     local.metadata.name = Some(LOCAL_CLUSTER.to_owned());
-    assert_eq!(judged(&Facts { cluster: Arc::new(local), ..facts() }), ("NotOnManagementCluster", "withdrawn"));
+    let facts = Facts { cluster: Arc::new(local), ..facts() };
+    assert_eq!(judged(&facts), ("NotOnManagementCluster", "withdrawn"));
+    assert_eq!(verdict(&of_platform(), &facts), ("NotOnManagementCluster", "withdrawn"));
 }
 
 fn created(name: &str, second: i64, spec: &serde_json::Value) -> CatalogApp {
@@ -121,6 +157,14 @@ fn a_release_belongs_to_the_oldest_app_of_the_namespace_that_names_it() {
     let mut stranger = created("old", 0, &named);
     stranger.metadata.namespace = Some("team-b".to_owned());
     assert_eq!(holder(&first, [&elsewhere, &stranger]), None, "no other tenant holds it up");
+    let platform = |app: &CatalogApp| {
+        let mut app = app.clone();
+        app.spec.project_name = None;
+        app
+    };
+    let (ours, theirs) = (platform(&first), platform(&stranger));
+    assert!(holder(&ours, [&theirs]).is_some(), "namespaces of apps of the platform are nobody's");
+    assert_eq!(holder(&ours, [&stranger]), None);
 }
 
 #[test]

@@ -7,7 +7,10 @@ use drover_apps::{
 use drover_grants::{Admitted, Grants};
 use drover_releases::record::Status;
 use drover_runtime::{Title, owned::Owned, status::State};
-use k8s_openapi::api::{core::v1::ServiceAccount, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::ServiceAccount,
+    rbac::v1::{ClusterRoleBinding, RoleBinding},
+};
 use serde_json::json;
 
 use super::*;
@@ -76,7 +79,7 @@ fn account() -> Account {
         "metadata": {"name": "app.team-a.web", "namespace": "drover-system"}, "automountServiceAccountToken": false,
     }))
     .unwrap();
-    Account { accounts: vec![owned(account)], bindings: vec![owned(binding)] }
+    Account { accounts: vec![owned(account)], bindings: vec![owned(binding)], ..Account::default() }
 }
 
 fn owned<K: drover_runtime::Kept + serde::Serialize>(mut object: K) -> Owned<K> {
@@ -201,6 +204,39 @@ fn what_is_missing_is_told_and_takes_no_right_away() {
     let mut world = world();
     world.known.digests.clear();
     assert_eq!(told(&plan(&app(&json!({})), &world, NOW)), ("ChartNotFound", vec![]));
+}
+
+#[test]
+fn the_namespace_of_an_app_of_no_project_is_created_by_others() {
+    let mut of_cluster = app(&json!({}));
+    of_cluster.spec.project_name = None;
+    let mut world = world();
+    let facts = world.facts.as_mut().unwrap();
+    (facts.project, facts.hold) = (ProjectState::Unnamed, Hold::No);
+    let mut template = facts.templates.get("deployer").unwrap().clone();
+    template.spec.context = drover_crds::RoleContext::Cluster;
+    facts.templates = [template].into_iter().collect();
+    let changes = plan(&of_cluster, &world, NOW);
+    let expected = [
+        "delete RoleBinding team-a-web/drover:app.team-a.web:drover:deployer",
+        "create ClusterRoleBinding drover:app.team-a.web:drover:deployer",
+    ];
+    assert_eq!(told(&changes).1, expected);
+    let binding = serde_json::from_value(json!({
+        "metadata": {"name": "drover:app.team-a.web:drover:deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drover:deployer"},
+        "subjects": [{"kind": "ServiceAccount", "name": "app.team-a.web", "namespace": "drover-system"}],
+    }));
+    let bindings: ClusterRoleBinding = binding.unwrap();
+    world.account = Account { bindings: Vec::new(), cluster_bindings: vec![owned(bindings)], ..account() };
+    for (state, expected) in [
+        (NamespaceState::Absent, "NamespaceNotFound"),
+        (NamespaceState::Terminating, "NamespaceTerminating"),
+        (NamespaceState::Present, "RoleNotReady"),
+    ] {
+        world.namespace = state;
+        assert_eq!(told(&plan(&of_cluster, &world, NOW)), (expected, vec![]));
+    }
 }
 
 #[test]

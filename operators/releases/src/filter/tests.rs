@@ -23,7 +23,7 @@ fn scope_of(kind: &GroupVersionKind) -> Option<Scope> {
 }
 
 fn rules(tenancy: Tenancy) -> Rules<'static> {
-    Rules { tenancy, namespace: "shop", scope_of: &scope_of }
+    Rules { tenancy, namespace: "shop", is_held: &|namespace| namespace == "team-web", scope_of: &scope_of }
 }
 
 fn verdict(tenancy: Tenancy, value: Value) -> Result<Value, Rule> {
@@ -77,6 +77,34 @@ fn the_namespace_of_drovers_credentials_is_refused_to_all() {
     let beside = Rules { namespace: "drover-system", ..rules(Tenancy::Platform) };
     let verdict = judge(Object::new(object("v1", "Pod", "a")).unwrap(), &beside);
     assert_eq!(verdict, Err(Rule::OperatorNamespace), "by the release too");
+}
+
+#[test]
+fn what_a_project_holds_is_refused_to_apps_of_the_platform() {
+    let pod = with(object("v1", "Pod", "a"), NAMES, json!("team-web"));
+    assert_eq!(refused(&pod), (Some(Rule::ForeignNamespace), Some(Rule::ProjectNamespace)));
+    assert_eq!(refused(&object("v1", "Namespace", "team-web")).1, Some(Rule::ProjectNamespace));
+    let there = Rules { namespace: "team-web", ..rules(Tenancy::Platform) };
+    let verdict = judge(Object::new(object("v1", "Pod", "a")).unwrap(), &there);
+    assert_eq!(verdict, Err(Rule::ProjectNamespace), "by the release too");
+}
+
+#[test]
+fn no_app_asks_for_a_token_of_an_account_elsewhere() {
+    let token = with(object("v1", "Secret", "a"), "/type", json!("kubernetes.io/service-account-token"));
+    assert_eq!(refused(&token), (Some(Rule::TokenSecret), None));
+    let elsewhere = with(token, NAMES, json!("kube-system"));
+    assert_eq!(refused(&elsewhere), (Some(Rule::ForeignNamespace), Some(Rule::TokenSecret)));
+}
+
+#[test]
+fn what_carries_keys_of_drover_is_known_whoever_wrote_it() {
+    let live = |metadata: Value| {
+        is_of_drover(&Object::new(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).unwrap())
+    };
+    assert!(live(json!({"name": "a", "labels": {"drover.dev/owner-kind": "Project"}})));
+    assert!(live(json!({"name": "a", "annotations": {"drover.dev/created": "another/Project/a/b/c"}})));
+    assert!(!live(json!({"name": "a", "labels": {"app": "drover.dev"}})));
 }
 
 #[test]
