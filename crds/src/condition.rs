@@ -51,6 +51,8 @@ pub const SYNCED: &str = "Synced";
 pub const MANAGEMENT_ROLES_BOUND: &str = "ManagementRolesBound";
 /// App: objects of the release are not in the cluster as it says. Present only while true.
 pub const DRIFTED: &str = "Drifted";
+/// App: the values of the release are as its chart wants them. Present only while they are not, and the spec takes them all the same.
+pub const VALUES_VALID: &str = "ValuesValid";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

@@ -68,6 +68,19 @@ pub(crate) fn answers(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Facts of a cluster by a short name.
+pub(crate) fn app_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 100,
+        "additionalProperties": { "type": "string", "maxLength": 1024 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(k, k.matches('^[-._a-zA-Z0-9]{1,63}$'))",
+            "message": "a key has 1 to 63 letters, digits, '-', '_' and '.'",
+        }],
+    })
+}
+
 pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" })
 }

@@ -58,6 +58,7 @@ fn good_clusters_are_accepted() {
             json!({ "metadata": { "name": "local" }, "spec": { "connection": { "kubeconfig": null, "local": {} } } }),
             json!({ "metadata": { "name": "a".repeat(63) } }),
             json!({ "spec": { "deletionTimeout": "1h30m" } }),
+            json!({ "spec": { "appValues": { "registry.mirror": "r.example", "a": "" } } }),
             json!({ "spec": { "tenants": [{ "name": "a", "from": { "all": {} }, "maxNamespaces": 0, "metadataKeys": ["*", "a", "b*", "c.d/*", "c.d/e*"] }] } }),
             json!({ "spec": { "tenants": [{ "name": "a", "from": { "selector": { "matchExpressions": [
             { "key": "example.com/team", "operator": "Exists" },
@@ -87,6 +88,8 @@ fn bad_clusters_are_refused() {
             (json!({ "spec": { "connection": { "local": {} } } }), "give exactly one of kubeconfig and local"),
             (json!({ "spec": { "connection": { "kubeconfig": null } } }), "give exactly one of kubeconfig and local"),
             (json!({ "metadata": { "name": "eu.west" } }), "the name must be a DNS label"),
+            (json!({ "spec": { "appValues": { "a/b": "c" } } }), "a key has 1 to 63 letters"),
+            (json!({ "spec": { "appValues": { "a": "b".repeat(1025) } } }), "appValues.a: more than maxLength"),
             (json!({ "metadata": { "name": "a".repeat(64) } }), "the name must be a DNS label"),
             (json!({ "spec": { "connection": null } }), ".spec: lacks a required field"),
             (
@@ -464,7 +467,31 @@ fn app() -> Value {
 }
 
 #[test]
-fn an_app_is_of_a_project_or_of_none() {
-    accepted("CatalogApp", &app(), &[json!({ "spec": { "projectName": null } })]);
-    refused("CatalogApp", &app(), &[(json!({ "spec": { "projectName": "" } }), "projectName")]);
+fn an_app_says_where_it_belongs_and_where_its_values_come_from() {
+    let from = |source: Value| json!({ "spec": { "valuesFrom": [source] } });
+    accepted(
+        "CatalogApp",
+        &app(),
+        &[
+            json!({ "spec": { "projectName": null, "crds": "CreateReplace" } }),
+            json!({ "spec": { "crds": "Skip" } }),
+            json!({ "spec": { "crds": "Create" } }),
+            from(json!({ "kind": "Cluster", "key": "labels/example.com/zone", "targetPath": "zone" })),
+            from(json!({ "kind": "Secret", "name": "a" })),
+        ],
+    );
+    refused(
+        "CatalogApp",
+        &app(),
+        &[
+            (json!({ "spec": { "projectName": "" } }), "projectName"),
+            (json!({ "spec": { "crds": "CreateReplace" } }), "replaces no definitions"),
+            (json!({ "spec": { "crds": "Delete" } }), "crds: not in enum"),
+            (from(json!({ "kind": "Secret" })), "give the name"),
+            (from(json!({ "kind": "Cluster", "name": "eu", "key": "name", "targetPath": "a" })), "give the name"),
+            (from(json!({ "kind": "Cluster", "key": "name" })), "needs key and targetPath"),
+            (from(json!({ "kind": "Cluster", "key": "spec/connection", "targetPath": "a" })), "the key is one of"),
+            (from(json!({ "kind": "ConfigMap", "name": "a", "key": "a/b" })), "the key is one of"),
+        ],
+    );
 }

@@ -64,6 +64,7 @@ pub const MAX_HISTORY: usize = 10;
         priority = "1"
     )
 )]
+#[x_kube(validation = ("!has(self.projectName) || !has(self.crds) || self.crds != 'CreateReplace'", "an app of a Project replaces no definitions; set Create or Skip"))]
 #[x_kube(validation = ("has(self.projectName) == has(oldSelf.projectName)", "whether the app is of a Project cannot be changed; create another app"))]
 #[x_kube(validation = ("has(self.releaseName) == has(oldSelf.releaseName)", "the name of the release cannot be changed; create another app"))]
 #[serde(rename_all = "camelCase")]
@@ -111,6 +112,10 @@ pub struct CatalogAppSpec {
     /// How strictly values are judged before anything is sent to the cluster.
     #[serde(default, skip_serializing_if = "is_default")]
     pub validation: Validation,
+    /// What becomes of definitions in crds/ of the chart, before anything else is applied. No revision deletes them. Of an app of a Project
+    /// they have to be in the cluster already, unless it is Skip. Default: Create.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crds: CrdPolicy,
     /// Whether objects that exist and belong to no release, or to this one made by helm install, become part of the release.
     /// Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -171,18 +176,22 @@ pub struct PackagedChart {
     pub digest: String,
 }
 
-/// Values out of an object beside the app.
+/// Values out of an object beside the app, or a fact of its cluster.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = ("(self.kind == 'Cluster') != has(self.name)", "give the name of a ConfigMap or Secret, and none with kind Cluster, which is that of the app"))]
+#[x_kube(validation = ("self.kind != 'Cluster' || (has(self.key) && has(self.targetPath))", "kind Cluster needs key and targetPath"))]
+#[x_kube(validation = ("!has(self.key) || (self.kind == 'Cluster' ? self.key.matches('^(name|labels/.+|appValues/.+)$') : self.key.matches('^[-._a-zA-Z0-9]+$'))", "the key is one of data; with kind Cluster name, labels/KEY or appValues/KEY"))]
 #[serde(rename_all = "camelCase")]
 pub struct ValuesSource {
-    /// ConfigMap or Secret, labelled drover.dev/usable-by: catalog-app.
+    /// ConfigMap or Secret, labelled drover.dev/usable-by: catalog-app; or Cluster, for a fact of the cluster of the app.
     pub kind: ValuesKind,
-    /// Name of the object.
-    #[schemars(schema_with = "schema::dns_subdomain")]
-    pub name: String,
-    /// The key in its data. Default: values.yaml.
+    /// Name of the object; none with kind Cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::data_key")]
+    #[schemars(schema_with = "schema::dns_subdomain")]
+    pub name: Option<String>,
+    /// The key in its data. Of a Cluster: name, labels/KEY or appValues/KEY. Default: values.yaml.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<330>")]
     pub key: Option<String>,
     /// Where the value goes as a text, such as auth.password. Default: the value is YAML, and is merged as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,6 +205,8 @@ pub struct ValuesSource {
 /// Of which kind an object with values is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ValuesKind {
+    /// The name, a label or one of appValues of the Cluster of the app.
+    Cluster,
     /// Values that everybody may read.
     ConfigMap,
     /// Values that are kept out of every status, event and log line.
@@ -219,14 +230,28 @@ pub enum Strictness {
     /// The app is not released with them.
     #[default]
     Enforce,
+    /// The app is released with them, and condition ValuesValid says what is wrong.
+    Warn,
     /// Nobody looks.
+    Skip,
+}
+
+/// What becomes of definitions in crds/ of a chart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CrdPolicy {
+    /// Those that are missing are created, and no other is changed.
+    #[default]
+    Create,
+    /// Those that are missing are created, and those that are there become as the chart says.
+    CreateReplace,
+    /// Nobody looks at them.
     Skip,
 }
 
 /// What has to be ready before a release counts as deployed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Wait {
-    /// Status waits for hooks and for all objects; HooksOnly for hooks. Default: Status.
+    /// Status waits for hooks and for all objects; HooksOnly for hooks; None for nothing. Default: Status.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strategy: WaitStrategy,
     /// For how long, hooks included. Default: 5m.
@@ -242,6 +267,8 @@ pub enum WaitStrategy {
     Status,
     /// Only hooks.
     HooksOnly,
+    /// Nothing: what is sent counts as done, and hooks run on beside what follows them.
+    None,
 }
 
 /// What follows when an install or an upgrade fails.
@@ -252,7 +279,8 @@ pub struct Remediation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10))]
     pub retries: Option<i64>,
-    /// What happens once all tries failed. Rollback goes back to the revision before; there is none after an install. Default: Keep.
+    /// What happens once all tries failed. Rollback goes back to the revision before; there is none after an install. Uninstall removes what
+    /// an install left, and keeps what an upgrade did. Default: Keep.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
 }
@@ -265,6 +293,8 @@ pub enum OnFailure {
     Keep,
     /// The revision before is applied again.
     Rollback,
+    /// What was never deployed is uninstalled.
+    Uninstall,
 }
 
 /// What happens when objects of a release are not in the cluster as it says.
@@ -348,7 +378,7 @@ pub struct CatalogAppStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<128>")]
     pub last_handled_reconcile_at: Option<String>,
-    /// Ready, Drifted while something is, and what they are made of.
+    /// Ready, Drifted while something is, ValuesValid while they are not, and what they are made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -408,6 +438,10 @@ pub struct Release {
     /// How many objects it has, without hooks.
     #[schemars(range(min = 0))]
     pub objects: i64,
+    /// What is wrong with its values, where spec.validation is Warn; not kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<512>")]
+    pub warning: Option<String>,
     /// The revision that it repeats, where it is a way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

@@ -124,6 +124,11 @@ pub struct ClusterSpec {
     /// How reachability is judged. Default: a probe every 30 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthPolicy>,
+    /// Facts of this cluster for apps, such as the registry that is near it: an app takes one by valuesFrom with kind Cluster. They are
+    /// no secrets: whoever reads Clusters or releases apps here knows them. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::app_values")]
+    pub app_values: BTreeMap<String, String>,
     /// When to warn of certificates that end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<CertificatePolicy>,

@@ -51,6 +51,8 @@ fn a_template(name: &str, context: &str) -> Value {
         rule(&[""], &["configmaps", "secrets", "namespaces", "pods"]),
         rule(&["rbac.authorization.k8s.io"], &["clusterroles"]),
         rule(&["scheduling.k8s.io"], &["priorityclasses"]),
+        rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"]),
+        rule(&["charts.drover.invalid"], &["gadgets"]),
     ]);
     json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": name},
@@ -79,6 +81,7 @@ async fn an_app_of_no_project_needs_three_consents_and_has_the_cluster_but_for_w
         a_template("platform", "Cluster"),
         a_template("of-projects", "Project"),
         in_config_map("cluster-wide"),
+        in_config_map("custom-resources"),
         a_project("shop", &["team-web"]),
     ] {
         ready_or_applied(&installation, &object).await;
@@ -86,6 +89,7 @@ async fn an_app_of_no_project_needs_three_consents_and_has_the_cluster_but_for_w
     nothing_without_consent(&installation).await;
     released_in_the_whole_cluster(&installation).await;
     what_a_project_holds_is_not_its(&installation).await;
+    definitions_come_first_and_stay(&installation).await;
     consent_that_is_withdrawn_takes_the_role(&installation).await;
 }
 
@@ -136,6 +140,44 @@ async fn what_a_project_holds_is_not_its(installation: &Installation) {
     installation.apply(&app).await.unwrap();
     says(installation, "elsewhere", "False/NamespaceOfProject").await;
     deleted(installation, "catalogapp", "elsewhere").await;
+}
+
+const GADGETS: &str = "gadgets.charts.drover.invalid";
+
+/// Only an app of the platform defines kinds. The size of its gadget is a fact of the Cluster, and a change of that is one upgrade.
+async fn definitions_come_first_and_stay(installation: &Installation) {
+    let mut of_project = a_platform_app(
+        "custom-resources",
+        &json!({
+            "projectName": "shop", "namespace": "team-web", "roleTemplateName": "of-projects", "releaseName": "gadget",
+        }),
+    );
+    of_project["metadata"]["name"] = json!("of-project");
+    installation.apply(&of_project).await.unwrap();
+    says(installation, "of-project", "False/DefinitionsMissing").await;
+    assert_eq!(of_cluster(installation, "customresourcedefinition", GADGETS).await, None);
+    deleted(installation, "catalogapp", "of-project").await;
+
+    let size = json!({"kind": "Cluster", "key": "appValues/size", "targetPath": "size"});
+    installation.apply(&a_platform_app("custom-resources", &json!({"valuesFrom": [size]}))).await.unwrap();
+    says(installation, "custom-resources", "False/ValuesNotFound").await;
+    for (size, revision) in [("3", 1), ("4", 2)] {
+        let mut cluster = with_operations(&json!(["ClusterApps"]));
+        cluster["spec"]["appValues"] = json!({"size": size});
+        installation.apply(&cluster).await.unwrap();
+        if revision == 1 {
+            says(installation, "custom-resources", "True/Ready").await;
+        }
+        let wanted = size.parse::<i64>().unwrap();
+        let is_so = |found: Option<&Value>| found.is_some_and(|gadget| gadget["spec"]["size"] == wanted);
+        downstream_becomes(installation, "eu", "gadget", OPS, "custom-resources", "it has the size", is_so).await;
+        says(installation, "custom-resources", "True/Ready").await;
+        let app = get(installation, "catalogapp", "custom-resources").await.unwrap();
+        assert_eq!(app["status"]["applied"]["revision"], revision);
+    }
+    deleted(installation, "catalogapp", "custom-resources").await;
+    assert!(of_cluster(installation, "customresourcedefinition", GADGETS).await.is_some());
+    assert_eq!(downstream(installation, "eu", "gadget", OPS, "custom-resources").await.unwrap(), None);
 }
 
 async fn consent_that_is_withdrawn_takes_the_role(installation: &Installation) {

@@ -51,6 +51,8 @@ causes! {
         RenderFailed = "RenderFailed": Blocked stalls; "Correct the values or the chart as the message says.",
         /// The chart makes objects that an app of a Project may not have.
         ObjectsRefused = "ObjectsRefused": Blocked stalls; "Remove the objects that the message names from the chart.",
+        /// The chart of an app of a Project has definitions in crds/ that the cluster lacks.
+        DefinitionsMissing = "DefinitionsMissing": Blocked; "Define the kinds that the message names by an app of the platform, or set spec.crds to Skip.",
         /// The record of the release does not fit into a Secret.
         RecordTooLarge = "RecordTooLarge": Blocked stalls; "Split the chart, or remove large files from its manifests.",
         /// Another client is releasing, such as helm.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_charts::Digest;
 use drover_crds::{
-    CatalogApp, PackagedChart, Pin, ValuesKind, ValuesSource,
+    CatalogApp, Cluster, PackagedChart, Pin, ValuesKind, ValuesSource,
     names::{LABEL_USABLE_BY, USABLE_BY_APPS},
 };
 use drover_runtime::{ApiError, Cache, Cause, LabelQuery, ObjectKey, request::request};
@@ -124,14 +124,16 @@ impl Entry {
         Self { kind, name: chart.name.clone(), key: chart.key.clone() }
     }
 
-    /// The one that holds these values.
+    /// The one that holds these values; none if they are a fact of the cluster.
     #[must_use]
-    pub fn values(source: &ValuesSource) -> Self {
+    pub fn values(source: &ValuesSource) -> Option<Self> {
         let kind = match source.kind {
             ValuesKind::ConfigMap => EntryKind::ConfigMap,
             ValuesKind::Secret => EntryKind::Secret,
+            ValuesKind::Cluster => return None,
         };
-        Self { kind, name: source.name.clone(), key: source.key.clone().unwrap_or_else(|| VALUES_YAML.to_owned()) }
+        let key = source.key.clone().unwrap_or_else(|| VALUES_YAML.to_owned());
+        Some(Self { kind, name: source.name.clone().unwrap_or_default(), key })
     }
 }
 
@@ -147,7 +149,21 @@ pub fn packaged_chart(app: &CatalogApp) -> Option<(Entry, &str)> {
 /// The entries to which an app refers, in the order of its spec: the chart first.
 pub fn entries(app: &CatalogApp) -> impl Iterator<Item = Entry> {
     let chart = packaged_chart(app).map(|(entry, _)| entry);
-    chart.into_iter().chain(app.spec.values_from.iter().map(Entry::values))
+    chart.into_iter().chain(app.spec.values_from.iter().filter_map(Entry::values))
+}
+
+/// What an app takes of its Cluster, by key; what the Cluster does not say is left out.
+#[must_use]
+pub fn facts(app: &CatalogApp, cluster: &Cluster) -> BTreeMap<String, String> {
+    let of_cluster = app.spec.values_from.iter().filter(|source| source.kind == ValuesKind::Cluster);
+    let keys = of_cluster.filter_map(|source| source.key.as_deref());
+    let fact = |key: &str| match key.split_once('/') {
+        None => (key == "name").then(|| cluster.name_any()),
+        Some(("labels", label)) => cluster.labels().get(label).cloned(),
+        Some(("appValues", name)) => cluster.spec.app_values.get(name).cloned(),
+        Some(_) => None,
+    };
+    keys.filter_map(|key| Some((key.to_owned(), fact(key)?))).collect()
 }
 
 /// What is known of the inputs of an app.
@@ -155,6 +171,8 @@ pub fn entries(app: &CatalogApp) -> impl Iterator<Item = Entry> {
 pub struct Known {
     /// The digest of each entry; none for one that is absent.
     pub digests: BTreeMap<Entry, Option<Digest>>,
+    /// What the Cluster says, by key.
+    pub facts: BTreeMap<String, String>,
     /// Whether Drover may not read Secrets in the management cluster.
     pub secrets_refused: bool,
 }
@@ -166,6 +184,8 @@ pub struct Inputs {
     pub chart: Digest,
     /// Tells these inputs from others, and says nothing of them.
     pub hash: String,
+    /// What the Cluster says, by key.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// Those of the revision at which the release is held: they may be gone by now.
@@ -173,8 +193,10 @@ fn pinned(app: &CatalogApp, pin: Pin) -> Result<Inputs, (Cause, String)> {
     let status = app.status.as_ref();
     let noted = status.into_iter().flat_map(|status| status.applied.iter().chain(&status.history));
     let found = noted.filter(|noted| repeats(noted, pin.revision)).max_by_key(|noted| noted.revision);
-    let inputs = found
-        .and_then(|noted| Some(Inputs { chart: noted.chart_digest.parse().ok()?, hash: noted.input_hash.clone() }));
+    let inputs = found.and_then(|noted| {
+        let (chart, hash) = (noted.chart_digest.parse().ok()?, noted.input_hash.clone());
+        Some(Inputs { chart, hash, facts: BTreeMap::new() })
+    });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
 }
 
@@ -200,14 +222,18 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
     };
     let chart = packaged(app, known, &entry, wanted)?;
     let values = app.spec.values_from.iter().map(|source| {
-        match known.digest(app, &Entry::values(source), AppCause::ValuesNotFound) {
+        let found = match Entry::values(source) {
+            Some(entry) => known.digest(app, &entry, AppCause::ValuesNotFound),
+            None => known.fact(app, source).map(|fact| Digest::of(fact.as_bytes())),
+        };
+        match found {
             Ok(digest) => Ok(Some(digest)),
             Err(_) if source.optional => Ok(None),
             Err(missing) => Err(missing),
         }
     });
     let values: Vec<Option<Digest>> = values.collect::<Result<_, _>>()?;
-    Ok(Inputs { hash: hash(app, &chart, &values), chart })
+    Ok(Inputs { hash: hash(app, &chart, &values), chart, facts: known.facts.clone() })
 }
 
 fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Result<Digest, (Cause, String)> {
@@ -228,6 +254,19 @@ fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Res
 }
 
 impl Known {
+    fn fact(&self, app: &CatalogApp, source: &ValuesSource) -> Result<&str, (Cause, String)> {
+        let key = source.key.as_deref().unwrap_or_default();
+        let found = self.facts.get(key).map(String::as_str);
+        found.ok_or_else(|| {
+            let message = format!(
+                "Cluster {} has no {key} for app {}; ask its owner to set it, or set optional in spec.valuesFrom",
+                app.spec.cluster_name,
+                app.name_any()
+            );
+            (AppCause::ValuesNotFound.into(), message)
+        })
+    }
+
     fn digest(&self, app: &CatalogApp, entry: &Entry, cause: AppCause) -> Result<Digest, (Cause, String)> {
         if let Some(Some(digest)) = self.digests.get(entry) {
             return Ok(*digest);
@@ -253,8 +292,16 @@ fn hash(app: &CatalogApp, chart: &Digest, values: &[Option<Digest>]) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
     let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
-    let all =
-        json!([chart.to_string(), app.release_name(), spec.namespace, spec.values, spec.answers, paths, digests,]);
+    let all = json!([
+        chart.to_string(),
+        app.release_name(),
+        spec.namespace,
+        spec.values,
+        spec.answers,
+        paths,
+        digests,
+        spec.crds
+    ]);
     let key = hmac::Key::new(hmac::HMAC_SHA256, app.metadata.uid.as_deref().unwrap_or_default().as_bytes());
     let tag = hmac::sign(&key, all.to_string().as_bytes());
     let (head, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));
@@ -340,5 +387,44 @@ mod tests {
         other.spec.answers.clear();
         let third = inputs(&other, &known).unwrap();
         assert!(first.hash != second.hash && second.hash != third.hash && first.hash.len() == 32);
+    }
+
+    #[test]
+    fn facts_of_the_cluster_are_inputs_as_others_are() {
+        let digest = Digest::of(b"chart");
+        let from =
+            |key: &str, optional: bool| json!({"kind": "Cluster", "key": key, "targetPath": "a", "optional": optional});
+        let mut app: CatalogApp = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": {"name": "shop", "namespace": "team-a"},
+            "spec": {
+                "clusterName": "eu", "namespace": "shop", "roleTemplateName": "deployer",
+                "chart": {"configMap": {"name": "charts", "key": "shop.tgz", "digest": digest.to_string()}},
+                "valuesFrom": [
+                    from("name", false), from("labels/example.com/zone", false), from("appValues/registry", false),
+                    from("appValues/absent", true), from("spec/connection", true),
+                ],
+            },
+        }))
+        .unwrap();
+        let cluster = |registry: &str| -> Cluster {
+            serde_json::from_value(json!({
+                "apiVersion": "drover.dev/v1alpha1", "kind": "Cluster",
+                "metadata": {"name": "eu", "labels": {"example.com/zone": "north"}},
+                "spec": {"connection": {"kubeconfig": {"secretRef": {"name": "eu"}}}, "appValues": {"registry": registry}},
+            }))
+            .unwrap()
+        };
+        let known = |app: &CatalogApp, registry: &str| {
+            let entries = entries(app).map(|entry| (entry, Some(digest))).collect();
+            Known { digests: entries, facts: facts(app, &cluster(registry)), ..Known::default() }
+        };
+        let first = inputs(&app, &known(&app, "r.example")).unwrap();
+        let facts: Vec<_> = first.facts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(facts, [("appValues/registry", "r.example"), ("labels/example.com/zone", "north"), ("name", "eu")]);
+        assert_ne!(inputs(&app, &known(&app, "other.example")).unwrap().hash, first.hash);
+        app.spec.values_from[3].optional = false;
+        let (cause, message) = inputs(&app, &known(&app, "r.example")).unwrap_err();
+        assert_eq!(cause.reason(), "ValuesNotFound");
+        assert!(message.starts_with("Cluster eu has no appValues/absent for app shop;"), "{message}");
     }
 }

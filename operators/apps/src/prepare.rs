@@ -11,11 +11,12 @@ use drover_charts::{Chart, Limits};
 use drover_crds::{CatalogApp, Release, Strictness};
 use drover_releases::{
     Renderer,
+    object::Object,
     record::{ChartRecord, Info, Record, digest},
     yaml,
 };
 use drover_runtime::{Cause, ObjectKey, PlaceContext};
-use drover_values::{Judging, Layer};
+use drover_values::{Judging, Layer, Problem};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
@@ -50,6 +51,8 @@ pub struct Prepared {
     pub release: Release,
     /// The record, of no revision yet.
     pub record: Record,
+    /// What comes before it: definitions that the app brings.
+    pub definitions: Vec<Object>,
 }
 
 impl fmt::Debug for Prepared {
@@ -85,12 +88,13 @@ impl Preparations {
         self.lock().get(&ObjectKey::of(&app.metadata)).filter(counts).cloned()
     }
 
-    /// The record that was prepared for a release.
+    /// The record that was prepared for a release, and the definitions that come before it.
     #[must_use]
-    pub fn record(&self, app: &CatalogApp, release: &Release) -> Option<Record> {
+    pub fn prepared(&self, app: &CatalogApp, release: &Release) -> Option<(Record, Vec<Object>)> {
         let preparation = self.get(app, &release.input_hash)?;
         let prepared = preparation.outcome.as_ref().ok()?;
-        (prepared.release.manifest_digest == release.manifest_digest).then(|| prepared.record.clone())
+        let is_it = prepared.release.manifest_digest == release.manifest_digest;
+        is_it.then(|| (prepared.record.clone(), prepared.definitions.clone()))
     }
 
     /// Forgets what is not needed any more.
@@ -111,9 +115,7 @@ impl Preparations {
         let outcome = match rendered(self.renderer.as_ref(), app, cluster, inputs, &contents, now).await {
             Ok(prepared) => Ok(prepared),
             // Only what is wrong with the inputs stays wrong until they change.
-            Err(AppError::Other { cause, message }) if cause != AppCause::HelmUnavailable.cause() => {
-                Err((cause, message))
-            }
+            Err(AppError::Other { cause, message }) if !may_pass(cause) => Err((cause, message)),
             Err(error) => return Err(error),
         };
         let generation = app.metadata.generation.unwrap_or_default();
@@ -155,7 +157,7 @@ async fn rendered(
     now: Timestamp,
 ) -> Result<Prepared, AppError> {
     let chart = chart(app, inputs, contents)?;
-    let values = values(app, &chart, contents)?;
+    let (values, warning) = values(app, &chart, inputs, contents)?;
     let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
     let Some(by) = by else {
         return Err(AppError::new(
@@ -166,14 +168,11 @@ async fn rendered(
     let job = Job { app, chart: &chart, values: &values, is_secret };
     let rendered = job.run(by, cluster).await?;
     let record = record(&chart, values, &rendered)?;
-    cluster.allowed(rendered.objects.clone())?;
+    let definitions = cluster.definitions(&rendered.crds)?;
+    cluster.allowed_with(rendered.objects.clone(), &definitions)?;
     for hook in &record.hooks {
-        cluster.allowed(hook.objects().map_err(|error| AppError::new(AppCause::RenderFailed, error.to_string()))?)?;
-    }
-    if let Some(definition) = rendered.crds.first() {
-        let message =
-            format!("an app of a Project may not have {}: it belongs to the whole cluster", definition.identity());
-        return Err(AppError::new(AppCause::ObjectsRefused, message));
+        let objects = hook.objects().map_err(|error| AppError::new(AppCause::RenderFailed, error.to_string()))?;
+        cluster.allowed_with(objects, &definitions)?;
     }
     record.encode().map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
     let app_version = Some(chart.metadata().app_version.clone()).filter(|version| !version.is_empty());
@@ -185,10 +184,16 @@ async fn rendered(
         input_hash: inputs.hash.clone(),
         manifest_digest: digest(&record.manifest, &record.hooks),
         objects: i64::try_from(rendered.objects.len()).unwrap_or(i64::MAX),
+        warning,
         rollback_of: None,
         at: Time(now),
     };
-    Ok(Prepared { release, record })
+    Ok(Prepared { release, record, definitions })
+}
+
+/// Whether a failure may be over without another input.
+fn may_pass(cause: Cause) -> bool {
+    cause.is_any(&[AppCause::HelmUnavailable.cause(), AppCause::DefinitionsMissing.cause()])
 }
 
 fn chart(app: &CatalogApp, inputs: &Inputs, contents: &Contents) -> Result<Chart, AppError> {
@@ -204,11 +209,21 @@ fn chart(app: &CatalogApp, inputs: &Inputs, contents: &Contents) -> Result<Chart
     Ok(chart)
 }
 
-fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<String, Value>, AppError> {
+fn values(
+    app: &CatalogApp,
+    chart: &Chart,
+    inputs: &Inputs,
+    contents: &Contents,
+) -> Result<(Map<String, Value>, Option<String>), AppError> {
     let spec = &app.spec;
     let mut layers = Vec::new();
     for source in &spec.values_from {
-        let entry = Entry::values(source);
+        let Some(entry) = Entry::values(source) else {
+            let key = source.key.as_deref().unwrap_or_default();
+            let fact = inputs.facts.get(key).zip(source.target_path.as_deref());
+            layers.extend(fact.map(|(text, path)| Layer::At { source: format!("Cluster, key {key}"), path, text }));
+            continue;
+        };
         let Some(bytes) = content(contents, &entry) else { continue };
         let name = format!("{} {}, key {}", entry.kind.as_str(), entry.name, entry.key);
         let text = str::from_utf8(bytes)
@@ -222,7 +237,7 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
     layers.push(Layer::Values(&own));
     let of_chart = with_subcharts(chart)
         .map_err(|_| AppError::new(AppCause::ChartInvalid, "the chart names more than 512 subcharts; remove some"))?;
-    let inputs = drover_values::Inputs {
+    let judged = drover_values::Inputs {
         chart: &of_chart,
         questions: chart.questions(),
         layers: &layers,
@@ -232,22 +247,23 @@ fn values(app: &CatalogApp, chart: &Chart, contents: &Contents) -> Result<Map<St
             questions: judging(spec.validation.questions),
         },
     };
-    let resolved = drover_values::resolve(&inputs).map_err(|problems| {
+    let told = |problems: &[Problem]| {
         let named: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
-        AppError::new(
-            AppCause::ValuesInvalid,
-            format!("the values of app {} are not as the chart wants them: {}", app.name_any(), named.join("; ")),
-        )
-    })?;
+        format!("the values of app {} are not as the chart wants them: {}", app.name_any(), named.join("; "))
+    };
+    let resolved =
+        drover_values::resolve(&judged).map_err(|problems| AppError::new(AppCause::ValuesInvalid, told(&problems)))?;
+    let warning = (!resolved.warnings.is_empty()).then(|| told(&resolved.warnings).chars().take(512).collect());
     match resolved.values {
-        Value::Object(values) => Ok(values),
-        _ => Ok(Map::new()),
+        Value::Object(values) => Ok((values, warning)),
+        _ => Ok((Map::new(), warning)),
     }
 }
 
 fn judging(strictness: Strictness) -> Judging {
     match strictness {
         Strictness::Enforce => Judging::Enforce,
+        Strictness::Warn => Judging::Warn,
         Strictness::Skip => Judging::Skip,
     }
 }

@@ -3,6 +3,7 @@
 //! What is read here may be written by whoever edits in the namespace. So all filters judge a manifest again before anything of it is
 //! applied or deleted, and only what carries the marks of the release is deleted.
 
+mod definitions;
 mod look;
 mod objects;
 
@@ -40,6 +41,7 @@ const APP_LABEL: &str = "drover-app";
 /// One release in its cluster.
 pub struct InCluster<'a> {
     app: &'a CatalogApp,
+    accounts: Arc<Accounts>,
     client: AccountClient,
     kinds: Arc<Kinds>,
     secrets: Resource,
@@ -78,7 +80,7 @@ impl<'a> InCluster<'a> {
         let kinds = accounts.kinds().await?;
         let secrets = client.resource("v1", "Secret").await?;
         let held = place.cache.informer::<Namespace>(&OwnerRecord::query("Project"));
-        let mut found = Self { app, client, kinds, secrets, records: Vec::new(), held };
+        let mut found = Self { app, accounts, client, kinds, secrets, records: Vec::new(), held };
         found.read().await?;
         Ok(found)
     }
@@ -128,7 +130,8 @@ impl<'a> InCluster<'a> {
         let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
         let is_going = head.status == Status::Uninstalling;
         let hooks = if head.is_applied { &head.after } else { &head.before };
-        let running = hooks.iter().find(|(_, phase)| *phase == HookPhase::Running);
+        let is_waited_for = is_going || self.app.spec.wait.strategy != WaitStrategy::None;
+        let running = hooks.iter().find(|(_, phase)| is_waited_for && *phase == HookPhase::Running);
         if let Some(hook) = running.and_then(|(at, _)| found.record.hooks.get(*at)) {
             seen.hook = Some(self.hook(hook).await?);
         }

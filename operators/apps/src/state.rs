@@ -255,6 +255,11 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
     let failed = status.and_then(|status| status.failed.as_ref()).filter(counts);
     let newest = seen.records.last();
     let noted = newest.filter(|record| pending.is_some_and(|pending| is_of(record, pending)));
+    if let Some(record) = newest
+        && failed.is_some_and(|failed| is_removed(app, record, failed))
+    {
+        return uninstall(app, seen, now);
+    }
     match (newest, noted) {
         (_, Some(record)) if record.status.is_pending() => return advance(app, record, seen, now),
         (_, Some(record)) if record.status == Status::Deployed => return Next::Deployed,
@@ -287,6 +292,16 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
             applied.filter(|_| may_return).map_or(Next::Exhausted, |applied| roll_back(applied, pending, revision, now))
         }
     }
+}
+
+/// Whether what is left of an install that failed for good is to go.
+fn is_removed(app: &CatalogApp, record: &Head, failed: &FailedTries) -> bool {
+    let was_deployed = app.status.as_ref().is_some_and(|status| status.applied.is_some());
+    app.spec.remediation.on_failure == OnFailure::Uninstall
+        && !was_deployed
+        && record.is_ours
+        && matches!(record.status, Status::Failed | Status::Uninstalling)
+        && failed.count > app.spec.retries()
 }
 
 /// Whether the status noted this record before it was created.
@@ -331,7 +346,11 @@ fn advance(app: &CatalogApp, record: &Head, seen: &Seen, now: Timestamp) -> Next
         }
     }
     let hooks = if record.is_applied { &record.after } else { &record.before };
-    let due = hooks.iter().find(|(_, phase)| *phase != HookPhase::Succeeded);
+    // Where nothing is waited for, a hook that was started is done with.
+    let is_done = |phase: HookPhase| {
+        phase == HookPhase::Succeeded || (phase == HookPhase::Running && app.spec.wait.strategy == WaitStrategy::None)
+    };
+    let due = hooks.iter().find(|(_, phase)| !is_done(*phase));
     match due {
         None if record.is_applied => Next::Finish,
         None => Next::Apply,

@@ -134,8 +134,10 @@ async fn carry_out(
             Ok(())
         }
         Step::Prepare(inputs) => operator.preparations.prepare(app, place, &release, &inputs, now).await,
-        Step::Begin(to) => match operator.preparations.record(app, &to) {
-            Some(record) => {
+        Step::Begin(to) => match operator.preparations.prepared(app, &to) {
+            // Looked at again soon: definitions come first.
+            Some((_, definitions)) if !release.define(&definitions, now).await? => Ok(()),
+            Some((record, _)) => {
                 release.begin(record, &to, now).await?;
                 operator.preparations.forget(&ObjectKey::of(&app.metadata));
                 Ok(())

@@ -321,5 +321,6 @@ fn known(app: &CatalogApp, place: &PlaceContext) -> Known {
         }
     };
     let digests: BTreeMap<_, _> = inputs::entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
-    Known { digests, secrets_refused: secrets.refusal().is_some() }
+    let facts = place.cluster.as_ref().map(|cluster| inputs::facts(app, cluster)).unwrap_or_default();
+    Known { digests, facts, secrets_refused: secrets.refusal().is_some() }
 }

@@ -359,7 +359,7 @@ fn deployed(found: &Inputs, status: &mut PlaceStatus) {
         status.failed = None;
     }
     status.history.retain(|former| former.revision != release.revision);
-    status.history.insert(0, release.clone());
+    status.history.insert(0, Release { warning: None, ..release.clone() });
     status.history.truncate(MAX_HISTORY);
     status.applied = Some(release);
 }

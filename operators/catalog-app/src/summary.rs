@@ -1,12 +1,16 @@
 //! From the cluster of an app to its status. Pure.
 
 use drover_apps::AppCause;
-use drover_crds::{CatalogApp, CatalogAppStatus, Drift, DriftMode, DriftedObject, condition::DRIFTED};
+use drover_crds::{
+    CatalogApp, CatalogAppStatus, Drift, DriftMode, DriftedObject, Release,
+    condition::{DRIFTED, VALUES_VALID},
+};
 use drover_runtime::{
     PlaceState, PlaceStatuses, StatusCause,
     place_status::{PlaceEntry, Readiness},
     status::{State, condition, ready_conditions},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
 use crate::plan::PlaceStatus;
@@ -21,6 +25,7 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
     match entry.and_then(|entry| entry.known.clone()) {
         None => CatalogAppStatus { conditions, ..former },
         Some(PlaceStatus { ready: _, admission, applied, pending, failed, history, drift, handled }) => {
+            conditions.extend(values_valid(applied.as_ref()));
             CatalogAppStatus {
                 admission: admission.or(former.admission),
                 applied,
@@ -50,6 +55,12 @@ fn drifted(app: &CatalogApp, drift: &Drift) -> String {
         }
     };
     format!("{} objects of release {release} are not as it says, such as {}; {next}", drift.objects, named.join("; "))
+}
+
+/// What is wrong with the values of what is in the cluster.
+fn values_valid(applied: Option<&Release>) -> Option<Condition> {
+    let warning = applied?.warning.as_ref()?;
+    Some(condition(VALUES_VALID, false, AppCause::ValuesInvalid, warning))
 }
 
 fn readiness(app: &CatalogApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {

@@ -135,25 +135,6 @@ pub fn check(objects: Vec<Object>, rules: &Rules<'_>) -> Result<Vec<Object>, Vec
     if refused.is_empty() { Ok(allowed) } else { Err(refused) }
 }
 
-/// Where objects of a kind live by the definitions among `objects`: a chart may bring kinds along with their objects.
-#[must_use]
-pub fn defined_scope(objects: &[Object], kind: &GroupVersionKind) -> Option<Scope> {
-    let definitions = objects.iter().filter(|object| object.kind().kind == "CustomResourceDefinition");
-    let defines = |spec: &&Value| {
-        let is = |pointer: &str, text: &str| spec.pointer(pointer).and_then(Value::as_str) == Some(text);
-        let mut versions = spec.get("versions").and_then(Value::as_array).into_iter().flatten();
-        is("/group", &kind.group)
-            && is("/names/kind", &kind.kind)
-            && versions.any(|version| version.get("name").and_then(Value::as_str) == Some(kind.version.as_str()))
-    };
-    let spec = definitions.filter_map(|definition| definition.as_value().get("spec")).find(defines)?;
-    match spec.get("scope")?.as_str()? {
-        "Cluster" => Some(Scope::Cluster),
-        "Namespaced" => Some(Scope::Namespaced),
-        _ => None,
-    }
-}
-
 /// Judges one object, and puts it into the namespace of the release where its kind has namespaces and it names none.
 pub fn judge(mut object: Object, rules: &Rules<'_>) -> Result<Object, Rule> {
     let kind = object.kind();

@@ -9,6 +9,7 @@
 //! | [`manifest`] | takes apart what Helm prints: objects, hooks, `crds/`, notes |
 //! | [`object`], [`order`] | one object with Helm's marks, and the order of kinds |
 //! | [`hook`] | when hooks run, in which order, and when they are deleted |
+//! | [`definition`] | kinds that a chart defines |
 //! | [`filter`] | which objects an app may have |
 //! | [`record`], [`history`] | release records that Helm 3 and 4 read, and which revisions stay |
 //! | [`readiness`] | when an object is ready |
@@ -16,6 +17,7 @@
 //! | [`yaml`] | YAML as Helm reads it |
 
 pub mod confine;
+pub mod definition;
 pub mod diff;
 pub mod filter;
 pub mod history;

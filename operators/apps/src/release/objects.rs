@@ -1,6 +1,7 @@
 //! Objects of a release in its cluster, within what the filters allow.
 
 use drover_releases::{
+    definition,
     filter::{self, Rules, Tenancy},
     hook::{DeletePolicy, Hook},
     manifest::objects,
@@ -61,8 +62,15 @@ impl InCluster<'_> {
 
     /// What of these objects the app may have; an error if that is not all.
     pub(crate) fn allowed(&self, objects: Vec<Object>) -> Result<Vec<Object>, AppError> {
+        self.allowed_with(objects, &[])
+    }
+
+    /// The same where the app brings these definitions before.
+    pub(crate) fn allowed_with(&self, objects: Vec<Object>, brought: &[Object]) -> Result<Vec<Object>, AppError> {
         let scope_of = |kind: &GroupVersionKind| -> Option<Scope> {
-            let found = self.kinds.get(&kind.api_version(), &kind.kind)?;
+            let Some(found) = self.kinds.get(&kind.api_version(), &kind.kind) else {
+                return definition::defined_scope(brought, kind);
+            };
             Some(if found.namespaced { Scope::Namespaced } else { Scope::Cluster })
         };
         let tenancy = if self.app.spec.is_of_platform() { Tenancy::Platform } else { Tenancy::Project };

@@ -127,6 +127,7 @@ impl Model {
                     input_hash: self.input_hash.clone(),
                     manifest_digest: record.digest(),
                     objects: 1,
+                    warning: None,
                     rollback_of: None,
                     at: Time(now),
                 });
@@ -395,6 +396,40 @@ fn a_release_of_another_client_is_taken_over_only_where_the_spec_says_so() {
     assert_eq!(of(&app(&json!({}))), Next::Taken);
     assert_eq!(of(&app(&json!({"takeOwnership": true}))), Next::Render);
     assert_eq!(uninstall(&app(&json!({})), &seen, START), Next::Rest, "it is not uninstalled either");
+}
+
+#[test]
+fn an_install_that_failed_for_good_is_uninstalled_where_the_spec_says_so_and_an_upgrade_is_not() {
+    let mut model =
+        Model::new(&json!({"remediation": {"retries": 1, "onFailure": "Uninstall"}, "wait": {"timeout": "5s"}}));
+    model.behaviour.never_ready = true;
+    let mut next = model.reconcile(false);
+    for _ in 0..200 {
+        let is_going = model.records.last().is_some_and(|record| record.info.status == Status::Uninstalling);
+        model.behaviour.never_ready = !is_going;
+        next = model.reconcile(false);
+    }
+    assert_eq!(next, Next::Exhausted, "{:?}", model.steps);
+    assert_eq!(model.statuses(), []);
+    assert_eq!(model.steps[model.steps.len() - 2..], ["hook farewell", "delete render 1"]);
+    assert_eq!(model.steps.iter().filter(|step| *step == "apply render 1").count(), 2, "both tries: {:?}", model.steps);
+
+    let mut model = Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Uninstall"}}));
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.behaviour.failing_hooks = vec!["late"];
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.statuses(), [Status::Deployed, Status::Failed]);
+}
+
+#[test]
+fn where_nothing_is_waited_for_hooks_are_started_and_objects_sent() {
+    let mut model = Model::new(&json!({"wait": {"strategy": "None"}}));
+    model.behaviour = Behaviour { failing_hooks: vec!["late"], never_ready: true };
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!(model.steps, ["apply render 1"], "no hook is waited for");
+    let phases: Vec<_> = model.newest().hooks.iter().map(|hook| hook.last_run.phase).collect();
+    assert_eq!(phases, [HookPhase::Running, HookPhase::Running, HookPhase::Running, HookPhase::Never]);
 }
 
 #[test]

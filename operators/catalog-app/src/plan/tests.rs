@@ -63,7 +63,7 @@ fn world() -> World {
         holder: None,
     };
     let entry = Entry { kind: EntryKind::ConfigMap, name: "c".to_owned(), key: "c.tgz".to_owned() };
-    let known = Known { digests: [(entry, Some(digest()))].into(), secrets_refused: false };
+    let known = Known { digests: [(entry, Some(digest()))].into(), ..Known::default() };
     World { facts: Some(facts), known, account: account(), ..World::default() }
 }
 

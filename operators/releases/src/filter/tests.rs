@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::definition::defined_scope;
 
 const CLUSTER_SCOPED: [&str; 8] = [
     "Namespace",
@@ -264,7 +265,7 @@ fn an_object_that_is_there_twice_is_refused() {
 #[test]
 fn a_chart_may_bring_kinds_along_with_their_objects() {
     let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a"},
-        "spec": {"group": "acme.example", "names": {"kind": "Widget"}, "scope": "Namespaced", "versions": [{"name": "v2"}]}});
+        "spec": {"group": "acme.example", "names": {"kind": "Widget"}, "scope": "Namespaced", "versions": [{"name": "v2", "served": true}]}});
     let objects = [Object::new(object("v1", "Pod", "a")).unwrap(), Object::new(definition).unwrap()];
     let scope =
         |version: &str, kind: &str| defined_scope(&objects, &GroupVersionKind::gvk("acme.example", version, kind));
