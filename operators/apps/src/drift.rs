@@ -30,7 +30,18 @@ pub struct Finding {
     pub is_replaced: bool,
     /// The first object that is not ready, if there is one.
     pub not_ready: Option<String>,
+    /// How many objects were compared, as long as that is not all of them: the rest follows.
+    pub compared: Option<usize>,
+    /// Whether what differed was applied again; what differs still cannot be.
+    pub corrects: bool,
+    /// How often in a row that was so: what comes back each time is left alone.
+    pub corrections: u32,
 }
+
+/// So often in a row objects that differ are applied again, as other field managers may be as persistent.
+pub const MOST_CORRECTIONS: u32 = 3;
+/// How soon it is looked again for an object that was not ready, and that nothing tells of.
+const SOON: SignedDuration = SignedDuration::from_mins(1);
 
 impl Finding {
     /// Nothing was found yet.
@@ -44,7 +55,27 @@ impl Finding {
             drift: None,
             is_replaced: false,
             not_ready: None,
+            compared: None,
+            corrects: false,
+            corrections: 0,
         }
+    }
+
+    /// Whether what differs is to be applied again.
+    #[must_use]
+    pub fn may_be_corrected(&self) -> bool {
+        self.drift.is_some() && !self.is_replaced && !self.corrects && self.corrections < MOST_CORRECTIONS
+    }
+
+    /// The end of a look: what is not ready is looked at again before long.
+    pub(crate) fn done(mut self, now: Timestamp) -> Self {
+        if self.compared.is_none() && self.drift.is_none() && !self.corrects {
+            self.corrections = 0;
+        }
+        if self.not_ready.is_some() {
+            self.due = now.checked_add(SOON).map_or(self.due, |soon| soon.min(self.due));
+        }
+        self
     }
 }
 
@@ -81,6 +112,11 @@ impl Findings {
 pub(crate) struct Gathered(Drift);
 
 impl Gathered {
+    /// What a look found so far.
+    pub(crate) fn of(found: Option<Drift>) -> Self {
+        Self(found.unwrap_or_default())
+    }
+
     /// One more.
     pub(crate) fn add(&mut self, object: &str, paths: &[String]) {
         self.0.objects = self.0.objects.saturating_add(1);

@@ -329,7 +329,9 @@ fn install(input_hash: &str, prepared: &Prepared, pending: Option<&Release>, rev
 
 fn roll_back(former: &Release, pending: Option<&Release>, revision: i64, now: Timestamp) -> Next {
     let from = former.revision;
-    let to = Box::new(Release { revision, at: Time(now), rollback_of: Some(from), ..former.clone() });
+    // A way back to a way back is one to where that led.
+    let origin = former.rollback_of.or(Some(from));
+    let to = Box::new(Release { revision, at: Time(now), rollback_of: origin, ..former.clone() });
     if is_noted(&to, pending) { Next::RollBack { to, from } } else { Next::Note(to) }
 }
 

@@ -64,13 +64,13 @@ pub enum Step {
     Unlock(i64),
     /// Look whether the deployed revision is still there as it says.
     Look {
-        /// The revision.
-        revision: i64,
+        /// What was found so far.
+        former: Box<Finding>,
         /// Whether what differs is applied again.
         corrects: bool,
     },
     /// Nothing was found yet: look when that is due.
-    LookLater(Finding),
+    LookLater(Box<Finding>),
 }
 
 impl fmt::Debug for Action {
@@ -120,7 +120,7 @@ async fn carry_out(
 ) -> Result<(), AppError> {
     let step = match step {
         Step::LookLater(nothing) => {
-            operator.findings.keep(app, nothing);
+            operator.findings.keep(app, *nothing);
             return Ok(());
         }
         step => step,
@@ -128,9 +128,9 @@ async fn carry_out(
     let mut release = InCluster::of(app, place).await?;
     match step {
         Step::LookLater(_) => Ok(()),
-        Step::Look { revision, corrects } => {
-            let found = release.look(revision, corrects, now).await?;
-            operator.findings.keep(app, found);
+        Step::Look { former, corrects } => {
+            let found = release.look(&former, corrects, now).await;
+            operator.findings.keep(app, found.map_err(|error| quiet(app, error))?);
             Ok(())
         }
         Step::Prepare(inputs) => operator.preparations.prepare(app, place, &release, &inputs, now).await,
@@ -181,6 +181,15 @@ async fn failing(
     }
     let cause = AppCause::from_reason(error.cause().reason()).unwrap_or(otherwise);
     release.fail(cause, &told(app, &error), now).await
+}
+
+/// The same error, of which nothing is told that may quote a value of a Secret.
+fn quiet(app: &CatalogApp, error: AppError) -> AppError {
+    let is_ours = matches!(error, AppError::Other { .. });
+    if is_ours || matches!(error.cause().class(), Class::Transient | Class::Unreachable) {
+        return error;
+    }
+    AppError::Other { cause: error.cause(), message: told(app, &error) }
 }
 
 /// What is told of an error: where a value comes out of a Secret, nothing that the cluster says, as it may quote the value.

@@ -210,19 +210,24 @@ fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Times
         return Steps::default();
     }
     let corrects = app.spec.drift.mode == DriftMode::Correct;
-    let looks = |corrects: bool| Step::Look { revision, corrects };
+    let looks = |former: &Finding, corrects: bool| {
+        let step = Step::Look { former: Box::new(former.clone()), corrects };
+        Steps { step: Some(step), ..Steps::soon(now, SignedDuration::from_secs(1)) }
+    };
+    let nothing = Finding::none(app, revision, now);
     // Who is here because the release was replaced finds that it is not, or not any more.
     let is_back = |found: &&Finding| found.is_replaced && world.seen.is_some();
     match &world.finding {
-        _ if app.asked().is_some() => sends(looks(false), now),
-        None => sends(Step::LookLater(Finding::none(app, revision, now)), now),
-        Some(found) if found.due <= now || is_back(&found) => sends(looks(false), now),
+        _ if app.asked().is_some() => looks(&nothing, false),
+        None => sends(Step::LookLater(Box::new(nothing)), now),
+        Some(found) if found.compared.is_some() => looks(found, found.corrects),
+        Some(found) if found.due <= now || is_back(&found) => looks(found, false),
         Some(found) => {
             status.drift.clone_from(&found.drift);
-            match found.drift {
-                Some(_) if corrects && !found.is_replaced => sends(looks(true), now),
-                _ => Steps { again: Some(found.due), ..Steps::default() },
+            if corrects && found.may_be_corrected() {
+                return looks(found, true);
             }
+            Steps { again: Some(found.due), ..Steps::default() }
         }
     }
 }

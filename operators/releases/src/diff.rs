@@ -1,6 +1,9 @@
 //! What a revision no longer has, and where live objects differ from what a release says.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use drover_client::quantity::Amount;
@@ -100,14 +103,22 @@ impl<'a> Comparison<'a> {
         let list = self.path.last().map(AsRef::as_ref).unwrap_or_default();
         let keys = LIST_KEYS.iter().find(|(name, keys)| *name == list && has_keys(wanted, keys));
         if let Some((_, keys)) = keys {
+            let by_keys = |item: &Value| keys.iter().map(|key| text(&key_of(item, key))).collect::<Vec<_>>();
+            let mut there: BTreeMap<Vec<String>, &Value> = BTreeMap::new();
+            for item in live {
+                there.entry(by_keys(item)).or_insert(item);
+            }
             for item in wanted {
-                let same = live.iter().find(|live| keys.iter().all(|key| key_of(item, key) == key_of(live, key)));
+                if self.found.len() >= MAX_PATHS {
+                    return;
+                }
+                let same = there.get(&by_keys(item)).copied();
                 let name = keys.first().map(|key| text(&key_of(item, key))).unwrap_or_default();
                 self.at(name.into(), item, same.unwrap_or(&Value::Null));
             }
         } else if SETS.contains(&list) {
-            let is_missing = |item: &Value| !live.contains(item);
-            if wanted.iter().any(is_missing) {
+            let there: BTreeSet<String> = live.iter().map(text).collect();
+            if wanted.iter().any(|item| !there.contains(&text(item))) {
                 self.report();
             }
         } else if wanted.len() == live.len() {
@@ -295,6 +306,15 @@ mod tests {
         assert_eq!(spec(json!({"args": ["x", "z"]})), ["spec.args.1"]);
         let finalizers = json!({"metadata": {"finalizers": ["b", "a"]}});
         assert!(drift(&json!({"metadata": {"finalizers": ["a"]}}), &finalizers).is_empty());
+    }
+
+    #[test]
+    fn long_lists_take_no_longer_than_their_length() {
+        let ports = |from: i64| -> Vec<Value> { (from..from + 40_000).map(|port| json!({"port": port})).collect() };
+        let started = std::time::Instant::now();
+        assert_eq!(drift(&json!({"ports": ports(0)}), &json!({"ports": ports(40_000)})).len(), MAX_PATHS);
+        assert!(drift(&json!({"ports": ports(0)}), &json!({"ports": ports(0)})).is_empty());
+        assert!(started.elapsed().as_secs() < 20, "it took {:?}", started.elapsed());
     }
 
     #[test]

@@ -283,10 +283,14 @@ fn a_pin_holds_a_release_at_a_revision_whatever_else_changes() {
     model.input_hash = "three".to_owned();
     assert!(is_at_rest(&model.app, "three"), "a newer version waits until the pin is gone");
     assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 3));
-    model.app.spec.pin = Some(drover_crds::Pin { revision: 9 });
-    assert_eq!((model.until_rest(), model.records.len()), (Next::NoRevision(9), 3));
     model.app.spec.pin = None;
-    assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 4));
+    model.until_rest();
+    model.app.spec.pin = Some(drover_crds::Pin { revision: 1 });
+    assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 5), "one way back, whatever it goes over");
+    model.app.spec.pin = Some(drover_crds::Pin { revision: 9 });
+    assert_eq!((model.until_rest(), model.records.len()), (Next::NoRevision(9), 5));
+    model.app.spec.pin = None;
+    assert_eq!((model.until_rest(), model.records.len()), (Next::Rest, 6));
 }
 
 #[test]

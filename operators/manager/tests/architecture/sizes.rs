@@ -26,7 +26,7 @@ const CAPS: [(&str, usize); 16] = [
     ("fetch", 1_200),
     ("charts", 2_500),
     ("values", 1_500),
-    ("apps", 2_000),
+    ("apps", 2_600),
     ("releases", 2_500),
 ];
 
