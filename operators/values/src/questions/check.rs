@@ -120,7 +120,9 @@ impl<'a> Form<'a> {
         self.asked.push(question);
         let value = self.text(&question.variable);
         for sub in &question.subquestions {
-            if sub.show_subquestion_if.is_empty() || sub.show_subquestion_if.contains(&value) {
+            let shown_for = [&sub.show_subquestion_if, &question.show_subquestion_if];
+            let shown_for = shown_for.into_iter().find(|values| !values.is_empty());
+            if shown_for.is_none_or(|values| values.contains(&value)) {
                 self.ask(sub);
             }
         }

@@ -84,7 +84,8 @@ pub struct Question {
     /// The same for those that must not be in an answer.
     invalid_chars: Option<String>,
     show_if: Option<Condition>,
-    /// For a subquestion: when it is asked, by the value of the question that it belongs to. Any value, if empty.
+    /// For which of its values its subquestions are asked, unless they say so themselves; any value, if empty. In a subquestion: for which
+    /// values of the question that it belongs to it is asked.
     show_subquestion_if: Vec<String>,
     /// What is asked after this one.
     pub subquestions: Vec<Question>,

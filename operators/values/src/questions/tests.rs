@@ -111,6 +111,15 @@ fn hidden_questions_are_not_asked() {
     assert_eq!(asked(json!({"backup": {"enabled": "true", "bucket": "b"}})), Vec::<String>::new());
 }
 
+/// As Rancher's documentation has it: the question says when its subquestions are asked.
+#[test]
+fn a_question_says_when_its_subquestions_are_asked() {
+    let text = "questions:\n- variable: a\n  type: boolean\n  show_subquestion_if: true\n  subquestions:\n  - {variable: b, required: true}\n";
+    let questions = Questions::parse(text).unwrap();
+    assert_eq!(questions.check(&json!({"a": false})), []);
+    assert_eq!(questions.check(&json!({"a": true})).len(), 1);
+}
+
 #[test]
 fn a_form_can_be_drawn_from_what_was_read() {
     let questions = Questions::parse(NESTED).unwrap();
