@@ -161,7 +161,11 @@ impl<O: Operator> Driver<O> {
         self.forget_failures(key, &context.place);
         self.record(key, &context.place, Some(owner), Some(place_status), PlaceState::Current);
         // What we did shows up in a watch, which enqueues the key; what was seen already enqueues nothing, hence the second look.
-        RequeueAt::At(Instant::now() + SETTLE_PAUSE)
+        let pause = match requeue {
+            Requeue::At(at) => until(at).min(SETTLE_PAUSE),
+            Requeue::Watch | Requeue::Released => SETTLE_PAUSE,
+        };
+        RequeueAt::At(Instant::now() + pause)
     }
 
     /// Does the actions, as long as what was decided holds and for [`ACT_LIMIT`]; what is left then is decided anew. Says what was

@@ -84,6 +84,16 @@ async fn one_request_that_is_not_authorised_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_follows_an_action_is_looked_at_as_soon_as_the_plan_says() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &json!({"soon_in": 50}));
+    rig.enqueue("toy");
+    rig.until("it is looked at after the action", || rig.stage.reconciles("toy").len() > 1).await;
+    let looks = rig.stage.reconciles("toy");
+    assert!(looks[1] - looks[0] < Duration::from_millis(100), "{looks:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_due_by_the_wall_clock_is_not_late_by_more_than_a_minute_when_that_is_set() {
     let rig = Rig::warm().await;
     rig.server.create("toy", &json!({"again_in": 500}));

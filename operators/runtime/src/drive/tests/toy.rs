@@ -60,6 +60,9 @@ pub(super) struct ToySpec {
     /// Asks to be looked at again after so many seconds.
     #[serde(default)]
     again_in: Option<i64>,
+    /// The same in milliseconds, while there is something to do.
+    #[serde(default)]
+    soon_in: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -318,8 +321,9 @@ impl Operator for ToyOperator {
         let place_status = PlaceStatus { made: world.made, reading: world.reading, sees_nothing: world.sees_nothing };
         let actions = if world.made { Vec::new() } else { vec![Action::Make; toy.spec.steps.max(1)] };
         let groups = vec![actions; toy.spec.groups.max(1)];
-        let again =
-            toy.spec.again_in.map_or(Requeue::Watch, |seconds| Requeue::At(now + SignedDuration::from_secs(seconds)));
+        let soon = toy.spec.soon_in.filter(|_| !world.made).map(SignedDuration::from_millis);
+        let again = soon.or(toy.spec.again_in.map(SignedDuration::from_secs));
+        let again = again.map_or(Requeue::Watch, |pause| Requeue::At(now + pause));
         Plan { place_status, groups, requeue: again }
     }
 
