@@ -26,8 +26,12 @@ use crate::{
     observe::{NamespaceState, World},
 };
 
-/// How soon a release that is under way is looked at again.
+/// How soon a release that is under way is looked at again, at the latest.
 const LOOK: SignedDuration = SignedDuration::from_secs(2);
+/// How soon the next step of a release follows one that was done.
+const NEXT_STEP: SignedDuration = SignedDuration::from_millis(50);
+/// How soon at the earliest it is looked again for what is waited for. It is waited longer for what takes longer.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_millis(250);
 /// How soon a cluster is asked again that did not let the app look.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// How soon it is looked again for what no watch tells.
@@ -312,7 +316,8 @@ fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timest
     let step = match next {
         Next::Wait(what) => {
             status.because(StatusCause::Progressing, format!("release {name} on cluster {cluster} waits for {what}"));
-            return Steps::soon(now, LOOK);
+            let waited = status.pending.as_ref().map_or(LOOK, |pending| now.duration_since(pending.at.0));
+            return Steps::soon(now, (waited / 4).clamp(FIRST_LOOK, LOOK));
         }
         Next::Locked => {
             let message = format!(
@@ -347,7 +352,7 @@ fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timest
 }
 
 fn sends(step: Step, now: Timestamp) -> Steps {
-    Steps { step: Some(step), ..Steps::soon(now, LOOK) }
+    Steps { step: Some(step), ..Steps::soon(now, NEXT_STEP) }
 }
 
 fn tell_failure(app: &CatalogApp, status: &mut PlaceStatus) {
