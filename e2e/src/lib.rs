@@ -20,6 +20,7 @@ pub mod objects;
 pub mod pool;
 pub mod process;
 pub mod proxy;
+pub mod releases;
 mod run_directory;
 pub mod runner;
 pub mod story;

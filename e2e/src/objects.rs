@@ -89,18 +89,33 @@ fn api_of(client: Client, resource: &ApiResource, scope: &Scope, namespace: &str
 /// Every object of a control plane that belongs to an object of Drover, of whatever kind: those with the label
 /// `drover.dev/owner-kind`.
 pub async fn owned(plane: &ControlPlane) -> Result<Vec<Value>> {
+    let all = listed(plane, None, &ListParams::default().labels(LABEL_OWNER_KIND)).await?;
+    Ok(all.iter().map(as_json).collect())
+}
+
+/// Every object in a namespace, of whatever kind, and who manages its fields.
+pub async fn all_in(plane: &ControlPlane, namespace: &str) -> Result<Vec<Value>> {
+    let all = listed(plane, Some(namespace), &ListParams::default()).await?;
+    Ok(all.iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect())
+}
+
+/// The objects of all kinds that a control plane lists, in this namespace or anywhere.
+async fn listed(plane: &ControlPlane, namespace: Option<&str>, params: &ListParams) -> Result<Vec<DynamicObject>> {
     let client = plane.client();
-    let listable =
-        served(&client).await?.into_iter().filter(|(_, capabilities)| capabilities.supports_operation(verbs::LIST));
+    let listable = served(&client).await?.into_iter().filter(|(_, capabilities)| {
+        capabilities.supports_operation(verbs::LIST) && (namespace.is_none() || capabilities.scope == Scope::Namespaced)
+    });
     let lists = listable.map(|(resource, _)| {
-        let client = client.clone();
+        let objects: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
         async move {
-            let objects: Api<DynamicObject> = Api::all_with(client, &resource);
-            let list = objects.list(&ListParams::default().labels(LABEL_OWNER_KIND)).await?;
+            let list = objects.list(params).await?;
             // Items of a list do not say what they are.
             let kind = TypeMeta { api_version: resource.api_version, kind: resource.kind };
             let items = list.items.into_iter().map(|item| DynamicObject { types: Some(kind.clone()), ..item });
-            Ok::<_, Error>(items.map(|item| as_json(&item)).collect::<Vec<_>>())
+            Ok::<_, Error>(items.collect::<Vec<_>>())
         }
     });
     Ok(stream::iter(lists).buffered(LISTS_AT_ONCE).try_collect::<Vec<_>>().await?.concat())

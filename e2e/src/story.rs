@@ -7,6 +7,7 @@
     reason = "a story is a test, and a test may panic"
 )]
 
+mod apps;
 mod ask;
 mod change;
 mod may;
@@ -35,6 +36,7 @@ use crate::objects::{api, empty, owned};
 use crate::proxy::Proxy;
 use crate::wait::{as_json, eventually, soon};
 use crate::{Components, ControlPlane, Program, require_or_skip};
+pub use apps::{a_deployer, a_packaged_chart, an_app, digest};
 pub use ask::{
     becomes_gone, claim, converged, downstream, downstream_becomes, downstream_namespace, get, namespace_becomes,
     object_becomes, problem, reads, ready_condition,

@@ -27,6 +27,15 @@ impl ControlPlane {
         self.create_nodes((0..nodes).map(|number| format!("node-{number}"))).await
     }
 
+    /// The same with what else Pods need to run: a scheduler, where none was started.
+    pub async fn start_pods(&mut self, nodes: usize) -> Result<()> {
+        if !self.processes.contains_key(&Component::Scheduler) {
+            self.tools.ensure_all(&[Component::Scheduler.program()]).await?;
+            self.start_components(&[Component::Scheduler]).await?;
+        }
+        self.start_kwok(nodes).await
+    }
+
     /// Creates nodes with these names and waits until they are ready. kwok must run.
     pub async fn create_nodes(&mut self, names: impl IntoIterator<Item = String>) -> Result<()> {
         let api: Api<Node> = Api::all(self.client());

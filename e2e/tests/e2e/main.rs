@@ -30,9 +30,11 @@ mod connections;
 mod credentials;
 mod deletion;
 mod demo;
+mod equality;
 mod example;
 mod faults;
 mod guards;
+mod handover;
 mod harness;
 mod hostile;
 mod image;
@@ -81,9 +83,11 @@ fn tests() -> Vec<Test> {
         credentials::tests(),
         deletion::tests(),
         demo::tests(),
+        equality::tests(),
         example::tests(),
         faults::tests(),
         guards::tests(),
+        handover::tests(),
         harness::tests(),
         hostile::tests(),
         image::tests(),

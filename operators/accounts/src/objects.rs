@@ -6,7 +6,7 @@ use kube::{
     core::Request,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     account::{AccountClient, Answer},
@@ -102,6 +102,22 @@ impl AccountClient {
         let field_manager = Some(FIELD_MANAGER.to_owned());
         let params = PatchParams { field_manager, force, dry_run, ..PatchParams::default() };
         let request = path(resource, key).patch(&key.name, &params, &Patch::Apply(body));
+        self.object(&asked, request, OBJECT_LIMIT).await
+    }
+
+    /// Says who manages the fields of an object, if it is as it was read. Nothing else of it changes.
+    pub async fn set_managers(
+        &self,
+        resource: &Resource,
+        key: &ObjectKey,
+        read: &Value,
+        managers: Vec<Value>,
+    ) -> Result<Value, AccountError> {
+        let asked = Asked::of(Verb::Apply, resource, key)?;
+        let version = read.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+        let body = json!({"metadata": {"resourceVersion": version, "managedFields": managers}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = path(resource, key).patch(&key.name, &params, &Patch::Merge(body));
         self.object(&asked, request, OBJECT_LIMIT).await
     }
 

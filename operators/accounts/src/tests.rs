@@ -313,6 +313,11 @@ async fn requests_are_those_of_the_api() {
     client.apply(&kind, &key, &body, Apply { force: true, dry_run: true }).await.unwrap();
     assert_eq!(sent(), format!("PATCH {root}/shop?&dryRun=All&force=true&fieldManager=helm"));
     assert_eq!(theirs.last().body, body);
+    let read = json!({"metadata": {"resourceVersion": "7"}, "spec": {"a": 1}});
+    client.set_managers(&kind, &key, &read, vec![json!({"manager": "helm"})]).await.unwrap();
+    assert_eq!(sent(), format!("PATCH {root}/shop?&fieldManager=helm"));
+    let only = json!({"metadata": {"resourceVersion": "7", "managedFields": [{"manager": "helm"}]}});
+    assert_eq!(theirs.last().body, only);
     client.create(&kind, &key, &body).await.unwrap();
     assert_eq!(sent(), format!("POST {root}?&fieldManager=helm"));
     client.update(&kind, &key, &body).await.unwrap();

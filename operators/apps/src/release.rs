@@ -13,7 +13,7 @@ use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
     diff::to_prune,
     history::{History, Revision},
-    hook::{DeletePolicy, HookPhase, HookRun, in_order},
+    hook::{DeletePolicy, HookEvent, HookPhase, in_order},
     manifest::objects,
     object::Object,
     order::{for_install, for_uninstall},
@@ -21,7 +21,7 @@ use drover_releases::{
 };
 use drover_runtime::{
     AccountClient, AccountError, AccountName, Informer, LabelQuery, ObjectKey, OwnerRecord, PlaceContext,
-    accounts::{Accounts, Kinds, Propagation, Resource},
+    accounts::{Accounts, Apply, Kinds, Propagation, Resource},
 };
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
@@ -29,6 +29,7 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
+use self::objects::Former;
 use crate::{
     AppCause, AppError,
     lookup::LookupServer,
@@ -187,7 +188,8 @@ impl<'a> InCluster<'a> {
         record.info.first_deployed = Some(first.unwrap_or(now));
         record.info.last_deployed = Some(now);
         "Drover has begun".clone_into(&mut record.info.description);
-        record.hooks.iter_mut().for_each(|hook| hook.last_run = HookRun::default());
+        let of = events(record.info.status);
+        forget_runs(&mut record, &of);
         let secret = self.secret(&record, Written::Created, now)?;
         let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, revision));
         self.client.create(&self.secrets, &key, &secret).await?;
@@ -238,12 +240,13 @@ impl<'a> InCluster<'a> {
         let Some(hook) = found.record.hooks.get(at).filter(|_| self.is_noted(&found.record)) else { return Ok(()) };
         self.delete_hook(hook, &DeletePolicy::BeforeHookCreation).await?;
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
-            let (resource, key) = self.locate(&object).await?;
-            if hook.is_deleted(&DeletePolicy::BeforeHookCreation) && self.client.get(&resource, &key).await?.is_some() {
+            if self.check_hook(&object).await?.is_some() && hook.is_deleted(&DeletePolicy::BeforeHookCreation) {
                 // It goes; the hook starts when it is gone.
                 return Ok(());
             }
-            self.client.create(&resource, &key, &object.to_value()).await?;
+            let (resource, key) = self.locate(&object).await?;
+            // One that is left of a former run, or of this one before a crash, is applied again, as helm does.
+            self.client.apply(&resource, &key, &object.to_value(), Apply::default()).await?;
         }
         self.update(found, now, |record| {
             if let Some(hook) = record.hooks.get_mut(at) {
@@ -291,20 +294,22 @@ impl<'a> InCluster<'a> {
         let mut wanted = self.allowed(objects(&found.record.manifest).map_err(unreadable)?)?;
         for_install(&mut wanted);
         let before = self.before(found.record.version);
-        let deployed = self.deployed();
+        let former = self.former(found.record.version);
         for object in &wanted {
-            self.apply_one(object.clone(), &deployed).await?;
+            self.apply_one(object.clone(), &former).await?;
         }
         for object in to_prune(&before, &wanted, &self.app.spec.namespace) {
             self.delete_one(object).await?;
         }
-        self.update(found, now, |record| APPLIED.clone_into(&mut record.info.description)).await
+        self.update(found, now, applied).await
     }
 
-    /// What the deployed revision has: all of it was the release's. What one that failed has may belong to others.
-    fn deployed(&self) -> Vec<Object> {
+    fn former(&self, revision: i64) -> Former {
         let found = self.records.iter().rev().find(|found| found.record.info.status == Status::Deployed);
-        found.map(|found| objects(&found.record.manifest).unwrap_or_default()).unwrap_or_default()
+        let deployed = found.map(|found| objects(&found.record.manifest).unwrap_or_default()).unwrap_or_default();
+        let mut older = self.records.iter().filter(|found| found.record.version < revision);
+        let was_written = older.any(|found| found.record.apply_method != Some(ApplyMethod::Server));
+        Former { deployed, was_written }
     }
 
     /// What the newest deployed revision has, or what one that failed may have left.
@@ -412,7 +417,7 @@ impl<'a> InCluster<'a> {
             record.info.status = Status::Uninstalling;
             record.info.deleted = Some(now);
             "Deletion in progress".clone_into(&mut record.info.description);
-            record.hooks.iter_mut().for_each(|hook| hook.last_run = HookRun::default());
+            forget_runs(record, &events(Status::Uninstalling));
         })
         .await
     }
@@ -428,7 +433,7 @@ impl<'a> InCluster<'a> {
         for object in &all {
             self.delete_one(object).await?;
         }
-        self.update(found, now, |record| APPLIED.clone_into(&mut record.info.description)).await
+        self.update(found, now, applied).await
     }
 
     /// Whether the release is being uninstalled.
@@ -461,6 +466,17 @@ impl<'a> InCluster<'a> {
 
 /// How much the records of a release may hold together, unpacked, in bytes: they lie where tenants write.
 const RECORDS_LIMIT: usize = 64 << 20;
+
+/// What a record says once all objects are sent. A hook of the events before may be one of those after as well.
+fn applied(record: &mut Record) {
+    let [_, after] = events(record.info.status);
+    forget_runs(record, &[after]);
+    APPLIED.clone_into(&mut record.info.description);
+}
+
+fn forget_runs(record: &mut Record, of: &[Option<HookEvent>]) {
+    record.hooks.iter_mut().for_each(|hook| hook.forget_run(of));
+}
 
 fn revision_of(app: &CatalogApp, secret: &Secret) -> i64 {
     let labels = secret.metadata.labels.as_ref();

@@ -140,7 +140,11 @@ impl Hook {
     pub fn reread(&self) -> Result<Self, ManifestError> {
         let read = first(&self.manifest)?.and_then(|object| Self::of(&object, &self.path, &self.manifest));
         let none = || Self { path: self.path.clone(), manifest: self.manifest.clone(), ..Self::default() };
-        Ok(Self { last_run: self.last_run.clone(), ..read.unwrap_or_else(none) })
+        let mut read = Self { last_run: self.last_run.clone(), ..read.unwrap_or_else(none) };
+        if read.last_run.phase != HookPhase::Never {
+            read.write_default_out();
+        }
+        Ok(read)
     }
 
     /// Its object. A list has several.
@@ -157,10 +161,21 @@ impl Hook {
 
     /// Records that it begins now, with the default delete policy written out, as Helm does.
     pub fn start(&mut self, now: Timestamp) {
+        self.write_default_out();
+        self.last_run = HookRun { started_at: Some(now), completed_at: None, phase: HookPhase::Running };
+    }
+
+    fn write_default_out(&mut self) {
         if self.delete_policies.is_empty() {
             self.delete_policies.push(DeletePolicy::BeforeHookCreation);
         }
-        self.last_run = HookRun { started_at: Some(now), completed_at: None, phase: HookPhase::Running };
+    }
+
+    /// Forgets the last run if this operation runs the hook anew. Of the others Helm keeps what they did for an older revision.
+    pub fn forget_run(&mut self, of: &[Option<HookEvent>]) {
+        if of.iter().flatten().any(|event| self.events.contains(event)) {
+            self.last_run = HookRun::default();
+        }
     }
 
     /// Records that it ended now.
@@ -260,11 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_forgets_the_runs_of_its_own_hooks_only() {
+        let mut hook = hook("a", &json!({"helm.sh/hook": "pre-upgrade,pre-rollback"})).unwrap();
+        hook.last_run.phase = HookPhase::Succeeded;
+        hook.forget_run(&[Some(HookEvent::PreDelete), None]);
+        assert_eq!(hook.last_run.phase, HookPhase::Succeeded);
+        hook.forget_run(&[Some(HookEvent::PreRollback), Some(HookEvent::PostRollback)]);
+        assert_eq!(hook.last_run, HookRun::default());
+    }
+
+    #[test]
     fn what_a_record_claims_of_a_hook_is_read_again_from_its_manifest() {
         let honest = hook("a", &json!({"helm.sh/hook": "pre-delete"})).unwrap();
         let forged =
             Hook { events: vec![HookEvent::PreInstall], weight: 7, kind: "Secret".to_owned(), ..honest.clone() };
         assert_eq!(forged.reread().unwrap(), honest);
+        let ran = Hook { last_run: HookRun { phase: HookPhase::Running, ..HookRun::default() }, ..honest.clone() };
+        assert_eq!(ran.reread().unwrap().delete_policies, [DeletePolicy::BeforeHookCreation], "as Helm writes it out");
         let none = Hook { manifest: "apiVersion: v1\nkind: Pod\nmetadata: {name: x}".to_owned(), ..forged };
         assert!(none.reread().unwrap().events.is_empty());
     }

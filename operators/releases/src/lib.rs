@@ -14,6 +14,7 @@
 //! | [`record`], [`history`] | release records that Helm 3 and 4 read, and which revisions stay |
 //! | [`readiness`] | when an object is ready |
 //! | [`diff`] | what to prune, and which fields drifted |
+//! | [`ownership`] | takes over the fields that Helm 3 wrote |
 //! | [`yaml`] | YAML as Helm reads it |
 
 pub mod confine;
@@ -25,6 +26,7 @@ pub mod hook;
 pub mod manifest;
 pub mod object;
 pub mod order;
+pub mod ownership;
 pub mod readiness;
 pub mod record;
 pub mod render;

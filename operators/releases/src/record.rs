@@ -170,13 +170,13 @@ pub struct Record {
     #[serde(deserialize_with = "serial::or_default")]
     pub chart: ChartRecord,
     /// Its values over those of the chart.
-    #[serde(deserialize_with = "serial::or_default")]
+    #[serde(deserialize_with = "serial::or_default", skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
     /// What `helm get manifest` prints.
     #[serde(deserialize_with = "serial::or_default")]
     pub manifest: String,
     /// Its hooks.
-    #[serde(deserialize_with = "serial::or_default")]
+    #[serde(deserialize_with = "serial::or_default", skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
     /// The revision, from 1 on.
     pub version: i64,

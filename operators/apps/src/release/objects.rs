@@ -5,7 +5,8 @@ use drover_releases::{
     filter::{self, Rules, Tenancy},
     hook::{DeletePolicy, Hook},
     manifest::objects,
-    object::Object,
+    object::{Identity, Object},
+    ownership::applied_by_helm,
     readiness::{self, Readiness},
     record::Record,
 };
@@ -21,6 +22,14 @@ use crate::{AppCause, AppError, state::Standing};
 
 /// The annotation by which an object is a hook.
 const HOOK: &str = "helm.sh/hook";
+
+/// What there was of a release before its present revision.
+pub(super) struct Former {
+    /// The objects of the deployed revision: all of them were the release's. What one that failed has may belong to others.
+    pub(super) deployed: Vec<Object>,
+    /// Whether a client wrote some revision as Helm 3 does, whose fields stay unless they are taken over.
+    pub(super) was_written: bool,
+}
 
 impl InCluster<'_> {
     pub(super) async fn hook(&self, hook: &Hook) -> Result<Standing, AppError> {
@@ -101,32 +110,44 @@ impl InCluster<'_> {
         objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
     }
 
-    pub(super) async fn apply_one(&self, mut object: Object, deployed: &[Object]) -> Result<(), AppError> {
+    pub(super) async fn apply_one(&self, mut object: Object, former: &Former) -> Result<(), AppError> {
         let (resource, key) = self.locate(&object).await?;
         let identity = object.identity();
-        let is_known = deployed.iter().any(|former| former.identity() == identity);
+        let is_known = former.deployed.iter().any(|former| former.identity() == identity);
         // What an app of the platform released may be Drover's by now: a Project may have adopted a namespace.
         let is_checked = !is_known || self.app.spec.is_of_platform();
-        if is_checked && let Some(live) = self.client.get(&resource, &key).await? {
-            let live = Object::new(live);
-            if live.as_ref().is_some_and(filter::is_of_drover) {
-                let message = format!("{identity} exists and is Drover's; remove it from the chart");
-                return Err(AppError::new(AppCause::ObjectExists, message));
+        if (is_checked || former.was_written)
+            && let Some(live) = self.client.get(&resource, &key).await?
+        {
+            if is_checked {
+                self.may_take(&identity, &live)?;
             }
-            let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
-            let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
-            let is_of_another =
-                live.as_ref().is_some_and(|live| live.annotation("meta.helm.sh/release-name").is_some());
-            if !is_ours && (is_of_another || !self.app.spec.take_ownership) {
-                let message = format!(
-                    "{identity} exists and does not belong to release {release}; remove it, or set spec.takeOwnership if it belongs to no release"
-                );
-                return Err(AppError::new(AppCause::ObjectExists, message));
+            if let Some(managers) = applied_by_helm(&live).filter(|_| former.was_written) {
+                self.client.set_managers(&resource, &key, &live, managers).await?;
             }
         }
         object.mark(self.app.release_name(), &self.app.spec.namespace);
         self.client.apply(&resource, &key, &object.to_value(), Apply { force: true, dry_run: false }).await?;
         Ok(())
+    }
+
+    /// Whether an object that is there already may become one of the release.
+    fn may_take(&self, identity: &Identity, live: &Value) -> Result<(), AppError> {
+        let live = Object::new(live.clone());
+        if live.as_ref().is_some_and(filter::is_of_drover) {
+            let message = format!("{identity} exists and is Drover's; remove it from the chart");
+            return Err(AppError::new(AppCause::ObjectExists, message));
+        }
+        let (release, namespace) = (self.app.release_name(), &self.app.spec.namespace);
+        let is_ours = live.as_ref().is_some_and(|live| live.belongs_to(release, namespace));
+        let is_of_another = live.as_ref().is_some_and(|live| live.annotation("meta.helm.sh/release-name").is_some());
+        if is_ours || (!is_of_another && self.app.spec.take_ownership) {
+            return Ok(());
+        }
+        let message = format!(
+            "{identity} exists and does not belong to release {release}; remove it, or set spec.takeOwnership if it belongs to no release"
+        );
+        Err(AppError::new(AppCause::ObjectExists, message))
     }
 
     /// Deletes an object that carries the marks of the release and is not to be kept.
@@ -147,6 +168,17 @@ impl InCluster<'_> {
         Ok(())
     }
 
+    /// What there is by the name of the object of a hook, which has to be a hook: it may be named as an object that is none.
+    pub(super) async fn check_hook(&self, object: &Object) -> Result<Option<Value>, AppError> {
+        let live = self.live(object).await?;
+        let is_hook = |live: &Value| Object::new(live.clone()).is_some_and(|live| live.annotation(HOOK).is_some());
+        if live.as_ref().is_none_or(is_hook) {
+            return Ok(live);
+        }
+        let message = format!("{} exists and is no hook; rename or remove one of the two", object.identity());
+        Err(AppError::new(AppCause::ObjectExists, message))
+    }
+
     /// Deletes the object of a hook where this policy says so.
     pub(super) async fn delete_hook(&self, hook: &Hook, policy: &DeletePolicy) -> Result<(), AppError> {
         if !hook.is_deleted(policy) {
@@ -154,13 +186,8 @@ impl InCluster<'_> {
         }
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
             let (resource, key) = self.locate(&object).await?;
-            let Some(live) = self.client.get(&resource, &key).await? else { continue };
+            let Some(live) = self.check_hook(&object).await? else { continue };
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
-            // A hook may be named as an object that is none.
-            if Object::new(live).is_none_or(|live| live.annotation(HOOK).is_none()) {
-                let message = format!("{} exists and is no hook; rename or remove one of the two", object.identity());
-                return Err(AppError::new(AppCause::ObjectExists, message));
-            }
             self.client.delete(&resource, &key, Propagation::Background, uid.as_deref()).await?;
         }
         Ok(())

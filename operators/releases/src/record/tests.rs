@@ -56,6 +56,12 @@ fn it_keeps_the_lists_that_helm_expects_though_they_are_empty() {
     assert_eq!(json["hooks"][0]["last_run"], json!({"started_at": "2026-11-26T18:00:00Z", "phase": "Running"}));
 }
 
+#[test]
+fn without_hooks_and_values_it_says_nothing_of_them_as_helm() {
+    let json = serde_json::to_value(Record { hooks: Vec::new(), config: Map::new(), ..record() }).unwrap();
+    assert_eq!((json.get("hooks"), json.get("config")), (None, None));
+}
+
 /// What `helm upgrade` of Helm 4.3.1 wrote.
 const BY_HELM: &[u8] = include_bytes!("helm-4.3.1.txt");
 
