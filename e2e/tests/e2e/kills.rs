@@ -4,19 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drover_e2e::charts::ChartFiles;
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation, KILL_AT, KILLED, NOT_KILLED, kubectl_on};
 use drover_e2e::objects::key_of;
 use drover_e2e::process::DetachedProcess;
+use drover_e2e::proxy::Proxy;
+use drover_e2e::releases::left_in;
 use drover_e2e::runner::{Soak, Test};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 drover_e2e::tests![
     killed_at_every_third_write_of_taking_up_and_letting_go_it_ends_the_same,
     killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same => soak(Soak::Kills),
+    i02_killed_at_every_sixth_write_of_a_release_it_ends_the_same,
+    i02_killed_at_each_write_of_a_release_it_ends_the_same => soak(Soak::Kills),
     killed_at_each_of_its_writes_every_story_ends_well => soak(Soak::Kills),
 ];
 
@@ -24,27 +30,19 @@ drover_e2e::tests![
 const MANY: usize = 60;
 
 async fn killed_at_every_third_write_of_taking_up_and_letting_go_it_ends_the_same() {
-    killed_at_writes(3, &one_of_each_kind()).await;
+    Box::pin(killed_at_writes(3, &one_of_each_kind())).await;
 }
 
 async fn killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same() {
-    killed_at_writes(1, &one_of_each_kind()).await;
+    Box::pin(killed_at_writes(1, &one_of_each_kind())).await;
 }
 
 /// The Cluster `us` and `objects` are taken up and go again. Kills at the first write, and at each that is `step` after the one
 /// before.
 async fn killed_at_writes(step: usize, objects: &[Value]) {
-    let Some(mut installation) = prepared_restful("kill at each write", &["us"]).await else { return };
-    deleted(&installation, "cluster", "us").await;
-    let trap = Arc::new(WriteTrap::default());
-    let _ways = proxied(&installation, "us", Arc::clone(&trap)).await;
-    installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
-    let _hastened = hastened(installation.cluster("us").unwrap());
-    let before = left_behind(&installation).await;
-    let drover = start(&mut installation).await;
-
-    let objects = std::iter::once(a_cluster("us")).chain(objects.iter().cloned()).collect();
-    let mut story = Killed { installation, drover, trap, objects, at: MANY };
+    let Some(mut story) = Killed::prepared("kill at each write").await else { return };
+    story.objects = std::iter::once(a_cluster("us")).chain(objects.iter().cloned()).collect();
+    let before = left_behind(&story.installation).await;
     story.take_up().await;
     let taken_up = story.taken().await;
     story.each_object_has_something_downstream().await;
@@ -68,6 +66,52 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
     quiet(&story.installation, "all the kills").await;
 }
 
+async fn i02_killed_at_every_sixth_write_of_a_release_it_ends_the_same() {
+    Box::pin(killed_while_it_releases(6)).await;
+}
+
+async fn i02_killed_at_each_write_of_a_release_it_ends_the_same() {
+    Box::pin(killed_while_it_releases(1)).await;
+}
+
+/// An app is installed, upgraded and uninstalled. Whenever drover is killed there is one revision for each, none of them pending, and
+/// nobody helps; another app beside it stays as it is.
+async fn killed_while_it_releases(step: usize) {
+    let Some(mut story) = Killed::prepared("kill while it releases").await else { return };
+    let chart = ChartFiles::of("podless").unwrap();
+    let app = |name: &str, message: &str| {
+        an_app(name, "us", ("podless", &chart), &json!({"values": {"message": message}, "wait": {"timeout": "30s"}}))
+    };
+    story.installation.apply(&a_packaged_chart("podless", &chart)).await.unwrap();
+    story.objects = vec![a_cluster("us"), a_project("shop", &NAMESPACES), a_deployer(), app("other", "stays")];
+    story.take_up().await;
+    let before = story.released().await;
+
+    let (mut kills, mut expected) = (0, None);
+    for at in std::iter::once(MANY).chain((1..MANY).step_by(step)) {
+        story.at = at;
+        let mut steps = Vec::new();
+        let mut killed = Vec::new();
+        for message in ["one", "two"] {
+            story.objects = vec![app("web", message)];
+            killed.push(story.take_up().await);
+            steps.push(story.released().await);
+        }
+        killed.push(story.release_labels().await);
+        assert_eq!(story.released().await, before, "killed at write {at} of uninstalling");
+        let expected = expected.get_or_insert_with(|| steps.clone());
+        assert_eq!(steps, *expected, "killed at write {at}: {killed:?}");
+        let killed = killed.into_iter().filter(|killed| *killed).count();
+        kills += killed;
+        if killed == 0 && at != MANY {
+            break;
+        }
+    }
+    println!("killed {kills} times");
+    assert!((30 / step..3 * MANY - 3).contains(&kills), "{kills} kills are not all writes of three steps");
+    quiet(&story.installation, "all the kills").await;
+}
+
 /// drover, the write at which it is killed, and what it has to take up: the Cluster `us`, and what is applied after it.
 struct Killed {
     installation: Installation,
@@ -76,9 +120,36 @@ struct Killed {
     trap: Arc<WriteTrap>,
     objects: Vec<Value>,
     at: usize,
+    /// Ways to the cluster, and whoever removes its namespaces at once.
+    _alive: ((Proxy, HttpProxy), AbortOnDropHandle<()>),
 }
 
 impl Killed {
+    /// Nothing is taken up yet, and every request goes through the trap.
+    async fn prepared(test: &str) -> Option<Self> {
+        let mut installation = prepared_restful(test, &["us"]).await?;
+        deleted(&installation, "cluster", "us").await;
+        let trap = Arc::new(WriteTrap::default());
+        let ways = proxied(&installation, "us", Arc::clone(&trap)).await;
+        installation.way = Some(HttpProxy::start(&installation.management, Arc::clone(&trap)).await.unwrap());
+        let hastened = hastened(installation.cluster("us").unwrap());
+        let drover = start(&mut installation).await;
+        Some(Self { installation, drover, trap, objects: Vec::new(), at: MANY, _alive: (ways, hastened) })
+    }
+
+    /// What there is of releases in the cluster, without what is made up at each rendering.
+    async fn released(&self) -> Value {
+        let us = self.installation.cluster("us").unwrap();
+        let mut all = serde_json::to_value(left_in(us, "team-web").await.unwrap()).unwrap();
+        for object in all.as_object_mut().unwrap().values_mut() {
+            if object["kind"] == "Secret" {
+                let is_made_up = |field: &str| ["random", "manifest"].contains(&field);
+                object["data"].as_object_mut().unwrap().retain(|field, _| !is_made_up(field));
+            }
+        }
+        all
+    }
+
     /// All objects are applied and taken up. Whether drover was killed meanwhile.
     async fn take_up(&mut self) -> bool {
         self.set();

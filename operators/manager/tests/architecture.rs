@@ -7,6 +7,8 @@
 mod advisories;
 #[path = "architecture/files.rs"]
 mod files;
+#[path = "architecture/invariants.rs"]
+mod invariants;
 #[path = "architecture/licences.rs"]
 mod licences;
 #[path = "architecture/sizes.rs"]
