@@ -41,6 +41,10 @@ pub const LABEL_CLUSTER: &str = "drover.dev/cluster";
 pub const LABEL_USABLE_BY: &str = "drover.dev/usable-by";
 /// Value of [`LABEL_USABLE_BY`] on charts and values of apps.
 pub const USABLE_BY_APPS: &str = "catalog-app";
+/// Value of [`LABEL_USABLE_BY`] on credentials and certificates of chart repositories.
+pub const USABLE_BY_REPOSITORIES: &str = "chart-repository";
+/// On a Secret with credentials for URLs: the hosts that may get them, with commas or blanks between them.
+pub const ANNOTATION_HOSTS: &str = "drover.dev/hosts";
 
 /// Prefix of every label and annotation of Drover; people may not set these through Drover's API.
 pub const PREFIX: &str = "drover.dev/";

@@ -54,6 +54,21 @@ pub(crate) fn digest(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$" })
 }
 
+/// Where a server is. User and password belong into a Secret.
+pub(crate) fn chart_url(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 2048, "pattern": r"^https?://[^/?#@\s]+([/?#]\S*)?$" })
+}
+
+/// A folder of a registry.
+pub(crate) fn oci_url(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 512, "pattern": r"^oci://[^/?#@\s]+(/[-._a-z0-9]+)*/?$" })
+}
+
+/// A number of bytes, such as 512Ki or 64Mi.
+pub(crate) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 12, "pattern": "^[1-9][0-9]*(Ki|Mi)?$" })
+}
+
 /// An object of any content, which a chart judges.
 pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })

@@ -159,7 +159,9 @@ fn a_field_without_effect_and_no_other_says_so_first() {
             "Cluster" => paths(ClusterSpec::NO_EFFECT),
             "Project" => paths(ProjectSpec::NO_EFFECT),
             "RoleTemplate" => paths(RoleTemplateSpec::NO_EFFECT),
-            "ProjectRoleTemplateBinding" | "ClusterRoleTemplateBinding" | "CatalogApp" => BTreeSet::new(),
+            "ProjectRoleTemplateBinding" | "ClusterRoleTemplateBinding" | "CatalogApp" | "ChartRepository" => {
+                BTreeSet::new()
+            }
             _ => panic!("{kind}: add its NO_EFFECT here, or BTreeSet::new() if all of its fields have an effect"),
         };
         let mut all = Vec::new();

@@ -495,3 +495,36 @@ fn an_app_says_where_it_belongs_and_where_its_values_come_from() {
         ],
     );
 }
+
+#[test]
+fn a_chart_repository_is_in_one_place_and_has_no_password_in_its_url() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "ChartRepository", "metadata": { "name": "stable" },
+        "spec": { "http": { "url": "https://charts.example.org/stable" } },
+    });
+    accepted(
+        "ChartRepository",
+        &good,
+        &[
+            json!({}),
+            json!({ "spec": { "http": null, "oci": { "url": "oci://registry.example.org:5000/team/charts" } } }),
+            json!({ "spec": { "http": { "url": "http://10.0.0.1:8080/?token=x" }, "proxyURL": "http://proxy:3128" } }),
+            json!({ "spec": { "limits": { "indexBytes": "64Mi", "chartBytes": "512Ki" }, "interval": "30s" } }),
+            json!({ "spec": { "usableFrom": { "all": {} }, "secretRef": { "name": "login" }, "suspend": true } }),
+        ],
+    );
+    refused(
+        "ChartRepository",
+        &good,
+        &[
+            (json!({ "spec": { "http": null } }), "give exactly one of http and oci"),
+            (json!({ "spec": { "oci": { "url": "oci://a/b" } } }), "give exactly one of http and oci"),
+            (json!({ "spec": { "http": { "url": "https://ann:s3cr3t@a" } } }), "url: does not match"),
+            (json!({ "spec": { "http": { "url": "file:///etc/passwd" } } }), "url: does not match"),
+            (json!({ "spec": { "proxyURL": "http://ann:s3cr3t@proxy" } }), "proxyURL: does not match"),
+            (json!({ "spec": { "http": null, "oci": { "url": "https://a/b" } } }), "url: does not match"),
+            (json!({ "spec": { "limits": { "indexBytes": "64M" } } }), "indexBytes: does not match"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}

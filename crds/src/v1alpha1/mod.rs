@@ -1,6 +1,7 @@
 //! The kinds of API version `v1alpha1`, one file each. A further kind is entered here and nowhere else in this crate.
 
 pub mod catalog_app;
+pub mod chart_repository;
 pub mod cluster;
 pub mod fan_out;
 pub mod project;
@@ -8,6 +9,7 @@ pub mod role_binding;
 pub mod role_template;
 
 pub use catalog_app::*;
+pub use chart_repository::*;
 pub use cluster::*;
 pub use fan_out::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -25,5 +27,10 @@ pub const VERSION: &str = "v1alpha1";
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
     let roles = [RoleTemplate::crd(), ProjectRoleTemplateBinding::crd(), ClusterRoleTemplateBinding::crd()];
-    [Cluster::crd(), Project::crd()].into_iter().chain(roles).chain([CatalogApp::crd()]).map(schema::finish).collect()
+    [Cluster::crd(), Project::crd()]
+        .into_iter()
+        .chain(roles)
+        .chain([ChartRepository::crd(), CatalogApp::crd()])
+        .map(schema::finish)
+        .collect()
 }

@@ -72,32 +72,37 @@ impl ChartCache {
 
     fn make_room(&self) -> io::Result<()> {
         let _one_at_a_time = self.eviction.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut charts = self.charts()?;
-        charts.sort_by_key(|chart| std::cmp::Reverse(chart.used));
-        let mut sum = 0;
-        for (number, chart) in charts.iter().enumerate() {
-            sum += chart.bytes;
-            if sum > self.most_bytes && number > 0 {
-                fs::remove_file(&chart.path)?;
-                sum -= chart.bytes;
-            }
-        }
-        Ok(())
+        make_room(&self.folder, ENDING, self.most_bytes)
     }
+}
 
-    fn charts(&self) -> io::Result<Vec<Cached>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if !entry.file_name().to_string_lossy().ends_with(ENDING) {
-                continue;
-            }
-            // It may have gone meanwhile.
-            let Ok(metadata) = entry.metadata() else { continue };
-            found.push(Cached { path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
+/// Removes files whose names end so until the others have at most `most_bytes` together, or only the newest is left.
+pub(crate) fn make_room(folder: &Path, ending: &str, most_bytes: u64) -> io::Result<()> {
+    let mut all = cached(folder, ending)?;
+    all.sort_by_key(|each| std::cmp::Reverse(each.used));
+    let mut sum = 0;
+    for (number, each) in all.iter().enumerate() {
+        sum += each.bytes;
+        if sum > most_bytes && number > 0 {
+            fs::remove_file(&each.path)?;
+            sum -= each.bytes;
         }
-        Ok(found)
     }
+    Ok(())
+}
+
+fn cached(folder: &Path, ending: &str) -> io::Result<Vec<Cached>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().ends_with(ending) {
+            continue;
+        }
+        // It may have gone meanwhile.
+        let Ok(metadata) = entry.metadata() else { continue };
+        found.push(Cached { path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
+    }
+    Ok(found)
 }
 
 struct Cached {

@@ -136,6 +136,13 @@ impl<'a> OciClient<'a> {
         Ok(found)
     }
 
+    /// Whether the registry answers who asks. It says nothing of the chart.
+    pub async fn check(&mut self) -> Result<(), FetchError> {
+        let registry = &self.chart.registry;
+        let url = registry.join("/v2/").map_err(|_| FetchFailure::Unexpected.at(registry.host()))?;
+        self.get(Request::new(&url, PAGE_BYTES)).await.map(drop)
+    }
+
     /// What `version` points to now.
     pub async fn resolve(&mut self, version: &Version) -> Result<OciManifest, FetchError> {
         let tag = tag_of(version.as_str()).ok_or_else(|| self.chart.failed(FetchFailure::NotFound))?;

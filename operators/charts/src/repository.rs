@@ -10,13 +10,19 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
+    cache::make_room,
     draft::{Draft, private_folder},
     index::{self, IndexCounts, IndexError, IndexLimits, IndexRow},
+    limits::MIB,
 };
 use drover_fetch::{Digest, FetchError, FetchFailure, Fetched, Fetcher, Request, Source, Url, UrlError};
 
 /// The name of the index in a repository.
 const INDEX: &str = "index.yaml";
+/// How names of indexes on disk end.
+const ENDING: &str = ".yaml";
+/// Most bytes of all indexes in one folder; what had to go is fetched again.
+const FOLDER_BYTES: u64 = 256 * MIB as u64;
 
 /// Why an index or a chart of a repository is not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +52,7 @@ impl IndexFile {
     /// In `folder`, by the key of the repository. Repositories that read with different credentials have different keys.
     #[must_use]
     pub fn new(folder: &Path, key: &str) -> Self {
-        let name = format!("{}.yaml", Digest::of(key.as_bytes()).hex());
+        let name = format!("{}{ENDING}", Digest::of(key.as_bytes()).hex());
         Self { folder: folder.to_owned(), path: folder.join(name) }
     }
 
@@ -167,6 +173,10 @@ async fn publish(draft: Draft, target: PathBuf, limits: IndexLimits) -> Result<I
     let checked = spawn_blocking(move || {
         let counts = index::counts(draft.reader().map_err(|_| RepositoryError::Storage)?, &limits)?;
         draft.publish(&target).map_err(|_| RepositoryError::Storage)?;
+        if let Some(folder) = target.parent() {
+            // One that goes at the same time by another hand is gone.
+            let _ = make_room(folder, ENDING, FOLDER_BYTES);
+        }
         Ok(counts)
     });
     checked.await.unwrap_or(Err(RepositoryError::Storage))

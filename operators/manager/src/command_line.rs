@@ -112,7 +112,7 @@ pub(crate) struct RunArguments {
     /// The program helm, version 4, which renders charts of apps; it is searched in `PATH` where it is no path.
     #[arg(long, env = "DROVER_HELM", default_value = "helm")]
     pub(crate) helm: PathBuf,
-    /// A folder for this process alone, in which charts are rendered; it is created. Default: one in the folder for temporary files.
+    /// A folder for this process alone, in which charts are kept and rendered; it is created. Default: one in the folder for temporary files.
     #[arg(long, env = "DROVER_SCRATCH_FOLDER")]
     pub(crate) scratch_folder: Option<PathBuf>,
     #[command(flatten)]
@@ -121,11 +121,11 @@ pub(crate) struct RunArguments {
     pub(crate) timers: TimerArguments,
 }
 
-/// Where kubeconfigs in Secrets may lead.
+/// Where kubeconfigs in Secrets, chart repositories and URLs of charts may lead.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct AddressArguments {
-    /// Also connect to loopback, link-local and metadata addresses where the kubeconfig of a Cluster names them. For tests, and for
-    /// clusters on the machine of Drover.
+    /// Also connect to loopback, link-local and metadata addresses where the kubeconfig of a Cluster, a chart repository or an app
+    /// names them. For tests, and for clusters on the machine of Drover.
     #[arg(long, env = "DROVER_ALLOW_LOCAL_ADDRESSES")]
     allow_local_addresses: bool,
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use drover_catalog_app::CatalogAppOperator;
+use drover_chart_repository::ChartRepositoryOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
 use drover_fleet::Fleet;
@@ -17,6 +18,7 @@ use drover_runtime::{
     Cache, Cause, Context, DriveSettings, Driver, LabelQuery, Operator, Rights, events::EventSink, metrics::Meters,
     operator::finalizer,
 };
+use drover_sources::Sources;
 use kube::core::{ApiResource, Resource};
 use tokio::task::JoinSet;
 
@@ -27,6 +29,7 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<ProjectBindingOperator>(),
     Entry::of::<RoleTemplateOperator>(),
     Entry::of::<ClusterRoleTemplateBindingOperator>(),
+    Entry::of::<ChartRepositoryOperator>(),
     Entry::of::<CatalogAppOperator>(),
 ];
 
@@ -72,6 +75,15 @@ impl Registered for ClusterRoleTemplateBindingOperator {
 
     fn construct(_: &Wiring) -> Self {
         Self
+    }
+}
+
+impl Registered for ChartRepositoryOperator {
+    const ABOUT: &'static str = "Reads chart repositories";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.sources.clone())
     }
 }
 
@@ -140,6 +152,8 @@ pub(crate) struct Wiring {
     pub(crate) shipped: Vec<RoleTemplate>,
     /// Renders charts; none where there is no folder for it.
     pub(crate) renderer: Option<Renderer>,
+    /// Fetches charts; none where there is no folder for it.
+    pub(crate) sources: Option<Sources>,
 }
 
 impl Entry {
@@ -233,7 +247,17 @@ where
 }
 
 fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut JoinSet<()>) {
-    let Wiring { management, fleet, events, meters, settings, management_roles: _, shipped: _, renderer: _ } = wiring;
+    let Wiring {
+        management,
+        fleet,
+        events,
+        meters,
+        settings,
+        management_roles: _,
+        shipped: _,
+        renderer: _,
+        sources: _,
+    } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));
     let context = Context {

@@ -9,6 +9,8 @@ use std::{
 };
 
 use drover_releases::render::{Renderer, Settings};
+use drover_runtime::DialPolicy;
+use drover_sources::Sources;
 
 /// The hidden command by which a child confines itself before it becomes helm.
 pub(crate) const CHILD: &str = "render-child";
@@ -16,6 +18,8 @@ pub(crate) const CHILD: &str = "render-child";
 const AT_ONCE: usize = 2;
 /// Memory of one render, in bytes.
 const MEMORY: u64 = 256 << 20;
+/// Most bytes of packed charts that are kept on disk.
+const CHART_CACHE: u64 = 256 << 20;
 /// After so long a render is ended.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -29,8 +33,7 @@ pub(crate) struct Rendering {
 impl Rendering {
     /// The renderer; none where there is no folder for it, which the log says.
     pub(crate) fn renderer(&self) -> Option<Renderer> {
-        let folder = self.scratch_folder.clone();
-        let folder = folder.unwrap_or_else(|| env::temp_dir().join(format!("drover-{}", process::id())));
+        let folder = self.folder();
         let made = || -> Result<Renderer, Box<dyn std::error::Error>> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
             let settings = Settings {
@@ -46,6 +49,24 @@ impl Rendering {
         made()
             .inspect_err(|error| {
                 tracing::error!(%error, folder = %folder.display(), "charts cannot be rendered; name another folder with --scratch-folder");
+            })
+            .ok()
+    }
+}
+
+impl Rendering {
+    fn folder(&self) -> PathBuf {
+        let folder = self.scratch_folder.clone();
+        folder.unwrap_or_else(|| env::temp_dir().join(format!("drover-{}", process::id())))
+    }
+
+    /// Fetches charts from where `addresses` allow; none where there is no folder for it, which the log says.
+    pub(crate) fn sources(&self, addresses: DialPolicy) -> Option<Sources> {
+        let folder = self.folder().join("sources");
+        let settings = drover_sources::Settings { folder, cache_bytes: CHART_CACHE, addresses };
+        Sources::open(&settings)
+            .inspect_err(|error| {
+                tracing::error!(%error, folder = %settings.folder.display(), "charts cannot be fetched; name another folder with --scratch-folder");
             })
             .ok()
     }

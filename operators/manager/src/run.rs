@@ -293,8 +293,9 @@ fn start(
     let events = EventSink::start(client, "drover");
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());
     let shipped = if settings.built_in_role_templates { built_in() } else { Vec::new() };
-    let renderer = settings.rendering.renderer();
-    let wiring = Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped, renderer };
+    let (renderer, sources) = (settings.rendering.renderer(), settings.rendering.sources(settings.addresses));
+    let wiring =
+        Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped, renderer, sources };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);
     }

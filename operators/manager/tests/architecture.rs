@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 17] = [
+const BASE: [(&str, &[&str]); 18] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -36,7 +36,8 @@ const BASE: [(&str, &[&str]); 17] = [
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("fetch", &["drover-client"]),
     ("charts", &["drover-fetch"]),
-    ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-values"]),
+    ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
+    ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),
     ("values", &[]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
@@ -51,7 +52,7 @@ const BASE: [(&str, &[&str]); 17] = [
 const PURE: [&str; 3] = ["admission", "roles", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 13] = [
+const OPERATOR: [&str; 14] = [
     "drover-admission",
     "drover-apps",
     "drover-charts",
@@ -64,6 +65,7 @@ const OPERATOR: [&str; 13] = [
     "drover-runtime",
     "drover-secrets",
     "drover-self-service",
+    "drover-sources",
     "drover-values",
 ];
 

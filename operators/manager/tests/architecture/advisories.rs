@@ -36,10 +36,11 @@ const WRITTEN_DOWNSTREAM: [&str; 13] = [
 ];
 
 /// All that it may change in the management cluster.
-const WRITTEN_IN_MANAGEMENT: [&str; 12] = [
+const WRITTEN_IN_MANAGEMENT: [&str; 13] = [
     "coordination.k8s.io/leases",
     "drover.dev/catalogapps",
     "drover.dev/catalogapps/status",
+    "drover.dev/chartrepositories/status",
     "drover.dev/clusterroletemplatebindings/status",
     "drover.dev/clusters",
     "drover.dev/clusters/status",
