@@ -64,6 +64,11 @@ pub(crate) fn oci_url(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 512, "pattern": r"^oci://[^/?#@\s]+(/[-._a-z0-9]+)*/?$" })
 }
 
+/// As charts are named; registries take no capital letters.
+pub(crate) fn chart_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 250, "pattern": "^[-._a-zA-Z0-9]+$" })
+}
+
 /// A number of bytes, such as 512Ki or 64Mi.
 pub(crate) fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 12, "pattern": "^[1-9][0-9]*(Ki|Mi)?$" })

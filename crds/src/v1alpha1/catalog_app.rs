@@ -55,6 +55,7 @@ pub const MAX_HISTORY: usize = 10;
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.applied.chartVersion"),
+    printcolumn(name = "Available", type_ = "string", json_path = ".status.chart.availableVersion"),
     printcolumn(name = "Revision", type_ = "integer", json_path = ".status.applied.revision"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -89,8 +90,11 @@ pub struct CatalogAppSpec {
     /// by one of context Cluster. Nobody else's rights are used.
     #[schemars(schema_with = "schema::dns_label")]
     pub role_template_name: String,
-    /// Where the chart comes from: exactly one of configMap and secret.
+    /// Where the chart comes from: exactly one of repository, url, configMap and secret.
     pub chart: ChartSource,
+    /// Which newer versions in a repository are taken without a change of the spec.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upgrade_policy: UpgradePolicy,
     /// Name of the release. Default: the name of the object. It cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::release_name")]
@@ -151,15 +155,81 @@ pub struct CatalogAppSpec {
 
 /// Where a chart comes from.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = ("has(self.configMap) != has(self.secret)", "give exactly one of configMap and secret"))]
+#[x_kube(validation = (
+    "[has(self.repository), has(self.url), has(self.configMap), has(self.secret)].filter(given, given).size() == 1",
+    "give exactly one of repository, url, configMap and secret"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct ChartSource {
+    /// A chart in a ChartRepository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryChart>,
+    /// A packaged chart at a URL that everybody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<ChartUrl>,
     /// A packaged chart in a ConfigMap beside this object, labelled drover.dev/usable-by: catalog-app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<PackagedChart>,
     /// A packaged chart in a Secret beside this object, labelled drover.dev/usable-by: catalog-app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<PackagedChart>,
+}
+
+/// A chart in a repository.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryChart {
+    /// Name of the ChartRepository.
+    #[schemars(schema_with = "schema::dns_label")]
+    pub name: String,
+    /// Its namespace, which it has to name in usableFrom. Default: the one of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::dns_label")]
+    pub namespace: Option<String>,
+    /// Name of the chart there.
+    #[schemars(schema_with = "schema::chart_name")]
+    pub chart: String,
+    /// A version such as 1.2.3, or a range such as ^1.2 or ">=1.2 <2". Default: any release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<256>")]
+    pub version: Option<String>,
+}
+
+/// A packaged chart at a URL.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChartUrl {
+    /// Its address, such as https://example.org/shop-1.2.3.tgz.
+    #[schemars(schema_with = "schema::chart_url")]
+    pub url: String,
+    /// SHA-256 of the packaged chart, such as sha256:2c26…: other bytes are refused.
+    #[schemars(schema_with = "schema::digest")]
+    pub digest: String,
+}
+
+/// Which newer versions are taken without a change of the spec.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradePolicy {
+    /// None only tells of newer versions; Patch takes those with the same major and minor number, Minor those with the same major number,
+    /// and Any all that the range in spec.chart allows. Default: None.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub automatic: AutomaticUpgrades,
+    /// Whether prereleases, such as 1.3.0-rc.1, count as other versions do. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_prerelease: bool,
+}
+
+/// Which newer versions are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AutomaticUpgrades {
+    /// None.
+    #[default]
+    None,
+    /// Those with the same major and minor number.
+    Patch,
+    /// Those with the same major number.
+    Minor,
+    /// All.
+    Any,
 }
 
 /// A packaged chart in an object.
@@ -371,6 +441,9 @@ pub struct CatalogAppStatus {
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub history: Vec<Release>,
+    /// The version that was chosen of a chart in a repository; recorded before it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<ChosenChart>,
     /// What in the cluster is not as the release says; unset while all is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -385,6 +458,28 @@ pub struct CatalogAppStatus {
 }
 
 status_conditions!(CatalogAppStatus);
+
+/// A version of a chart in a repository that was chosen.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChosenChart {
+    /// Namespace and name of the ChartRepository.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub repository: String,
+    /// Name of the chart.
+    #[schemars(schema_with = "schema::text::<250>")]
+    pub name: String,
+    /// The version.
+    #[schemars(schema_with = "schema::text::<256>")]
+    pub version: String,
+    /// SHA-256 of the packaged chart.
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub digest: String,
+    /// The newest version that is newer than this one, and that range or policy do not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<256>")]
+    pub available_version: Option<String>,
+}
 
 /// What in the cluster is not as a release says.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -538,6 +633,7 @@ impl Default for CatalogAppStatus {
             pending: None,
             failed: None,
             history: Vec::new(),
+            chart: None,
             drift: None,
             last_handled_reconcile_at: None,
             conditions: Vec::new(),

@@ -51,6 +51,7 @@ mod promises;
 mod proxies;
 mod quota;
 mod refusals;
+mod repositories;
 mod roles;
 mod runner;
 mod secrets;
@@ -104,6 +105,7 @@ fn tests() -> Vec<Test> {
         proxies::tests(),
         quota::tests(),
         refusals::tests(),
+        repositories::tests(),
         roles::tests(),
         runner::tests(),
         secrets::tests(),

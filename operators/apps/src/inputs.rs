@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drover_charts::Digest;
 use drover_crds::{
-    CatalogApp, Cluster, PackagedChart, Pin, ValuesKind, ValuesSource,
+    CatalogApp, ChosenChart, Cluster, PackagedChart, Pin, ValuesKind, ValuesSource,
     names::{LABEL_USABLE_BY, USABLE_BY_APPS},
 };
 use drover_runtime::{ApiError, Cache, Cause, LabelQuery, ObjectKey, request::request};
@@ -175,6 +175,8 @@ pub struct Known {
     pub facts: BTreeMap<String, String>,
     /// Whether Drover may not read Secrets in the management cluster.
     pub secrets_refused: bool,
+    /// The version that was chosen of a chart in a repository, or why none was; none of a chart that is elsewhere.
+    pub chosen: Option<Result<ChosenChart, (Cause, String)>>,
 }
 
 /// What an app is made of.
@@ -182,6 +184,8 @@ pub struct Known {
 pub struct Inputs {
     /// The digest of the packaged chart.
     pub chart: Digest,
+    /// The version that was chosen of a chart in a repository.
+    pub version: Option<String>,
     /// Tells these inputs from others, and says nothing of them.
     pub hash: String,
     /// What the Cluster says, by key.
@@ -195,7 +199,7 @@ fn pinned(app: &CatalogApp, pin: Pin) -> Result<Inputs, (Cause, String)> {
     let found = noted.filter(|noted| repeats(noted, pin.revision)).max_by_key(|noted| noted.revision);
     let inputs = found.and_then(|noted| {
         let (chart, hash) = (noted.chart_digest.parse().ok()?, noted.input_hash.clone());
-        Some(Inputs { chart, hash, facts: BTreeMap::new() })
+        Some(Inputs { chart, version: Some(noted.chart_version.clone()), hash, facts: BTreeMap::new() })
     });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
 }
@@ -214,13 +218,7 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
     if let Some(pin) = app.spec.pin {
         return pinned(app, pin);
     }
-    let Some((entry, wanted)) = packaged_chart(app) else {
-        return Err((
-            AppCause::ChartNotFound.into(),
-            "spec.chart names no chart; name a ConfigMap or a Secret".to_owned(),
-        ));
-    };
-    let chart = packaged(app, known, &entry, wanted)?;
+    let (chart, version) = chart(app, known)?;
     let values = app.spec.values_from.iter().map(|source| {
         let found = match Entry::values(source) {
             Some(entry) => known.digest(app, &entry, AppCause::ValuesNotFound),
@@ -233,7 +231,21 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
         }
     });
     let values: Vec<Option<Digest>> = values.collect::<Result<_, _>>()?;
-    Ok(Inputs { hash: hash(app, &chart, &values), chart, facts: known.facts.clone() })
+    let hash = hash(app, &chart, version.as_deref(), &values);
+    Ok(Inputs { chart, version, hash, facts: known.facts.clone() })
+}
+
+/// The digest of the chart; of one in a repository, with the version that was chosen.
+fn chart(app: &CatalogApp, known: &Known) -> Result<(Digest, Option<String>), (Cause, String)> {
+    if let Some((entry, wanted)) = packaged_chart(app) {
+        return Ok((packaged(app, known, &entry, wanted)?, None));
+    }
+    let unnamed = || (AppCause::ChartNotFound.into(), "spec.chart names no chart; name one".to_owned());
+    if let Some(at) = &app.spec.chart.url {
+        return Ok((at.digest.parse().map_err(|_| unnamed())?, None));
+    }
+    let chosen = known.chosen.clone().ok_or_else(unnamed)??;
+    Ok((chosen.digest.parse().map_err(|_| unnamed())?, Some(chosen.version)))
 }
 
 fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Result<Digest, (Cause, String)> {
@@ -288,20 +300,12 @@ impl Known {
 }
 
 /// Keyed by the UID of the app, so that nobody can try what a value may be.
-fn hash(app: &CatalogApp, chart: &Digest, values: &[Option<Digest>]) -> String {
+fn hash(app: &CatalogApp, chart: &Digest, version: Option<&str>, values: &[Option<Digest>]) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
     let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
-    let all = json!([
-        chart.to_string(),
-        app.release_name(),
-        spec.namespace,
-        spec.values,
-        spec.answers,
-        paths,
-        digests,
-        spec.crds
-    ]);
+    let chart = version.map_or_else(|| chart.to_string(), |version| format!("{version} {chart}"));
+    let all = json!([chart, app.release_name(), spec.namespace, spec.values, spec.answers, paths, digests, spec.crds]);
     let key = hmac::Key::new(hmac::HMAC_SHA256, app.metadata.uid.as_deref().unwrap_or_default().as_bytes());
     let tag = hmac::sign(&key, all.to_string().as_bytes());
     let (head, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));

@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use drover_charts::{Chart, Limits};
-use drover_crds::{CatalogApp, Release, Strictness};
+use drover_crds::{CatalogApp, ChartRepository, Release, RepositoryChart, Strictness};
 use drover_releases::{
     Renderer,
     object::Object,
@@ -16,6 +17,7 @@ use drover_releases::{
     yaml,
 };
 use drover_runtime::{Cause, ObjectKey, PlaceContext};
+use drover_sources::{SourceCause, Sources};
 use drover_values::{Judging, Layer, Problem};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -66,14 +68,16 @@ impl fmt::Debug for Prepared {
 pub struct Preparations {
     /// None where this process cannot render.
     renderer: Option<Renderer>,
+    /// None where this process cannot fetch.
+    sources: Option<Sources>,
     kept: Arc<Mutex<BTreeMap<ObjectKey, Arc<Preparation>>>>,
 }
 
 impl Preparations {
-    /// Those of `renderer`; without one every app says so.
+    /// Those of `renderer`, with charts out of `sources`; without one of them every app says so that needs it.
     #[must_use]
-    pub fn new(renderer: Option<Renderer>) -> Self {
-        Self { renderer, kept: Arc::default() }
+    pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
+        Self { renderer, sources, kept: Arc::default() }
     }
 
     /// What is prepared for these inputs of an app.
@@ -112,7 +116,10 @@ impl Preparations {
         now: Timestamp,
     ) -> Result<(), AppError> {
         let contents = contents(app, place).await?;
-        let outcome = match rendered(self.renderer.as_ref(), app, cluster, inputs, &contents, now).await {
+        // What cannot be fetched now may be there later, whatever the inputs.
+        let packed = self.packed(app, place, inputs, &contents, now).await?;
+        let prepared = rendered(self.renderer.as_ref(), app, cluster, (inputs, &packed), &contents, now).await;
+        let outcome = match prepared {
             Ok(prepared) => Ok(prepared),
             // Only what is wrong with the inputs stays wrong until they change.
             Err(AppError::Other { cause, message }) if !may_pass(cause) => Err((cause, message)),
@@ -122,6 +129,43 @@ impl Preparations {
         let preparation = Preparation { input_hash: inputs.hash.clone(), generation, asked: app.asked(), outcome };
         self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
+    }
+
+    /// The packed chart, from where the spec says.
+    async fn packed(
+        &self,
+        app: &CatalogApp,
+        place: &PlaceContext,
+        inputs: &Inputs,
+        contents: &Contents,
+        now: Timestamp,
+    ) -> Result<Bytes, AppError> {
+        let (spec, namespace) = (&app.spec.chart, app.namespace().unwrap_or_default());
+        if let Some((entry, _)) = packaged_chart(app) {
+            let packed = content(contents, &entry).map(Bytes::copy_from_slice);
+            return packed.ok_or_else(|| {
+                AppError::new(AppCause::ChartNotFound, "the object with the chart changed at the same time")
+            });
+        }
+        let Some(sources) = &self.sources else {
+            let message = "this process has no folder to keep charts in; see its log".to_owned();
+            return Err(AppError::Other { cause: SourceCause::StorageFailed.into(), message });
+        };
+        let fetched = if let Some(at) = &spec.url {
+            let fetched = sources.chart_at(&namespace, &at.url, inputs.chart).await;
+            fetched.map_err(|error| error.about("spec.chart.url"))
+        } else {
+            let chart = spec.repository.as_ref();
+            let key = chart.map(|chart| repository_of(app, chart)).unwrap_or_default();
+            let found = place.related::<ChartRepository>().get(&key);
+            let chosen = (inputs.version.as_deref().unwrap_or_default(), inputs.chart);
+            let (Some(found), Some(chart)) = (found, chart) else {
+                return Err(AppError::new(AppCause::ChartNotFound, "the repository of the chart is gone; look again"));
+            };
+            let fetched = sources.chart(&place.management.client(), &found, &chart.chart, chosen, now).await;
+            fetched.map_err(|error| error.about(&format!("ChartRepository {key}")))
+        };
+        fetched.map_err(|error| AppError::Other { cause: error.cause, message: error.message })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Arc<Preparation>>> {
@@ -152,11 +196,11 @@ async fn rendered(
     by: Option<&Renderer>,
     app: &CatalogApp,
     cluster: &InCluster<'_>,
-    inputs: &Inputs,
+    (inputs, packed): (&Inputs, &[u8]),
     contents: &Contents,
     now: Timestamp,
 ) -> Result<Prepared, AppError> {
-    let chart = chart(app, inputs, contents)?;
+    let chart = chart(app, inputs, packed)?;
     let (values, warning) = values(app, &chart, inputs, contents)?;
     let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
     let Some(by) = by else {
@@ -196,17 +240,38 @@ fn may_pass(cause: Cause) -> bool {
     cause.is_any(&[AppCause::HelmUnavailable.cause(), AppCause::DefinitionsMissing.cause()])
 }
 
-fn chart(app: &CatalogApp, inputs: &Inputs, contents: &Contents) -> Result<Chart, AppError> {
+fn chart(app: &CatalogApp, inputs: &Inputs, packed: &[u8]) -> Result<Chart, AppError> {
     let invalid = |message: String| AppError::new(AppCause::ChartInvalid, message);
-    let packed = packaged_chart(app).and_then(|(entry, _)| content(contents, &entry));
-    let packed = packed
-        .ok_or_else(|| AppError::new(AppCause::ChartNotFound, "the object with the chart changed at the same time"))?;
     let chart = Chart::unpack(packed, &Limits::default()).map_err(|error| invalid(error.to_string()))?;
     if chart.digest() != inputs.chart {
         return Err(invalid("the object with the chart changed at the same time".to_owned()));
     }
+    says_what_was_chosen(app, inputs, &chart)?;
     chart.check_installable().map_err(|error| invalid(error.to_string()))?;
     Ok(chart)
+}
+
+/// An index may say anything of what it lists.
+fn says_what_was_chosen(app: &CatalogApp, inputs: &Inputs, chart: &Chart) -> Result<(), AppError> {
+    let (Some(chosen), Some(wanted)) = (&inputs.version, &app.spec.chart.repository) else { return Ok(()) };
+    let metadata = chart.metadata();
+    if metadata.name == wanted.chart
+        && metadata.version.as_str().trim_start_matches('v') == chosen.trim_start_matches('v')
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "the repository lists chart {} {chosen}, and what it gives is chart {} {}; correct the index",
+        wanted.chart, metadata.name, metadata.version
+    );
+    Err(AppError::new(AppCause::ChartInvalid, message))
+}
+
+/// The repository of a chart.
+#[must_use]
+pub fn repository_of(app: &CatalogApp, chart: &RepositoryChart) -> ObjectKey {
+    let own = app.namespace().unwrap_or_default();
+    ObjectKey::namespaced(chart.namespace.as_deref().unwrap_or(&own), &chart.name)
 }
 
 fn values(

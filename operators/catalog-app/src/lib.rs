@@ -17,6 +17,7 @@ pub mod consent;
 pub mod dependencies;
 pub mod observe;
 pub mod plan;
+pub mod repository;
 mod summary;
 
 use std::time::Duration;
@@ -28,7 +29,7 @@ use drover_apps::{
     prepare::Preparations,
     workloads::{self, Workload},
 };
-use drover_crds::{CatalogApp, CatalogAppStatus, Project, RoleTemplate};
+use drover_crds::{CatalogApp, CatalogAppStatus, ChartRepository, Project, RoleTemplate};
 use drover_fleet::{
     admission,
     cause::TenancyCause,
@@ -40,6 +41,7 @@ use drover_runtime::{
     Cause, ClusterName, ClusterView, Inputs, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
     PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches, cache::Change, request::Urgency, rights::READ,
 };
+use drover_sources::{SourceCause, Sources};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -53,6 +55,7 @@ use k8s_openapi::{
 use consent::AtPlace;
 use dependencies::Dependents;
 use kube::Resource;
+use repository::Users;
 
 /// Why an app does not have its role.
 const OF_ROLES: &[Cause] = &[
@@ -76,25 +79,27 @@ const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
 pub struct CatalogAppOperator {
     preparations: Preparations,
     findings: Findings,
+    sources: Option<Sources>,
 }
 
 impl CatalogAppOperator {
-    /// Which renders charts by `renderer`; without one every app says so.
+    /// Which renders charts by `renderer`, and fetches them by `sources`; without one of them every app says so that needs it.
     #[must_use]
-    pub fn new(renderer: Option<Renderer>) -> Self {
-        Self { preparations: Preparations::new(renderer), findings: Findings::default() }
+    pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
+        let preparations = Preparations::new(renderer, sources.clone());
+        Self { preparations, findings: Findings::default(), sources }
     }
 }
 
 impl Operator for CatalogAppOperator {
     const NAME: &'static str = "catalog-app";
-    const CAUSES: &'static [&'static [Cause]] = &[AppCause::TABLE, OF_ROLES, TenancyCause::TABLE];
+    const CAUSES: &'static [&'static [Cause]] = &[AppCause::TABLE, OF_ROLES, SourceCause::TABLE, TenancyCause::TABLE];
     const FINALIZER: bool = true;
     /// What this operator needs: the apps with what they are made of; in a cluster their accounts, tokens for them, and to bind their
     /// roles. All else is done with the rights of the apps.
     const RIGHTS: Rights = Rights {
         management: &[
-            Rule::on("drover.dev", &["catalogapps", "projects", "roletemplates"], READ),
+            Rule::on("drover.dev", &["catalogapps", "chartrepositories", "projects", "roletemplates"], READ),
             Rule::on("drover.dev", &["catalogapps", "catalogapps/status"], &["patch"]),
             Rule::on("", &["configmaps"], READ),
         ],
@@ -127,13 +132,16 @@ impl Operator for CatalogAppOperator {
         let apps = BindingIndex::default();
         let [of_projects, of_templates, of_maps, of_secrets, of_policies, of_policy_bindings] =
             std::array::from_fn(|_| apps.clone());
-        let dependents = Dependents::default();
+        let (dependents, of_repositories) = (Dependents::default(), Users::default());
+        let users = of_repositories.clone();
         related.on::<CatalogApp>(move |change| {
             apps.note(change);
+            users.note(change);
             // What is noted in the status is waited for before anything is sent.
             let itself = noted_something_else(change).then(|| change.key.clone());
             dependents.of(change).into_iter().chain(itself).collect()
         });
+        related.on::<ChartRepository>(move |change| of_repositories.of(change));
         // Its status says whether a namespace is guarded.
         related.on::<Project>(move |change| of_projects.naming_project(&change.key));
         related.on::<RoleTemplate>(move |change| of_templates.bindings_of_template(change));

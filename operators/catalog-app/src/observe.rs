@@ -1,6 +1,6 @@
 //! What there is of an app: at its cluster, and beside it in the management cluster. Decides nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use drover_admission::PoliciesState;
 use drover_apps::{
@@ -12,7 +12,7 @@ use drover_apps::{
     state::{self, Seen},
     workloads::{self, OfRelease as OfHelm, Workload},
 };
-use drover_crds::{CatalogApp, DriftMode, Operation, Project, RoleTemplate};
+use drover_crds::{CatalogApp, ChartRepository, ChosenChart, DriftMode, Operation, Project, RoleTemplate};
 use drover_fleet::{
     admission::{guarded, state_in_management},
     targets::tenancies_of,
@@ -21,10 +21,12 @@ use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_runtime::{
     AccountError, Cause, ClusterName, ClusterView, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::{Index as _, Lookup},
+    clock::now,
     operator::record_of,
     owned::Owned,
     request::request,
 };
+use drover_sources::SourceCause;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
     core::v1::{ConfigMap, Namespace, Secret},
@@ -36,7 +38,7 @@ use crate::{
     CatalogAppOperator, PROJECT,
     account::Account,
     consent::{Admission, Facts, Hold, OfRelease, ProjectState, Verdict, holder, is_guarded},
-    dependencies,
+    dependencies, repository,
 };
 
 /// What a reconcile knows.
@@ -48,6 +50,8 @@ pub struct World {
     pub account: Account,
     /// Charts and values beside the app.
     pub known: Known,
+    /// When a version is to be chosen again, as nothing tells of new ones.
+    pub choose_again: Option<Duration>,
     /// What is prepared for the present inputs.
     pub preparation: Option<Arc<Preparation>>,
     /// What there is of the release; none if nobody had to look, or nobody could.
@@ -128,12 +132,18 @@ pub(crate) async fn observe(
         let others = place.related::<CatalogApp>().all();
         Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
     });
-    let known = known(app, place);
+    let mut known = known(app, place);
+    let (chosen, choose_again) = match owner {
+        Owner::Present(_) => chosen(operator, app, place, &facts.labels).await,
+        _ => (None, None),
+    };
+    known.chosen = chosen;
     let mut world = World {
         facts: Some(facts),
         account,
         preparation: None,
         known,
+        choose_again,
         seen: None,
         not_ready: not_ready(app, place),
         finding: operator.findings.get(app),
@@ -322,5 +332,35 @@ fn known(app: &CatalogApp, place: &PlaceContext) -> Known {
     };
     let digests: BTreeMap<_, _> = inputs::entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
     let facts = place.cluster.as_ref().map(|cluster| inputs::facts(app, cluster)).unwrap_or_default();
-    Known { digests, facts, secrets_refused: secrets.refusal().is_some() }
+    Known { digests, facts, secrets_refused: secrets.refusal().is_some(), chosen: None }
+}
+
+/// What came of choosing a version of a chart in a repository.
+type Choice = Option<Result<ChosenChart, (Cause, String)>>;
+
+/// The version of a chart in a repository that the app is to have, and when that is to be asked again. At rest nothing is fetched.
+async fn chosen(
+    operator: &CatalogAppOperator,
+    app: &CatalogApp,
+    place: &PlaceContext,
+    labels: &BTreeMap<String, String>,
+) -> (Choice, Option<Duration>) {
+    let Some(chart) = &app.spec.chart.repository else { return (None, None) };
+    let find = |key: &ObjectKey| place.related::<ChartRepository>().lookup(key);
+    let found = match repository::usable(app, chart, labels, find) {
+        Ok(found) => found,
+        Err(why) => return (Some(Err(why)), None),
+    };
+    if app.spec.suspend {
+        return (repository::kept(app, chart).map(Ok), None);
+    }
+    let Some(sources) = &operator.sources else {
+        let message = "this process has no folder to keep charts in; see its log".to_owned();
+        return (Some(Err((SourceCause::StorageFailed.into(), message))), None);
+    };
+    let wanted = repository::wanted(app, chart);
+    let outcome = sources.choose(&place.management.client(), &found, &wanted, now()).await;
+    // Whoever could not ask tries again, as the status of the repository may not change.
+    let again = outcome.as_ref().map_or_else(|_| Some(found.spec.interval()), |chosen| chosen.again);
+    (Some(repository::choice(app, chart, outcome)), again)
 }

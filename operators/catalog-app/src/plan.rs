@@ -7,8 +7,8 @@ use drover_apps::{
     state::{self, Next},
 };
 use drover_crds::{
-    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, Drift, DriftMode, FailedTries, MAX_HISTORY, Release,
-    WaitStrategy,
+    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, ChosenChart, Drift, DriftMode, FailedTries,
+    MAX_HISTORY, Release, WaitStrategy,
 };
 use drover_grants::{GrantCause, admitted::record};
 use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
@@ -52,6 +52,8 @@ pub struct PlaceStatus {
     pub failed: Option<FailedTries>,
     /// The revisions that Drover made.
     pub history: Vec<Release>,
+    /// The version that was chosen of a chart in a repository.
+    pub chart: Option<ChosenChart>,
     /// What is not as the release says.
     pub drift: Option<Drift>,
     /// What a person asked for last that was acted upon.
@@ -62,13 +64,14 @@ impl PlaceStatus {
     /// What is known already.
     fn of(app: &CatalogApp) -> Self {
         let status = app.status.clone().unwrap_or_default();
-        let CatalogAppStatus { admission, applied, pending, failed, history, drift, .. } = status;
+        let CatalogAppStatus { admission, applied, pending, failed, history, chart, drift, .. } = status;
         let ready = Readiness::no(StatusCause::Progressing, format!("app {} is being released", app.name_any()));
         // Who asks for another try has all tries again.
         let asked = app.asked();
         let failed = failed.filter(|_| asked.is_none());
         let handled = asked.or(status.last_handled_reconcile_at);
-        Self { ready, admission, applied, pending, failed, history, drift, handled }
+        let chart = chart.filter(|_| app.spec.chart.repository.is_some());
+        Self { ready, admission, applied, pending, failed, history, chart, drift, handled }
     }
 
     fn because(&mut self, cause: impl Into<Cause>, message: impl Into<String>) {
@@ -114,6 +117,9 @@ pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppO
         return Steps::default().into_plan(status, now);
     };
     status.admission = record(app, world.policies.as_ref(), &world.evidence, false, now);
+    if let Some(Ok(chosen)) = &world.known.chosen {
+        status.chart = Some(chosen.clone());
+    }
     let steps = match Verdict::of(app, facts) {
         Verdict::Withdrawn(cause, message) => {
             status.because(cause, message);
@@ -130,7 +136,11 @@ pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppO
         }
         Verdict::Granted(resolved) => {
             let account = world.account.towards(app, &resolved.bound_roles());
-            release(app, world, account, &mut status, now)
+            let steps = release(app, world, account, &mut status, now);
+            let choose =
+                world.choose_again.and_then(|after| now.checked_add(SignedDuration::try_from(after).ok()?).ok());
+            let again = steps.again.into_iter().chain(choose).min();
+            Steps { again, ..steps }
         }
     };
     steps.into_plan(status, now)
@@ -442,6 +452,7 @@ fn gone(world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
         pending: None,
         failed: None,
         history: Vec::new(),
+        chart: None,
         drift: None,
         handled: None,
     };

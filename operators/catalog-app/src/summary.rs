@@ -24,7 +24,7 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
     let former = app.status.clone().unwrap_or_default();
     match entry.and_then(|entry| entry.known.clone()) {
         None => CatalogAppStatus { conditions, ..former },
-        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history, drift, handled }) => {
+        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history, chart, drift, handled }) => {
             conditions.extend(values_valid(applied.as_ref()));
             CatalogAppStatus {
                 admission: admission.or(former.admission),
@@ -32,6 +32,7 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
                 pending,
                 failed,
                 history,
+                chart,
                 drift,
                 last_handled_reconcile_at: handled,
                 conditions,

@@ -92,7 +92,7 @@ impl Registered for CatalogAppOperator {
     const WRITERS: Writers = Writers::Editors;
 
     fn construct(wiring: &Wiring) -> Self {
-        Self::new(wiring.renderer.clone())
+        Self::new(wiring.renderer.clone(), wiring.sources.clone())
     }
 }
 
