@@ -14,6 +14,7 @@ use drover_releases::{
     Renderer,
     object::Object,
     record::{ChartRecord, Info, Record, digest},
+    render::Slot,
     yaml,
 };
 use drover_runtime::{Cause, ObjectKey, PlaceContext};
@@ -115,11 +116,20 @@ impl Preparations {
         inputs: &Inputs,
         now: Timestamp,
     ) -> Result<(), AppError> {
+        if packaged_chart(app).is_none() {
+            // A server may take its time, so the chart is on disk before there is a turn for it. What cannot be fetched now may be there
+            // later, whatever the inputs.
+            drop(self.packed(app, place, inputs, &Contents::new(), now).await?);
+        }
+        // What is read takes memory, so there is room for it first.
+        let slot = match &self.renderer {
+            Some(by) => Some((by, by.slot(&app.namespace().unwrap_or_default()).await)),
+            None => None,
+        };
         let contents = contents(app, place).await?;
-        // What cannot be fetched now may be there later, whatever the inputs.
         let packed = self.packed(app, place, inputs, &contents, now).await?;
-        let prepared = rendered(self.renderer.as_ref(), app, cluster, (inputs, &packed), &contents, now).await;
-        let outcome = match prepared {
+        let by = slot.as_ref().map(|(by, slot)| (*by, slot));
+        let outcome = match rendered(by, app, cluster, (inputs, &packed), &contents, now).await {
             Ok(prepared) => Ok(prepared),
             // Only what is wrong with the inputs stays wrong until they change.
             Err(AppError::Other { cause, message }) if !may_pass(cause) => Err((cause, message)),
@@ -193,7 +203,7 @@ fn content<'a>(contents: &'a Contents, entry: &Entry) -> Option<&'a [u8]> {
 }
 
 async fn rendered(
-    by: Option<&Renderer>,
+    by: Option<(&Renderer, &Slot)>,
     app: &CatalogApp,
     cluster: &InCluster<'_>,
     (inputs, packed): (&Inputs, &[u8]),
@@ -203,13 +213,13 @@ async fn rendered(
     let chart = chart(app, inputs, packed)?;
     let (values, warning) = values(app, &chart, inputs, contents)?;
     let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
-    let Some(by) = by else {
+    let Some((by, slot)) = by else {
         return Err(AppError::new(
             AppCause::HelmUnavailable,
             "this process has no folder to render charts in; see its log",
         ));
     };
-    let job = Job { app, chart: &chart, values: &values, is_secret };
+    let job = Job { app, chart: &chart, values: &values, is_secret, slot };
     let rendered = job.run(by, cluster).await?;
     let record = record(&chart, values, &rendered)?;
     let definitions = cluster.definitions(&rendered.crds)?;

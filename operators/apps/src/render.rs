@@ -4,7 +4,7 @@ use drover_charts::Chart;
 use drover_crds::CatalogApp;
 use drover_releases::{
     Rendered,
-    render::{ASKS, Cluster, RenderError, RenderFolder, Renderer, Request},
+    render::{ASKS, Cluster, RenderError, RenderFolder, Renderer, Request, Slot},
 };
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
@@ -18,6 +18,8 @@ pub(crate) struct Job<'a> {
     pub(crate) values: &'a Map<String, Value>,
     /// Whether any of the values is secret.
     pub(crate) is_secret: bool,
+    /// Room for it.
+    pub(crate) slot: &'a Slot,
 }
 
 impl Job<'_> {
@@ -42,7 +44,7 @@ impl Job<'_> {
             },
             is_secret: self.is_secret,
         };
-        let outcome = renderer.render(folder, &request).await;
+        let outcome = renderer.render(self.slot, folder, &request).await;
         match server.and_then(|server| server.refused()) {
             Some(path) if outcome.is_err() => {
                 let message = format!(

@@ -62,7 +62,7 @@ pub struct World {
     pub finding: Option<Finding>,
     /// Why the app waits for others, if it does.
     pub unmet: Option<(Cause, String)>,
-    /// What there is of the namespace of an app of no Project, while Drover looks at it.
+    /// What there is of the namespace of an app of no Project, once it was looked at.
     pub namespace: NamespaceState,
     /// What the cluster said where it did not let the app look at its release.
     pub refused: Option<String>,

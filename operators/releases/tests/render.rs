@@ -203,7 +203,12 @@ impl Bench {
     }
 
     fn render(&self, files: &[(&str, &str)], request: &Request<'_>) -> Result<Rendered, RenderError> {
-        wait(self.renderer.render(self.chart(files), request))
+        wait(self.run(self.chart(files), request))
+    }
+
+    async fn run(&self, folder: RenderFolder, request: &Request<'_>) -> Result<Rendered, RenderError> {
+        let slot = self.renderer.slot("team-a").await;
+        self.renderer.render(&slot, folder, request).await
     }
 
     fn is_empty(&self) -> bool {
@@ -299,7 +304,7 @@ fn ends_at_the_deadline() {
     let values = json!({});
     let (outcome, pids) = wait(async {
         let request = request("loop", &values);
-        tokio::join!(bench.renderer.render(bench.chart(&[]), &request), pids(bench.folder.path()))
+        tokio::join!(bench.run(bench.chart(&[]), &request), pids(bench.folder.path()))
     });
     assert!(matches!(outcome, Err(RenderError::Deadline)), "{outcome:?}");
     all_end(&pids);
@@ -312,7 +317,7 @@ fn ends_when_dropped() {
     let request = request("loop", &values);
     let pids = wait(async {
         tokio::select! {
-            outcome = bench.renderer.render(bench.chart(&[]), &request) => panic!("{outcome:?}"),
+            outcome = bench.run(bench.chart(&[]), &request) => panic!("{outcome:?}"),
             pids = pids(bench.folder.path()) => pids,
         }
     });

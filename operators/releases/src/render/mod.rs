@@ -3,18 +3,18 @@
 mod child;
 mod failure;
 mod folder;
+mod pool;
 
 use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{
-    sync::{OnceCell, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
+use self::pool::Pool;
 pub use self::{
     failure::Failure,
     folder::{ASKS, RenderFolder},
+    pool::Slot,
 };
 use crate::{
     confine,
@@ -131,7 +131,7 @@ pub struct Renderer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
-    slots: Semaphore,
+    slots: Arc<Pool>,
     version: OnceCell<()>,
 }
 
@@ -142,8 +142,13 @@ impl Renderer {
         if !confine::is_supported() {
             tracing::warn!("this kernel has no Landlock: helm can read all files that Drover can while it renders");
         }
-        let slots = Semaphore::new(settings.at_once.max(1));
+        let slots = Pool::new(settings.at_once);
         Ok(Self(Arc::new(Shared { settings, slots, version: OnceCell::new() })))
+    }
+
+    /// Waits for the turn of a tenant to render: those who wait take turns by tenant. Who reads a chart into memory does so after it.
+    pub async fn slot(&self, tenant: &str) -> Slot {
+        self.0.slots.slot(tenant).await
     }
 
     /// A folder for one render, into which the chart is written. Blocks.
@@ -151,10 +156,8 @@ impl Renderer {
         Ok(RenderFolder::create(&self.0.settings.folder)?)
     }
 
-    /// Renders the chart in `folder`. Waits while as many renders as may run at once are running. If this future is dropped, helm ends
-    /// and the folder is removed.
-    pub async fn render(&self, folder: RenderFolder, request: &Request<'_>) -> Result<Rendered, RenderError> {
-        let Ok(_slot) = self.0.slots.acquire().await else { return Err(RenderError::Deadline) };
+    /// Renders the chart in `folder`, in the slot of a tenant. If this future is dropped, helm ends and the folder is removed.
+    pub async fn render(&self, _: &Slot, folder: RenderFolder, request: &Request<'_>) -> Result<Rendered, RenderError> {
         self.0.version.get_or_try_init(|| self.check_version()).await?;
         folder.add_templates(request.revision, request.is_upgrade)?;
         let (args, port) = arguments(&folder, request)?;
