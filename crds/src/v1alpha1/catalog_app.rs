@@ -527,7 +527,7 @@ pub struct Release {
     /// Tells the inputs, values included, from others; says nothing of them.
     #[schemars(schema_with = "schema::text::<80>")]
     pub input_hash: String,
-    /// SHA-256 of the manifest; only a stored one with this digest is applied.
+    /// Tells the manifest from others, and says nothing of it; only a stored one that it tells is applied.
     #[schemars(schema_with = "schema::text::<80>")]
     pub manifest_digest: String,
     /// How many objects it has, without hooks.
@@ -555,6 +555,10 @@ pub struct FailedTries {
     /// The metadata.generation of the spec; another spec is tried anew.
     #[schemars(range(min = 0))]
     pub generation: i64,
+    /// Tells the rights of the app from others; with other rights it is tried anew.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub rights: String,
     /// How many.
     #[schemars(range(min = 0))]
     pub count: i64,

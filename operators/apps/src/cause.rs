@@ -43,6 +43,8 @@ causes! {
         NotReady = "NotReady": Blocked; "Look at the object that the message names in the cluster.",
         /// Values are no YAML, too large, or not as the chart wants them.
         ValuesInvalid = "ValuesInvalid": Blocked stalls; "Correct the values as the message says.",
+        /// Drover has no key for what it may show of secret values: it can neither read nor create the Secret drover-app-key in its namespace.
+        KeyUnavailable = "KeyUnavailable": Blocked; "Let Drover get and create Secrets in its own namespace, as its chart does.",
         /// Drover has no helm to render charts with, or another version than it needs.
         HelmUnavailable = "HelmUnavailable": Blocked; "Run the image of Drover that has helm, or name the program with --helm.",
         /// The chart looks up an object that the app may not read.

@@ -14,13 +14,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, ResourceExt as _, api::GetParams, core::Request};
-use ring::hmac;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
     AppCause,
     projection::{FromWhole, Projection},
+    seal::Seal,
     state::repeats,
 };
 
@@ -173,6 +173,12 @@ pub struct Known {
     pub digests: BTreeMap<Entry, Option<Digest>>,
     /// What the Cluster says, by key.
     pub facts: BTreeMap<String, String>,
+    /// Tells what the roles of the app allow from what they allowed before.
+    pub rights: String,
+    /// By which inputs are told from others; none while it cannot be read …
+    pub seal: Option<Seal>,
+    /// … and why not.
+    pub unsealed: Option<String>,
     /// Whether Drover may not read Secrets in the management cluster.
     pub secrets_refused: bool,
     /// The version that was chosen of a chart in a repository, or why none was; none of a chart that is elsewhere.
@@ -190,16 +196,18 @@ pub struct Inputs {
     pub hash: String,
     /// What the Cluster says, by key.
     pub facts: BTreeMap<String, String>,
+    /// Tells what the roles of the app allow from what they allowed before. No part of the hash: it changes nothing that is released.
+    pub rights: String,
 }
 
 /// Those of the revision at which the release is held: they may be gone by now.
-fn pinned(app: &CatalogApp, pin: Pin) -> Result<Inputs, (Cause, String)> {
+fn pinned(app: &CatalogApp, known: &Known, pin: Pin) -> Result<Inputs, (Cause, String)> {
     let status = app.status.as_ref();
     let noted = status.into_iter().flat_map(|status| status.applied.iter().chain(&status.history));
     let found = noted.filter(|noted| repeats(noted, pin.revision)).max_by_key(|noted| noted.revision);
     let inputs = found.and_then(|noted| {
         let (chart, hash) = (noted.chart_digest.parse().ok()?, noted.input_hash.clone());
-        Some(Inputs { chart, version: Some(noted.chart_version.clone()), hash, facts: BTreeMap::new() })
+        Some(Inputs { chart, version: Some(noted.chart_version.clone()), hash, facts: BTreeMap::new(), rights: known.rights.clone() })
     });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
 }
@@ -216,7 +224,7 @@ pub fn no_revision(app: &CatalogApp, revision: i64) -> String {
 /// Gathers them, or says what is missing.
 pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)> {
     if let Some(pin) = app.spec.pin {
-        return pinned(app, pin);
+        return pinned(app, known, pin);
     }
     let (chart, version) = chart(app, known)?;
     let values = app.spec.values_from.iter().map(|source| {
@@ -231,8 +239,15 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
         }
     });
     let values: Vec<Option<Digest>> = values.collect::<Result<_, _>>()?;
-    let hash = hash(app, &chart, version.as_deref(), &values);
-    Ok(Inputs { chart, version, hash, facts: known.facts.clone() })
+    let Some(seal) = &known.seal else {
+        let why = known.unsealed.as_deref().unwrap_or("it was not read yet");
+        let message = format!(
+            "Drover has no key to know the inputs of apps by: {why}; let it get and create Secrets in its own namespace"
+        );
+        return Err((AppCause::KeyUnavailable.into(), message));
+    };
+    let hash = hash(app, seal, &chart, version.as_deref(), &values);
+    Ok(Inputs { chart, version, hash, facts: known.facts.clone(), rights: known.rights.clone() })
 }
 
 /// The digest of the chart; of one in a repository, with the version that was chosen.
@@ -299,17 +314,19 @@ impl Known {
     }
 }
 
-/// Keyed by the UID of the app, so that nobody can try what a value may be.
-fn hash(app: &CatalogApp, chart: &Digest, version: Option<&str>, values: &[Option<Digest>]) -> String {
+fn hash(
+    app: &CatalogApp,
+    seal: &Seal,
+    chart: &Digest,
+    version: Option<&str>,
+    values: &[Option<Digest>],
+) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
     let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
     let chart = version.map_or_else(|| chart.to_string(), |version| format!("{version} {chart}"));
     let all = json!([chart, app.release_name(), spec.namespace, spec.values, spec.answers, paths, digests, spec.crds]);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, app.metadata.uid.as_deref().unwrap_or_default().as_bytes());
-    let tag = hmac::sign(&key, all.to_string().as_bytes());
-    let (head, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 16], &[]));
-    format!("{:032x}", u128::from_be_bytes(*head))
+    seal.tag(app, "inputs", all.to_string().as_bytes())
 }
 
 /// Reads an object with inputs: only what Drover may use.
@@ -375,7 +392,7 @@ mod tests {
         .unwrap();
         let entry = |name: &str| Entry { kind: EntryKind::ConfigMap, name: name.into(), key: VALUES_YAML.into() };
         let chart = Entry { key: "shop.tgz".into(), ..entry("charts") };
-        let mut known = Known::default();
+        let mut known = Known { seal: Some(Seal::of_key(b"key")), ..Known::default() };
         let reason = |known: &Known| inputs(&app, known).map(drop).map_err(|(cause, _)| cause.reason());
         assert_eq!(reason(&known), Err("ChartNotFound"));
         known.digests.insert(chart.clone(), Some(Digest::of(b"other")));
@@ -383,6 +400,8 @@ mod tests {
         known.digests.insert(chart, Some(digest));
         assert_eq!(reason(&known), Err("ValuesNotFound"));
         known.digests.insert(entry("v"), Some(Digest::of(b"x: 1")));
+        let keyless = Known { seal: None, ..known.clone() };
+        assert_eq!(reason(&keyless), Err("KeyUnavailable"));
         let first = inputs(&app, &known).unwrap();
         assert_eq!(inputs(&app, &known).unwrap(), first);
         known.digests.insert(entry("w"), Some(Digest::of(b"y: 1")));
@@ -420,7 +439,12 @@ mod tests {
         };
         let known = |app: &CatalogApp, registry: &str| {
             let entries = entries(app).map(|entry| (entry, Some(digest))).collect();
-            Known { digests: entries, facts: facts(app, &cluster(registry)), ..Known::default() }
+            Known {
+                digests: entries,
+                facts: facts(app, &cluster(registry)),
+                seal: Some(Seal::of_key(b"key")),
+                ..Known::default()
+            }
         };
         let first = inputs(&app, &known(&app, "r.example")).unwrap();
         let facts: Vec<_> = first.facts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -16,6 +16,7 @@ pub mod prepare;
 mod projection;
 pub mod release;
 mod render;
+pub mod seal;
 pub mod state;
 mod subcharts;
 pub mod workloads;

@@ -13,7 +13,7 @@ use drover_crds::{CatalogApp, ChartRepository, Release, RepositoryChart, Strictn
 use drover_releases::{
     Renderer,
     object::Object,
-    record::{ChartRecord, Info, Record, digest},
+    record::{ChartRecord, Info, Record},
     render::Slot,
     yaml,
 };
@@ -40,6 +40,8 @@ const YAML_BYTES: usize = 4 << 20;
 pub struct Preparation {
     /// For which inputs.
     pub input_hash: String,
+    /// With which rights; with others it is tried anew.
+    pub rights: String,
     /// For which spec; another one is tried anew …
     pub generation: i64,
     /// … and whenever a person asks for it.
@@ -83,12 +85,12 @@ impl Preparations {
 
     /// What is prepared for these inputs of an app.
     #[must_use]
-    pub fn get(&self, app: &CatalogApp, input_hash: &str) -> Option<Arc<Preparation>> {
+    pub fn get(&self, app: &CatalogApp, inputs: &Inputs) -> Option<Arc<Preparation>> {
         let generation = app.metadata.generation.unwrap_or_default();
         let counts = |found: &&Arc<Preparation>| {
             let is_answered = app.asked().is_none_or(|asked| found.asked.as_ref() == Some(&asked));
-            let is_of_spec = found.generation == generation && is_answered;
-            found.input_hash == input_hash && (found.outcome.is_ok() || is_of_spec)
+            let is_of_spec = found.generation == generation && is_answered && found.rights == inputs.rights;
+            found.input_hash == inputs.hash && (found.outcome.is_ok() || is_of_spec)
         };
         self.lock().get(&ObjectKey::of(&app.metadata)).filter(counts).cloned()
     }
@@ -96,9 +98,10 @@ impl Preparations {
     /// The record that was prepared for a release, and the definitions that come before it.
     #[must_use]
     pub fn prepared(&self, app: &CatalogApp, release: &Release) -> Option<(Record, Vec<Object>)> {
-        let preparation = self.get(app, &release.input_hash)?;
+        let preparation = self.lock().get(&ObjectKey::of(&app.metadata)).cloned()?;
         let prepared = preparation.outcome.as_ref().ok()?;
-        let is_it = prepared.release.manifest_digest == release.manifest_digest;
+        let is_it =
+            preparation.input_hash == release.input_hash && prepared.release.manifest_digest == release.manifest_digest;
         is_it.then(|| (prepared.record.clone(), prepared.definitions.clone()))
     }
 
@@ -136,7 +139,8 @@ impl Preparations {
             Err(error) => return Err(error),
         };
         let generation = app.metadata.generation.unwrap_or_default();
-        let preparation = Preparation { input_hash: inputs.hash.clone(), generation, asked: app.asked(), outcome };
+        let (input_hash, rights) = (inputs.hash.clone(), inputs.rights.clone());
+        let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), outcome };
         self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
     }
@@ -236,7 +240,7 @@ async fn rendered(
         app_version: app_version.map(|version| version.chars().take(128).collect()),
         chart_digest: inputs.chart.to_string(),
         input_hash: inputs.hash.clone(),
-        manifest_digest: digest(&record.manifest, &record.hooks),
+        manifest_digest: cluster.digest(&record),
         objects: i64::try_from(rendered.objects.len()).unwrap_or(i64::MAX),
         warning,
         rollback_of: None,

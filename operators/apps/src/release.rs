@@ -12,7 +12,7 @@ use std::sync::Arc;
 use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
     diff::to_prune,
-    history::{History, Revision},
+    history::{History, Revision, believable},
     hook::{DeletePolicy, HookEvent, HookPhase, in_order},
     manifest::objects,
     object::Object,
@@ -33,6 +33,7 @@ use self::objects::Former;
 use crate::{
     AppCause, AppError,
     lookup::LookupServer,
+    seal::Seal,
     state::{APPLIED, Failure, Head, Seen, events},
 };
 
@@ -42,6 +43,7 @@ const APP_LABEL: &str = "drover-app";
 /// One release in its cluster.
 pub struct InCluster<'a> {
     app: &'a CatalogApp,
+    seal: Seal,
     accounts: Arc<Accounts>,
     client: AccountClient,
     kinds: Arc<Kinds>,
@@ -58,13 +60,13 @@ struct Found {
 }
 
 /// What there is of a release that is to be there.
-pub async fn see(app: &CatalogApp, place: &PlaceContext) -> Result<Seen, AppError> {
-    InCluster::of(app, place).await?.seen().await
+pub async fn see(app: &CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Seen, AppError> {
+    InCluster::of(app, place, seal).await?.seen().await
 }
 
 /// What there is of a release that is to go; none where the app can see nothing any more.
-pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Option<Seen>, AppError> {
-    let seen = async { InCluster::of(app, place).await?.seen().await };
+pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Option<Seen>, AppError> {
+    let seen = async { InCluster::of(app, place, seal).await?.seen().await };
     match seen.await {
         Err(AppError::AsApp(AccountError::Forbidden { .. })) => Ok(None),
         seen => seen.map(Some),
@@ -73,7 +75,7 @@ pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext) -> Result<Opti
 
 impl<'a> InCluster<'a> {
     /// Reads the records of the release.
-    pub async fn of(app: &'a CatalogApp, place: &PlaceContext) -> Result<Self, AppError> {
+    pub async fn of(app: &'a CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Self, AppError> {
         let accounts = place.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
         let tenant = app.metadata.namespace.as_deref().unwrap_or_default();
         let name = app.metadata.name.as_deref().unwrap_or_default();
@@ -81,7 +83,7 @@ impl<'a> InCluster<'a> {
         let kinds = accounts.kinds().await?;
         let secrets = client.resource("v1", "Secret").await?;
         let held = place.cache.informer::<Namespace>(&OwnerRecord::query("Project"));
-        let mut found = Self { app, accounts, client, kinds, secrets, records: Vec::new(), held };
+        let mut found = Self { app, seal: seal.clone(), accounts, client, kinds, secrets, records: Vec::new(), held };
         found.read().await?;
         Ok(found)
     }
@@ -92,6 +94,8 @@ impl<'a> InCluster<'a> {
         let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok());
         let mut secrets: Vec<_> = secrets.filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE)).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(revision_of(self.app, secret)));
+        let believable = believable(secrets.iter().map(|secret| revision_of(self.app, secret)), self.noted_revision());
+        secrets.retain(|secret| believable.contains(&revision_of(self.app, secret)));
         let mut room = RECORDS_LIMIT;
         self.records.clear();
         // The newest first: what does not fit is older than anything that is decided by.
@@ -99,7 +103,7 @@ impl<'a> InCluster<'a> {
             let Ok(mut record) = Record::from_secret(&secret) else { continue };
             let Some(left) = room.checked_sub(size(&record)) else { break };
             room = left;
-            if record.name == self.app.release_name() {
+            if record.name == self.app.release_name() && record.version == revision_of(self.app, &secret) {
                 // Nothing of a hook is believed but its manifest.
                 record.hooks = record.hooks.iter().filter_map(|hook| hook.reread().ok()).collect();
                 self.records.push(Found { record, secret });
@@ -109,12 +113,23 @@ impl<'a> InCluster<'a> {
         Ok(())
     }
 
+    /// The newest revision that the status of the app notes.
+    fn noted_revision(&self) -> i64 {
+        let noted = self.app.status.iter().flat_map(|status| status.applied.iter().chain(&status.pending));
+        noted.map(|release| release.revision).max().unwrap_or_default()
+    }
+
     /// Whether the status of the app noted what is applied from this record. Anybody may have written another one.
     fn is_noted(&self, record: &Record) -> bool {
         let Some(status) = &self.app.status else { return false };
-        let digest = record.digest();
+        let digest = self.digest(record);
         let mut noted = status.applied.iter().chain(&status.pending).chain(&status.history);
         noted.any(|release| release.revision == record.version && release.manifest_digest == digest)
+    }
+
+    /// What the status notes of a record: nobody can try by it what a manifest says.
+    pub(crate) fn digest(&self, record: &Record) -> String {
+        self.seal.tag(self.app, "manifest", record.digest().as_bytes())
     }
 
     fn newest(&self) -> Option<&Found> {
@@ -125,7 +140,8 @@ impl<'a> InCluster<'a> {
     async fn seen(&self) -> Result<Seen, AppError> {
         let head = |found: &Found| {
             let is_ours = self.is_ours(&found.secret);
-            Head { is_noted: self.is_noted(&found.record), ..Head::of(&found.record, is_ours) }
+            let manifest_digest = self.digest(&found.record);
+            Head { is_noted: self.is_noted(&found.record), manifest_digest, ..Head::of(&found.record, is_ours) }
         };
         let mut seen = Seen { records: self.records.iter().map(head).collect(), hook: None, objects: None };
         let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
@@ -165,7 +181,7 @@ impl<'a> InCluster<'a> {
     /// Creates the record of a revision that repeats an older one.
     pub async fn roll_back(&self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
         let former = self.records.iter().find(|found| found.record.version == from);
-        let Some(former) = former.filter(|found| found.record.digest() == release.manifest_digest) else {
+        let Some(former) = former.filter(|found| self.digest(&found.record) == release.manifest_digest) else {
             return Err(AppError::new(
                 AppCause::ApplyFailed,
                 format!(

@@ -125,7 +125,7 @@ async fn carry_out(
         }
         step => step,
     };
-    let mut release = InCluster::of(app, place).await?;
+    let mut release = InCluster::of(app, place, &operator.seal.get(place).await?).await?;
     match step {
         Step::LookLater(_) => Ok(()),
         Step::Look { former, corrects } => {

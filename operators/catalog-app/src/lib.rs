@@ -27,6 +27,7 @@ use drover_apps::{
     drift::Findings,
     inputs::{self, Input},
     prepare::Preparations,
+    seal::OnceSeal,
     workloads::{self, Workload},
 };
 use drover_crds::{CatalogApp, CatalogAppStatus, ChartRepository, Project, RoleTemplate};
@@ -78,6 +79,7 @@ const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct CatalogAppOperator {
     preparations: Preparations,
+    seal: OnceSeal,
     findings: Findings,
     sources: Option<Sources>,
 }
@@ -87,7 +89,7 @@ impl CatalogAppOperator {
     #[must_use]
     pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
         let preparations = Preparations::new(renderer, sources.clone());
-        Self { preparations, findings: Findings::default(), sources }
+        Self { preparations, seal: OnceSeal::default(), findings: Findings::default(), sources }
     }
 }
 
@@ -104,6 +106,7 @@ impl Operator for CatalogAppOperator {
             Rule::on("", &["configmaps"], READ),
         ],
         management_secrets: &[Rule::on("", &["secrets"], READ)],
+        own_namespace: &[Rule::on("", &["secrets"], &["create", "get"])],
         downstream: &[
             Rule::on("", &["namespaces"], READ),
             Rule::on("apps", &["daemonsets", "deployments", "statefulsets"], READ),
@@ -119,7 +122,6 @@ impl Operator for CatalogAppOperator {
             Rule::on("", &["serviceaccounts"], &["create", "delete", "patch"]),
             Rule::on("", &["serviceaccounts/token"], &["create"]),
         ],
-        ..Rights::NONE
     };
 
     type Kind = CatalogApp;

@@ -18,6 +18,7 @@ use drover_fleet::{
     targets::tenancies_of,
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
+use drover_roles::digest;
 use drover_runtime::{
     AccountError, Cause, ClusterName, ClusterView, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::{Index as _, Lookup},
@@ -33,6 +34,7 @@ use k8s_openapi::api::{
     rbac::v1::ClusterRole,
 };
 use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
 
 use crate::{
     CatalogAppOperator, PROJECT,
@@ -132,12 +134,18 @@ pub(crate) async fn observe(
         let others = place.related::<CatalogApp>().all();
         Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
     });
+    // Rights that are withdrawn go, whether there is a key or not.
+    let (seal, unsealed) = match operator.seal.get(place).await {
+        Ok(seal) => (Some(seal), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let mut known = known(app, place);
     let (chosen, choose_again) = match owner {
         Owner::Present(_) => chosen(operator, app, place, &facts.labels).await,
         _ => (None, None),
     };
     known.chosen = chosen;
+    (known.rights, known.seal, known.unsealed) = (rights(&account, place), seal, unsealed);
     let mut world = World {
         facts: Some(facts),
         account,
@@ -171,12 +179,14 @@ async fn look(
         return Ok(());
     }
     if matches!(owner, Owner::Deleting(_)) || place.fleet.is_deleting(&place.place) {
-        world.seen = release::uninstalling(app, place).await?;
+        world.seen = release::uninstalling(app, place, &operator.seal.get(place).await?).await?;
         return Ok(());
     }
+    let Some(seal) = &world.known.seal else { return Ok(()) };
+    let seal = &seal.clone();
     let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
-    world.preparation = operator.preparations.get(app, &found.hash);
+    world.preparation = operator.preparations.get(app, &found);
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
     let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
     if may_act && !app.spec.suspend && !is_at_rest && roles_are_there(world, place) {
@@ -186,7 +196,7 @@ async fn look(
                 return Ok(());
             }
         }
-        match release::see(app, place).await {
+        match release::see(app, place, seal).await {
             Ok(seen) => world.seen = Some(seen),
             // An API server knows a role that was bound a moment ago only after another one.
             Err(AppError::AsApp(error @ AccountError::Forbidden { .. })) => world.refused = Some(error.to_string()),
@@ -206,6 +216,14 @@ async fn namespace(app: &CatalogApp, place: &PlaceContext) -> Result<NamespaceSt
         Some(found) if found.metadata.deletion_timestamp.is_some() => NamespaceState::Terminating,
         Some(_) => NamespaceState::Present,
     })
+}
+
+/// What the roles of the app allow in the cluster by now.
+fn rights(account: &Account, place: &PlaceContext) -> String {
+    let roles = place.cache.informer::<ClusterRole>(&OwnerRecord::query("RoleTemplate"));
+    let allowed = |name: &str| roles.get(&ObjectKey::cluster_scoped(name)).and_then(|role| role.rules.clone());
+    let all: BTreeMap<_, _> = account.role_names().map(|name| (name, allowed(name))).collect();
+    digest(&json!(all).to_string())
 }
 
 /// Whether the roles that are bound exist, so that the account can do something.
@@ -332,7 +350,7 @@ fn known(app: &CatalogApp, place: &PlaceContext) -> Known {
     };
     let digests: BTreeMap<_, _> = inputs::entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
     let facts = place.cluster.as_ref().map(|cluster| inputs::facts(app, cluster)).unwrap_or_default();
-    Known { digests, facts, secrets_refused: secrets.refusal().is_some(), chosen: None }
+    Known { digests, facts, secrets_refused: secrets.refusal().is_some(), ..Known::default() }
 }
 
 /// What came of choosing a version of a chart in a repository.

@@ -166,6 +166,16 @@ fn release(
     let Some(seen) = &world.seen else {
         return rest_or_wait(app, world, &found, status, now);
     };
+    let anew;
+    let app = match &status.failed {
+        // With other rights it may succeed.
+        Some(failed) if failed.rights != found.rights => {
+            status.failed = None;
+            anew = without_failures(app);
+            &anew
+        }
+        _ => app,
+    };
     let next = state::next(app, &found.hash, &world.prepared(), seen, now);
     if next.is_beginning()
         && let Some((cause, message)) = &world.unmet
@@ -174,6 +184,14 @@ fn release(
         return Steps::default();
     }
     step(app, world, &found, next, status, now)
+}
+
+fn without_failures(app: &CatalogApp) -> CatalogApp {
+    let mut app = app.clone();
+    if let Some(status) = &mut app.status {
+        status.failed = None;
+    }
+    app
 }
 
 /// Nothing was looked at in the cluster: all is as it was released, or the account cannot act yet.
@@ -391,12 +409,16 @@ fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus, why: &str,
     // What failed is counted for what was tried; a way back that fails, for what made it necessary.
     let was_way_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
     let input_hash = tried.filter(|_| !was_way_back).unwrap_or_else(|| found.hash.clone());
-    let counts = |failed: &FailedTries| failed.input_hash == input_hash && failed.generation == generation;
+    let rights = found.rights.clone();
+    let counts = |failed: &FailedTries| {
+        failed.input_hash == input_hash && failed.generation == generation && failed.rights == rights
+    };
     let before = status.failed.take().filter(counts);
     let (reason, message) = why.split_once(": ").unwrap_or((AppCause::ApplyFailed.reason(), why));
     status.failed = Some(FailedTries {
         input_hash,
         generation,
+        rights,
         count: before.map_or(0, |failed| failed.count).saturating_add(1),
         at: Time(now),
         reason: reason.chars().take(128).collect(),

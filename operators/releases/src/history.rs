@@ -1,6 +1,6 @@
 //! Which revisions of a release there are, and which stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{NAME_LABEL, STATUS_LABEL, Status, VERSION_LABEL};
 
@@ -90,6 +90,23 @@ impl History {
     }
 }
 
+/// By how much a revision is beyond the one before it at most. Helm counts by one, and keeps the deployed one whatever its age.
+const LEAP: i64 = 1_000_000;
+
+/// Which of these revisions count, where the status of an app notes the revision `known`. Whoever may write a record could use up all
+/// numbers by a single one otherwise, and nothing could be released any more.
+#[must_use]
+pub fn believable(revisions: impl IntoIterator<Item = i64>, known: i64) -> BTreeSet<i64> {
+    let sorted: BTreeSet<i64> = revisions.into_iter().filter(|revision| *revision > 0).collect();
+    let mut newest = known.max(0);
+    let is_near = |revision: &i64| {
+        let is_near = revision.saturating_sub(newest) <= LEAP;
+        newest = newest.max(*revision);
+        is_near
+    };
+    sorted.into_iter().take_while(is_near).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +158,16 @@ mod tests {
         for labels in [labels("webs", "2"), labels("web", "0"), labels("web", "-1"), labels("web", "x")] {
             assert_eq!(Revision::from_labels("web", &labels), None);
         }
+    }
+
+    #[test]
+    fn one_record_does_not_use_up_all_numbers() {
+        let believed = |revisions: &[i64], known: i64| {
+            believable(revisions.iter().copied(), known).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(believed(&[2, 1, i64::MAX], 2), [1, 2]);
+        assert_eq!(believed(&[i64::MAX, -1, 0], 0), [0; 0]);
+        assert_eq!(believed(&[5_000, 5_200], 0), [5_000, 5_200], "a release that helm made");
+        assert_eq!(believed(&[7, 3_000_000], 3_000_000), [7, 3_000_000], "what the status notes counts");
     }
 }

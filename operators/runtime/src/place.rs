@@ -203,6 +203,12 @@ impl FleetView {
         self.unread.iter()
     }
 
+    /// The operator namespace.
+    #[must_use]
+    pub fn operator_namespace(&self) -> Option<&str> {
+        self.operator_namespace.as_deref()
+    }
+
     /// Whether this is the operator namespace: nothing of a tenant is accepted there.
     #[must_use]
     pub fn is_operator_namespace(&self, namespace: &str) -> bool {

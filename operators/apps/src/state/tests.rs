@@ -193,6 +193,7 @@ impl Model {
                 status.failed = Some(FailedTries {
                     input_hash: hash,
                     generation: 0,
+                    rights: String::new(),
                     count,
                     at: Time(now),
                     reason,

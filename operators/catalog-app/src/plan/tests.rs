@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use drover_apps::{
     inputs::{Entry, EntryKind, Known},
+    seal::Seal,
     state::{Head, Seen},
 };
 use drover_grants::{Admitted, Grants};
@@ -63,7 +64,8 @@ fn world() -> World {
         holder: None,
     };
     let entry = Entry { kind: EntryKind::ConfigMap, name: "c".to_owned(), key: "c.tgz".to_owned() };
-    let known = Known { digests: [(entry, Some(digest()))].into(), ..Known::default() };
+    let seal = Some(Seal::of_key(b"key"));
+    let known = Known { digests: [(entry, Some(digest()))].into(), seal, ..Known::default() };
     World { facts: Some(facts), known, account: account(), ..World::default() }
 }
 
@@ -315,6 +317,25 @@ fn the_status_says_what_became_of_a_revision() {
         (1, "HookFailed", "Job migrate failed")
     );
     assert_eq!((status.pending, status.ready.cause.reason()), (None, "HookFailed"));
+}
+
+#[test]
+fn who_has_other_rights_has_all_tries_again() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let hash = inputs::inputs(&app, &world.known).unwrap().hash;
+    let failed = json!({
+        "inputHash": hash, "generation": 0, "rights": "before", "count": 9, "at": "1970-01-01T00:00:00Z", "reason": "ApplyFailed",
+        "message": "it may not",
+    });
+    app.status =
+        Some(CatalogAppStatus { failed: serde_json::from_value(failed).unwrap(), ..CatalogAppStatus::default() });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.known.rights = "before".to_owned();
+    assert_eq!(told(&plan(&app, &world, NOW)), ("RetriesExhausted", vec![]));
+    world.known.rights = "after".to_owned();
+    let plan = plan(&app, &world, NOW);
+    assert!(told(&plan).1[0].starts_with("Prepare"), "{:?}", told(&plan));
+    assert_eq!(plan.place_status.failed, None);
 }
 
 #[test]
