@@ -66,7 +66,7 @@ generate: build ## Generate config/ and what the charts take from the code
 	$(DROVER) rbac --output config/rbac
 	$(DROVER) admission --output config/admission
 	$(DROVER) docs --output config
-	$(DROVER) charts --output charts --kustomization config
+	$(DROVER) chart-files --output charts --kustomization config
 
 verify: generate ## Check that what is generated is what is committed
 	@test -z "$$(git status --porcelain -- config charts)" || { git status --short -- config charts; git --no-pager diff -- config charts; \

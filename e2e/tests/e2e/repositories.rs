@@ -1,10 +1,12 @@
 //! Chart repositories on real servers: an app takes new versions within its policy, and no server that is away, asks for a login or lies
 //! disturbs what is released.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use drover_e2e::charts::{ChartFiles, LOGIN, Registry, Repository, Trouble};
-use drover_e2e::installation::Installation;
+use drover_e2e::installation::{Installation, drover_binary};
 use drover_e2e::story::*;
 use drover_e2e::{Program, Tools, require_or_skip};
 use serde_json::{Value, json};
@@ -47,6 +49,15 @@ fn out_of(repository: &str, version: &str, spec: &Value) -> Value {
     let mut app = an_app("web", &[], spec);
     app["spec"]["chart"] = json!({"repository": source});
     app
+}
+
+/// What `drover charts` prints.
+fn drover(kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
+    let management = format!("--management-kubeconfig={}", kubeconfig.display());
+    let mut command = Command::new(drover_binary().unwrap());
+    let output = command.args(["charts", "--allow-local-addresses", &management]).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 struct Shop {
@@ -106,6 +117,7 @@ async fn an_app_takes_versions_of_a_repository_within_its_policy() {
     assert_eq!(shop.repository.all_requests(), asked, "at rest the repository is not asked");
     shop.a_new_version_is_taken_within_the_policy_only().await;
     shop.a_repository_in_trouble_disturbs_nobody().await;
+    shop.people_look_at_charts_with_their_own_rights().await;
     shop.a_repository_of_others_is_as_none().await;
     shop.a_chart_at_a_url_is_the_one_of_its_digest().await;
 }
@@ -148,6 +160,34 @@ impl Shop {
         self.has("the new index was read", 4).await;
         self.is_at("1.0.1", Some("1.2.0")).await;
         assert_eq!(history(&self.installation).len(), 2, "nothing was released meanwhile");
+    }
+
+    async fn people_look_at_charts_with_their_own_rights(&self) {
+        let kubeconfig = self.installation.management.kubeconfig_path().to_owned();
+        let list = drover(&kubeconfig, &["list", "--namespace", TEAM]).unwrap();
+        assert!(list.lines().any(|line| line.starts_with("team/stable") && line.contains("1.2.0")), "{list}");
+        let of = |command: &str, more: &[&str]| {
+            let arguments = [&[command, "shop", "--repository=team/stable"], more].concat();
+            drover(&kubeconfig, &arguments).unwrap()
+        };
+        assert_eq!(of("versions", &[]).lines().count(), 5);
+        assert!(of("show", &["--version=1.0.0"]).contains("version: 1.0.0"));
+        assert_eq!(of("questions", &[]), "");
+        // Who may see repositories and no Secrets.
+        let reader = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"});
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drover-view"});
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "readers", "namespace": TEAM}, "roleRef": role, "subjects": [reader],
+        });
+        self.installation.apply(&binding).await.unwrap();
+        let mut of_ann: Value = serde_yaml::from_str(&std::fs::read_to_string(&kubeconfig).unwrap()).unwrap();
+        of_ann["users"][0]["user"]["as"] = "ann".into();
+        let path = self.installation.directory().join("ann.json");
+        std::fs::write(&path, of_ann.to_string()).unwrap();
+        let refused = drover(&path, &["versions", "shop", "--repository=team/stable"]).unwrap_err();
+        assert!(refused.contains("read with your own rights, which do not allow it"), "{refused}");
+        assert!(!refused.contains("s3cr3t"), "{refused}");
     }
 
     async fn a_repository_of_others_is_as_none(&self) {

@@ -269,16 +269,20 @@ fn chart(app: &CatalogApp, inputs: &Inputs, packed: &[u8]) -> Result<Chart, AppE
 fn says_what_was_chosen(app: &CatalogApp, inputs: &Inputs, chart: &Chart) -> Result<(), AppError> {
     let (Some(chosen), Some(wanted)) = (&inputs.version, &app.spec.chart.repository) else { return Ok(()) };
     let metadata = chart.metadata();
-    if metadata.name == wanted.chart
-        && metadata.version.as_str().trim_start_matches('v') == chosen.trim_start_matches('v')
-    {
-        return Ok(());
+    match lie((&wanted.chart, chosen), (&metadata.name, metadata.version.as_str())) {
+        Some(message) => Err(AppError::new(AppCause::ChartInvalid, message)),
+        None => Ok(()),
     }
+}
+
+/// What is said where the chart that was given is not the one that was listed, by name and version.
+fn lie((name, version): (&str, &str), given: (&str, &str)) -> Option<String> {
+    let is_same = name == given.0 && version.trim_start_matches('v') == given.1.trim_start_matches('v');
     let message = format!(
-        "the repository lists chart {} {chosen}, and what it gives is chart {} {}; correct the index",
-        wanted.chart, metadata.name, metadata.version
+        "the repository lists chart {name} {version}, and what it gives is chart {} {}; correct the index",
+        given.0, given.1
     );
-    Err(AppError::new(AppCause::ChartInvalid, message))
+    (!is_same).then_some(message)
 }
 
 /// The repository of a chart.
@@ -370,4 +374,17 @@ fn record(
         info: Info { notes: rendered.notes.clone().unwrap_or_default(), ..Info::default() },
         ..Record::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_lies_about_a_chart_is_not_believed() {
+        assert_eq!(lie(("web", "1.2.3"), ("web", "1.2.3")), None);
+        assert_eq!(lie(("web", "v1.2.3"), ("web", "1.2.3")), None);
+        assert!(lie(("web", "1.2.3"), ("web", "0.9.0")).is_some(), "an old version as a new one");
+        assert!(lie(("web", "1.2.3"), ("db", "1.2.3")).is_some());
+    }
 }

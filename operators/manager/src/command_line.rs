@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Detach(DetachArguments),
     /// Tell who has which role where: of people, of a namespace, or of both.
     Access(AccessArguments),
+    /// Look at the charts in chart repositories, with your rights and from where you are.
+    Charts(ChartsArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -38,7 +40,7 @@ pub(crate) enum Command {
     Docs(OutputArguments),
     /// Write what the charts and the kustomization take from the code.
     #[command(hide = true)]
-    Charts {
+    ChartFiles {
         /// The folder of the charts.
         #[arg(long)]
         output: PathBuf,
@@ -237,6 +239,59 @@ pub(crate) struct AccessArguments {
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]
     pub(crate) management: ManagementArguments,
+}
+
+/// How charts are looked at.
+#[derive(Debug, Args)]
+pub(crate) struct ChartsArguments {
+    #[command(subcommand)]
+    pub(crate) command: ChartsCommand,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArguments,
+    #[command(flatten)]
+    pub(crate) management: ManagementArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChartsCommand {
+    /// List the charts of all repositories, each with its newest version.
+    List(ListArguments),
+    /// Print the Chart.yaml of a chart.
+    Show(ChartArguments),
+    /// List the versions of a chart.
+    Versions(ChartArguments),
+    /// Print the values.yaml of a chart.
+    Values(ChartArguments),
+    /// Print the questions.yaml of a chart.
+    Questions(ChartArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Namespace of the repositories. Default: the one of your context.
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+    /// All namespaces.
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// How the answer looks.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: AnswerFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChartArguments {
+    /// Name of the chart.
+    pub(crate) chart: String,
+    /// The `ChartRepository`, as NAME in the namespace of your context, or as NAMESPACE/NAME.
+    #[arg(long, short)]
+    pub(crate) repository: String,
+    /// A version, or a range such as ^1.2. Default: the newest release.
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+    /// How a list looks.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub(crate) output: AnswerFormat,
 }
 
 /// How an answer looks.

@@ -6,6 +6,7 @@
 #[macro_use]
 mod output;
 mod access;
+mod charts;
 mod clusters_metric;
 mod command_line;
 mod generate;
@@ -36,10 +37,11 @@ fn main() -> ExitCode {
         Command::Import(arguments) => wait_for(membership::import(&arguments)),
         Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
         Command::Access(arguments) => wait_for(access::access(&arguments)),
+        Command::Charts(arguments) => wait_for(charts::charts(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),
-        Command::Charts { output, kustomization } => generate::charts(&output)
+        Command::ChartFiles { output, kustomization } => generate::charts(&output)
             .and_then(|()| generate::kustomization(&kustomization))
             .and_then(|()| generate::role_templates(&output, &kustomization)),
         Command::Docs(arguments) => generate::docs(&arguments),

@@ -119,10 +119,16 @@ mod tests {
             .map(|(place, cause)| format!("{place}: {}", cause.reason()))
             .collect();
         let expected = [
+            "CatalogApp: AddressNotAllowed",
+            "CatalogApp: CertificateNotTrusted",
+            "CatalogApp: ChartChanged",
             "CatalogApp: ChartInvalid",
             "CatalogApp: ContextMismatch",
+            "CatalogApp: CredentialsInvalid",
+            "CatalogApp: CredentialsRefused",
             "CatalogApp: DependencyCycle",
             "CatalogApp: DigestMismatch",
+            "CatalogApp: IndexInvalid",
             "CatalogApp: LookupRefused",
             "CatalogApp: NotAdmitted",
             "CatalogApp: NotOnManagementCluster",
@@ -133,6 +139,9 @@ mod tests {
             "CatalogApp: RenderFailed",
             "CatalogApp: RetriesExhausted",
             "CatalogApp: RevisionNotFound",
+            "CatalogApp: SecretsNotPermitted",
+            "CatalogApp: TooLarge",
+            "CatalogApp: UrlInvalid",
             "CatalogApp: ValuesInvalid",
             "ChartRepository: AddressNotAllowed",
             "ChartRepository: CertificateNotTrusted",

@@ -37,7 +37,7 @@ causes! {
         /// There is no repository of this name that objects of this namespace may use.
         RepositoryNotUsable = "RepositoryNotUsable": Blocked; "Create the ChartRepository, or ask its owner to add the namespace to spec.usableFrom.",
         /// So many fetches of the namespace are under way that this one has to wait.
-        TooManyFetches = "TooManyFetches": Blocked; "Wait, or remove what names servers that do not answer.",
+        TooManyFetches = "TooManyFetches": Transient; "Wait, or remove what names servers that do not answer.",
         /// The repository was not read yet, or is suspended.
         RepositoryNotRead = "RepositoryNotRead": Blocked; "Look at the status of the ChartRepository.",
     }

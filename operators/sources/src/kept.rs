@@ -54,6 +54,14 @@ pub(crate) fn not_suspended(repository: &ChartRepository) -> Result<(), SourceEr
     Ok(())
 }
 
+/// An app waits for no server that hangs, and is told when its repository was read.
+pub(crate) fn being_read() -> SourceError {
+    SourceError {
+        is_transient: true,
+        ..SourceError::new(SourceCause::RepositoryNotRead, "it is being read; the app goes on after that")
+    }
+}
+
 pub(crate) fn unreadable() -> SourceError {
     SourceError {
         is_transient: true,

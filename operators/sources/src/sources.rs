@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     Attempt, Content, SourceCause, SourceError, Wanted,
     extracts::Extracts,
-    kept::{Known, digest_of, gone, limits, lock, not_suspended, told_digest, unreadable, url_of},
+    kept::{Known, being_read, digest_of, gone, limits, lock, not_suspended, told_digest, unreadable, url_of},
     reach::{Reach, invalid},
     registry,
     secret::Secrets,
@@ -35,6 +35,11 @@ use crate::{
 
 /// After a failure an app does not make Drover ask again for so long.
 const PAUSE: Duration = Duration::from_secs(30);
+
+/// Most repositories of one namespace that are read at a time.
+const READS_AT_ONCE: usize = 4;
+/// Most fetches for apps of one namespace at a time.
+const APPS_AT_ONCE: usize = 2;
 
 /// Where things are kept, and what may be dialled.
 #[derive(Clone, Debug)]
@@ -57,6 +62,9 @@ pub(crate) struct Shared {
     charts: ChartCache,
     known: Mutex<BTreeMap<ObjectKey, Arc<Known>>>,
     pub(crate) extracts: Mutex<Extracts>,
+    /// Of repositories themselves.
+    reads: Turns,
+    /// Of apps, which hold up others of their cluster meanwhile.
     turns: Turns,
     /// One index at a time is read: it takes memory while it is.
     reading: Semaphore,
@@ -95,7 +103,8 @@ impl Sources {
             charts: ChartCache::open(&settings.folder.join("charts"), settings.cache_bytes)?,
             known: Mutex::default(),
             extracts: Mutex::default(),
-            turns: Turns::default(),
+            reads: Turns::new(READS_AT_ONCE),
+            turns: Turns::new(APPS_AT_ONCE),
             reading: Semaphore::new(1),
         })))
     }
@@ -125,7 +134,9 @@ impl Sources {
     ) -> Result<(), SourceError> {
         let known = self.known(repository);
         let _turn = known.turn.lock().await;
-        self.fetch_in_turn(client, repository, &known, asked, now).await
+        let _slot = self.0.reads.begin(&repository.namespace().unwrap_or_default())?;
+        self.fetch_in_turn(client, repository, &known, asked, now).await;
+        Ok(())
     }
 
     async fn fetch_in_turn(
@@ -135,8 +146,7 @@ impl Sources {
         known: &Known,
         asked: &str,
         now: Timestamp,
-    ) -> Result<(), SourceError> {
-        let _slot = self.begin(repository)?;
+    ) {
         let former = known.attempt();
         let kept = former.as_ref().and_then(|former| former.content.clone());
         let kept = kept.filter(|content| content.url == url_of(repository));
@@ -149,7 +159,6 @@ impl Sources {
         let (asked, ended) = (asked.to_owned(), Instant::now());
         let (url, told) = (url_of(repository), told_digest(repository));
         *lock(&known.attempt) = Some(Attempt { asked, ended, failures, failure, content, url, told });
-        Ok(())
     }
 
     async fn read(
@@ -302,13 +311,14 @@ impl Sources {
         if let Some(found) = self.current(repository, &known) {
             return found;
         }
-        let _turn = known.turn.lock().await;
+        let Ok(_turn) = known.turn.try_lock() else { return Err(being_read()) };
         if let Some(found) = self.current(repository, &known) {
             return found;
         }
         not_suspended(repository)?;
         let asked = known.attempt().map(|attempt| attempt.asked).unwrap_or_default();
-        self.fetch_in_turn(client, repository, &known, &asked, now).await?;
+        let _slot = self.begin(repository)?;
+        self.fetch_in_turn(client, repository, &known, &asked, now).await;
         match known.attempt() {
             Some(Attempt { failure: None, content: Some(content), .. }) => Ok(content),
             Some(Attempt { failure: Some(failure), .. }) => Err(failure),

@@ -366,3 +366,23 @@ async fn a_registry_is_listed_once_for_each_chart_and_interval() {
     let moved = sources.chart(&client, &charts, "web", ("1.0.0", Digest::of(b"before")), NOW).await;
     assert_eq!(reason(moved), "ChartChanged");
 }
+
+#[tokio::test]
+async fn apps_wait_for_no_server_that_hangs() {
+    let hanging = drover_fetch::testing::raw(b"HTTP/1.1 200 OK\r\n", true).await;
+    let (_folder, sources) = sources(DialPolicy::AllowLocal);
+    let url = format!("http://localhost:{}/charts", hanging.port());
+    let charts = repository(&json!({"http": {"url": url}, "timeout": "1s"}));
+    let client = api(None);
+    let (first, others) = tokio::join!(sources.choose(&client, &charts, &wanted(""), NOW), async {
+        tokio::task::yield_now().await;
+        let begun = std::time::Instant::now();
+        for _ in 0..20 {
+            let reason = reason(sources.choose(&client, &charts, &wanted(""), NOW).await);
+            assert_eq!(reason, "RepositoryNotRead");
+        }
+        begun.elapsed()
+    });
+    assert_eq!(reason(first), "FetchFailed");
+    assert!(others < std::time::Duration::from_millis(500), "{others:?}");
+}

@@ -7,11 +7,12 @@ use std::{
 
 use crate::{SourceCause, SourceError, kept::lock};
 
-/// Most fetches at a time for one namespace.
-const AT_ONCE: usize = 4;
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Turns(Arc<Mutex<BTreeMap<String, usize>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    running: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// Most at a time for one namespace.
+    at_once: usize,
+}
 
 /// Ends with the fetch.
 #[derive(Debug)]
@@ -21,12 +22,16 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { running: Arc::default(), at_once }
+    }
+
     /// Begins a fetch, or says that there are too many.
     pub(crate) fn begin(&self, namespace: &str) -> Result<Turn, SourceError> {
-        let mut running = lock(&self.0);
+        let mut running = lock(&self.running);
         let count = running.entry(namespace.to_owned()).or_default();
-        if *count == AT_ONCE {
-            let message = format!("{AT_ONCE} other fetches of namespace {namespace} are under way; it is tried again");
+        if *count == self.at_once {
+            let message = format!("other fetches of namespace {namespace} are under way; it is tried again");
             return Err(SourceError { is_transient: true, ..SourceError::new(SourceCause::TooManyFetches, message) });
         }
         *count += 1;
@@ -36,7 +41,7 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut running = lock(&self.turns.0);
+        let mut running = lock(&self.turns.running);
         if let Some(count) = running.get_mut(&self.namespace) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -52,12 +57,12 @@ mod tests {
 
     #[test]
     fn a_namespace_with_servers_that_hang_holds_up_nobody_else() {
-        let turns = Turns::default();
-        let mut held: Vec<_> = (0..AT_ONCE).map(|_| turns.begin("a").unwrap()).collect();
+        let turns = Turns::new(2);
+        let mut held: Vec<_> = (0..2).map(|_| turns.begin("a").unwrap()).collect();
         assert!(turns.begin("a").is_err() && turns.begin("b").is_ok());
         held.pop();
         assert!(turns.begin("a").is_ok());
         held.clear();
-        assert!(lock(&turns.0).is_empty());
+        assert!(lock(&turns.running).is_empty());
     }
 }

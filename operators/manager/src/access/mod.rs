@@ -17,6 +17,7 @@ use crate::{
     output::print,
 };
 use answer::{Inventory, Question};
+pub(crate) use table::columns;
 
 /// Objects of one kind that one request fetches.
 const PAGE: u32 = 500;
@@ -58,7 +59,7 @@ async fn inventory(management: &Side) -> Result<Inventory, MembershipError> {
     })
 }
 
-async fn list<K>(management: &Side, api: &Api<K>) -> Result<Vec<K>, MembershipError>
+pub(crate) async fn list<K>(management: &Side, api: &Api<K>) -> Result<Vec<K>, MembershipError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {

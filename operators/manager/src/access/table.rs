@@ -61,7 +61,7 @@ fn some_of(names: &[String]) -> String {
 }
 
 /// Columns as kubectl prints them: as wide as their widest text, three spaces apart.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();
     let widths: Vec<usize> = (0..N).map(|column| width(column).unwrap_or_default()).collect();
     let line = |row: &[String; N]| {
