@@ -289,7 +289,9 @@ impl MockServer {
         let limit = if self.lock().ends_watches { 0 } else { parameter(query, "timeoutSeconds").unwrap_or(60) };
         let limit = Duration::from_secs(limit);
         let events = self.events_after(from).take_until(Box::pin(tokio::time::sleep(limit)));
-        let frames = events.map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
+        // The type first, as real servers write it.
+        let line = |event: Value| format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
+        let frames = events.map(move |event| Ok(Frame::data(Bytes::from(line(event)))));
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
 

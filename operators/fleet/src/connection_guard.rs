@@ -40,8 +40,9 @@ const PAGE_LIMIT: u64 = 128 << 20;
 /// Largest answer that names all kinds of a cluster, and largest one to an account; whoever asks bounds what is decoded of them.
 const KINDS_LIMIT: u64 = 8 << 20;
 const ACCOUNT_LIMIT: u64 = 32 << 20;
-/// Largest event of a watch: an object.
-const EVENT_LIMIT: u64 = OBJECT_LIMIT;
+/// Largest event of a watch: whoever may write one object makes it as large as etcd takes, with every byte written as six. Its reader
+/// keeps 4 MiB.
+const EVENT_LIMIT: u64 = 18 << 20;
 
 tokio::task_local! {
     /// Set while the probe asks: it alone may dial.
@@ -174,7 +175,9 @@ impl ConnectionGuard {
         let cap = if is_refusal { Cap::Whole(REFUSAL_LIMIT) } else { Cap::of(stream) };
         let is_whole = is_refusal || is_probing() || matches!(stream, Stream::Short | Stream::Write);
         let whole = is_whole.then(WholeAnswer::default);
-        let excess = if stream == Stream::Kinds { Excess::Fails } else { Excess::Disconnects };
+        // Whoever may write one object makes it as large as the server takes, also one that Drover writes to.
+        let is_of_one = matches!(stream, Stream::Short | Stream::Write) && !is_refusal && !is_probing();
+        let excess = if is_of_one || stream == Stream::Kinds { Excess::Fails } else { Excess::Disconnects };
         self.bounded(response, Bounds { cap, whole, excess }, watch)
     }
 
@@ -355,8 +358,30 @@ mod tests {
         assert!(read(guard.capped_for_account(long())).await.unwrap_err().is::<TooLarge>());
         assert!(read(guard.capped(long(), Stream::Kinds, None)).await.unwrap_err().is::<TooLarge>());
         assert!(!guard.is_too_large());
-        assert!(read(guard.capped(long(), Stream::Short, None)).await.unwrap_err().is::<TooLarge>());
-        assert!(guard.is_too_large());
+    }
+
+    #[tokio::test]
+    async fn one_object_that_is_too_large_disconnects_nobody_and_more_does() {
+        let guard = Arc::new(ConnectionGuard::new(Arc::default()));
+        let read = async |answer: Response<Capped<Full<Bytes>>>| answer.into_body().collect().await.map(drop);
+        let of = |text: String| Response::new(Full::new(Bytes::from(text)));
+        let (values, long) = (format!("[{}1]", "1,".repeat(30_000)), " ".repeat((4 << 20) + 1));
+        for stream in [Stream::Short, Stream::Write] {
+            for text in [&values, &long] {
+                let answer = guard.capped(of(text.clone()), stream, None);
+                assert!(read(answer).await.unwrap_err().is::<TooLarge>(), "{stream:?}");
+            }
+        }
+        assert!(!guard.is_too_large());
+        let mut refusal = of(values.clone());
+        *refusal.status_mut() = http::StatusCode::FORBIDDEN;
+        for answer in [refusal, of(" ".repeat((128 << 20) + 1))] {
+            let guard = Arc::new(ConnectionGuard::new(Arc::default()));
+            assert!(read(guard.capped(answer, Stream::Page, None)).await.unwrap_err().is::<TooLarge>());
+            assert!(guard.is_too_large());
+        }
+        assert!(read(probing(async { guard.capped(of(values), Stream::Short, None) }).await).await.is_err());
+        assert!(guard.is_too_large(), "no tenant writes what the probe asks for");
     }
 
     #[tokio::test]

@@ -156,9 +156,11 @@ impl MemoryBudget {
         !self.is_exceeded()
     }
 
-    /// Notes that it is too much.
+    /// Notes that it is too much, where there is a limit: without one an answer that is too large ends itself only.
     pub(super) fn exceed(&self) {
-        self.counts.exceed();
+        if self.limit < usize::MAX {
+            self.counts.exceed();
+        }
     }
 
     /// Whether it ever was too much.
@@ -302,5 +304,7 @@ mod tests {
     fn the_management_cluster_is_never_too_large() {
         let budget = Arc::new(MemoryBudget::unlimited());
         assert!(budget.change(100 * LIMIT, 0) && budget.listing().takes(100 * LIMIT) && !budget.is_exceeded());
+        budget.exceed();
+        assert!(!budget.is_exceeded(), "one answer ends no other");
     }
 }

@@ -4,6 +4,7 @@
 //! list and watch, keeps pruned objects, and tells its subscribers every change, deletes included, exactly once. Reading it
 //! costs no request, so a reconcile at rest costs none.
 
+mod bare;
 mod expectations;
 mod informer;
 mod memory_budget;

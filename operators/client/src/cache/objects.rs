@@ -12,9 +12,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Kept, OwnerRecord,
+    Kept, OwnerRecord, bare,
     informer::{ObjectKey, Undecodable},
     memory_budget::weight,
+    read::Decoded,
+    split::{Excess, Part},
 };
 use crate::{answer::without_managed_fields, error::legible};
 
@@ -44,7 +46,7 @@ fn words(error: &serde_json::Error) -> String {
 /// Longest annotation of others that is kept, in bytes: no object asks Drover for a longer one.
 const FOREIGN_LIMIT: usize = 1024;
 /// What annotations of Drover begin with.
-const OWN_PREFIX: &str = "drover.dev/";
+pub(super) const OWN_PREFIX: &str = "drover.dev/";
 /// Longest name of an object, in bytes.
 const NAME_LIMIT: usize = 253;
 
@@ -85,11 +87,24 @@ impl<K: Kept> Entry<K> {
             Ok(object) => Ok(Self::good_one(object)),
             Err(error) => {
                 let meta = Metadata::deserialize(&value)?.metadata;
-                let error = legible(&words(&error), ERROR_LIMIT);
-                let undecodable = Undecodable { meta, error };
-                Ok(Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) })
+                Ok(Self::bad_one(Undecodable { meta, error: legible(&words(&error), ERROR_LIMIT) }))
             }
         }
+    }
+
+    /// What came of the object; where it exceeds a bound, what is known of it.
+    pub(super) fn of_part(part: &Part) -> Decoded<Self> {
+        let Some(excess) = part.excess else { return Self::decode(&part.json).map(Ok) };
+        Ok(bare::identity(&part.json).map(|meta| Self::beyond(excess, meta)).ok_or(excess))
+    }
+
+    /// An object that is not decoded because it exceeds a bound.
+    pub(super) fn beyond(excess: Excess, meta: ObjectMeta) -> Self {
+        Self::bad_one(Undecodable { meta, error: format!("{excess}, so Drover does not read it: make it smaller") })
+    }
+
+    fn bad_one(undecodable: Undecodable) -> Self {
+        Self { weight: weight(&undecodable.meta, &undecodable), object: Err(Arc::new(undecodable)) }
     }
 
     fn good_one(mut object: K) -> Self {

@@ -13,10 +13,10 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
 
 use super::{
-    Kept,
+    Kept, bare,
     memory_budget::weight,
     objects::{Entry, Metadata},
-    split::{Excess, LineSplitter, ListSplitter},
+    split::{Excess, LineSplitter, ListSplitter, Part},
 };
 use crate::{error::ApiError, request::request};
 
@@ -27,6 +27,8 @@ const TURN: usize = 64 << 10;
 
 /// What came, or why it was not taken.
 pub(super) type Taken<T> = kube::Result<Result<T, Excess>>;
+/// What a part decodes to, or the excess of one of which too little is known.
+pub(super) type Decoded<T> = serde_json::Result<Result<T, Excess>>;
 
 /// Reads one kind of one server.
 pub(super) struct Reader {
@@ -52,7 +54,7 @@ impl Reader {
         mut takes: impl FnMut(usize) -> bool,
     ) -> Taken<Page<Entry<K>>> {
         let request = self.request.list(params).map_err(kube::Error::BuildRequest)?;
-        page(&self.client, request, Entry::decode, |entry| takes(entry.weight())).await
+        page(&self.client, request, Entry::of_part, |entry| takes(entry.weight())).await
     }
 
     /// The changes since `version`.
@@ -75,7 +77,16 @@ pub async fn list_metadata<K: Kept>(
     let what = what.into();
     let listed = async {
         let asked = Request::new(api.resource_url()).list_metadata(params).map_err(kube::Error::BuildRequest)?;
-        let decode = |json: &[u8]| Ok((json.len(), Metadata::decode(json)?));
+        let decode = |part: &Part| {
+            let meta = match part.excess {
+                None => Metadata::decode(&part.json)?,
+                Some(excess) => match bare::identity(&part.json) {
+                    Some(meta) => meta,
+                    None => return Ok(Err(excess)),
+                },
+            };
+            Ok(Ok((part.json.len(), meta)))
+        };
         let mut room = ROOM;
         let takes = |(length, meta): &(usize, ObjectMeta)| {
             room = room.saturating_sub(weight(meta, meta).max(*length));
@@ -92,7 +103,7 @@ pub async fn list_metadata<K: Kept>(
 async fn page<T>(
     client: &Client,
     request: http::Request<Vec<u8>>,
-    decode: impl Fn(&[u8]) -> serde_json::Result<T>,
+    decode: impl Fn(&Part) -> Decoded<T>,
     mut takes: impl FnMut(&T) -> bool,
 ) -> Taken<Page<T>> {
     let mut body = Body::new(client.request_stream(request).await?);
@@ -100,7 +111,10 @@ async fn page<T>(
     loop {
         match body.next(|bytes| splitter.take(bytes)).await? {
             Ok(Some(item)) => {
-                let object = decode(&item).map_err(kube::Error::SerdeError)?;
+                let object = match decode(&item).map_err(kube::Error::SerdeError)? {
+                    Ok(object) => object,
+                    Err(excess) => return Ok(Err(excess)),
+                };
                 if !takes(&object) {
                     return Ok(Err(Excess::Memory));
                 }
@@ -148,7 +162,7 @@ impl Events {
     pub(super) async fn next<K: Kept>(&mut self) -> Taken<Option<Event<K>>> {
         let splitter = &mut self.splitter;
         match self.body.next(|bytes| splitter.take(bytes)).await? {
-            Ok(Some(line)) => Event::decode(&line).map(|event| Ok(Some(event))).map_err(kube::Error::SerdeError),
+            Ok(Some(line)) => Event::of_part(&line).map(|event| event.map(Some)).map_err(kube::Error::SerdeError),
             Ok(None) => Ok(Ok(None)),
             Err(excess) => Ok(Err(excess)),
         }
@@ -156,6 +170,15 @@ impl Events {
 }
 
 impl<K: Kept> Event<K> {
+    fn of_part(part: &Part) -> Decoded<Self> {
+        let Some(excess) = part.excess else { return Self::decode(&part.json).map(Ok) };
+        Ok(match bare::event(&part.json) {
+            Some((kind, meta)) if kind == "DELETED" => Ok(Self::Gone(Entry::beyond(excess, meta))),
+            Some((kind, meta)) if kind == "ADDED" || kind == "MODIFIED" => Ok(Self::Shown(Entry::beyond(excess, meta))),
+            _ => Err(excess),
+        })
+    }
+
     fn decode(line: &[u8]) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Type {
@@ -198,8 +221,8 @@ impl Body {
     /// The next part as `take` cuts it off; none at the end.
     async fn next(
         &mut self,
-        mut take: impl FnMut(&[u8]) -> Result<(usize, Option<Vec<u8>>), Excess>,
-    ) -> Taken<Option<Vec<u8>>> {
+        mut take: impl FnMut(&[u8]) -> Result<(usize, Option<Part>), Excess>,
+    ) -> Taken<Option<Part>> {
         loop {
             if self.taken >= TURN {
                 self.taken = 0;

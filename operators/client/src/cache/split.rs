@@ -1,16 +1,23 @@
 //! Takes the answers of a server apart, one object at a time, and bounds each before it is decoded: a list of millions of empty
 //! objects is as short as one of a thousand real ones, and takes a thousand times the memory when it is decoded as a whole.
+//!
+//! Whoever may write one object makes it as large as the server takes: an object beyond a bound is passed on with its [`Excess`] as
+//! far as it is kept, and what follows goes on. What no object can be is the server's doing, and ends the answer.
 
 use std::mem;
 
 /// Most values of an answer that is decoded as a whole: it is about one object that Drover wrote or looked at, and none has as many.
 const WHOLE_VALUE_LIMIT: usize = 20_000;
-/// Longest object, in bytes. etcd stores 1.5 MiB at most by default, which may double as JSON.
+/// Longest object that is decoded, in bytes, and what is kept of a longer one. etcd stores 1.5 MiB at most by default.
 const OBJECT_LIMIT: usize = 4 << 20;
+/// Longest object that is passed over, in bytes: what etcd stores, with every byte written as six, is 9 MiB.
+const PASSED_LIMIT: usize = 16 << 20;
 /// Most values in an object: one for every ten bytes of the largest object that etcd stores.
 const VALUE_LIMIT: usize = 150_000;
 /// How deep the values of an answer may be nested. Few schemas reach 20, and the decoder takes 127.
 const DEPTH_LIMIT: usize = 100;
+/// How deep an object may be nested that is passed over. No API server stores a deeper one.
+const PASSED_DEPTH_LIMIT: usize = 10_000;
 /// Most objects in a page. Pages of 500 are asked for, and a server that knows no pages has fewer in all.
 const ITEM_LIMIT: usize = 10_000;
 /// Longest text of a list besides its objects, in bytes: a resource version and a token.
@@ -55,7 +62,10 @@ impl WholeAnswer {
 
     /// Whether the answer is still within its bounds after these bytes.
     pub fn takes(&mut self, bytes: &[u8]) -> bool {
-        bytes.iter().all(|byte| self.structure.takes(*byte).is_ok() && self.structure.values <= self.limit)
+        bytes.iter().all(|byte| {
+            self.structure.takes(*byte);
+            self.structure.excess().is_none() && self.structure.values <= self.limit
+        })
     }
 }
 
@@ -70,7 +80,7 @@ struct Structure {
 
 impl Structure {
     /// Whether `byte` is part of the structure, and not of a text or a number.
-    fn takes(&mut self, byte: u8) -> Result<bool, Excess> {
+    fn takes(&mut self, byte: u8) -> bool {
         if self.in_string {
             match byte {
                 _ if self.escaped => self.escaped = false,
@@ -78,7 +88,7 @@ impl Structure {
                 b'"' => self.in_string = false,
                 _ => {}
             }
-            return Ok(false);
+            return false;
         }
         match byte {
             b'"' => self.in_string = true,
@@ -86,12 +96,46 @@ impl Structure {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b',' => self.values += 1,
             b':' => {}
-            _ => return Ok(false),
+            _ => return false,
         }
+        byte != b'"'
+    }
+
+    /// Whether it is more now than is decoded.
+    fn excess(&self) -> Option<Excess> {
         if self.depth > DEPTH_LIMIT {
+            return Some(Excess::Depth);
+        }
+        (self.values > VALUE_LIMIT).then_some(Excess::Values)
+    }
+}
+
+/// An object or an event that was cut off, as far as it is kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) json: Vec<u8>,
+    /// Why it is not decoded.
+    pub(super) excess: Option<Excess>,
+    length: usize,
+}
+
+impl Part {
+    /// Takes the next byte, after which the structure is this.
+    fn take(&mut self, byte: u8, structure: &Structure) -> Result<(), Excess> {
+        self.length += 1;
+        self.excess = self.excess.or_else(|| structure.excess());
+        if structure.depth > PASSED_DEPTH_LIMIT {
             return Err(Excess::Depth);
         }
-        if self.values > VALUE_LIMIT { Err(Excess::Values) } else { Ok(byte != b'"') }
+        if self.length > PASSED_LIMIT {
+            return Err(Excess::Length);
+        }
+        if self.length > OBJECT_LIMIT {
+            self.excess.get_or_insert(Excess::Length);
+        } else {
+            self.json.push(byte);
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +149,7 @@ pub(super) struct ListSplitter {
     names_items: bool,
     in_items: bool,
     items: usize,
-    item: Vec<u8>,
+    item: Part,
     frame: Vec<u8>,
 }
 
@@ -113,7 +157,7 @@ const ITEMS: &[u8] = b"\"items\"";
 
 impl ListSplitter {
     /// Takes `bytes` up to the end of the next object: how many it took, and the object.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), Excess> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Part>), Excess> {
         for (index, byte) in bytes.iter().enumerate() {
             if let Some(item) = self.step(*byte)? {
                 return Ok((index + 1, Some(item)));
@@ -127,10 +171,13 @@ impl ListSplitter {
         self.frame
     }
 
-    fn step(&mut self, byte: u8) -> Result<Option<Vec<u8>>, Excess> {
-        let is_structure = self.structure.takes(byte)?;
+    fn step(&mut self, byte: u8) -> Result<Option<Part>, Excess> {
+        let is_structure = self.structure.takes(byte);
         if self.in_items {
             return self.step_in_items(byte, is_structure);
+        }
+        if let Some(excess) = self.structure.excess() {
+            return Err(excess);
         }
         if self.frame.len() >= FRAME_LIMIT {
             return Err(Excess::Frame);
@@ -149,7 +196,7 @@ impl ListSplitter {
         Ok(None)
     }
 
-    fn step_in_items(&mut self, byte: u8, is_structure: bool) -> Result<Option<Vec<u8>>, Excess> {
+    fn step_in_items(&mut self, byte: u8, is_structure: bool) -> Result<Option<Part>, Excess> {
         let ends_list = is_structure && self.structure.depth == 1;
         let ends_item = ends_list || (is_structure && byte == b',' && self.structure.depth == 2);
         if ends_list {
@@ -157,17 +204,14 @@ impl ListSplitter {
             self.frame.push(byte);
         }
         if !ends_item {
-            if self.item.len() >= OBJECT_LIMIT {
-                return Err(Excess::Length);
-            }
-            if !self.item.is_empty() || !byte.is_ascii_whitespace() {
-                self.item.push(byte);
+            if !self.item.json.is_empty() || !byte.is_ascii_whitespace() {
+                self.item.take(byte, &self.structure)?;
             }
             return Ok(None);
         }
         self.structure.values = 0;
         let item = mem::take(&mut self.item);
-        if item.is_empty() {
+        if item.json.is_empty() {
             return Ok(None);
         }
         self.items += 1;
@@ -179,26 +223,23 @@ impl ListSplitter {
 #[derive(Debug, Default)]
 pub(super) struct LineSplitter {
     structure: Structure,
-    line: Vec<u8>,
+    line: Part,
 }
 
 impl LineSplitter {
     /// Takes `bytes` up to the end of the next event: how many it took, and the event.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), Excess> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Part>), Excess> {
         for (index, byte) in bytes.iter().enumerate() {
             if *byte == b'\n' {
                 self.structure = Structure::default();
                 let line = mem::take(&mut self.line);
-                if !line.is_empty() {
+                if !line.json.is_empty() {
                     return Ok((index + 1, Some(line)));
                 }
                 continue;
             }
-            self.structure.takes(*byte)?;
-            if self.line.len() >= OBJECT_LIMIT {
-                return Err(Excess::Length);
-            }
-            self.line.push(*byte);
+            self.structure.takes(*byte);
+            self.line.take(*byte, &self.structure)?;
         }
         Ok((bytes.len(), None))
     }
@@ -214,7 +255,7 @@ mod tests {
         for mut piece in list.as_bytes().chunks(size) {
             while !piece.is_empty() {
                 let (taken, item) = splitter.take(piece)?;
-                items.extend(item.map(|item| String::from_utf8(item).unwrap()));
+                items.extend(item.map(|item| String::from_utf8(item.json).unwrap()));
                 piece = &piece[taken..];
             }
         }
@@ -258,15 +299,40 @@ mod tests {
         let many = |item: &str, count: usize| vec![item; count].join(",");
         for (items, expected) in [
             (many("{}", ITEM_LIMIT + 1), Excess::Items),
-            (format!("[{}]", many("{}", VALUE_LIMIT / 2)), Excess::Values),
-            (format!("\"{}\"", "x".repeat(OBJECT_LIMIT)), Excess::Length),
-            ("[".repeat(10_000), Excess::Depth),
+            (format!("\"{}\"", "x".repeat(PASSED_LIMIT)), Excess::Length),
+            ("[".repeat(PASSED_DEPTH_LIMIT), Excess::Depth),
         ] {
             assert_eq!(split(&of(&items), 4096).unwrap_err(), expected);
         }
+        let frame = format!("{{\"a\":{}", "[".repeat(DEPTH_LIMIT));
+        assert_eq!(split(&frame, 4096).unwrap_err(), Excess::Depth);
         assert_eq!(split(&format!("{{\"a\":\"{}", "x".repeat(FRAME_LIMIT)), 4096).unwrap_err(), Excess::Frame);
         assert_eq!(split(&of(&many("{}", ITEM_LIMIT)), 4096).unwrap().0.len(), ITEM_LIMIT);
         assert_eq!(split(&of(&many(&format!("[{}]", many("1", VALUE_LIMIT / 2)), 3)), 4096).unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn an_object_beyond_a_bound_is_named_and_those_beside_it_are_as_they_were() {
+        for (object, expected) in [
+            (format!("[{}1]", "{},".repeat(VALUE_LIMIT / 2)), Excess::Values),
+            (format!("\"{}\"", "x".repeat(OBJECT_LIMIT)), Excess::Length),
+            (format!("{}{}", "[".repeat(DEPTH_LIMIT), "]".repeat(DEPTH_LIMIT)), Excess::Depth),
+        ] {
+            let list = of(&format!("{{}},{object},{{}}"));
+            let (mut splitter, mut rest, mut parts) = (ListSplitter::default(), list.as_bytes(), Vec::new());
+            while !rest.is_empty() {
+                let (taken, part) = splitter.take(rest).unwrap();
+                parts.extend(part.map(|part| (part.json.len(), part.excess)));
+                rest = &rest[taken..];
+            }
+            assert_eq!(parts, [(2, None), (object.len().min(OBJECT_LIMIT), Some(expected)), (2, None)]);
+
+            let (watch, mut splitter) = (format!("{object}\n{{}}\n"), LineSplitter::default());
+            let (taken, part) = splitter.take(watch.as_bytes()).unwrap();
+            let expected = (expected != Excess::Depth).then_some(expected);
+            assert_eq!(part.unwrap().excess, expected, "an event has fewer levels around its object");
+            assert_eq!(splitter.take(&watch.as_bytes()[taken..]).unwrap().1.unwrap().excess, None);
+        }
     }
 
     #[test]
@@ -288,13 +354,13 @@ mod tests {
         for mut piece in [&b"{\"a\":"[..], b"1}\n\n{\"b\"", b":2}\n{", b"}"] {
             while !piece.is_empty() {
                 let (taken, line) = splitter.take(piece).unwrap();
-                lines.extend(line.map(|line| String::from_utf8(line).unwrap()));
+                lines.extend(line.map(|line| String::from_utf8(line.json).unwrap()));
                 piece = &piece[taken..];
             }
         }
         assert_eq!(lines, [r#"{"a":1}"#, r#"{"b":2}"#]);
-        let long = "x".repeat(OBJECT_LIMIT);
+        let long = "x".repeat(PASSED_LIMIT);
         assert_eq!(LineSplitter::default().take(format!("\"{long}").as_bytes()).unwrap_err(), Excess::Length);
-        assert_eq!(LineSplitter::default().take(&[b'['; 200]).unwrap_err(), Excess::Depth);
+        assert_eq!(LineSplitter::default().take(&[b'['; PASSED_DEPTH_LIMIT + 1]).unwrap_err(), Excess::Depth);
     }
 }

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
-use super::{Cache, Health, Informer, LabelQuery, ObjectKey, OwnerRecord};
+use super::{Cache, CacheSettings, Health, Informer, LabelQuery, Lookup, ObjectKey, OwnerRecord, ProcessBudget};
 use crate::testing::MockServer;
 
 type Told = Arc<Mutex<Vec<String>>>;
@@ -298,4 +298,67 @@ async fn a_verdict_stands_until_something_changes() {
     assert_eq!(rig.told_next().await, ["-old"]);
     assert_eq!(judged(&rig.informer), ("new".to_owned(), true));
     assert_eq!(judged(&rig.informer), ("new".to_owned(), false));
+}
+
+/// What the informer knows of an object that is too large: its name, and the first words of what is wrong with it.
+fn excess(informer: &Informer<Namespace>, name: &str) -> Option<String> {
+    match informer.lookup(&ObjectKey::cluster_scoped(name)) {
+        Lookup::Undecodable(found) => Some(format!("{} {}", found.meta.name.as_deref()?, found.error)),
+        Lookup::Found(_) | Lookup::Absent => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_beyond_a_bound_is_unknown_by_itself_and_ends_neither_list_nor_watch() {
+    let (many, long) = (vec![json!({}); 160_000], "x".repeat(5 << 20));
+    let deep = (0..120).fold(json!({}), |deep, _| json!([deep]));
+    for (spec, what) in [(json!(many), "values"), (json!(long), "bytes"), (deep, "levels")] {
+        let server = MockServer::of::<Namespace>();
+        for name in ["a", "listed", "z"] {
+            server.create(name, &json!({}));
+        }
+        server.edit("listed", |listed| listed["spec"] = spec.clone());
+        let (gate, budget) = (watch::Sender::new(true), ProcessBudget::default());
+        let settings = CacheSettings { process_budget: Arc::new(budget), ..CacheSettings::default() };
+        let cache = Cache::new(server.client(), gate.subscribe()).with_settings(settings);
+        let informer = cache.informer::<Namespace>(&LabelQuery::everything());
+        tokio::time::timeout(Duration::from_mins(1), informer.live()).await.unwrap();
+        assert_eq!((informer.len(), cache.is_too_large()), (3, false), "{what}");
+        let told = excess(&informer, "listed").unwrap();
+        assert!(told.starts_with("listed ") && told.contains(what), "{told}");
+
+        let events = record(&informer);
+        take(&events);
+        server.edit("z", |z| z["spec"] = spec.clone());
+        server.edit("a", |a| a["metadata"]["labels"] = json!({"after": "it"}));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!((take(&events), informer.health()), (vec!["-z".into(), "~a".into()], Health::Live), "{what}");
+        assert!(excess(&informer, "z").is_some() && !cache.is_too_large(), "{what}");
+        server.edit("z", |z| z["spec"] = json!({}));
+        server.delete("listed");
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!((excess(&informer, "z"), informer.len()), (None, 2), "{what}");
+        assert_eq!(cache.meters().broken_watches.load(Ordering::Relaxed), 0, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_object_beyond_a_bound_only_its_identity_is_kept() {
+    let server = MockServer::of::<Namespace>();
+    let owner = OwnerRecord { kind: "Project", key: ObjectKey::namespaced("team", "shop") };
+    server.create("large", &json!({}));
+    let foreign: std::collections::BTreeMap<_, _> = (0..80_000).map(|number| (format!("l{number}"), "")).collect();
+    server.edit("large", |large| {
+        large["metadata"]["labels"] = json!(foreign);
+        for (key, value) in owner.labels() {
+            large["metadata"]["labels"][key] = json!(value);
+        }
+        large["metadata"]["managedFields"] = json!([{"manager": "x", "fieldsV1": vec![json!({}); 160_000]}]);
+    });
+    let cache = Cache::ungated(server.client());
+    let informer = cache.informer::<Namespace>(&LabelQuery::everything());
+    tokio::time::timeout(Duration::from_mins(1), informer.live()).await.unwrap();
+    let [Err(large)] = &informer.owned(&owner)[..] else { panic!("it has its owner all the same") };
+    assert_eq!((large.meta.uid.as_deref(), large.meta.generation), (Some("uid-1"), Some(1)));
+    assert_eq!(large.meta.labels.as_ref().map(std::collections::BTreeMap::len), Some(owner.labels().len()));
 }

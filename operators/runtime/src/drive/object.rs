@@ -6,9 +6,10 @@ use drover_crds::condition::{READY, STALLED, StatusConditions};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Resource,
-    api::{Patch, PatchParams},
-    core::object::HasStatus,
+    api::{GetParams, Patch, PatchParams},
+    core::{Request, object::HasStatus, request::Error as BuildError},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -35,6 +36,19 @@ const STATUS_PACE: Duration = Duration::from_secs(1);
 const KNOWN_FACTOR: u32 = 5;
 /// How long a status waits for verdicts after a change, so that it need not be written twice.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is read of an answer about an object: its spec may have more values than are decoded.
+#[derive(Deserialize)]
+struct Outline {
+    metadata: Version,
+    status: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: Option<String>,
+}
 
 impl<O: Operator> Driver<O> {
     pub(super) async fn reconcile_object(&self, key: &ObjectKey) -> RequeueAt {
@@ -242,17 +256,13 @@ impl<O: Operator> Driver<O> {
         conditions: Vec<Condition>,
     ) -> Result<(), ApiError> {
         let what = format!("get {} {key}", O::Kind::kind(&()));
-        let Some(crate::Answer(live)) =
-            request(what, api::<O::Kind>(self.context.management.client(), key).get_opt(&key.name)).await?
-        else {
-            return Ok(());
+        let asked = self.request_for(key).get(&key.name, &GetParams::default());
+        let live = match self.ask(what, asked).await {
+            Err(error) if error.code() == Some(404) => return Ok(()),
+            live => live?,
         };
-        let before: Vec<Condition> = live
-            .data
-            .pointer("/status/conditions")
-            .cloned()
-            .and_then(|list| serde_json::from_value(list).ok())
-            .unwrap_or_default();
+        let conditions_of = |status: &Value| serde_json::from_value(status.get("conditions")?.clone()).ok();
+        let before: Vec<Condition> = live.status.as_ref().and_then(conditions_of).unwrap_or_default();
         let fresh = finish(
             Some(&BareStatus { conditions: before.clone() }),
             BareStatus { conditions },
@@ -263,7 +273,7 @@ impl<O: Operator> Driver<O> {
             return Ok(());
         }
         // With the rest of the status as it is: an apply takes away what the same manager leaves out.
-        let mut status = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
+        let mut status = live.status.unwrap_or_else(|| json!({}));
         if let Some(fields) = status.as_object_mut() {
             fields.insert("observedGeneration".to_owned(), json!(meta.generation));
             fields.insert("conditions".to_owned(), json!(fresh.conditions));
@@ -271,18 +281,26 @@ impl<O: Operator> Driver<O> {
         self.patch_status(key, meta, &status).await.map(|_| ())
     }
 
-    async fn patch_status(&self, key: &ObjectKey, meta: &ObjectMeta, status: &Value) -> Result<ObjectMeta, ApiError> {
+    async fn patch_status(&self, key: &ObjectKey, meta: &ObjectMeta, status: &Value) -> Result<Version, ApiError> {
         let kind = O::Kind::kind(&());
         let patch = Patch::Apply(json!({
             "apiVersion": O::Kind::api_version(&()), "kind": kind,
             "metadata": {"name": key.name, "uid": meta.uid}, "status": status,
         }));
         let params = PatchParams::apply(&field_manager::<O>()).force();
-        let objects = api::<O::Kind>(self.context.management.client(), key);
-        let call = objects.patch_status(&key.name, &params, &patch);
-        let written = request(format!("write the status of {kind} {key}"), call).await?;
+        let asked = self.request_for(key).patch_subresource("status", &key.name, &params, &patch);
+        let written = self.ask(format!("write the status of {kind} {key}"), asked).await?;
         self.context.meters.status_written(O::NAME);
-        Ok(written.0.metadata)
+        Ok(written.metadata)
+    }
+
+    fn request_for(&self, key: &ObjectKey) -> Request {
+        Request::new(api::<O::Kind>(self.context.management.client(), key).resource_url())
+    }
+
+    async fn ask(&self, what: String, asked: Result<http::Request<Vec<u8>>, BuildError>) -> Result<Outline, ApiError> {
+        let client = self.context.management.client();
+        request(what, async { client.request(asked.map_err(kube::Error::BuildRequest)?).await }).await
     }
 
     async fn set_finalizers(

@@ -31,6 +31,22 @@ async fn a_toy_that_does_not_decode_is_reported_on_itself_once_and_others_go_on(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_toy_that_is_larger_than_any_is_reported_on_itself_and_others_go_on() {
+    let rig = Rig::warm().await;
+    rig.server.create("toy", &plain());
+    rig.until_ready("toy").await;
+    rig.server.create("huge", &json!({"values": vec![1; 160_000]}));
+    rig.until("the huge one is reported", || is_reported(&rig, "huge")).await;
+    rig.server.edit_spec("toy", &json!({"clusters": "all", "values": vec![1; 160_000]}));
+    rig.until("the one that grew is reported", || is_reported(&rig, "toy")).await;
+    assert!(rig.stage.has_thing("toy", &Place::Management), "nothing is torn down");
+    rig.server.create("good", &plain());
+    rig.until_ready("good").await;
+    rig.server.edit_spec("toy", &plain());
+    rig.until_ready("toy").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_toy_that_stops_decoding_keeps_what_was_made_and_goes_on_when_it_is_mended() {
     let rig = Rig::warm().await;
     rig.server.create("toy", &plain());
