@@ -177,7 +177,8 @@ impl Stage {
                 self.manage(wrong),
                 reads("catalogapp", "hello-eu", "Ready", "False/ValuesInvalid"),
                 self.manage("get catalogapps -n team-shop -o wide"),
-                self.manage("delete -f examples/demo/apps.yaml"),
+                self.manage("delete catalogapps --all -n team-shop"),
+                self.manage("delete -f examples/demo/apps.yaml --ignore-not-found"),
             ],
         )
     }

@@ -163,7 +163,7 @@ impl Shop {
     }
 
     async fn people_look_at_charts_with_their_own_rights(&self) {
-        let kubeconfig = self.installation.management.kubeconfig_path().to_owned();
+        let kubeconfig = self.installation.management.kubeconfig_path();
         let list = drover(&kubeconfig, &["list", "--namespace", TEAM]).unwrap();
         assert!(list.lines().any(|line| line.starts_with("team/stable") && line.contains("1.2.0")), "{list}");
         let of = |command: &str, more: &[&str]| {
