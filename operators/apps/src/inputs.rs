@@ -207,7 +207,13 @@ fn pinned(app: &CatalogApp, known: &Known, pin: Pin) -> Result<Inputs, (Cause, S
     let found = noted.filter(|noted| repeats(noted, pin.revision)).max_by_key(|noted| noted.revision);
     let inputs = found.and_then(|noted| {
         let (chart, hash) = (noted.chart_digest.parse().ok()?, noted.input_hash.clone());
-        Some(Inputs { chart, version: Some(noted.chart_version.clone()), hash, facts: BTreeMap::new(), rights: known.rights.clone() })
+        Some(Inputs {
+            chart,
+            version: Some(noted.chart_version.clone()),
+            hash,
+            facts: BTreeMap::new(),
+            rights: known.rights.clone(),
+        })
     });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
 }
@@ -314,13 +320,7 @@ impl Known {
     }
 }
 
-fn hash(
-    app: &CatalogApp,
-    seal: &Seal,
-    chart: &Digest,
-    version: Option<&str>,
-    values: &[Option<Digest>],
-) -> String {
+fn hash(app: &CatalogApp, seal: &Seal, chart: &Digest, version: Option<&str>, values: &[Option<Digest>]) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
     let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
