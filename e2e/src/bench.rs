@@ -1,5 +1,6 @@
 //! `make bench`: what a fleet costs, measured on real API servers and printed as Markdown.
 
+mod apps;
 mod fleet;
 mod measure;
 mod members;
@@ -41,6 +42,8 @@ pub struct Size {
     pub namespaces: NonZeroUsize,
     /// Its members, each of whom has three roles in it.
     pub members: NonZeroUsize,
+    /// Apps on one cluster.
+    pub apps: NonZeroUsize,
     /// How long nothing happens while writes and CPU time are counted.
     pub idle: Duration,
     /// Whether figures are taken often enough, and at rest for long enough, to tell something. Otherwise it is only seen that
@@ -65,6 +68,8 @@ pub enum Part {
     Projects,
     /// Many members in many namespaces of one Project.
     Members,
+    /// Many apps on one cluster.
+    Apps,
 }
 
 /// Measures these parts and prints their tables on the way.
@@ -78,6 +83,7 @@ pub async fn run(size: Size, parts: &[Part]) -> Result<Vec<Table>> {
             Part::Nodes => Box::pin(nodes::run(size)).await?,
             Part::Projects => Box::pin(projects::run(size)).await?,
             Part::Members => Box::pin(members::run(size)).await?,
+            Part::Apps => Box::pin(apps::run(size)).await?,
         };
         table.print();
         tables.push(table);

@@ -65,6 +65,9 @@ enum Command {
         /// Its members, each of whom has three roles.
         #[arg(long, default_value = "200")]
         members: NonZeroUsize,
+        /// Apps on one cluster, beside as many runs of helm.
+        #[arg(long, default_value = "100")]
+        apps: NonZeroUsize,
         /// How long nothing happens while requests and CPU time are counted.
         #[arg(long, default_value_t = 300)]
         idle_seconds: u64,
@@ -124,9 +127,9 @@ async fn main() -> ExitCode {
             };
             demo::run(&folder, ending).await
         }
-        Command::Bench { clusters, nodes, projects, namespaces, members, idle_seconds, quick, only } => {
+        Command::Bench { clusters, nodes, projects, namespaces, members, apps, idle_seconds, quick, only } => {
             let idle = Duration::from_secs(idle_seconds);
-            let size = bench::Size { clusters, nodes, projects, namespaces, members, idle, thorough: !quick };
+            let size = bench::Size { clusters, nodes, projects, namespaces, members, apps, idle, thorough: !quick };
             let parts = if only.is_empty() { bench::Part::value_variants() } else { &only };
             bench::run(size, parts).await.map(drop)
         }

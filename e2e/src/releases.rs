@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::ControlPlane;
 use crate::error::Result;
-use crate::objects::{all_in, name_of};
+use crate::objects::{all_in, api, name_of};
 
 /// The type of the Secrets that are release records.
 pub const RECORD: &str = "helm.sh/release.v1";
@@ -30,6 +30,17 @@ pub async fn left_in(plane: &ControlPlane, namespace: &str) -> Result<BTreeMap<S
     let all = all_in(plane, namespace).await?;
     let key = |object: &Value| format!("{}/{}", object["kind"].as_str().unwrap_or_default(), name_of(object));
     Ok(all.iter().filter(|object| is_of_a_release(object)).map(|object| (key(object), plain(object))).collect())
+}
+
+/// The same of objects of the whole cluster, given by kind and name; those that are not there are left out.
+pub async fn left_of_cluster(plane: &ControlPlane, objects: &[(&str, &str)]) -> Result<BTreeMap<String, Value>> {
+    let mut found = BTreeMap::new();
+    for (kind, name) in objects {
+        if let Some(object) = api(plane.client(), kind, "").await?.get_opt(name).await? {
+            found.insert(format!("{kind}/{name}"), plain(&serde_json::to_value(object).unwrap_or_default()));
+        }
+    }
+    Ok(found)
 }
 
 fn is_of_a_release(object: &Value) -> bool {

@@ -15,6 +15,8 @@ drover_e2e::tests![
     clusters_in_full_size => soak(Soak::Bench) => weight(ALL),
     nodes_in_full_size => soak(Soak::Bench) => weight(ALL),
     projects_in_full_size => soak(Soak::Bench) => weight(ALL),
+    apps_are_released_beside_helm_and_rest,
+    apps_in_full_size => soak(Soak::Bench) => weight(ALL),
     members_in_full_size => soak(Soak::Bench) => weight(ALL),
 ];
 
@@ -24,9 +26,9 @@ const ALL: u32 = u32::MAX;
 /// As `make bench` has it.
 async fn full_size(part: Part) {
     let count = |count| NonZeroUsize::new(count).unwrap();
-    let (clusters, nodes, projects) = (count(20), count(5000), count(1000));
+    let (clusters, nodes, projects, apps) = (count(20), count(5000), count(1000), count(100));
     let (namespaces, members, idle) = (count(100), count(200), Duration::from_mins(5));
-    let size = Size { clusters, nodes, projects, namespaces, members, idle, thorough: true };
+    let size = Size { clusters, nodes, projects, namespaces, members, apps, idle, thorough: true };
     check(part, size, &run(size, &[part]).await.unwrap().pop().unwrap());
 }
 
@@ -38,9 +40,9 @@ async fn smallest_size(part: Part) {
         return;
     }
     let count = |count| NonZeroUsize::new(count).unwrap();
-    let (clusters, nodes, projects, idle) = (count(2), count(20), count(3), Duration::from_secs(6));
+    let (clusters, nodes, projects, apps, idle) = (count(2), count(20), count(3), count(4), Duration::from_secs(6));
     let (namespaces, members) = (count(4), count(3));
-    let size = Size { clusters, nodes, projects, namespaces, members, idle, thorough: false };
+    let size = Size { clusters, nodes, projects, namespaces, members, apps, idle, thorough: false };
     check(part, size, &run(size, &[part]).await.unwrap().pop().unwrap());
 }
 
@@ -75,6 +77,12 @@ fn check(part: Part, size: Size, table: &Table) {
             assert!(changes.contains(&format!("{expected} **patch** rolebindings")), "{changes}");
             assert_eq!(value("writes of a restart"), "0");
         }
+        Part::Apps => {
+            for row in ["requests at rest", "child processes at rest", "writes of a restart"] {
+                assert_eq!(value(row), "0", "{row}");
+            }
+            value("upgrade: times as fast");
+        }
     }
 }
 
@@ -108,4 +116,12 @@ async fn nodes_are_measured() {
 
 async fn projects_are_converged_once_and_a_restart_writes_nothing() {
     smallest_size(Part::Projects).await;
+}
+
+async fn apps_in_full_size() {
+    full_size(Part::Apps).await;
+}
+
+async fn apps_are_released_beside_helm_and_rest() {
+    smallest_size(Part::Apps).await;
 }

@@ -1,7 +1,6 @@
 //! What Drover leaves of a release is what the real helm leaves on a second, equal API server: objects, their managers, the order of
 //! hooks and records, over install, upgrade, a failed upgrade with its rollback, and uninstall, for all charts for tests.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +10,7 @@ use drover_e2e::charts::ChartFiles;
 use drover_e2e::installation::Installation;
 use drover_e2e::objects::apply_to;
 use drover_e2e::pool::{Pool, Shape};
-use drover_e2e::releases::{Difference, differences, left_in};
+use drover_e2e::releases::{Difference, differences, left_in, left_of_cluster};
 use drover_e2e::story::*;
 use drover_e2e::{ControlPlane, Program, require_or_skip};
 use futures::future::join_all;
@@ -19,7 +18,8 @@ use serde_json::{Value, json};
 
 drover_e2e::tests![i07_what_drover_leaves_is_what_helm_leaves,];
 
-const NAMESPACE: &str = "team-web";
+/// Of the apps of a Project, and of those of the platform.
+const NAMESPACES_OF_APPS: [&str; 2] = ["team-web", "team-ops"];
 
 /// The charts that an app of a Project may have, with values for its first two revisions.
 fn subjects() -> Vec<(&'static str, Value, Value)> {
@@ -45,8 +45,17 @@ fn subjects() -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-/// What an app of a Project may not have: it belongs to the whole cluster.
-const REFUSED: [&str; 2] = ["cluster-wide", "custom-resources"];
+/// The same for those that only an app of the platform may have.
+fn subjects_of_the_platform() -> Vec<(&'static str, Value, Value)> {
+    vec![("cluster-wide", json!({}), json!({})), ("custom-resources", json!({"size": 1}), json!({"size": 2}))]
+}
+
+/// What these charts have in the whole cluster.
+const OF_CLUSTER: [(&str, &str); 3] = [
+    ("clusterrole", "cluster-wide-reader"),
+    ("priorityclass", "cluster-wide"),
+    ("customresourcedefinition", "gadgets.charts.drover.invalid"),
+];
 
 /// The third revision fails after its objects are there.
 const TROUBLE: &str = r"{{- if .Values.trouble }}
@@ -79,13 +88,18 @@ data: {}
 
 struct Subject {
     name: &'static str,
+    namespace: &'static str,
     chart: ChartFiles,
     package: PathBuf,
     values: [Value; 3],
 }
 
 impl Subject {
-    fn new(installation: &Installation, (name, first, second): (&'static str, Value, Value)) -> Self {
+    fn new(
+        installation: &Installation,
+        namespace: &'static str,
+        (name, first, second): (&'static str, Value, Value),
+    ) -> Self {
         let chart = ChartFiles::of(name).unwrap().with_file("templates/trouble.yaml", TROUBLE);
         let package = installation.directory().join(format!("{name}.tgz"));
         fs::write(&package, chart.package().unwrap()).unwrap();
@@ -93,13 +107,19 @@ impl Subject {
         third["trouble"] = true.into();
         let mut values = [first, second, third];
         values.iter_mut().zip(1..).for_each(|(values, revision)| values["revision"] = revision.into());
-        Self { name, chart, package, values }
+        Self { name, namespace, chart, package, values }
     }
 
     fn app(&self, revision: usize) -> Value {
         let remediation = json!({"retries": 0, "onFailure": "Rollback"});
         let spec = json!({"values": self.values[revision], "remediation": remediation, "wait": {"timeout": "1m"}});
-        an_app(self.name, "eu", (self.name, &self.chart), &spec)
+        let mut app = an_app(self.name, "eu", (self.name, &self.chart), &spec);
+        if self.namespace != NAMESPACES_OF_APPS[0] {
+            app["spec"]["namespace"] = self.namespace.into();
+            app["spec"]["roleTemplateName"] = "platform".into();
+            app["spec"].as_object_mut().unwrap().remove("projectName");
+        }
+        app
     }
 }
 
@@ -131,7 +151,6 @@ async fn i07_what_drover_leaves_is_what_helm_leaves() {
         found.extend(twins.compared(step).await);
     }
     twins.hooks_ran_in_one_order();
-    twins.whole_clusters_are_refused().await;
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }
 
@@ -143,9 +162,20 @@ impl Twins {
         let mut installation = story("equality", &["eu"]).await?;
         let mut twin = Pool::from_environment().unwrap().take(Shape::Bare, "twin").await.unwrap();
         tokio::try_join!(twin.start_pods(1), installation.cluster_mut("eu").unwrap().start_pods(1)).unwrap();
-        apply_to(&twin, &a_namespace(NAMESPACE)).await.unwrap();
-        let subjects: Vec<_> = subjects().into_iter().map(|subject| Subject::new(&installation, subject)).collect();
-        installation.apply(&a_deployer()).await.unwrap();
+        let [of_projects, of_platform] = NAMESPACES_OF_APPS;
+        for (plane, namespace) in
+            [(&twin, of_projects), (&twin, of_platform), (installation.cluster("eu").unwrap(), of_platform)]
+        {
+            apply_to(plane, &a_namespace(namespace)).await.unwrap();
+        }
+        let all = [(of_projects, subjects()), (of_platform, subjects_of_the_platform())];
+        let all =
+            all.into_iter().flat_map(|(namespace, some)| some.into_iter().map(move |subject| (namespace, subject)));
+        let subjects: Vec<_> =
+            all.map(|(namespace, subject)| Subject::new(&installation, namespace, subject)).collect();
+        for object in [a_deployer(), of_the_platform(), with_operations()] {
+            installation.apply(&object).await.unwrap();
+        }
         for subject in &subjects {
             installation.apply(&a_packaged_chart(subject.name, &subject.chart)).await.unwrap();
         }
@@ -191,23 +221,30 @@ impl Twins {
         };
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         match step {
-            Step::Install => self.person(release(0)).await.unwrap(),
-            Step::Upgrade => self.person(release(1)).await.unwrap(),
+            Step::Install => self.person(subject.namespace, release(0)).await.unwrap(),
+            Step::Upgrade => self.person(subject.namespace, release(1)).await.unwrap(),
             Step::FailAndRollBack => {
-                let failed = self.person(release(2)).await.unwrap_err();
+                let failed = self.person(subject.namespace, release(2)).await.unwrap_err();
                 assert!(failed.contains("post-upgrade hooks failed"), "{}: {failed}", subject.name);
-                self.person(words(&[&["rollback", subject.name, "2"][..], &WAITS].concat())).await.unwrap();
+                self.person(subject.namespace, words(&[&["rollback", subject.name, "2"][..], &WAITS].concat()))
+                    .await
+                    .unwrap();
             }
             Step::RollBack => {
-                self.person(words(&[&["rollback", subject.name, "1"][..], &WAITS].concat())).await.unwrap();
+                self.person(subject.namespace, words(&[&["rollback", subject.name, "1"][..], &WAITS].concat()))
+                    .await
+                    .unwrap();
             }
-            Step::Uninstall => self.person(words(&[&["uninstall", subject.name][..], &WAITS].concat())).await.unwrap(),
+            Step::Uninstall => self
+                .person(subject.namespace, words(&[&["uninstall", subject.name][..], &WAITS].concat()))
+                .await
+                .unwrap(),
         }
     }
 
-    async fn person(&self, arguments: Vec<String>) -> Result<(), String> {
+    async fn person(&self, namespace: &str, arguments: Vec<String>) -> Result<(), String> {
         let mut helm: Command = self.twin.helm().unwrap();
-        helm.args(arguments).args(["--namespace", NAMESPACE]);
+        helm.args(arguments).args(["--namespace", namespace]);
         let output = tokio::process::Command::from(helm).output().await.unwrap();
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
@@ -215,8 +252,7 @@ impl Twins {
     /// In what the two clusters differ, but for what is known and wanted.
     async fn compared(&self, step: Step) -> Vec<String> {
         let [ours, theirs] = [self.installation.cluster("eu").unwrap(), &self.twin];
-        let (ours, theirs) = tokio::join!(left_in(ours, NAMESPACE), left_in(theirs, NAMESPACE));
-        let [ours, theirs] = [ours.unwrap(), theirs.unwrap()].map(as_value);
+        let (ours, theirs) = tokio::join!(left(ours), left(theirs));
         let found = differences(&ours, &theirs).into_iter().filter(|difference| !is_known(difference));
         found
             .map(|Difference { path, ours, theirs }| {
@@ -248,25 +284,45 @@ impl Twins {
         assert!(ours.len() > 40, "{ours:#?}");
         assert_eq!(ours, theirs);
     }
+}
 
-    async fn whole_clusters_are_refused(&self) {
-        for name in REFUSED {
-            let chart = ChartFiles::of(name).unwrap();
-            self.installation.apply(&a_packaged_chart(name, &chart)).await.unwrap();
-            self.installation.apply(&an_app(name, "eu", (name, &chart), &json!({}))).await.unwrap();
-            reads(&self.installation, "catalogapp", name, "Ready", "False/ObjectsRefused").await;
-        }
+/// All that releases left in a cluster.
+async fn left(plane: &ControlPlane) -> Value {
+    let mut all = left_of_cluster(plane, &OF_CLUSTER).await.unwrap();
+    for namespace in NAMESPACES_OF_APPS {
+        all.extend(left_in(plane, namespace).await.unwrap());
     }
+    Value::Object(all.into_iter().map(|(key, value)| (key.replace('/', ":"), value)).collect())
+}
+
+/// The Cluster, whose owner lets the tenant have apps of the platform.
+fn with_operations() -> Value {
+    let mut cluster = a_cluster("eu");
+    cluster["spec"]["tenants"][0]["operations"] = json!(["ClusterApps"]);
+    cluster
+}
+
+fn of_the_platform() -> Value {
+    let verbs = json!(["get", "list", "watch", "create", "update", "patch", "delete"]);
+    let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    let rules = [
+        rule("", &["configmaps", "secrets", "pods"]),
+        rule("batch", &["jobs"]),
+        rule("rbac.authorization.k8s.io", &["clusterroles"]),
+        rule("scheduling.k8s.io", &["priorityclasses"]),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"]),
+        rule("charts.drover.invalid", &["gadgets"]),
+    ];
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "RoleTemplate", "metadata": {"name": "platform"},
+        "spec": {"context": "Cluster", "rules": rules, "bindableFrom": {"names": [TEAM]}},
+    })
 }
 
 const WAITS: [&str; 2] = ["--wait", "--timeout=1m"];
 
-fn as_value(objects: BTreeMap<String, Value>) -> Value {
-    Value::Object(objects.into_iter().map(|(key, value)| (key.replace('/', ":"), value)).collect())
-}
-
 /// What may differ, by parts of the path, and why. All else is an error of Drover.
-const KNOWN: [(&[&str], &str); 18] = [
+const KNOWN: [(&[&str], &str); 19] = [
     (&[RECORDS, "/data/chart/templates"], SLIM),
     (&[RECORDS, "/data/chart/files"], SLIM),
     (&[RECORDS, "/data/chart/schema"], SLIM),
@@ -280,6 +336,10 @@ const KNOWN: [(&[&str], &str); 18] = [
     (&[RECORDS, "/managers/"], "helm writes its records as the program Helm"),
     (&[RECORDS, ".v3/data/info/description"], "why a revision failed is told by either in its own words"),
     (&[RECORDS, ".hooks.v3/data/hooks/16/"], "what was to run again and was not says nothing of its first run"),
+    (
+        &["/customresourcedefinition:", "/managers/"],
+        "Drover creates definitions, and never applies over one that is there",
+    ),
     (&["/Secret:random/"], RANDOM),
     (&["/Secret:podless-of-", "/data/random"], RANDOM),
     (&["/Secret:keeps-password-admin/data/password"], RANDOM),

@@ -15,7 +15,6 @@ use drover_releases::{
     history::{History, Revision, believable},
     hook::{DeletePolicy, HookEvent, HookPhase, in_order},
     manifest::objects,
-    object::Object,
     order::{for_install, for_uninstall},
     record::{ApplyMethod, NAME_LABEL, Record, SECRET_TYPE, Status, Written, secret_name},
 };
@@ -29,7 +28,6 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use self::objects::Former;
 use crate::{
     AppCause, AppError,
     lookup::LookupServer,
@@ -318,29 +316,6 @@ impl<'a> InCluster<'a> {
             self.delete_one(object).await?;
         }
         self.update(found, now, applied).await
-    }
-
-    fn former(&self, revision: i64) -> Former {
-        let found = self.records.iter().rev().find(|found| found.record.info.status == Status::Deployed);
-        let deployed = found.map(|found| objects(&found.record.manifest).unwrap_or_default()).unwrap_or_default();
-        let mut older = self.records.iter().filter(|found| found.record.version < revision);
-        let was_written = older.any(|found| found.record.apply_method != Some(ApplyMethod::Server));
-        Former { deployed, was_written }
-    }
-
-    /// What the newest deployed revision has, or what one that failed may have left.
-    fn before(&self, revision: i64) -> Vec<Object> {
-        let older = self.records.iter().filter(|found| found.record.version < revision);
-        let counts =
-            |found: &&Found| matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded);
-        let mut all = Vec::new();
-        for found in older.filter(counts).rev() {
-            all.extend(objects(&found.record.manifest).unwrap_or_default());
-            if found.record.info.status == Status::Deployed {
-                break;
-            }
-        }
-        self.kept_by_filters(all)
     }
 
     /// Notes that a revision is deployed, that those before it are not, and deletes what is beyond the limit.

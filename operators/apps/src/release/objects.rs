@@ -8,7 +8,7 @@ use drover_releases::{
     object::{Identity, Object},
     ownership::applied_by_helm,
     readiness::{self, Readiness},
-    record::Record,
+    record::{ApplyMethod, Record, Status},
 };
 use drover_runtime::{
     AccountError, ObjectKey,
@@ -17,7 +17,7 @@ use drover_runtime::{
 use kube::{core::GroupVersionKind, discovery::Scope};
 use serde_json::Value;
 
-use super::{InCluster, unreadable};
+use super::{Found, InCluster, unreadable};
 use crate::{AppCause, AppError, state::Standing};
 
 /// The annotation by which an object is a hook.
@@ -108,6 +108,29 @@ impl InCluster<'_> {
     /// Those of these objects that the app may have; nobody prunes others.
     pub(super) fn kept_by_filters(&self, objects: Vec<Object>) -> Vec<Object> {
         objects.into_iter().filter_map(|object| self.allowed(vec![object]).ok()?.pop()).collect()
+    }
+
+    pub(super) fn former(&self, revision: i64) -> Former {
+        let found = self.records.iter().rev().find(|found| found.record.info.status == Status::Deployed);
+        let deployed = found.map(|found| objects(&found.record.manifest).unwrap_or_default()).unwrap_or_default();
+        let mut older = self.records.iter().filter(|found| found.record.version < revision);
+        let was_written = older.any(|found| found.record.apply_method != Some(ApplyMethod::Server));
+        Former { deployed, was_written }
+    }
+
+    /// What the newest deployed revision has, or what one that failed may have left.
+    pub(super) fn before(&self, revision: i64) -> Vec<Object> {
+        let older = self.records.iter().filter(|found| found.record.version < revision);
+        let counts =
+            |found: &&Found| matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded);
+        let mut all = Vec::new();
+        for found in older.filter(counts).rev() {
+            all.extend(objects(&found.record.manifest).unwrap_or_default());
+            if found.record.info.status == Status::Deployed {
+                break;
+            }
+        }
+        self.kept_by_filters(all)
     }
 
     pub(super) async fn apply_one(&self, mut object: Object, former: &Former) -> Result<(), AppError> {

@@ -39,7 +39,7 @@ const INVARIANTS: [(u8, &str, &[&str]); 16] = [
     (
         5,
         "a record that does not fit is refused before anything is applied",
-        &["i05_a_record_that_does_not_fit_is_refused_before_it_is_sent"],
+        &["a_record_that_fits_no_secret_says_its_size"],
     ),
     (
         6,
