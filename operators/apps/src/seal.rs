@@ -15,6 +15,8 @@ use ring::{
 };
 use tokio::sync::OnceCell;
 
+use crate::{AppCause, AppError};
+
 /// The Secret in Drover's namespace that holds the key, and the entry in it.
 const SECRET: &str = "drover-app-key";
 const ENTRY: &str = "key";
@@ -30,7 +32,7 @@ pub struct OnceSeal(Arc<OnceCell<Seal>>);
 
 impl OnceSeal {
     /// The key of the installation that works at `place`.
-    pub async fn get(&self, place: &PlaceContext) -> Result<Seal, ApiError> {
+    pub async fn get(&self, place: &PlaceContext) -> Result<Seal, AppError> {
         let namespace = place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE);
         let load = || async { Seal::load(&place.management.client(), namespace).await };
         self.0.get_or_try_init(load).await.cloned()
@@ -51,27 +53,32 @@ impl Seal {
     }
 
     /// Reads the key from `namespace`, which is Drover's. The first process of an installation makes it up.
-    async fn load(client: &Client, namespace: &str) -> Result<Self, ApiError> {
+    async fn load(client: &Client, namespace: &str) -> Result<Self, AppError> {
         let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
         let what = format!("read Secret {namespace}/{SECRET}");
         if let Some(found) = request(&*what, secrets.get_opt(SECRET)).await.map_err(ApiError::unquoted)? {
-            return Ok(Self::held_by(&found));
+            return Self::held_by(&found);
         }
         let (to_create, new, params) =
             (format!("create Secret {namespace}/{SECRET}"), new_secret(), PostParams::default());
         match request(&*to_create, secrets.create(&params, &new)).await.map_err(ApiError::unquoted) {
-            Ok(created) => Ok(Self::held_by(&created)),
+            Ok(created) => Self::held_by(&created),
             // Another process was first, or this one may not.
             Err(error) => match request(&*what, secrets.get_opt(SECRET)).await.map_err(ApiError::unquoted)? {
-                Some(found) => Ok(Self::held_by(&found)),
-                None => Err(error),
+                Some(found) => Self::held_by(&found),
+                None => Err(error.into()),
             },
         }
     }
 
-    fn held_by(secret: &Secret) -> Self {
+    fn held_by(secret: &Secret) -> Result<Self, AppError> {
         let key = secret.data.as_ref().and_then(|data| data.get(ENTRY));
-        Self::of_key(key.map_or(&[], |key| key.0.as_slice()))
+        let key = key.filter(|key| key.0.len() >= LENGTH);
+        key.map(|key| Self::of_key(&key.0)).ok_or_else(|| {
+            let message =
+                format!("Secret {SECRET} has no {ENTRY} of {LENGTH} bytes; delete it, and Drover makes another one");
+            AppError::new(AppCause::KeyUnavailable, message)
+        })
     }
 
     /// Tells `bytes` of an app from others: the same for the same bytes and app, and of no use without the key.
@@ -138,6 +145,11 @@ mod tests {
         let secret = new_secret();
         assert_eq!(secret.data.as_ref().unwrap()[ENTRY].0.len(), LENGTH);
         assert_eq!(secret.immutable, Some(true));
-        assert_ne!(Seal::held_by(&secret), Seal::held_by(&new_secret()));
+        assert_ne!(Seal::held_by(&secret).unwrap(), Seal::held_by(&new_secret()).unwrap());
+        let empty = Secret { data: None, ..secret };
+        assert!(
+            Seal::held_by(&empty).unwrap_err().to_string().contains("delete it"),
+            "nobody could tell it from no key"
+        );
     }
 }

@@ -199,12 +199,51 @@ fn told(app: &CatalogApp, error: &AppError) -> String {
         AppError::AsApp(AccountError::Forbidden { asked, .. }) if is_secret => {
             format!("cannot {asked}: the role of the app does not allow it")
         }
-        AppError::AsApp(
-            AccountError::Immutable { asked, .. }
-            | AccountError::FieldConflict { asked, .. }
-            | AccountError::AlreadyExists { asked },
-        ) if is_secret => format!("cannot {asked}: the cluster refuses it"),
+        AppError::AsApp(error @ AccountError::Immutable { asked, .. }) => {
+            let what = if is_secret { format!("cannot {asked}: a field cannot be changed") } else { error.to_string() };
+            format!("{what}; delete the object, which is created anew then, or take the change back")
+        }
+        AppError::AsApp(AccountError::FieldConflict { asked, .. } | AccountError::AlreadyExists { asked })
+            if is_secret =>
+        {
+            format!("cannot {asked}: the cluster refuses it")
+        }
         AppError::AsApp(_) if is_secret => "the cluster refuses an object; apply it by hand to see why".to_owned(),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_runtime::accounts::{Asked, Verb};
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(kind: &str) -> CatalogApp {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": {"name": "web", "namespace": "team-a"},
+            "spec": {
+                "clusterName": "eu", "namespace": "web", "roleTemplateName": "deployer", "chart": {},
+                "valuesFrom": [{"kind": kind, "name": "values"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_field_that_cannot_change_says_what_to_do_and_quotes_no_secret() {
+        let asked =
+            Asked { verb: Verb::Apply, kind: "Deployment".to_owned(), key: ObjectKey::namespaced("web", "shop") };
+        let reason = "spec.selector: Invalid value: hunter2: field is immutable".to_owned();
+        let error = AppError::AsApp(AccountError::Immutable { asked, reason });
+        let remedy = "; delete the object, which is created anew then, or take the change back";
+        let open = told(&app("ConfigMap"), &error);
+        assert!(
+            open.starts_with("cannot apply Deployment web/shop: spec.selector") && open.ends_with(remedy),
+            "{open}"
+        );
+        let secret = told(&app("Secret"), &error);
+        assert_eq!(secret, format!("cannot apply Deployment web/shop: a field cannot be changed{remedy}"));
     }
 }

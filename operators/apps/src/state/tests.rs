@@ -18,6 +18,8 @@ const START: Timestamp = Timestamp::UNIX_EPOCH;
 struct Behaviour {
     /// Hooks that fail, by name.
     failing_hooks: Vec<&'static str>,
+    /// A hook that never ends.
+    endless_hook: Option<&'static str>,
     /// Whether objects become ready.
     never_ready: bool,
 }
@@ -87,7 +89,9 @@ impl Model {
         let running =
             newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
         let hook = running.map(|hook| {
-            if self.behaviour.failing_hooks.contains(&&*hook.name) {
+            if self.behaviour.endless_hook == Some(&*hook.name) {
+                Standing::Waiting(format!("Job {}", hook.name))
+            } else if self.behaviour.failing_hooks.contains(&&*hook.name) {
                 Standing::Failed(hook.name.clone())
             } else {
                 Standing::Ready
@@ -323,6 +327,22 @@ fn a_failure_is_tried_again_so_often_and_no_more_until_the_inputs_change() {
 }
 
 #[test]
+fn a_hook_that_never_ends_fails_at_its_deadline_and_nothing_follows_it() {
+    let mut model = Model::new(&json!({"remediation": {"retries": 0}, "wait": {"timeout": "20s"}}));
+    model.behaviour.endless_hook = Some("early");
+    let mut failure = None;
+    for _ in 0..60 {
+        if let Next::Fail(why) = model.reconcile(false) {
+            failure = Some(why);
+        }
+    }
+    assert_eq!(failure, Some(Failure::Hook("Job early".to_owned())));
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!((model.statuses(), model.steps.len()), (vec![Status::Failed], 0));
+    assert!((model.now - START).get_seconds() > 20);
+}
+
+#[test]
 fn what_is_not_ready_in_time_goes_back_to_the_revision_before_once() {
     let mut model =
         Model::new(&json!({"remediation": {"retries": 0, "onFailure": "Rollback"}, "wait": {"timeout": "20s"}}));
@@ -430,7 +450,7 @@ fn an_install_that_failed_for_good_is_uninstalled_where_the_spec_says_so_and_an_
 #[test]
 fn where_nothing_is_waited_for_hooks_are_started_and_objects_sent() {
     let mut model = Model::new(&json!({"wait": {"strategy": "None"}}));
-    model.behaviour = Behaviour { failing_hooks: vec!["late"], never_ready: true };
+    model.behaviour = Behaviour { failing_hooks: vec!["late"], never_ready: true, ..Behaviour::default() };
     assert_eq!(model.until_rest(), Next::Rest);
     assert_eq!(model.steps, ["apply render 1"], "no hook is waited for");
     let phases: Vec<_> = model.newest().hooks.iter().map(|hook| hook.last_run.phase).collect();

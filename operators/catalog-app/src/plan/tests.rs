@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use drover_apps::{
     inputs::{Entry, EntryKind, Known},
+    prepare::Preparation,
     seal::Seal,
     state::{Head, Seen},
 };
@@ -336,6 +337,24 @@ fn who_has_other_rights_has_all_tries_again() {
     let plan = plan(&app, &world, NOW);
     assert!(told(&plan).1[0].starts_with("Prepare"), "{:?}", told(&plan));
     assert_eq!(plan.place_status.failed, None);
+}
+
+#[test]
+fn a_record_that_is_too_large_stalls_before_anything_is_sent() {
+    let (app, mut world) = (app(&json!({})), world());
+    let why = (AppCause::RecordTooLarge.into(), "the record of the release has 2 MiB".to_owned());
+    let input_hash = inputs::inputs(&app, &world.known).unwrap().hash;
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.preparation = Some(std::sync::Arc::new(Preparation {
+        input_hash,
+        rights: String::new(),
+        generation: 0,
+        asked: None,
+        outcome: Err(why),
+    }));
+    let plan = plan(&app, &world, NOW);
+    assert_eq!(told(&plan), ("RecordTooLarge", vec![]));
+    assert!(plan.place_status.ready.cause.needs_action() && plan.place_status.pending.is_none());
 }
 
 #[test]
