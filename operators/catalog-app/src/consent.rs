@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use drover_apps::AppCause;
 use drover_crds::{
-    CatalogApp, Cluster, MAX_PROBLEMS, Problem, Project, RoleContext,
+    CatalogApp, Cluster, MAX_PROBLEMS, Operation, Problem, Project, RoleContext, Tenant,
     condition::{ISOLATION_READY, NAMESPACES_READY, POD_SECURITY_READY, QUOTA_READY},
     names::LOCAL_CLUSTER,
 };
@@ -54,6 +54,28 @@ pub enum Admission {
     OtherNamespaces,
     /// It is, and may.
     Admitted,
+}
+
+impl Admission {
+    /// By the entries of a cluster that admit the namespace of the app. What one of them allows is not mixed with another one.
+    #[must_use]
+    pub fn of(app: &CatalogApp, cluster: &Cluster, mut tenancies: Vec<&Tenant>) -> Self {
+        if tenancies.is_empty() {
+            return Self::NoTenant;
+        }
+        if app.spec.is_of_platform() {
+            tenancies.retain(|tenant| tenant.allows(Operation::ClusterApps));
+        }
+        let namespace = &app.spec.namespace;
+        if tenancies.is_empty() {
+            Self::NoClusterApps
+        } else if tenancies.iter().any(|tenant| tenant.allows_namespace(namespace)) && !cluster.spec.protects(namespace)
+        {
+            Self::Admitted
+        } else {
+            Self::OtherNamespaces
+        }
+    }
 }
 
 /// Whether the Project of an app holds a namespace; of an app of the platform, whether any does.

@@ -12,7 +12,7 @@ use drover_apps::{
     state::{self, Seen},
     workloads::{self, OfRelease as OfHelm, Workload},
 };
-use drover_crds::{CatalogApp, ChartRepository, ChosenChart, DriftMode, Operation, Project, RoleTemplate};
+use drover_crds::{CatalogApp, ChartRepository, ChosenChart, DriftMode, Project, RoleTemplate};
 use drover_fleet::{
     admission::{guarded, state_in_management},
     targets::tenancies_of,
@@ -20,7 +20,7 @@ use drover_fleet::{
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_roles::digest;
 use drover_runtime::{
-    AccountError, Cause, ClusterName, ClusterView, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    AccountError, Cause, ClusterName, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::{Index as _, Lookup},
     clock::now,
     operator::record_of,
@@ -246,7 +246,7 @@ fn facts(owner: Owner<'_, CatalogApp>, place: &PlaceContext) -> Option<Facts> {
         None => (ProjectState::Unnamed, held_by_any(place, &app.spec.namespace)),
     };
     Some(Facts {
-        admission: admission(app, view, place),
+        admission: Admission::of(app, &view.object, tenancies_of(app, view, &place.fleet)),
         project,
         hold,
         templates: reached([&*app.spec.role_template_name], find, judge),
@@ -278,26 +278,6 @@ fn first_not_ready<K: Resource<DynamicType = ()> + 'static>(
     let mut found: Vec<_> = workloads.indexed::<OfHelm>(release).iter().filter_map(|found| found.not_ready()).collect();
     found.sort();
     found.into_iter().next()
-}
-
-/// What the owner of the cluster lets the app do. What one tenant entry allows is not mixed with another one.
-fn admission(app: &CatalogApp, view: &ClusterView, place: &PlaceContext) -> Admission {
-    let mut tenancies = tenancies_of(app, view, &place.fleet);
-    if tenancies.is_empty() {
-        return Admission::NoTenant;
-    }
-    if app.spec.is_of_platform() {
-        tenancies.retain(|tenant| tenant.allows(Operation::ClusterApps));
-    }
-    let namespace = &app.spec.namespace;
-    if tenancies.is_empty() {
-        Admission::NoClusterApps
-    } else if tenancies.iter().any(|tenant| tenant.allows_namespace(namespace)) && !view.object.spec.protects(namespace)
-    {
-        Admission::Admitted
-    } else {
-        Admission::OtherNamespaces
-    }
 }
 
 fn of_project(app: &CatalogApp, cluster: &ClusterName, key: &ObjectKey, place: &PlaceContext) -> (ProjectState, Hold) {

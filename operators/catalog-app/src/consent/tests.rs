@@ -121,6 +121,37 @@ fn an_app_without_a_project_needs_the_consent_of_the_cluster_and_a_role_for_whol
 }
 
 #[test]
+fn one_entry_of_the_cluster_allows_both_the_operation_and_the_namespace() {
+    let entry = |name: &str, patterns: &[&str], operations: &[&str]| -> Tenant {
+        let from = json!({"names": ["team-a"]});
+        serde_json::from_value(
+            json!({"name": name, "from": from, "namespacePatterns": patterns, "operations": operations}),
+        )
+        .unwrap()
+    };
+    let cluster = facts().cluster;
+    let with = |app: &CatalogApp, tenants: &[Tenant]| Admission::of(app, &cluster, tenants.iter().collect());
+    let (here, elsewhere) = (&["team-a-*"][..], &["ops-*"][..]);
+    let may = &["ClusterApps"][..];
+    let platform = of_platform();
+    for (what, tenants, expected) in [
+        ("nobody", vec![], Admission::NoTenant),
+        ("no operation", vec![entry("a", here, &[])], Admission::NoClusterApps),
+        ("others", vec![entry("a", here, &["Backup", "Restore", "Scan"])], Admission::NoClusterApps),
+        ("two entries", vec![entry("a", here, &[]), entry("b", elsewhere, may)], Admission::OtherNamespaces),
+        ("one entry", vec![entry("a", elsewhere, &[]), entry("b", here, may)], Admission::Admitted),
+    ] {
+        assert_eq!(with(&platform, &tenants), expected, "{what}");
+    }
+    assert_eq!(with(&app(), &[entry("a", here, &[])]), Admission::Admitted, "an app of a Project needs no operation");
+    for protected in ["drover-system", "kube-system", "default"] {
+        let mut app = of_platform();
+        app.spec.namespace = protected.to_owned();
+        assert_eq!(with(&app, &[entry("a", &["*"], may)]), Admission::OtherNamespaces, "{protected}");
+    }
+}
+
+#[test]
 fn the_management_cluster_takes_no_apps() {
     let mut local = (*facts().cluster).clone();
     local.metadata.name = Some(LOCAL_CLUSTER.to_owned());
