@@ -6,17 +6,18 @@
 mod definitions;
 mod look;
 mod objects;
+mod records;
 
 use std::sync::Arc;
 
 use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
     diff::to_prune,
-    history::{History, Revision, believable},
+    history::{History, Revision},
     hook::{DeletePolicy, HookEvent, HookPhase, in_order},
     manifest::objects,
     order::{for_install, for_uninstall},
-    record::{ApplyMethod, NAME_LABEL, Record, SECRET_TYPE, Status, Written, secret_name},
+    record::{ApplyMethod, NAME_LABEL, Record, Status, Written, secret_name},
 };
 use drover_runtime::{
     AccountClient, AccountError, AccountName, Informer, LabelQuery, ObjectKey, OwnerRecord, PlaceContext,
@@ -28,6 +29,7 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
+use self::records::Found;
 use crate::{
     AppCause, AppError,
     lookup::LookupServer,
@@ -49,12 +51,6 @@ pub struct InCluster<'a> {
     records: Vec<Found>,
     /// The namespaces that Projects hold.
     held: Informer<Namespace>,
-}
-
-/// A record, and the version of its Secret.
-struct Found {
-    record: Record,
-    secret: Secret,
 }
 
 /// What there is of a release that is to be there.
@@ -89,32 +85,9 @@ impl<'a> InCluster<'a> {
     async fn read(&mut self) -> Result<(), AppError> {
         let query = LabelQuery::equals(NAME_LABEL, self.app.release_name());
         let all = self.client.list(&self.secrets, &self.app.spec.namespace, &query).await?;
-        let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok());
-        let mut secrets: Vec<_> = secrets.filter(|secret| secret.type_.as_deref() == Some(SECRET_TYPE)).collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(revision_of(self.app, secret)));
-        let believable = believable(secrets.iter().map(|secret| revision_of(self.app, secret)), self.noted_revision());
-        secrets.retain(|secret| believable.contains(&revision_of(self.app, secret)));
-        let mut room = RECORDS_LIMIT;
-        self.records.clear();
-        // The newest first: what does not fit is older than anything that is decided by.
-        for secret in secrets {
-            let Ok(mut record) = Record::from_secret(&secret) else { continue };
-            let Some(left) = room.checked_sub(size(&record)) else { break };
-            room = left;
-            if record.name == self.app.release_name() && record.version == revision_of(self.app, &secret) {
-                // Nothing of a hook is believed but its manifest.
-                record.hooks = record.hooks.iter().filter_map(|hook| hook.reread().ok()).collect();
-                self.records.push(Found { record, secret });
-            }
-        }
-        self.records.sort_by_key(|found| found.record.version);
+        let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok()).collect();
+        self.records = records::read(self.app, secrets);
         Ok(())
-    }
-
-    /// The newest revision that the status of the app notes.
-    fn noted_revision(&self) -> i64 {
-        let noted = self.app.status.iter().flat_map(|status| status.applied.iter().chain(&status.pending));
-        noted.map(|release| release.revision).max().unwrap_or_default()
     }
 
     /// Whether the status of the app noted what is applied from this record. Anybody may have written another one.
@@ -455,9 +428,6 @@ impl<'a> InCluster<'a> {
     }
 }
 
-/// How much the records of a release may hold together, unpacked, in bytes: they lie where tenants write.
-const RECORDS_LIMIT: usize = 64 << 20;
-
 /// What a record says once all objects are sent. A hook of the events before may be one of those after as well.
 fn applied(record: &mut Record) {
     let [_, after] = events(record.info.status);
@@ -467,16 +437,6 @@ fn applied(record: &mut Record) {
 
 fn forget_runs(record: &mut Record, of: &[Option<HookEvent>]) {
     record.hooks.iter_mut().for_each(|hook| hook.forget_run(of));
-}
-
-fn revision_of(app: &CatalogApp, secret: &Secret) -> i64 {
-    let labels = secret.metadata.labels.as_ref();
-    labels.and_then(|labels| Revision::from_labels(app.release_name(), labels)).map_or(0, |found| found.number)
-}
-
-fn size(record: &Record) -> usize {
-    let hooks: usize = record.hooks.iter().map(|hook| hook.manifest.len()).sum();
-    record.manifest.len().saturating_add(hooks).saturating_add(record.info.notes.len())
 }
 
 fn unreadable(error: impl std::fmt::Display) -> AppError {

@@ -18,8 +18,8 @@ use crate::{hook::Hook, serial};
 pub const MAX_PACKED: usize = 1 << 20;
 /// Bytes of a record unpacked.
 pub const MAX_UNPACKED: usize = 32 << 20;
-/// Values, keys and brackets of a record's JSON.
-const MAX_NODES: usize = 2_000_000;
+/// Values, keys and brackets of a record's JSON. A manifest is one text, however long; those of the largest charts are 20,000.
+const MAX_NODES: usize = 150_000;
 /// The type of the Secrets.
 pub const SECRET_TYPE: &str = "helm.sh/release.v1";
 /// The label and value by which Helm finds its records.
@@ -187,9 +187,11 @@ pub struct Record {
     pub apply_method: Option<ApplyMethod>,
 }
 
-/// A record does not fit into a Secret.
+/// A record does not fit into a Secret, or is more than is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the release record is too large for a Secret (1 MiB): split the chart, or take files out of its ConfigMaps")]
+#[error(
+    "the release record is too large (1 MiB as a Secret, 32 MiB unpacked, 150000 values): split the chart, or take files out of its ConfigMaps"
+)]
 pub struct TooLarge {
     /// Its size packed.
     pub bytes: usize,
@@ -233,6 +235,30 @@ pub enum Written {
     Modified,
 }
 
+/// How much the records of one release may still hold together: they lie where tenants write.
+#[derive(Debug)]
+pub struct Room {
+    /// Unpacked.
+    bytes: usize,
+    nodes: usize,
+}
+
+/// 64 MiB unpacked, with 400,000 values, keys and brackets. A decoded one takes 200 bytes where it is a map of its own.
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, nodes: 400_000 }
+    }
+}
+
+impl Room {
+    fn take(&mut self, json: &[u8]) -> Option<()> {
+        let nodes = Some(nodes(json)).filter(|nodes| *nodes <= MAX_NODES)?;
+        let left = (self.bytes.checked_sub(json.len())?, self.nodes.checked_sub(nodes)?);
+        (self.bytes, self.nodes) = left;
+        Some(())
+    }
+}
+
 impl Record {
     /// The record as it lies in a Secret: gzip in base64.
     pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
@@ -241,19 +267,22 @@ impl Record {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         let packed = std::io::Write::write_all(&mut gzip, &json).and_then(|()| gzip.finish()).unwrap_or_default();
         let bytes = BASE64_STANDARD.encode(packed).into_bytes();
-        if bytes.len() > MAX_PACKED { Err(TooLarge { bytes: bytes.len() }) } else { Ok(bytes) }
+        let fits = bytes.len() <= MAX_PACKED && json.len() <= MAX_UNPACKED && nodes(&json) <= MAX_NODES;
+        if fits { Ok(bytes) } else { Err(TooLarge { bytes: bytes.len() }) }
     }
 
     /// Reads what lies in a Secret, within bounds.
     pub fn decode(packed: &[u8]) -> Result<Self, RecordError> {
+        Self::decode_within(packed, &mut Room::default())
+    }
+
+    fn decode_within(packed: &[u8], room: &mut Room) -> Result<Self, RecordError> {
         if packed.len() > MAX_PACKED {
             return Err(RecordError::TooLarge);
         }
         let bytes = BASE64_STANDARD.decode(packed).map_err(|_| RecordError::Damaged)?;
         let json = if bytes.starts_with(&GZIP) { unpack(&bytes)? } else { bytes };
-        if nodes(&json) > MAX_NODES {
-            return Err(RecordError::TooLarge);
-        }
+        room.take(&json).ok_or(RecordError::TooLarge)?;
         serde_json::from_slice(&json).map_err(|_| RecordError::Damaged)
     }
 
@@ -284,9 +313,14 @@ impl Record {
 
     /// Reads the record in a Secret, which has to agree with the Secret about what it is a record of.
     pub fn from_secret(secret: &Secret) -> Result<Self, RecordError> {
+        Self::from_secret_within(secret, &mut Room::default())
+    }
+
+    /// The same, if there is still room for it: the whole of it counts, what is not read of it included.
+    pub fn from_secret_within(secret: &Secret, room: &mut Room) -> Result<Self, RecordError> {
         let data = secret.data.as_ref().and_then(|data| data.get(KEY));
         let data = data.filter(|_| secret.type_.as_deref() == Some(SECRET_TYPE)).ok_or(RecordError::NoRecord)?;
-        let record = Self::decode(&data.0)?;
+        let record = Self::decode_within(&data.0, room)?;
         let agrees = record.version > 0
             && secret.metadata.namespace.as_deref() == Some(record.namespace.as_str())
             && secret.metadata.name.as_deref() == Some(secret_name(&record.name, record.version).as_str());

@@ -121,12 +121,52 @@ fn a_bomb_is_refused_before_it_fills_memory() {
     assert!(bomb.len() < MAX_PACKED);
     assert_eq!(Record::decode(&bomb), Err(RecordError::TooLarge));
     assert_eq!(Record::decode(&vec![b'A'; MAX_PACKED + 1]), Err(RecordError::TooLarge));
-    let values = format!("{{\"config\": {{\"a\": [{}0]}}}}", "0,".repeat(MAX_NODES));
+    let values = format!("{{\"config\": {{\"a\": [{}0]}}}}", "0,".repeat(150_000));
     assert_eq!(Record::decode(&gzipped(values.as_bytes())), Err(RecordError::TooLarge));
-    let text = json!({"manifest": "\\\",:[{".repeat(MAX_NODES / 4)});
+    let text = json!({"manifest": "\\\",:[{".repeat(500_000)});
     assert!(Record::decode(&gzipped(text.to_string().as_bytes())).is_ok(), "text does not count as values");
     let deep = format!("{{\"config\": {{\"a\": {}{}}}}}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(Record::decode(&gzipped(deep.as_bytes())), Err(RecordError::Damaged));
+}
+
+#[test]
+fn a_record_takes_room_before_it_is_decoded_whatever_it_holds() {
+    let of = |json: &Value| {
+        let mut secret = record().to_secret(Written::Modified, at(7)).unwrap();
+        secret.data = Some([("release".to_owned(), ByteString(gzipped(json.to_string().as_bytes())))].into());
+        secret
+    };
+    let maps = |count: usize| vec![json!({"a": 0}); count];
+    let known = json!({"name": "web", "namespace": "shop", "version": 3});
+    for field in ["config", "chart", "info", "other", "hooks"] {
+        let mut json = known.clone();
+        json[field] = json!({"values": {"a": maps(40_000)}, "a": maps(10)});
+        let secret = of(&json);
+        let mut room = Room::default();
+        let first = Record::from_secret_within(&secret, &mut room);
+        assert_ne!(first, Err(RecordError::TooLarge), "{field}");
+        let more: Vec<_> = (0..10).map(|_| Record::from_secret_within(&secret, &mut room)).collect();
+        assert_eq!(
+            more.last(),
+            Some(&Err(RecordError::TooLarge)),
+            "{field}: ten of these are more than a release may have"
+        );
+        assert_eq!(Record::from_secret_within(&of(&known), &mut room).map(drop), Ok(()), "what is small still fits");
+    }
+    let mut room = Room::default();
+    let long = of(&json!({"name": "web", "namespace": "shop", "version": 3, "other": " ".repeat(30 << 20)}));
+    let fit = (0..5).filter(|_| Record::from_secret_within(&long, &mut room).is_ok()).count();
+    assert_eq!(fit, 2, "text counts, whatever field it is in");
+}
+
+#[test]
+fn no_record_is_written_that_is_not_read() {
+    let values = |count: usize| Map::from_iter([("a".to_owned(), json!(vec![0; count]))]);
+    let large = Record { config: values(160_000), ..record() };
+    assert!(large.encode().is_err());
+    let mut fits = Record { config: values(100_000), ..record() };
+    fits.manifest = "a: {b: [c, d]}\n".repeat(100_000);
+    assert_eq!(Record::decode(&fits.encode().unwrap()), Ok(fits));
 }
 
 #[test]
