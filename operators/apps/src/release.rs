@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use drover_crds::{CatalogApp, Release, WaitStrategy};
 use drover_releases::{
+    definition,
     diff::to_prune,
     history::{History, Revision},
     hook::{DeletePolicy, HookEvent, HookPhase, in_order},
@@ -227,7 +228,8 @@ impl<'a> InCluster<'a> {
         let Some(hook) = found.record.hooks.get(at).filter(|_| self.is_noted(&found.record)) else { return Ok(()) };
         self.delete_hook(hook, &DeletePolicy::BeforeHookCreation).await?;
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
-            if self.check_hook(&object).await?.is_some() && hook.is_deleted(&DeletePolicy::BeforeHookCreation) {
+            let is_left = self.check_hook(&object).await?.is_some() && !definition::is_one(&object);
+            if is_left && hook.is_deleted(&DeletePolicy::BeforeHookCreation) {
                 // It goes; the hook starts when it is gone.
                 return Ok(());
             }

@@ -6,6 +6,8 @@ use kube::core::GroupVersionKind;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::definition;
+
 /// Characters of the longest name that Kubernetes knows.
 const LONGEST_NAME: usize = 253;
 /// The label by which Helm knows what it manages, and its value.
@@ -115,10 +117,12 @@ impl Object {
         self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
     }
 
-    /// Whether it outlives its release: `helm.sh/resource-policy: keep`. Ask it of the live object too.
+    /// Whether it outlives its release: by `helm.sh/resource-policy: keep`, which is to be asked of the live object too, or because it
+    /// defines a kind: with it all objects of that kind would go, whoever made them.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.annotation(RESOURCE_POLICY).is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"))
+        let is_said = self.annotation(RESOURCE_POLICY).is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"));
+        is_said || definition::is_one(self)
     }
 
     /// Whether it carries Helm's marks of this release. Nothing else may be pruned or uninstalled with the release.
@@ -226,5 +230,11 @@ mod tests {
         };
         assert!(with("keep").is_kept() && with(" Keep ").is_kept());
         assert!(!with("delete").is_kept());
+        for version in ["v1", "v1beta1"] {
+            let api_version = format!("apiextensions.k8s.io/{version}");
+            let definition =
+                json!({"apiVersion": api_version, "kind": "CustomResourceDefinition", "metadata": {"name": "a.b.c"}});
+            assert!(Object::new(definition).unwrap().is_kept(), "with it all objects of its kind would go");
+        }
     }
 }

@@ -208,6 +208,10 @@ impl InCluster<'_> {
             return Ok(());
         }
         for object in self.allowed(hook.objects().map_err(unreadable)?)? {
+            // As with helm, but of each object: the hook may be a list.
+            if definition::is_one(&object) {
+                continue;
+            }
             let (resource, key) = self.locate(&object).await?;
             let Some(live) = self.check_hook(&object).await? else { continue };
             let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
