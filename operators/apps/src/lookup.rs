@@ -9,11 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use drover_runtime::AccountClient;
+use drover_releases::filter;
+use drover_runtime::{AccountClient, Informer, ObjectKey, accounts::Kinds};
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Namespace;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
     net::TcpListener,
@@ -33,24 +35,55 @@ pub(crate) struct LookupServer {
     serving: JoinHandle<()>,
 }
 
-/// The first path that the app may not read.
-type Refused = Arc<Mutex<Option<String>>>;
+/// The first path that was refused, and why.
+type Refused = Arc<Mutex<Option<(String, Refuser)>>>;
+
+/// Who refuses a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refuser {
+    /// The role of the app does not allow it.
+    Role,
+    /// What is Drover's or a Project's is none of its business, whatever the role allows.
+    Reach,
+}
+
+/// Where an app may look things up, as far as its role allows that.
+#[derive(Clone)]
+pub(crate) enum Reach {
+    /// Its role is bound in one namespace.
+    Namespace,
+    /// Its role is bound in the whole cluster, where these namespaces are held. The kinds say what lies in namespaces.
+    Cluster { held: Informer<Namespace>, kinds: Arc<Kinds> },
+}
+
+impl Reach {
+    fn has(&self, path: &str) -> bool {
+        let Self::Cluster { held, kinds } = self else { return true };
+        let is_held = |namespace: &str| held.get(&ObjectKey::cluster_scoped(namespace)).is_some();
+        let is_of_cluster = |group: &str, version: &str, plural: &str| {
+            let mut named =
+                kinds.iter().filter(|kind| (&*kind.group, &*kind.version, &*kind.plural) == (group, version, plural));
+            named.next().is_some_and(|kind| !kind.namespaced)
+        };
+        is_within_reach(path, &is_held, &is_of_cluster)
+    }
+}
 
 impl LookupServer {
     /// Starts one for an app.
-    pub(crate) async fn start(client: AccountClient) -> io::Result<Self> {
+    pub(crate) async fn start(client: AccountClient, reach: Reach) -> io::Result<Self> {
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system has no random numbers"))?;
         let path = format!("{:032x}", u128::from_be_bytes(random));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let refused = Refused::default();
-        let answering = Answering { client, path: Arc::from(path.as_str()), refused: Arc::clone(&refused) };
+        let answering = Answering { client, reach, path: Arc::from(path.as_str()), refused: Arc::clone(&refused) };
         Ok(Self { port, path, refused, serving: tokio::spawn(serve(listener, answering)) })
     }
 
-    /// What the app looked up and may not read.
-    pub(crate) fn refused(&self) -> Option<String> {
+    /// What the app looked up and may not read, and who says so.
+    pub(crate) fn refused(&self) -> Option<(String, Refuser)> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -64,6 +97,7 @@ impl Drop for LookupServer {
 #[derive(Clone)]
 struct Answering {
     client: AccountClient,
+    reach: Reach,
     path: Arc<str>,
     refused: Refused,
 }
@@ -94,6 +128,10 @@ impl Answering {
         else {
             return empty(StatusCode::NOT_FOUND);
         };
+        if !self.reach.has(path) {
+            self.refuse(path, Refuser::Reach);
+            return empty(StatusCode::FORBIDDEN);
+        }
         let whole = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         match self.client.get_path(&whole).await {
             Ok(answer) if answer.status == StatusCode::OK || answer.status == StatusCode::NOT_FOUND => {
@@ -104,13 +142,17 @@ impl Answering {
             }
             Ok(answer) => {
                 if answer.status == StatusCode::FORBIDDEN {
-                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                    refused.get_or_insert_with(|| path.to_owned());
+                    self.refuse(path, Refuser::Role);
                 }
                 empty(StatusCode::FORBIDDEN)
             }
             Err(_) => empty(StatusCode::BAD_GATEWAY),
         }
+    }
+
+    fn refuse(&self, path: &str, refuser: Refuser) {
+        let mut first = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| (path.to_owned(), refuser));
     }
 }
 
@@ -136,10 +178,34 @@ fn may_be_asked(path: &str, query: Option<&str>) -> bool {
         ["apis", _] => &[],
         _ => return false,
     };
+    // An older way to ask for a watch.
+    if of_objects.first() == Some(&"watch") {
+        return false;
+    }
     let (["namespaces", _, named @ ..] | named) = of_objects;
     let watches =
         query.is_some_and(|query| query.split('&').any(|part| part.starts_with("watch") || part.starts_with("follow")));
     segments.iter().all(is_plain) && named.len() <= 2 && !watches
+}
+
+/// Whether nothing that this path asks for lies in a namespace that is Drover's or a Project's: neither that namespace, nor all of them.
+fn is_within_reach(
+    path: &str,
+    is_held: &dyn Fn(&str) -> bool,
+    is_of_cluster: &dyn Fn(&str, &str, &str) -> bool,
+) -> bool {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let (group, version, objects) = match segments.as_slice() {
+        ["api", version, objects @ ..] => ("", *version, objects),
+        ["apis", group, version, objects @ ..] => (*group, *version, objects),
+        _ => return true,
+    };
+    match objects {
+        ["namespaces", namespace, _, ..] => !filter::is_drovers_namespace(namespace) && !is_held(namespace),
+        // No object of a namespace is found by its name alone.
+        [plural] => is_of_cluster(group, version, plural),
+        _ => true,
+    }
 }
 
 fn is_timeout(query: Option<&str>) -> bool {
@@ -177,11 +243,53 @@ mod tests {
             ("/api/v1/namespaces/shop/services/web/proxy/admin", None),
             ("/api/v1/namespaces/shop/secrets", Some("watch=true")),
             ("/api/v1/namespaces/shop/secrets", Some("limit=1&watch=1")),
+            ("/api/v1/watch/secrets", None),
+            ("/apis/apps/v1/watch/deployments", None),
             ("/api/v1/namespaces/../secrets", None),
             ("/api/v1/namespaces/shop//secrets", None),
             ("/api/v1/namespaces/sh%6fp/secrets", None),
         ] {
             assert!(!may_be_asked(path, query), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_out_of_reach_by_whatever_path() {
+        let is_held = |namespace: &str| namespace == "team-web";
+        let is_of_cluster = |group: &str, version: &str, plural: &str| {
+            matches!(
+                (group, version, plural),
+                ("", "v1", "namespaces" | "nodes") | ("scheduling.k8s.io", "v1", "priorityclasses")
+            )
+        };
+        let has = |path: &str| is_within_reach(path, &is_held, &is_of_cluster);
+        for path in [
+            "/version",
+            "/apis/apps/v1",
+            "/api/v1/namespaces",
+            "/api/v1/namespaces/team-web",
+            "/api/v1/nodes",
+            "/api/v1/nodes/node-1",
+            "/api/v1/namespaces/ops/secrets",
+            "/api/v1/namespaces/ops/secrets/password",
+            "/apis/apps/v1/namespaces/kube-system/deployments/coredns",
+            "/apis/scheduling.k8s.io/v1/priorityclasses",
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/admin",
+        ] {
+            assert!(has(path), "{path}");
+        }
+        for path in [
+            "/api/v1/secrets",
+            "/api/v1/configmaps",
+            "/apis/apps/v1/deployments",
+            "/apis/charts.invalid/v1/unknown",
+            "/api/v1/namespaces/drover-system/secrets/app.team.web",
+            "/api/v1/namespaces/drover-system/secrets",
+            "/api/v1/namespaces/team-web/secrets",
+            "/api/v1/namespaces/team-web/configmaps/settings",
+            "/apis/apps/v1/namespaces/team-web/deployments/web",
+        ] {
+            assert!(!has(path), "{path}");
         }
     }
 }

@@ -33,7 +33,7 @@ use serde_json::Value;
 use self::records::Found;
 use crate::{
     AppCause, AppError,
-    lookup::LookupServer,
+    lookup::{LookupServer, Reach},
     seal::Seal,
     state::{APPLIED, Failure, Head, Seen, events},
 };
@@ -410,7 +410,12 @@ impl<'a> InCluster<'a> {
 
     /// Answers what a chart looks up while it is rendered.
     pub(crate) async fn lookup_server(&self) -> std::io::Result<LookupServer> {
-        LookupServer::start(self.client.clone()).await
+        let reach = if self.app.spec.is_of_platform() {
+            Reach::Cluster { held: self.held.clone(), kinds: Arc::clone(&self.kinds) }
+        } else {
+            Reach::Namespace
+        };
+        LookupServer::start(self.client.clone(), reach).await
     }
 
     /// The revision that comes next.

@@ -9,7 +9,7 @@ use drover_releases::{
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
-use crate::{AppCause, AppError, release::InCluster};
+use crate::{AppCause, AppError, lookup::Refuser, release::InCluster};
 
 /// What is rendered.
 pub(crate) struct Job<'a> {
@@ -46,12 +46,13 @@ impl Job<'_> {
         };
         let outcome = renderer.render(self.slot, folder, &request).await;
         match server.and_then(|server| server.refused()) {
-            Some(path) if outcome.is_err() => {
-                let message = format!(
-                    "chart {} of app {} looks up {path}, which its role does not let it read",
-                    self.chart.metadata().name,
-                    self.app.name_any()
-                );
+            Some((path, refuser)) if outcome.is_err() => {
+                let why = match refuser {
+                    Refuser::Role => "which its role does not let it read",
+                    Refuser::Reach => "and what lies in drover-system or in namespaces of Projects is out of its reach",
+                };
+                let (chart, app) = (&self.chart.metadata().name, self.app.name_any());
+                let message = format!("chart {chart} of app {app} looks up {path}, {why}");
                 Err(AppError::new(AppCause::LookupRefused, message))
             }
             _ => outcome.map_err(|error| self.failed(&error)),

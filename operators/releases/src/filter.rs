@@ -119,6 +119,12 @@ pub struct Refusal {
     pub rule: Rule,
 }
 
+/// Whether Drover keeps its credentials and the accounts of apps in this namespace.
+#[must_use]
+pub fn is_drovers_namespace(namespace: &str) -> bool {
+    namespace == OPERATOR_NAMESPACE
+}
+
 /// Judges all objects of a release, and puts them into its namespace; the refusals, at most [`MAX_REFUSALS`], if there are any.
 pub fn check(objects: Vec<Object>, rules: &Rules<'_>) -> Result<Vec<Object>, Vec<Refusal>> {
     let (mut allowed, mut refused) = (Vec::with_capacity(objects.len()), Vec::new());
@@ -172,7 +178,7 @@ fn of_cluster(kind: &GroupVersionKind, name: &str, rules: &Rules<'_>) -> Result<
 
 fn in_namespace(object: &Object, rules: &Rules<'_>) -> Result<(), Rule> {
     let namespace = object.namespace().unwrap_or(rules.namespace);
-    if namespace == OPERATOR_NAMESPACE {
+    if is_drovers_namespace(namespace) {
         return Err(Rule::OperatorNamespace);
     }
     match rules.tenancy {
