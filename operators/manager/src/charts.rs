@@ -224,7 +224,7 @@ mod tests {
         };
         assert_eq!(
             answer(&[row], AnswerFormat::Table).unwrap(),
-            "REPOSITORY   CHART  VERSION  APP VERSION  DESCRIPTION\nteam/stable  web    1.0.0    -            deprecated: Serves\n"
+            "REPOSITORY    CHART   VERSION   APP VERSION   DESCRIPTION\nteam/stable   web     1.0.0     -             deprecated: Serves\n"
         );
     }
 }
