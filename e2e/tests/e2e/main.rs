@@ -16,6 +16,7 @@ mod accounts;
 mod admission;
 mod api;
 mod app_days;
+mod app_failures;
 mod apps;
 mod away;
 mod bad_days;
@@ -70,6 +71,7 @@ fn tests() -> Vec<Test> {
         admission::tests(),
         api::tests(),
         app_days::tests(),
+        app_failures::tests(),
         apps::tests(),
         away::tests(),
         bad_days::tests(),
