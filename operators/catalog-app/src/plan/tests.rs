@@ -340,7 +340,7 @@ fn who_has_other_rights_has_all_tries_again() {
 }
 
 #[test]
-fn a_record_that_is_too_large_stalls_before_anything_is_sent() {
+fn i05_a_record_that_does_not_fit_is_refused_before_it_is_sent() {
     let (app, mut world) = (app(&json!({})), world());
     let why = (AppCause::RecordTooLarge.into(), "the record of the release has 2 MiB".to_owned());
     let input_hash = inputs::inputs(&app, &world.known).unwrap().hash;

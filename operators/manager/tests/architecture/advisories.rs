@@ -36,7 +36,9 @@ const WRITTEN_DOWNSTREAM: [&str; 13] = [
 ];
 
 /// All that it may change in the management cluster.
-const WRITTEN_IN_MANAGEMENT: [&str; 13] = [
+const WRITTEN_IN_MANAGEMENT: [&str; 14] = [
+    // In Drover's own namespace only, and only created: the key by which inputs of apps are known.
+    "/secrets",
     "coordination.k8s.io/leases",
     "drover.dev/catalogapps",
     "drover.dev/catalogapps/status",
