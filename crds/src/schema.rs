@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::ResourceExt as _;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// Kubernetes' own grammar of quantities, which the status copies from downstream.
@@ -74,9 +75,16 @@ pub(crate) fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 12, "pattern": "^[1-9][0-9]*(Ki|Mi)?$" })
 }
 
-/// An object of any content, which a chart judges.
+/// An object of any content, which a chart judges. A server-side apply that takes all of its fields away leaves null.
 pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    json_schema!({ "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Reads null as nothing.
+pub(crate) fn null_is_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Texts by path, as helm takes them by `--set`.

@@ -475,6 +475,8 @@ fn an_app_says_where_it_belongs_and_where_its_values_come_from() {
         &[
             json!({ "spec": { "projectName": null, "crds": "CreateReplace" } }),
             json!({ "spec": { "crds": "Skip" } }),
+            // What a server-side apply leaves of values once all of them are gone.
+            json!({ "spec": { "values": {} } }),
             json!({ "spec": { "crds": "Create" } }),
             from(json!({ "kind": "Cluster", "key": "labels/example.com/zone", "targetPath": "zone" })),
             from(json!({ "kind": "Secret", "name": "a" })),
@@ -527,4 +529,13 @@ fn a_chart_repository_is_in_one_place_and_has_no_password_in_its_url() {
             (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
         ],
     );
+}
+
+#[test]
+fn values_that_are_all_gone_are_none() {
+    let mut empty = app();
+    empty["spec"]["values"] = Value::Null;
+    accepted("CatalogApp", &empty, &[]);
+    let read: crate::CatalogApp = serde_json::from_value(empty).unwrap();
+    assert!(read.spec.values.is_empty());
 }

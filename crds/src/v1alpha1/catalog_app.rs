@@ -101,7 +101,7 @@ pub struct CatalogAppSpec {
     #[x_kube(validation = ("self == oldSelf", "the name of the release cannot be changed; create another app"))]
     pub release_name: Option<String>,
     /// Values as in a values.yaml; they win over valuesFrom. Default: {}.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default, deserialize_with = "schema::null_is_nothing", skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "schema::free_form")]
     pub values: Map<String, Value>,
     /// Further values out of objects beside this one; a later one wins over an earlier one. Default: none.

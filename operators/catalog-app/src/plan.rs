@@ -1,5 +1,7 @@
 //! What is done about an app at its cluster. Pure.
 
+mod outcome;
+
 use drover_apps::{
     AppCause,
     drift::Finding,
@@ -7,17 +9,15 @@ use drover_apps::{
     state::{self, Next},
 };
 use drover_crds::{
-    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, ChosenChart, Drift, DriftMode, FailedTries,
-    MAX_HISTORY, Release, WaitStrategy,
+    Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, ChosenChart, Drift, DriftMode, FailedTries, Release,
+    WaitStrategy,
 };
 use drover_grants::{GrantCause, admitted::record};
 use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
+use self::outcome::{deployed, failed, tell_failure};
 use crate::{
     CatalogAppOperator,
     account::AccountChange,
@@ -381,49 +381,6 @@ fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timest
 
 fn sends(step: Step, now: Timestamp) -> Steps {
     Steps { step: Some(step), ..Steps::soon(now, NEXT_STEP) }
-}
-
-fn tell_failure(app: &CatalogApp, status: &mut PlaceStatus) {
-    let Some(failed) = &status.failed else { return };
-    let cause = AppCause::from_reason(&failed.reason).unwrap_or(AppCause::ApplyFailed);
-    let message = format!("release {} failed and is tried again: {}", app.release_name(), failed.message);
-    status.because(cause, message);
-}
-
-/// The newest record is deployed, and it is what was noted.
-fn deployed(found: &Inputs, status: &mut PlaceStatus) {
-    let Some(release) = status.pending.take() else { return };
-    if release.input_hash == found.hash {
-        status.failed = None;
-    }
-    status.history.retain(|former| former.revision != release.revision);
-    status.history.insert(0, Release { warning: None, ..release.clone() });
-    status.history.truncate(MAX_HISTORY);
-    status.applied = Some(release);
-}
-
-/// The newest record failed, and it is what was noted.
-fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus, why: &str, now: Timestamp) {
-    let generation = app.metadata.generation.unwrap_or_default();
-    let tried = status.pending.take().map(|pending| pending.input_hash);
-    // What failed is counted for what was tried; a way back that fails, for what made it necessary.
-    let was_way_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
-    let input_hash = tried.filter(|_| !was_way_back).unwrap_or_else(|| found.hash.clone());
-    let rights = found.rights.clone();
-    let counts = |failed: &FailedTries| {
-        failed.input_hash == input_hash && failed.generation == generation && failed.rights == rights
-    };
-    let before = status.failed.take().filter(counts);
-    let (reason, message) = why.split_once(": ").unwrap_or((AppCause::ApplyFailed.reason(), why));
-    status.failed = Some(FailedTries {
-        input_hash,
-        generation,
-        rights,
-        count: before.map_or(0, |failed| failed.count).saturating_add(1),
-        at: Time(now),
-        reason: reason.chars().take(128).collect(),
-        message: message.chars().take(512).collect(),
-    });
 }
 
 /// Decides for an app that is to be at this cluster no more.
