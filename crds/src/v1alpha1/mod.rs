@@ -1,5 +1,6 @@
 //! The kinds of API version `v1alpha1`, one file each. A further kind is entered here and nowhere else in this crate.
 
+pub mod app_status;
 pub mod catalog_app;
 pub mod chart_repository;
 pub mod cluster;
@@ -8,6 +9,7 @@ pub mod project;
 pub mod role_binding;
 pub mod role_template;
 
+pub use app_status::*;
 pub use catalog_app::*;
 pub use chart_repository::*;
 pub use cluster::*;
