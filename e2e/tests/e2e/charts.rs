@@ -315,11 +315,13 @@ async fn drover_reads_secrets_in_its_own_namespace_only_unless_allowed_and_grant
         installation.kubectl(&["auth", "can-i", verb, resource, subject, &namespace]).is_ok()
     };
     assert!(may("list", "secrets", "drover-system"));
+    // Of the key by which the inputs of apps are told from others.
+    assert!(may("create", "secrets", "drover-system"));
     assert!(may("bind", "clusterroles/drover-admin", "team"));
     for (verb, resource, namespace) in [
         ("list", "secrets", "kube-system"),
         ("list", "secrets", "team"),
-        ("create", "secrets", "drover-system"),
+        ("update", "secrets", "drover-system"),
         ("create", "pods", "drover-system"),
         ("update", "clusters.drover.dev", "team"),
         ("create", "clusterroles.rbac.authorization.k8s.io", "team"),

@@ -38,7 +38,10 @@ pub fn unmet(app: &CatalogApp, find: impl Fn(&str) -> Option<Arc<CatalogApp>>) -
 
 fn is_ready(app: &CatalogApp) -> bool {
     let generation = app.metadata.generation;
-    app.metadata.deletion_timestamp.is_none() && app.status.as_ref().is_some_and(|status| status.was_ready(generation))
+    // One that is suspended is ready, whether it was released or not.
+    let is_released =
+        app.status.as_ref().is_some_and(|status| status.was_ready(generation) && status.applied.is_some());
+    app.metadata.deletion_timestamp.is_none() && is_released
 }
 
 /// The way from an app over those for which it waits back to itself.
@@ -114,7 +117,10 @@ mod tests {
                     "clusterName": "eu", "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer",
                     "chart": {"configMap": {"name": "c", "key": "c", "digest": ""}}, "dependsOn": others,
                 },
-                "status": {"observedGeneration": 2, "conditions": [{
+                "status": {"observedGeneration": 2, "applied": {
+                    "revision": 1, "chartVersion": "1.0.0", "chartDigest": "", "inputHash": "", "manifestDigest": "", "objects": 1,
+                    "at": "2026-11-26T00:00:00Z",
+                }, "conditions": [{
                     "type": "Ready", "status": if is_ready { "True" } else { "False" }, "reason": "X", "message": "",
                     "lastTransitionTime": "2026-11-26T00:00:00Z",
                 }]},
@@ -138,6 +144,9 @@ mod tests {
         assert!(message.contains("there is no app cache"), "{message}");
         let (_, message) = reason("shop", &[shop.clone(), db.clone(), app("cache", &[], false)]).unwrap();
         assert!(message.contains("waits for app cache, which is not ready"), "{message}");
+        let mut suspended = Arc::unwrap_or_clone(app("cache", &[], true));
+        suspended.status.as_mut().unwrap().applied = None;
+        assert!(reason("shop", &[shop.clone(), db.clone(), Arc::new(suspended)]).is_some(), "it was never released");
         let mut old = Arc::unwrap_or_clone(app("cache", &[], true));
         old.metadata.generation = Some(3);
         assert!(reason("shop", &[shop, db, Arc::new(old)]).is_some(), "it says nothing of its present spec yet");

@@ -66,12 +66,17 @@ impl PlaceStatus {
         let status = app.status.clone().unwrap_or_default();
         let CatalogAppStatus { admission, applied, pending, failed, history, chart, drift, .. } = status;
         let ready = Readiness::no(StatusCause::Progressing, format!("app {} is being released", app.name_any()));
-        // Who asks for another try has all tries again.
-        let asked = app.asked();
-        let failed = failed.filter(|_| asked.is_none());
-        let handled = asked.or(status.last_handled_reconcile_at);
+        let handled = status.last_handled_reconcile_at;
         let chart = chart.filter(|_| app.spec.chart.repository.is_some());
         Self { ready, admission, applied, pending, failed, history, chart, drift, handled }
+    }
+
+    /// Who asks for another try has all tries again, as soon as there can be one.
+    fn answer(&mut self, app: &CatalogApp) {
+        if let Some(asked) = app.asked() {
+            self.failed = None;
+            self.handled = Some(asked);
+        }
     }
 
     fn because(&mut self, cause: impl Into<Cause>, message: impl Into<String>) {
@@ -135,6 +140,7 @@ pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppO
             Steps { account: world.account.no_more_than(app, &resolved.bound_roles()), ..Steps::default() }
         }
         Verdict::Granted(resolved) => {
+            status.answer(app);
             let account = world.account.towards(app, &resolved.bound_roles());
             let steps = release(app, world, account, &mut status, now);
             let choose =
@@ -181,7 +187,8 @@ fn release(
         && let Some((cause, message)) = &world.unmet
     {
         status.because(*cause, message);
-        return Steps::default();
+        // A circle may be broken at an app that this one does not name.
+        return Steps::soon(now, LOOK_LATER);
     }
     step(app, world, &found, next, status, now)
 }
@@ -239,6 +246,10 @@ fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Times
     let Some(revision) = status.applied.as_ref().map(|applied| applied.revision) else { return Steps::default() };
     if app.spec.drift.mode == DriftMode::Off {
         status.drift = None;
+        return Steps::default();
+    }
+    if world.facts.as_ref().is_some_and(|facts| facts.cluster.spec.suspend) {
+        // Nothing is done at a cluster that is suspended; looking would count as something.
         return Steps::default();
     }
     let corrects = app.spec.drift.mode == DriftMode::Correct;

@@ -42,7 +42,7 @@ const KINDS_LIMIT: u64 = 8 << 20;
 const ACCOUNT_LIMIT: u64 = 32 << 20;
 /// Largest event of a watch: whoever may write one object makes it as large as etcd takes, with every byte written as six. Its reader
 /// keeps 4 MiB.
-const EVENT_LIMIT: u64 = 18 << 20;
+const EVENT_LIMIT: u64 = 11 << 20;
 
 tokio::task_local! {
     /// Set while the probe asks: it alone may dial.

@@ -166,6 +166,19 @@ fn what_drifts_is_told_and_applied_again_only_where_the_spec_says_so() {
 }
 
 #[test]
+fn at_a_cluster_that_is_suspended_nobody_looks_and_what_was_asked_for_waits_for_its_answer() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    released(&mut app, &world);
+    let mut suspended = (*world.facts.as_ref().unwrap().cluster).clone();
+    suspended.spec.suspend = true;
+    world.facts.as_mut().unwrap().cluster = std::sync::Arc::new(suspended);
+    assert_eq!(told(&plan(&app, &world, NOW)), ("Ready", vec![]));
+    app.metadata.annotations = Some([("drover.dev/reconcile-at".to_owned(), "now".to_owned())].into());
+    world.facts.as_mut().unwrap().hold = Hold::Unguarded;
+    assert_eq!(plan(&app, &world, NOW).place_status.handled, None, "it could not be acted upon");
+}
+
+#[test]
 fn a_release_that_another_client_replaced_is_released_again_where_drift_is_corrected() {
     let (mut app, mut world) = (app(&json!({"drift": {"mode": "Correct"}})), world());
     let release = released(&mut app, &world);

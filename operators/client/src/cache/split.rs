@@ -4,14 +4,14 @@
 //! Whoever may write one object makes it as large as the server takes: an object beyond a bound is passed on with its [`Excess`] as
 //! far as it is kept, and what follows goes on. What no object can be is the server's doing, and ends the answer.
 
-use std::mem;
+use std::{io::BufRead as _, mem};
 
 /// Most values of an answer that is decoded as a whole: it is about one object that Drover wrote or looked at, and none has as many.
 const WHOLE_VALUE_LIMIT: usize = 20_000;
 /// Longest object that is decoded, in bytes, and what is kept of a longer one. etcd stores 1.5 MiB at most by default.
 const OBJECT_LIMIT: usize = 4 << 20;
 /// Longest object that is passed over, in bytes: what etcd stores, with every byte written as six, is 9 MiB.
-const PASSED_LIMIT: usize = 16 << 20;
+const PASSED_LIMIT: usize = 10 << 20;
 /// Most values in an object: one for every ten bytes of the largest object that etcd stores.
 const VALUE_LIMIT: usize = 150_000;
 /// How deep the values of an answer may be nested. Few schemas reach 20, and the decoder takes 127.
@@ -229,12 +229,22 @@ pub(super) struct LineSplitter {
 impl LineSplitter {
     /// Takes `bytes` up to the end of the next event: how many it took, and the event.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Part>), Excess> {
-        for (index, byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while let Some((byte, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) {
+            if self.line.length > OBJECT_LIMIT {
+                let (passed, line) = self.pass(bytes.get(at..).unwrap_or_default())?;
+                at += passed;
+                if line.is_some() {
+                    return Ok((at, line));
+                }
+                continue;
+            }
+            at = bytes.len() - rest.len();
             if *byte == b'\n' {
                 self.structure = Structure::default();
                 let line = mem::take(&mut self.line);
                 if !line.json.is_empty() {
-                    return Ok((index + 1, Some(line)));
+                    return Ok((at, Some(line)));
                 }
                 continue;
             }
@@ -242,6 +252,22 @@ impl LineSplitter {
             self.line.take(*byte, &self.structure)?;
         }
         Ok((bytes.len(), None))
+    }
+
+    /// The same of an event that is too long already: only its end matters.
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<(usize, Option<Part>), Excess> {
+        let all = bytes.len();
+        let is_over = bytes.last() == Some(&b'\n');
+        let passed = bytes.skip_until(b'\n').unwrap_or(all);
+        let is_over = is_over || passed < all;
+        self.line.length += passed;
+        if self.line.length > PASSED_LIMIT {
+            return Err(Excess::Length);
+        }
+        if is_over {
+            self.structure = Structure::default();
+        }
+        Ok((passed, is_over.then(|| mem::take(&mut self.line))))
     }
 }
 
@@ -359,6 +385,11 @@ mod tests {
             }
         }
         assert_eq!(lines, [r#"{"a":1}"#, r#"{"b":2}"#]);
+        let (long, mut splitter) = (format!("\"{}\"", "x".repeat(OBJECT_LIMIT + 5)), LineSplitter::default());
+        assert_eq!(splitter.take(long.as_bytes()).unwrap(), (long.len(), None));
+        let (taken, line) = splitter.take(b"rest\n{}\n").unwrap();
+        assert_eq!((taken, line.unwrap().excess), (5, Some(Excess::Length)));
+        assert_eq!(splitter.take(b"{}\n").unwrap().1.unwrap().json, b"{}");
         let long = "x".repeat(PASSED_LIMIT);
         assert_eq!(LineSplitter::default().take(format!("\"{long}").as_bytes()).unwrap_err(), Excess::Length);
         assert_eq!(LineSplitter::default().take(&[b'['; PASSED_DEPTH_LIMIT + 1]).unwrap_err(), Excess::Depth);
