@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 drover_e2e::tests![
     a_cluster_that_sends_without_end_is_cut_off_and_hurts_nobody,
-    one_event_or_one_probe_without_end_is_cut_off_as_well,
+    one_event_or_one_probe_without_end_is_cut_off_as_well => weight(4),
     a_cluster_that_answers_a_byte_a_second_hurts_nobody,
     a_hundred_thousand_objects_are_taken_in_pages_and_hurt_nobody => weight(4),
     a_hundred_thousand_objects_on_one_page_are_too_many => weight(2),
