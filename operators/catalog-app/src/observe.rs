@@ -175,6 +175,11 @@ async fn look(
     place: &PlaceContext,
     world: &mut World,
 ) -> Result<(), AppError> {
+    let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
+    if !may_act || app.spec.suspend {
+        // What cannot begin takes no memory; it is rendered again.
+        operator.preparations.forget(&owner.key());
+    }
     if !world.account.exists() || !world.account.has_roles() {
         return Ok(());
     }
@@ -184,7 +189,6 @@ async fn look(
     }
     let Some(seal) = &world.known.seal else { return Ok(()) };
     let seal = &seal.clone();
-    let may_act = world.facts.as_ref().is_some_and(|facts| matches!(Verdict::of(app, facts), Verdict::Granted(_)));
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
     world.preparation = operator.preparations.get(app, &found);
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
@@ -349,7 +353,8 @@ async fn chosen(
         Ok(found) => found,
         Err(why) => return (Some(Err(why)), None),
     };
-    if app.spec.suspend {
+    // A pin needs nothing but the record of its revision.
+    if app.spec.suspend || app.spec.pin.is_some() {
         return (repository::kept(app, chart).map(Ok), None);
     }
     let Some(sources) = &operator.sources else {

@@ -66,7 +66,7 @@ fn a_fetch_that_finds_nothing_new_changes_nothing() {
     assert_eq!((ready(&first).as_str(), fetches, requeue), ("True/Ready", false, at(Duration::from_mins(50))));
     assert_eq!(first.fetched_at.as_ref().unwrap().0.as_second(), 5);
     let (again, fetches, _) = step(&mut charts, &world(Some(good(b"a", 5)), Duration::from_hours(1)));
-    assert_eq!((&again, fetches), (&first, true), "it is time, and nothing is told yet");
+    assert_eq!((&again, fetches), (&first, true), "it is time, and the status says nothing yet");
     let (again, ..) = step(&mut charts, &world(Some(good(b"a", 9)), Duration::ZERO));
     assert_eq!(again, first, "read anew after a restart, and the same");
     let (again, fetches, _) = step(&mut charts, &world(None, Duration::ZERO));

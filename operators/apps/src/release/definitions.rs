@@ -14,6 +14,17 @@ use crate::{AppCause, AppError};
 /// A cluster serves what a definition says within this time, or never.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How long a definition is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Defined {
+    /// It is not Established yet.
+    NotYet,
+    /// It is, and what it defines may be served in a moment.
+    Recently,
+    /// It is for so long that what it defines is served, or never will be.
+    LongAgo,
+}
+
 impl InCluster<'_> {
     /// What of `crds/` of the chart the app brings, by its spec; an error if it may not.
     pub(crate) fn definitions(&self, found: &[Object]) -> Result<Vec<Object>, AppError> {
@@ -49,9 +60,11 @@ impl InCluster<'_> {
 
     /// Creates definitions or, if the spec says so, replaces them. Whether the cluster serves all of them by now.
     pub async fn define(&self, definitions: &[Object], now: Timestamp) -> Result<bool, AppError> {
-        let mut is_served = true;
+        let (mut is_served, mut is_late) = (true, true);
         for definition in definitions {
-            is_served &= self.define_one(definition, now).await?;
+            let defined = self.define_one(definition, now).await?;
+            is_served &= defined != Defined::NotYet;
+            is_late &= defined == Defined::LongAgo;
         }
         if is_served && !definitions.iter().all(|definition| self.is_served(definition)) {
             // What is known of kinds is older than they are.
@@ -59,11 +72,20 @@ impl InCluster<'_> {
             for kind in definitions.iter().flat_map(definition::kinds) {
                 is_served &= self.client.resource(&kind.api_version(), &kind.kind).await.is_ok();
             }
+            if !is_served && is_late {
+                // Asking again and again would not change it.
+                let named: Vec<_> = definitions.iter().filter_map(Object::name).take(5).collect();
+                let message = format!(
+                    "the cluster does not serve what crds/ of the chart says of {}; set spec.crds to CreateReplace, or correct the definitions there",
+                    named.join(", ")
+                );
+                return Err(AppError::new(AppCause::NotReadyInTime, message));
+            }
         }
         Ok(is_served)
     }
 
-    async fn define_one(&self, definition: &Object, now: Timestamp) -> Result<bool, AppError> {
+    async fn define_one(&self, definition: &Object, now: Timestamp) -> Result<Defined, AppError> {
         let (resource, key) = self.locate(definition).await?;
         let body = definition.to_value();
         let live = match self.client.get(&resource, &key).await? {
@@ -81,12 +103,15 @@ impl InCluster<'_> {
             );
             return Err(AppError::new(AppCause::ApplyFailed, message));
         }
-        let is_established = definition::is_established(&live);
-        if !is_established && is_old(&live, now) {
-            let message = format!("{name} is not Established; look at its conditions in the cluster");
-            return Err(AppError::new(AppCause::NotReadyInTime, message));
+        match (definition::is_established(&live), is_old(&live, now)) {
+            (true, false) => Ok(Defined::Recently),
+            (true, true) => Ok(Defined::LongAgo),
+            (false, false) => Ok(Defined::NotYet),
+            (false, true) => {
+                let message = format!("{name} is not Established; look at its conditions in the cluster");
+                Err(AppError::new(AppCause::NotReadyInTime, message))
+            }
         }
-        Ok(is_established)
     }
 
     fn check_replaceable(&self, definition: &Object, live: &Value) -> Result<(), AppError> {

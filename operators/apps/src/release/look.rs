@@ -13,13 +13,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::{InCluster, unreadable};
-/// How many objects are compared in one reconcile: others have their turn in between.
-const OBJECTS_AT_ONCE: usize = 50;
-
 use crate::{
     AppError,
     drift::{Difference, Finding, Gathered, difference, without_scale},
 };
+
+/// How many objects are compared in one reconcile: others have their turn in between.
+const OBJECTS_AT_ONCE: usize = 50;
 
 impl InCluster<'_> {
     /// Compares the objects of the deployed revision with what there is, from where `former` left off. Those that differ are applied again
