@@ -63,6 +63,8 @@ causes! {
         ReleaseTaken = "ReleaseTaken": Blocked stalls; "Set another spec.releaseName in another app, or delete one of the two.",
         /// An object exists already, and belongs to no release or to another one.
         ObjectExists = "ObjectExists": Blocked stalls; "Remove the object that the message names, or set takeOwnership.",
+        /// An object of the release is being deleted.
+        ObjectTerminating = "ObjectTerminating": Conflict expected; "Look at what the object waits for, if it stays.",
         /// The cluster refused an object of the release.
         ApplyFailed = "ApplyFailed": Blocked; "Look at what the message says; a change of the spec is tried at once.",
         /// A hook failed, or did not end in time.

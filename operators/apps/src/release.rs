@@ -6,6 +6,7 @@
 mod definitions;
 mod look;
 mod objects;
+mod recall;
 mod records;
 
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use self::records::Found;
+pub use self::recall::Recall;
+use self::records::{Found, app_label};
 use crate::{
     AppCause, AppError,
     lookup::{LookupServer, Reach},
@@ -41,27 +43,38 @@ use crate::{
 /// The label of a record that says of which app it is, so that a management cluster that was rebuilt knows its own. Anybody may write it.
 const APP_LABEL: &str = "drover-app";
 
+/// What helps to look at releases, and to act upon them.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    /// The key of what the status notes.
+    pub seal: &'a Seal,
+    /// What is known of their records.
+    pub recall: &'a Recall,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// One release in its cluster.
 pub struct InCluster<'a> {
     app: &'a CatalogApp,
-    seal: Seal,
+    with: With<'a>,
     accounts: Arc<Accounts>,
     client: AccountClient,
     kinds: Arc<Kinds>,
     secrets: Resource,
-    records: Vec<Found>,
+    records: Vec<Arc<Found>>,
     /// The namespaces that Projects hold.
     held: Informer<Namespace>,
 }
 
 /// What there is of a release that is to be there.
-pub async fn see(app: &CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Seen, AppError> {
-    InCluster::of(app, place, seal).await?.seen().await
+pub async fn see(app: &CatalogApp, place: &PlaceContext, with: With<'_>) -> Result<Seen, AppError> {
+    InCluster::of(app, place, with).await?.seen().await
 }
 
 /// What there is of a release that is to go; none where the app can see nothing any more.
-pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Option<Seen>, AppError> {
-    let seen = async { InCluster::of(app, place, seal).await?.seen().await };
+pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext, with: With<'_>) -> Result<Option<Seen>, AppError> {
+    let seen = async { InCluster::of(app, place, with).await?.seen().await };
     match seen.await {
         Err(AppError::AsApp(AccountError::Forbidden { .. })) => Ok(None),
         seen => seen.map(Some),
@@ -69,8 +82,8 @@ pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext, seal: &Seal) -
 }
 
 impl<'a> InCluster<'a> {
-    /// Reads the records of the release.
-    pub async fn of(app: &'a CatalogApp, place: &PlaceContext, seal: &Seal) -> Result<Self, AppError> {
+    /// A release with its records, as they were read or written last.
+    pub async fn of(app: &'a CatalogApp, place: &PlaceContext, with: With<'a>) -> Result<Self, AppError> {
         let accounts = place.cache.attached::<Accounts>().ok_or(AccountError::Unavailable)?;
         let tenant = app.metadata.namespace.as_deref().unwrap_or_default();
         let name = app.metadata.name.as_deref().unwrap_or_default();
@@ -78,17 +91,46 @@ impl<'a> InCluster<'a> {
         let kinds = accounts.kinds().await?;
         let secrets = client.resource("v1", "Secret").await?;
         let held = place.cache.informer::<Namespace>(&OwnerRecord::query("Project"));
-        let mut found = Self { app, seal: seal.clone(), accounts, client, kinds, secrets, records: Vec::new(), held };
-        found.read().await?;
+        let known = with.recall.get(app, &accounts, with.now);
+        let is_known = known.is_some();
+        let records = known.unwrap_or_default();
+        let mut found = Self { app, with, accounts, client, kinds, secrets, records, held };
+        if !is_known {
+            found.read().await?;
+        }
         Ok(found)
     }
 
-    async fn read(&mut self) -> Result<(), AppError> {
+    /// Reads the records, whatever is known of them.
+    pub(crate) async fn read(&mut self) -> Result<(), AppError> {
         let query = LabelQuery::equals(NAME_LABEL, self.app.release_name());
         let all = self.client.list(&self.secrets, &self.app.spec.namespace, &query).await?;
         let secrets = all.into_iter().filter_map(|secret| serde_json::from_value::<Secret>(secret).ok()).collect();
         self.records = records::read(self.app, secrets);
+        self.keep();
         Ok(())
+    }
+
+    fn keep(&self) {
+        self.with.recall.keep(self.app, &self.accounts, &self.records, self.with.now);
+    }
+
+    /// What was written, if it was. Else the records may not be as they are known.
+    fn written<T>(&self, outcome: Result<T, AccountError>) -> Result<T, AppError> {
+        outcome.map_err(|error| {
+            self.with.recall.forget(&ObjectKey::of(&self.app.metadata));
+            error.into()
+        })
+    }
+
+    /// Notes what was written of a record.
+    fn note(&mut self, record: Record, stored: Value) {
+        let meta = serde_json::from_value::<Secret>(stored).unwrap_or_default().metadata;
+        let found = Arc::new(Found::of(record, &meta, self.app));
+        self.records.retain(|known| known.record.version != found.record.version);
+        self.records.push(found);
+        self.records.sort_by_key(|found| found.record.version);
+        self.keep();
     }
 
     /// Whether the status of the app noted what is applied from this record. Anybody may have written another one.
@@ -101,19 +143,18 @@ impl<'a> InCluster<'a> {
 
     /// What the status notes of a record: nobody can try by it what a manifest says.
     pub(crate) fn digest(&self, record: &Record) -> String {
-        self.seal.tag(self.app, "manifest", record.digest().as_bytes())
+        self.with.seal.tag(self.app, "manifest", record.digest().as_bytes())
     }
 
-    fn newest(&self) -> Option<&Found> {
+    fn newest(&self) -> Option<&Arc<Found>> {
         self.records.last()
     }
 
     /// What a decision needs.
     async fn seen(&self) -> Result<Seen, AppError> {
-        let head = |found: &Found| {
-            let is_ours = self.is_ours(&found.secret);
+        let head = |found: &Arc<Found>| {
             let manifest_digest = self.digest(&found.record);
-            Head { is_noted: self.is_noted(&found.record), manifest_digest, ..Head::of(&found.record, is_ours) }
+            Head { is_noted: self.is_noted(&found.record), manifest_digest, ..Head::of(&found.record, found.is_ours) }
         };
         let mut seen = Seen { records: self.records.iter().map(head).collect(), hook: None, objects: None };
         let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
@@ -131,27 +172,14 @@ impl<'a> InCluster<'a> {
         Ok(seen)
     }
 
-    fn is_ours(&self, secret: &Secret) -> bool {
-        let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(APP_LABEL));
-        label == Some(&self.app_label())
-    }
-
-    fn app_label(&self) -> String {
-        let meta = &self.app.metadata;
-        let [namespace, name] = [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
-        // Values of labels have at most 63 characters: what is longer is told by the UID.
-        let whole = format!("{namespace}.{name}");
-        if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
-    }
-
     /// Creates the record of a revision that the status noted: this is the lock.
-    pub async fn begin(&self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
+    pub async fn begin(&mut self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
         record.info.status = if self.is_upgrade() { Status::PendingUpgrade } else { Status::PendingInstall };
         self.create(record, release.revision, now).await
     }
 
     /// Creates the record of a revision that repeats an older one.
-    pub async fn roll_back(&self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
+    pub async fn roll_back(&mut self, release: &Release, from: i64, now: Timestamp) -> Result<(), AppError> {
         let former = self.records.iter().find(|found| found.record.version == from);
         let Some(former) = former.filter(|found| self.digest(&found.record) == release.manifest_digest) else {
             return Err(AppError::new(
@@ -167,7 +195,7 @@ impl<'a> InCluster<'a> {
         self.create(record, release.revision, now).await
     }
 
-    async fn create(&self, mut record: Record, revision: i64, now: Timestamp) -> Result<(), AppError> {
+    async fn create(&mut self, mut record: Record, revision: i64, now: Timestamp) -> Result<(), AppError> {
         let first = self.records.first().and_then(|found| found.record.info.first_deployed);
         record.version = revision;
         record.name = self.app.release_name().to_owned();
@@ -180,7 +208,9 @@ impl<'a> InCluster<'a> {
         forget_runs(&mut record, &of);
         let secret = self.secret(&record, Written::Created, now)?;
         let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, revision));
-        self.client.create(&self.secrets, &key, &secret).await?;
+        let stored = self.client.create(&self.secrets, &key, &secret).await;
+        let stored = self.written(stored)?;
+        self.note(record, stored);
         Ok(())
     }
 
@@ -189,7 +219,7 @@ impl<'a> InCluster<'a> {
             .to_secret(written, now)
             .map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
         let labels = secret.metadata.labels.get_or_insert_default();
-        labels.insert(APP_LABEL.to_owned(), self.app_label());
+        labels.insert(APP_LABEL.to_owned(), app_label(self.app));
         let mut value = serde_json::to_value(secret).unwrap_or_default();
         if let Some(fields) = value.as_object_mut() {
             fields.insert("apiVersion".to_owned(), "v1".into());
@@ -199,31 +229,38 @@ impl<'a> InCluster<'a> {
     }
 
     /// Changes a record, if nobody else did since it was read.
-    async fn update(&self, found: &Found, now: Timestamp, change: impl FnOnce(&mut Record)) -> Result<(), AppError> {
+    async fn update(
+        &mut self,
+        found: &Found,
+        now: Timestamp,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), AppError> {
         let mut record = found.record.clone();
         change(&mut record);
         let mut secret = self.secret(&record, Written::Modified, now)?;
         if let Some(metadata) = secret.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("resourceVersion".to_owned(), found.secret.metadata.resource_version.clone().into());
+            metadata.insert("resourceVersion".to_owned(), found.version.clone().into());
         }
         let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, record.version));
-        self.client.update(&self.secrets, &key, &secret).await?;
+        let stored = self.client.update(&self.secrets, &key, &secret).await;
+        let stored = self.written(stored)?;
+        self.note(record, stored);
         Ok(())
     }
 
-    fn under_way(&self) -> Result<&Found, AppError> {
-        let is_so = |found: &&Found| {
+    fn under_way(&self) -> Result<Arc<Found>, AppError> {
+        let is_so = |found: &&Arc<Found>| {
             let status = found.record.info.status;
             // What is under way is what was noted; an uninstall only deletes.
             (status.is_pending() && self.is_noted(&found.record)) || status == Status::Uninstalling
         };
-        self.newest().filter(is_so).ok_or_else(|| {
+        self.newest().filter(is_so).cloned().ok_or_else(|| {
             AppError::new(AppCause::Locked, "the newest record of the release was changed at the same time")
         })
     }
 
     /// Creates the object of a hook, after what is left of a former run is gone.
-    pub async fn start_hook(&self, at: usize, now: Timestamp) -> Result<(), AppError> {
+    pub async fn start_hook(&mut self, at: usize, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let Some(hook) = found.record.hooks.get(at).filter(|_| self.is_noted(&found.record)) else { return Ok(()) };
         self.delete_hook(hook, &DeletePolicy::BeforeHookCreation).await?;
@@ -237,7 +274,7 @@ impl<'a> InCluster<'a> {
             // One that is left of a former run, or of this one before a crash, is applied again, as helm does.
             self.client.apply(&resource, &key, &object.to_value(), Apply::default()).await?;
         }
-        self.update(found, now, |record| {
+        self.update(&found, now, |record| {
             if let Some(hook) = record.hooks.get_mut(at) {
                 hook.start(now);
             }
@@ -246,15 +283,15 @@ impl<'a> InCluster<'a> {
     }
 
     /// Notes how a hook ended, and deletes its object where its policy says so.
-    pub async fn end_hook(&self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
+    pub async fn end_hook(&mut self, at: usize, succeeded: bool, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let Some(hook) = found.record.hooks.get(at) else { return Ok(()) };
         let phase = if succeeded { HookPhase::Succeeded } else { HookPhase::Failed };
         if !succeeded {
             self.delete_hook(hook, &DeletePolicy::HookFailed).await?;
-            self.delete_succeeded(found).await?;
+            self.delete_succeeded(&found).await?;
         }
-        self.update(found, now, |record| {
+        self.update(&found, now, |record| {
             if let Some(hook) = record.hooks.get_mut(at) {
                 hook.finish(phase, now);
             }
@@ -277,26 +314,24 @@ impl<'a> InCluster<'a> {
     }
 
     /// Applies all objects, prunes what the revision before had besides, and notes that.
-    pub async fn apply(&self, now: Timestamp) -> Result<(), AppError> {
+    pub async fn apply(&mut self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
-        self.delete_succeeded(found).await?;
+        self.delete_succeeded(&found).await?;
         let mut wanted = self.allowed(objects(&found.record.manifest).map_err(unreadable)?)?;
         for_install(&mut wanted);
         let before = self.before(found.record.version);
         let former = self.former(found.record.version);
-        for object in &wanted {
-            self.apply_one(object.clone(), &former).await?;
-        }
+        self.apply_all(&wanted, &former).await?;
         for object in to_prune(&before, &wanted, &self.app.spec.namespace) {
             self.delete_one(object).await?;
         }
-        self.update(found, now, applied).await
+        self.update(&found, now, applied).await
     }
 
     /// Notes that a revision is deployed, that those before it are not, and deletes what is beyond the limit.
     pub async fn finish(&mut self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
-        self.delete_succeeded(found).await?;
+        self.delete_succeeded(&found).await?;
         if found.record.info.status == Status::Uninstalling {
             return self.purge().await;
         }
@@ -306,22 +341,21 @@ impl<'a> InCluster<'a> {
             Status::PendingRollback => format!("Rollback to {}", found.record.info.rollback_revision),
             _ => "Upgrade complete".to_owned(),
         };
-        for former in self.records.iter().filter(|former| former.record.version < version) {
+        for former in self.records.clone().iter().filter(|former| former.record.version < version) {
             if former.record.info.status == Status::Deployed {
                 self.update(former, now, |record| record.info.status = Status::Superseded).await?;
             }
         }
-        self.update(found, now, |record| {
+        self.update(&found, now, |record| {
             record.info.status = Status::Deployed;
             record.info.description = description;
         })
         .await?;
-        self.read().await?;
         self.trim().await
     }
 
-    async fn trim(&self) -> Result<(), AppError> {
-        let revision = |found: &Found| Revision { number: found.record.version, status: found.record.info.status };
+    async fn trim(&mut self) -> Result<(), AppError> {
+        let revision = |found: &Arc<Found>| Revision { number: found.record.version, status: found.record.info.status };
         let history: History = self.records.iter().map(revision).collect();
         let limit = usize::try_from(self.app.spec.history_limit()).unwrap_or(1);
         let pinned: Vec<i64> = self.app.spec.pin.iter().map(|pin| pin.revision).collect();
@@ -331,25 +365,28 @@ impl<'a> InCluster<'a> {
         Ok(())
     }
 
-    async fn delete_record(&self, revision: i64) -> Result<(), AppError> {
+    async fn delete_record(&mut self, revision: i64) -> Result<(), AppError> {
         let key = ObjectKey::namespaced(&self.app.spec.namespace, &secret_name(self.app.release_name(), revision));
-        self.client.delete(&self.secrets, &key, Propagation::Background, None).await?;
+        let deleted = self.client.delete(&self.secrets, &key, Propagation::Background, None).await;
+        self.written(deleted)?;
+        self.records.retain(|found| found.record.version != revision);
+        self.keep();
         Ok(())
     }
 
     /// Deletes all records, the newest last: it says that the release is being uninstalled.
-    async fn purge(&self) -> Result<(), AppError> {
-        for found in &self.records {
+    async fn purge(&mut self) -> Result<(), AppError> {
+        for found in self.records.clone() {
             self.delete_record(found.record.version).await?;
         }
         Ok(())
     }
 
     /// Notes that a revision failed, and deletes what is beyond the limit.
-    pub async fn fail(&self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
+    pub async fn fail(&mut self, cause: AppCause, message: &str, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
         let description: String = format!("{}: {message}", cause.reason()).chars().take(512).collect();
-        self.update(found, now, |record| {
+        self.update(&found, now, |record| {
             record.info.status = Status::Failed;
             record.info.description = description;
         })
@@ -358,7 +395,7 @@ impl<'a> InCluster<'a> {
     }
 
     /// The same, by what was seen.
-    pub async fn fail_by(&self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
+    pub async fn fail_by(&mut self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
         let (cause, message) = match failure {
             Failure::Hook(what) => (AppCause::HookFailed, format!("{what} failed, or did not end in time")),
             Failure::NotReady(what) => (AppCause::NotReadyInTime, format!("{what} is not ready")),
@@ -367,9 +404,11 @@ impl<'a> InCluster<'a> {
     }
 
     /// Counts the run of another client as failed.
-    pub async fn unlock(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
-        let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
-        self.update(found, now, |record| {
+    pub async fn unlock(&mut self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+        let Some(found) = self.newest().filter(|found| found.record.version == revision).cloned() else {
+            return Ok(());
+        };
+        self.update(&found, now, |record| {
             record.info.status = Status::Failed;
             "another client began this revision and did not end it in time".clone_into(&mut record.info.description);
         })
@@ -377,9 +416,11 @@ impl<'a> InCluster<'a> {
     }
 
     /// Notes that the release is being uninstalled.
-    pub async fn begin_uninstall(&self, revision: i64, now: Timestamp) -> Result<(), AppError> {
-        let Some(found) = self.newest().filter(|found| found.record.version == revision) else { return Ok(()) };
-        self.update(found, now, |record| {
+    pub async fn begin_uninstall(&mut self, revision: i64, now: Timestamp) -> Result<(), AppError> {
+        let Some(found) = self.newest().filter(|found| found.record.version == revision).cloned() else {
+            return Ok(());
+        };
+        self.update(&found, now, |record| {
             record.info.status = Status::Uninstalling;
             record.info.deleted = Some(now);
             "Deletion in progress".clone_into(&mut record.info.description);
@@ -389,9 +430,9 @@ impl<'a> InCluster<'a> {
     }
 
     /// Deletes all objects of the release, and notes that.
-    pub async fn delete_all(&self, now: Timestamp) -> Result<(), AppError> {
+    pub async fn delete_all(&mut self, now: Timestamp) -> Result<(), AppError> {
         let found = self.under_way()?;
-        self.delete_succeeded(found).await?;
+        self.delete_succeeded(&found).await?;
         let mut all = objects(&found.record.manifest).unwrap_or_default();
         all.extend(self.before(found.record.version));
         let mut all = self.kept_by_filters(all);
@@ -399,7 +440,7 @@ impl<'a> InCluster<'a> {
         for object in &all {
             self.delete_one(object).await?;
         }
-        self.update(found, now, applied).await
+        self.update(&found, now, applied).await
     }
 
     /// Whether the release is being uninstalled.
@@ -425,7 +466,8 @@ impl<'a> InCluster<'a> {
 
     /// Whether a revision was ever deployed.
     pub(crate) fn is_upgrade(&self) -> bool {
-        let was_deployed = |found: &Found| matches!(found.record.info.status, Status::Deployed | Status::Superseded);
+        let was_deployed =
+            |found: &Arc<Found>| matches!(found.record.info.status, Status::Deployed | Status::Superseded);
         self.records.iter().any(was_deployed)
     }
 

@@ -6,7 +6,7 @@ use drover_apps::{
     AppCause, AppError,
     drift::Finding,
     inputs::{self, EntryKind, Inputs},
-    release::InCluster,
+    release::{InCluster, With},
     state::Failure,
 };
 use drover_crds::{CatalogApp, Release};
@@ -125,7 +125,9 @@ async fn carry_out(
         }
         step => step,
     };
-    let mut release = InCluster::of(app, place, &operator.seal.get(place).await?).await?;
+    let seal = operator.seal.get(place).await?;
+    let with = With { seal: &seal, recall: &operator.recall, now };
+    let mut release = InCluster::of(app, place, with).await?;
     match step {
         Step::LookLater(_) => Ok(()),
         Step::Look { former, corrects } => {
@@ -149,13 +151,13 @@ async fn carry_out(
         Step::BeginUninstall(revision) => release.begin_uninstall(revision, now).await,
         Step::StartHook(at) => {
             let outcome = release.start_hook(at, now).await;
-            failing(app, outcome, &release, AppCause::HookFailed, now).await
+            failing(app, outcome, &mut release, AppCause::HookFailed, now).await
         }
         Step::EndHook { at, succeeded } => release.end_hook(at, succeeded, now).await,
         Step::Apply if release.is_uninstalling() => release.delete_all(now).await,
         Step::Apply => {
             let outcome = release.apply(now).await;
-            failing(app, outcome, &release, AppCause::ApplyFailed, now).await
+            failing(app, outcome, &mut release, AppCause::ApplyFailed, now).await
         }
         Step::Finish => {
             release.finish(now).await?;
@@ -171,7 +173,7 @@ async fn carry_out(
 async fn failing(
     app: &CatalogApp,
     outcome: Result<(), AppError>,
-    release: &InCluster<'_>,
+    release: &mut InCluster<'_>,
     otherwise: AppCause,
     now: Timestamp,
 ) -> Result<(), AppError> {

@@ -27,6 +27,7 @@ use drover_apps::{
     drift::Findings,
     inputs::{self, Input},
     prepare::Preparations,
+    release::Recall,
     seal::OnceSeal,
     workloads::{self, Workload},
 };
@@ -81,6 +82,7 @@ pub struct CatalogAppOperator {
     preparations: Preparations,
     seal: OnceSeal,
     findings: Findings,
+    recall: Recall,
     sources: Option<Sources>,
 }
 
@@ -89,7 +91,8 @@ impl CatalogAppOperator {
     #[must_use]
     pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
         let preparations = Preparations::new(renderer, sources.clone());
-        Self { preparations, seal: OnceSeal::default(), findings: Findings::default(), sources }
+        let (seal, findings, recall) = (OnceSeal::default(), Findings::default(), Recall::default());
+        Self { preparations, seal, findings, recall, sources }
     }
 }
 

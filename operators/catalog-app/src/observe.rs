@@ -8,7 +8,7 @@ use drover_apps::{
     drift::Finding,
     inputs::{self, Entry, EntryKind, Input, Known},
     prepare::Preparation,
-    release,
+    release::{self, With},
     state::{self, Seen},
     workloads::{self, OfRelease as OfHelm, Workload},
 };
@@ -184,7 +184,9 @@ async fn look(
         return Ok(());
     }
     if matches!(owner, Owner::Deleting(_)) || place.fleet.is_deleting(&place.place) {
-        world.seen = release::uninstalling(app, place, &operator.seal.get(place).await?).await?;
+        let seal = operator.seal.get(place).await?;
+        let with = With { seal: &seal, recall: &operator.recall, now: now() };
+        world.seen = release::uninstalling(app, place, with).await?;
         return Ok(());
     }
     let Some(seal) = &world.known.seal else { return Ok(()) };
@@ -193,6 +195,9 @@ async fn look(
     world.preparation = operator.preparations.get(app, &found);
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
     let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
+    if is_at_rest {
+        operator.recall.forget(&owner.key());
+    }
     if may_act && !app.spec.suspend && !is_at_rest && roles_are_there(world, place) {
         if app.spec.is_of_platform() {
             world.namespace = namespace(app, place).await?;
@@ -200,7 +205,8 @@ async fn look(
                 return Ok(());
             }
         }
-        match release::see(app, place, seal).await {
+        let with = With { seal, recall: &operator.recall, now: now() };
+        match release::see(app, place, with).await {
             Ok(seen) => world.seen = Some(seen),
             // An API server knows a role that was bound a moment ago only after another one.
             Err(AppError::AsApp(error @ AccountError::Forbidden { .. })) => world.refused = Some(error.to_string()),

@@ -40,6 +40,18 @@ pub fn of(live: Option<&Value>) -> Readiness {
     object.outdated().or_else(|| object.by_conditions_of_all_kinds()).unwrap_or_else(|| object.by_kind())
 }
 
+/// Whether an object of this kind is ready by being there: nothing in its status says otherwise. It may be what is applied, or what is live.
+#[must_use]
+pub fn is_ready_once_applied(object: &Value) -> bool {
+    match Live(object).group_and_kind() {
+        ("", "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange")
+        | ("networking.k8s.io", "NetworkPolicy")
+        | ("rbac.authorization.k8s.io", "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding") => true,
+        ("", "Service") => Live(object).text("/spec/type") != "LoadBalancer",
+        _ => false,
+    }
+}
+
 /// Judges the object of a hook: Jobs and Pods have to end, definitions to be served; anything else is done once it exists.
 #[must_use]
 pub fn of_hook(live: Option<&Value>) -> Readiness {

@@ -243,7 +243,10 @@ pub struct Room {
     nodes: usize,
 }
 
-/// 64 MiB unpacked, with 400,000 values, keys and brackets. A decoded one takes 200 bytes where it is a map of its own.
+/// What a decoded value takes at most, where it is a map of its own.
+const NODE_BYTES: usize = 200;
+
+/// 64 MiB unpacked, with 400,000 values, keys and brackets.
 impl Default for Room {
     fn default() -> Self {
         Self { bytes: 64 << 20, nodes: 400_000 }
@@ -325,6 +328,13 @@ impl Record {
             && secret.metadata.namespace.as_deref() == Some(record.namespace.as_str())
             && secret.metadata.name.as_deref() == Some(secret_name(&record.name, record.version).as_str());
         if agrees { Ok(record) } else { Err(RecordError::Contradiction) }
+    }
+
+    /// How many bytes it takes in memory, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        nodes(&json).saturating_mul(NODE_BYTES).saturating_add(json.len())
     }
 
     /// The SHA-256, in hexadecimal digits, of all that is applied from this record: its manifest, and its hooks in their order. What is

@@ -24,7 +24,8 @@ const OBJECTS_AT_ONCE: usize = 50;
 impl InCluster<'_> {
     /// Compares the objects of the deployed revision with what there is, from where `former` left off. Those that differ are applied again
     /// where `corrects` says so.
-    pub async fn look(&self, former: &Finding, corrects: bool, now: Timestamp) -> Result<Finding, AppError> {
+    pub async fn look(&mut self, former: &Finding, corrects: bool, now: Timestamp) -> Result<Finding, AppError> {
+        self.read().await?;
         let mut found = self.begun(former, corrects, now);
         let newest = self.newest().map(|newest| &newest.record);
         let is_deployed = |record: &&Record| {

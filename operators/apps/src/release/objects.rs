@@ -1,5 +1,7 @@
 //! Objects of a release in its cluster, within what the filters allow.
 
+use std::sync::Arc;
+
 use drover_releases::{
     definition,
     filter::{self, Rules, Tenancy},
@@ -14,12 +16,15 @@ use drover_runtime::{
     AccountError, ObjectKey,
     accounts::{Apply, Propagation, Resource},
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{core::GroupVersionKind, discovery::Scope};
 use serde_json::Value;
 
 use super::{Found, InCluster, unreadable};
 use crate::{AppCause, AppError, state::Standing};
 
+/// So many objects of a release are read or applied at a time.
+const AT_ONCE: usize = 8;
 /// The annotation by which an object is a hook.
 const HOOK: &str = "helm.sh/hook";
 
@@ -48,20 +53,31 @@ impl InCluster<'_> {
     pub(super) async fn standing(&self, record: &Record, is_going: bool) -> Result<Standing, AppError> {
         let all = objects(&record.manifest).map_err(unreadable)?;
         let all = if is_going { self.kept_by_filters(all) } else { self.allowed(all)? };
-        for object in all {
-            let live = match self.live(&object).await {
-                Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
-                live => live?,
-            };
-            let identity = object.identity();
-            match (is_going, readiness::of(live.as_ref())) {
-                (true, Readiness::NotFound) | (false, Readiness::Ready) => {}
-                (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => {}
-                (false, Readiness::Failed(why)) => return Ok(Standing::Failed(format!("{identity}: {why}"))),
-                _ => return Ok(Standing::Waiting(identity.to_string())),
+        // What is ready by being there was applied, so it is.
+        let is_looked_at = |object: &Object| is_going || !readiness::is_ready_once_applied(object.as_value());
+        let looked_at: Vec<_> = all.into_iter().filter(is_looked_at).collect();
+        let looks = looked_at.into_iter().map(|object| self.standing_of(object, is_going));
+        let mut standings = stream::iter(looks).buffered(AT_ONCE);
+        while let Some(standing) = standings.try_next().await? {
+            if standing != Standing::Ready {
+                return Ok(standing);
             }
         }
         Ok(Standing::Ready)
+    }
+
+    async fn standing_of(&self, object: Object, is_going: bool) -> Result<Standing, AppError> {
+        let live = match self.live(&object).await {
+            Err(AppError::AsApp(AccountError::Forbidden { .. })) if is_going => None,
+            live => live?,
+        };
+        let identity = object.identity();
+        Ok(match (is_going, readiness::of(live.as_ref())) {
+            (true, Readiness::NotFound) | (false, Readiness::Ready) => Standing::Ready,
+            (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => Standing::Ready,
+            (false, Readiness::Failed(why)) => Standing::Failed(format!("{identity}: {why}")),
+            _ => Standing::Waiting(identity.to_string()),
+        })
     }
 
     pub(super) fn is_of_release(&self, live: &Value) -> bool {
@@ -121,8 +137,9 @@ impl InCluster<'_> {
     /// What the newest deployed revision has, or what one that failed may have left.
     pub(super) fn before(&self, revision: i64) -> Vec<Object> {
         let older = self.records.iter().filter(|found| found.record.version < revision);
-        let counts =
-            |found: &&Found| matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded);
+        let counts = |found: &&Arc<Found>| {
+            matches!(found.record.info.status, Status::Deployed | Status::Failed | Status::Superseded)
+        };
         let mut all = Vec::new();
         for found in older.filter(counts).rev() {
             all.extend(objects(&found.record.manifest).unwrap_or_default());
@@ -133,7 +150,16 @@ impl InCluster<'_> {
         self.kept_by_filters(all)
     }
 
-    pub(super) async fn apply_one(&self, mut object: Object, former: &Former) -> Result<(), AppError> {
+    /// Applies objects kind by kind, those of one kind side by side, as helm does.
+    pub(super) async fn apply_all(&self, in_order: &[Object], former: &Former) -> Result<(), AppError> {
+        for of_a_kind in in_order.chunk_by(|one, next| one.kind() == next.kind()) {
+            let applied = of_a_kind.iter().cloned().map(|object| self.apply_one(object, former));
+            stream::iter(applied).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_one(&self, mut object: Object, former: &Former) -> Result<(), AppError> {
         let (resource, key) = self.locate(&object).await?;
         let identity = object.identity();
         let is_known = former.deployed.iter().any(|former| former.identity() == identity);
@@ -150,7 +176,12 @@ impl InCluster<'_> {
             }
         }
         object.mark(self.app.release_name(), &self.app.spec.namespace);
-        self.client.apply(&resource, &key, &object.to_value(), Apply { force: true, dry_run: false }).await?;
+        let force = Apply { force: true, dry_run: false };
+        let applied = self.client.apply(&resource, &key, &object.to_value(), force).await?;
+        if readiness::of(Some(&applied)) == Readiness::Terminating {
+            let message = format!("{identity} is being deleted; Drover applies it again once it is gone");
+            return Err(AppError::new(AppCause::ObjectTerminating, message));
+        }
         Ok(())
     }
 

@@ -1,21 +1,49 @@
 //! The records of a release among the Secrets of its namespace. Pure: whoever edits there may write as many as they like.
 
+use std::sync::Arc;
+
 use drover_crds::CatalogApp;
 use drover_releases::{
     history::{Revision, believable},
     record::{Record, Room, SECRET_TYPE},
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-/// A record, and the version of its Secret.
+use super::APP_LABEL;
+
+/// A record, and what of its Secret counts.
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) record: Record,
-    pub(super) secret: Secret,
+    /// The version of the Secret.
+    pub(super) version: Option<String>,
+    /// Whether its labels say that it is of this app. Anybody may say so.
+    pub(super) is_ours: bool,
+    /// How many bytes it takes in memory, about.
+    pub(super) weight: usize,
+}
+
+impl Found {
+    /// A record as it lies in a Secret with this metadata.
+    pub(super) fn of(record: Record, meta: &ObjectMeta, app: &CatalogApp) -> Self {
+        let label = meta.labels.as_ref().and_then(|labels| labels.get(APP_LABEL));
+        let (is_ours, weight) = (label == Some(&app_label(app)), record.weight());
+        Self { record, version: meta.resource_version.clone(), is_ours, weight }
+    }
+}
+
+/// What a record says of which app it is, so that a management cluster that was rebuilt knows its own.
+pub(super) fn app_label(app: &CatalogApp) -> String {
+    let meta = &app.metadata;
+    let [namespace, name] = [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
+    // Values of labels have at most 63 characters: what is longer is told by the UID.
+    let whole = format!("{namespace}.{name}");
+    if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
 }
 
 /// The records of the release of `app`, the oldest first, as far as there is room for them. What is decided by comes first: what the
 /// status noted, and then the newest.
-pub(super) fn read(app: &CatalogApp, secrets: Vec<Secret>) -> Vec<Found> {
+pub(super) fn read(app: &CatalogApp, secrets: Vec<Secret>) -> Vec<Arc<Found>> {
     let noted = Noted::of(app);
     let mut secrets: Vec<_> = secrets.into_iter().map(|secret| (revision_of(app, &secret), secret)).collect();
     secrets.retain(|(_, secret)| secret.type_.as_deref() == Some(SECRET_TYPE));
@@ -29,7 +57,7 @@ pub(super) fn read(app: &CatalogApp, secrets: Vec<Secret>) -> Vec<Found> {
         if record.name == app.release_name() && record.version == revision {
             // Nothing of a hook is believed but its manifest.
             record.hooks = record.hooks.iter().filter_map(|hook| hook.reread().ok()).collect();
-            found.push(Found { record, secret });
+            found.push(Arc::new(Found::of(record, &secret.metadata, app)));
         }
     }
     found.sort_by_key(|found| found.record.version);

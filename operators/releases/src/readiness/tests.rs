@@ -178,6 +178,22 @@ fn other_kinds_are_judged_by_conditions_and_ready_without_any() {
 }
 
 #[test]
+fn what_is_ready_once_applied_is_ready_as_it_lies_there() {
+    let of_kind = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {}});
+    let rbac = "rbac.authorization.k8s.io/v1";
+    for (api_version, kind) in [("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service"), (rbac, "Role")] {
+        let object = of_kind(api_version, kind);
+        assert!(is_ready_once_applied(&object) && of(Some(&object)) == Ready, "{kind}");
+    }
+    let mut balanced = of_kind("v1", "Service");
+    balanced["spec"] = json!({"type": "LoadBalancer"});
+    assert!(!is_ready_once_applied(&balanced) && of(Some(&balanced)) != Ready);
+    for (api_version, kind) in [("apps/v1", "Deployment"), ("v1", "Pod"), ("example.org/v1", "ConfigMap")] {
+        assert!(!is_ready_once_applied(&of_kind(api_version, kind)), "{kind}");
+    }
+}
+
+#[test]
 fn hooks_have_to_end() {
     let job = |conditions: Value| json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"startTime": "x", "conditions": conditions}});
     assert_eq!(of_hook(Some(&job(json!([])))), InProgress("the Job has not ended"));
