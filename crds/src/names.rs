@@ -25,6 +25,9 @@ pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
 /// On an object of Drover's kinds: a new value asks for another try, and for a look at what nothing tells of a change. Any text will do,
 /// such as the time.
 pub const ANNOTATION_RECONCILE_AT: &str = "drover.dev/reconcile-at";
+/// On a `CatalogApp` of a `MultiClusterApp`: tells the chart and the values with which it is to be released. While its spec refers to others it
+/// stays as it is.
+pub const ANNOTATION_INPUTS: &str = "drover.dev/inputs";
 /// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 

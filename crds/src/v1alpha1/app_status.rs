@@ -52,6 +52,10 @@ pub struct CatalogAppStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<128>")]
     pub last_handled_reconcile_at: Option<String>,
+    /// The value of annotation drover.dev/inputs that this status judges; none of an app that belongs to no MultiClusterApp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub observed_inputs: Option<String>,
     /// Ready, Drifted while something is, ValuesValid while they are not, and what they are made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -185,6 +189,7 @@ impl Default for CatalogAppStatus {
             chart: None,
             drift: None,
             last_handled_reconcile_at: None,
+            observed_inputs: None,
             conditions: Vec::new(),
         }
     }

@@ -31,6 +31,8 @@ causes! {
         ChartInvalid = "ChartInvalid": Blocked stalls; "Correct the chart as the message says.",
         /// An object with values, or its key, does not exist, or does not carry the label drover.dev/usable-by: catalog-app.
         ValuesNotFound = "ValuesNotFound": Blocked; "Create the object that the message names, with that label, or set optional.",
+        /// The chart or the values to which an app of a MultiClusterApp refers are not those that were rolled out to it.
+        InputsNotRolledOut = "InputsNotRolledOut": Blocked; "Look at the status of the MultiClusterApp.",
         /// The revision that spec.pin names is not there.
         RevisionNotFound = "RevisionNotFound": Blocked stalls; "Name a revision of status.history in spec.pin, or remove spec.pin.",
         /// An app on which this one depends is not ready.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_charts::Digest;
 use drover_crds::{
     CatalogApp, ChosenChart, Cluster, PackagedChart, Pin, ValuesKind, ValuesSource,
-    names::{LABEL_USABLE_BY, USABLE_BY_APPS},
+    names::{ANNOTATION_INPUTS, LABEL_USABLE_BY, USABLE_BY_APPS},
 };
 use drover_runtime::{ApiError, Cache, Cause, LabelQuery, ObjectKey, request::request};
 use k8s_openapi::{
@@ -198,6 +198,32 @@ pub struct Inputs {
     pub facts: BTreeMap<String, String>,
     /// Tells what the roles of the app allow from what they allowed before. No part of the hash: it changes nothing that is released.
     pub rights: String,
+    /// Why nothing new may begin with them: the sources are not, or not any more, those to which the app is bound.
+    pub held: Option<(Cause, String)>,
+}
+
+/// What the spec of an app refers to: its chart, and objects with values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    chart: Digest,
+    version: Option<String>,
+    values: Vec<Option<Digest>>,
+}
+
+impl Sources {
+    /// Gathers them, or says what is missing.
+    pub fn of(app: &CatalogApp, known: &Known) -> Result<Self, (Cause, String)> {
+        let (chart, version) = chart(app, known)?;
+        let entries = app.spec.values_from.iter().filter(|source| source.kind != ValuesKind::Cluster);
+        Ok(Self { chart, version, values: known.values(app, entries)? })
+    }
+
+    /// Tells them from others in the management namespace of `app`, and says nothing of them. All apps there share it.
+    #[must_use]
+    pub fn tag(&self, app: &CatalogApp, seal: &Seal) -> String {
+        let all = json!([self.chart.to_string(), self.version, texts(&self.values)]);
+        seal.tag(&app.namespace().unwrap_or_default(), "sources", all.to_string().as_bytes())
+    }
 }
 
 /// Those of the revision at which the release is held: they may be gone by now.
@@ -213,6 +239,7 @@ fn pinned(app: &CatalogApp, known: &Known, pin: Pin) -> Result<Inputs, (Cause, S
             hash,
             facts: BTreeMap::new(),
             rights: known.rights.clone(),
+            held: None,
         })
     });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
@@ -232,28 +259,37 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
     if let Some(pin) = app.spec.pin {
         return pinned(app, known, pin);
     }
-    let (chart, version) = chart(app, known)?;
-    let values = app.spec.values_from.iter().map(|source| {
-        let found = match Entry::values(source) {
-            Some(entry) => known.digest(app, &entry, AppCause::ValuesNotFound),
-            None => known.fact(app, source).map(|fact| Digest::of(fact.as_bytes())),
-        };
-        match found {
-            Ok(digest) => Ok(Some(digest)),
-            Err(_) if source.optional => Ok(None),
-            Err(missing) => Err(missing),
-        }
-    });
-    let values: Vec<Option<Digest>> = values.collect::<Result<_, _>>()?;
-    let Some(seal) = &known.seal else {
-        let why = known.unsealed.as_deref().unwrap_or("it was not read yet");
-        let message = format!(
-            "Drover has no key to know the inputs of apps by: {why}; let it get and create Secrets in its own namespace"
-        );
-        return Err((AppCause::KeyUnavailable.into(), message));
+    let seal = known.seal()?;
+    if let Some(bound) = app.annotations().get(ANNOTATION_INPUTS) {
+        return to_sources(app, known, seal, bound);
+    }
+    let Sources { chart, version, .. } = Sources::of(app, known)?;
+    let values = known.values(app, app.spec.values_from.iter())?;
+    let told = version.as_ref().map_or_else(|| chart.to_string(), |version| format!("{version} {chart}"));
+    let hash = hash(app, seal, &told, &values);
+    let (facts, rights) = (known.facts.clone(), known.rights.clone());
+    Ok(Inputs { chart, version, hash, facts, rights, held: None })
+}
+
+/// Those of an app whose owner bound it to sources: these tell what it is made of, whatever became of the sources since.
+fn to_sources(app: &CatalogApp, known: &Known, seal: &Seal, bound: &str) -> Result<Inputs, (Cause, String)> {
+    let facts = app.spec.values_from.iter().filter(|source| source.kind == ValuesKind::Cluster);
+    let hash = hash(app, seal, bound, &known.values(app, facts)?);
+    let (chart, version, held) = match Sources::of(app, known) {
+        Ok(sources) if sources.tag(app, seal) == bound => (sources.chart, sources.version, None),
+        Ok(sources) => (sources.chart, None, Some(not_rolled_out(app))),
+        Err(missing) => (Digest::of(&[]), None, Some(missing)),
     };
-    let hash = hash(app, seal, &chart, version.as_deref(), &values);
-    Ok(Inputs { chart, version, hash, facts: known.facts.clone(), rights: known.rights.clone() })
+    let (facts, rights) = (known.facts.clone(), known.rights.clone());
+    Ok(Inputs { chart, version, hash, facts, rights, held })
+}
+
+fn not_rolled_out(app: &CatalogApp) -> (Cause, String) {
+    let message = format!(
+        "the chart or the values to which app {} refers changed, and its MultiClusterApp has not rolled that out to it; look at the MultiClusterApp",
+        app.name_any()
+    );
+    (AppCause::InputsNotRolledOut.into(), message)
 }
 
 /// The digest of the chart; of one in a repository, with the version that was chosen.
@@ -287,6 +323,35 @@ fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Res
 }
 
 impl Known {
+    fn seal(&self) -> Result<&Seal, (Cause, String)> {
+        self.seal.as_ref().ok_or_else(|| {
+            let why = self.unsealed.as_deref().unwrap_or("it was not read yet");
+            let message = format!(
+                "Drover has no key to know the inputs of apps by: {why}; let it get and create Secrets in its own namespace"
+            );
+            (AppCause::KeyUnavailable.into(), message)
+        })
+    }
+
+    /// The digests of these sources of values; none for one that is absent and may be.
+    fn values<'a>(
+        &self,
+        app: &CatalogApp,
+        sources: impl Iterator<Item = &'a ValuesSource>,
+    ) -> Result<Vec<Option<Digest>>, (Cause, String)> {
+        let found = sources.map(|source| {
+            let found = match Entry::values(source) {
+                Some(entry) => self.digest(app, &entry, AppCause::ValuesNotFound),
+                None => self.fact(app, source).map(|fact| Digest::of(fact.as_bytes())),
+            };
+            match found {
+                Err(_) if source.optional => Ok(None),
+                found => found.map(Some),
+            }
+        });
+        found.collect()
+    }
+
     fn fact(&self, app: &CatalogApp, source: &ValuesSource) -> Result<&str, (Cause, String)> {
         let key = source.key.as_deref().unwrap_or_default();
         let found = self.facts.get(key).map(String::as_str);
@@ -320,13 +385,17 @@ impl Known {
     }
 }
 
-fn hash(app: &CatalogApp, seal: &Seal, chart: &Digest, version: Option<&str>, values: &[Option<Digest>]) -> String {
+/// `chart` tells the chart or, of an app that is bound, all of its sources.
+fn hash(app: &CatalogApp, seal: &Seal, chart: &str, values: &[Option<Digest>]) -> String {
     let spec = &app.spec;
     let paths: Vec<_> = spec.values_from.iter().map(|source| &source.target_path).collect();
-    let digests: Vec<_> = values.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect();
-    let chart = version.map_or_else(|| chart.to_string(), |version| format!("{version} {chart}"));
+    let digests = texts(values);
     let all = json!([chart, app.release_name(), spec.namespace, spec.values, spec.answers, paths, digests, spec.crds]);
-    seal.tag(app, "inputs", all.to_string().as_bytes())
+    seal.tag(&app.uid().unwrap_or_default(), "inputs", all.to_string().as_bytes())
+}
+
+fn texts(digests: &[Option<Digest>]) -> Vec<Option<String>> {
+    digests.iter().map(|digest| digest.as_ref().map(ToString::to_string)).collect()
 }
 
 /// Reads an object with inputs: only what Drover may use.
@@ -410,6 +479,49 @@ mod tests {
         other.spec.answers.clear();
         let third = inputs(&other, &known).unwrap();
         assert!(first.hash != second.hash && second.hash != third.hash && first.hash.len() == 32);
+    }
+
+    #[test]
+    fn an_app_that_is_bound_begins_nothing_with_other_sources_and_is_known_by_those_it_is_bound_to() {
+        let (chart, seal) = (Digest::of(b"chart"), Seal::of_key(b"key"));
+        let mut app: CatalogApp = serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp",
+            "metadata": {"name": "shop-eu", "namespace": "team-a", "uid": "1"},
+            "spec": {
+                "clusterName": "eu", "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer",
+                "chart": {"configMap": {"name": "charts", "key": "shop.tgz", "digest": chart.to_string()}},
+                "valuesFrom": [{"kind": "ConfigMap", "name": "v"}, {"kind": "Cluster", "key": "name", "targetPath": "a"}],
+            },
+        }))
+        .unwrap();
+        let known = |values: Option<&[u8]>| {
+            let mut known = Known { seal: Some(seal.clone()), ..Known::default() };
+            known.facts.insert("name".to_owned(), "eu".to_owned());
+            known.digests.extend(entries(&app).map(|entry| {
+                let is_chart = entry.name == "charts";
+                (entry, if is_chart { Some(chart) } else { values.map(Digest::of) })
+            }));
+            known
+        };
+        let (first, second, none) = (known(Some(b"x: 1")), known(Some(b"x: 2")), known(None));
+        let tag = |known: &Known| Sources::of(&app, known).unwrap().tag(&app, &seal);
+        let (one, two) = (tag(&first), tag(&second));
+        let mut sibling = app.clone();
+        sibling.metadata.uid = Some("2".to_owned());
+        assert_eq!(Sources::of(&sibling, &first).unwrap().tag(&sibling, &seal), one, "all apps of a rollout share it");
+        assert_ne!(one, two);
+
+        app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), one.clone());
+        let found = inputs(&app, &first).unwrap();
+        assert_eq!((&found.held, found.chart), (&None, chart));
+        let reason = |found: &Inputs| found.held.as_ref().map(|(cause, _)| cause.reason());
+        let changed = inputs(&app, &second).unwrap();
+        assert_eq!((&changed.hash, reason(&changed)), (&found.hash, Some("InputsNotRolledOut")));
+        let missing = inputs(&app, &none).unwrap();
+        assert_eq!((&missing.hash, reason(&missing)), (&found.hash, Some("ValuesNotFound")));
+        app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), two);
+        let next = inputs(&app, &second).unwrap();
+        assert!(next.hash != found.hash && next.held.is_none());
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl<'a> InCluster<'a> {
 
     /// What the status notes of a record: nobody can try by it what a manifest says.
     pub(crate) fn digest(&self, record: &Record) -> String {
-        self.with.seal.tag(self.app, "manifest", record.digest().as_bytes())
+        let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
+        self.with.seal.tag(uid, "manifest", record.digest().as_bytes())
     }
 
     fn newest(&self) -> Option<&Arc<Found>> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use drover_crds::{CatalogApp, names::DROVER_NAMESPACE};
+use drover_crds::names::DROVER_NAMESPACE;
 use drover_runtime::{ApiError, PlaceContext, request::request};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
@@ -81,11 +81,11 @@ impl Seal {
         })
     }
 
-    /// Tells `bytes` of an app from others: the same for the same bytes and app, and of no use without the key.
+    /// Tells `bytes` of `whom` from others, such as the UID of an app: the same for the same bytes and whom, and of no use without the key.
     #[must_use]
-    pub fn tag(&self, app: &CatalogApp, what: &str, bytes: &[u8]) -> String {
+    pub fn tag(&self, whom: &str, what: &str, bytes: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
-        for part in [app.metadata.uid.as_deref().unwrap_or_default().as_bytes(), what.as_bytes(), bytes] {
+        for part in [whom.as_bytes(), what.as_bytes(), bytes] {
             context.update(&part.len().to_be_bytes());
             context.update(part);
         }
@@ -111,29 +111,19 @@ fn new_secret() -> Secret {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn app(uid: &str) -> CatalogApp {
-        serde_json::from_value(json!({
-            "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": {"name": "shop", "namespace": "team-a", "uid": uid},
-            "spec": {"clusterName": "eu", "namespace": "shop", "roleTemplateName": "deployer", "chart": {}},
-        }))
-        .unwrap()
-    }
 
     #[test]
     fn what_is_shown_cannot_be_made_without_the_key() {
         let (seal, other) = (Seal::of_key(b"one"), Seal::of_key(b"two"));
-        let shown = seal.tag(&app("1"), "inputs", b"password: 1234");
-        assert_eq!(shown, seal.tag(&app("1"), "inputs", b"password: 1234"));
+        let shown = seal.tag("1", "inputs", b"password: 1234");
+        assert_eq!(shown, seal.tag("1", "inputs", b"password: 1234"));
         assert_eq!(shown.len(), 32);
         for different in [
-            other.tag(&app("1"), "inputs", b"password: 1234"),
-            seal.tag(&app("2"), "inputs", b"password: 1234"),
-            seal.tag(&app("1"), "manifest", b"password: 1234"),
-            seal.tag(&app("1"), "inputs", b"password: 1235"),
+            other.tag("1", "inputs", b"password: 1234"),
+            seal.tag("2", "inputs", b"password: 1234"),
+            seal.tag("1", "manifest", b"password: 1234"),
+            seal.tag("1", "inputs", b"password: 1235"),
         ] {
             assert_ne!(different, shown);
         }

@@ -10,7 +10,7 @@ use drover_apps::{
 };
 use drover_crds::{
     Admission, AppDeletionPolicy, CatalogApp, CatalogAppStatus, ChosenChart, Drift, DriftMode, FailedTries, Release,
-    WaitStrategy,
+    WaitStrategy, names::ANNOTATION_INPUTS,
 };
 use drover_grants::{GrantCause, admitted::record};
 use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Readiness};
@@ -58,6 +58,8 @@ pub struct PlaceStatus {
     pub drift: Option<Drift>,
     /// What a person asked for last that was acted upon.
     pub handled: Option<String>,
+    /// The inputs to which its owner bound it.
+    pub observed_inputs: Option<String>,
 }
 
 impl PlaceStatus {
@@ -68,7 +70,8 @@ impl PlaceStatus {
         let ready = Readiness::no(StatusCause::Progressing, format!("app {} is being released", app.name_any()));
         let handled = status.last_handled_reconcile_at;
         let chart = chart.filter(|_| app.spec.chart.repository.is_some());
-        Self { ready, admission, applied, pending, failed, history, chart, drift, handled }
+        let observed_inputs = app.annotations().get(ANNOTATION_INPUTS).cloned();
+        Self { ready, admission, applied, pending, failed, history, chart, drift, handled, observed_inputs }
     }
 
     /// Who asks for another try has all tries again, as soon as there can be one.
@@ -184,7 +187,7 @@ fn release(
     };
     let next = state::next(app, &found.hash, &world.prepared(), seen, now);
     if next.is_beginning()
-        && let Some((cause, message)) = &world.unmet
+        && let Some((cause, message)) = found.held.as_ref().or(world.unmet.as_ref())
     {
         status.because(*cause, message);
         // A circle may be broken at an app that this one does not name.
@@ -445,6 +448,7 @@ fn gone(world: &World, now: Timestamp) -> Plan<CatalogAppOperator> {
         chart: None,
         drift: None,
         handled: None,
+        observed_inputs: None,
     };
     let mut plan = Steps { account: world.account.remove(), ..Steps::default() }.into_plan(status, now);
     if world.account.is_gone() {

@@ -24,7 +24,8 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
     let former = app.status.clone().unwrap_or_default();
     match entry.and_then(|entry| entry.known.clone()) {
         None => CatalogAppStatus { conditions, ..former },
-        Some(PlaceStatus { ready: _, admission, applied, pending, failed, history, chart, drift, handled }) => {
+        Some(known) => {
+            let PlaceStatus { ready: _, admission, applied, pending, failed, history, chart, drift, .. } = known;
             conditions.extend(values_valid(applied.as_ref()));
             CatalogAppStatus {
                 admission: admission.or(former.admission),
@@ -34,7 +35,8 @@ pub(crate) fn summarise(app: &CatalogApp, statuses: &PlaceStatuses<PlaceStatus>)
                 history,
                 chart,
                 drift,
-                last_handled_reconcile_at: handled,
+                last_handled_reconcile_at: known.handled,
+                observed_inputs: known.observed_inputs,
                 conditions,
                 ..CatalogAppStatus::default()
             }

@@ -201,7 +201,8 @@ impl<S: Server> Writer<S> {
         }
     }
 
-    /// Creates `desired` with `content`, the fields besides its metadata, in one request: there is no moment at which it is there without.
+    /// Creates `desired` with its annotations and `content`, the fields besides its metadata, in one request: there is no moment at which it
+    /// is there without.
     pub async fn create_with<K: Kept + Serialize>(
         &self,
         desired: &K,
@@ -210,7 +211,8 @@ impl<S: Server> Writer<S> {
         let key = ObjectKey::of(desired.meta());
         let mut whole = self.author.created(desired, Value::Object(content.clone()));
         let applied = (ANNOTATION_APPLIED.to_owned(), desired_hash(desired));
-        whole.metadata.annotations.get_or_insert_default().extend([applied]);
+        let own = desired.meta().annotations.clone().into_iter().flatten();
+        whole.metadata.annotations.get_or_insert_default().extend(own.chain([applied]));
         match self.server.send::<K>(&key, Request::Create(&whole)).await {
             Err(error) if error.code() == Some(409) && error.refuser().is_none() => {
                 Err(WriteError::Taken { what: named::<K>(&key) })
@@ -233,7 +235,7 @@ impl<S: Server> Writer<S> {
     ) -> Result<(), WriteError> {
         let key = ObjectKey::of(desired.meta());
         let body = replaced(&self.author.applied(desired, live, self.author.has_created(live)), content);
-        let written = self.server.send::<K>(&key, Request::Replace(&body)).await?;
+        let written = self.server.send::<K>(&key, Request::Replace { body: &body, live }).await?;
         self.server.count_applied(&key, live, &desired_hash(desired), !reverted.is_empty());
         self.server.expect::<K>(&self.author.owner, key, Written::Ours(&written));
         Ok(())

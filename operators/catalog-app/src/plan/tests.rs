@@ -6,6 +6,7 @@ use drover_apps::{
     seal::Seal,
     state::{Head, Seen},
 };
+use drover_crds::names::ANNOTATION_INPUTS;
 use drover_grants::{Admitted, Grants};
 use drover_releases::record::Status;
 use drover_runtime::{Title, owned::Owned, status::State};
@@ -119,6 +120,17 @@ fn at_rest_nothing_is_done_and_it_is_ready() {
     world.finding = None;
     let found = plan(&app, &world, NOW);
     assert_eq!((told(&found), found.requeue), (("Ready", vec![]), Requeue::Watch));
+}
+
+#[test]
+fn an_app_that_is_bound_to_other_sources_stays_as_it_is() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    app.metadata.annotations = Some([(ANNOTATION_INPUTS.to_owned(), "others".to_owned())].into());
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    assert_eq!(told(&plan(&app, &world, NOW)), ("InputsNotRolledOut", vec![]));
+    released(&mut app, &world);
+    (world.seen, world.finding) = (None, Some(Finding::none(&app, 1, NOW)));
+    assert_eq!(told(&plan(&app, &world, NOW)), ("Ready", vec![]), "what was released with them is as wanted");
 }
 
 /// Without what was found so far.

@@ -63,7 +63,7 @@ impl ModelObjects {
         match request {
             Request::Create(body) => self.create(key, &to_json(body)),
             Request::Apply { body, force } => self.apply(key, body, force),
-            Request::Replace(body) => self.replace(key, body),
+            Request::Replace { body, .. } => self.replace(key, body),
             Request::Release(patch) => self.patch(key, patch),
             Request::Delete(uid) => self.delete(key, uid),
         }

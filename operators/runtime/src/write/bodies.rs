@@ -1,6 +1,8 @@
 //! What is sent to create, apply and release an object: API servers get it from [`Writer`](super::Writer), and the model world
 //! interprets the same.
 
+use std::collections::BTreeMap;
+
 use drover_crds::names::{
     ANNOTATION_ADOPTED, ANNOTATION_APPLIED, ANNOTATION_CREATED, ANNOTATION_OWNER_UID, ANNOTATION_RELEASED_BY,
     LABEL_MANAGED_BY, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE, MANAGED_BY,
@@ -96,6 +98,35 @@ pub(super) fn replaced(applied: &Value, content: &Map<String, Value>) -> Value {
     body
 }
 
+/// What a strategic merge patch of [`replaced`] does, as a JSON patch: kinds that are defined in a cluster know no other one. `live` is what
+/// it is about.
+pub(super) fn as_json_patch(replaced: &Value, live: &ObjectMeta) -> Value {
+    let at = |path: &str| replaced.pointer(path).cloned().unwrap_or_default();
+    let test = |path: &str| json!({"op": "test", "path": path, "value": at(path)});
+    let mut operations = vec![test("/metadata/uid"), test("/metadata/resourceVersion")];
+    for (name, of_live) in [("labels", &live.labels), ("annotations", &live.annotations)] {
+        let (path, wanted) = (format!("/metadata/{name}"), at(&format!("/metadata/{name}")));
+        if of_live.as_ref().is_none_or(BTreeMap::is_empty) {
+            operations.push(json!({"op": "add", "path": path, "value": wanted}));
+            continue;
+        }
+        for (key, value) in wanted.as_object().into_iter().flatten() {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            operations.push(json!({"op": "add", "path": format!("{path}/{key}"), "value": value}));
+        }
+    }
+    for (field, value) in replaced.as_object().into_iter().flatten() {
+        if !["apiVersion", "kind", "metadata"].contains(&field.as_str()) {
+            let mut value = value.clone();
+            if let Some(fields) = value.as_object_mut() {
+                fields.remove("$patch");
+            }
+            operations.push(json!({"op": "add", "path": format!("/{field}"), "value": value}));
+        }
+    }
+    Value::Array(operations)
+}
+
 /// A merge patch that takes all labels and annotations of ours off an object, but the mark of who created it, and notes who released
 /// it. On what was adopted, the label that says which tool manages it is not ours. A request for another owner than this one goes, too:
 /// whoever asked did not know what this owner would leave there.
@@ -178,5 +209,39 @@ mod tests {
             "data": {"$patch": "replace", "key": "dmFsdWU="},
         });
         assert_eq!(replaced(&applied, content.as_object().unwrap()), expected);
+    }
+
+    #[test]
+    fn a_json_patch_replaces_the_same_and_takes_nothing_off_that_others_noted() {
+        let annotations = json!({"drover.dev/applied": "1"});
+        let metadata =
+            json!({"uid": "1", "resourceVersion": "7", "labels": {"a~b/c": "d"}, "annotations": annotations});
+        let body =
+            json!({"apiVersion": "v1", "kind": "K", "metadata": metadata, "spec": {"$patch": "replace", "a": null}});
+        let mut live = ObjectMeta { labels: Some([("x".to_owned(), "y".to_owned())].into()), ..ObjectMeta::default() };
+        let patch = as_json_patch(&body, &live);
+        let operations: Vec<_> = patch
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|operation| {
+                format!(
+                    "{} {} {}",
+                    operation["op"].as_str().unwrap(),
+                    operation["path"].as_str().unwrap(),
+                    operation["value"]
+                )
+            })
+            .collect();
+        let expected = [
+            r#"test /metadata/uid "1""#,
+            r#"test /metadata/resourceVersion "7""#,
+            r#"add /metadata/labels/a~0b~1c "d""#,
+            r#"add /metadata/annotations {"drover.dev/applied":"1"}"#,
+            r#"add /spec {"a":null}"#,
+        ];
+        assert_eq!(operations, expected);
+        live.annotations = Some([("of".to_owned(), "others".to_owned())].into());
+        assert!(as_json_patch(&body, &live).to_string().contains("/metadata/annotations/drover.dev~1applied"));
     }
 }

@@ -11,6 +11,7 @@ use kube::{
 };
 use serde_json::Value;
 
+use super::bodies::as_json_patch;
 use crate::{
     cache::{Cache, Kept, ObjectKey, OwnerRecord, keep_annotations},
     error::ApiError,
@@ -29,8 +30,13 @@ pub enum Request<'a> {
         /// Whether fields of other managers become ours.
         force: bool,
     },
-    /// A strategic merge patch that replaces fields as a whole, whoever owns what is in them.
-    Replace(&'a Value),
+    /// A patch that replaces fields as a whole, whoever owns what is in them.
+    Replace {
+        /// As a strategic merge patch.
+        body: &'a Value,
+        /// What it is about.
+        live: &'a ObjectMeta,
+    },
     /// A merge patch that gives the object up.
     Release(&'a Value),
     /// A DELETE of the object with this UID, and of no other.
@@ -132,7 +138,11 @@ pub(super) async fn send<K: Kept>(
             Request::Apply { body, force } => {
                 api.patch(name, &PatchParams { force, ..params }, &Patch::Apply(body)).await?
             }
-            Request::Replace(body) => api.patch(name, &params, &Patch::Strategic(body)).await?,
+            Request::Replace { body, live } if K::group(&()) == drover_crds::GROUP => {
+                let patch = serde_json::from_value(as_json_patch(body, live)).map_err(kube::Error::SerdeError)?;
+                api.patch(name, &params, &Patch::<Value>::Json(patch)).await?
+            }
+            Request::Replace { body, .. } => api.patch(name, &params, &Patch::Strategic(body)).await?,
             Request::Release(body) => api.patch(name, &params, &Patch::Merge(body)).await?,
             Request::Delete(uid) => {
                 let preconditions = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
@@ -157,7 +167,7 @@ fn used(meta: ObjectMeta) -> ObjectMeta {
 fn verb(change: Request<'_>) -> &'static str {
     match change {
         Request::Create(_) => "create",
-        Request::Apply { .. } | Request::Replace(_) => "apply",
+        Request::Apply { .. } | Request::Replace { .. } => "apply",
         Request::Release(_) => "release",
         Request::Delete(_) => "delete",
     }
