@@ -3,7 +3,11 @@
 #![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
 #![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -59,15 +63,27 @@ pub const LEAST_DRIFT_INTERVAL: Duration = Duration::from_mins(1);
         priority = "1"
     )
 )]
-#[x_kube(validation = ("!has(self.projectName) || !has(self.crds) || self.crds != 'CreateReplace'", "an app of a Project replaces no definitions; set Create or Skip"))]
-#[x_kube(validation = ("has(self.projectName) == has(oldSelf.projectName)", "whether the app is of a Project cannot be changed; create another app"))]
-#[x_kube(validation = ("has(self.releaseName) == has(oldSelf.releaseName)", "the name of the release cannot be changed; create another app"))]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogAppSpec {
     /// Name of the Cluster. It cannot be changed.
     #[schemars(schema_with = "schema::dns_label")]
     #[x_kube(validation = ("self == oldSelf", "the cluster cannot be changed; create another app"))]
     pub cluster_name: String,
+    /// What it has in common with the apps of a MultiClusterApp.
+    #[serde(flatten)]
+    pub template: AppTemplate,
+    /// Holds the release at a revision, whatever else the spec says. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+}
+
+/// An app without its place and its pin: what a CatalogApp says of itself, and a MultiClusterApp of each of its apps.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[x_kube(validation = ("!has(self.projectName) || !has(self.crds) || self.crds != 'CreateReplace'", "an app of a Project replaces no definitions; set Create or Skip"))]
+#[x_kube(validation = ("has(self.projectName) == has(oldSelf.projectName)", "whether the app is of a Project cannot be changed; create another app"))]
+#[x_kube(validation = ("has(self.releaseName) == has(oldSelf.releaseName)", "the name of the release cannot be changed; create another app"))]
+#[serde(rename_all = "camelCase")]
+pub struct AppTemplate {
     /// The namespace in the cluster: one of the Project, or without projectName one that exists and that no Project holds. It cannot
     /// be changed.
     #[schemars(schema_with = "schema::dns_label")]
@@ -136,9 +152,6 @@ pub struct CatalogAppSpec {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub depends_on: Vec<Dependency>,
-    /// Holds the release at a revision, whatever else the spec says. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin: Option<Pin>,
     /// Whether nothing is released for now; a deletion leaves the release then. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
@@ -429,7 +442,21 @@ impl CatalogApp {
     }
 }
 
-impl CatalogAppSpec {
+impl Deref for CatalogAppSpec {
+    type Target = AppTemplate;
+
+    fn deref(&self) -> &AppTemplate {
+        &self.template
+    }
+}
+
+impl DerefMut for CatalogAppSpec {
+    fn deref_mut(&mut self) -> &mut AppTemplate {
+        &mut self.template
+    }
+}
+
+impl AppTemplate {
     /// Whether it is an app of the platform, of no Project.
     #[must_use]
     pub fn is_of_platform(&self) -> bool {
