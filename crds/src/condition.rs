@@ -53,6 +53,16 @@ pub const MANAGEMENT_ROLES_BOUND: &str = "ManagementRolesBound";
 pub const DRIFTED: &str = "Drifted";
 /// App: the values of the release are as its chart wants them. Present only while they are not, and the spec takes them all the same.
 pub const VALUES_VALID: &str = "ValuesValid";
+/// Rollout: targets are on their way to the revision that is wanted. False once all that can be reached have it.
+pub const PROGRESSING: &str = "Progressing";
+/// Rollout: `spec.rollout.paused` or an annotation holds it. Present only while true.
+pub const PAUSED: &str = "Paused";
+/// Rollout: the clusters that it names exist and have consented.
+pub const TARGETS_RESOLVED: &str = "TargetsResolved";
+/// Rollout: more clusters left at once than `spec.rollout.prune` allows, so no app is removed. Present only while true.
+pub const PRUNE_BLOCKED: &str = "PruneBlocked";
+/// Rollout: nothing went on for longer than `spec.rollout.progressDeadline`. Present only while true.
+pub const DEGRADED: &str = "Degraded";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

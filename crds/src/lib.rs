@@ -7,6 +7,7 @@ mod deletion;
 mod duration;
 mod no_effect;
 mod schema;
+mod share;
 
 pub mod condition;
 pub mod metadata_key;
@@ -17,7 +18,11 @@ pub mod v1alpha1;
 pub use condition::StatusConditions;
 pub use deletion::DeletionPolicy;
 pub use duration::{ApiDuration, ParseDurationError};
-pub use selection::{ClusterSelection, Everything, NamespaceSelection, Selection, SelectsClusters, pattern_matches};
+pub use selection::{
+    ClusterSelection, Everything, LabelMatcher, NamespaceSelection, Selection, SelectionMatcher, SelectsClusters,
+    pattern_matches,
+};
+pub use share::{CountOrPercent, ParsePercentError, Percent};
 pub use v1alpha1::*;
 
 /// API group of every kind.

@@ -25,9 +25,16 @@ pub const ANNOTATION_APPLIED: &str = "drover.dev/applied";
 /// On an object of Drover's kinds: a new value asks for another try, and for a look at what nothing tells of a change. Any text will do,
 /// such as the time.
 pub const ANNOTATION_RECONCILE_AT: &str = "drover.dev/reconcile-at";
-/// On a `CatalogApp` of a `MultiClusterApp`: tells the chart and the values with which it is to be released. While its spec refers to others it
-/// stays as it is.
+/// On a `MultiClusterApp`: name of the revision that may go on where a stage asks for approval.
+pub const ANNOTATION_APPROVE: &str = "drover.dev/approve";
+/// On a `MultiClusterApp`: name of the revision of which nothing is started, removed or taken back any more until the annotation is gone.
+pub const ANNOTATION_HOLD: &str = "drover.dev/hold";
+/// On an app of a `MultiClusterApp`: the inputs it is to release; it releases no others.
 pub const ANNOTATION_INPUTS: &str = "drover.dev/inputs";
+/// On an app of a `MultiClusterApp`: name of the revision that it has.
+pub const ANNOTATION_REVISION: &str = "drover.dev/revision";
+/// On an app of a `MultiClusterApp`: since when its cluster is no target any more.
+pub const ANNOTATION_DESELECTED_SINCE: &str = "drover.dev/deselected-since";
 /// On an object that was released: namespace and name of its former owner, so that this owner may take it up again.
 pub const ANNOTATION_RELEASED_BY: &str = "drover.dev/released-by";
 

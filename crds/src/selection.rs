@@ -1,6 +1,10 @@
 //! Which clusters or namespaces are meant.
 
-use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    marker::PhantomData,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
@@ -78,8 +82,41 @@ impl<Of> Selection<Of> {
     pub fn selects(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Names(names) => names.iter().any(|n| n == name),
-            Self::Selector(selector) => selector_matches(selector, labels),
+            Self::Selector(selector) => LabelMatcher::new(selector).matches(labels),
             Self::All(Everything { of: PhantomData }) => true,
+        }
+    }
+
+    /// The same selection, to be asked about many objects.
+    #[must_use]
+    pub fn matcher(&self) -> SelectionMatcher<'_> {
+        match self {
+            Self::Names(names) => SelectionMatcher::Names(names.iter().map(String::as_str).collect()),
+            Self::Selector(selector) => SelectionMatcher::Labels(LabelMatcher::new(selector)),
+            Self::All(Everything { of: PhantomData }) => SelectionMatcher::All,
+        }
+    }
+}
+
+/// A [`Selection`] that costs little for each of many objects.
+#[derive(Clone, Debug)]
+pub enum SelectionMatcher<'a> {
+    /// Exactly these.
+    Names(HashSet<&'a str>),
+    /// Those whose labels match.
+    Labels(LabelMatcher),
+    /// Every one.
+    All,
+}
+
+impl SelectionMatcher<'_> {
+    /// What [`Selection::selects`] answers.
+    #[must_use]
+    pub fn selects(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::Names(names) => names.contains(name),
+            Self::Labels(matcher) => matcher.matches(labels),
+            Self::All => true,
         }
     }
 }
@@ -98,13 +135,27 @@ impl<Of> Selection<Of> {
     }
 }
 
-/// False for a selector without requirements too: Kubernetes would take it as "all", here it is an accident.
-fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let valid = selector.match_expressions.iter().flatten().all(|e| {
-        let wants_values = matches!(e.operator.as_str(), "In" | "NotIn");
-        wants_values != e.values.as_ref().is_none_or(Vec::is_empty)
-    });
-    valid && Selector::try_from(selector.clone()).is_ok_and(|s| !s.selects_all() && s.matches(labels))
+/// A label selector that was read once, for many objects.
+#[derive(Clone, Debug)]
+pub struct LabelMatcher(Option<Selector>);
+
+impl LabelMatcher {
+    /// One without requirements matches nothing, as one that is invalid does: Kubernetes would take it as "all", here it is an accident.
+    #[must_use]
+    pub fn new(selector: &LabelSelector) -> Self {
+        let valid = selector.match_expressions.iter().flatten().all(|e| {
+            let wants_values = matches!(e.operator.as_str(), "In" | "NotIn");
+            wants_values != e.values.as_ref().is_none_or(Vec::is_empty)
+        });
+        let read = valid.then(|| Selector::try_from(selector.clone()).ok()).flatten();
+        Self(read.filter(|selector| !selector.selects_all()))
+    }
+
+    /// Whether all requirements hold.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.as_ref().is_some_and(|selector| selector.matches(labels))
+    }
 }
 
 /// A kind that fans out: it selects the clusters on which it is reconciled.

@@ -98,6 +98,7 @@ fn check(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
         }
         match schema["properties"].get(key).or(schema.get("additionalProperties")) {
             Some(schema) => check(schema, member, &path, found),
+            None if schema["x-kubernetes-preserve-unknown-fields"] == json!(true) => {}
             None => found.push(format!("{path}: unknown field")),
         }
     }

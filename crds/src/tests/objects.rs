@@ -28,7 +28,7 @@ fn project() -> Value {
 }
 
 /// `kind`, patch to the good object, part of the one expected complaint.
-fn refused(kind: &str, good: &Value, cases: &[(Value, &str)]) {
+pub(super) fn refused(kind: &str, good: &Value, cases: &[(Value, &str)]) {
     let schema = schema(kind);
     for (patch, complaint) in cases {
         let mut object = good.clone();
@@ -38,7 +38,7 @@ fn refused(kind: &str, good: &Value, cases: &[(Value, &str)]) {
     }
 }
 
-fn accepted(kind: &str, good: &Value, patches: &[Value]) {
+pub(super) fn accepted(kind: &str, good: &Value, patches: &[Value]) {
     let schema = schema(kind);
     for patch in patches {
         let mut object = good.clone();
@@ -456,7 +456,7 @@ fn t25_a_binding_names_every_kind_of_subject_and_never_the_masters() {
 }
 
 /// An app, of a Project.
-fn app() -> Value {
+pub(super) fn app() -> Value {
     let chart = json!({ "configMap": { "name": "c", "key": "c.tgz", "digest": format!("sha256:{}", "0".repeat(64)) } });
     json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": { "name": "web", "namespace": "team-a" },

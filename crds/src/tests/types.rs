@@ -94,6 +94,7 @@ fn selections() {
         let clusters: ClusterSelection = serde_json::from_value(selection.clone()).unwrap();
         let namespaces: NamespaceSelection = serde_json::from_value(selection.clone()).unwrap();
         assert_eq!(clusters.selects("eu-1", &labels), expected, "{selection}");
+        assert_eq!(clusters.matcher().selects("eu-1", &labels), expected, "{selection}");
         assert_eq!(namespaces.selects("eu-1", &labels), expected, "{selection}");
         assert_eq!(serde_json::to_value(&clusters).unwrap(), selection);
     }
@@ -223,6 +224,7 @@ fn a_fresh_status_is_unobserved() {
     assert_eq!(ProjectStatus::default(), serde_json::from_value(json!({})).unwrap());
     assert_eq!(RoleTemplateStatus::default(), serde_json::from_value(json!({})).unwrap());
     assert_eq!(RoleBindingStatus::default(), serde_json::from_value(json!({})).unwrap());
+    assert_eq!(crate::MultiClusterAppStatus::default(), serde_json::from_value(json!({})).unwrap());
     assert_eq!(serde_json::to_value(ClusterStatus::default()).unwrap(), json!({ "observedGeneration": -1 }));
     assert_eq!(serde_json::to_value(ProjectStatus::default()).unwrap(), json!({ "observedGeneration": -1 }));
     let mut status = ProjectStatus::default();

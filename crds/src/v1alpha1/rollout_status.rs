@@ -1,0 +1,270 @@
+//! What a MultiClusterApp tells of itself, and what its rollout remembers.
+
+#![expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its `pub`, into a function")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    condition::{UNOBSERVED, status_conditions, unobserved},
+    schema::{self, is_default},
+    v1alpha1::Admission,
+};
+
+/// Most stages that a status lists: those of the spec, and the one of all others.
+pub const MAX_STAGES: usize = 21;
+/// Most targets that a status lists as not ready.
+pub const MAX_NOT_READY: usize = 20;
+/// Most bytes that a status has, whatever the size of the fleet.
+pub const MAX_STATUS_BYTES: usize = 16 * 1024;
+
+/// The observed state of an app on many clusters.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MultiClusterAppStatus {
+    /// The metadata.generation that this status judges; -1 before the first reconcile.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// Whether the spec was written while the admission policies were in place; unset until Drover saw both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+    /// The revision that was completed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_revision: Option<RevisionRef>,
+    /// The revision that the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_revision: Option<RevisionRef>,
+    /// How far the rollout is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<RolloutPhase>,
+    /// The stage at which it is; unset when it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub stage: Option<String>,
+    /// Counts of targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<RolloutCounts>,
+    /// Counts by stage, in their order; at most 21.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 21))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub stages: Vec<StageStatus>,
+    /// Some of the targets that are not ready, and why; at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub not_ready: Vec<NotReady>,
+    /// What the rollout remembers; recorded before anything is changed on account of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRecord>,
+    /// The value of annotation drover.dev/reconcile-at that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// Ready, Progressing and TargetsResolved, and while they are true Paused, PruneBlocked and Degraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+status_conditions!(
+    MultiClusterAppStatus,
+    fn first_cluster(&self) -> Option<&str> {
+        self.not_ready.first().map(|target| target.cluster.as_str())
+    }
+);
+
+/// A revision.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRef {
+    /// Its number, for spec.pin.
+    #[schemars(range(min = 1))]
+    pub number: i64,
+    /// The name of its ControllerRevision, for the annotations drover.dev/approve and drover.dev/hold.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub name: String,
+}
+
+/// How far a rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutPhase {
+    /// There is no target that it could begin with.
+    Pending,
+    /// Targets are updated, or it waits for them.
+    Progressing,
+    /// It waits for approval.
+    WaitingForApproval,
+    /// The spec or an annotation holds it.
+    Paused,
+    /// Too many targets failed, and it starts no others.
+    Failed,
+    /// Targets go back to the revision that was completed last.
+    RollingBack,
+    /// All went back; the revision that failed is not tried again.
+    RolledBack,
+    /// Every target that can be reached has the revision.
+    Completed,
+}
+
+/// Counts of targets.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutCounts {
+    /// Clusters that are selected and have consented.
+    #[schemars(range(min = 0))]
+    pub targets: i64,
+    /// Targets that have the revision.
+    #[schemars(range(min = 0))]
+    pub updated: i64,
+    /// Targets that are ready, with whatever revision.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// Targets on which the revision failed, or the app of which has a name that is taken.
+    #[schemars(range(min = 0))]
+    pub failed: i64,
+    /// Targets that cannot be reached, or are suspended.
+    #[schemars(range(min = 0))]
+    pub offline: i64,
+    /// Targets that are not updated yet.
+    #[schemars(range(min = 0))]
+    pub pending: i64,
+    /// Clusters that a selector or all selects, and that do not let this namespace in: no targets, only counted. Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub without_consent: i64,
+    /// Updated of all, such as 48/50.
+    #[schemars(schema_with = "schema::text::<64>")]
+    pub summary: String,
+}
+
+/// Counts of the targets of a stage.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// Its name.
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub name: String,
+    /// Its targets.
+    #[schemars(range(min = 0))]
+    pub total: i64,
+    /// Those that have the revision.
+    #[schemars(range(min = 0))]
+    pub updated: i64,
+    /// Those that are ready, with whatever revision.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// When the last batch of it was started; unset of a stage that is not the one at which the rollout is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// A target that is not ready.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReady {
+    /// Name of the Cluster.
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub cluster: String,
+    /// Why, as one CamelCase word for programs; more stands in the CatalogApp.
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub reason: String,
+}
+
+/// What a rollout remembers from one decision to the next. Everything else is seen at its targets.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRecord {
+    /// The name of the revision of which this tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub revision: Option<String>,
+    /// The name of the revision that was completed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub completed: Option<String>,
+    /// Whether the revision failed and was taken back; it is not tried again then. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failed: bool,
+    /// Whether the revision was approved while it waited for that. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub approved: bool,
+    /// The last stage that was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub reached: Option<String>,
+    /// The stage of which all targets are ready, and for how long they still have to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baking: Option<Baking>,
+    /// The last start of targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    /// How many targets were done when it was looked last. Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub done: i64,
+    /// Since when it waits for targets without any progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Time>,
+    /// What was removed within the last hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
+}
+
+/// A stage of which all targets are ready.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baking {
+    /// Its name.
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub stage: String,
+    /// When it was looked last.
+    pub seen: Time,
+    /// For how many milliseconds its targets still had to be ready then.
+    #[schemars(range(min = 0))]
+    pub left_millis: i64,
+}
+
+/// A start of targets.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The stage.
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub stage: String,
+    /// When.
+    pub at: Time,
+}
+
+/// How many apps were removed since a time.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Since when.
+    pub since: Time,
+    /// How many apps there were then.
+    #[schemars(range(min = 0))]
+    pub of: i64,
+    /// How many of them were to be removed since.
+    #[schemars(range(min = 0))]
+    pub removed: i64,
+    /// When the last of these had left; those that left later are not counted yet.
+    pub through: Time,
+}
+
+impl Default for MultiClusterAppStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            admission: None,
+            current_revision: None,
+            target_revision: None,
+            phase: None,
+            stage: None,
+            counts: None,
+            stages: Vec::new(),
+            not_ready: Vec::new(),
+            rollout: None,
+            last_handled_reconcile_at: None,
+            conditions: Vec::new(),
+        }
+    }
+}
