@@ -1,10 +1,10 @@
 //! What there is at a cluster whose Cluster is being deleted. Decides nothing.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use drover_admission::downstream;
 use drover_crds::{
-    Cluster, DeletionPolicy, Project, RoleTemplate,
+    CatalogApp, Cluster, DeletionPolicy, Project, RoleTemplate,
     names::{DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, MANAGED_BY, MANAGED_BY_IMPORT},
 };
 use drover_fleet::{admission::OWNER_KIND, claim};
@@ -59,7 +59,9 @@ pub struct There {
     pub holder: Holder,
     /// How many namespaces carry the labels of an owner that may still release them, up to [`MOST_COUNTED`].
     pub owned: usize,
-    /// How many roles and bindings of role templates and Projects there are; their operators remove them.
+    /// How many apps have an account there, up to [`MOST_COUNTED`]; they uninstall themselves by it.
+    pub apps: usize,
+    /// How many roles and bindings of role templates, Projects and apps there are; their operators remove them.
     pub roles: usize,
     /// The namespaces of Projects that do not exist, up to [`MOST_COUNTED`]: nothing else releases them.
     pub left_behind: Vec<LeftBehind>,
@@ -126,6 +128,7 @@ async fn look_there(
         return Ok(There {
             holder,
             owned: 0,
+            apps: 0,
             roles: 0,
             left_behind: Vec::new(),
             policies: Vec::new(),
@@ -150,21 +153,22 @@ async fn look_there(
     });
     let namespace = namespace.and_then(|meta| meta.uid);
     let hosts_others = namespace.is_some() && (hosts_drover(client).await? || hosts_another_import(client).await?);
-    let roles = count_roles::<ClusterRole>(client).await? + count_roles::<ClusterRoleBinding>(client).await?;
+    let apps = Api::<ServiceAccount>::namespaced(client.clone(), DROVER_NAMESPACE);
+    let apps = count_owned(&apps, &[CatalogApp::kind(&())]).await?;
+    // Those of Projects let their members create namespaces.
+    let of_roles = [RoleTemplate::kind(&()), Project::kind(&()), CatalogApp::kind(&())];
+    let roles = count_owned(&Api::<ClusterRole>::all(client.clone()), &of_roles).await?
+        + count_owned(&Api::<ClusterRoleBinding>::all(client.clone()), &of_roles).await?;
     let policies = policies(client).await?;
-    Ok(There { holder, owned, roles, left_behind, policies, namespace, hosts_others })
+    Ok(There { holder, owned, apps, roles, left_behind, policies, namespace, hosts_others })
 }
 
-/// How many objects of role templates there are, and of Projects whose members create namespaces. Who may not list them was imported for an older Drover, which wrote none.
-async fn count_roles<K>(client: &Client) -> Result<usize, ApiError>
-where
-    K: Kept + Resource<Scope = ClusterResourceScope>,
-{
+/// How many objects of owners of these kinds there are. Who may not list them was imported for an older Drover, which wrote none.
+async fn count_owned<K: Kept>(api: &Api<K>, kinds: &[Cow<'_, str>]) -> Result<usize, ApiError> {
     let page = u32::try_from(MOST_COUNTED).unwrap_or(u32::MAX);
-    let kinds = [RoleTemplate::kind(&()), Project::kind(&())].join(",");
-    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND} in ({kinds})")).limit(page);
+    let ours = ListParams::default().labels(&format!("{LABEL_OWNER_KIND} in ({})", kinds.join(","))).limit(page);
     let what = format!("list the {}s that Drover manages", K::kind(&()));
-    match list_metadata(&what, &Api::<K>::all(client.clone()), &ours).await {
+    match list_metadata(&what, api, &ours).await {
         Err(error) if error.code() == Some(403) => Ok(0),
         answer => Ok(answer?.len()),
     }

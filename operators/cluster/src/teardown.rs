@@ -160,6 +160,10 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
             Requeue::At(clock.soon),
         );
     }
+    if removes && there.apps > 0 && !clock.is_over {
+        let what = format!("still has {} that Drover uninstalls", counted(there.apps, "app"));
+        return clock.wait(DeletionCause::WaitingForOwners.cause(), &what);
+    }
     if removes && there.owned > 0 && !clock.is_over {
         return clock.wait(
             DeletionCause::WaitingForOwners.cause(),
@@ -175,10 +179,7 @@ fn hand_over(cluster: &Cluster, there: &There, clock: &Clock) -> Decision {
         let actions = vec![Action::RemovePolicies(there.policies.clone())];
         return (DeletionCause::RemovingPolicies.cause(), message, actions, Requeue::At(clock.soon));
     }
-    let left = match there.owned + there.left_behind.len() {
-        owned if removes && owned > 0 => format!("; {} that Drover managed stay there", namespaces(owned)),
-        _ => String::new(),
-    };
+    let left = if removes { left_there(there) } else { String::new() };
     let is_ours_alone = cluster.name_any() != LOCAL_CLUSTER && !there.hosts_others;
     let removable = there.namespace.as_ref().filter(|_| removes && is_ours_alone);
     let left = if removes && there.hosts_others { format!("{left}; {HOSTS_OTHERS}") } else { left };
@@ -253,11 +254,23 @@ fn released(message: &str) -> Decision {
     (DeletionCause::Released.cause(), message.to_owned(), Vec::new(), Requeue::Released)
 }
 
+/// What stays where the deadline has passed.
+fn left_there(there: &There) -> String {
+    let of_apps = (there.apps > 0).then(|| format!("the releases of {}", counted(there.apps, "app")));
+    let owned = there.owned + there.left_behind.len();
+    let left: Vec<_> = of_apps.into_iter().chain((owned > 0).then(|| namespaces(owned))).collect();
+    if left.is_empty() { String::new() } else { format!("; {} that Drover managed stay there", left.join(" and ")) }
+}
+
 fn namespaces(count: usize) -> String {
+    counted(count, "namespace")
+}
+
+fn counted(count: usize, what: &str) -> String {
     match count {
-        1 => "1 namespace".to_owned(),
-        MOST_COUNTED.. => format!("{count} namespaces or more"),
-        _ => format!("{count} namespaces"),
+        1 => format!("1 {what}"),
+        MOST_COUNTED.. => format!("{count} {what}s or more"),
+        _ => format!("{count} {what}s"),
     }
 }
 

@@ -6,7 +6,8 @@
 //! 2. [`reached`] gathers the templates that bindings name, with all that these inherit.
 //! 3. [`in_force`](in_force::in_force) says whether a binding of a Project counts, and [`admitted`](in_force::admitted) for whom.
 //! 4. [`Granted`] is what the bindings of a Project amount to at a cluster, and [`Members`] the way there from what there is.
-//! 5. [`Grants`] says whether rights may grow, and [`GrantCause`] why one is not given.
+//! 5. [`of_apps`] says which roles and namespaces apps still need at a cluster that is being deleted.
+//! 6. [`Grants`] says whether rights may grow, and [`GrantCause`] why one is not given.
 
 mod allowed;
 mod cause;
@@ -14,6 +15,7 @@ pub mod in_force;
 mod index;
 mod kept;
 mod members;
+pub mod of_apps;
 mod templates;
 
 pub use drover_admission::admitted::{self, Admitted, Judged};

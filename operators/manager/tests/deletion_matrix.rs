@@ -1,8 +1,11 @@
-//! The deletion matrix: a Cluster and a Project that are deleted in every combination of policies, order and reach, with a
-//! crash before every request. Both operators' own plans run against one cluster in memory; its corners run on real API
+//! The deletion matrix: a Cluster and a Project, with or without an app in it, that are deleted in every combination of policies, order and
+//! reach, with a crash before every request. The operators' own plans run against one cluster in memory; its corners run on real API
 //! servers in `e2e/tests/e2e/deletion.rs`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
+
+#[path = "deletion_matrix/app.rs"]
+mod app;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +14,12 @@ use std::{
     time::Duration,
 };
 
+use app::{AppFate, Around, ModelApp};
+use drover_catalog_app::consent::ProjectState;
 use drover_cluster::{
     Action as ClusterAction, ClusterOperator, PlaceStatus as ClusterPlaceStatus, World as ClusterWorld, observe,
 };
-use drover_crds::{Cluster, Project, condition::DELETING};
+use drover_crds::{Cluster, DeletionPolicy, Project, condition::DELETING};
 use drover_fleet::{ConnectionCause, targets};
 use drover_grants::Members;
 use drover_project::{
@@ -73,6 +78,7 @@ struct Case {
     project: Fate,
     order: Order,
     reach: Reach,
+    app: AppFate,
 }
 
 const SECOND_DELETION: i64 = 30;
@@ -91,6 +97,9 @@ struct Outcome {
     drover_namespace: bool,
     /// Whether each namespace is there, and whether it carries our labels.
     namespaces: BTreeMap<&'static str, Option<bool>>,
+    release: bool,
+    account: bool,
+    role: bool,
 }
 
 impl fmt::Debug for Outcome {
@@ -103,13 +112,16 @@ impl fmt::Debug for Outcome {
         };
         write!(
             formatter,
-            "Cluster {}, Project {}, claim {}, drover-system {}, created {}, adopted {}",
+            "Cluster {}, Project {}, claim {}, drover-system {}, created {}, adopted {}, release {}, account {}, role {}",
             there(self.cluster),
             there(self.project),
             there(self.claim),
             there(self.drover_namespace),
             named("created"),
             named("adopted"),
+            there(self.release),
+            there(self.account),
+            there(self.role),
         )
     }
 }
@@ -129,6 +141,7 @@ struct Run {
     claim: bool,
     drover_namespace: bool,
     namespaces: ModelObjects,
+    app: ModelApp,
     connected: Link,
 }
 
@@ -200,6 +213,7 @@ impl Run {
             requests: 0,
             cluster: Some(cluster),
             namespaces: held(&project),
+            app: ModelApp::new(case.app),
             project: Some(project),
             claim: true,
             drover_namespace: true,
@@ -208,13 +222,20 @@ impl Run {
     }
 
     fn outcome(mut self) -> (Outcome, usize) {
-        while self.now < END {
+        while self.now < END && !self.is_over() {
             self.people_delete();
-            if self.pass_cluster().is_err() || self.pass_project_if_due().is_err() {
+            if self.pass_cluster().is_err()
+                || self.pass_project_if_due().is_err()
+                || self.pass_roles().is_err()
+                || self.pass_app_if_due().is_err()
+            {
                 self.started = self.now;
                 self.left = None;
             }
             self.namespaces.settle();
+            if self.namespaces.get("created").is_none() {
+                self.app.lose_namespace();
+            }
             self.now += 2;
         }
         let is_held = |name: &str| self.namespaces.get(name).map(|found| record().owns(&found.meta(name)));
@@ -225,8 +246,17 @@ impl Run {
             claim: self.claim,
             drover_namespace: self.drover_namespace,
             namespaces: left.into(),
+            release: self.app.release.is_some(),
+            account: !self.app.accounts.is_empty(),
+            role: !self.app.roles.is_empty(),
         };
         (outcome, self.requests)
+    }
+
+    /// Nobody does anything any more.
+    fn is_over(&self) -> bool {
+        let is_kept = self.case.project == Fate::Kept;
+        self.now > SECOND_DELETION && self.cluster.is_none() && (is_kept || self.project.is_none())
     }
 
     fn people_delete(&mut self) {
@@ -297,9 +327,11 @@ impl Run {
 
     fn converge_project(&mut self, project: &Project) -> Result<bool, Crashed> {
         let cluster = Arc::new(self.cluster.clone().unwrap());
-        if project.metadata.deletion_timestamp.is_none() && cluster.metadata.deletion_timestamp.is_none() {
+        let is_leaving = cluster.metadata.deletion_timestamp.is_some();
+        if project.metadata.deletion_timestamp.is_none() && !is_leaving {
             return Ok(false); // Both live: nothing is deleted.
         }
+        let with_apps = is_leaving && self.app.has_role();
         let seen = |found: Owned<Namespace>| {
             let name = found.meta().name.clone().unwrap();
             (name, Seen::Ours { live: found.live.unwrap(), drift_conflict: found.drift_conflict })
@@ -317,6 +349,7 @@ impl Run {
             members: Members::default(),
             secrets: Secrets::default(),
             served: Served::default(),
+            with_apps: with_apps.then(|| "created".to_owned()).into_iter().collect(),
         };
         let plan = ProjectOperator::clean_up(Owner::of(project), &world, at(self.now));
         let idle = plan.is_idle();
@@ -326,6 +359,48 @@ impl Run {
             carry_out(&mut self.namespaces, Owner::of(project), change);
         }
         Ok(idle && plan.requeue == Requeue::Released)
+    }
+
+    /// Where an app or a role is at the cluster: only there something is done about it, once it is deleted.
+    fn around(&self) -> Option<(Cluster, ProjectState, Option<bool>)> {
+        let cluster = self.cluster.clone().filter(|_| !self.is_away())?;
+        let lives = self.project.as_ref().is_some_and(|project| project.metadata.deletion_timestamp.is_none());
+        let project = if lives { ProjectState::Present } else { ProjectState::Absent };
+        let namespace = self.namespaces.get("created").map(|found| record().owns(&found.meta("created")));
+        Some((cluster, project, namespace))
+    }
+
+    /// It takes longer than a Project needs to come by.
+    fn pass_app_if_due(&mut self) -> Result<(), Crashed> {
+        if self.now % 4 == 0 { self.pass_app() } else { Ok(()) }
+    }
+
+    fn pass_app(&mut self) -> Result<(), Crashed> {
+        let Some((cluster, project, namespace)) = self.around() else { return Ok(()) };
+        let around = Around { cluster: &cluster, project, namespace, now: at(self.now) };
+        let is_leaving = cluster.metadata.deletion_timestamp.is_some();
+        let actions = match (is_leaving, project) {
+            (true, _) => self.app.next(&around),
+            (false, ProjectState::Absent) => self.app.withdraw(&around),
+            (false, _) => Vec::new(),
+        };
+        for action in actions {
+            self.request()?;
+            self.app.act(action, &around);
+        }
+        Ok(())
+    }
+
+    fn pass_roles(&mut self) -> Result<(), Crashed> {
+        let Some((cluster, ..)) = self.around() else { return Ok(()) };
+        if cluster.metadata.deletion_timestamp.is_none() || cluster.spec.deletion_policy != DeletionPolicy::Delete {
+            return Ok(());
+        }
+        for action in self.app.next_of_roles(at(self.now)) {
+            self.request()?;
+            self.app.act_on_roles(&action);
+        }
+        Ok(())
     }
 
     fn pass_cluster(&mut self) -> Result<(), Crashed> {
@@ -358,8 +433,14 @@ impl Run {
                     }
                 }
                 ClusterAction::WritePolicy(_) | ClusterAction::RemovePolicies(_) => panic!("there are no policies"),
-                ClusterAction::ReleaseClaim => self.claim = false,
-                ClusterAction::DeleteNamespace { .. } => self.drover_namespace = false,
+                ClusterAction::ReleaseClaim => {
+                    assert!(self.app.accounts.is_empty() || self.now >= DEADLINE || self.case.cluster == Fate::Orphan);
+                    self.claim = false;
+                }
+                ClusterAction::DeleteNamespace { .. } => {
+                    self.drover_namespace = false;
+                    self.app.accounts.clear();
+                }
             }
         }
         Ok(())
@@ -372,7 +453,8 @@ impl Run {
         let left_behind = |live| observe::LeftBehind { live, holder: shop() };
         let is_abandoned = self.project.is_none();
         observe::There {
-            roles: 0,
+            apps: self.app.accounts.len(),
+            roles: self.app.roles.len(),
             holder: if self.claim { observe::Holder::Us } else { observe::Holder::Nobody },
             owned: if is_abandoned { 0 } else { owned.len() },
             left_behind: if is_abandoned { owned.into_iter().map(left_behind).collect() } else { Vec::new() },
@@ -389,19 +471,32 @@ fn expected(case: Case) -> Outcome {
     let (cluster_goes, project_goes) = (case.cluster != Fate::Kept, case.project != Fate::Kept);
     // While it is away, the Cluster's deletion begins before the Project's work there can.
     let project_is_first = case.order == Order::Project && case.reach == Reach::Always;
-    let cluster_is_first = cluster_goes && case.order == Order::Cluster && case.reach == Reach::Always;
+    let is_stuck = case.app == AppFate::Stuck;
+    // A Cluster that waits for an app is still there.
+    let cluster_is_first = cluster_goes && case.order == Order::Cluster && case.reach == Reach::Always && !is_stuck;
     let vanishes = case.project == Fate::Vanish;
     let project_works =
         project_goes && !vanishes && reached && !cluster_is_first && (case.cluster != Fate::Orphan || project_is_first);
-    let lets_go = project_works || (case.cluster == Fate::Delete && reached);
+    let goes_with_delete = case.cluster == Fate::Delete && reached;
     let created_goes = project_works && case.project == Fate::Delete;
+    let adopted = project_works || goes_with_delete;
+    // An app that lost its Project before has no role any more, so nothing waits for it, and its release stays.
+    let has_no_role = project_goes && project_is_first;
+    let keeps = is_stuck && !has_no_role && !created_goes;
+    // A namespace in which an app is stuck is released with its Project only.
+    let created = if created_goes { None } else { Some(!(adopted && (!keeps || project_works || vanishes))) };
+    let is_uninstalled = goes_with_delete && !has_no_role && matches!(case.app, AppFate::Kept | AppFate::Deleted);
+    let has_app = case.app != AppFate::Absent;
     Outcome {
         cluster: !cluster_goes,
         // It waits for a cluster that is away for as long as its Cluster is there.
         project: !(project_goes && (reached || cluster_goes || vanishes)),
         claim: !(cluster_goes && reached),
-        drover_namespace: !(case.cluster == Fate::Delete && reached),
-        namespaces: [("created", if created_goes { None } else { Some(!lets_go) }), ("adopted", Some(!lets_go))].into(),
+        drover_namespace: !goes_with_delete,
+        namespaces: [("created", created), ("adopted", Some(!adopted))].into(),
+        release: has_app && !is_uninstalled && !created_goes,
+        account: has_app && !goes_with_delete,
+        role: has_app && (!goes_with_delete || keeps),
     }
 }
 
@@ -414,7 +509,10 @@ fn cases() -> Vec<Case> {
         for (order, reach) in
             orders.iter().flat_map(|order| [Reach::Always, Reach::Never, Reach::Returns].map(|reach| (*order, reach)))
         {
-            cases.push(Case { cluster, project, order, reach });
+            cases.push(Case { cluster, project, order, reach, app: AppFate::Absent });
+            let with_app = [AppFate::Kept, AppFate::Deleted, AppFate::Orphan, AppFate::Stuck];
+            let with_app = with_app.into_iter().filter(|_| cluster == Fate::Delete);
+            cases.extend(with_app.map(|app| Case { cluster, project, order, reach, app }));
         }
     }
     cases
@@ -431,7 +529,11 @@ async fn every_deletion_ends_as_its_policies_say() {
 #[tokio::test]
 async fn a_crash_before_any_request_changes_nothing_in_the_end() {
     let mut crashes = 0;
-    for case in cases() {
+    // What waits for its deadline takes long, and waits in one order as in another.
+    let waits =
+        |case: &Case| case.app != AppFate::Absent && (case.app == AppFate::Stuck || case.reach != Reach::Always);
+    let all = cases().into_iter().filter(|case| !waits(case) || case.order == Order::Together);
+    for case in all {
         let (straight, requests) = Run::new(case, None).outcome();
         for left in 0..requests {
             let (interrupted, _) = Run::new(case, Some(left)).outcome();

@@ -150,6 +150,7 @@ fn empty(members: usize) -> World {
             ..Members::default()
         },
         served: Served::default(),
+        with_apps: BTreeSet::new(),
     }
 }
 

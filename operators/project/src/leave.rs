@@ -1,5 +1,7 @@
 //! What becomes of what a Project holds at a cluster where it is to hold it no more. Pure.
 
+use std::collections::BTreeSet;
+
 use drover_crds::{Cluster, DeletionPolicy, Project, Tenant};
 use drover_runtime::{
     ObjectKey, Owner, OwnerRecord, Requeue, StatusCause, Title, operator::Plan, owned::Change, place::deletion_of,
@@ -31,9 +33,9 @@ pub fn clean_up(owner: Owner<'_, Project>, world: &World) -> Plan<ProjectOperato
         (Owner::Gone(_), _) | (Owner::Present(_), None) => revoke(world),
         (Owner::Deleting(project), _) => tear_down(project, world, &admitting(project, world)),
         (Owner::Present(project), Some(DeletionPolicy::Delete)) => {
-            release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend)
+            release_all(&ObjectKey::of(&project.metadata), world, project.spec.suspend, &world.with_apps)
         }
-        (Owner::Abandoned(key), _) => release_all(key, world, false),
+        (Owner::Abandoned(key), _) => release_all(key, world, false, &BTreeSet::new()),
     }
 }
 
@@ -98,9 +100,10 @@ fn until_told_of_a_new_holder(live: &ObjectMeta, world: &World, now: Timestamp) 
 }
 
 /// The cluster is being deleted, or the deletion of the Project waited for it for too long: whatever was asked for, nothing is deleted
-/// any more, and all that is held is released.
-fn release_all(project: &ObjectKey, world: &World, suspended: bool) -> Plan<ProjectOperator> {
-    let held = world.namespaces.values().filter_map(Seen::held);
+/// any more, and all that is held is released. `kept` stays with its guards: apps uninstall themselves there.
+fn release_all(project: &ObjectKey, world: &World, suspended: bool, kept: &BTreeSet<String>) -> Plan<ProjectOperator> {
+    let goes = world.namespaces.iter().filter(|(name, _)| !kept.contains(*name));
+    let held = goes.filter_map(|(_, seen)| seen.held());
     let groups = held.map(|live| given_up(project, world, live)).chain(strays(world));
     let groups: Vec<_> = if suspended { Vec::new() } else { groups.collect() };
     let groups = with_revocations(world, groups);

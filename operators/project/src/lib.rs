@@ -13,7 +13,7 @@
 //!
 //! Namespaces are handed on by consent only. What another Project holds is its own while it exists and selects the cluster;
 //! what it left behind is treated as foreign. A Cluster that is being deleted is no target any more: with
-//! `Delete` every Project releases what it holds there, with `Orphan` nothing is written there.
+//! `Delete` every Project releases what it holds there once the apps in it are uninstalled, with `Orphan` nothing is written there.
 //!
 //! A reconcile runs when the Project changes, when a namespace that it owns changes, and when a cluster connects, is relabelled
 //! or changes its tenants. What is not ours is in no watch, so while it is in the way it is looked at every minute.
@@ -46,10 +46,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use drover_crds::{Project, ProjectRoleTemplateBinding, ProjectStatus, RoleTemplate, names::LABEL_PROJECT};
 use drover_fleet::{TenancyCause, admission, targets};
-use drover_grants::{BindingIndex, GrantCause};
+use drover_grants::{BindingIndex, GrantCause, of_apps};
 use drover_runtime::{
-    Cause, Inputs, LabelQuery, Operator, Owner, PlaceContext, PlaceStatuses, Related, Rights, Rule, Targets, Watches,
-    operator::Plan, request::Urgency, rights::READ,
+    Cause, Inputs, LabelQuery, ObjectKey, Operator, Owner, OwnerRecord, PlaceContext, PlaceStatuses, Related, Rights,
+    Rule, Targets, Watches, operator::Plan, request::Urgency, rights::READ,
 };
 use drover_secrets::{SecretCause, SecretCopy, SourceSecret, source};
 use drover_self_service::asked;
@@ -140,6 +140,18 @@ impl Operator for ProjectOperator {
         watches.optional(|creators| {
             creators.owned::<ClusterRole>();
             creators.owned::<ClusterRoleBinding>();
+        });
+        let held = watches.context().cache.informer::<Namespace>(&OwnerRecord::query("Project"));
+        watches.optional(|apps| {
+            apps.on::<RoleBinding>(&of_apps::query(), move |change, enqueuer| {
+                // A namespace at a cluster that is being deleted waits for the apps in it.
+                let namespace =
+                    held.get(&ObjectKey::cluster_scoped(&change.key.namespace)).filter(|_| change.new.is_none());
+                let holder = namespace.and_then(|found| OwnerRecord::recorded(&found.metadata, "Project"));
+                if let Some(project) = holder {
+                    enqueuer.now(project);
+                }
+            });
         });
         watches.on::<Namespace>(&LabelQuery::has(LABEL_PROJECT), |change, enqueuer| {
             let asked: BTreeSet<_> = change.sides().filter_map(|namespace| asked(&namespace.metadata)).collect();

@@ -13,7 +13,7 @@ use drover_fleet::{
     admission::{guarded, guarded_here_since, state_in_management},
     targets::{self, tenancies_of, tenant_label_keys},
 };
-use drover_grants::{Admitted, Grants, Members, OfProject, is_of_another, reached, undecodable_in};
+use drover_grants::{Admitted, Grants, Members, OfProject, is_of_another, of_apps, reached, undecodable_in};
 use drover_runtime::{
     Answer, Informer, Kept, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     act::AT_A_TIME,
@@ -71,6 +71,8 @@ pub struct World {
     pub secrets: Secrets,
     /// What members create themselves, and who may.
     pub served: Served,
+    /// Those of the namespaces in which apps have roles; only looked at where the cluster is being deleted.
+    pub with_apps: BTreeSet<String>,
 }
 
 impl World {
@@ -173,7 +175,11 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         members: Members::default(),
         secrets: secrets::observe(owner, place),
         served: Served::default(),
+        with_apps: BTreeSet::new(),
     };
+    if deletion_of(&cluster).is_some() {
+        world.with_apps.extend(namespaces.keys().filter(|name| of_apps::act_in(place, name)).cloned());
+    }
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     let holder = match owner {
         Owner::Present(project)

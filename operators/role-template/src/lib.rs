@@ -11,12 +11,13 @@
 //!
 //! A template is also judged as a whole, at the management cluster, where nothing is written: what it allows, what it lacks, and whether
 //! it was written under the admission policies. While it was not, nobody gets more by it.
+//! At a cluster that is being deleted with `Delete` a role goes once the apps that have it are uninstalled.
 //! Templates and bindings have no finalizers. A grant goes with the binding that made it; what was left while Drover was down is found
 //! by its labels.
 //!
 //! The second kind, [`cluster_binding`], writes nothing: it looks at the bindings in the clusters and tells where it is effective.
 
-mod act;
+pub mod act;
 pub mod cluster_binding;
 pub mod observe;
 pub mod plan;
@@ -29,15 +30,19 @@ use drover_crds::{
     CatalogApp, ClusterRoleTemplateBinding, Project, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateStatus,
 };
 use drover_fleet::admission;
-use drover_grants::{BindingIndex, GrantCause, Judged as _};
+use drover_grants::{
+    BindingIndex, GrantCause, Judged as _,
+    of_apps::{self, BindsRole},
+};
+use drover_roles::BoundRole;
 use drover_runtime::{
-    Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
-    WriteError, request::Urgency, rights::READ,
+    Cause, Inputs, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule,
+    Targets, Watches, WriteError, cache::Change, operator::Enqueuer, request::Urgency, rights::READ,
 };
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        rbac::v1::{ClusterRole, ClusterRoleBinding},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
     },
     jiff::Timestamp,
 };
@@ -83,7 +88,7 @@ impl Operator for RoleTemplateOperator {
             Rule::on("drover.dev", &["roletemplates/status"], &["patch"]),
         ],
         downstream: &[
-            Rule::on(RBAC, &["clusterroles", "clusterrolebindings"], READ),
+            Rule::on(RBAC, &["clusterroles", "clusterrolebindings", "rolebindings"], READ),
             Rule::on(RBAC, &["clusterroles", "clusterrolebindings"], &["create", "delete", "patch"]),
             Rule::on(RBAC, &["clusterroles"], &["bind", "escalate"]),
         ],
@@ -119,6 +124,10 @@ impl Operator for RoleTemplateOperator {
         if watches.context().place != Place::Management {
             watches.owned::<ClusterRole>();
             watches.owned::<ClusterRoleBinding>();
+            watches.optional(|apps| {
+                apps.on::<RoleBinding>(&of_apps::query(), concerned);
+                apps.on::<ClusterRoleBinding>(&of_apps::query(), concerned);
+            });
             admission::read_here(watches);
         }
     }
@@ -158,5 +167,13 @@ impl Operator for RoleTemplateOperator {
         _: Timestamp,
     ) -> RoleTemplateStatus {
         summary::summarise(template, statuses)
+    }
+}
+
+/// Enqueues the template of a role that an app has no more: at a cluster that is being deleted it waits for that.
+fn concerned<B: BindsRole>(change: &Change<B>, enqueuer: &Enqueuer) {
+    let lost = change.old.as_deref().filter(|_| change.new.is_none());
+    if let Some(template) = lost.and_then(|binding| BoundRole::template_of(binding.role())) {
+        enqueuer.now(ObjectKey::cluster_scoped(template));
     }
 }

@@ -1,9 +1,11 @@
 //! What there is at one cluster. Decides nothing.
 
+use std::collections::BTreeSet;
+
 use drover_admission::PoliciesState;
 use drover_crds::{ClusterRoleTemplateBinding, IdentityMapping, ProjectRoleTemplateBinding, RoleTemplate};
 use drover_fleet::admission::{guarded, state_in_management};
-use drover_grants::{Admitted, Grants, Judged as _, Templates, admitted::Evidence, reached};
+use drover_grants::{Admitted, Grants, Judged as _, Templates, admitted::Evidence, of_apps, reached};
 use drover_roles::{Resolved, resolve};
 use drover_runtime::{
     Inputs, ObjectKey, Owner, Place, PlaceContext, operator::record_of, owned::Owned, place::deletion_of,
@@ -66,6 +68,8 @@ pub struct AtCluster {
     pub roles: Vec<Owned<ClusterRole>>,
     /// The bindings that carry them.
     pub bindings: Vec<Owned<ClusterRoleBinding>>,
+    /// Those of the roles that apps have by which they uninstall themselves; only looked at where the cluster is being deleted.
+    pub needed_by_apps: BTreeSet<String>,
 }
 
 pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, shipped: &Shipped, place: &PlaceContext) -> World {
@@ -74,6 +78,7 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, shipped: &Shipped, place: 
         _ => Bindings::default(),
     };
     let grants = Grants::by(&guarded(place));
+    let is_left = place.cluster.as_deref().and_then(deletion_of).is_some();
     let cluster = match &place.place {
         Place::Management => None,
         Place::Cluster(name) => {
@@ -87,11 +92,14 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, shipped: &Shipped, place: 
                     each.is_admitted = true;
                 }
             }
+            let roles: Vec<Owned<ClusterRole>> = Owned::at(place, &record);
+            let names = roles.iter().filter_map(|role| role.meta().name.clone()).filter(|_| is_left);
             Some(AtCluster {
                 identity: place.cluster.as_ref().and_then(|cluster| cluster.spec.identity.clone()),
                 uses,
-                roles: Owned::at(place, &record),
                 bindings: Owned::at(place, &record),
+                needed_by_apps: names.filter(|name| of_apps::have_role(place, name)).collect(),
+                roles,
             })
         }
     };
@@ -112,7 +120,6 @@ pub(crate) fn observe(owner: Owner<'_, RoleTemplate>, shipped: &Shipped, place: 
             ..under_policies(template, shipped, place)
         };
     }
-    let is_left = place.cluster.as_deref().and_then(deletion_of).is_some();
     let doubt =
         Doubt { template: in_doubt.map(str::to_owned), binding: bindings.undecodable.clone().filter(|_| !is_left) };
     World { resolved, grants, bindings: bindings.count(), doubt, cluster, policies }

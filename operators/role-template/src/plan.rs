@@ -114,7 +114,15 @@ pub(crate) fn clean_up(owner: Owner<'_, RoleTemplate>, world: &World, now: Times
     let here = world.cluster.as_ref().unwrap_or(&none);
     let is_empty = here.roles.is_empty() && here.bindings.is_empty();
     let requeue = if is_empty { Requeue::Released } else { Requeue::Watch };
-    Plan { requeue, ..towards(&[], &world.grants, here) }
+    let stay = if matches!(owner, Owner::Present(_)) { needed_by_apps(&owner.key().name, here) } else { Vec::new() };
+    Plan { requeue, ..towards(&stay, &world.grants, here) }
+}
+
+/// The roles that stay at a cluster that is being deleted until the apps there are uninstalled, as they are and bound to nobody else.
+fn needed_by_apps(template: &str, here: &AtCluster) -> Vec<WantedRole> {
+    let mut stay = as_it_is(template, here);
+    stay.retain(|there| here.needed_by_apps.contains(&there.role.role_name()));
+    stay.into_iter().map(|there| WantedRole { subjects: Vec::new(), ..there }).collect()
 }
 
 /// The roles that are wanted at a cluster, and when the first use of them ends.

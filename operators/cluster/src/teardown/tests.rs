@@ -50,7 +50,16 @@ fn there(holder: Holder, owned: usize, namespace: Option<&str>) -> Reach {
 
 fn as_found(holder: Holder, owned: usize, namespace: Option<&str>) -> There {
     let namespace = namespace.map(str::to_owned);
-    There { holder, owned, roles: 0, left_behind: Vec::new(), policies: Vec::new(), namespace, hosts_others: false }
+    There {
+        holder,
+        owned,
+        apps: 0,
+        roles: 0,
+        left_behind: Vec::new(),
+        policies: Vec::new(),
+        namespace,
+        hosts_others: false,
+    }
 }
 
 /// A namespace of a Project that is no more.
@@ -115,6 +124,35 @@ fn namespaces_of_projects_that_are_no_more_are_let_go_first() {
     ] {
         assert_eq!(told(&delete, &reach, second, LONG), expected, "{reach:?} {second}");
     }
+}
+
+#[test]
+fn apps_are_uninstalled_before_all_that_they_need_for_it() {
+    let delete = cluster("eu", &json!({"deletionPolicy": "Delete"}), None);
+    let orphan = cluster("eu", &json!({}), None);
+    let found = There { apps: 2, roles: 2, policies: vec!["p".to_owned()], ..as_found(Holder::Us, 1, Some("u")) };
+    let with_apps = Reach::Connected(found.clone());
+    for (eu, second, expected) in [
+        (&delete, 1, "WaitingForOwners +2"),
+        (&delete, 599, "WaitingForOwners +1"),
+        (&delete, 600, "ReleasingClaim release +2"),
+        (&orphan, 1, "ReleasingClaim release +2"),
+    ] {
+        assert_eq!(told(eu, &with_apps, second, LONG), expected, "{second}");
+    }
+    let says = |found: &There, second: i64| {
+        let seen = Teardown { running: LONG, reach: Reach::Connected(found.clone()) };
+        let PlaceStatus::Teardown(status) = plan(&delete, &seen, at(second)).place_status else { panic!("it goes") };
+        status.message
+    };
+    let waits = says(&found, 1);
+    assert!(waits.starts_with("the cluster still has 2 apps that Drover uninstalls; Drover abandons it at"), "{waits}");
+    let left = "; the releases of 2 apps and 1 namespace that Drover managed stay there";
+    assert!(says(&found, 600).ends_with(left), "{}", says(&found, 600));
+    let only_apps = There { holder: Holder::Nobody, owned: 0, apps: 1, roles: 0, namespace: None, ..found };
+    let left = "Drover has released the cluster; the releases of 1 app that Drover managed stay there";
+    assert_eq!(says(&only_apps, 600), left);
+    assert!(says(&There { apps: 500, ..only_apps }, 1).contains("500 apps or more"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Clusters that are being deleted: nothing is created or adopted there, and what is held is released or left as it is.
 
+use std::collections::BTreeSet;
+
 use drover_crds::DeletionPolicy;
 use drover_runtime::{ObjectKey, Owner, Requeue, model::ModelWorld as _};
 
@@ -23,6 +25,22 @@ fn with_delete_a_project_that_lives_lets_go_of_everything_and_deletes_nothing() 
         assert_eq!(lines(&project, &model), RELEASED, "{cluster} {policy}");
         assert_eq!(plan(&project, &model).requeue, Requeue::Watch);
     }
+}
+
+#[test]
+fn with_delete_a_namespace_stays_guarded_until_the_apps_in_it_are_uninstalled() {
+    let project = shop(WANTS);
+    let mut model = going(cluster_of(OPEN, THERE), DeletionPolicy::Delete);
+    model.with_apps = BTreeSet::from(["team-a-web".to_owned(), "team-a-log".to_owned()]);
+    assert_eq!(lines(&project, &model), ["release Namespace team-a-db"]);
+    model.with_apps = BTreeSet::from(["team-a-web".to_owned(), "team-a-db".to_owned()]);
+    let waiting = plan(&project, &model);
+    assert_eq!((waiting.actions().count(), waiting.requeue), (0, Requeue::Watch));
+    model.with_apps.clear();
+    assert_eq!(lines(&project, &model), RELEASED);
+    // Who goes together with the Project needs nothing of it.
+    model.with_apps = BTreeSet::from(["team-a-web".to_owned()]);
+    assert_eq!(lines(&deleted(shop(WANTS)), &model), RELEASED);
 }
 
 #[test]

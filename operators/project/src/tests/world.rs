@@ -97,6 +97,8 @@ pub(super) struct ModelCluster {
     pub(super) bounds: Bounds,
     /// An older Project that wants every namespace that is absent.
     pub(super) older_project: Option<ObjectKey>,
+    /// The namespaces in which apps have roles.
+    pub(super) with_apps: BTreeSet<String>,
 }
 
 /// A namespace that a Project holds, as it comes to be: created, applied, perhaps adopted, then changed by another client.
@@ -164,6 +166,7 @@ impl ModelCluster {
             left: BTreeSet::new(),
             bounds: Bounds::default(),
             older_project: None,
+            with_apps: BTreeSet::new(),
         }
     }
 
@@ -348,6 +351,7 @@ impl ModelWorld<ProjectOperator> for ModelCluster {
             members: self.members(owner, &namespaces),
             secrets: self.secrets(owner),
             served,
+            with_apps: self.with_apps.iter().filter(|_| deletion_of(&self.cluster).is_some()).cloned().collect(),
             namespaces,
         }
     }

@@ -9,7 +9,7 @@ use drover_runtime::{
     write::desired_hash,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::*;
@@ -262,6 +262,32 @@ fn who_may_have_the_role_by_a_binding_that_cannot_be_decoded_keeps_it() {
         model.here().uses = Vec::new();
         model.at_rest(&template);
         assert_eq!(everything(&model), "");
+    }
+}
+
+#[test]
+fn at_a_cluster_that_is_being_deleted_a_role_stays_for_apps_and_for_nobody_else() {
+    let role = |name: &str| format!("drover:reader{name}");
+    for (template, roles) in [(of_project("nodes"), ["", ":cluster"]), (of_cluster(), ["", ""])] {
+        let mut model = Model::of(&template, Grants::Allowed, &[given_to(&["ann"])]);
+        model.at_rest(&template);
+        let cleaned = |model: &Model, owner| {
+            let mut model = model.clone();
+            let plan = clean_up(owner, &model.0, NOW);
+            model.carry_out(&plan);
+            let left = live(&model.here().roles).map(ResourceExt::name_any).collect::<Vec<_>>();
+            (left, model.bound().len(), clean_up(owner, &model.0, NOW))
+        };
+        let living = Owner::Present(&template);
+        assert_eq!(cleaned(&model, living).0, [""; 0], "no app is there");
+        model.here().needed_by_apps = BTreeSet::from([role(roles[1])]);
+        let (left, bound, next) = cleaned(&model, living);
+        assert_eq!((left, bound), (vec![role(roles[1])], 0), "people lose it at once");
+        assert!(next.is_idle() && next.requeue == Requeue::Watch, "{next:?}");
+        let key = ObjectKey::cluster_scoped("reader");
+        assert_eq!(cleaned(&model, Owner::Gone(&key)).0, [""; 0], "a template that is gone gives nothing");
+        model.0.grants = frozen();
+        assert_eq!(cleaned(&model, living).0, [role(roles[1])]);
     }
 }
 
