@@ -36,13 +36,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     [Cluster::crd(), Project::crd()]
         .into_iter()
         .chain(roles)
-        .chain([ChartRepository::crd(), CatalogApp::crd()])
+        .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
         .map(schema::finish)
         .collect()
-}
-
-/// Those, and the definitions of kinds that do not ship yet: what the tests of the schemas judge.
-#[cfg(test)]
-pub(crate) fn judged() -> Vec<CustomResourceDefinition> {
-    all().into_iter().chain([schema::finish(MultiClusterApp::crd())]).collect()
 }

@@ -233,6 +233,10 @@ pub struct Batch {
     pub stage: String,
     /// When.
     pub at: Time,
+    /// How many targets of the stage may have the revision by it.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub upto: i64,
 }
 
 /// How many apps were removed since a time.

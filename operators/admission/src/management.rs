@@ -3,9 +3,11 @@
 //! They judge what is created, and a change of what an object wants; nothing that is deleted, and no change of metadata: a
 //! namespace has to be able to end, and a finalizer to go.
 
+use drover_crds::names::{ANNOTATION_APPROVE, ANNOTATION_HOLD};
+
 use crate::{
     policy::{Asked, Policy},
-    verbs::{BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS, OPERATE},
+    verbs::{APPROVE, BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS, OPERATE},
 };
 
 const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
@@ -22,7 +24,7 @@ const OF_RIGHTS: [&str; 6] =
 /// All of them.
 #[must_use]
 pub fn policies() -> Vec<Policy> {
-    vec![project_bindings(), cluster_bindings(), role_templates(), apps()]
+    vec![project_bindings(), cluster_bindings(), role_templates(), apps(), multi_cluster_apps(), approvals()]
 }
 
 fn project_bindings() -> Policy {
@@ -102,6 +104,60 @@ fn apps() -> Policy {
             format!("has(object.spec.projectName) || {operate}"),
             "'only who has the verb operate on clusters.drover.dev ' + object.spec.clusterName + ' may write an app for the whole \
              cluster; name a Project in spec.projectName, or ask for that verb'",
+        )
+}
+
+/// The same of an app on many clusters, wherever these are.
+fn multi_cluster_apps() -> Policy {
+    let bind = Asked::ours(BIND, "roletemplates").named("object.spec.template.roleTemplateName");
+    let everywhere = Asked::ours(OPERATE, "clusters").cel();
+    let mut policy = Policy::on("drover-multi-cluster-apps", &WRITES, &[(drover_crds::GROUP, &["multiclusterapps"])])
+        .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
+        .with("ofProjects", "has(object.spec.template.projectName)")
+        .with("names", "has(object.spec.clusters.names) ? object.spec.clusters.names : []")
+        .require(
+            bind.in_namespace("request.namespace").cel(),
+            "'only who has the verb bind on roletemplates.drover.dev ' + object.spec.template.roleTemplateName + ' may give this \
+             role to an app; ask for that verb, or ask who has it'",
+        )
+        .require(
+            format!(
+                "variables.ofProjects || (variables.names.size() > 0 && variables.names.size() <= {MOST_CLUSTERS}) || {everywhere}"
+            ),
+            "'only who has the verb operate on all clusters.drover.dev may write an app for whole clusters that are not named; name \
+             the clusters, set spec.template.projectName, or ask for that verb'",
+        );
+    for place in 0..MOST_CLUSTERS {
+        let name = format!("variables.names[{place}]");
+        let operate = Asked::ours(OPERATE, "clusters").named(&name).cel();
+        policy = policy.require(
+            format!("variables.ofProjects || variables.names.size() <= {place} || {operate}"),
+            format!(
+                "'only who has the verb operate on clusters.drover.dev ' + {name} + ' may write an app for the whole cluster; set \
+                 spec.template.projectName, or ask for that verb'"
+            ),
+        );
+    }
+    policy
+}
+
+/// Who lets a revision go on answers for it, and so does who holds one.
+fn approvals() -> Policy {
+    let approve = Asked::ours(APPROVE, "multiclusterapps").named("object.metadata.name");
+    let value = |object: &str| {
+        let all = format!("{object}.metadata.annotations");
+        format!("has({all}) && key in {all} ? {all}[key] : ''")
+    };
+    let (new, old) = (value("object"), value("oldObject"));
+    let changes = format!(
+        "['{ANNOTATION_APPROVE}', '{ANNOTATION_HOLD}'].exists(key, ({new}) != (request.operation == 'UPDATE' ? ({old}) : ''))"
+    );
+    Policy::on("drover-multi-cluster-app-approvals", &WRITES, &[(drover_crds::GROUP, &["multiclusterapps"])])
+        .only("changes-approvals", changes)
+        .require(
+            approve.in_namespace("request.namespace").cel(),
+            "'only who has the verb approve on multiclusterapps.drover.dev ' + object.metadata.name + ' in namespace ' \
+             + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold; ask for that verb, or ask who has it'",
         )
 }
 

@@ -12,6 +12,8 @@ pub const BIND_SYSTEM_SUBJECTS: &str = "bind-system-subjects";
 pub const ESCALATE: &str = "escalate";
 /// On clusters: to ask for what concerns one as a whole, such as an app without a Project.
 pub const OPERATE: &str = "operate";
+/// On multiclusterapps: to let a revision go on where a stage asks for approval, and to hold one.
+pub const APPROVE: &str = "approve";
 
 /// Downstream, on namespaces: to be Drover, which sets its labels and annotations and writes what carries them.
 pub const MANAGE: &str = "manage";
@@ -37,6 +39,7 @@ pub fn of_platform() -> Vec<PolicyRule> {
     vec![
         on(&["clusters", "projects"], &[MANAGE_MEMBERS]),
         on(&["clusters"], &[OPERATE]),
+        on(&["multiclusterapps"], &[APPROVE]),
         on(&["roletemplates"], &[BIND, BIND_SYSTEM_SUBJECTS, ESCALATE]),
     ]
 }
@@ -50,7 +53,13 @@ pub fn of_role_managers() -> Vec<PolicyRule> {
 /// What those who administer a namespace may do besides writing objects: give the roles that allow it to be bound from there.
 #[must_use]
 pub fn of_admins() -> Vec<PolicyRule> {
-    vec![on(&["projects"], &[MANAGE_MEMBERS]), on(&["roletemplates"], &[BIND])]
+    vec![on(&["projects"], &[MANAGE_MEMBERS]), on(&["roletemplates"], &[BIND]), on(&["multiclusterapps"], &[APPROVE])]
+}
+
+/// What those who own an app on many clusters may do besides writing it.
+#[must_use]
+pub fn of_app_owners() -> Vec<PolicyRule> {
+    vec![on(&["multiclusterapps"], &[APPROVE])]
 }
 
 fn on(resources: &[&str], verbs: &[&str]) -> PolicyRule {

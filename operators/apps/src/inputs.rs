@@ -218,6 +218,18 @@ impl Sources {
         Ok(Self { chart, version, values: known.values(app, entries)? })
     }
 
+    /// The digest of the packaged chart.
+    #[must_use]
+    pub const fn chart(&self) -> Digest {
+        self.chart
+    }
+
+    /// The version that was chosen of a chart in a repository.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     /// Tells them from others in the management namespace of `app`, and says nothing of them. All apps there share it.
     #[must_use]
     pub fn tag(&self, app: &CatalogApp, seal: &Seal) -> String {
@@ -323,6 +335,23 @@ fn packaged(app: &CatalogApp, known: &Known, entry: &Entry, wanted: &str) -> Res
 }
 
 impl Known {
+    /// What is known beside an app, out of caches.
+    #[must_use]
+    pub fn of(app: &CatalogApp, management: &Cache) -> Self {
+        let maps = management.informer::<Input<ConfigMap>>(&query());
+        let secrets = management.informer::<Input<Secret>>(&query());
+        let namespace = app.namespace().unwrap_or_default();
+        let digest = |entry: &Entry| {
+            let key = ObjectKey::namespaced(&namespace, &entry.name);
+            match entry.kind {
+                EntryKind::ConfigMap => maps.get(&key).and_then(|found| found.digest(&entry.key)),
+                EntryKind::Secret => secrets.get(&key).and_then(|found| found.digest(&entry.key)),
+            }
+        };
+        let digests = entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
+        Self { digests, secrets_refused: secrets.refusal().is_some(), ..Self::default() }
+    }
+
     fn seal(&self) -> Result<&Seal, (Cause, String)> {
         self.seal.as_ref().ok_or_else(|| {
             let why = self.unsealed.as_deref().unwrap_or("it was not read yet");

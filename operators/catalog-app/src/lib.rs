@@ -17,7 +17,6 @@ pub mod consent;
 pub mod dependencies;
 pub mod observe;
 pub mod plan;
-pub mod repository;
 mod summary;
 
 use std::time::Duration;
@@ -28,6 +27,7 @@ use drover_apps::{
     inputs::{self, Input},
     prepare::Preparations,
     release::Recall,
+    repository::Users,
     seal::OnceSeal,
     workloads::{self, Workload},
 };
@@ -57,7 +57,6 @@ use k8s_openapi::{
 use consent::AtPlace;
 use dependencies::Dependents;
 use kube::Resource;
-use repository::Users;
 
 /// Why an app does not have its role.
 const OF_ROLES: &[Cause] = &[

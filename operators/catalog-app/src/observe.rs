@@ -6,9 +6,10 @@ use drover_admission::PoliciesState;
 use drover_apps::{
     AppCause, AppError,
     drift::Finding,
-    inputs::{self, Entry, EntryKind, Input, Known},
+    inputs::{self, Known},
     prepare::Preparation,
     release::{self, With},
+    repository,
     state::{self, Seen},
     workloads::{self, OfRelease as OfHelm, Workload},
 };
@@ -30,7 +31,7 @@ use drover_runtime::{
 use drover_sources::SourceCause;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
-    core::v1::{ConfigMap, Namespace, Secret},
+    core::v1::Namespace,
     rbac::v1::ClusterRole,
 };
 use kube::{Api, Resource, ResourceExt};
@@ -40,7 +41,7 @@ use crate::{
     CatalogAppOperator, PROJECT,
     account::Account,
     consent::{Admission, Facts, Hold, OfRelease, ProjectState, Verdict, holder, is_guarded},
-    dependencies, repository,
+    dependencies,
 };
 
 /// What a reconcile knows.
@@ -139,7 +140,8 @@ pub(crate) async fn observe(
         Ok(seal) => (Some(seal), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let mut known = known(app, place);
+    let mut known = Known::of(app, &place.management);
+    known.facts = place.cluster.as_ref().map(|cluster| inputs::facts(app, cluster)).unwrap_or_default();
     let (chosen, choose_again) = match owner {
         Owner::Present(_) => chosen(operator, app, place, &facts.labels).await,
         _ => (None, None),
@@ -325,22 +327,6 @@ fn holds(place: &PlaceContext, project: &ObjectKey, namespace: &str) -> Hold {
 fn held_by_any(place: &PlaceContext, namespace: &str) -> Hold {
     let held = place.cache.informer::<Namespace>(&OwnerRecord::query(PROJECT));
     if held.get(&ObjectKey::cluster_scoped(namespace)).is_some() { Hold::Unguarded } else { Hold::No }
-}
-
-fn known(app: &CatalogApp, place: &PlaceContext) -> Known {
-    let maps = place.management.informer::<Input<ConfigMap>>(&inputs::query());
-    let secrets = place.management.informer::<Input<Secret>>(&inputs::query());
-    let namespace = app.namespace().unwrap_or_default();
-    let digest = |entry: &Entry| {
-        let key = ObjectKey::namespaced(&namespace, &entry.name);
-        match entry.kind {
-            EntryKind::ConfigMap => maps.get(&key).and_then(|found| found.digest(&entry.key)),
-            EntryKind::Secret => secrets.get(&key).and_then(|found| found.digest(&entry.key)),
-        }
-    };
-    let digests: BTreeMap<_, _> = inputs::entries(app).map(|entry| (entry.clone(), digest(&entry))).collect();
-    let facts = place.cluster.as_ref().map(|cluster| inputs::facts(app, cluster)).unwrap_or_default();
-    Known { digests, facts, secrets_refused: secrets.refusal().is_some(), ..Known::default() }
 }
 
 /// What came of choosing a version of a chart in a repository.

@@ -9,6 +9,7 @@ use drover_chart_repository::ChartRepositoryOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
 use drover_fleet::Fleet;
+use drover_multi_cluster_app::MultiClusterAppOperator;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::ProjectOperator;
 use drover_project_binding::ProjectBindingOperator;
@@ -31,6 +32,7 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<ClusterRoleTemplateBindingOperator>(),
     Entry::of::<ChartRepositoryOperator>(),
     Entry::of::<CatalogAppOperator>(),
+    Entry::of::<MultiClusterAppOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -93,6 +95,15 @@ impl Registered for CatalogAppOperator {
 
     fn construct(wiring: &Wiring) -> Self {
         Self::new(wiring.renderer.clone(), wiring.sources.clone())
+    }
+}
+
+impl Registered for MultiClusterAppOperator {
+    const ABOUT: &'static str = "Rolls an app out to many clusters";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.sources.clone())
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use drover_apps::prepare::repository_of;
 use drover_charts::UpgradePolicy;
 use drover_crds::{
     AutomaticUpgrades, CatalogApp, ChartRepository, ChosenChart, RepositoryChart,
@@ -17,6 +16,8 @@ use drover_runtime::{
 };
 use drover_sources::{Chosen, SourceCause, SourceError, Wanted};
 use kube::ResourceExt as _;
+
+use crate::prepare::repository_of;
 
 /// The repository that an app names, if the app may use it. One that it may not use is as one that is not there.
 pub fn usable(

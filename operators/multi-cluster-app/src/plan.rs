@@ -1,0 +1,440 @@
+//! What is done about an app on many clusters: which revision there is to be, and which target gets it now. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use drover_crds::{
+    Admission, AppTemplate, CatalogApp, MultiClusterApp, NotReady, RevisionRef, RolloutCounts, RolloutPhase,
+    RolloutRecord, StageStatus,
+};
+use drover_grants::{Admitted, Grants, admitted::record};
+use drover_rollouts::{
+    self as rollouts, Blocked, Content, Decision, Deselected, Revision, Rollout, Target, To, Variant, Variants, Wait,
+    child_name,
+};
+use drover_runtime::{
+    Cause, Owner, Plan, Requeue, StatusCause, Title,
+    owned::{Change, Owned, each_alone},
+    place_status::Readiness,
+};
+use k8s_openapi::{api::apps::v1::ControllerRevision, jiff::Timestamp};
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use crate::{
+    MultiClusterAppOperator, RolloutCause,
+    act::Action,
+    children::{self, Given},
+    observe::{Site, World},
+    revisions,
+};
+
+/// What is told of an app on many clusters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaceStatus {
+    /// Why nothing was decided, if nothing was.
+    pub undecided: Option<Readiness>,
+    /// Under which admission policies the spec was written.
+    pub admission: Option<Admission>,
+    /// The revision that was completed last.
+    pub current: Option<RevisionRef>,
+    /// The revision that is wanted.
+    pub target: Option<RevisionRef>,
+    /// How far the rollout is, and what it waits for.
+    pub told: Option<Told>,
+    /// What is to be remembered.
+    pub record: Option<RolloutRecord>,
+    /// The first cluster that is named and is no target, and why.
+    pub missing: Option<String>,
+    /// Clusters that do not admit the namespace.
+    pub refused: i64,
+}
+
+/// What a decision says of the rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// How far it is.
+    pub phase: RolloutPhase,
+    /// What it waits for.
+    pub wait: Option<Wait>,
+    /// Why nothing is removed.
+    pub blocked: Option<Blocked>,
+    /// Whether nothing went on for too long.
+    pub is_degraded: bool,
+    /// The targets.
+    pub counts: RolloutCounts,
+    /// By stage.
+    pub stages: Vec<StageStatus>,
+    /// Some of those that are not ready.
+    pub not_ready: Vec<NotReady>,
+    /// Overrides that count on no cluster, by their positions.
+    pub unused: Vec<usize>,
+}
+
+impl PlaceStatus {
+    /// What is known already.
+    fn of(app: &MultiClusterApp, world: &World, now: Timestamp) -> Self {
+        let status = app.status.clone().unwrap_or_default();
+        Self {
+            undecided: None,
+            admission: record(app, world.policies.as_ref(), &world.evidence, false, now),
+            current: status.current_revision,
+            target: status.target_revision,
+            told: None,
+            record: status.rollout,
+            missing: world.missing.clone(),
+            refused: world.refused,
+        }
+    }
+
+    fn because(mut self, cause: impl Into<Cause>, message: String) -> Self {
+        self.undecided = Some(Readiness::no(cause, message));
+        self
+    }
+}
+
+type Decided = Plan<MultiClusterAppOperator>;
+
+fn waiting(place_status: PlaceStatus) -> Decided {
+    Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch }
+}
+
+/// Decides for an app that is to be.
+#[must_use]
+pub fn plan(app: &MultiClusterApp, world: &World, now: Timestamp) -> Decided {
+    let status = PlaceStatus::of(app, world, now);
+    if !world.is_complete {
+        return waiting(status.because(StatusCause::Progressing, "not all Clusters are known yet".to_owned()));
+    }
+    let wanted = match wanted(app, world) {
+        Ok(wanted) => wanted,
+        Err((cause, message)) => return waiting(status.because(cause, message)),
+    };
+    let kept = revisions::stored(&world.revisions);
+    let number = rollouts::number(&wanted.name, &kept);
+    if !kept.iter().any(|kept| kept.name == wanted.name) {
+        return keep(app, &wanted, number, status);
+    }
+    let Some(fleet) = Fleet::of(app, world, &wanted) else {
+        let message = "a revision of the app cannot be read as one".to_owned();
+        return waiting(status.because(RolloutCause::RevisionUnreadable, message));
+    };
+    fleet.decide(app, world, number, status, now)
+}
+
+/// A revision as it is wanted.
+struct Wanted {
+    name: String,
+    content: Arc<Content>,
+}
+
+fn wanted(app: &MultiClusterApp, world: &World) -> Result<Wanted, (Cause, String)> {
+    if let Some(pin) = app.spec.pin {
+        let stored = revisions::stored(&world.revisions);
+        let name = rollouts::pinned(pin, &stored)
+            .map_err(|error| (RolloutCause::RevisionNotKept.into(), error.to_string()))?
+            .name
+            .clone();
+        let found = world.revisions.iter().find(|kept| kept.name == name);
+        let content = found.map(|kept| Arc::clone(&kept.content));
+        return content.map(|content| Wanted { name, content }).ok_or_else(unreadable);
+    }
+    let charts = world.charts.clone().ok_or_else(unreadable)??;
+    let content = Content::of(&app.spec, charts, world.sources.clone()).map_err(|_| unreadable())?;
+    let name = content.name(&app.name_any()).map_err(|_| unreadable())?;
+    Ok(Wanted { name, content: Arc::new(content) })
+}
+
+fn unreadable() -> (Cause, String) {
+    (RolloutCause::RevisionUnreadable.into(), "the app cannot be read as a revision".to_owned())
+}
+
+/// A revision is kept before anything is done on account of it.
+fn keep(app: &MultiClusterApp, wanted: &Wanted, number: i64, status: PlaceStatus) -> Decided {
+    let revision = revisions::to_keep(app, &wanted.content, &wanted.name, number);
+    let change = Change::Create { desired: Box::new(revision), seed: Value::Null };
+    let message = format!("revision {number} ({}) is being kept", wanted.name);
+    let place_status = status.because(RolloutCause::RollingOut, message);
+    Plan { place_status, groups: vec![vec![Action::Revision(change)]], requeue: Requeue::Watch }
+}
+
+/// The targets with their apps, under every revision that one of them has.
+struct Fleet<'a> {
+    wanted: &'a Wanted,
+    revisions: BTreeMap<&'a str, Variants<'a>>,
+    /// The app of each site under the revision that is wanted, in their order.
+    names: Vec<String>,
+    by_name: BTreeMap<String, &'a Owned<CatalogApp>>,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(app: &'a MultiClusterApp, world: &'a World, wanted: &'a Wanted) -> Option<Self> {
+        let present = &app.spec.template;
+        let kept = world.revisions.iter().map(|kept| (&*kept.name, &*kept.content));
+        let mut revisions = BTreeMap::new();
+        for (name, content) in kept.chain([(&*wanted.name, &*wanted.content)]) {
+            revisions.insert(name, Variants::new(app.metadata.name.as_deref()?, content, present).ok()?);
+        }
+        let name = |found: &'a Owned<CatalogApp>| Some((found.meta().name.clone()?, found));
+        let by_name = world.apps.iter().filter_map(name).collect();
+        let variants = revisions.get(&*wanted.name)?;
+        let mut settings = HashMap::new();
+        let names = world.sites.iter().map(|site| {
+            let variant = variants.of(&site.cluster, &site.labels);
+            let settings: &AppTemplate = settings.entry(variant).or_insert_with(|| variants.settings(variant));
+            child_name(&app.name_any(), &site.cluster, settings)
+        });
+        let names = names.collect();
+        Some(Self { wanted, revisions, names, by_name })
+    }
+
+    fn decide(
+        &self,
+        app: &MultiClusterApp,
+        world: &World,
+        number: i64,
+        mut status: PlaceStatus,
+        now: Timestamp,
+    ) -> Decided {
+        let targets: Vec<_> =
+            world.sites.iter().zip(&self.names).map(|(site, name)| self.target(world, site, name)).collect();
+        let left = self.left(world);
+        let deselected: Vec<_> =
+            left.iter().map(|live| Deselected { since: children::deselected_since(live) }).collect();
+        let (key, former) = (
+            format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any()),
+            status.record.clone().unwrap_or_default(),
+        );
+        let rollout = Rollout {
+            app: &key,
+            strategy: &app.spec.rollout,
+            wanted: Revision(&self.wanted.name),
+            approve: app.approved(),
+            hold: app.held(),
+        };
+        let decision = rollouts::plan(now, &rollout, &targets, &deselected, &former);
+        // What is to be remembered is noted before anything is done on account of it.
+        let is_noted = decision.is_noted_in(&former);
+        status.target = Some(RevisionRef { number, name: self.wanted.name.clone() });
+        status.current = completed(world, &decision.record);
+        status.record = Some(decision.record.clone());
+        status.told = Some(self.told(world, &decision));
+        let groups = match obstacle(world) {
+            Some((cause, message)) => {
+                status.undecided = Some(Readiness::no(cause, message));
+                Vec::new()
+            }
+            None if is_noted => self.changes(app, world, &decision, &left),
+            None => Vec::new(),
+        };
+        let requeue = decision.requeue_at.map_or(Requeue::Watch, Requeue::At);
+        Plan { place_status: status, groups, requeue }
+    }
+
+    fn target<'t>(&'t self, world: &World, site: &'t Site, name: &str) -> Target<'t> {
+        let found = self.by_name.get(name);
+        let is_suspended = found.and_then(|found| found.live.as_ref().ok()).is_some_and(|live| live.spec.suspend);
+        let child = match found {
+            Some(found) => Some(children::seen(found)),
+            None => {
+                world.taken.contains(name).then(|| rollouts::Child { is_foreign: true, ..rollouts::Child::default() })
+            }
+        };
+        Target {
+            cluster: &site.cluster,
+            labels: &site.labels,
+            child,
+            is_online: site.is_online,
+            is_paused: site.is_suspended || is_suspended,
+        }
+    }
+
+    /// The apps of clusters that are no targets any more, or that have another app now. What is unknown is none of them.
+    fn left(&self, world: &World) -> Vec<&'a CatalogApp> {
+        let wanted: BTreeSet<_> = self.names.iter().collect();
+        let all = self.by_name.iter().filter(|(name, found)| {
+            found.title == Title::Created && found.meta().deletion_timestamp.is_none() && !wanted.contains(name)
+        });
+        let live = all.filter_map(|(_, found)| found.live.as_deref().ok());
+        live.filter(|live| !world.unread.contains(&live.spec.cluster_name)).collect()
+    }
+
+    fn told(&self, world: &World, decision: &Decision) -> Told {
+        let mut counts = decision.counted.counts.clone();
+        counts.without_consent = world.refused;
+        let mut not_ready = decision.counted.not_ready.clone();
+        for row in &mut not_ready {
+            let position = world.sites.iter().position(|site| site.cluster == row.cluster);
+            let name = position.and_then(|position| self.names.get(position));
+            let live = name.and_then(|name| self.by_name.get(name)?.live.as_deref().ok());
+            if let Some(reason) = live.and_then(children::reason) {
+                row.reason = reason;
+            }
+        }
+        let variants = self.revisions.get(&*self.wanted.name);
+        let unused = variants
+            .map(|variants| variants.unused(world.sites.iter().map(|site| variants.of(&site.cluster, &site.labels))));
+        Told {
+            phase: decision.phase,
+            wait: decision.wait.clone(),
+            blocked: decision.blocked,
+            is_degraded: decision.is_degraded,
+            counts,
+            stages: decision.counted.stages.clone(),
+            not_ready,
+            unused: unused.unwrap_or_default(),
+        }
+    }
+
+    fn changes(
+        &self,
+        app: &MultiClusterApp,
+        world: &World,
+        decision: &Decision,
+        left: &[&CatalogApp],
+    ) -> Vec<Vec<Action>> {
+        let mut starts: HashMap<usize, &str> = HashMap::new();
+        let completed = decision.record.completed.as_deref().unwrap_or_default();
+        for start in &decision.starts {
+            starts.insert(start.target, if start.to == To::Wanted { &self.wanted.name } else { completed });
+        }
+        let mut settings = Settings::default();
+        let mut actions = Vec::new();
+        for (position, (site, name)) in world.sites.iter().zip(&self.names).enumerate() {
+            let found = self.by_name.get(name).copied();
+            let given = starts
+                .get(&position)
+                .copied()
+                .or_else(|| found.and_then(|found| children::seen(found).given).map(|given| given.0));
+            let Some(variants) = given.and_then(|given| self.revisions.get(given)) else { continue };
+            let wanted = settings.app(app, (given.unwrap_or_default(), variants), site, name, found);
+            actions.extend(difference(wanted, found).map(Action::App));
+        }
+        for (position, live) in left.iter().enumerate() {
+            let is_removed = decision.remove.contains(&position);
+            let since = decision.mark.contains(&position).then_some(decision.mark_at);
+            let Some(found) = self.by_name.get(&live.name_any()) else { continue };
+            actions.extend(leave(app, live, found, is_removed, since).map(Action::App));
+        }
+        actions.extend(self.superfluous(app, world, decision));
+        each_alone(actions)
+    }
+
+    /// Revisions that nobody needs.
+    fn superfluous(&self, app: &MultiClusterApp, world: &World, decision: &Decision) -> Vec<Action> {
+        let given = world.apps.iter().filter_map(|found| children::seen(found).given.map(|given| given.0));
+        let mut in_use: BTreeSet<&str> = given.chain([&*self.wanted.name]).collect();
+        in_use.extend(decision.record.completed.as_deref());
+        let names = revisions::superfluous(&world.revisions, &in_use, app.spec.revision_history_limit());
+        let is_one = |found: &&Owned<ControllerRevision>| {
+            found.title == Title::Created && found.meta().name.as_ref().is_some_and(|name| names.contains(name))
+        };
+        let metas = world.kept.iter().filter(is_one).map(|found| Box::new(found.meta().clone()));
+        metas.map(|meta| Action::Revision(Change::Delete(meta))).collect()
+    }
+}
+
+/// The revision that was completed last.
+fn completed(world: &World, record: &RolloutRecord) -> Option<RevisionRef> {
+    let name = record.completed.as_ref()?;
+    let kept = world.revisions.iter().find(|kept| kept.name == *name)?;
+    Some(RevisionRef { number: kept.number, name: name.clone() })
+}
+
+/// The apps of revisions, each made once for all clusters with the same overrides.
+#[derive(Default)]
+struct Settings<'a>(HashMap<(&'a str, Variant), AppTemplate>);
+
+impl<'a> Settings<'a> {
+    fn app(
+        &mut self,
+        app: &MultiClusterApp,
+        (revision, variants): (&'a str, &Variants<'_>),
+        site: &Site,
+        name: &str,
+        found: Option<&Owned<CatalogApp>>,
+    ) -> CatalogApp {
+        let variant = variants.of(&site.cluster, &site.labels);
+        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant)).clone();
+        let inputs = variants.inputs(variant);
+        let live = found.and_then(|found| found.live.as_deref().ok());
+        children::wanted(app, name, &site.cluster, template, Given { revision, inputs: &inputs }, live)
+    }
+}
+
+/// The change of one app.
+fn difference(wanted: CatalogApp, found: Option<&Owned<CatalogApp>>) -> Option<Change<CatalogApp>> {
+    let owned: Vec<_> = found.into_iter().cloned().collect();
+    let is_ours = owned.iter().all(|found| matches!(found.title, Title::Created | Title::Adopted));
+    let changes = drover_runtime::owned::difference_of_whole(vec![wanted], &owned, |_| Value::Null, &["/spec"]).changes;
+    changes.into_iter().next().filter(|_| is_ours)
+}
+
+/// What becomes of an app that is left over.
+fn leave(
+    app: &MultiClusterApp,
+    live: &CatalogApp,
+    found: &Owned<CatalogApp>,
+    is_removed: bool,
+    since: Option<Timestamp>,
+) -> Option<Change<CatalogApp>> {
+    let policy = if is_removed { app.spec.on_target_removed } else { live.spec.deletion_policy };
+    if is_removed && live.spec.deletion_policy == policy {
+        return Some(Change::Delete(Box::new(live.metadata.clone())));
+    }
+    if !is_removed && since.is_none() {
+        return None;
+    }
+    difference(children::left_over(live, since, policy), Some(found))
+}
+
+/// Why nothing new may begin.
+fn obstacle(world: &World) -> Option<(Cause, String)> {
+    match &world.grants {
+        Grants::Frozen { cause, message } => return Some(((*cause).into(), message.clone())),
+        Grants::Unjudged => return Some(not_judged()),
+        Grants::Allowed => {}
+    }
+    match world.admitted {
+        Some(Admitted::Yes) => None,
+        Some(Admitted::No) => {
+            let message = "the app was written while admission policies were missing or altered, so it stays as it is; change its spec, or delete it and create it again";
+            Some((drover_grants::GrantCause::NotAdmitted.into(), message.to_owned()))
+        }
+        Some(Admitted::Unjudged) | None => Some(not_judged()),
+    }
+}
+
+fn not_judged() -> (Cause, String) {
+    let message = "whether the app was written under the admission policies is not known yet; wait a moment";
+    (drover_grants::GrantCause::NotYetGranted.into(), message.to_owned())
+}
+
+/// Decides for an app that is to be no more: its apps go, and each uninstalls its release.
+#[must_use]
+pub fn clean_up(_: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
+    let apps = removed(&world.apps).into_iter().map(Action::App);
+    // As long as there are apps, the revisions tell what they are.
+    let revisions = removed(&world.kept).into_iter().filter(|_| world.apps.is_empty()).map(Action::Revision);
+    let groups = each_alone(apps.chain(revisions).collect());
+    let is_gone = world.apps.is_empty() && world.kept.is_empty();
+    let message = "the apps of its targets are being uninstalled".to_owned();
+    let undecided = Some(Readiness::no(StatusCause::Deleting, message));
+    let place_status = PlaceStatus {
+        undecided,
+        admission: None,
+        current: None,
+        target: None,
+        told: None,
+        record: None,
+        missing: None,
+        refused: 0,
+    };
+    Plan { place_status, groups, requeue: if is_gone { Requeue::Released } else { Requeue::Watch } }
+}
+
+fn removed<K: drover_runtime::Kept + serde::Serialize>(found: &[Owned<K>]) -> Vec<Change<K>> {
+    drover_runtime::owned::difference(Vec::new(), found, |_| Value::Null).changes
+}

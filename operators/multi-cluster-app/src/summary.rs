@@ -1,0 +1,148 @@
+//! From what was decided to the status of an app on many clusters. Pure.
+
+use drover_crds::{
+    MultiClusterApp, MultiClusterAppStatus, RolloutPhase,
+    condition::{DEGRADED, PAUSED, PROGRESSING, PRUNE_BLOCKED, TARGETS_RESOLVED},
+};
+use drover_runtime::{
+    Cause, PlaceState, PlaceStatuses, StatusCause,
+    place_status::{PlaceEntry, Readiness},
+    status::{condition, ready_conditions},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+
+use crate::{
+    RolloutCause,
+    plan::{PlaceStatus, Told},
+};
+
+pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceStatus>) -> MultiClusterAppStatus {
+    let entry = statuses.iter().next().map(|(_, entry)| entry);
+    let former = app.status.clone().unwrap_or_default();
+    let Readiness { state, cause, message, activity } = readiness(app, entry);
+    let mut conditions = ready_conditions(state, cause, &message, activity);
+    let Some(known) = entry.and_then(|entry| entry.known.clone()) else {
+        return MultiClusterAppStatus { conditions, ..former };
+    };
+    conditions.push(resolved(&known));
+    let Some(told) = &known.told else {
+        let admission = known.admission.or(former.admission.clone());
+        return MultiClusterAppStatus { admission, conditions, ..former };
+    };
+    conditions.extend(of_rollout(told));
+    MultiClusterAppStatus {
+        admission: known.admission.or(former.admission),
+        current_revision: known.current,
+        target_revision: known.target,
+        phase: Some(told.phase),
+        stage: told.wait.as_ref().and_then(|wait| wait.stage()).map(str::to_owned),
+        counts: Some(told.counts.clone()),
+        stages: told.stages.clone(),
+        not_ready: told.not_ready.clone(),
+        rollout: known.record,
+        conditions,
+        ..MultiClusterAppStatus::default()
+    }
+}
+
+fn resolved(known: &PlaceStatus) -> Condition {
+    match &known.missing {
+        Some(message) => condition(TARGETS_RESOLVED, false, RolloutCause::TargetMissing, message),
+        None if known.refused > 0 => {
+            let message = format!(
+                "{} of the selected clusters do not admit this namespace and are left out; their owners decide that in spec.tenants of the Clusters",
+                known.refused
+            );
+            condition(TARGETS_RESOLVED, true, StatusCause::Ready, message)
+        }
+        None => condition(TARGETS_RESOLVED, true, StatusCause::Ready, "every selected cluster admits this namespace"),
+    }
+}
+
+fn of_rollout(told: &Told) -> Vec<Condition> {
+    let is_moving = !matches!(told.phase, RolloutPhase::Completed | RolloutPhase::RolledBack | RolloutPhase::Failed);
+    let cause = cause_of(told.phase);
+    let message = text(told);
+    let mut conditions = vec![condition(PROGRESSING, is_moving, cause, &message)];
+    if told.phase == RolloutPhase::Paused {
+        conditions.push(condition(PAUSED, true, RolloutCause::RolloutPaused, &message));
+    }
+    if let Some(blocked) = &told.blocked {
+        conditions.push(condition(PRUNE_BLOCKED, true, RolloutCause::PruneBlocked, blocked.to_string()));
+    }
+    if told.is_degraded {
+        conditions.push(condition(DEGRADED, true, RolloutCause::DeadlineExceeded, message));
+    }
+    conditions
+}
+
+fn cause_of(phase: RolloutPhase) -> Cause {
+    match phase {
+        RolloutPhase::Pending => RolloutCause::NoTarget.into(),
+        RolloutPhase::Progressing => RolloutCause::RollingOut.into(),
+        RolloutPhase::WaitingForApproval => RolloutCause::WaitingForApproval.into(),
+        RolloutPhase::Paused => RolloutCause::RolloutPaused.into(),
+        RolloutPhase::Failed => RolloutCause::RolloutFailed.into(),
+        RolloutPhase::RollingBack => RolloutCause::RollingBack.into(),
+        RolloutPhase::RolledBack => RolloutCause::RolledBack.into(),
+        RolloutPhase::Completed => StatusCause::Ready.into(),
+    }
+}
+
+/// What there is to say of a rollout in one sentence.
+fn text(told: &Told) -> String {
+    let counts = &told.counts;
+    let so_far = format!("{} targets have the revision, {} are ready", counts.summary, counts.ready);
+    match &told.wait {
+        Some(wait) => format!("{so_far}: {wait}"),
+        None if told.phase == RolloutPhase::RolledBack => {
+            format!("{so_far}: the revision failed, and all targets have the one before; change the app")
+        }
+        None => so_far,
+    }
+}
+
+fn readiness(app: &MultiClusterApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {
+    let name = app.name_any();
+    let waits = || Readiness::no(StatusCause::Progressing, format!("app {name} was not looked at yet"));
+    let Some(entry) = entry else { return waits() };
+    match (&entry.state, &entry.known) {
+        (PlaceState::Failed(failure), _) => Readiness::no(failure.cause, failure.message.clone()),
+        (PlaceState::Refused(refusals), _) if !refusals.is_empty() => {
+            let first = refusals.first().map(|refusal| (refusal.failure.cause, refusal.failure.message.clone()));
+            first.map_or_else(waits, |(cause, message)| Readiness::no(cause, message))
+        }
+        (_, Some(known)) => of_known(known),
+        _ => waits(),
+    }
+}
+
+fn of_known(known: &PlaceStatus) -> Readiness {
+    if let Some(undecided) = &known.undecided {
+        return undecided.clone();
+    }
+    let Some(told) = &known.told else {
+        return Readiness::no(StatusCause::Progressing, "it was not decided yet".to_owned());
+    };
+    if told.phase != RolloutPhase::Completed {
+        let cause = match told.phase {
+            RolloutPhase::Pending if told.counts.targets > 0 => RolloutCause::AllOffline.into(),
+            phase => cause_of(phase),
+        };
+        return Readiness::no(cause, text(told));
+    }
+    if let Some(message) = &known.missing {
+        return Readiness::no(RolloutCause::TargetMissing, message.clone());
+    }
+    let counts = &told.counts;
+    let reachable = counts.targets - counts.offline;
+    if counts.ready < reachable {
+        return Readiness::no(RolloutCause::TargetsNotReady, text(told));
+    }
+    if counts.offline > 0 {
+        let message = format!("{}, and {} cannot be reached or are suspended", text(told), counts.offline);
+        return Readiness::yes(StatusCause::ReadyExceptUnreachable, message);
+    }
+    Readiness::yes(StatusCause::Ready, text(told))
+}

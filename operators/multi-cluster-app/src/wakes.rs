@@ -1,0 +1,59 @@
+//! Which apps a change of something else concerns.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use drover_crds::{Cluster, MultiClusterApp, condition::StatusConditions};
+use drover_runtime::{
+    ObjectKey,
+    cache::{Change, Kept},
+};
+use kube::ResourceExt as _;
+
+/// All apps. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Everyone(Arc<Mutex<BTreeSet<ObjectKey>>>);
+
+impl Everyone {
+    pub(crate) fn note(&self, change: &Change<MultiClusterApp>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if change.new.is_some() {
+            all.insert(change.key.clone());
+        } else {
+            all.remove(&change.key);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<ObjectKey> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    pub(crate) fn in_namespace<K: Kept>(&self, change: &Change<K>) -> Vec<ObjectKey> {
+        self.all().into_iter().filter(|key| key.namespace == change.key.namespace).collect()
+    }
+
+    /// Those that may choose this cluster, or another time, now.
+    pub(crate) fn of_cluster(&self, change: &Change<Cluster>) -> Vec<ObjectKey> {
+        let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
+        if is_same { Vec::new() } else { self.all() }
+    }
+}
+
+/// What a rollout looks at of a cluster.
+fn told(cluster: &Cluster) -> impl PartialEq {
+    let status = cluster.status.as_ref();
+    let conditions = status.into_iter().flat_map(StatusConditions::conditions);
+    let told: Vec<_> = conditions.map(|condition| (condition.type_.clone(), condition.status.clone())).collect();
+    (cluster.metadata.generation, cluster.metadata.deletion_timestamp.is_some(), cluster.labels().clone(), told)
+}
+
+/// Whether the status remembers something else, or a person asks for something.
+pub(crate) fn noted_something_else(change: &Change<MultiClusterApp>) -> bool {
+    let noted = |app: &MultiClusterApp| {
+        let status = app.status.clone().unwrap_or_default();
+        (status.rollout, status.target_revision, status.admission, app.metadata.annotations.clone())
+    };
+    change.old.as_deref().map(noted) != change.new.as_deref().map(noted)
+}

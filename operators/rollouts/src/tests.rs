@@ -1,0 +1,6 @@
+//! Named cases, and properties over random fleets.
+
+mod content;
+mod named;
+mod properties;
+mod pruning;
