@@ -53,6 +53,7 @@ mod proxies;
 mod quota;
 mod refusals;
 mod repositories;
+mod rollouts;
 mod roles;
 mod runner;
 mod secrets;
