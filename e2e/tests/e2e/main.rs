@@ -53,8 +53,8 @@ mod proxies;
 mod quota;
 mod refusals;
 mod repositories;
-mod rollouts;
 mod roles;
+mod rollouts;
 mod runner;
 mod secrets;
 mod self_service;
@@ -109,6 +109,7 @@ fn tests() -> Vec<Test> {
         quota::tests(),
         refusals::tests(),
         repositories::tests(),
+        rollouts::tests(),
         roles::tests(),
         runner::tests(),
         secrets::tests(),
