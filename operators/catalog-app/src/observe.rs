@@ -122,7 +122,7 @@ pub(crate) async fn observe(
         bindings: Owned::at(place, &record),
         cluster_bindings: Owned::at(place, &record),
     };
-    if !matches!(owner, Owner::Present(_)) {
+    if !matches!(owner, Owner::Present(_)) || place.fleet.is_deleting(&place.place) {
         operator.preparations.forget(&owner.key());
         operator.findings.forget(&owner.key());
     }

@@ -400,6 +400,20 @@ fn a_deletion_uninstalls_unless_the_release_is_to_stay() {
 }
 
 #[test]
+fn at_a_cluster_that_is_given_up_the_status_forgets_the_release_before_the_account_goes() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let release = released(&mut app, &world);
+    app.status.as_mut().unwrap().history = vec![release];
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    let first = clean_up(Owner::Present(&app), &world, NOW);
+    assert_eq!((told(&first).1, first.requeue), (vec![], Requeue::At(NOW + SignedDuration::from_secs(1))));
+    assert_eq!((first.place_status.applied, first.place_status.history), (None, vec![]));
+    assert_eq!(told(&clean_up(Owner::Deleting(&app), &world, NOW)).1.len(), 2, "the status goes with the app");
+    app.status = None;
+    assert_eq!(told(&clean_up(Owner::Present(&app), &world, NOW)).1.len(), 2);
+}
+
+#[test]
 fn who_lost_place_or_role_does_not_act_any_more_at_its_end() {
     let deleting = |change: fn(&mut Facts)| {
         let (mut app, mut world) = (app(&json!({})), world());
