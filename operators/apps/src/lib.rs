@@ -8,6 +8,7 @@
 //! 5. [`drift`] and [`workloads`] say whether what was released is still there, and ready.
 //! 6. [`AppCause`] says why an app is not as wanted.
 
+mod brought;
 mod cause;
 pub mod drift;
 mod error;

@@ -22,6 +22,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use crate::brought::Brought;
+
 /// Connections at a time: helm needs one or two.
 const CONNECTIONS: usize = 16;
 
@@ -52,20 +54,30 @@ pub(crate) enum Refuser {
 pub(crate) enum Reach {
     /// Its role is bound in one namespace.
     Namespace,
-    /// Its role is bound in the whole cluster, where these namespaces are held. The kinds say what lies in namespaces.
-    Cluster { held: Informer<Namespace>, kinds: Arc<Kinds> },
+    /// Its role is bound in the whole cluster, where these namespaces are held. The kinds, and those that the app brings, say what lies in
+    /// namespaces.
+    Cluster { held: Informer<Namespace>, kinds: Arc<Kinds>, brought: Arc<Brought> },
 }
 
 impl Reach {
     fn has(&self, path: &str) -> bool {
-        let Self::Cluster { held, kinds } = self else { return true };
+        let Self::Cluster { held, kinds, brought } = self else { return true };
         let is_held = |namespace: &str| held.get(&ObjectKey::cluster_scoped(namespace)).is_some();
         let is_of_cluster = |group: &str, version: &str, plural: &str| {
             let mut named =
                 kinds.iter().filter(|kind| (&*kind.group, &*kind.version, &*kind.plural) == (group, version, plural));
-            named.next().is_some_and(|kind| !kind.namespaced)
+            match named.next() {
+                Some(kind) => !kind.namespaced,
+                None => brought.is_of_cluster(group, version, plural),
+            }
         };
         is_within_reach(path, &is_held, &is_of_cluster)
+    }
+
+    /// What the chart brings is served for it.
+    fn completed(&self, path: &str, status: StatusCode, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+        let Self::Cluster { brought, .. } = self else { return (status, body) };
+        brought.discovered(path, status, &body).map_or((status, body), |whole| (StatusCode::OK, whole))
     }
 }
 
@@ -135,8 +147,9 @@ impl Answering {
         let whole = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         match self.client.get_path(&whole).await {
             Ok(answer) if answer.status == StatusCode::OK || answer.status == StatusCode::NOT_FOUND => {
-                let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-                *response.status_mut() = answer.status;
+                let (status, body) = self.reach.completed(path, answer.status, answer.body);
+                let mut response = Response::new(Full::new(Bytes::from(body)));
+                *response.status_mut() = status;
                 response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
                 response
             }

@@ -35,6 +35,7 @@ pub use self::recall::Recall;
 use self::records::{Found, app_label};
 use crate::{
     AppCause, AppError,
+    brought::Brought,
     lookup::{LookupServer, Reach},
     seal::Seal,
     state::{APPLIED, Failure, Head, Seen, events},
@@ -451,9 +452,10 @@ impl<'a> InCluster<'a> {
     }
 
     /// Answers what a chart looks up while it is rendered.
-    pub(crate) async fn lookup_server(&self) -> std::io::Result<LookupServer> {
+    pub(crate) async fn lookup_server(&self, brought: Brought) -> std::io::Result<LookupServer> {
         let reach = if self.app.spec.is_of_platform() {
-            Reach::Cluster { held: self.held.clone(), kinds: Arc::clone(&self.kinds) }
+            let (kinds, brought) = (Arc::clone(&self.kinds), Arc::new(brought));
+            Reach::Cluster { held: self.held.clone(), kinds, brought }
         } else {
             Reach::Namespace
         };

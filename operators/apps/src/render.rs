@@ -9,7 +9,7 @@ use drover_releases::{
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
-use crate::{AppCause, AppError, lookup::Refuser, release::InCluster};
+use crate::{AppCause, AppError, brought::Brought, lookup::Refuser, release::InCluster};
 
 /// What is rendered.
 pub(crate) struct Job<'a> {
@@ -29,9 +29,14 @@ impl Job<'_> {
         let values = Value::Object(self.values.clone());
         let asks = folder.asks_cluster().map_err(RenderError::from).map_err(|error| self.failed(&error))?;
         let asks = asks || ASKS.iter().any(|word| values.to_string().contains(word));
-        let server =
-            if asks { Some(cluster.lookup_server().await.map_err(|error| self.failed(&error.into()))?) } else { None };
-        let apis: Vec<String> = cluster.kinds().api_versions().map(str::to_owned).collect();
+        let brought = Brought::by(self.app, self.chart);
+        let known = cluster.kinds().api_versions().map(str::to_owned);
+        let apis: Vec<String> = known.chain(brought.api_versions()).collect();
+        let server = if asks {
+            Some(cluster.lookup_server(brought).await.map_err(|error| self.failed(&error.into()))?)
+        } else {
+            None
+        };
         let request = Request {
             release: self.app.release_name(),
             namespace: &self.app.spec.namespace,
