@@ -1,11 +1,14 @@
 //! How clusters and Projects go: what stays, what goes, and that nothing waits for ever. On real API servers; the whole
 //! matrix is a table test on models.
 
+use drover_e2e::charts::ChartFiles;
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{Installation, example, kubectl_on};
 use drover_e2e::objects::{apply_to, delete_from};
+use drover_e2e::releases::left_in;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
+use drover_e2e::{Program, require_or_skip};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -13,6 +16,7 @@ drover_e2e::tests![
     a_cluster_that_goes_leaves_everything_as_it_is_and_comes_back_as_it_was
         => unkillable("it counts the connections of the process that it started"),
     a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_namespaces,
+    a_cluster_that_goes_with_delete_has_its_apps_uninstalled_first_and_waits_for_them_until_its_deadline,
     a_cluster_that_goes_with_delete_keeps_what_another_installation_imported,
     a_cluster_that_is_away_is_let_go_at_its_deadline_and_a_project_waits_no_longer
         => unkillable("the proxy that kills answers for an API server that is stopped"),
@@ -139,6 +143,65 @@ async fn a_cluster_that_goes_with_delete_loses_what_is_drovers_and_keeps_the_nam
     installation.apply(&a_cluster("nowhere")).await.unwrap();
     reads(&installation, "cluster", "nowhere", "Ready", "False/SecretMissing").await;
     deleted(&installation, "cluster", "nowhere").await;
+}
+
+async fn a_cluster_that_goes_with_delete_has_its_apps_uninstalled_first_and_waits_for_them_until_its_deadline() {
+    let test = "a cluster goes with its apps";
+    if !require_or_skip(test, &[Program::Helm]).await.unwrap() {
+        return;
+    }
+    let Some(installation) = running_shop(test).await else { return };
+    let chart = ChartFiles::of("tiny").unwrap();
+    installation.apply(&a_deployer()).await.unwrap();
+    installation.apply(&a_packaged_chart("tiny", &chart)).await.unwrap();
+    let app = an_app("web", "eu", ("tiny", &chart), &json!({"wait": {"strategy": "None"}}));
+    ready_with(&installation, &app).await;
+    change(&installation, &json!({"deletionPolicy": "Delete"})).await;
+    hold(&installation, json!(["example.org/hold"])).await;
+    delete(&installation, "cluster", "eu").await;
+    let what = "the release is being uninstalled";
+    downstream_becomes(&installation, "eu", "configmap", "team-web", "web", what, |found| {
+        found.is_some_and(|found| found.pointer("/metadata/deletionTimestamp").is_some())
+    })
+    .await;
+    object_becomes(&installation, "cluster", "eu", "it waits for the app", |eu| {
+        let status = eu.map(Value::to_string).unwrap_or_default();
+        status.contains("WaitingForOwners") && status.contains("still has 1 app that Drover uninstalls")
+    })
+    .await;
+    assert!(has_role(&installation).await, "the app is uninstalled by its role");
+    assert_eq!(web(&installation).await.pointer(OWNER), Some(&json!("shop")), "and in a namespace that is guarded");
+    hold(&installation, json!([])).await;
+    becomes_gone(&installation, "cluster", "eu").await;
+    let eu = installation.cluster("eu").unwrap();
+    assert_eq!(left_in(eu, "team-web").await.unwrap(), [].into(), "nothing of the release is left");
+    assert!(!has_claim(&installation).await && !has_role(&installation).await);
+    assert_eq!(web(&installation).await.pointer(OWNER), None);
+    namespace_becomes(&installation, "eu", "drover-system", "Drover's own namespace is gone", |found| found.is_none())
+        .await;
+    // Once more, and what is held is never let go.
+    installation.store_kubeconfig("eu").await.unwrap();
+    change(&installation, &json!({"deletionPolicy": "Delete", "deletionTimeout": "10s"})).await;
+    converged(&installation, "shop").await;
+    let what = "it is released again";
+    downstream_becomes(&installation, "eu", "configmap", "team-web", "web", what, |found| found.is_some()).await;
+    becomes_ready(&installation, &app).await;
+    hold(&installation, json!(["example.org/hold"])).await;
+    deleted(&installation, "cluster", "eu").await;
+    assert!(!has_claim(&installation).await);
+    let kept = downstream(&installation, "eu", "configmap", "team-web", "web").await.unwrap();
+    assert!(kept.is_some(), "what the deadline did not wait for stays");
+    hold(&installation, json!([])).await;
+}
+
+/// Another client holds what the release made with these finalizers.
+async fn hold(installation: &Installation, finalizers: Value) {
+    let change = json!({"metadata": {"finalizers": finalizers}});
+    patch_downstream(installation, "eu", "configmap", "team-web", "web", change).await;
+}
+
+async fn has_role(installation: &Installation) -> bool {
+    downstream(installation, "eu", "clusterrole", "", "drover:deployer").await.unwrap().is_some()
 }
 
 async fn a_cluster_that_goes_with_delete_keeps_what_another_installation_imported() {

@@ -121,7 +121,8 @@ async fn values_beside_it_are_rolled_out_as_well(installation: &Installation) {
 }
 
 async fn going_back_is_going_to_a_revision_that_is_kept(installation: &Installation, chart: &[u8], first: &str) {
-    let everything_at_once = json!({"rollout": {"prune": {"grace": "0s"}, "stages": [{"name": "everywhere", "minReady": "1s"}]}});
+    let everything_at_once =
+        json!({"rollout": {"prune": {"grace": "0s"}, "stages": [{"name": "everywhere", "minReady": "1s"}]}});
     let mut pinned = everything_at_once.clone();
     pinned["pin"] = json!({"revision": 1});
     installation.apply(&an_app(chart, "two", &pinned)).await.unwrap();
@@ -135,11 +136,17 @@ async fn going_back_is_going_to_a_revision_that_is_kept(installation: &Installat
 async fn nothing_is_left_where_it_is_not_to_be(installation: &Installation, chart: &[u8]) {
     let only_eu = json!({"clusters": {"names": ["eu"]}, "rollout": {"prune": {"grace": "0s", "maxFraction": "50%"}}, "pin": {"revision": 1}});
     installation.apply(&an_app(chart, "two", &only_eu)).await.unwrap();
-    downstream_becomes(installation, "us", "configmap", "team-web", "web-config", "it is gone", |found| found.is_none()).await;
+    downstream_becomes(installation, "us", "configmap", "team-web", "web-config", "it is gone", |found| {
+        found.is_none()
+    })
+    .await;
     says(installation, "True/Ready").await;
     greets(installation, "eu", "one", "none").await;
     deleted(installation, "multiclusterapp", "web").await;
-    downstream_becomes(installation, "eu", "configmap", "team-web", "web-config", "it is gone", |found| found.is_none()).await;
+    downstream_becomes(installation, "eu", "configmap", "team-web", "web-config", "it is gone", |found| {
+        found.is_none()
+    })
+    .await;
     let kept = drover_e2e::objects::api(installation.management.client(), "controllerrevision", TEAM).await.unwrap();
     let left = kept.list(&kube::api::ListParams::default()).await.unwrap().items;
     assert!(left.is_empty(), "{left:?}");

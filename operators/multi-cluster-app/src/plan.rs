@@ -438,3 +438,6 @@ pub fn clean_up(_: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
 fn removed<K: drover_runtime::Kept + serde::Serialize>(found: &[Owned<K>]) -> Vec<Change<K>> {
     drover_runtime::owned::difference(Vec::new(), found, |_| Value::Null).changes
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+use drover_crds::{
+    CatalogAppStatus, MultiClusterAppStatus, Release,
+    condition::{READY, StatusConditions as _},
+    names::{ANNOTATION_DESELECTED_SINCE, ANNOTATION_INPUTS, ANNOTATION_REVISION},
+};
+use drover_rollouts::ChartVersion;
+use drover_runtime::status::{condition, finish};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
+use serde_json::json;
+
+use super::*;
+
+/// An app with what the API servers hold of it, in memory: every plan is carried out at once, and apps become ready when they are told to.
+struct Model {
+    app: MultiClusterApp,
+    world: World,
+    now: Timestamp,
+    uids: u32,
+}
+
+fn app(spec: &Value) -> MultiClusterApp {
+    let mut whole = json!({
+        "clusters": {"all": {}},
+        "template": {
+            "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer",
+            "chart": {"configMap": {"name": "c", "key": "c.tgz", "digest": format!("sha256:{}", "0".repeat(64))}},
+            "values": {"greeting": "one"},
+        },
+        "rollout": {"stages": [{"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"}]},
+    });
+    whole.as_object_mut().unwrap().extend(spec.as_object().cloned().unwrap_or_default());
+    let metadata = json!({"name": "web", "namespace": "team-a", "uid": "1", "generation": 1});
+    let object =
+        json!({"apiVersion": "drover.dev/v1alpha1", "kind": "MultiClusterApp", "metadata": metadata, "spec": whole});
+    MultiClusterApp { status: Some(MultiClusterAppStatus::default()), ..serde_json::from_value(object).unwrap() }
+}
+
+fn site(cluster: &str, stage: &str) -> Site {
+    let labels = BTreeMap::from([("stage".to_owned(), stage.to_owned())]);
+    Site { cluster: cluster.to_owned(), labels, is_online: true, is_suspended: false }
+}
+
+fn chart(inputs: &str) -> BTreeMap<String, ChartVersion> {
+    let chart = ChartVersion { version: None, digest: "sha256:0".to_owned(), inputs: inputs.to_owned() };
+    BTreeMap::from([(String::new(), chart)])
+}
+
+impl Model {
+    fn new(spec: &Value, sites: Vec<Site>) -> Self {
+        let world = World {
+            is_complete: true,
+            sites,
+            charts: Some(Ok(chart("sources-1"))),
+            admitted: Some(Admitted::Yes),
+            ..World::default()
+        };
+        Self { app: app(spec), world, now: Timestamp::UNIX_EPOCH, uids: 0 }
+    }
+
+    fn meta(&mut self) -> (Option<String>, Option<i64>) {
+        self.uids += 1;
+        (Some(self.uids.to_string()), Some(1))
+    }
+
+    /// Plans once, does what is planned, and tells it.
+    fn step(&mut self) -> Vec<String> {
+        let plan = plan(&self.app, &self.world, self.now);
+        let told: Vec<_> = plan.actions().map(|action| format!("{action:?}")).collect();
+        let entry = drover_runtime::place_status::PlaceEntry {
+            known: Some(plan.place_status),
+            state: drover_runtime::PlaceState::Current,
+        };
+        let statuses = [(drover_runtime::Place::Management, entry)].into_iter().collect();
+        let status = crate::summary::summarise(&self.app, &statuses);
+        self.app.status = Some(finish(self.app.status.as_ref(), status, 1, self.now));
+        for action in plan.groups.into_iter().flatten() {
+            self.carry_out(action);
+        }
+        told
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Revision(Change::Create { desired, .. }) => {
+                let mut live = *desired;
+                (live.metadata.uid, _) = self.meta();
+                self.world.kept.push(Owned { live: Ok(Arc::new(live)), drift_conflict: None, title: Title::Created });
+            }
+            Action::Revision(Change::Delete(meta)) => self.world.kept.retain(|kept| kept.meta().name != meta.name),
+            Action::App(Change::Create { desired, .. }) => {
+                let mut live = *desired;
+                let applied = drover_runtime::write::desired_hash(&live);
+                (live.metadata.uid, live.metadata.generation) = self.meta();
+                live.annotations_mut().insert("drover.dev/applied".to_owned(), applied);
+                self.world.apps.push(Owned { live: Ok(Arc::new(live)), drift_conflict: None, title: Title::Created });
+            }
+            Action::App(Change::Apply { desired, live, .. }) => {
+                let applied = drover_runtime::write::desired_hash(&*desired);
+                let found = self.world.apps.iter_mut().find(|found| found.meta().name == live.name).unwrap();
+                let object = Arc::make_mut(found.live.as_mut().unwrap());
+                if object.spec != desired.spec {
+                    object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
+                }
+                object.spec = desired.spec.clone();
+                object.annotations_mut().extend(desired.annotations().clone());
+                object.annotations_mut().insert("drover.dev/applied".to_owned(), applied);
+            }
+            Action::App(Change::Delete(meta)) => self.world.apps.retain(|found| found.meta().name != meta.name),
+            other => panic!("{other:?}"),
+        }
+        self.world.revisions = revisions::kept("web", &self.world.kept);
+    }
+
+    fn live(&mut self, cluster: &str) -> &mut CatalogApp {
+        let mut all = self.world.apps.iter_mut().filter_map(|found| found.live.as_mut().ok());
+        Arc::make_mut(all.find(|live| live.spec.cluster_name == cluster).unwrap())
+    }
+
+    /// The app of a cluster says that it is released and ready.
+    fn ready(&mut self, cluster: &str) {
+        let now = self.now;
+        self.say(cluster, Some(now), condition(READY, true, StatusCause::Ready, "")).failed = None;
+    }
+
+    fn say(
+        &mut self,
+        cluster: &str,
+        applied: Option<Timestamp>,
+        ready: k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
+    ) -> &mut CatalogAppStatus {
+        let now = self.now;
+        let live = self.live(cluster);
+        let release = |at| -> Release {
+            let release = json!({
+                "revision": 1, "chartVersion": "1", "chartDigest": "", "inputHash": "", "manifestDigest": "", "objects": 0, "at": Time(at),
+            });
+            serde_json::from_value(release).unwrap()
+        };
+        let mut status = live.status.clone().unwrap_or_default();
+        status.applied = applied.map(release).or(status.applied);
+        status.observed_inputs = live.annotations().get(ANNOTATION_INPUTS).cloned();
+        status.conditions = vec![ready];
+        let generation = live.metadata.generation.unwrap();
+        live.status = Some(finish(live.status.as_ref(), status, generation, now));
+        live.status.as_mut().unwrap()
+    }
+
+    /// Steps until nothing happens any more; every app that was started becomes ready.
+    fn settle(&mut self) -> Vec<String> {
+        let (mut all, mut quiet) = (Vec::new(), 0);
+        for _ in 0..100 {
+            let before = self.app.status.clone();
+            let told = self.step();
+            let clusters: Vec<_> =
+                self.world.apps.iter().map(|found| found.live.as_ref().unwrap().spec.cluster_name.clone()).collect();
+            for cluster in clusters {
+                self.ready(&cluster);
+            }
+            self.now += SignedDuration::from_secs(1);
+            quiet = if told.is_empty() && before == self.app.status { quiet + 1 } else { 0 };
+            if quiet == 5 {
+                return all;
+            }
+            all.extend(told);
+        }
+        panic!("it never rests: {all:?}");
+    }
+
+    fn reason(&self) -> &str {
+        let conditions = self.app.status.as_ref().unwrap().conditions();
+        &conditions.iter().find(|condition| condition.type_ == READY).unwrap().reason
+    }
+
+    fn greetings(&self) -> Vec<String> {
+        let all = self.world.apps.iter().map(|found| found.live.as_ref().unwrap());
+        let mut told: Vec<_> =
+            all.map(|live| format!("{} {}", live.spec.cluster_name, live.spec.values["greeting"])).collect();
+        told.sort();
+        told
+    }
+}
+
+fn names(told: &[String]) -> Vec<&str> {
+    told.iter().map(|told| told.split(" team-a/").next().unwrap()).collect()
+}
+
+fn greeting(app: &mut MultiClusterApp, greeting: &str) {
+    app.spec.template.values.insert("greeting".to_owned(), json!(greeting));
+}
+
+#[test]
+fn a_revision_is_kept_and_noted_before_the_first_app_is_made() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    assert_eq!(names(&model.step()), ["create ControllerRevision"]);
+    assert_eq!(names(&model.step()), [""; 0], "what is to be remembered is noted first");
+    let noted = model.app.status.as_ref().unwrap().rollout.clone().unwrap();
+    assert!(noted.revision.is_some() && noted.batch.is_some());
+    assert_eq!(names(&model.step()), ["create CatalogApp"]);
+    assert_eq!(model.greetings(), [r#"eu "one""#], "the canary goes first");
+    assert_eq!(names(&model.step()), [""; 0]);
+    let live = model.live("eu").clone();
+    assert_eq!(live.annotations()[ANNOTATION_INPUTS], "sources-1");
+    assert_eq!(live.annotations()[ANNOTATION_REVISION], noted.revision.unwrap());
+    assert_eq!(live.spec.release_name.as_deref(), Some("web"), "the release has the name of the app everywhere");
+    assert_eq!(names(&model.settle()), ["create CatalogApp"]);
+    assert_eq!((model.reason(), model.greetings().len()), ("Ready", 2));
+}
+
+#[test]
+fn a_change_of_template_or_of_sources_is_a_revision_and_a_way_back_is_none() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    model.settle();
+    greeting(&mut model.app, "two");
+    assert_eq!(names(&model.settle()), ["create ControllerRevision", "apply CatalogApp", "apply CatalogApp"]);
+    assert_eq!(model.greetings(), [r#"eu "two""#, r#"us "two""#]);
+    model.world.charts = Some(Ok(chart("sources-2")));
+    assert_eq!(names(&model.settle()), ["create ControllerRevision", "apply CatalogApp", "apply CatalogApp"]);
+    assert_eq!(model.app.status.as_ref().unwrap().target_revision.as_ref().unwrap().number, 3);
+    greeting(&mut model.app, "one");
+    model.world.charts = Some(Ok(chart("sources-1")));
+    assert_eq!(names(&model.settle()), ["apply CatalogApp", "apply CatalogApp"]);
+    assert_eq!(model.app.status.as_ref().unwrap().target_revision.as_ref().unwrap().number, 1);
+}
+
+#[test]
+fn a_pin_needs_nothing_of_what_the_spec_refers_to_and_keeps_the_present_rights() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    model.settle();
+    greeting(&mut model.app, "two");
+    model.settle();
+    model.app.spec.pin = Some(drover_crds::RevisionPin { revision: 1 });
+    model.app.spec.template.role_template_name = "narrower".to_owned();
+    model.world.charts = Some(Err((RolloutCause::NoTarget.into(), "the chart is gone".to_owned())));
+    model.settle();
+    assert_eq!((model.greetings(), model.reason()), (vec![r#"eu "one""#.to_owned()], "Ready"));
+    assert_eq!(model.live("eu").spec.role_template_name, "narrower");
+    model.app.spec.pin = Some(drover_crds::RevisionPin { revision: 7 });
+    model.settle();
+    assert_eq!((model.greetings(), model.reason()), (vec![r#"eu "one""#.to_owned()], "RevisionNotKept"));
+}
+
+#[test]
+fn what_a_cluster_that_left_has_goes_after_a_note_and_what_is_unknown_stays() {
+    let prune = json!({"rollout": {"prune": {"grace": "0s", "maxFraction": "50%"}}});
+    let mut model = Model::new(&prune, vec![site("eu", ""), site("us", "")]);
+    model.settle();
+    let us = model.world.sites.pop().unwrap();
+    model.world.unread.insert("us".to_owned());
+    assert_eq!(names(&model.settle()), [""; 0], "a Cluster that cannot be decoded is not gone");
+    model.world.unread.clear();
+    model.world.is_complete = false;
+    assert_eq!(names(&model.settle()), [""; 0], "not all Clusters are known");
+    model.world.is_complete = true;
+    assert_eq!(names(&model.step()), [""; 0]);
+    assert_eq!(names(&model.step()), ["apply CatalogApp"], "since when it left is noted on it");
+    assert!(model.live("us").annotations().contains_key(ANNOTATION_DESELECTED_SINCE));
+    model.world.sites.push(us);
+    model.settle();
+    assert_eq!(model.live("us").annotations()[ANNOTATION_DESELECTED_SINCE], "", "it is a target again");
+    model.world.sites.pop();
+    let told = model.settle();
+    assert_eq!(names(&told), ["apply CatalogApp", "delete CatalogApp"]);
+    assert_eq!(model.greetings(), [r#"eu "one""#]);
+    model.world.sites.clear();
+    model.settle();
+    assert_eq!((model.greetings().len(), model.reason()), (1, "NoTarget"), "an empty selection removes nothing");
+}
+
+#[test]
+fn a_release_stays_where_its_app_is_to_be_orphaned() {
+    let spec = json!({"onTargetRemoved": "Orphan", "rollout": {"prune": {"grace": "0s", "maxFraction": "50%"}}});
+    let mut model = Model::new(&spec, vec![site("eu", ""), site("us", "")]);
+    model.settle();
+    model.world.sites.pop();
+    let mut policies = Vec::new();
+    for _ in 0..10 {
+        let told = model.step();
+        if let Some(left) = model
+            .world
+            .apps
+            .iter()
+            .filter_map(|found| found.live.as_deref().ok())
+            .find(|live| live.spec.cluster_name == "us")
+        {
+            policies.push(left.spec.deletion_policy);
+        }
+        model.now += SignedDuration::from_secs(1);
+        if told.iter().any(|told| told.starts_with("delete")) {
+            break;
+        }
+    }
+    assert_eq!(policies.last(), Some(&drover_crds::AppDeletionPolicy::Orphan), "it says so before it is deleted");
+    assert_eq!(model.world.apps.len(), 1);
+}
+
+#[test]
+fn nothing_begins_while_policies_are_missing_or_were_when_it_was_written() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    model.settle();
+    greeting(&mut model.app, "two");
+    model.world.admitted = Some(Admitted::No);
+    model.settle();
+    assert_eq!((model.reason(), model.greetings()), ("NotAdmitted", vec![r#"eu "one""#.to_owned()]));
+    model.world.admitted = Some(Admitted::Yes);
+    model.world.grants =
+        Grants::Frozen { cause: drover_grants::GrantCause::GrantsFrozen, message: "missing".to_owned() };
+    model.settle();
+    assert_eq!((model.reason(), model.greetings()), ("GrantsFrozen", vec![r#"eu "one""#.to_owned()]));
+    model.world.grants = Grants::Allowed;
+    model.settle();
+    assert_eq!((model.reason(), model.greetings()), ("Ready", vec![r#"eu "two""#.to_owned()]));
+}
+
+#[test]
+fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    model.settle();
+    greeting(&mut model.app, "two");
+    for _ in 0..10 {
+        // The app of eu is ready, as it was, and never says anything of what it was given.
+        model.step();
+        model.now += SignedDuration::from_secs(10);
+    }
+    assert_eq!(
+        (model.greetings(), model.reason()),
+        (vec![r#"eu "two""#.to_owned(), r#"us "one""#.to_owned()], "RollingOut")
+    );
+
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let name = child_name("web", "us", &{
+        let content =
+            Content::of(&model.app.spec, model.world.charts.clone().unwrap().unwrap(), BTreeMap::new()).unwrap();
+        let variants = Variants::new("web", &content, &model.app.spec.template).unwrap();
+        variants.settings(Variant::default())
+    });
+    model.world.taken.insert(name);
+    model.settle();
+    assert_eq!(model.greetings(), [r#"eu "one""#]);
+    let status = model.app.status.as_ref().unwrap();
+    assert_eq!(status.not_ready.first().map(|row| (&*row.cluster, &*row.reason)), Some(("us", "NameTaken")));
+}
+
+#[test]
+fn revisions_beyond_the_limit_go_and_those_in_use_stay() {
+    let mut model = Model::new(&json!({"revisionHistoryLimit": 2}), vec![site("eu", "canary")]);
+    for number in 0..6 {
+        greeting(&mut model.app, &number.to_string());
+        model.settle();
+    }
+    let kept: Vec<_> = model.world.revisions.iter().map(|kept| kept.number).collect();
+    assert_eq!(kept, [4, 5, 6], "two, and the one in use");
+}
+
+#[test]
+fn a_forged_revision_is_none() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    model.settle();
+    let mut forged = (**model.world.kept[0].live.as_ref().unwrap()).clone();
+    forged.data.0["template"]["values"]["greeting"] = json!("evil");
+    model.world.kept[0].live = Ok(Arc::new(forged));
+    assert!(revisions::kept("web", &model.world.kept).is_empty());
+}
+
+#[test]
+fn all_apps_go_before_the_revisions_do() {
+    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    model.settle();
+    let told = |world: &World| {
+        let plan = clean_up(Owner::Deleting(&model.app), world);
+        let actions: Vec<_> =
+            plan.actions().map(|action| format!("{action:?}").split(" team-a/").next().unwrap().to_owned()).collect();
+        (actions, plan.requeue)
+    };
+    let apps = ["delete CatalogApp".to_owned(), "delete CatalogApp".to_owned()].to_vec();
+    assert_eq!(told(&model.world), (apps, Requeue::Watch));
+    let mut world = World { kept: model.world.kept.clone(), ..World::default() };
+    assert_eq!(told(&world), (vec!["delete ControllerRevision".to_owned()], Requeue::Watch));
+    world.kept.clear();
+    assert_eq!(told(&world), (vec![], Requeue::Released));
+}
