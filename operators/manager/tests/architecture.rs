@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 18] = [
+const BASE: [(&str, &[&str]); 19] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -39,6 +39,7 @@ const BASE: [(&str, &[&str]); 18] = [
     ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
     ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),
     ("values", &[]),
+    ("rollouts", &["drover-crds", "drover-values"]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
     ("secrets", &["drover-crds", "drover-grants", "drover-runtime"]),
@@ -49,10 +50,10 @@ const BASE: [(&str, &[&str]); 18] = [
 ];
 
 /// Those of them that only decide.
-const PURE: [&str; 3] = ["admission", "roles", "values"];
+const PURE: [&str; 4] = ["admission", "roles", "rollouts", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 14] = [
+const OPERATOR: [&str; 15] = [
     "drover-admission",
     "drover-apps",
     "drover-charts",
@@ -62,6 +63,7 @@ const OPERATOR: [&str; 14] = [
     "drover-grants",
     "drover-releases",
     "drover-roles",
+    "drover-rollouts",
     "drover-runtime",
     "drover-secrets",
     "drover-self-service",

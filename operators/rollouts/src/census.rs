@@ -37,7 +37,7 @@ pub(crate) struct Census {
     /// … and those of them that were so for long enough.
     pub(crate) done: usize,
     /// Targets that are away and that the stage has to wait for.
-    pub(crate) awaited: usize,
+    pub(crate) needed: usize,
     /// In the order of the stage.
     pub(crate) candidates: Vec<Candidate>,
     /// When the next target will have been ready for long enough.
@@ -79,7 +79,7 @@ impl Census {
     fn add_away(&mut self, index: usize, progress: Progress, policy: OfflinePolicy) {
         let is_done = progress == Progress::Done;
         if policy != OfflinePolicy::Skip {
-            self.awaited += usize::from(!is_done);
+            self.needed += usize::from(!is_done);
             self.done += usize::from(is_done);
             self.ready += usize::from(is_done);
             if !is_done {
@@ -145,11 +145,11 @@ impl Census {
 
     /// Whether nothing is on its way, and nothing is left to be started or waited for, those that failed aside.
     pub(crate) fn is_settled(&self) -> bool {
-        self.candidates.is_empty() && self.in_flight == 0 && self.awaited == 0
+        self.candidates.is_empty() && self.in_flight == 0 && self.needed == 0
     }
 
     /// Whether every target that is to have the revision is ready with it, those that failed aside.
     pub(crate) fn is_ready(&self) -> bool {
-        self.candidates.is_empty() && self.awaited == 0 && self.in_flight == self.ready - self.done
+        self.candidates.is_empty() && self.needed == 0 && self.in_flight == self.ready - self.done
     }
 }

@@ -10,8 +10,6 @@ mod census;
 mod content;
 mod difference;
 mod hash;
-#[cfg(test)]
-mod model;
 mod overrides;
 mod plan;
 mod prune;

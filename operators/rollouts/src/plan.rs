@@ -53,16 +53,6 @@ pub struct Decision {
     pub counted: Counted,
 }
 
-impl Decision {
-    /// Whether all is in `record` that has to be remembered before something is done on account of it.
-    #[must_use]
-    pub fn is_noted_in(&self, record: &RolloutRecord) -> bool {
-        let durable =
-            |record: &RolloutRecord| RolloutRecord { baking: None, done: 0, waiting_since: None, ..record.clone() };
-        durable(&self.record) == durable(record)
-    }
-}
-
 /// A target that gets a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {

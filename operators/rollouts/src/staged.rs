@@ -30,21 +30,36 @@ enum Step {
     RollBack,
 }
 
+/// What is remembered of a stage.
+#[derive(Clone, Copy)]
+struct Past {
+    /// Whether it was complete.
+    is_baked: bool,
+    /// Whether it, or one after it, has begun.
+    has_begun: bool,
+}
+
 impl Run<'_> {
     /// A stage begins only if every one before it is complete now, whatever was remembered: a target that moved to a former stage, joined
     /// it or is not ready there any more holds up the rest.
     pub(crate) fn staged(&mut self, stages: &[Arranged<'_>]) -> (RolloutPhase, Option<Wait>) {
         self.done = 0;
-        let baked = stages.iter().position(|stage| Some(&stage.spec.name) == self.record.reached.as_ref());
+        let position = |name: Option<&String>| stages.iter().position(|stage| Some(&stage.spec.name) == name);
+        let reached = position(self.record.reached.as_ref());
+        let begun = position(self.record.batch.as_ref().map(|batch| &batch.stage));
         let (mut is_seen, mut failed) = (false, None);
         for (index, stage) in stages.iter().enumerate() {
             let census = self.census(stage, self.rollout.wanted);
             self.done += census.done;
             is_seen |= census.total > 0;
-            if census.total == 0 && census.awaited == 0 {
+            if census.total == 0 && census.needed == 0 {
                 continue;
             }
-            match self.advance(stage, &census, baked.is_some_and(|baked| index <= baked)) {
+            let past = Past {
+                is_baked: reached.is_some_and(|reached| index <= reached),
+                has_begun: begun.is_none_or(|begun| index <= begun),
+            };
+            match self.advance(stage, &census, past) {
                 Step::Complete => failed = failed.or_else(|| self.failures(stage, &census, false)),
                 Step::RollBack => {
                     self.record.failed = true;
@@ -69,7 +84,7 @@ impl Run<'_> {
         }
     }
 
-    fn advance(&mut self, stage: &Arranged<'_>, census: &Census, is_baked: bool) -> Step {
+    fn advance(&mut self, stage: &Arranged<'_>, census: &Census, past: Past) -> Step {
         let spec = &stage.spec;
         let stop = |wait, is_open| Step::Stop { wait, is_open };
         let is_tolerated = census.failed + census.foreign <= spec.max_failures();
@@ -85,7 +100,7 @@ impl Run<'_> {
                 let revision = self.rollout.wanted.0.to_owned();
                 return stop(Wait::Approval { stage: spec.name.clone(), revision }, false);
             }
-            return stop(self.start_batch(stage, census), true);
+            return stop(self.start_batch(stage, census, past), true);
         }
         let wait = Wait::MinReady { stage: spec.name.clone() };
         if let Some(at) = census.next_done {
@@ -95,11 +110,11 @@ impl Run<'_> {
             self.stop_baking(stage);
             return stop(self.waits_for(stage, census).unwrap_or(wait), true);
         }
-        let is_baking = !is_baked && census.ready > 0 && self.is_baking(stage);
+        let is_baking = !past.is_baked && census.ready > 0 && self.is_baking(stage);
         if is_baking || !census.is_settled() {
             return stop(wait, true);
         }
-        if !is_baked {
+        if !past.is_baked {
             self.record.reached = Some(spec.name.clone());
             self.record.baking = None;
         }
@@ -138,20 +153,17 @@ impl Run<'_> {
         !is_needed || self.record.approved
     }
 
-    fn start_batch(&mut self, stage: &Arranged<'_>, census: &Census) -> Wait {
+    fn start_batch(&mut self, stage: &Arranged<'_>, census: &Census, past: Past) -> Wait {
         let spec = &stage.spec;
         if let Some(at) = census.next_done {
             self.requeue_at(at);
         }
-        let given = self.given(stage);
-        let left = self.left_of_batch(stage, given);
-        if left == 0 && self.is_too_early(stage) {
+        if past.has_begun && self.is_too_early(stage) {
             return Wait::Interval { stage: spec.name.clone() };
         }
         let (most, size) = (spec.max_unavailable(census.total), spec.batch_size(census.total));
         let mut budget = most.saturating_sub(census.unavailable);
-        let room = size.saturating_sub(census.in_flight);
-        let mut room = if left > 0 { room.min(left) } else { room };
+        let mut room = size.saturating_sub(census.in_flight);
         let before = self.starts.len();
         for candidate in in_turn(&census.candidates) {
             if room == 0 || !candidate.is_broken && budget == 0 {
@@ -161,37 +173,18 @@ impl Run<'_> {
             room -= 1;
             self.start(candidate, To::Wanted);
         }
-        let started = self.starts.len().saturating_sub(before);
-        if started > 0 && left == 0 {
-            let upto = i64::try_from(given.saturating_add(started)).unwrap_or(i64::MAX);
-            self.record.batch = Some(Batch { stage: spec.name.clone(), at: Time(self.now), upto });
-        } else if started == 0 && (most == 0 || size == 0) {
+        if self.starts.len() > before {
+            self.record.batch = Some(Batch { stage: spec.name.clone(), at: Time(self.now) });
+        } else if most == 0 || size == 0 {
             return Wait::NoBudget { stage: spec.name.clone() };
         }
         self.waits_for(stage, census).unwrap_or(Wait::NoBudget { stage: spec.name.clone() })
     }
 
-    /// How many targets of the stage were given the revision.
-    fn given(&self, stage: &Arranged<'_>) -> usize {
-        let given = |index: &&usize| {
-            let child = self.targets.get(**index).and_then(|target| target.child);
-            child.is_some_and(|child| !child.is_foreign && child.given == Some(self.rollout.wanted))
-        };
-        stage.members.iter().filter(given).count()
-    }
-
-    /// How many targets of the batch that was noted last were not started yet: noting it came first.
-    fn left_of_batch(&self, stage: &Arranged<'_>, given: usize) -> usize {
-        let batch = self.record.batch.as_ref().filter(|batch| batch.stage == stage.spec.name);
-        batch.and_then(|batch| usize::try_from(batch.upto).ok()).unwrap_or_default().saturating_sub(given)
-    }
-
-    /// Whether the last start of the stage was too short a time ago.
+    /// Whether the last start, of this stage or a later one, was too short a time ago.
     fn is_too_early(&mut self, stage: &Arranged<'_>) -> bool {
         let (now, interval) = (self.now, stage.spec.interval());
-        let Some(batch) = self.record.batch.as_mut().filter(|batch| batch.stage == stage.spec.name) else {
-            return false;
-        };
+        let Some(batch) = &mut self.record.batch else { return false };
         // A time to come was noted by a clock that was wrong: the interval counts from now.
         batch.at = Time(batch.at.0.min(now));
         let at = batch.at.0;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::time::{elapsed, later};
+use crate::time::later;
 
 /// The name of a revision, which tells its content from every other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +113,10 @@ impl Progress {
             ready if child.is_current && child.has_failed => Self::Failed { is_ready: ready.is_some() },
             _ if !child.is_current || child.applied != Some(wanted) => Self::Updating,
             None => Self::Unready,
-            Some(since) if elapsed(now, since) < min_ready => Self::Baking { until: later(since.min(now), min_ready) },
+            // A time that is still far away was noted by a clock that was wrong: the stage as a whole has to be ready for long enough.
+            Some(since) if now < later(since, min_ready) && since <= later(now, min_ready) => {
+                Self::Baking { until: later(since, min_ready) }
+            }
             Some(_) => Self::Done,
         }
     }
@@ -126,7 +129,8 @@ impl Behind {
         match child.ready_since {
             Some(_) if is_settled => Self::Available,
             None if is_settled => Self::Broken,
-            _ if is_on_its_way => Self::Broken,
+            // What failed was back, or down; whether it still is so is not known.
+            _ if is_on_its_way && !child.has_failed => Self::Broken,
             _ => Self::Unknown,
         }
     }

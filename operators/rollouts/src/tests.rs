@@ -1,6 +1,7 @@
 //! Named cases, and properties over random fleets.
 
 mod content;
+mod model;
 mod named;
 mod properties;
 mod pruning;

@@ -7,8 +7,8 @@ use std::{
 
 use super::root;
 
-/// A promise, and the functions that test it. Those of rollouts over many clusters come with the kind that makes them.
-const INVARIANTS: [(u8, &str, &[&str]); 16] = [
+/// A promise, and the functions that test it.
+const INVARIANTS: [(u8, &str, &[&str]); 20] = [
     (
         1,
         "one run of a release at a time, over crash, restart and another client",
@@ -88,9 +88,46 @@ const INVARIANTS: [(u8, &str, &[&str]); 16] = [
         ],
     ),
     (
+        13,
+        "a rollout exceeds no budget, skips no stage, and ends; no status of before opens a stage",
+        &[
+            "i13_no_budget_is_exceeded_no_stage_is_skipped_and_all_are_updated_in_the_end",
+            "argo_29410_a_status_of_before_the_revision_opens_no_stage",
+            "rancher_17856_a_batch_without_an_interval_is_still_a_batch",
+            "rancher_18088_what_failed_and_is_mended_goes_on",
+            "fleet_clusters_that_no_stage_selects_are_the_last_stage",
+        ],
+    ),
+    (
+        14,
+        "intervals and the time to be ready survive restarts and clocks that jump",
+        &[
+            "an_interval_counts_from_the_last_batch_whatever_process_made_it",
+            "i14_a_clock_that_jumps_opens_no_stage_by_itself",
+            "i14_a_clock_that_jumps_skips_no_stage_and_exceeds_no_budget",
+        ],
+    ),
+    (
+        15,
+        "a fleet that is relabelled loses no more than it may",
+        &[
+            "i15_a_fleet_that_is_relabelled_as_a_whole_keeps_all_and_says_so",
+            "i15_a_fleet_that_goes_away_slowly_keeps_most_for_an_hour",
+        ],
+    ),
+    (
+        16,
+        "an offline target blocks nothing and catches up in one step",
+        &["i16_an_offline_target_blocks_nothing_and_catches_up_in_one_step"],
+    ),
+    (
         17,
-        "memory does not grow with what a tenant wrote",
-        &["objects_and_their_size_are_bounded", "a_bomb_is_refused_before_it_fills_memory"],
+        "memory does not grow with what a tenant wrote, nor a status with the fleet",
+        &[
+            "objects_and_their_size_are_bounded",
+            "a_bomb_is_refused_before_it_fills_memory",
+            "i17_a_status_has_at_most_16_kib_whatever_the_size_of_the_fleet",
+        ],
     ),
     (
         18,

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 17] = [
+const CAPS: [(&str, usize); 18] = [
     ("client", 3_050),
     ("accounts", 1_000),
     ("runtime", 3_550),
@@ -27,6 +27,7 @@ const CAPS: [(&str, usize); 17] = [
     ("charts", 2_500),
     ("sources", 1_200),
     ("values", 1_500),
+    ("rollouts", 1_500),
     ("apps", 2_600),
     ("releases", 2_600),
 ];

@@ -3,10 +3,8 @@
 use drover_crds::{OfflinePolicy, RolloutPhase};
 use serde_json::{Value, json};
 
-use crate::{
-    To, Wait,
-    model::{Outcome, World, stage, strategy},
-};
+use super::model::{Outcome, World, stage, strategy};
+use crate::{To, Wait};
 
 const TWO: [&str; 2] = ["canary", "prod"];
 
@@ -72,6 +70,11 @@ fn argo_29410_a_status_of_before_the_revision_opens_no_stage() {
     (app.seen.is_releasing, app.seen.ready_since) = (false, Some(0));
     assert_eq!(started(&mut world), [] as [&str; 0]);
     world.finish(0, Outcome::Ready);
+    world.report(0);
+    // It is done, and a person edits it: what its status says is of before.
+    world.app(0).generation += 1;
+    assert_eq!(started(&mut world), [] as [&str; 0]);
+    world.release(0);
     world.report(0);
     assert!(!started(&mut world).is_empty());
 }
@@ -292,6 +295,53 @@ fn a_new_revision_in_the_middle_starts_over_and_a_revert_goes_straight_back() {
 }
 
 #[test]
+fn the_way_back_keeps_to_the_budget() {
+    let quick = |unavailable: &str| json!({ "maxUnavailable": unavailable, "minReady": "0s", "batchSize": 1, "interval": "1h" });
+    let rollout =
+        |unavailable| strategy(&json!({ "stages": [stage("prod", &quick(unavailable)), stage("never", &json!({}))] }));
+    let mut world = World::completed(rollout("100%"), &["prod", "prod", "prod", "prod", "never"]);
+    world.want("two");
+    for _ in 0..4 {
+        started(&mut world);
+        (0..4).for_each(|cluster| done(&mut world, cluster, Outcome::Ready));
+        world.clock += 3_600;
+    }
+    assert!((0..4).all(|cluster| world.app(cluster).running.as_deref() == Some("two")));
+    world.want("one");
+    world.strategy = rollout("50%");
+    assert_eq!(started(&mut world).len(), 2, "two of four, whatever batch and interval");
+    assert_eq!(started(&mut world).len(), 0);
+    let back = (0..4).find(|cluster| world.app(*cluster).given == "one").unwrap();
+    done(&mut world, back, Outcome::Ready);
+    assert_eq!(started(&mut world).len(), 1);
+}
+
+#[test]
+fn what_failed_and_is_down_is_part_of_what_is_unavailable() {
+    for (outcome, most) in [(Outcome::Broken, 0), (Outcome::Undone, 1)] {
+        let more = json!({ "maxUnavailable": 1, "onFailure": "Continue", "minReady": "0s" });
+        let mut world = World::completed(strategy(&json!({ "stages": [stage("prod", &more)] })), &["prod"; 3]);
+        world.want("two");
+        let first = started(&mut world)[0].trim_start_matches('c').parse().unwrap();
+        done(&mut world, first, outcome);
+        assert_eq!(started(&mut world).len(), most, "{outcome:?}");
+    }
+}
+
+/// What an edit by hand does to an app is not known before its status says so: no start of it is free.
+#[test]
+fn an_app_of_which_nothing_is_known_is_not_broken() {
+    let mut world = canary(&json!({}), &json!({ "maxUnavailable": 1 }));
+    started(&mut world);
+    done(&mut world, 0, Outcome::Ready);
+    world.clock += 1_000;
+    (1..5).for_each(|cluster| world.app(cluster).generation += 1);
+    world.record.reached = Some("canary".to_owned());
+    assert_eq!(started(&mut world), [] as [&str; 0]);
+    assert_eq!(world.phase, Some(RolloutPhase::Progressing));
+}
+
+#[test]
 fn i16_an_offline_target_blocks_nothing_and_catches_up_in_one_step() {
     let mut world = canary(&json!({ "minReady": "0s" }), &json!({ "minReady": "0s" }));
     world.clusters[2].is_online = false;
@@ -417,11 +467,7 @@ fn i14_a_clock_that_jumps_opens_no_stage_by_itself() {
         while started(&mut world).is_empty() {
             world.clock += 10;
             passed += 10;
-            assert!(passed <= 40_000_000, "it never opens");
-            if jump < 0 && passed > 2_000 {
-                // The status was written in a year that is still to come: it counts from there, and no stage opens early.
-                break;
-            }
+            assert!(passed <= 2_000, "it never opens");
         }
         assert!(passed >= 750, "{jump}: {passed}s");
     }

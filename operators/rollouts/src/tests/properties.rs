@@ -4,7 +4,7 @@ use drover_crds::{OnStageFailure, RolloutPhase, RolloutStrategy};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::model::{Outcome, World, stage, strategy};
+use super::model::{Outcome, World, stage, strategy};
 
 const STAGES: [&str; 4] = ["a", "b", "c", "none"];
 const REVISIONS: [&str; 3] = ["one", "two", "three"];
@@ -20,6 +20,8 @@ enum Event {
     Finish(usize, Outcome),
     Report(usize),
     ReportAll,
+    /// The app is released, that ends so, and it is seen.
+    Live(usize, Outcome),
     Turn(usize, bool),
     Online(usize, bool),
     Paused(usize, bool),
@@ -36,14 +38,15 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let cluster = || 0_usize..12;
-    let outcome = prop_oneof![4 => Just(Outcome::Ready), 1 => Just(Outcome::Broken), 1 => Just(Outcome::Undone)];
+    let outcome = || prop_oneof![4 => Just(Outcome::Ready), 1 => Just(Outcome::Broken), 1 => Just(Outcome::Undone)];
     prop_oneof![
         12 => prop_oneof![3 => Just(usize::MAX), 1 => 0_usize..4].prop_map(Event::Plan),
         6 => (1_i64..200).prop_map(Event::Time),
-        6 => cluster().prop_map(Event::Release),
-        8 => (cluster(), outcome).prop_map(|(cluster, outcome)| Event::Finish(cluster, outcome)),
-        6 => cluster().prop_map(Event::Report),
-        6 => Just(Event::ReportAll),
+        4 => cluster().prop_map(Event::Release),
+        4 => (cluster(), outcome()).prop_map(|(cluster, outcome)| Event::Finish(cluster, outcome)),
+        12 => (cluster(), outcome()).prop_map(|(cluster, outcome)| Event::Live(cluster, outcome)),
+        4 => cluster().prop_map(Event::Report),
+        4 => Just(Event::ReportAll),
         2 => (cluster(), any::<bool>()).prop_map(|(cluster, is)| Event::Turn(cluster, is)),
         2 => (cluster(), any::<bool>()).prop_map(|(cluster, is)| Event::Online(cluster, is)),
         1 => (cluster(), any::<bool>()).prop_map(|(cluster, is)| Event::Paused(cluster, is)),
@@ -118,6 +121,11 @@ fn happen(world: &mut World, event: Event) {
         Event::Finish(cluster, outcome) => world.finish(cluster % count, outcome),
         Event::Report(cluster) => world.report(cluster % count),
         Event::ReportAll => (0..count).for_each(|cluster| world.report(cluster)),
+        Event::Live(cluster, outcome) => {
+            world.release(cluster % count);
+            world.finish(cluster % count, outcome);
+            world.report(cluster % count);
+        }
         Event::Turn(cluster, is_healthy) => world.turn(cluster % count, is_healthy),
         Event::Online(cluster, is) => world.clusters[cluster % count].is_online = is,
         Event::Paused(cluster, is) => world.clusters[cluster % count].is_paused = is,
@@ -137,7 +145,8 @@ fn happen(world: &mut World, event: Event) {
         Event::Delete(cluster) => world.clusters[cluster % count].app = None,
         Event::Take(cluster) => {
             if let Some(app) = &mut world.clusters[cluster % count].app {
-                app.is_foreign ^= true;
+                // It is another object then, and nothing of it was done by us.
+                (app.is_foreign, app.is_by_us) = (!app.is_foreign, false);
             }
         }
     }

@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use crate::{
-    Blocked,
-    model::{World, strategy},
-};
+use super::model::{World, strategy};
+use crate::Blocked;
 
 /// So many clusters with the app, of which the first ones leave.
 fn world(count: usize, left: usize, prune: &serde_json::Value) -> World {
