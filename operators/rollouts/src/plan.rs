@@ -39,6 +39,8 @@ pub struct Decision {
     pub mark: Vec<usize>,
     /// See `mark`.
     pub mark_at: Timestamp,
+    /// The targets, as indices, from which that note is taken again.
+    pub unmark: Vec<usize>,
     /// When to decide again, if nothing changes before.
     pub requeue_at: Option<Timestamp>,
     /// How far the rollout is.
@@ -100,6 +102,7 @@ pub fn plan(
         remove: pruning.remove,
         mark: pruning.mark,
         mark_at: pruning.mark_at,
+        unmark: pruning.unmark,
         blocked: pruning.blocked,
         requeue_at: earliest(run.requeue_at, pruning.requeue_at),
         phase,

@@ -20,6 +20,7 @@ pub(crate) struct Pruning {
     pub(crate) remove: Vec<usize>,
     pub(crate) mark: Vec<usize>,
     pub(crate) mark_at: Timestamp,
+    pub(crate) unmark: Vec<usize>,
     pub(crate) blocked: Option<Blocked>,
     pub(crate) requeue_at: Option<Timestamp>,
 }
@@ -39,7 +40,10 @@ pub(crate) fn prune(
     let through = window.as_ref().map(|pruned| pruned.through.0);
     // What is marked from now on is not among what was granted, whatever the clock says.
     let mark_at = through.map_or(now, |through| now.max(later(through, TICK)));
-    let mut pruning = Pruning { remove: Vec::new(), mark: Vec::new(), mark_at, blocked: None, requeue_at: None };
+    let is_back = |target: &Target<'_>| target.child.is_some_and(|child| child.is_marked && !child.is_foreign);
+    let unmark = targets.iter().enumerate().filter(|(_, target)| is_back(target)).map(|(index, _)| index).collect();
+    let mut pruning =
+        Pruning { remove: Vec::new(), mark: Vec::new(), mark_at, unmark, blocked: None, requeue_at: None };
     if is_held || deselected.is_empty() {
         return pruning;
     }

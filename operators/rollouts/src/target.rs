@@ -27,6 +27,7 @@ pub struct Target<'a> {
 
 /// The `CatalogApp` for a target.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each of them is seen by itself, and all combinations occur")]
 pub struct Child<'a> {
     /// The revision that it was given last; none if it says nothing of that.
     pub given: Option<Revision<'a>>,
@@ -41,6 +42,8 @@ pub struct Child<'a> {
     pub has_failed: bool,
     /// Whether the object of that name belongs to others. It is never written.
     pub is_foreign: bool,
+    /// Whether it is noted on it since when its cluster is no target, which it is again.
+    pub is_marked: bool,
 }
 
 /// An app of ours on a cluster that is no target any more, or not with these names.

@@ -29,7 +29,7 @@ pub(crate) struct App {
     /// The status as the planner sees it, which may be old.
     pub(crate) seen: Status,
     pub(crate) is_foreign: bool,
-    deselected_since: Option<i64>,
+    pub(crate) deselected_since: Option<i64>,
     /// Whether we made it unavailable, and it is not back yet.
     pub(crate) is_by_us: bool,
     pub(crate) starts: usize,
@@ -190,6 +190,10 @@ impl World {
             done += 1;
         }
         self.check_budget(decision.starts.get(..done).unwrap_or_default(), &targets);
+        for index in decision.unmark.iter().take(most - done) {
+            self.app(targets[*index]).deselected_since = None;
+            done += 1;
+        }
         self.prune(&decision, most - done);
         decision
     }
@@ -357,7 +361,6 @@ fn start_app(cluster: &mut Cluster, revision: &str) {
     let app = cluster.app.get_or_insert_default();
     revision.clone_into(&mut app.given);
     app.generation += 1;
-    app.deselected_since = None;
     app.starts = if app.is_by_us { 2 } else { usize::from(is_seen_available) };
     app.is_by_us |= is_seen_available;
 }
@@ -378,6 +381,7 @@ fn target(cluster: &Cluster) -> Target<'_> {
         ready_since: app.seen.ready_since.map(time),
         has_failed: app.seen.has_failed,
         is_foreign: app.is_foreign,
+        is_marked: app.deselected_since.is_some(),
     });
     Target {
         cluster: &cluster.name,

@@ -146,7 +146,7 @@ fn happen(world: &mut World, event: Event) {
         Event::Take(cluster) => {
             if let Some(app) = &mut world.clusters[cluster % count].app {
                 // It is another object then, and nothing of it was done by us.
-                (app.is_foreign, app.is_by_us) = (!app.is_foreign, false);
+                (app.is_foreign, app.is_by_us, app.deselected_since) = (!app.is_foreign, false, None);
             }
         }
     }
@@ -183,7 +183,13 @@ fn end(world: &mut World) {
     assert!(world.all_run("four"), "{:#?}", world.clusters);
     assert_eq!(world.record.completed.as_deref(), Some("four"));
     let again = world.decide();
-    assert!(again.record == world.record && again.starts.is_empty() && again.requeue_at.is_none(), "it is not at rest");
+    assert!(
+        again.record == world.record
+            && again.starts.is_empty()
+            && again.unmark.is_empty()
+            && again.requeue_at.is_none(),
+        "it is not at rest"
+    );
 }
 
 fn cases(count: u32) -> ProptestConfig {

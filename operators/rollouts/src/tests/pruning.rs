@@ -37,11 +37,16 @@ fn an_app_is_removed_once_its_cluster_left_for_long_enough() {
 fn who_comes_back_in_time_keeps_the_app() {
     let mut world = world(10, 3, &json!({}));
     world.plan(usize::MAX);
-    leave(&mut world, 0..0);
     world.clusters.iter_mut().for_each(|cluster| cluster.is_selected = true);
     world.clock += 10_000;
-    assert!(world.plan(usize::MAX).remove.is_empty());
+    let decision = world.plan(usize::MAX);
+    assert!(decision.remove.is_empty());
+    assert_eq!(decision.unmark, [0, 1, 2]);
     assert_eq!(apps(&world), 10);
+    // The time counts anew when it leaves again.
+    leave(&mut world, 0..3);
+    world.plan(usize::MAX);
+    assert!(world.plan(usize::MAX).remove.is_empty());
 }
 
 #[test]
