@@ -82,12 +82,13 @@ pub fn seen(found: &Owned<CatalogApp>) -> Child<'_> {
         return Child { is_foreign: true, ..Child::default() };
     }
     let given = live.annotations().get(ANNOTATION_REVISION).map(|name| Revision(name));
+    let is_marked = live.annotations().get(ANNOTATION_DESELECTED_SINCE).is_some_and(|since| !since.is_empty());
     let status = live.status.as_ref().filter(|status| {
         Some(status.observed_generation) == live.metadata.generation
             && status.observed_inputs.as_ref() == live.annotations().get(ANNOTATION_INPUTS)
     });
     let Some(status) = status.filter(|_| live.metadata.deletion_timestamp.is_none()) else {
-        return Child { given, ..Child::default() };
+        return Child { given, is_marked, ..Child::default() };
     };
     let find = |kind: &str| status.conditions().iter().find(|condition| condition.type_ == kind);
     let (ready, is_stalled) = (find(READY), find(STALLED).is_some_and(|stalled| stalled.status == "True"));
@@ -95,13 +96,12 @@ pub fn seen(found: &Owned<CatalogApp>) -> Child<'_> {
     let applied = status.applied.as_ref().filter(|_| is_settled && ready.is_some_and(is_as_wanted));
     let since = ready.filter(|ready| ready.status == "True").map(|ready| ready.last_transition_time.0);
     Child {
-        given,
         applied: applied.and(given),
         is_current: status.pending.is_none(),
         // It was ready before with what it had then.
         ready_since: since.zip(applied).map(|(since, applied)| since.max(applied.at.0)),
         has_failed: is_stalled,
-        is_foreign: false,
+        ..Child { given, is_marked, ..Child::default() }
     }
 }
 

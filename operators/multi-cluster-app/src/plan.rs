@@ -223,6 +223,9 @@ impl<'a> Fleet<'a> {
         status.told = Some(self.told(world, &decision));
         let groups = match obstacle(world) {
             Some((cause, message)) => {
+                // Nothing of the decision is done, so nothing of it is to be remembered.
+                status.record = app.status.as_ref().and_then(|status| status.rollout.clone());
+                status.told.iter_mut().flat_map(|told| &mut told.stages).for_each(|stage| stage.since = None);
                 status.undecided = Some(Readiness::no(cause, message));
                 Vec::new()
             }

@@ -42,6 +42,8 @@ pub struct ChartVersion {
     pub version: Option<String>,
     /// SHA-256 of the packaged chart.
     pub digest: String,
+    /// What tells this chart, together with all sources of values, from others: to that an app is bound.
+    pub inputs: String,
 }
 
 /// A revision that is kept.
@@ -96,10 +98,7 @@ impl Content {
     /// To what an app with this version of the chart is bound: its bytes, and those of all sources of values.
     #[must_use]
     pub fn inputs(&self, version: Option<&str>) -> String {
-        let chart = self.chart(version);
-        let of_chart = chart.map(|chart| [chart.version.as_deref().unwrap_or_default(), &chart.digest]);
-        let of_sources = self.sources.iter().flat_map(|(name, tag)| [name.as_str(), tag.as_str()]);
-        short(of_chart.into_iter().flatten().chain(of_sources))
+        self.chart(version).map(|chart| chart.inputs.clone()).unwrap_or_default()
     }
 }
 

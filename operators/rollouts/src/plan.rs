@@ -55,6 +55,22 @@ pub struct Decision {
     pub counted: Counted,
 }
 
+impl Decision {
+    /// Whether all is in `record` that has to be remembered before something is done on account of it.
+    #[must_use]
+    pub fn is_noted_in(&self, record: &RolloutRecord) -> bool {
+        // When a batch was started may be noted after it; how far it goes may not.
+        let durable = |record: &RolloutRecord| {
+            let mut record = RolloutRecord { baking: None, done: 0, waiting_since: None, ..record.clone() };
+            if let Some(batch) = &mut record.batch {
+                batch.at = Time(Timestamp::UNIX_EPOCH);
+            }
+            record
+        };
+        durable(&self.record) == durable(record)
+    }
+}
+
 /// A target that gets a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {

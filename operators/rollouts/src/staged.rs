@@ -158,12 +158,15 @@ impl Run<'_> {
         if let Some(at) = census.next_done {
             self.requeue_at(at);
         }
-        if past.has_begun && self.is_too_early(stage) {
+        let given = self.given(stage);
+        let left = self.left_of_batch(stage, given);
+        if left == 0 && past.has_begun && self.is_too_early(stage) {
             return Wait::Interval { stage: spec.name.clone() };
         }
         let (most, size) = (spec.max_unavailable(census.total), spec.batch_size(census.total));
         let mut budget = most.saturating_sub(census.unavailable);
-        let mut room = size.saturating_sub(census.in_flight);
+        let room = size.saturating_sub(census.in_flight);
+        let mut room = if left > 0 { room.min(left) } else { room };
         let before = self.starts.len();
         for candidate in in_turn(&census.candidates) {
             if room == 0 || !candidate.is_broken && budget == 0 {
@@ -173,12 +176,31 @@ impl Run<'_> {
             room -= 1;
             self.start(candidate, To::Wanted);
         }
-        if self.starts.len() > before {
-            self.record.batch = Some(Batch { stage: spec.name.clone(), at: Time(self.now) });
+        let started = self.starts.len().saturating_sub(before);
+        if started > 0 {
+            // The interval counts from the last start, and what is left of a batch is no other one.
+            let upto = given.saturating_add(if left > 0 { left } else { started });
+            let upto = i64::try_from(upto).unwrap_or(i64::MAX);
+            self.record.batch = Some(Batch { stage: spec.name.clone(), at: Time(self.now), upto });
         } else if most == 0 || size == 0 {
             return Wait::NoBudget { stage: spec.name.clone() };
         }
         self.waits_for(stage, census).unwrap_or(Wait::NoBudget { stage: spec.name.clone() })
+    }
+
+    /// How many targets of the stage were given the revision.
+    fn given(&self, stage: &Arranged<'_>) -> usize {
+        let given = |index: &&usize| {
+            let child = self.targets.get(**index).and_then(|target| target.child);
+            child.is_some_and(|child| !child.is_foreign && child.given == Some(self.rollout.wanted))
+        };
+        stage.members.iter().filter(given).count()
+    }
+
+    /// How many targets of the batch that was noted last were not started yet: it was noted before.
+    fn left_of_batch(&self, stage: &Arranged<'_>, given: usize) -> usize {
+        let batch = self.record.batch.as_ref().filter(|batch| batch.stage == stage.spec.name);
+        batch.and_then(|batch| usize::try_from(batch.upto).ok()).unwrap_or_default().saturating_sub(given)
     }
 
     /// Whether the last start, of this stage or a later one, was too short a time ago.

@@ -25,7 +25,11 @@ fn app(spec: &Value) -> MultiClusterApp {
 }
 
 fn charts() -> BTreeMap<String, ChartVersion> {
-    let chart = |version: &str| ChartVersion { version: Some(version.to_owned()), digest: format!("sha256:{version}") };
+    let chart = |version: &str| ChartVersion {
+        version: Some(version.to_owned()),
+        digest: format!("sha256:{version}"),
+        inputs: format!("bound-{version}"),
+    };
     BTreeMap::from([("^1".to_owned(), chart("1.4.2")), ("2.0.0".to_owned(), chart("2.0.0"))])
 }
 

@@ -259,17 +259,18 @@ impl World {
         let is_before = before.completed.as_deref() == Some(&*self.wanted);
         if !is_before && !decision.record.failed {
             assert!(!self.strategy.paused || decision.starts.iter().all(|start| start.to == To::Completed));
-            self.check_stages(decision, &targets);
+            self.check_stages(decision, before, &targets);
         }
     }
 
     /// No stage begins before those before it are done on this revision.
-    fn check_stages(&self, decision: &Decision, targets: &[&Cluster]) {
+    fn check_stages(&self, decision: &Decision, before: &RolloutRecord, targets: &[&Cluster]) {
         for start in decision.starts.iter().filter(|start| start.to == To::Wanted) {
             let index = self.stage_of(targets[start.target]);
             let stage = self.stage(index);
             assert!(stage.approval == Approval::None || self.was_approved, "{} is not approved", stage.name);
-            if let Some(last) = self.batches.get(&stage.name).filter(|_| !self.has_jumped) {
+            let is_rest = self.left_of_batch(before, index, targets) > 0;
+            if let Some(last) = self.batches.get(&stage.name).filter(|_| !self.has_jumped && !is_rest) {
                 let passed = self.clock - last;
                 assert!(passed >= i64::try_from(stage.interval().as_secs()).unwrap(), "{passed}s after a start");
             }
@@ -277,6 +278,17 @@ impl World {
                 self.check_stage(stage_before, stage_before < index, targets);
             }
         }
+    }
+
+    /// How many targets of a stage are left of the batch that was noted for it.
+    fn left_of_batch(&self, before: &RolloutRecord, index: usize, targets: &[&Cluster]) -> i64 {
+        let name = self.stage(index).name;
+        let upto = before.batch.as_ref().filter(|batch| batch.stage == name).map_or(0, |batch| batch.upto);
+        let is_given = |cluster: &&&Cluster| {
+            let is_given = |app: &App| !app.is_foreign && app.given == self.wanted;
+            self.stage_of(cluster) == index && cluster.app.as_ref().is_some_and(is_given)
+        };
+        upto - i64::try_from(targets.iter().filter(is_given).count()).unwrap()
     }
 
     fn check_stage(&self, index: usize, is_before: bool, targets: &[&Cluster]) {

@@ -99,6 +99,11 @@ fn an_interval_counts_from_the_last_batch_whatever_process_made_it() {
     world.want("two");
     // The process dies after it noted the batch, and before it did anything.
     assert_eq!(world.plan(0).starts.len(), 1);
+    world.clock += 300;
+    assert_eq!(started(&mut world).len(), 1, "what was noted and not started follows");
+    done(&mut world, 0, Outcome::Ready);
+    done(&mut world, 1, Outcome::Ready);
+    done(&mut world, 2, Outcome::Ready);
     world.clock += 599;
     assert_eq!(started(&mut world).len(), 0);
     assert_eq!(wait(&world), "stage prod waits until its interval is over");
