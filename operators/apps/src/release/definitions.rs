@@ -52,10 +52,8 @@ impl InCluster<'_> {
         Err(AppError::new(AppCause::DefinitionsMissing, message))
     }
 
-    /// Whether the cluster serves the kind of a definition, in whatever version.
     fn is_served(&self, definition: &Object) -> bool {
-        let defined = definition::kinds(definition);
-        self.kinds.iter().any(|known| defined.iter().any(|kind| known.group == kind.group && known.kind == kind.kind))
+        is_served(definition, |api_version, kind| self.kinds.get(api_version, kind).is_some())
     }
 
     /// Creates definitions or, if the spec says so, replaces them. Whether the cluster serves all of them by now.
@@ -129,9 +127,46 @@ impl InCluster<'_> {
     }
 }
 
+/// Whether a cluster with these kinds serves what a definition says, in each of its versions.
+fn is_served(definition: &Object, is_known: impl Fn(&str, &str) -> bool) -> bool {
+    let defined = definition::kinds(definition);
+    !defined.is_empty() && defined.iter().all(|kind| is_known(&kind.api_version(), &kind.kind))
+}
+
 fn is_old(live: &Value, now: Timestamp) -> bool {
     let created = live.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
     let created = created.and_then(|text| text.parse::<Timestamp>().ok());
     let patience = SignedDuration::try_from(PATIENCE).unwrap_or(SignedDuration::ZERO);
     created.and_then(|created| created.checked_add(patience).ok()).is_some_and(|end| end < now)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_definition_that_is_served_in_another_version_is_not_served() {
+        let definition = |versions: &[(&str, bool)]| {
+            let versions: Vec<_> =
+                versions.iter().map(|(name, served)| json!({"name": name, "served": served})).collect();
+            let value = json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": "toys.a.example"},
+                "spec": {"group": "a.example", "names": {"kind": "Toy"}, "versions": versions},
+            });
+            Object::new(value).unwrap()
+        };
+        let is_known = |api_version: &str, kind: &str| (api_version, kind) == ("a.example/v1", "Toy");
+        for (versions, expected) in [
+            (&[("v1", true)][..], true),
+            (&[("v2", true)], false),
+            (&[("v1", true), ("v2", true)], false),
+            (&[("v1", true), ("v2", false)], true),
+            (&[], false),
+        ] {
+            assert_eq!(is_served(&definition(versions), is_known), expected, "{versions:?}");
+        }
+    }
 }
