@@ -62,6 +62,11 @@ impl Accounts {
         Ok(self.0.discovery.recent(&self.0.own).await?)
     }
 
+    /// The same as they were within the last minute, for whoever waits for a kind.
+    pub async fn kinds_of_late(&self) -> Result<Arc<Kinds>, AccountError> {
+        Ok(self.0.discovery.of_late(&self.0.own).await?)
+    }
+
     /// Notes that kinds came or went: whoever looks for one that is unknown does not wait.
     pub fn kinds_changed(&self) {
         self.0.discovery.outdate();

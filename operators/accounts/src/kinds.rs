@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +34,8 @@ const KINDS: usize = 20_000;
 const RECENT: Duration = Duration::from_mins(10);
 /// Whoever looks for a kind that is unknown asks anew after this time.
 const NEW: Duration = Duration::from_secs(30);
+/// Whoever waits for a kind learns within this time that it came.
+const LATE: Duration = Duration::from_mins(1);
 /// Longest version of a server that is kept, in bytes.
 const VERSION_LIMIT: usize = 64;
 
@@ -86,6 +89,17 @@ impl Kinds {
     /// `apps/v1/Deployment`.
     pub fn api_versions(&self) -> impl Iterator<Item = &str> {
         self.api_versions.iter().map(String::as_str)
+    }
+
+    /// Tells these kinds from others, within this process.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.version.hash(&mut hasher);
+        for found in self.resources.values() {
+            (&found.group, &found.version, &found.kind, &found.plural, found.namespaced).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn add(&mut self, groups: Groups) {
@@ -147,6 +161,11 @@ impl Discovery {
     /// What was found within the last ten minutes; `own` asks where that is nothing.
     pub(crate) async fn recent(&self, own: &Client) -> Result<Arc<Kinds>, ApiError> {
         self.within(own, RECENT, false).await
+    }
+
+    /// The same within the last minute, and since kinds came or went.
+    pub(crate) async fn of_late(&self, own: &Client) -> Result<Arc<Kinds>, ApiError> {
+        self.within(own, LATE, true).await
     }
 
     /// The same within the last 30 seconds, and since kinds came or went.

@@ -17,7 +17,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    AccountClient, AccountError, AccountName, Accounts, Apply, Discovers, Propagation, Resource, identity::Unidentified,
+    AccountClient, AccountError, AccountName, Accounts, Apply, Discovers, Kinds, Propagation, Resource,
+    identity::Unidentified,
 };
 
 /// Answers one request: status and body.
@@ -448,8 +449,14 @@ async fn kinds_are_asked_for_once_in_a_while() {
     unknown().await;
     unknown().await;
     assert_eq!(own.requests().len(), 9);
+    for (after, requests) in [(0, 9), (59, 9), (1, 12), (59, 12)] {
+        tokio::time::advance(Duration::from_secs(after)).await;
+        let late = client.accounts.kinds_of_late().await.unwrap();
+        assert_eq!((own.requests().len(), late.fingerprint()), (requests, kinds.fingerprint()), "{after}");
+    }
+    assert_ne!(Kinds::default().fingerprint(), kinds.fingerprint());
     tokio::time::advance(Duration::from_mins(10)).await;
     client.resource("apps/v1", "Deployment").await.unwrap();
-    assert_eq!(own.requests().len(), 12);
+    assert_eq!(own.requests().len(), 15);
     assert!(theirs.requests().is_empty());
 }

@@ -46,8 +46,19 @@ pub struct Preparation {
     pub generation: i64,
     /// … and whenever a person asks for it.
     pub asked: Option<String>,
+    /// Tells the kinds that the cluster had then.
+    pub kinds: u64,
     /// What is ready to be released, or why nothing is. An error about inputs is not tried again before they change.
     pub outcome: Result<Prepared, (Cause, String)>,
+}
+
+impl Preparation {
+    /// Whether it failed for what may be over once the cluster has other kinds than these.
+    #[must_use]
+    pub fn waits_for_kinds(&self) -> bool {
+        let causes = [AppCause::ObjectsRefused, AppCause::RenderFailed, AppCause::DefinitionsMissing].map(Cause::from);
+        self.outcome.as_ref().is_err_and(|(cause, _)| cause.is_any(&causes))
+    }
 }
 
 /// What is ready to be released. Its debug output has no values.
@@ -140,7 +151,8 @@ impl Preparations {
         };
         let generation = app.metadata.generation.unwrap_or_default();
         let (input_hash, rights) = (inputs.hash.clone(), inputs.rights.clone());
-        let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), outcome };
+        let kinds = cluster.kinds().fingerprint();
+        let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), kinds, outcome };
         self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
     }
@@ -251,7 +263,7 @@ async fn rendered(
 
 /// Whether a failure may be over without another input.
 fn may_pass(cause: Cause) -> bool {
-    cause.is_any(&[AppCause::HelmUnavailable.cause(), AppCause::DefinitionsMissing.cause()])
+    cause == AppCause::HelmUnavailable.cause()
 }
 
 fn chart(app: &CatalogApp, inputs: &Inputs, packed: &[u8]) -> Result<Chart, AppError> {

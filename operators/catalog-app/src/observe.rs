@@ -22,6 +22,7 @@ use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence, reached};
 use drover_roles::digest;
 use drover_runtime::{
     AccountError, Cause, ClusterName, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    accounts::Accounts,
     cache::{Index as _, Lookup},
     clock::now,
     operator::record_of,
@@ -195,6 +196,13 @@ async fn look(
     let seal = &seal.clone();
     let Ok(found) = inputs::inputs(app, &world.known) else { return Ok(()) };
     world.preparation = operator.preparations.get(app, &found);
+    if let Some(preparation) = &world.preparation
+        && preparation.waits_for_kinds()
+        && has_other_kinds(preparation, place).await
+    {
+        // What the cluster lacked may be there by now.
+        world.preparation = None;
+    }
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
     let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
     if is_at_rest {
@@ -216,6 +224,14 @@ async fn look(
         }
     }
     Ok(())
+}
+
+/// Whether the cluster has other kinds by now than those for which nothing could be prepared. It is asked at most once a minute, however many
+/// apps wait.
+async fn has_other_kinds(preparation: &Preparation, place: &PlaceContext) -> bool {
+    let Some(accounts) = place.cache.attached::<Accounts>() else { return false };
+    // A cluster that does not answer says nothing new.
+    accounts.kinds_of_late().await.is_ok_and(|kinds| kinds.fingerprint() != preparation.kinds)
 }
 
 /// No informer has the namespaces of others; it is looked at only where something is to be released.

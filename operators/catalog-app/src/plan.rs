@@ -302,7 +302,9 @@ fn step(
         Next::Unrenderable => {
             let (cause, message) = world.unprepared();
             status.because(cause, message);
-            Steps::default()
+            // No watch tells that a kind came.
+            let waits = world.preparation.as_ref().is_some_and(|found| found.waits_for_kinds());
+            if waits { Steps::soon(now, LOOK_LATER) } else { Steps::default() }
         }
         Next::Note(release) => {
             status.pending = Some(*release);

@@ -375,11 +375,30 @@ fn i05_a_record_that_does_not_fit_is_refused_before_it_is_sent() {
         rights: String::new(),
         generation: 0,
         asked: None,
+        kinds: 0,
         outcome: Err(why),
     }));
     let plan = plan(&app, &world, NOW);
-    assert_eq!(told(&plan), ("RecordTooLarge", vec![]));
+    assert_eq!((told(&plan), plan.requeue), (("RecordTooLarge", vec![]), Requeue::Watch));
     assert!(plan.place_status.ready.cause.needs_action() && plan.place_status.pending.is_none());
+}
+
+#[test]
+fn what_fails_for_a_kind_that_may_come_is_looked_at_again() {
+    let (app, mut world) = (app(&json!({})), world());
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    for cause in [AppCause::ObjectsRefused, AppCause::RenderFailed, AppCause::DefinitionsMissing] {
+        world.preparation = Some(std::sync::Arc::new(Preparation {
+            input_hash: inputs::inputs(&app, &world.known).unwrap().hash,
+            rights: String::new(),
+            generation: 0,
+            asked: None,
+            kinds: 0,
+            outcome: Err((cause.into(), "the cluster lacks it".to_owned())),
+        }));
+        let plan = plan(&app, &world, NOW);
+        assert_eq!((told(&plan), plan.requeue), ((cause.reason(), vec![]), Requeue::At(NOW + LOOK_LATER)));
+    }
 }
 
 #[test]
