@@ -156,7 +156,6 @@ async fn definitions_come_first_and_stay(installation: &Installation) {
     installation.apply(&of_project).await.unwrap();
     says(installation, "of-project", "False/DefinitionsMissing").await;
     assert_eq!(of_cluster(installation, "customresourcedefinition", GADGETS).await, None);
-    deleted(installation, "catalogapp", "of-project").await;
 
     let size = json!({"kind": "Cluster", "key": "appValues/size", "targetPath": "size"});
     installation.apply(&a_platform_app("custom-resources", &json!({"valuesFrom": [size]}))).await.unwrap();
@@ -175,6 +174,9 @@ async fn definitions_come_first_and_stay(installation: &Installation) {
         let app = get(installation, "catalogapp", "custom-resources").await.unwrap();
         assert_eq!(app["status"]["applied"]["revision"], revision);
     }
+    // What lacked a kind is looked at again once the kind is there.
+    says(installation, "of-project", "True/Ready").await;
+    deleted(installation, "catalogapp", "of-project").await;
     deleted(installation, "catalogapp", "custom-resources").await;
     assert!(of_cluster(installation, "customresourcedefinition", GADGETS).await.is_some());
     assert_eq!(downstream(installation, "eu", "gadget", OPS, "custom-resources").await.unwrap(), None);

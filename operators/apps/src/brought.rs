@@ -19,14 +19,19 @@ struct Kind {
     namespaced: bool,
 }
 
+/// What lies in `crds/` of a chart; what cannot be read is judged after the render.
+pub(crate) fn definitions(chart: &Chart) -> Vec<Object> {
+    let texts = chart.crds().filter_map(|(_, file)| str::from_utf8(file).ok());
+    texts.filter_map(|text| objects(text).ok()).flatten().collect()
+}
+
 impl Brought {
-    /// Those that an app brings by its chart. An app of a Project brings none; what cannot be read is judged after the render.
+    /// Those that an app brings by its chart. An app of a Project brings none.
     pub(crate) fn by(app: &CatalogApp, chart: &Chart) -> Self {
         if app.spec.crds == CrdPolicy::Skip || !app.spec.is_of_platform() {
             return Self::default();
         }
-        let texts = chart.crds().filter_map(|(_, file)| str::from_utf8(file).ok());
-        Self::of(&texts.filter_map(|text| objects(text).ok()).flatten().collect::<Vec<_>>())
+        Self::of(&definitions(chart))
     }
 
     fn of(definitions: &[Object]) -> Self {

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     AppCause, AppError,
+    brought::definitions,
     inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
     release::InCluster,
     render::Job,
@@ -235,6 +236,8 @@ async fn rendered(
             "this process has no folder to render charts in; see its log",
         ));
     };
+    // Without its kinds a chart that looks them up fails for another reason.
+    cluster.definitions(&definitions(&chart))?;
     let job = Job { app, chart: &chart, values: &values, is_secret, slot };
     let rendered = job.run(by, cluster).await?;
     let record = record(&chart, values, &rendered)?;
