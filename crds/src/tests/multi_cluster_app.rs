@@ -233,7 +233,7 @@ fn largest() -> MultiClusterAppStatus {
             approved: true,
             reached: Some(text(63)),
             baking: Some(Baking { stage: text(63), seen: now.clone(), left_millis: i64::MAX }),
-            batch: Some(Batch { stage: text(63), at: now.clone() }),
+            batch: Some(Batch { stage: text(63), at: now.clone(), upto: i64::MAX }),
             done: many,
             waiting_since: Some(now.clone()),
             pruned: Some(Pruned { since: now.clone(), of: many, removed: many, through: now.clone() }),
