@@ -52,6 +52,20 @@ fn a_canary_is_ready_for_long_enough_before_the_next_stage_begins() {
     assert!(world.all_run("two"));
 }
 
+#[test]
+fn a_target_that_is_ready_for_too_short_a_time_counts_as_unavailable() {
+    let more = json!({ "maxUnavailable": 1, "minReady": "100s" });
+    let mut world = World::completed(strategy(&json!({ "stages": [stage("prod", &more)] })), &["prod"; 3]);
+    world.want("two");
+    let first = started(&mut world)[0].trim_start_matches('c').parse().unwrap();
+    done(&mut world, first, Outcome::Ready);
+    world.clock += 99;
+    assert_eq!(started(&mut world), [] as [&str; 0]);
+    assert_eq!(world.decide().requeue_at.unwrap().as_second(), world.clock + 1);
+    world.clock += 1;
+    assert_eq!(started(&mut world).len(), 1);
+}
+
 /// Argo CD judges a step by the health of before: production went first.
 #[test]
 fn argo_29410_a_status_of_before_the_revision_opens_no_stage() {
