@@ -430,6 +430,10 @@ impl World {
         let cluster = &mut self.clusters[cluster];
         let Some(app) = cluster.app.as_mut().filter(|_| cluster.is_online && !cluster.is_paused) else { return };
         let Some((revision, _)) = app.releasing.take() else { return };
+        // It is another object, of others; what was sent before ends for nobody.
+        if app.is_foreign {
+            return;
+        }
         // Where there was nothing before, nothing can be back.
         let outcome = if outcome == Outcome::Undone && app.running.is_none() { Outcome::Broken } else { outcome };
         app.status.is_releasing = false;
