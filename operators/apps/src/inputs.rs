@@ -448,7 +448,11 @@ where
         let asked = Request::new(K::url_path(&(), Some(namespace))).get(name, &GetParams::default());
         management.client().request::<Content>(asked.map_err(kube::Error::BuildRequest)?).await
     };
-    let found = request(&*what, asked).await.map_err(ApiError::unquoted)?;
+    let found = match request(&*what, asked).await.map_err(ApiError::unquoted) {
+        // It may be optional; whoever needs it was told that it is not there.
+        Err(error) if error.code() == Some(404) => return Ok(BTreeMap::new()),
+        found => found?,
+    };
     let label = found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_USABLE_BY));
     if label.map(String::as_str) == Some(USABLE_BY_APPS) { Ok(found.into_entries()) } else { Ok(BTreeMap::new()) }
 }

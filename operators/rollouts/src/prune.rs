@@ -12,8 +12,8 @@ use crate::{
 
 /// How long what was removed counts against what may still be.
 const WINDOW: Duration = Duration::from_hours(1);
-/// Times are noted in these steps.
-const TICK: Duration = Duration::from_millis(1);
+/// Times are noted in these steps: an API server keeps no others.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What becomes of the apps that are left over.
 pub(crate) struct Pruning {
@@ -39,7 +39,7 @@ pub(crate) fn prune(
     record.pruned.clone_from(&window);
     let through = window.as_ref().map(|pruned| pruned.through.0);
     // What is marked from now on is not among what was granted, whatever the clock says.
-    let mark_at = through.map_or(now, |through| now.max(later(through, TICK)));
+    let mark_at = through.map_or(noted(now), |through| noted(now).max(later(through, TICK)));
     let is_back = |target: &Target<'_>| target.child.is_some_and(|child| child.is_marked && !child.is_foreign);
     let unmark = targets.iter().enumerate().filter(|(_, target)| is_back(target)).map(|(index, _)| index).collect();
     let mut pruning =
@@ -76,7 +76,7 @@ pub(crate) fn prune(
         pruning.requeue_at = earliest(pruning.requeue_at, over);
     } else if let Some(last) = due.iter().map(|(_, since)| *since).max() {
         record.pruned = Some(Pruned {
-            since: window.as_ref().map_or(Time(now), |pruned| pruned.since.clone()),
+            since: window.as_ref().map_or(Time(noted(now)), |pruned| pruned.since.clone()),
             of: number(of),
             removed: number(removed + due.len()),
             through: Time(through.map_or(last, |through| through.max(last))),
@@ -84,6 +84,11 @@ pub(crate) fn prune(
         pruning.remove.extend(due.iter().map(|(index, _)| *index));
     }
     pruning
+}
+
+/// A time as it is noted.
+fn noted(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn count(number: i64) -> usize {

@@ -1,9 +1,13 @@
 //! What is removed, and what is not.
 
+use std::collections::BTreeMap;
+
+use drover_crds::{PruneGuard, RolloutRecord};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::model::{World, strategy};
-use crate::Blocked;
+use crate::{Blocked, Deselected, Target, prune::prune};
 
 /// So many clusters with the app, of which the first ones leave.
 fn world(count: usize, left: usize, prune: &serde_json::Value) -> World {
@@ -122,4 +126,24 @@ fn what_was_granted_is_removed_in_the_end_and_counts_once() {
     assert_eq!(world.plan(usize::MAX).blocked, Some(Blocked::TooMany { deselected: 1, allowed: 0 }));
     world.clock += 3_600;
     assert_eq!(world.plan(usize::MAX).blocked, None);
+}
+
+/// An API server keeps whole seconds only: what was granted has to be known again by them.
+#[test]
+fn what_is_noted_reads_back_as_it_was_decided() {
+    let now: Timestamp = "2026-11-27T02:44:05.266444073Z".parse().unwrap();
+    let guard: PruneGuard = serde_json::from_value(json!({"maxFraction": "100%", "grace": "0s"})).unwrap();
+    let labels = BTreeMap::new();
+    let target = Target { cluster: "eu", labels: &labels, child: None, is_online: true, is_paused: false };
+    let mut record = RolloutRecord::default();
+    let marked = prune(now, &guard, &[target], &[Deselected { since: None }], &mut record, false);
+    assert_eq!(marked.mark_at.to_string(), "2026-11-27T02:44:05Z");
+    let deselected = [Deselected { since: Some(marked.mark_at) }];
+    let later = now + SignedDuration::from_millis(1_500);
+    assert_eq!(prune(later, &guard, &[target], &deselected, &mut record, false).remove, [0]);
+    let stored: RolloutRecord = serde_json::from_value(serde_json::to_value(&record).unwrap()).unwrap();
+    assert_eq!(stored, record);
+    let mut again = stored.clone();
+    assert_eq!(prune(later, &guard, &[target], &deselected, &mut again, false).remove, [0]);
+    assert_eq!(again, stored, "nothing is to be noted once more");
 }
