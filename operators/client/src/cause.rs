@@ -175,9 +175,9 @@ causes! {
         /// spec.suspend is set, so Drover writes nothing.
         Suspended = "Suspended": Blocked expected; "Set spec.suspend to false to go on.",
         /// The object names a Cluster that does not exist.
-        ClusterNotFound = "ClusterNotFound": Blocked; "Create the Cluster, or remove it from spec.clusters.names.",
+        ClusterNotFound = "ClusterNotFound": Blocked; "Create the Cluster, or remove it from spec.clusters.names; of an app, name another one in another app.",
         /// The object names a Cluster that is being deleted.
-        ClusterDeleting = "ClusterDeleting": Blocked; "Remove the Cluster from spec.clusters.names.",
+        ClusterDeleting = "ClusterDeleting": Blocked; "Remove the Cluster from spec.clusters.names; of an app, name another one in another app.",
         /// The Cluster is suspended, so Drover writes nothing there.
         ClusterSuspended = "ClusterSuspended": Blocked; "Set spec.suspend of the Cluster to false to go on.",
         /// Every selected cluster can be reached.
@@ -186,7 +186,7 @@ causes! {
         NotObserved = "NotObserved": Blocked; "See the condition ClustersReachable.",
         /// The object is being deleted; the message says what its finalizer waits for.
         Deleting = "Deleting": Blocked expected; "",
-        /// The deletion of the object waited for a cluster for spec.deletionTimeout, and ended without it.
+        /// The deletion of the object waited for a cluster for as long as its kind allows, and ended without it.
         DeletionTimedOut = "DeletionTimedOut": Blocked; "Look at the cluster that the message names; Drover releases what stays there when it can.",
         /// The spec has a field that this version accepts but does not act on.
         NotYetImplemented = "NotYetImplemented": Invalid stalls; "Remove the field, or upgrade Drover.",

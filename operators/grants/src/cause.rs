@@ -5,19 +5,19 @@ use drover_runtime::{Cause, causes};
 causes! {
     /// Why a role template or a binding, or a part of it, is not in force.
     pub enum GrantCause {
-        /// There is no Project of this name beside the binding.
-        ProjectNotFound = "ProjectNotFound": Blocked; "Create the Project, or correct spec.projectName in another binding.",
+        /// There is no Project of this name beside the binding or the app.
+        ProjectNotFound = "ProjectNotFound": Blocked; "Create the Project, or correct spec.projectName in another binding or app.",
         /// A RoleTemplate that is named does not exist.
         RoleTemplateNotFound = "RoleTemplateNotFound": Blocked; "Create the RoleTemplate that the message names, or name another one.",
         /// A RoleTemplate, or one that it inherits, has content that this version of Drover does not know: what it gave stays, and nothing new is given.
         RoleTemplateUndecodable = "RoleTemplateUndecodable": Blocked; "Correct the RoleTemplate that the message names, or run a version of Drover that knows its fields.",
         /// A binding has content that this version of Drover does not know: what it may have given stays.
         BindingUndecodable = "BindingUndecodable": Blocked; "Correct or delete the binding that the message names, or run a version of Drover that knows its fields.",
-        /// A binding, or a RoleTemplate, was written while admission policies were missing or altered, so nobody gets a right by it; who has one keeps it.
-        NotAdmitted = "NotAdmitted": Blocked stalls; "Change the spec of the binding or the rights of the RoleTemplate, or delete it and create it again, so that the policies judge it; what was admitted before may be put back.",
+        /// A binding, an app or a RoleTemplate was written while admission policies were missing or altered, so nobody gets a right by it; who has one keeps it.
+        NotAdmitted = "NotAdmitted": Blocked stalls; "Change the spec of the binding or the app, or the rights of the RoleTemplate, or delete it and create it again, so that the policies judge it; what was admitted before may be put back.",
         /// A RoleTemplate that is named is of the other context.
-        ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of the same context.",
-        /// The RoleTemplate does not consent to the namespace of the binding.
+        ContextMismatch = "ContextMismatch": Invalid stalls; "Name a RoleTemplate of context Project in a Project, and one of context Cluster for whole clusters and for an app without a Project.",
+        /// The RoleTemplate does not consent to the namespace of the binding or the app.
         RoleTemplateNotBindable = "RoleTemplateNotBindable": Blocked; "Ask the owner of the RoleTemplate to add the namespace to spec.bindableFrom.",
         /// An external ClusterRole has a name that only Drover gives.
         ExternalRoleRefused = "ExternalRoleRefused": Invalid stalls; "Inherit the RoleTemplate instead.",
@@ -35,8 +35,8 @@ causes! {
         GrantsFrozen = "GrantsFrozen": Blocked; "Restore the policies that the message names.",
         /// The credential of the cluster lacks the right to bind roles.
         RolesNotPermitted = "RolesNotPermitted": Blocked stalls; "Run `drover import --context CONTEXT --name NAME --apply` again.",
-        /// The role is not bound in every namespace of the Project yet.
-        NotYetGranted = "NotYetGranted": Blocked; "Wait, or look at the status of the Project.",
+        /// The role is not bound in every namespace of the Project, or to the app, yet.
+        NotYetGranted = "NotYetGranted": Blocked; "Wait, or look at the status of the Project and of the RoleTemplate.",
         /// Every template that is named exists.
         Resolved = "Resolved": Blocked expected; "",
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use drover_crds::condition::{READY, StatusConditions as _};
+use drover_crds::{
+    ApiDuration,
+    condition::{READY, StatusConditions as _},
+};
 use k8s_openapi::jiff::SignedDuration;
 use kube::Resource as _;
 use tokio::time::Instant;
@@ -65,7 +68,8 @@ impl<O: Operator> Driver<O> {
             return false;
         }
         let reason = fresh.conditions().iter().find(|condition| condition.type_ == READY);
-        let message = timed_out(&waited_for, reason.map(|ready| ready.message.as_str()).unwrap_or_default());
+        let limit = O::deletion_timeout(object).map(ApiDuration::from);
+        let message = timed_out(limit, &waited_for, reason.map(|ready| ready.message.as_str()).unwrap_or_default());
         tracing::warn!(operator = O::NAME, object = %key, message, "the deletion timed out");
         let cause = StatusCause::DeletionTimedOut;
         let ready = condition(READY, State::False, cause, &message);
@@ -75,14 +79,32 @@ impl<O: Operator> Driver<O> {
     }
 }
 
-fn timed_out(places: &[String], reason: &str) -> String {
+/// Where the limit comes from is the matter of the kind: not each lets people set it.
+fn timed_out(limit: Option<ApiDuration>, places: &[String], reason: &str) -> String {
+    let limit = limit.map(|limit| format!(" {limit}")).unwrap_or_default();
     let named = places.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = match places.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "the deletion waited for spec.deletionTimeout; what Drover has on {named}{more} stays there until Drover can release it. {reason}"
+        "the deletion waited{limit} and ended; what Drover has on {named}{more} stays there until Drover can release it. {reason}"
     );
     legible(&message, MESSAGE_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_timed_out_names_no_field_that_its_kind_may_lack() {
+        let places = ["a", "b", "c", "d", "e"].map(|name| format!("cluster {name}"));
+        let limit = Some(ApiDuration::from(Duration::from_mins(10)));
+        assert_eq!(
+            timed_out(limit, &places, "It is away."),
+            "the deletion waited 10m and ended; what Drover has on cluster a, cluster b, cluster c and 2 more stays there until Drover can \
+             release it. It is away."
+        );
+    }
 }
