@@ -17,7 +17,7 @@ use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Rea
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use self::outcome::{deployed, failed, tell_failure};
+use self::outcome::{deployed, failed, tell_failure, uninstalled};
 use crate::{
     CatalogAppOperator,
     account::AccountChange,
@@ -421,18 +421,6 @@ pub fn clean_up(owner: Owner<'_, CatalogApp>, world: &World, now: Timestamp) -> 
         plan.requeue = Requeue::Released;
     }
     plan
-}
-
-/// Nothing of the release is left. Should the cluster come again, all of it is to be released anew: that is noted while the account still
-/// tells that it was uninstalled and not left there.
-fn uninstalled(owner: Owner<'_, CatalogApp>, world: &World, status: &mut PlaceStatus, now: Timestamp) -> Steps {
-    let is_noted = status.applied.is_none() && status.pending.is_none() && status.history.is_empty();
-    (status.applied, status.pending, status.failed) = (None, None, None);
-    (status.history, status.drift) = (Vec::new(), None);
-    if matches!(owner, Owner::Present(_)) && !is_noted {
-        return Steps::soon(now, SignedDuration::from_secs(1));
-    }
-    Steps { account: world.account.remove(), ..Steps::default() }
 }
 
 /// Whether the app may still act. One that goes together with its Project does; one that lost its place or its role does not.

@@ -1,6 +1,8 @@
 //! What apps have at a cluster. An app uninstalls itself by the role that is bound to its account, in the namespace that its Project holds:
 //! where a cluster is being deleted both stay until it has.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use drover_runtime::{Kept, LabelQuery, ObjectKey, OwnerRecord, PlaceContext, Title, cache::Index};
 use k8s_openapi::{
     api::rbac::v1::{ClusterRoleBinding, RoleBinding},
@@ -44,11 +46,14 @@ impl<B: BindsRole> Index<B> for OfRole {
     }
 }
 
-/// Whether an app has a role in this namespace of the cluster at `place`.
+/// Those of these namespaces in which an app has a role, where the cluster at `place` is being deleted; elsewhere nobody has to know.
 #[must_use]
-pub fn act_in(place: &PlaceContext, namespace: &str) -> bool {
-    let bindings = place.cache.informer::<RoleBinding>(&query()).in_namespace(namespace);
-    bindings.iter().any(|found| is_of_app(&found.metadata, place.fleet.installation()))
+pub fn acting_in<'a>(place: &PlaceContext, namespaces: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let bindings = place.cache.informer::<RoleBinding>(&query());
+    let is_of_app = |found: &Arc<RoleBinding>| is_of_app(&found.metadata, place.fleet.installation());
+    let is_in_use = |name: &&String| bindings.in_namespace(name).iter().any(is_of_app);
+    let is_deleting = place.fleet.is_deleting(&place.place);
+    namespaces.filter(|_| is_deleting).filter(is_in_use).cloned().collect()
 }
 
 /// Whether an app has this role at the cluster at `place`, in a namespace or in all of it.

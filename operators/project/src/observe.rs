@@ -175,11 +175,8 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         members: Members::default(),
         secrets: secrets::observe(owner, place),
         served: Served::default(),
-        with_apps: BTreeSet::new(),
+        with_apps: of_apps::acting_in(place, namespaces.keys()),
     };
-    if deletion_of(&cluster).is_some() {
-        world.with_apps.extend(namespaces.keys().filter(|name| of_apps::act_in(place, name)).cloned());
-    }
     // Nothing new is taken up by what is being deleted, nor in a cluster that is or is no target: only what is held matters.
     let holder = match owner {
         Owner::Present(project)
@@ -215,8 +212,7 @@ pub(crate) async fn observe(owner: Owner<'_, Project>, place: &PlaceContext) -> 
         limits: inside(&record, holder, place, &namespaces).await?,
         isolation: inside(&record, holder, place, &namespaces).await?,
     };
-    let members = members(owner, place, &namespaces);
-    Ok(World { namespaces, guards, members, ..world })
+    Ok(World { members: members(owner, place, &namespaces), namespaces, guards, ..world })
 }
 
 /// Namespaces by the Project for which they ask.

@@ -2,9 +2,13 @@
 
 use drover_apps::{AppCause, inputs::Inputs};
 use drover_crds::{CatalogApp, FailedTries, MAX_HISTORY, Release};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use drover_runtime::Owner;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 
-use super::PlaceStatus;
+use super::{PlaceStatus, Steps, World};
 
 pub(super) fn tell_failure(app: &CatalogApp, status: &mut PlaceStatus) {
     let Some(failed) = &status.failed else { return };
@@ -47,4 +51,21 @@ pub(super) fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus,
         reason: reason.chars().take(128).collect(),
         message: message.chars().take(512).collect(),
     });
+}
+
+/// Nothing of the release is left. Should the cluster come again, all of it is to be released anew: that is noted while the account still
+/// tells that it was uninstalled and not left there.
+pub(super) fn uninstalled(
+    owner: Owner<'_, CatalogApp>,
+    world: &World,
+    status: &mut PlaceStatus,
+    now: Timestamp,
+) -> Steps {
+    let is_noted = status.applied.is_none() && status.pending.is_none() && status.history.is_empty();
+    (status.applied, status.pending, status.failed) = (None, None, None);
+    (status.history, status.drift) = (Vec::new(), None);
+    if matches!(owner, Owner::Present(_)) && !is_noted {
+        return Steps::soon(now, SignedDuration::from_secs(1));
+    }
+    Steps { account: world.account.remove(), ..Steps::default() }
 }

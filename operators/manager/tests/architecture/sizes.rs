@@ -14,13 +14,13 @@ use super::{
 const CAPS: [(&str, usize); 18] = [
     ("client", 3_050),
     ("accounts", 1_000),
-    ("runtime", 3_550),
+    ("runtime", 3_600),
     ("process", 1_000),
     ("dial", 1_500),
     ("fleet", 3_000),
     ("roles", 1_000),
     ("secrets", 700),
-    ("grants", 1_000),
+    ("grants", 1_050),
     ("self-service", 1_000),
     ("admission", 1_000),
     ("fetch", 1_200),
@@ -28,7 +28,7 @@ const CAPS: [(&str, usize); 18] = [
     ("sources", 1_200),
     ("values", 1_500),
     ("rollouts", 1_500),
-    ("apps", 2_600),
+    ("apps", 2_900),
     ("releases", 2_600),
 ];
 
