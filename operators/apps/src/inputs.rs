@@ -202,6 +202,19 @@ pub struct Inputs {
     pub held: Option<(Cause, String)>,
 }
 
+impl Inputs {
+    /// Whether an app is made of this, where these are the digests of what was read for it: it may have changed since it was decided upon.
+    pub(crate) fn are_of(&self, app: &CatalogApp, seal: &Seal, digests: BTreeMap<Entry, Option<Digest>>) -> bool {
+        let chosen = app.spec.chart.repository.as_ref().zip(self.version.clone()).map(|(chart, version)| {
+            let (repository, name) = (chart.name.clone(), chart.chart.clone());
+            Ok(ChosenChart { repository, name, version, digest: self.chart.to_string(), available_version: None })
+        });
+        let (facts, rights, seal) = (self.facts.clone(), self.rights.clone(), Some(seal.clone()));
+        let known = Known { digests, facts, rights, seal, chosen, ..Known::default() };
+        inputs(app, &known).is_ok_and(|read| read == *self)
+    }
+}
+
 /// What the spec of an app refers to: its chart, and objects with values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
@@ -555,6 +568,58 @@ mod tests {
         app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), two);
         let next = inputs(&app, &second).unwrap();
         assert!(next.hash != found.hash && next.held.is_none());
+    }
+
+    #[test]
+    fn what_was_read_is_what_was_decided_upon_or_it_is_not_rendered() {
+        let digest = Digest::of(b"chart");
+        let app = |chart: serde_json::Value| -> CatalogApp {
+            serde_json::from_value(json!({
+                "apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp",
+                "metadata": {"name": "shop", "namespace": "team-a", "uid": "1"},
+                "spec": {
+                    "clusterName": "eu", "namespace": "shop", "projectName": "shop", "roleTemplateName": "deployer", "chart": chart,
+                    "valuesFrom": [
+                        {"kind": "Secret", "name": "v"}, {"kind": "ConfigMap", "name": "w", "optional": true},
+                        {"kind": "Cluster", "key": "name", "targetPath": "a"},
+                    ],
+                },
+            }))
+            .unwrap()
+        };
+        let seal = Seal::of_key(b"key");
+        let of_values = |kind, name: &str| Entry { kind, name: name.into(), key: VALUES_YAML.into() };
+        let packaged = json!({"configMap": {"name": "charts", "key": "shop.tgz", "digest": digest.to_string()}});
+        let listed = json!({"repository": {"name": "charts", "chart": "shop"}});
+        let chosen = ChosenChart {
+            repository: "team-a/charts".into(),
+            name: "shop".into(),
+            version: "1.0.0".into(),
+            digest: digest.to_string(),
+            available_version: Some("2.0.0".into()),
+        };
+        for (chart, chosen) in [(packaged, None), (listed, Some(Ok(chosen)))] {
+            let app = app(chart);
+            let of_chart = Entry { key: "shop.tgz".into(), ..of_values(EntryKind::ConfigMap, "charts") };
+            let digests = BTreeMap::from([
+                (of_chart, Some(digest)),
+                (of_values(EntryKind::Secret, "v"), Some(Digest::of(b"x: 1"))),
+                (of_values(EntryKind::ConfigMap, "w"), None),
+            ]);
+            let facts = BTreeMap::from([("name".to_owned(), "eu".to_owned())]);
+            let known = Known { digests: digests.clone(), seal: Some(seal.clone()), chosen, facts, ..Known::default() };
+            let found = inputs(&app, &known).unwrap();
+            assert!(found.are_of(&app, &seal, digests.clone()));
+            for (kind, name, read) in [
+                (EntryKind::Secret, "v", Some(Digest::of(b"x: 2"))),
+                (EntryKind::Secret, "v", None),
+                (EntryKind::ConfigMap, "w", Some(Digest::of(b"y: 1"))),
+            ] {
+                let mut changed = digests.clone();
+                changed.insert(of_values(kind, name), read);
+                assert!(!found.are_of(&app, &seal, changed), "{name} {read:?}");
+            }
+        }
     }
 
     #[test]

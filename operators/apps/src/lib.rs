@@ -13,6 +13,7 @@ mod cause;
 pub mod drift;
 mod error;
 pub mod inputs;
+mod kept;
 mod lookup;
 pub mod prepare;
 mod projection;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use drover_charts::{Chart, Limits};
+use drover_charts::{Chart, Digest, Limits};
 use drover_crds::{CatalogApp, ChartRepository, Release, RepositoryChart, Strictness};
 use drover_releases::{
     Renderer,
@@ -17,7 +17,7 @@ use drover_releases::{
     render::Slot,
     yaml,
 };
-use drover_runtime::{Cause, ObjectKey, PlaceContext};
+use drover_runtime::{ApiCause, Cause, ObjectKey, PlaceContext};
 use drover_sources::{SourceCause, Sources};
 use drover_values::{Judging, Layer, Problem};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -28,6 +28,7 @@ use crate::{
     AppCause, AppError,
     brought::definitions,
     inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
+    kept::{Kept, Weighed},
     release::InCluster,
     render::Job,
     subcharts::with_subcharts,
@@ -70,6 +71,14 @@ pub struct Prepared {
     pub record: Record,
     /// What comes before it: definitions that the app brings.
     pub definitions: Vec<Object>,
+    /// How many bytes record and definitions have as JSON, about.
+    pub bytes: usize,
+}
+
+impl Weighed for Preparation {
+    fn bytes(&self) -> usize {
+        self.outcome.as_ref().map_or(0, |prepared| prepared.bytes)
+    }
 }
 
 impl fmt::Debug for Prepared {
@@ -85,7 +94,7 @@ pub struct Preparations {
     renderer: Option<Renderer>,
     /// None where this process cannot fetch.
     sources: Option<Sources>,
-    kept: Arc<Mutex<BTreeMap<ObjectKey, Arc<Preparation>>>>,
+    kept: Arc<Mutex<Kept<Preparation>>>,
 }
 
 impl Preparations {
@@ -119,7 +128,7 @@ impl Preparations {
 
     /// Forgets what is not needed any more.
     pub fn forget(&self, app: &ObjectKey) {
-        self.lock().remove(app);
+        self.lock().forget(app);
     }
 
     /// Prepares a release of these inputs, and keeps what came of it.
@@ -142,6 +151,13 @@ impl Preparations {
             None => None,
         };
         let contents = contents(app, place).await?;
+        if !inputs.are_of(app, cluster.seal(), digests(app, &contents)) {
+            let message = format!(
+                "what app {} is made of changed while it was read, or cannot be read anew yet; Drover looks again",
+                app.name_any()
+            );
+            return Err(AppError::Other { cause: ApiCause::Conflict.into(), message });
+        }
         let packed = self.packed(app, place, inputs, &contents, now).await?;
         let by = slot.as_ref().map(|(by, slot)| (*by, slot));
         let outcome = match rendered(by, app, cluster, (inputs, &packed), &contents, now).await {
@@ -154,7 +170,7 @@ impl Preparations {
         let (input_hash, rights) = (inputs.hash.clone(), inputs.rights.clone());
         let kinds = cluster.kinds().fingerprint();
         let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), kinds, outcome };
-        self.lock().insert(ObjectKey::of(&app.metadata), Arc::new(preparation));
+        self.lock().keep(&ObjectKey::of(&app.metadata), Arc::new(preparation));
         Ok(())
     }
 
@@ -195,7 +211,7 @@ impl Preparations {
         fetched.map_err(|error| AppError::Other { cause: error.cause, message: error.message })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Arc<Preparation>>> {
+    fn lock(&self) -> MutexGuard<'_, Kept<Preparation>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,6 +229,15 @@ async fn contents(app: &CatalogApp, place: &PlaceContext) -> Result<Contents, Ap
         }
     }
     Ok(contents)
+}
+
+/// By what the inputs of an app are told from others, out of what was read.
+fn digests(app: &CatalogApp, contents: &Contents) -> BTreeMap<Entry, Option<Digest>> {
+    let digest = |entry: Entry| {
+        let found = content(contents, &entry).map(Digest::of);
+        (entry, found)
+    };
+    crate::inputs::entries(app).map(digest).collect()
 }
 
 fn content<'a>(contents: &'a Contents, entry: &Entry) -> Option<&'a [u8]> {
@@ -261,7 +286,9 @@ async fn rendered(
         rollback_of: None,
         at: Time(now),
     };
-    Ok(Prepared { release, record, definitions })
+    let json = serde_json::to_vec(&record).map_or(0, |json| json.len());
+    let bytes = definitions.iter().fold(json, |bytes, found| bytes + found.as_value().to_string().len());
+    Ok(Prepared { release, record, definitions, bytes })
 }
 
 /// Whether a failure may be over without another input.

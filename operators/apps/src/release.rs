@@ -462,6 +462,11 @@ impl<'a> InCluster<'a> {
         LookupServer::start(self.client.clone(), reach).await
     }
 
+    /// By which the inputs of the app are told from others.
+    pub(crate) fn seal(&self) -> &Seal {
+        self.with.seal
+    }
+
     /// The revision that comes next.
     pub(crate) fn next_revision(&self) -> i64 {
         self.newest().map_or(1, |found| found.record.version.saturating_add(1))

@@ -127,6 +127,7 @@ const INVARIANTS: [(u8, &str, &[&str]); 20] = [
             "objects_and_their_size_are_bounded",
             "a_bomb_is_refused_before_it_fills_memory",
             "i17_a_status_has_at_most_16_kib_whatever_the_size_of_the_fleet",
+            "what_is_rendered_takes_so_many_bytes_in_all_and_the_oldest_goes_first",
         ],
     ),
     (
