@@ -8,6 +8,7 @@ mod look;
 mod objects;
 mod recall;
 mod records;
+mod rendering;
 
 use std::sync::Arc;
 
@@ -35,8 +36,6 @@ pub use self::recall::Recall;
 use self::records::{Found, app_label};
 use crate::{
     AppCause, AppError,
-    brought::Brought,
-    lookup::{LookupServer, Reach},
     seal::Seal,
     state::{APPLIED, Failure, Head, Seen, events},
 };
@@ -449,22 +448,6 @@ impl<'a> InCluster<'a> {
     #[must_use]
     pub fn is_uninstalling(&self) -> bool {
         self.newest().is_some_and(|found| found.record.info.status == Status::Uninstalling)
-    }
-
-    /// Answers what a chart looks up while it is rendered.
-    pub(crate) async fn lookup_server(&self, brought: Brought) -> std::io::Result<LookupServer> {
-        let reach = if self.app.spec.is_of_platform() {
-            let (kinds, brought) = (Arc::clone(&self.kinds), Arc::new(brought));
-            Reach::Cluster { held: self.held.clone(), kinds, brought }
-        } else {
-            Reach::Namespace
-        };
-        LookupServer::start(self.client.clone(), reach).await
-    }
-
-    /// By which the inputs of the app are told from others.
-    pub(crate) fn seal(&self) -> &Seal {
-        self.with.seal
     }
 
     /// The revision that comes next.
