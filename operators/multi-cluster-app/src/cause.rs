@@ -11,6 +11,8 @@ causes! {
         AllOffline = "AllOffline": Blocked; "Look at the Clusters.",
         /// A cluster that is named does not exist, or does not admit the namespace.
         TargetMissing = "TargetMissing": Blocked; "Create the Cluster that the message names, add the namespace to its spec.tenants, or remove it from spec.clusters.",
+        /// An override selects no target.
+        OverrideUnused = "OverrideUnused": Blocked; "Correct the clusters of the override that the message names, or remove it.",
         /// Targets are updated, or the rollout waits for them.
         RollingOut = "RollingOut": Blocked; "Wait, or look at the targets in status.notReady.",
         /// A stage needs approval.
@@ -33,7 +35,5 @@ causes! {
         PruneBlocked = "PruneBlocked": Blocked; "Select the clusters again, or raise spec.rollout.prune.maxFraction.",
         /// Nothing went on for longer than the deadline.
         DeadlineExceeded = "DeadlineExceeded": Blocked; "Look at the CatalogApps of the targets in status.notReady.",
-        /// A target is not looked at yet.
-        NotReleasedYet = "NotReleasedYet": Blocked; "Wait.",
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 
 /// A cluster on which the app is to be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Site {
+pub struct Selected {
     /// Its name.
     pub cluster: String,
     /// Its labels.
@@ -51,7 +51,7 @@ pub struct World {
     /// Clusters that exist and cannot be decoded: what they are is unknown.
     pub unread: BTreeSet<String>,
     /// The targets, by name.
-    pub sites: Vec<Site>,
+    pub selected: Vec<Selected>,
     /// Clusters that a selector selects, and that do not admit the namespace.
     pub refused: i64,
     /// The first cluster that is named and is no target, and why.
@@ -127,7 +127,7 @@ impl World {
             self.refused += 1;
             return;
         }
-        self.sites.push(Site {
+        self.selected.push(Selected {
             cluster: name.as_str().to_owned(),
             labels: view.object.labels().clone(),
             is_online: matches!(view.link, Link::Connected(_)),
@@ -138,8 +138,9 @@ impl World {
     fn name_missing(&mut self, app: &MultiClusterApp, place: &PlaceContext) {
         let drover_crds::ClusterSelection::Names(names) = &app.spec.clusters else { return };
         let namespace = app.namespace().unwrap_or_default();
-        let is_there =
-            |name: &&String| self.sites.iter().any(|site| site.cluster == **name) || self.unread.contains(*name);
+        let is_there = |name: &&String| {
+            self.selected.iter().any(|selected| selected.name == **name) || self.unread.contains(*name)
+        };
         self.missing = names.iter().find(|name| !is_there(name)).map(|name| {
             match place.fleet.get(&ClusterName::from(name.as_str())) {
                 _ if name == LOCAL_CLUSTER => {

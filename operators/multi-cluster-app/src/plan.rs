@@ -27,7 +27,7 @@ use crate::{
     MultiClusterAppOperator, RolloutCause,
     act::Action,
     children::{self, Given},
-    observe::{Site, World},
+    observe::{Selected, World},
     revisions,
 };
 
@@ -164,7 +164,7 @@ fn keep(app: &MultiClusterApp, wanted: &Wanted, number: i64, status: PlaceStatus
 struct Fleet<'a> {
     wanted: &'a Wanted,
     revisions: BTreeMap<&'a str, Variants<'a>>,
-    /// The app of each site under the revision that is wanted, in their order.
+    /// The app of each target under the revision that is wanted, in their order.
     names: Vec<String>,
     by_name: BTreeMap<String, &'a Owned<CatalogApp>>,
 }
@@ -181,10 +181,10 @@ impl<'a> Fleet<'a> {
         let by_name = world.apps.iter().filter_map(name).collect();
         let variants = revisions.get(&*wanted.name)?;
         let mut settings = HashMap::new();
-        let names = world.sites.iter().map(|site| {
-            let variant = variants.of(&site.cluster, &site.labels);
+        let names = world.selected.iter().map(|selected| {
+            let variant = variants.of(&selected.name, &selected.labels);
             let settings: &AppTemplate = settings.entry(variant).or_insert_with(|| variants.settings(variant));
-            child_name(&app.name_any(), &site.cluster, settings)
+            child_name(&app.name_any(), &selected.name, settings)
         });
         let names = names.collect();
         Some(Self { wanted, revisions, names, by_name })
@@ -199,7 +199,7 @@ impl<'a> Fleet<'a> {
         now: Timestamp,
     ) -> Decided {
         let targets: Vec<_> =
-            world.sites.iter().zip(&self.names).map(|(site, name)| self.target(world, site, name)).collect();
+            world.selected.iter().zip(&self.names).map(|(selected, name)| self.target(world, selected, name)).collect();
         let left = self.left(world);
         let deselected: Vec<_> =
             left.iter().map(|live| Deselected { since: children::deselected_since(live) }).collect();
@@ -236,7 +236,7 @@ impl<'a> Fleet<'a> {
         Plan { place_status: status, groups, requeue }
     }
 
-    fn target<'t>(&'t self, world: &World, site: &'t Site, name: &str) -> Target<'t> {
+    fn target<'t>(&'t self, world: &World, selected: &'t Selected, name: &str) -> Target<'t> {
         let found = self.by_name.get(name);
         let is_suspended = found.and_then(|found| found.live.as_ref().ok()).is_some_and(|live| live.spec.suspend);
         let child = match found {
@@ -246,11 +246,11 @@ impl<'a> Fleet<'a> {
             }
         };
         Target {
-            cluster: &site.cluster,
-            labels: &site.labels,
+            cluster: &selected.name,
+            labels: &selected.labels,
             child,
-            is_online: site.is_online,
-            is_paused: site.is_suspended || is_suspended,
+            is_online: selected.is_online,
+            is_paused: selected.is_suspended || is_suspended,
         }
     }
 
@@ -269,7 +269,7 @@ impl<'a> Fleet<'a> {
         counts.without_consent = world.refused;
         let mut not_ready = decision.counted.not_ready.clone();
         for row in &mut not_ready {
-            let position = world.sites.iter().position(|site| site.cluster == row.cluster);
+            let position = world.selected.iter().position(|selected| selected.name == row.cluster);
             let name = position.and_then(|position| self.names.get(position));
             let live = name.and_then(|name| self.by_name.get(name)?.live.as_deref().ok());
             if let Some(reason) = live.and_then(children::reason) {
@@ -277,8 +277,9 @@ impl<'a> Fleet<'a> {
             }
         }
         let variants = self.revisions.get(&*self.wanted.name);
-        let unused = variants
-            .map(|variants| variants.unused(world.sites.iter().map(|site| variants.of(&site.cluster, &site.labels))));
+        let unused = variants.map(|variants| {
+            variants.unused(world.selected.iter().map(|selected| variants.of(&selected.name, &selected.labels)))
+        });
         Told {
             phase: decision.phase,
             wait: decision.wait.clone(),
@@ -305,14 +306,14 @@ impl<'a> Fleet<'a> {
         }
         let mut settings = Settings::default();
         let mut actions = Vec::new();
-        for (position, (site, name)) in world.sites.iter().zip(&self.names).enumerate() {
+        for (position, (selected, name)) in world.selected.iter().zip(&self.names).enumerate() {
             let found = self.by_name.get(name).copied();
             let given = starts
                 .get(&position)
                 .copied()
                 .or_else(|| found.and_then(|found| children::seen(found).given).map(|given| given.0));
             let Some(variants) = given.and_then(|given| self.revisions.get(given)) else { continue };
-            let wanted = settings.app(app, (given.unwrap_or_default(), variants), site, name, found);
+            let wanted = settings.app(app, (given.unwrap_or_default(), variants), selected, name, found);
             actions.extend(difference(wanted, found).map(Action::App));
         }
         for (position, live) in left.iter().enumerate() {
@@ -355,15 +356,15 @@ impl<'a> Settings<'a> {
         &mut self,
         app: &MultiClusterApp,
         (revision, variants): (&'a str, &Variants<'_>),
-        site: &Site,
+        selected: &Selected,
         name: &str,
         found: Option<&Owned<CatalogApp>>,
     ) -> CatalogApp {
-        let variant = variants.of(&site.cluster, &site.labels);
+        let variant = variants.of(&selected.name, &selected.labels);
         let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant)).clone();
         let inputs = variants.inputs(variant);
         let live = found.and_then(|found| found.live.as_deref().ok());
-        children::wanted(app, name, &site.cluster, template, Given { revision, inputs: &inputs }, live)
+        children::wanted(app, name, &selected.name, template, Given { revision, inputs: &inputs }, live)
     }
 }
 

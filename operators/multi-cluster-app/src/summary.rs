@@ -56,8 +56,20 @@ fn resolved(known: &PlaceStatus) -> Condition {
             );
             condition(TARGETS_RESOLVED, true, StatusCause::Ready, message)
         }
-        None => condition(TARGETS_RESOLVED, true, StatusCause::Ready, "every selected cluster admits this namespace"),
+        None => match unused(known) {
+            Some(message) => condition(TARGETS_RESOLVED, true, RolloutCause::OverrideUnused, message),
+            None => {
+                condition(TARGETS_RESOLVED, true, StatusCause::Ready, "every selected cluster admits this namespace")
+            }
+        },
     }
+}
+
+/// Overrides that count nowhere, by their positions in the spec.
+fn unused(known: &PlaceStatus) -> Option<String> {
+    let unused = &known.told.as_ref()?.unused;
+    let named: Vec<_> = unused.iter().take(5).map(|position| format!("spec.overrides[{position}]")).collect();
+    (!named.is_empty()).then(|| format!("{} selects no target; correct its clusters, or remove it", named.join(", ")))
 }
 
 fn of_rollout(told: &Told) -> Vec<Condition> {

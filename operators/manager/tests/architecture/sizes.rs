@@ -28,7 +28,7 @@ const CAPS: [(&str, usize); 18] = [
     ("sources", 1_200),
     ("values", 1_500),
     ("rollouts", 1_500),
-    ("apps", 2_900),
+    ("apps", 3_050),
     ("releases", 2_600),
 ];
 

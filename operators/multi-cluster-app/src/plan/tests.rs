@@ -35,9 +35,9 @@ fn app(spec: &Value) -> MultiClusterApp {
     MultiClusterApp { status: Some(MultiClusterAppStatus::default()), ..serde_json::from_value(object).unwrap() }
 }
 
-fn site(cluster: &str, stage: &str) -> Site {
+fn selected(cluster: &str, stage: &str) -> Selected {
     let labels = BTreeMap::from([("stage".to_owned(), stage.to_owned())]);
-    Site { cluster: cluster.to_owned(), labels, is_online: true, is_suspended: false }
+    Selected { name: cluster.to_owned(), labels, is_online: true, is_suspended: false }
 }
 
 fn chart(inputs: &str) -> BTreeMap<String, ChartVersion> {
@@ -46,10 +46,10 @@ fn chart(inputs: &str) -> BTreeMap<String, ChartVersion> {
 }
 
 impl Model {
-    fn new(spec: &Value, sites: Vec<Site>) -> Self {
+    fn new(spec: &Value, selected: Vec<Selected>) -> Self {
         let world = World {
             is_complete: true,
-            sites,
+            selected,
             charts: Some(Ok(chart("sources-1"))),
             admitted: Some(Admitted::Yes),
             ..World::default()
@@ -194,7 +194,7 @@ fn greeting(app: &mut MultiClusterApp, greeting: &str) {
 
 #[test]
 fn a_revision_is_kept_and_noted_before_the_first_app_is_made() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
     assert_eq!(names(&model.step()), ["create ControllerRevision"]);
     assert_eq!(names(&model.step()), [""; 0], "what is to be remembered is noted first");
     let noted = model.app.status.as_ref().unwrap().rollout.clone().unwrap();
@@ -212,7 +212,7 @@ fn a_revision_is_kept_and_noted_before_the_first_app_is_made() {
 
 #[test]
 fn a_change_of_template_or_of_sources_is_a_revision_and_a_way_back_is_none() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
     model.settle();
     greeting(&mut model.app, "two");
     assert_eq!(names(&model.settle()), ["create ControllerRevision", "apply CatalogApp", "apply CatalogApp"]);
@@ -228,7 +228,7 @@ fn a_change_of_template_or_of_sources_is_a_revision_and_a_way_back_is_none() {
 
 #[test]
 fn a_pin_needs_nothing_of_what_the_spec_refers_to_and_keeps_the_present_rights() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
     model.settle();
     greeting(&mut model.app, "two");
     model.settle();
@@ -246,9 +246,9 @@ fn a_pin_needs_nothing_of_what_the_spec_refers_to_and_keeps_the_present_rights()
 #[test]
 fn what_a_cluster_that_left_has_goes_after_a_note_and_what_is_unknown_stays() {
     let prune = json!({"rollout": {"prune": {"grace": "0s", "maxFraction": "50%"}}});
-    let mut model = Model::new(&prune, vec![site("eu", ""), site("us", "")]);
+    let mut model = Model::new(&prune, vec![selected("eu", ""), selected("us", "")]);
     model.settle();
-    let us = model.world.sites.pop().unwrap();
+    let us = model.world.selected.pop().unwrap();
     model.world.unread.insert("us".to_owned());
     assert_eq!(names(&model.settle()), [""; 0], "a Cluster that cannot be decoded is not gone");
     model.world.unread.clear();
@@ -257,14 +257,14 @@ fn what_a_cluster_that_left_has_goes_after_a_note_and_what_is_unknown_stays() {
     model.world.is_complete = true;
     assert_eq!(names(&model.step()), ["apply CatalogApp"], "since when it left is noted on it");
     assert!(model.live("us").annotations().contains_key(ANNOTATION_DESELECTED_SINCE));
-    model.world.sites.push(us);
+    model.world.selected.push(us);
     model.settle();
     assert_eq!(model.live("us").annotations()[ANNOTATION_DESELECTED_SINCE], "", "it is a target again");
-    model.world.sites.pop();
+    model.world.selected.pop();
     let told = model.settle();
     assert_eq!(names(&told), ["apply CatalogApp", "delete CatalogApp"]);
     assert_eq!(model.greetings(), [r#"eu "one""#]);
-    model.world.sites.clear();
+    model.world.selected.clear();
     model.settle();
     assert_eq!((model.greetings().len(), model.reason()), (1, "NoTarget"), "an empty selection removes nothing");
 }
@@ -272,9 +272,9 @@ fn what_a_cluster_that_left_has_goes_after_a_note_and_what_is_unknown_stays() {
 #[test]
 fn a_release_stays_where_its_app_is_to_be_orphaned() {
     let spec = json!({"onTargetRemoved": "Orphan", "rollout": {"prune": {"grace": "0s", "maxFraction": "50%"}}});
-    let mut model = Model::new(&spec, vec![site("eu", ""), site("us", "")]);
+    let mut model = Model::new(&spec, vec![selected("eu", ""), selected("us", "")]);
     model.settle();
-    model.world.sites.pop();
+    model.world.selected.pop();
     let mut policies = Vec::new();
     for _ in 0..10 {
         let told = model.step();
@@ -298,7 +298,7 @@ fn a_release_stays_where_its_app_is_to_be_orphaned() {
 
 #[test]
 fn nothing_begins_while_policies_are_missing_or_were_when_it_was_written() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
     model.settle();
     greeting(&mut model.app, "two");
     model.world.admitted = Some(Admitted::No);
@@ -316,7 +316,7 @@ fn nothing_begins_while_policies_are_missing_or_were_when_it_was_written() {
 
 #[test]
 fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
     model.settle();
     greeting(&mut model.app, "two");
     for _ in 0..10 {
@@ -329,7 +329,7 @@ fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
         (vec![r#"eu "two""#.to_owned(), r#"us "one""#.to_owned()], "RollingOut")
     );
 
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
     let name = child_name("web", "us", &{
         let content =
             Content::of(&model.app.spec, model.world.charts.clone().unwrap().unwrap(), BTreeMap::new()).unwrap();
@@ -345,7 +345,7 @@ fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
 
 #[test]
 fn revisions_beyond_the_limit_go_and_those_in_use_stay() {
-    let mut model = Model::new(&json!({"revisionHistoryLimit": 2}), vec![site("eu", "canary")]);
+    let mut model = Model::new(&json!({"revisionHistoryLimit": 2}), vec![selected("eu", "canary")]);
     for number in 0..6 {
         greeting(&mut model.app, &number.to_string());
         model.settle();
@@ -356,7 +356,7 @@ fn revisions_beyond_the_limit_go_and_those_in_use_stay() {
 
 #[test]
 fn a_forged_revision_is_none() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
     model.settle();
     let mut forged = (**model.world.kept[0].live.as_ref().unwrap()).clone();
     forged.data.0["template"]["values"]["greeting"] = json!("evil");
@@ -366,7 +366,7 @@ fn a_forged_revision_is_none() {
 
 #[test]
 fn all_apps_go_before_the_revisions_do() {
-    let mut model = Model::new(&json!({}), vec![site("eu", "canary"), site("us", "")]);
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
     model.settle();
     let told = |world: &World| {
         let plan = clean_up(Owner::Deleting(&model.app), world);
