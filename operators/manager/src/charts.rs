@@ -13,7 +13,7 @@ use crate::{
     access::{columns, list},
     command_line::{AnswerFormat, ChartArguments, ChartsArguments, ChartsCommand, ListArguments},
     membership::{MembershipError, Side},
-    output::print,
+    output::{print, shown},
 };
 
 /// Most bytes of packed charts that are kept while the command runs.
@@ -105,11 +105,6 @@ fn answer(rows: &[Row], format: AnswerFormat) -> Result<String, MembershipError>
         AnswerFormat::Table => columns(&std::iter::once(head).chain(rows.iter().map(Row::cells)).collect::<Vec<_>>()),
         AnswerFormat::Json => serde_json::to_string_pretty(rows)? + "\n",
     })
-}
-
-/// Without what plays with a terminal.
-fn shown(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')).collect()
 }
 
 fn named(repository: &ChartRepository) -> String {

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Access(AccessArguments),
     /// Look at the charts in chart repositories, with your rights and from where you are.
     Charts(ChartsArguments),
+    /// Look at the rollout of an app on many clusters, approve it or hold it, with your rights.
+    Rollout(RolloutArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -292,6 +294,72 @@ pub(crate) struct ChartArguments {
     /// How a list looks.
     #[arg(long, short, value_enum, default_value = "table")]
     pub(crate) output: AnswerFormat,
+}
+
+/// Of which rollout, and what is done about it.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutArguments {
+    #[command(subcommand)]
+    pub(crate) command: RolloutCommand,
+    #[command(flatten)]
+    pub(crate) management: ManagementArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Tell how far the rollout is, what it waits for, and which targets are not ready.
+    Status(RolloutName),
+    /// List the fields in which two revisions differ, without what they hold, and how many targets each stage has.
+    Diff(DiffArguments),
+    /// Let the revision go on that waits for approval: sets the annotation drover.dev/approve.
+    Approve(ApproveArguments),
+    /// Hold the revision that is wanted now, so that nothing is updated or removed: sets the annotation drover.dev/hold.
+    Hold(RolloutName),
+    /// Let a revision go on that was held: removes the annotation drover.dev/hold.
+    Resume(RolloutName),
+}
+
+impl RolloutCommand {
+    /// Whose rollout it is about.
+    pub(crate) fn app(&self) -> &RolloutName {
+        match self {
+            Self::Status(app)
+            | Self::Diff(DiffArguments { app, .. })
+            | Self::Approve(ApproveArguments { app, .. })
+            | Self::Hold(app)
+            | Self::Resume(app) => app,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RolloutName {
+    /// Name of the `MultiClusterApp`.
+    pub(crate) name: String,
+    /// Its namespace. Default: the one of your context.
+    #[arg(long, short)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    #[command(flatten)]
+    pub(crate) app: RolloutName,
+    /// Number or name of the revision to start from. Default: the one that was completed last.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// Number or name of the revision to compare it with. Default: the one that is wanted now.
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArguments {
+    #[command(flatten)]
+    pub(crate) app: RolloutName,
+    /// Name of the revision that you mean. The command fails if it is another one that waits. Default: the one that waits.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
 }
 
 /// How an answer looks.

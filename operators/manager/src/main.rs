@@ -19,6 +19,7 @@ mod registry;
 mod rendering;
 mod rights;
 mod role_templates;
+mod rollout;
 mod run;
 
 use std::{error::Error, process::ExitCode};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Detach(arguments) => wait_for(membership::detach(&arguments)),
         Command::Access(arguments) => wait_for(access::access(&arguments)),
         Command::Charts(arguments) => wait_for(charts::charts(&arguments)),
+        Command::Rollout(arguments) => wait_for(rollout::rollout(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),

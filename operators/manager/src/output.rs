@@ -18,3 +18,8 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
         printed => printed,
     }
 }
+
+/// A text without what plays with a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')).collect()
+}
