@@ -83,7 +83,16 @@ pub(crate) struct PeopleRules {
     pub(crate) clusters_create: Vec<PolicyRule>,
     /// Those who define roles.
     pub(crate) roles_manage: Vec<PolicyRule>,
+    /// Those who own apps on many clusters: they write and approve them.
+    pub(crate) app_owner: Vec<PolicyRule>,
+    /// Those who change apps on many clusters.
+    pub(crate) app_member: Vec<PolicyRule>,
+    /// Those who look at apps on many clusters.
+    pub(crate) app_viewer: Vec<PolicyRule>,
 }
+
+/// To change what is there, and neither create nor delete it.
+const CHANGE: &[&str] = &["get", "list", "patch", "update", "watch"];
 
 impl PeopleRules {
     /// For the kinds of these operators.
@@ -99,6 +108,8 @@ impl PeopleRules {
             kinds.filter(|(entry, plural)| is_meant(entry, plural)).map(|(_, plural)| plural).collect::<Vec<_>>()
         };
         let writable_by = |writers: Writers| write(plurals(&|entry, _| entry.writers == writers));
+        let rollouts = || plurals(&|_, plural| plural == "multiclusterapps");
+        let of_rollouts = || [may(READ, plurals(&|_, plural| plural == "catalogapps")), see_revisions()].concat();
         Self {
             view: may(READ, plurals(&|_, plural| namespaced.contains(plural))),
             edit: writable_by(Writers::Editors),
@@ -107,16 +118,28 @@ impl PeopleRules {
             global_view: [may(READ, plurals(&|_, _| true)), see_namespaces()].concat(),
             clusters_create: may(&["create", "get", "list", "watch"], plurals(&|_, plural| plural == "clusters")),
             roles_manage: [write(plurals(&|_, plural| plural == "roletemplates")), verbs::of_role_managers()].concat(),
+            app_owner: [write(rollouts()), verbs::of_app_owners(), of_rollouts()].concat(),
+            app_member: [may(CHANGE, rollouts()), of_rollouts()].concat(),
+            app_viewer: [may(READ, rollouts()), of_rollouts()].concat(),
         }
     }
 }
 
 /// Which Clusters admit a Project depends on the labels of its namespace: `drover access` asks for them.
 fn see_namespaces() -> Vec<PolicyRule> {
+    see("", "namespaces")
+}
+
+/// The history of an app on many clusters.
+fn see_revisions() -> Vec<PolicyRule> {
+    see("apps", "controllerrevisions")
+}
+
+fn see(group: &str, resource: &str) -> Vec<PolicyRule> {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let rule = PolicyRule {
-        api_groups: Some(owned(&[""])),
-        resources: Some(owned(&["namespaces"])),
+        api_groups: Some(owned(&[group])),
+        resources: Some(owned(&[resource])),
         verbs: owned(READ),
         ..PolicyRule::default()
     };
@@ -172,7 +195,7 @@ mod tests {
 
     #[test]
     fn people_view_what_is_namespaced_and_the_platform_team_writes_every_kind() {
-        let PeopleRules { view, edit, admin, platform, global_view, clusters_create, roles_manage } =
+        let PeopleRules { view, edit, admin, platform, global_view, clusters_create, roles_manage, .. } =
             PeopleRules::of(&Operators::all());
         let names = |rules: &[PolicyRule]| {
             let of_objects = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "get"));
@@ -192,6 +215,28 @@ mod tests {
         assert_eq!(names(&global_view), names(&platform));
         assert_eq!(names(&clusters_create), BTreeSet::from(["clusters".to_owned()]));
         assert_eq!(names(&roles_manage), BTreeSet::from(["roletemplates".to_owned()]));
+    }
+
+    #[test]
+    fn only_owners_approve_an_app_on_many_clusters_and_nobody_who_shares_one_writes_anything_else() {
+        let PeopleRules { app_owner, app_member, app_viewer, .. } = PeopleRules::of(&Operators::all());
+        let verbs = |rules: &[PolicyRule], resource: &str| {
+            let about = |rule: &&PolicyRule| rule.resources.iter().flatten().any(|each| each == resource);
+            rules.iter().filter(about).flat_map(|rule| rule.verbs.clone()).collect::<BTreeSet<_>>()
+        };
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
+        let write = ["approve", "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        for (rules, expected) in [(app_owner, &write[..]), (app_member, CHANGE), (app_viewer, READ)] {
+            assert_eq!(verbs(&rules, "multiclusterapps"), owned(expected));
+            for (group, resource) in [("drover.dev", "catalogapps"), ("apps", "controllerrevisions")] {
+                assert_eq!(verbs(&rules, resource), owned(READ), "{resource}");
+                let is_of_group = |rule: &PolicyRule| rule.api_groups == Some(vec![group.to_owned()]);
+                let about = |rule: &&PolicyRule| rule.resources.iter().flatten().any(|each| each == resource);
+                assert!(rules.iter().filter(about).all(is_of_group), "{resource}");
+            }
+            let all: BTreeSet<_> = rules.into_iter().flat_map(|rule| rule.resources.unwrap_or_default()).collect();
+            assert_eq!(all, owned(&["catalogapps", "controllerrevisions", "multiclusterapps"]));
+        }
     }
 
     #[test]

@@ -149,9 +149,20 @@ mod tests {
 
     #[test]
     fn t15_no_role_that_ships_impersonates_or_is_a_way_through() {
-        let PeopleRules { view, edit, admin, platform, global_view, clusters_create, roles_manage } =
-            PeopleRules::of(&Operators::all());
-        let of_people = [view, edit, admin, platform, global_view, clusters_create, roles_manage].concat();
+        let PeopleRules {
+            view,
+            edit,
+            admin,
+            platform,
+            global_view,
+            clusters_create,
+            roles_manage,
+            app_owner,
+            app_member,
+            app_viewer,
+        } = PeopleRules::of(&Operators::all());
+        let of_apps = [app_owner, app_member, app_viewer].concat();
+        let of_people = [view, edit, admin, platform, global_view, clusters_create, roles_manage, of_apps].concat();
         let Rules { management, management_secrets, own_namespace, downstream, downstream_namespace } =
             Rules::of(&Operators::all());
         // Apps act by tokens of accounts in Drover's own namespace of a cluster, and nowhere else.
