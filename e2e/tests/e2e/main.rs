@@ -54,6 +54,7 @@ mod quota;
 mod refusals;
 mod repositories;
 mod roles;
+mod rollout_rights;
 mod rollouts;
 mod runner;
 mod secrets;
@@ -109,6 +110,7 @@ fn tests() -> Vec<Test> {
         quota::tests(),
         refusals::tests(),
         repositories::tests(),
+        rollout_rights::tests(),
         rollouts::tests(),
         roles::tests(),
         runner::tests(),
