@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
-use crate::installation::{DROVER_USER, Installation, Plan, example, kubectl_on};
+use crate::installation::{DROVER_USER, Installation, Plan, drover_binary, example, kubectl_on};
 use crate::json_file;
 use crate::process::{DetachedProcess, Process};
 use crate::wait::eventually;
@@ -217,6 +217,7 @@ fn link_files(installation: &Installation, folder: &Path) -> Result<()> {
     let tools = Tools::from_environment()?;
     let mut links =
         vec![("kubectl".to_owned(), tools.path(Program::Kubectl)?), ("helm".to_owned(), tools.path(Program::Helm)?)];
+    links.push(("drover".to_owned(), drover_binary()?));
     let planes = std::iter::once(&installation.management).chain(installation.downstream.values());
     links.extend(planes.map(|plane| (format!("{}.kubeconfig", plane.name()), plane.kubeconfig_path())));
     for (name, target) in links {
@@ -237,7 +238,7 @@ fn what_to_try(folder: &Path) -> String {
            alias us='{folder}/kubectl --kubeconfig {folder}/us-1.kubeconfig'\n  \
            manage get drover --all-namespaces\n  \
            eu delete namespace shop-cart    # it comes back\n\
-         docs/tour.md has fourteen scenes more; `make demo DEMO=tour` plays them all."
+         docs/tour.md has fifteen scenes more; `make demo DEMO=tour` plays them all."
     )
 }
 

@@ -45,6 +45,7 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
         stage.a_person_gets_a_role(),
         stage.a_quota_is_divided(),
         stage.an_app_is_released_on_both(),
+        stage.an_app_goes_to_a_canary_first(),
         stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
@@ -62,6 +63,7 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
 struct Stage {
     folder: String,
     management: String,
+    rollout: String,
     eu: String,
     us: String,
     us_server: i32,
@@ -75,7 +77,8 @@ impl Stage {
         let us_server = pids.get(&Component::Apiserver).copied();
         let not_running = || Error::NoSuchCluster { name: "the API server of us-1".to_owned() };
         let (management, eu, us) = (kubectl("management"), kubectl("eu-1"), kubectl("us-1"));
-        Ok(Self { folder, management, eu, us, us_server: us_server.ok_or_else(not_running)? })
+        let rollout = format!("{folder}/drover rollout --management-kubeconfig {folder}/management.kubeconfig");
+        Ok(Self { folder, management, rollout, eu, us, us_server: us_server.ok_or_else(not_running)? })
     }
 
     fn manage(&self, arguments: &str) -> Step {
@@ -178,6 +181,32 @@ impl Stage {
                 reads("catalogapp", "hello-eu", "Ready", "False/ValuesInvalid"),
                 self.manage("get catalogapps -n team-shop -o wide"),
                 self.manage("delete catalogapps --all -n team-shop"),
+            ],
+        )
+    }
+
+    fn an_app_goes_to_a_canary_first(&self) -> Scene {
+        let rollout = |command: &str| Step::Type(format!("{} {command} hello -n team-shop", self.rollout));
+        let upgrade = r#"-n team-shop patch mca hello --type=merge -p '{"spec":{"template":{"values":{"greeting":"Good evening"}}}}'"#;
+        scene(
+            "Roll the chart out to both clusters and upgrade it: a canary first, and the other one once the revision is approved",
+            [
+                self.manage("apply --server-side -f examples/demo/rollout.yaml"),
+                reads("multiclusterapp", "hello", "Ready", "False/WaitingForApproval"),
+                rollout("approve"),
+                reads("multiclusterapp", "hello", "Ready", "True/Ready"),
+                self.manage("get mca,catalogapps -n team-shop"),
+                self.manage(upgrade),
+                greets("eu-1", "Good evening"),
+                reads("multiclusterapp", "hello", "Ready", "False/WaitingForApproval"),
+                greets("us-1", "Good morning"),
+                rollout("status"),
+                rollout("diff"),
+                rollout("approve"),
+                reads("multiclusterapp", "hello", "Ready", "True/Ready"),
+                greets("us-1", "Good evening"),
+                self.manage("get controllerrevisions -n team-shop"),
+                self.manage("delete mca hello -n team-shop --timeout=60s"),
                 self.manage("delete -f examples/demo/apps.yaml --ignore-not-found"),
             ],
         )
@@ -357,6 +386,15 @@ fn may_list_pods(cluster: &'static str, answer: &'static str) -> Step {
         // kubectl fails where the answer is no.
         let told = kubectl_on(installation.cluster(cluster)?, &arguments);
         Ok(told.is_ok_and(|told| told.trim() == "yes") == (answer == "yes"))
+    })
+}
+
+/// What the page of the demo's chart says.
+fn greets(cluster: &'static str, greeting: &'static str) -> Step {
+    awaited(format!("the page on {cluster} says {greeting}"), move |installation| {
+        let arguments = ["get", "configmap", "hello", "--namespace=shop-web", "--ignore-not-found"];
+        let arguments = [&arguments[..], &[r"--output=jsonpath={.data.index\.html}"]].concat();
+        Ok(kubectl_on(installation.cluster(cluster)?, &arguments)? == greeting)
     })
 }
 
