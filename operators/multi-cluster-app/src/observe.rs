@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selected {
     /// Its name.
-    pub cluster: String,
+    pub name: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Whether it can be reached.
@@ -128,7 +128,7 @@ impl World {
             return;
         }
         self.selected.push(Selected {
-            cluster: name.as_str().to_owned(),
+            name: name.as_str().to_owned(),
             labels: view.object.labels().clone(),
             is_online: matches!(view.link, Link::Connected(_)),
             is_suspended: view.object.spec.suspend,
