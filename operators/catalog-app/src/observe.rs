@@ -205,7 +205,8 @@ async fn look(
     }
     let is_replaced = world.finding.as_ref().is_some_and(|found| found.is_replaced);
     let is_at_rest = state::is_at_rest(app, &found.hash) && !(is_replaced && app.spec.drift.mode == DriftMode::Correct);
-    if is_at_rest {
+    // Who asks for another try wants to know how it is now.
+    if is_at_rest || app.asked().is_some() {
         operator.recall.forget(&owner.key());
     }
     if may_act && !app.spec.suspend && !is_at_rest && roles_are_there(world, place) {
