@@ -23,11 +23,13 @@ drover_e2e::tests![
     killed_at_each_write_of_taking_up_and_letting_go_it_ends_the_same => soak(Soak::Kills),
     i02_killed_at_every_sixth_write_of_a_release_it_ends_the_same,
     i02_killed_at_each_write_of_a_release_it_ends_the_same => soak(Soak::Kills),
+    i02_killed_at_every_twelfth_write_of_a_rollout_it_ends_the_same,
+    i02_killed_at_each_write_of_a_rollout_it_ends_the_same => soak(Soak::Kills),
     killed_at_each_of_its_writes_every_story_ends_well => soak(Soak::Kills),
 ];
 
 /// More writes than a story takes: set for this one, the trap does not spring.
-const MANY: usize = 60;
+const MANY: usize = 90;
 
 async fn killed_at_every_third_write_of_taking_up_and_letting_go_it_ends_the_same() {
     Box::pin(killed_at_writes(3, &one_of_each_kind())).await;
@@ -67,23 +69,45 @@ async fn killed_at_writes(step: usize, objects: &[Value]) {
 }
 
 async fn i02_killed_at_every_sixth_write_of_a_release_it_ends_the_same() {
-    Box::pin(killed_while_it_releases(6)).await;
+    Box::pin(killed_while_it_releases(6, an_app_of_its_own)).await;
 }
 
 async fn i02_killed_at_each_write_of_a_release_it_ends_the_same() {
-    Box::pin(killed_while_it_releases(1)).await;
+    Box::pin(killed_while_it_releases(1, an_app_of_its_own)).await;
+}
+
+async fn i02_killed_at_every_twelfth_write_of_a_rollout_it_ends_the_same() {
+    Box::pin(killed_while_it_releases(12, an_app_of_a_rollout)).await;
+}
+
+async fn i02_killed_at_each_write_of_a_rollout_it_ends_the_same() {
+    Box::pin(killed_while_it_releases(1, an_app_of_a_rollout)).await;
+}
+
+fn an_app_of_its_own(chart: &ChartFiles, message: &str) -> Value {
+    an_app("web", "us", ("podless", chart), &json!({"values": {"message": message}, "wait": {"timeout": "30s"}}))
+}
+
+/// The same app, by an object for many clusters.
+fn an_app_of_a_rollout(chart: &ChartFiles, message: &str) -> Value {
+    let mut app = an_app_of_its_own(chart, message);
+    let mut template = app["spec"].take();
+    template.as_object_mut().unwrap().remove("clusterName");
+    let stages = json!([{"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}}, {"name": "everywhere", "minReady": "0s"}]);
+    let spec = json!({"clusters": {"names": ["us"]}, "template": template, "rollout": {"stages": stages}});
+    json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "MultiClusterApp", "metadata": {"name": "web", "namespace": TEAM}, "spec": spec,
+    })
 }
 
 /// An app is installed, upgraded and uninstalled. Whenever drover is killed there is one revision for each, none of them pending, and
 /// nobody helps; another app beside it stays as it is.
-async fn killed_while_it_releases(step: usize) {
+async fn killed_while_it_releases(step: usize, app: impl Fn(&ChartFiles, &str) -> Value) {
     let Some(mut story) = Killed::prepared("kill while it releases").await else { return };
     let chart = ChartFiles::of("podless").unwrap();
-    let app = |name: &str, message: &str| {
-        an_app(name, "us", ("podless", &chart), &json!({"values": {"message": message}, "wait": {"timeout": "30s"}}))
-    };
+    let other = an_app("other", "us", ("podless", &chart), &json!({"values": {"message": "stays"}}));
     story.installation.apply(&a_packaged_chart("podless", &chart)).await.unwrap();
-    story.objects = vec![a_cluster("us"), a_project("shop", &NAMESPACES), a_deployer(), app("other", "stays")];
+    story.objects = vec![a_cluster("us"), a_project("shop", &NAMESPACES), a_deployer(), other];
     story.take_up().await;
     let before = story.released().await;
 
@@ -93,7 +117,7 @@ async fn killed_while_it_releases(step: usize) {
         let mut steps = Vec::new();
         let mut killed = Vec::new();
         for message in ["one", "two"] {
-            story.objects = vec![app("web", message)];
+            story.objects = vec![app(&chart, message)];
             killed.push(story.take_up().await);
             steps.push(story.released().await);
         }
