@@ -177,6 +177,27 @@ fn the_status_is_told_in_lines() {
 }
 
 #[test]
+fn what_is_wrong_with_targets_is_told_and_that_nothing_is_wrong_is_not() {
+    let resolved = |status: &str, reason: &str| {
+        let condition = json!([{
+            "type": "TargetsResolved", "status": status, "reason": reason, "message": "spec.overrides[0] selects no target",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+        }]);
+        text::status(&app(&[("/status/conditions", condition)]))
+    };
+    for (status, reason, is_told) in
+        [("True", "OverrideUnused", true), ("False", "TargetMissing", true), ("True", "Ready", false)]
+    {
+        let said = resolved(status, reason);
+        assert_eq!(
+            said.contains(&format!("{status}, {reason}: spec.overrides[0] selects no target")),
+            is_told,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_fresh_object_has_a_status_to_read() {
     let said = text::status(&app(&[("/status", Value::Null)]));
     assert!(said.contains("Drover has not decided") && said.contains("Revision   none"), "{said}");

@@ -4,6 +4,7 @@ use drover_crds::{
     MultiClusterApp, MultiClusterAppStatus, RevisionRef,
     condition::{PAUSED, PROGRESSING, RECONCILING, STALLED, StatusConditions as _, TARGETS_RESOLVED},
 };
+use drover_runtime::StatusCause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
@@ -102,7 +103,7 @@ fn facts(app: &MultiClusterApp, status: &MultiClusterAppStatus) -> Vec<[String; 
 fn tells(condition: &Condition) -> bool {
     match condition.type_.as_str() {
         RECONCILING | STALLED | PROGRESSING | PAUSED => false,
-        TARGETS_RESOLVED => condition.status != "True",
+        TARGETS_RESOLVED => StatusCause::from_reason(&condition.reason) != Some(StatusCause::Ready),
         _ => true,
     }
 }
