@@ -386,8 +386,10 @@ impl Known {
                 Some(entry) => self.digest(app, &entry, AppCause::ValuesNotFound),
                 None => self.fact(app, source).map(|fact| Digest::of(fact.as_bytes())),
             };
+            // What may not be read is not absent.
+            let is_unknown = source.kind == ValuesKind::Secret && self.secrets_refused;
             match found {
-                Err(_) if source.optional => Ok(None),
+                Err(_) if source.optional && !is_unknown => Ok(None),
                 found => found.map(Some),
             }
         });

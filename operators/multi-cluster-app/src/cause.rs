@@ -31,6 +31,8 @@ causes! {
         RevisionNotKept = "RevisionNotKept": Blocked stalls; "Name a revision that kubectl get controllerrevisions lists, or remove spec.pin.",
         /// A revision that is kept cannot be read.
         RevisionUnreadable = "RevisionUnreadable": Blocked; "Delete the ControllerRevision that the message names.",
+        /// Template and overrides are larger than a revision may be.
+        RevisionTooLarge = "RevisionTooLarge": Blocked stalls; "Put values into a ConfigMap, and name it in valuesFrom.",
         /// More clusters left at once than apps may be removed.
         PruneBlocked = "PruneBlocked": Blocked; "Select the clusters again, or raise spec.rollout.prune.maxFraction.",
         /// Nothing went on for longer than the deadline.

@@ -98,6 +98,7 @@ pub fn seen(found: &Owned<CatalogApp>) -> Child<'_> {
     Child {
         applied: applied.and(given),
         is_current: status.pending.is_none(),
+        is_releasing: status.pending.is_some(),
         // It was ready before with what it had then.
         ready_since: since.zip(applied).map(|(since, applied)| since.max(applied.at.0)),
         has_failed: is_stalled,

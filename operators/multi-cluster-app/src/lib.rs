@@ -103,7 +103,7 @@ impl Operator for MultiClusterAppOperator {
 
     fn related(related: &mut Related<'_>) {
         let all = Everyone::default();
-        let [of_clusters, of_maps, of_secrets, of_repositories, of_policies, of_policy_bindings] =
+        let [of_clusters, of_apps, of_maps, of_secrets, of_repositories, of_policies, of_policy_bindings] =
             std::array::from_fn(|_| all.clone());
         related.on::<MultiClusterApp>(move |change| {
             all.note(change);
@@ -111,8 +111,8 @@ impl Operator for MultiClusterAppOperator {
         });
         related.on::<Cluster>(move |change| of_clusters.of_cluster(change));
         // Whether a name is taken.
-        related.on::<CatalogApp>(|_| Vec::new());
-        related.on::<ChartRepository>(move |_| of_repositories.all());
+        related.on::<CatalogApp>(move |change| of_apps.beside(change));
+        related.on::<ChartRepository>(move |change| of_repositories.of_repository(change));
         related.optional::<Input<ConfigMap>>(&inputs::query(), move |change| of_maps.in_namespace(change));
         related.optional::<Input<Secret>>(&inputs::query(), move |change| of_secrets.in_namespace(change));
         related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());

@@ -1,6 +1,9 @@
 //! What there is of an app on many clusters: its targets, their apps, its revisions, and what the present spec is made of. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use drover_admission::PoliciesState;
 use drover_apps::{
@@ -46,7 +49,7 @@ pub struct Selected {
 /// What a reconcile knows.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Whether all Clusters are known: before that none is missing.
+    /// Whether all Clusters are known, and whether they can be reached: before that none is missing, or away.
     pub is_complete: bool,
     /// Clusters that exist and cannot be decoded: what they are is unknown.
     pub unread: BTreeSet<String>,
@@ -66,6 +69,8 @@ pub struct World {
     pub kept: Vec<Owned<ControllerRevision>>,
     /// What the present spec is made of, by the version that template and overrides write; or what is missing.
     pub charts: Option<Result<BTreeMap<String, ChartVersion>, (Cause, String)>>,
+    /// When charts are to be chosen again, as nothing tells of new ones.
+    pub again: Option<Duration>,
     /// What tells each source of values from what it was, by kind, name and key.
     pub sources: BTreeMap<String, String>,
     /// Whether anything new may begin.
@@ -84,11 +89,16 @@ pub(crate) async fn observe(
     place: &PlaceContext,
 ) -> Result<World, RolloutError> {
     let record = record_of::<MultiClusterAppOperator>(owner.key());
-    let (apps, kept) = (Owned::<CatalogApp>::at(place, &record), Owned::<ControllerRevision>::at(place, &record));
+    let (mut apps, mut kept) =
+        (Owned::<CatalogApp>::at(place, &record), Owned::<ControllerRevision>::at(place, &record));
+    // Other tenants may write our labels in their namespaces.
+    let namespace = owner.key().namespace;
+    apps.retain(|found| found.meta().namespace.as_ref() == Some(&namespace));
+    kept.retain(|found| found.meta().namespace.as_ref() == Some(&namespace));
     let Owner::Present(app) = owner else {
         return Ok(World { apps, kept, ..World::default() });
     };
-    let revisions = revisions::kept(&app.name_any(), &kept);
+    let revisions = revisions::kept(app, &kept);
     let policies = state_in_management(place);
     let unknown = policies.as_ref().filter(|_| drover_grants::Judged::admission(app).is_none());
     let evidence = unknown.map(|policies| {
@@ -111,7 +121,10 @@ pub(crate) async fn observe(
     world.name_missing(app, place);
     let seal = operator.seal.get(place).await?;
     world.sources = sources(app, place, &seal);
-    world.charts = Some(charts(operator, app, place, (&revisions, &seal)).await);
+    // A pin needs nothing but the revision.
+    if app.spec.pin.is_none() {
+        world.charts = Some(charts(operator, app, place, (&revisions, &seal), &mut world.again).await);
+    }
     world.revisions = revisions;
     Ok(world)
 }
@@ -127,6 +140,7 @@ impl World {
             self.refused += 1;
             return;
         }
+        self.is_complete &= !matches!(view.link, Link::Connecting);
         self.selected.push(Selected {
             name: name.as_str().to_owned(),
             labels: view.object.labels().clone(),
@@ -171,6 +185,7 @@ async fn charts(
     app: &MultiClusterApp,
     place: &PlaceContext,
     (revisions, seal): (&[Kept], &Seal),
+    again: &mut Option<Duration>,
 ) -> Result<BTreeMap<String, ChartVersion>, (Cause, String)> {
     let template = &app.spec.template;
     let of_template = template.chart.repository.as_ref().and_then(|chart| chart.version.clone());
@@ -178,7 +193,7 @@ async fn charts(
     let versions: BTreeSet<_> = [of_template.unwrap_or_default()].into_iter().chain(of_overrides).collect();
     let mut charts = BTreeMap::new();
     for version in versions {
-        let chart = chart(operator, app, place, (&version, revisions), seal).await?;
+        let chart = chart(operator, app, place, (&version, revisions, seal), again).await?;
         charts.insert(version, chart);
     }
     Ok(charts)
@@ -192,7 +207,9 @@ fn sources(app: &MultiClusterApp, place: &PlaceContext, seal: &Seal) -> BTreeMap
     let told = of_values.filter_map(|entry| {
         let digest = known.digests.get(&entry).copied().flatten()?.to_string();
         let name = format!("{}/{}/{}", entry.kind.as_str(), entry.name, entry.key);
-        Some((name, seal.tag(&app.namespace().unwrap_or_default(), "source", digest.as_bytes())))
+        // With its name: of two that hold the same nobody is to see it.
+        let what = format!("source {name}");
+        Some((name, seal.tag(&app.namespace().unwrap_or_default(), &what, digest.as_bytes())))
     });
     told.collect()
 }
@@ -201,14 +218,14 @@ async fn chart(
     operator: &MultiClusterAppOperator,
     app: &MultiClusterApp,
     place: &PlaceContext,
-    (version, revisions): (&str, &[Kept]),
-    seal: &Seal,
+    (version, revisions, seal): (&str, &[Kept], &Seal),
+    again: &mut Option<Duration>,
 ) -> Result<ChartVersion, (Cause, String)> {
     let mut any = any_target(app, version);
     any.status = former(app, &any, version, revisions)
         .map(|chart| CatalogAppStatus { chart: Some(chart), ..CatalogAppStatus::default() });
     let mut known = Known::of(&any, &place.management);
-    known.chosen = chosen(operator, &any, app, place).await;
+    known.chosen = chosen(operator, &any, app, place, again).await;
     let sources = Sources::of(&any, &known)?;
     let version = sources.version().map(str::to_owned);
     Ok(ChartVersion { version, digest: sources.chart().to_string(), inputs: sources.tag(&any, seal) })
@@ -246,6 +263,7 @@ async fn chosen(
     any: &CatalogApp,
     app: &MultiClusterApp,
     place: &PlaceContext,
+    again: &mut Option<Duration>,
 ) -> Option<Result<ChosenChart, (Cause, String)>> {
     let chart = any.spec.chart.repository.as_ref()?;
     let namespace = app.namespace().unwrap_or_default();
@@ -263,6 +281,9 @@ async fn chosen(
         return Some(Err((SourceCause::StorageFailed.into(), message)));
     };
     let outcome = sources.choose(&place.management.client(), &found, &repository::wanted(any, chart), now()).await;
+    // Whoever could not ask tries again, as the status of the repository may not change.
+    let after = outcome.as_ref().map_or_else(|_| Some(found.spec.interval()), |chosen| chosen.again);
+    *again = again.iter().copied().chain(after).min();
     Some(repository::choice(any, chart, outcome))
 }
 

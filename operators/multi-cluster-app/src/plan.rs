@@ -19,7 +19,10 @@ use drover_runtime::{
     owned::{Change, Owned, each_alone},
     place_status::Readiness,
 };
-use k8s_openapi::{api::apps::v1::ControllerRevision, jiff::Timestamp};
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
@@ -97,8 +100,14 @@ impl PlaceStatus {
 
 type Decided = Plan<MultiClusterAppOperator>;
 
-fn waiting(place_status: PlaceStatus) -> Decided {
-    Plan { place_status, groups: Vec::new(), requeue: Requeue::Watch }
+/// What is looked at again after this time, where nothing tells of a change.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// Most bytes of a revision: each app of a target has them, too.
+const MOST_BYTES: usize = 256 << 10;
+
+fn waiting(place_status: PlaceStatus, now: Timestamp) -> Decided {
+    let again = now.checked_add(LOOK_AGAIN).map_or(Requeue::Watch, Requeue::At);
+    Plan { place_status, groups: Vec::new(), requeue: again }
 }
 
 /// Decides for an app that is to be.
@@ -106,22 +115,29 @@ fn waiting(place_status: PlaceStatus) -> Decided {
 pub fn plan(app: &MultiClusterApp, world: &World, now: Timestamp) -> Decided {
     let status = PlaceStatus::of(app, world, now);
     if !world.is_complete {
-        return waiting(status.because(StatusCause::Progressing, "not all Clusters are known yet".to_owned()));
+        let message = "not all Clusters are known yet, or whether they can be reached".to_owned();
+        let soon = now.checked_add(SignedDuration::from_secs(1)).map_or(Requeue::Watch, Requeue::At);
+        return Plan { requeue: soon, ..waiting(status.because(StatusCause::Progressing, message), now) };
     }
-    let wanted = match wanted(app, world) {
-        Ok(wanted) => wanted,
-        Err((cause, message)) => return waiting(status.because(cause, message)),
+    // Where the present spec means nothing, what was wanted before it stands.
+    let (wanted, trouble) = match (wanted(app, world), present(app, world)) {
+        (Ok(wanted), _) => (wanted, None),
+        (Err(why), Some(present)) => (present, Some(why)),
+        (Err((cause, message)), None) => return waiting(status.because(cause, message), now),
     };
     let kept = revisions::stored(&world.revisions);
     let number = rollouts::number(&wanted.name, &kept);
     if !kept.iter().any(|kept| kept.name == wanted.name) {
-        return keep(app, &wanted, number, status);
+        return match obstacle(world) {
+            Some((cause, message)) => waiting(status.because(cause, message), now),
+            None => keep(app, world, &wanted, number, status),
+        };
     }
-    let Some(fleet) = Fleet::of(app, world, &wanted) else {
+    let Some(fleet) = Fleet::of(app, world, wanted.name) else {
         let message = "a revision of the app cannot be read as one".to_owned();
-        return waiting(status.because(RolloutCause::RevisionUnreadable, message));
+        return waiting(status.because(RolloutCause::RevisionUnreadable, message), now);
     };
-    fleet.decide(app, world, number, status, now)
+    fleet.decide(app, world, (number, trouble), status, now)
 }
 
 /// A revision as it is wanted.
@@ -144,62 +160,110 @@ fn wanted(app: &MultiClusterApp, world: &World) -> Result<Wanted, (Cause, String
     let charts = world.charts.clone().ok_or_else(unreadable)??;
     let content = Content::of(&app.spec, charts, world.sources.clone()).map_err(|_| unreadable())?;
     let name = content.name(&app.name_any()).map_err(|_| unreadable())?;
+    if content.bytes() > MOST_BYTES {
+        let message = format!(
+            "template and overrides of the app take more than {} KiB; put values into a ConfigMap or a Secret, and name it in spec.template.valuesFrom",
+            MOST_BYTES >> 10
+        );
+        return Err((RolloutCause::RevisionTooLarge.into(), message));
+    }
     Ok(Wanted { name, content: Arc::new(content) })
+}
+
+/// The revision that was wanted last, if it is kept.
+fn present(app: &MultiClusterApp, world: &World) -> Option<Wanted> {
+    let name = &app.status.as_ref()?.target_revision.as_ref()?.name;
+    let kept = world.revisions.iter().find(|kept| kept.name == *name)?;
+    Some(Wanted { name: name.clone(), content: Arc::clone(&kept.content) })
 }
 
 fn unreadable() -> (Cause, String) {
     (RolloutCause::RevisionUnreadable.into(), "the app cannot be read as a revision".to_owned())
 }
 
-/// A revision is kept before anything is done on account of it.
-fn keep(app: &MultiClusterApp, wanted: &Wanted, number: i64, status: PlaceStatus) -> Decided {
+/// A revision is kept before anything is done on account of it, and what nobody needs any more goes.
+fn keep(app: &MultiClusterApp, world: &World, wanted: &Wanted, number: i64, status: PlaceStatus) -> Decided {
     let revision = revisions::to_keep(app, &wanted.content, &wanted.name, number);
     let change = Change::Create { desired: Box::new(revision), seed: Value::Null };
     let message = format!("revision {number} ({}) is being kept", wanted.name);
+    let completed = status.record.as_ref().and_then(|record| record.completed.clone());
+    let mut actions = vec![Action::Revision(change)];
+    actions.extend(superfluous(app, world, completed.as_deref().into_iter().chain([&*wanted.name])));
     let place_status = status.because(RolloutCause::RollingOut, message);
-    Plan { place_status, groups: vec![vec![Action::Revision(change)]], requeue: Requeue::Watch }
+    Plan { place_status, groups: each_alone(actions), requeue: Requeue::Watch }
+}
+
+/// Revisions that nobody needs: no target has them, and they are none of these.
+fn superfluous<'a>(app: &MultiClusterApp, world: &'a World, needed: impl Iterator<Item = &'a str>) -> Vec<Action> {
+    let given = world.apps.iter().filter_map(|found| children::seen(found).given.map(|given| given.0));
+    let in_use: BTreeSet<&str> = given.chain(needed).collect();
+    let names = revisions::superfluous(&world.revisions, &in_use, app.spec.revision_history_limit());
+    let is_one = |found: &&Owned<ControllerRevision>| {
+        found.title == Title::Created && found.meta().name.as_ref().is_some_and(|name| names.contains(name))
+    };
+    let metas = world.kept.iter().filter(is_one).map(|found| Box::new(found.meta().clone()));
+    metas.map(|meta| Action::Revision(Change::Delete(meta))).collect()
 }
 
 /// The targets with their apps, under every revision that one of them has.
 struct Fleet<'a> {
-    wanted: &'a Wanted,
+    wanted: String,
     revisions: BTreeMap<&'a str, Variants<'a>>,
-    /// The app of each target under the revision that is wanted, in their order.
+    /// The app of each target under the revision to which the rollout leads, in their order.
     names: Vec<String>,
+    /// Of a target that has none of that name: the app that it has under another one.
+    others: Vec<Option<&'a Owned<CatalogApp>>>,
     by_name: BTreeMap<String, &'a Owned<CatalogApp>>,
 }
 
 impl<'a> Fleet<'a> {
-    fn of(app: &'a MultiClusterApp, world: &'a World, wanted: &'a Wanted) -> Option<Self> {
+    fn of(app: &'a MultiClusterApp, world: &'a World, wanted: String) -> Option<Self> {
         let present = &app.spec.template;
-        let kept = world.revisions.iter().map(|kept| (&*kept.name, &*kept.content));
         let mut revisions = BTreeMap::new();
-        for (name, content) in kept.chain([(&*wanted.name, &*wanted.content)]) {
-            revisions.insert(name, Variants::new(app.metadata.name.as_deref()?, content, present).ok()?);
+        for kept in &world.revisions {
+            let variants = Variants::new(app.metadata.name.as_deref()?, &kept.content, present).ok()?;
+            revisions.insert(&*kept.name, variants);
         }
-        let name = |found: &'a Owned<CatalogApp>| Some((found.meta().name.clone()?, found));
-        let by_name = world.apps.iter().filter_map(name).collect();
-        let variants = revisions.get(&*wanted.name)?;
-        let mut settings = HashMap::new();
-        let names = world.selected.iter().map(|selected| {
-            let variant = variants.of(&selected.name, &selected.labels);
-            let settings: &AppTemplate = settings.entry(variant).or_insert_with(|| variants.settings(variant));
-            child_name(&app.name_any(), &selected.name, settings)
-        });
-        let names = names.collect();
-        Some(Self { wanted, revisions, names, by_name })
+        let record = app.status.as_ref().and_then(|status| status.rollout.as_ref());
+        let is_back = record.filter(|record| record.failed && record.revision.as_ref() == Some(&wanted));
+        let goal = is_back.and_then(|record| record.completed.as_deref()).unwrap_or(&wanted);
+        let variants = revisions.get(goal)?;
+        let mut settings = Settings::default();
+        let name = |selected| settings.name(app, (goal, variants), selected);
+        let names: Vec<_> = world.selected.iter().map(name).collect();
+        let by_name: BTreeMap<_, _> =
+            world.apps.iter().filter_map(|found| Some((found.meta().name.clone()?, found))).collect();
+        let under_goal: BTreeSet<_> = names.iter().collect();
+        let mut by_cluster = BTreeMap::new();
+        for found in world.apps.iter().filter(|found| is_ours(found) && found.meta().deletion_timestamp.is_none()) {
+            let name = found.meta().name.as_ref();
+            if let Some(live) =
+                found.live.as_deref().ok().filter(|_| name.is_none_or(|name| !under_goal.contains(name)))
+            {
+                by_cluster.entry(&*live.spec.cluster_name).or_insert(found);
+            }
+        }
+        let other = |(selected, name): (&Selected, &String)| {
+            if by_name.contains_key(name) { None } else { by_cluster.get(&*selected.name).copied() }
+        };
+        let others = world.selected.iter().zip(&names).map(other).collect();
+        Some(Self { wanted, revisions, names, others, by_name })
     }
 
     fn decide(
         &self,
         app: &MultiClusterApp,
         world: &World,
-        number: i64,
+        (number, trouble): (i64, Option<(Cause, String)>),
         mut status: PlaceStatus,
         now: Timestamp,
     ) -> Decided {
-        let targets: Vec<_> =
-            world.selected.iter().zip(&self.names).map(|(selected, name)| self.target(world, selected, name)).collect();
+        let targets: Vec<_> = world
+            .selected
+            .iter()
+            .enumerate()
+            .map(|(position, selected)| self.target(world, selected, position))
+            .collect();
         let left = self.left(world);
         let deselected: Vec<_> =
             left.iter().map(|live| Deselected { since: children::deselected_since(live) }).collect();
@@ -210,14 +274,14 @@ impl<'a> Fleet<'a> {
         let rollout = Rollout {
             app: &key,
             strategy: &app.spec.rollout,
-            wanted: Revision(&self.wanted.name),
+            wanted: Revision(&self.wanted),
             approve: app.approved(),
             hold: app.held(),
         };
         let decision = rollouts::plan(now, &rollout, &targets, &deselected, &former);
         // What is to be remembered is noted before anything is done on account of it.
         let is_noted = decision.is_noted_in(&former);
-        status.target = Some(RevisionRef { number, name: self.wanted.name.clone() });
+        status.target = Some(RevisionRef { number, name: self.wanted.clone() });
         status.current = completed(world, &decision.record);
         status.record = Some(decision.record.clone());
         status.told = Some(self.told(world, &decision));
@@ -232,19 +296,28 @@ impl<'a> Fleet<'a> {
             None if is_noted => self.changes(app, world, &decision, &left),
             None => Vec::new(),
         };
-        let requeue = decision.requeue_at.map_or(Requeue::Watch, Requeue::At);
-        Plan { place_status: status, groups, requeue }
+        let is_any_away = world.selected.iter().any(|selected| !selected.is_online);
+        let looks = (trouble.is_some() || is_any_away).then(|| now.checked_add(LOOK_AGAIN).ok()).flatten();
+        let chooses = world.again.and_then(|after| now.checked_add(SignedDuration::try_from(after).ok()?).ok());
+        let requeue = [decision.requeue_at, looks, chooses].into_iter().flatten().min();
+        if let Some((cause, message)) = trouble {
+            status.undecided.get_or_insert(Readiness::no(cause, message));
+        }
+        Plan { place_status: status, groups, requeue: requeue.map_or(Requeue::Watch, Requeue::At) }
     }
 
-    fn target<'t>(&'t self, world: &World, selected: &'t Selected, name: &str) -> Target<'t> {
-        let found = self.by_name.get(name);
+    /// The app that a target has: under the name to which the rollout leads, else under another one.
+    fn found(&self, position: usize) -> Option<&'a Owned<CatalogApp>> {
+        let named = self.names.get(position).and_then(|name| self.by_name.get(name).copied());
+        named.or_else(|| self.others.get(position).copied().flatten())
+    }
+
+    fn target<'t>(&'t self, world: &World, selected: &'t Selected, position: usize) -> Target<'t> {
+        let found = self.found(position);
         let is_suspended = found.and_then(|found| found.live.as_ref().ok()).is_some_and(|live| live.spec.suspend);
-        let child = match found {
-            Some(found) => Some(children::seen(found)),
-            None => {
-                world.taken.contains(name).then(|| rollouts::Child { is_foreign: true, ..rollouts::Child::default() })
-            }
-        };
+        let foreign = rollouts::Child { is_foreign: true, ..rollouts::Child::default() };
+        let is_taken = self.names.get(position).is_some_and(|name| world.taken.contains(name));
+        let child = if is_taken { Some(foreign) } else { found.map(children::seen) };
         Target {
             cluster: &selected.name,
             labels: &selected.labels,
@@ -256,9 +329,10 @@ impl<'a> Fleet<'a> {
 
     /// The apps of clusters that are no targets any more, or that have another app now. What is unknown is none of them.
     fn left(&self, world: &World) -> Vec<&'a CatalogApp> {
-        let wanted: BTreeSet<_> = self.names.iter().collect();
+        let others = self.others.iter().flatten().filter_map(|found| found.meta().name.as_ref());
+        let held: BTreeSet<_> = self.names.iter().chain(others).collect();
         let all = self.by_name.iter().filter(|(name, found)| {
-            found.title == Title::Created && found.meta().deletion_timestamp.is_none() && !wanted.contains(name)
+            found.title == Title::Created && found.meta().deletion_timestamp.is_none() && !held.contains(name)
         });
         let live = all.filter_map(|(_, found)| found.live.as_deref().ok());
         live.filter(|live| !world.unread.contains(&live.spec.cluster_name)).collect()
@@ -270,13 +344,12 @@ impl<'a> Fleet<'a> {
         let mut not_ready = decision.counted.not_ready.clone();
         for row in &mut not_ready {
             let position = world.selected.iter().position(|selected| selected.name == row.cluster);
-            let name = position.and_then(|position| self.names.get(position));
-            let live = name.and_then(|name| self.by_name.get(name)?.live.as_deref().ok());
+            let live = position.and_then(|position| self.found(position)?.live.as_deref().ok());
             if let Some(reason) = live.and_then(children::reason) {
                 row.reason = reason;
             }
         }
-        let variants = self.revisions.get(&*self.wanted.name);
+        let variants = self.revisions.get(&*self.wanted);
         let unused = variants.map(|variants| {
             variants.unused(world.selected.iter().map(|selected| variants.of(&selected.name, &selected.labels)))
         });
@@ -302,41 +375,33 @@ impl<'a> Fleet<'a> {
         let mut starts: HashMap<usize, &str> = HashMap::new();
         let completed = decision.record.completed.as_deref().unwrap_or_default();
         for start in &decision.starts {
-            starts.insert(start.target, if start.to == To::Wanted { &self.wanted.name } else { completed });
+            starts.insert(start.target, if start.to == To::Wanted { &*self.wanted } else { completed });
         }
         let mut settings = Settings::default();
         let mut actions = Vec::new();
-        for (position, (selected, name)) in world.selected.iter().zip(&self.names).enumerate() {
-            let found = self.by_name.get(name).copied();
-            let given = starts
-                .get(&position)
-                .copied()
-                .or_else(|| found.and_then(|found| children::seen(found).given).map(|given| given.0));
-            let Some(variants) = given.and_then(|given| self.revisions.get(given)) else { continue };
-            let wanted = settings.app(app, (given.unwrap_or_default(), variants), selected, name, found);
+        for (position, selected) in world.selected.iter().enumerate() {
+            let found = self.found(position);
+            let given = found.and_then(|found| children::seen(found).given).map(|given| given.0);
+            let Some(given) = starts.get(&position).copied().or(given) else { continue };
+            let Some(variants) = self.revisions.get(given) else { continue };
+            let name = settings.name(app, (given, variants), selected);
+            let found = self.by_name.get(&name).copied();
+            if found.is_none() && !starts.contains_key(&position) {
+                continue;
+            }
+            let wanted = settings.app(app, (given, variants), selected, &name, found);
             actions.extend(difference(wanted, found).map(Action::App));
         }
+        let (removed, marked): (BTreeSet<_>, BTreeSet<_>) =
+            (decision.remove.iter().collect(), decision.mark.iter().collect());
         for (position, live) in left.iter().enumerate() {
-            let is_removed = decision.remove.contains(&position);
-            let since = decision.mark.contains(&position).then_some(decision.mark_at);
+            let is_removed = removed.contains(&position);
+            let since = marked.contains(&position).then_some(decision.mark_at);
             let Some(found) = self.by_name.get(&live.name_any()) else { continue };
             actions.extend(leave(app, live, found, is_removed, since).map(Action::App));
         }
-        actions.extend(self.superfluous(app, world, decision));
+        actions.extend(superfluous(app, world, [&*self.wanted, completed].into_iter()));
         each_alone(actions)
-    }
-
-    /// Revisions that nobody needs.
-    fn superfluous(&self, app: &MultiClusterApp, world: &World, decision: &Decision) -> Vec<Action> {
-        let given = world.apps.iter().filter_map(|found| children::seen(found).given.map(|given| given.0));
-        let mut in_use: BTreeSet<&str> = given.chain([&*self.wanted.name]).collect();
-        in_use.extend(decision.record.completed.as_deref());
-        let names = revisions::superfluous(&world.revisions, &in_use, app.spec.revision_history_limit());
-        let is_one = |found: &&Owned<ControllerRevision>| {
-            found.title == Title::Created && found.meta().name.as_ref().is_some_and(|name| names.contains(name))
-        };
-        let metas = world.kept.iter().filter(is_one).map(|found| Box::new(found.meta().clone()));
-        metas.map(|meta| Action::Revision(Change::Delete(meta))).collect()
     }
 }
 
@@ -352,6 +417,18 @@ fn completed(world: &World, record: &RolloutRecord) -> Option<RevisionRef> {
 struct Settings<'a>(HashMap<(&'a str, Variant), AppTemplate>);
 
 impl<'a> Settings<'a> {
+    /// The name of the app of a target under a revision.
+    fn name(
+        &mut self,
+        app: &MultiClusterApp,
+        (revision, variants): (&'a str, &Variants<'_>),
+        selected: &Selected,
+    ) -> String {
+        let variant = variants.of(&selected.name, &selected.labels);
+        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant));
+        child_name(&app.name_any(), &selected.name, template)
+    }
+
     fn app(
         &mut self,
         app: &MultiClusterApp,
@@ -371,9 +448,13 @@ impl<'a> Settings<'a> {
 /// The change of one app.
 fn difference(wanted: CatalogApp, found: Option<&Owned<CatalogApp>>) -> Option<Change<CatalogApp>> {
     let owned: Vec<_> = found.into_iter().cloned().collect();
-    let is_ours = owned.iter().all(|found| matches!(found.title, Title::Created | Title::Adopted));
+    let is_ours = owned.iter().all(is_ours);
     let changes = drover_runtime::owned::difference_of_whole(vec![wanted], &owned, |_| Value::Null, &["/spec"]).changes;
     changes.into_iter().next().filter(|_| is_ours)
+}
+
+fn is_ours(found: &Owned<CatalogApp>) -> bool {
+    matches!(found.title, Title::Created | Title::Adopted)
 }
 
 /// What becomes of an app that is left over.
@@ -418,11 +499,14 @@ fn not_judged() -> (Cause, String) {
 
 /// Decides for an app that is to be no more: its apps go, and each uninstalls its release.
 #[must_use]
-pub fn clean_up(_: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
-    let apps = removed(&world.apps).into_iter().map(Action::App);
+pub fn clean_up(owner: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
+    let mut apps: Vec<_> = removed(&world.apps).into_iter().map(Action::App).collect();
+    if let Some(app) = owner.object() {
+        apps = world.apps.iter().filter_map(|found| ends(app, found)).map(Action::App).collect();
+    }
     // As long as there are apps, the revisions tell what they are.
     let revisions = removed(&world.kept).into_iter().filter(|_| world.apps.is_empty()).map(Action::Revision);
-    let groups = each_alone(apps.chain(revisions).collect());
+    let groups = each_alone(apps.into_iter().chain(revisions).collect());
     let is_gone = world.apps.is_empty() && world.kept.is_empty();
     let message = "the apps of its targets are being uninstalled".to_owned();
     let undecided = Some(Readiness::no(StatusCause::Deleting, message));
@@ -437,6 +521,17 @@ pub fn clean_up(_: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
         refused: 0,
     };
     Plan { place_status, groups, requeue: if is_gone { Requeue::Released } else { Requeue::Watch } }
+}
+
+/// The end of an app: what becomes of its release is as the template says now.
+fn ends(app: &MultiClusterApp, found: &Owned<CatalogApp>) -> Option<Change<CatalogApp>> {
+    let policy = app.spec.template.deletion_policy;
+    let differs = |live: &&std::sync::Arc<CatalogApp>| is_ours(found) && live.spec.deletion_policy != policy;
+    let is_going = found.meta().deletion_timestamp.is_some();
+    match found.live.as_ref().ok().filter(differs).filter(|_| !is_going) {
+        Some(live) => difference(children::left_over(live, None, policy), Some(found)),
+        None => removed(std::slice::from_ref(found)).pop(),
+    }
 }
 
 fn removed<K: drover_runtime::Kept + serde::Serialize>(found: &[Owned<K>]) -> Vec<Change<K>> {

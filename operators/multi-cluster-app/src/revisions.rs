@@ -23,9 +23,11 @@ pub struct Kept {
 /// The revisions of `app` among the objects that carry its labels, the oldest first. A name tells its content, so what another client wrote
 /// under one is none.
 #[must_use]
-pub fn kept(app: &str, found: &[Owned<ControllerRevision>]) -> Vec<Kept> {
+pub fn kept(app: &MultiClusterApp, found: &[Owned<ControllerRevision>]) -> Vec<Kept> {
     let ours = found.iter().filter(|found| found.title == Title::Created && found.meta().deletion_timestamp.is_none());
-    let mut all: Vec<Kept> = ours.filter_map(|found| read(app, found.live.as_deref().ok()?)).collect();
+    let mut all: Vec<Kept> = ours.filter_map(|found| read(&app.name_any(), found.live.as_deref().ok()?)).collect();
+    // Who was asked for the rights of an app of a Project was not asked for those of one of the platform.
+    all.retain(|kept| kept.content.is_of_projects() == app.spec.template.project_name.is_some());
     all.sort_by_key(|kept| kept.number);
     all
 }

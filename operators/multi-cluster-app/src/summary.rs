@@ -125,7 +125,8 @@ fn readiness(app: &MultiClusterApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> 
             let first = refusals.first().map(|refusal| (refusal.failure.cause, refusal.failure.message.clone()));
             first.map_or_else(waits, |(cause, message)| Readiness::no(cause, message))
         }
-        (_, Some(known)) => of_known(known),
+        // What was decided is of a former spec while another one waits for its turn.
+        (PlaceState::Current, Some(known)) => of_known(known),
         _ => waits(),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use drover_crds::{Cluster, MultiClusterApp, condition::StatusConditions};
+use drover_crds::{CatalogApp, ChartRepository, Cluster, MultiClusterApp, condition::StatusConditions};
 use drover_runtime::{
     ObjectKey,
     cache::{Change, Kept},
@@ -32,6 +32,25 @@ impl Everyone {
 
     pub(crate) fn in_namespace<K: Kept>(&self, change: &Change<K>) -> Vec<ObjectKey> {
         self.all().into_iter().filter(|key| key.namespace == change.key.namespace).collect()
+    }
+
+    /// Those for which a name is taken or free by now.
+    pub(crate) fn beside(&self, change: &Change<CatalogApp>) -> Vec<ObjectKey> {
+        let came_or_went = change.old.is_none() != change.new.is_none();
+        if came_or_went { self.in_namespace(change) } else { Vec::new() }
+    }
+
+    /// Those that may choose another version of a chart now.
+    pub(crate) fn of_repository(&self, change: &Change<ChartRepository>) -> Vec<ObjectKey> {
+        let told = |repository: &ChartRepository| {
+            let status = repository.status.as_ref();
+            let conditions = status.into_iter().flat_map(StatusConditions::conditions);
+            let told: Vec<_> =
+                conditions.map(|condition| (condition.type_.clone(), condition.status.clone())).collect();
+            (repository.metadata.generation, status.and_then(|status| status.index_digest.clone()), told)
+        };
+        let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
+        if is_same { Vec::new() } else { self.all() }
     }
 
     /// Those that may choose this cluster, or another time, now.

@@ -42,7 +42,7 @@ pub(crate) struct Census {
     pub(crate) candidates: Vec<Candidate>,
     /// When the next target will have been ready for long enough.
     pub(crate) next_done: Option<Timestamp>,
-    first: [Option<usize>; 4],
+    first: [Option<usize>; 5],
 }
 
 /// Of which targets the first one is named. Those that failed are no others.
@@ -52,6 +52,8 @@ pub(crate) enum Named {
     Failed,
     Away,
     Foreign,
+    /// It was given the revision, and went away before it was done.
+    Lost,
 }
 
 impl Census {
@@ -67,7 +69,8 @@ impl Census {
         for (index, target) in stage.members.iter().filter_map(|index| Some((*index, targets.get(*index)?))) {
             let progress = Progress::of(target, wanted, min_ready, now);
             if target.is_away() {
-                census.add_away(index, progress, policy);
+                let is_given = target.child.is_some_and(|child| !child.is_foreign && child.given == Some(wanted));
+                census.add_away(index, progress, policy, is_given);
             } else {
                 census.total += 1;
                 census.add(index, progress);
@@ -76,8 +79,13 @@ impl Census {
         census
     }
 
-    fn add_away(&mut self, index: usize, progress: Progress, policy: OfflinePolicy) {
+    fn add_away(&mut self, index: usize, progress: Progress, policy: OfflinePolicy, is_given: bool) {
         let is_done = progress == Progress::Done;
+        if is_given && !is_done {
+            self.name(Named::Lost, index);
+            // It may be the revision that took it away.
+            self.unavailable += usize::from(policy != OfflinePolicy::Count);
+        }
         if policy != OfflinePolicy::Skip {
             self.needed += usize::from(!is_done);
             self.done += usize::from(is_done);

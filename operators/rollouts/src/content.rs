@@ -6,7 +6,7 @@ use drover_crds::{AppOverride, AppTemplate, MultiClusterAppSpec, RevisionPin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::hash::short;
+use crate::hash::long;
 
 /// Settings that no revision holds. They are those of the present everywhere at once: rights, which no pin brings back, and what says how an
 /// app is run, not what is released.
@@ -78,7 +78,19 @@ impl Content {
     /// The name of the revision of `app` with this content.
     pub fn name(&self, app: &str) -> serde_json::Result<String> {
         let all = canonical(&serde_json::to_value(self)?);
-        Ok(format!("{app}-{}", short([&*all])))
+        Ok(format!("{app}-{}", long(&all)))
+    }
+
+    /// Whether it is an app of Projects; else one of the platform. No revision of the one is ever one of the other.
+    #[must_use]
+    pub fn is_of_projects(&self) -> bool {
+        self.template.contains_key("projectName")
+    }
+
+    /// How many bytes it takes as JSON, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        serde_json::to_string(self).map_or(usize::MAX, |text| text.len())
     }
 
     /// The app of this content, with the settings of the present that no revision holds.

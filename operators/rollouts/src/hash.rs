@@ -8,15 +8,28 @@ use ring::digest::{SHA256, digest};
 /// cases.
 const NAME_DIGITS: usize = 12;
 
-/// The first letters and digits of the SHA-256 of texts. Each goes in with its length, so that no two lists of texts look alike.
+/// The same of the name of a revision: 128 bits, as whoever writes apps may look for two contents of one name.
+const CONTENT_DIGITS: usize = 32;
+
+/// The first letters and digits of the SHA-256 of texts.
 pub(crate) fn short<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    digits(texts, NAME_DIGITS)
+}
+
+/// The same for a content, in a text that nobody finds another one for.
+pub(crate) fn long(text: &str) -> String {
+    digits([text], CONTENT_DIGITS)
+}
+
+/// Each text goes in with its length, so that no two lists of texts look alike.
+fn digits<'a>(texts: impl IntoIterator<Item = &'a str>, count: usize) -> String {
     let mut all = String::new();
     for text in texts {
         // Writing to a text never fails.
         let _ = write!(all, "{}:{text}", text.len());
     }
-    let mut digits = String::with_capacity(NAME_DIGITS);
-    for byte in digest(&SHA256, all.as_bytes()).as_ref().iter().take(NAME_DIGITS / 2) {
+    let mut digits = String::with_capacity(count);
+    for byte in digest(&SHA256, all.as_bytes()).as_ref().iter().take(count / 2) {
         let _ = write!(digits, "{byte:02x}");
     }
     digits

@@ -53,6 +53,11 @@ impl Run<'_> {
             self.done += census.done;
             is_seen |= census.total > 0;
             if census.total == 0 && census.needed == 0 {
+                // Who is away is no consent, and what went away with the revision is no success.
+                if let Some(wait) = self.without_anybody(stage, &census) {
+                    self.join(stages.iter().skip(index));
+                    return (phase_of(&wait), Some(wait));
+                }
                 continue;
             }
             let past = Past {
@@ -82,6 +87,19 @@ impl Run<'_> {
                 (RolloutPhase::Completed, None)
             }
         }
+    }
+
+    /// What holds up the stages after one of which every target is away.
+    fn without_anybody(&mut self, stage: &Arranged<'_>, census: &Census) -> Option<Wait> {
+        let name = stage.spec.name.clone();
+        if stage.members.is_empty() {
+            return None;
+        }
+        if let Some(cluster) = census.first(Named::Lost).map(|index| self.cluster(index)) {
+            return Some(Wait::Offline { stage: name, cluster });
+        }
+        let revision = self.rollout.wanted.0.to_owned();
+        (!self.is_approved(stage)).then_some(Wait::Approval { stage: name, revision })
     }
 
     fn advance(&mut self, stage: &Arranged<'_>, census: &Census, past: Past) -> Step {
@@ -177,12 +195,10 @@ impl Run<'_> {
             self.start(candidate, To::Wanted);
         }
         let started = self.starts.len().saturating_sub(before);
-        if started > 0 {
-            // The interval counts from the last start, and what is left of a batch is no other one.
-            let upto = given.saturating_add(if left > 0 { left } else { started });
-            let upto = i64::try_from(upto).unwrap_or(i64::MAX);
+        if started > 0 && left == 0 {
+            let upto = i64::try_from(given.saturating_add(started)).unwrap_or(i64::MAX);
             self.record.batch = Some(Batch { stage: spec.name.clone(), at: Time(self.now), upto });
-        } else if most == 0 || size == 0 {
+        } else if started == 0 && (most == 0 || size == 0) {
             return Wait::NoBudget { stage: spec.name.clone() };
         }
         self.waits_for(stage, census).unwrap_or(Wait::NoBudget { stage: spec.name.clone() })

@@ -38,6 +38,8 @@ pub struct Child<'a> {
     pub is_current: bool,
     /// Since when it is ready with what is in the cluster: not before that was applied. None if it is not ready.
     pub ready_since: Option<Timestamp>,
+    /// Whether its status, which judges its present spec and annotations, says that a release is under way.
+    pub is_releasing: bool,
     /// Whether all tries to release what it was given failed.
     pub has_failed: bool,
     /// Whether the object of that name belongs to others. It is never written.
@@ -132,8 +134,8 @@ impl Behind {
         match child.ready_since {
             Some(_) if is_settled => Self::Available,
             None if is_settled => Self::Broken,
-            // What failed was back, or down; whether it still is so is not known.
-            _ if is_on_its_way && !child.has_failed => Self::Broken,
+            // It was made unavailable for another revision, and says so. What an old status says is not known.
+            _ if is_on_its_way && child.is_releasing && !child.has_failed => Self::Broken,
             _ => Self::Unknown,
         }
     }

@@ -108,7 +108,7 @@ impl Model {
             Action::App(Change::Delete(meta)) => self.world.apps.retain(|found| found.meta().name != meta.name),
             other => panic!("{other:?}"),
         }
-        self.world.revisions = revisions::kept("web", &self.world.kept);
+        self.world.revisions = revisions::kept(&self.app, &self.world.kept);
     }
 
     fn live(&mut self, cluster: &str) -> &mut CatalogApp {
@@ -361,7 +361,7 @@ fn a_forged_revision_is_none() {
     let mut forged = (**model.world.kept[0].live.as_ref().unwrap()).clone();
     forged.data.0["template"]["values"]["greeting"] = json!("evil");
     model.world.kept[0].live = Ok(Arc::new(forged));
-    assert!(revisions::kept("web", &model.world.kept).is_empty());
+    assert!(revisions::kept(&model.app, &model.world.kept).is_empty());
 }
 
 #[test]
@@ -380,4 +380,79 @@ fn all_apps_go_before_the_revisions_do() {
     assert_eq!(told(&world), (vec!["delete ControllerRevision".to_owned()], Requeue::Watch));
     world.kept.clear();
     assert_eq!(told(&world), (vec![], Requeue::Released));
+}
+
+#[test]
+fn a_target_that_is_to_have_another_name_keeps_its_app_until_it_is_its_turn() {
+    let stages = json!([
+        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+        {"name": "everywhere", "minReady": "0s", "approval": "Required"},
+    ]);
+    let rollout = json!({"rollout": {"stages": stages, "prune": {"grace": "0s", "maxFraction": "100%"}}});
+    let mut model = Model::new(&rollout, vec![selected("eu", "canary"), selected("us", "")]);
+    model.settle();
+    let approve = |model: &mut Model| {
+        let name = model.app.status.as_ref().unwrap().target_revision.as_ref().unwrap().name.clone();
+        model.app.annotations_mut().insert("drover.dev/approve".to_owned(), name);
+    };
+    approve(&mut model);
+    model.settle();
+    assert_eq!(model.greetings(), [r#"eu "one""#, r#"us "one""#]);
+    greeting(&mut model.app, "two");
+    model.app.spec.template.release_name = Some("shop".to_owned());
+    let releases = |model: &Model| {
+        let live = model.world.apps.iter().map(|found| found.live.as_ref().unwrap());
+        let mut told: Vec<_> = live.map(|live| format!("{} {}", live.spec.cluster_name, live.release_name())).collect();
+        told.sort();
+        told
+    };
+    let told = model.settle();
+    assert_eq!(
+        names(&told),
+        ["create ControllerRevision", "create CatalogApp", "apply CatalogApp", "delete CatalogApp"]
+    );
+    assert_eq!(releases(&model), ["eu shop", "us web"], "that of us stays until it is its turn");
+    approve(&mut model);
+    model.settle();
+    assert_eq!((releases(&model), model.reason()), (vec!["eu shop".to_owned(), "us shop".to_owned()], "Ready"));
+}
+
+#[test]
+fn what_the_spec_lacks_holds_up_neither_the_present_revision_nor_who_joins() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.settle();
+    model.world.charts = Some(Err((RolloutCause::TargetMissing.into(), "the chart is gone".to_owned())));
+    model.world.selected.push(selected("us", ""));
+    model.settle();
+    assert_eq!((model.greetings().len(), model.reason()), (2, "TargetMissing"), "and it is told");
+}
+
+#[test]
+fn an_app_of_a_project_takes_no_revision_of_one_of_the_platform() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.settle();
+    model.app.spec.template.project_name = None;
+    assert!(revisions::kept(&model.app, &model.world.kept).is_empty());
+}
+
+#[test]
+fn a_revision_that_is_too_large_is_none() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    greeting(&mut model.app, &"x".repeat(MOST_BYTES));
+    model.settle();
+    assert_eq!((model.reason(), model.world.kept.len()), ("RevisionTooLarge", 0));
+}
+
+#[test]
+fn at_its_end_each_release_ends_as_the_template_says_by_then() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.settle();
+    model.app.spec.template.deletion_policy = drover_crds::AppDeletionPolicy::Orphan;
+    let plan = clean_up(Owner::Deleting(&model.app), &model.world);
+    assert!(matches!(&*plan.groups, [group] if matches!(&**group, [Action::App(Change::Apply { .. })])), "{plan:?}");
+    for action in plan.groups.into_iter().flatten() {
+        model.carry_out(action);
+    }
+    let plan = clean_up(Owner::Deleting(&model.app), &model.world);
+    assert!(matches!(&*plan.groups, [group] if matches!(&**group, [Action::App(Change::Delete(_))])), "{plan:?}");
 }

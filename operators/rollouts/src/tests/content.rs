@@ -45,7 +45,7 @@ fn content(spec: &Value) -> Content {
 fn the_name_covers_what_is_released_and_nothing_else() {
     let plain = content(&json!({}));
     let name = plain.name("web").unwrap();
-    assert!(name.starts_with("web-") && name.len() == "web-".len() + 12, "{name}");
+    assert!(name.starts_with("web-") && name.len() == "web-".len() + 32, "{name}");
     for same in [
         json!({ "template": { "roleTemplateName": "other" } }),
         json!({ "template": { "suspend": true, "historyLimit": 3, "deletionPolicy": "Orphan" } }),

@@ -269,10 +269,10 @@ impl World {
             let index = self.stage_of(targets[start.target]);
             let stage = self.stage(index);
             assert!(stage.approval == Approval::None || self.was_approved, "{} is not approved", stage.name);
-            let is_rest = self.left_of_batch(before, index, targets) > 0;
-            if let Some(last) = self.batches.get(&stage.name).filter(|_| !self.has_jumped && !is_rest) {
-                let passed = self.clock - last;
-                assert!(passed >= i64::try_from(stage.interval().as_secs()).unwrap(), "{passed}s after a start");
+            let noted = before.batch.as_ref().filter(|batch| batch.stage == stage.name && !self.has_jumped);
+            if let Some(last) = noted.filter(|_| self.left_of_batch(before, index, targets) <= 0) {
+                let passed = self.clock - last.at.0.as_second();
+                assert!(passed >= i64::try_from(stage.interval().as_secs()).unwrap(), "{passed}s after a batch");
             }
             for stage_before in 0..=index {
                 self.check_stage(stage_before, stage_before < index, targets);
@@ -390,6 +390,7 @@ fn target(cluster: &Cluster) -> Target<'_> {
         given: Some(Revision(&app.given)),
         applied: app.seen.applied.as_deref().map(Revision),
         is_current: app.seen.observed == app.generation && !app.seen.is_releasing,
+        is_releasing: app.seen.observed == app.generation && app.seen.is_releasing,
         ready_since: app.seen.ready_since.map(time),
         has_failed: app.seen.has_failed,
         is_foreign: app.is_foreign,

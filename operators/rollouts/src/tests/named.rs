@@ -118,7 +118,7 @@ fn an_interval_counts_from_the_last_batch_whatever_process_made_it() {
     done(&mut world, 0, Outcome::Ready);
     done(&mut world, 1, Outcome::Ready);
     done(&mut world, 2, Outcome::Ready);
-    world.clock += 599;
+    world.clock += 299;
     assert_eq!(started(&mut world).len(), 0);
     assert_eq!(wait(&world), "stage prod waits until its interval is over");
     assert_eq!(world.decide().requeue_at.unwrap().as_second(), world.clock + 1);
@@ -307,6 +307,13 @@ fn a_new_revision_in_the_middle_starts_over_and_a_revert_goes_straight_back() {
     assert_eq!(started(&mut world), ["c0"], "those of prod keep what they have");
     assert_eq!(world.record.completed.as_deref(), Some("one"));
     world.want("one");
+    assert_eq!(started(&mut world), [] as [&str; 0], "whether they are down is not known yet");
+    for cluster in 0..world.clusters.len() {
+        if world.app(cluster).given != "one" {
+            world.release(cluster);
+            world.report(cluster);
+        }
+    }
     let back = started(&mut world);
     assert_eq!(back.len(), 2, "{back:?}");
     assert_eq!(world.settle().phase, RolloutPhase::Completed);
@@ -509,4 +516,29 @@ fn stages_are_named_as_they_are_shown() {
     assert_eq!(names, TWO);
     assert_eq!(decision.counted.counts.summary, "0/5");
     assert_eq!(decision.wait.as_ref().and_then(Wait::stage), Some("canary"));
+}
+
+/// What takes a cluster away may be the revision itself.
+#[test]
+fn a_canary_that_goes_away_with_the_revision_opens_no_stage() {
+    let mut world = canary(&json!({ "minReady": "0s" }), &json!({ "minReady": "0s" }));
+    assert_eq!(started(&mut world), ["c0"]);
+    world.clusters[0].is_online = false;
+    assert_eq!(started(&mut world), [] as [&str; 0]);
+    assert!(wait(&world).starts_with("stage canary waits for clusters that are offline or suspended, c0 among them"));
+    world.clusters[0].is_online = true;
+    done(&mut world, 0, Outcome::Ready);
+    assert!(!started(&mut world).is_empty());
+}
+
+#[test]
+fn a_stage_that_needs_approval_needs_it_with_nobody_there() {
+    let rollout = json!({ "stages": [stage("eu", &json!({ "approval": "Required", "minReady": "0s" })), stage("us", &json!({}))] });
+    let mut world = World::completed(strategy(&rollout), &["eu", "us"]);
+    world.clusters[0].is_online = false;
+    world.want("two");
+    assert_eq!(started(&mut world), [] as [&str; 0]);
+    assert_eq!(world.phase, Some(RolloutPhase::WaitingForApproval));
+    world.approve = Some("two".to_owned());
+    assert_eq!(started(&mut world), ["c1"]);
 }
