@@ -12,6 +12,7 @@
 
 mod act;
 mod cause;
+mod changes;
 pub mod children;
 mod error;
 pub mod observe;

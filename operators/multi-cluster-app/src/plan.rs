@@ -6,13 +6,12 @@ use std::{
 };
 
 use drover_crds::{
-    Admission, AppTemplate, CatalogApp, MultiClusterApp, NotReady, RevisionRef, RolloutCounts, RolloutPhase,
-    RolloutRecord, StageStatus,
+    Admission, CatalogApp, MultiClusterApp, NotReady, RevisionRef, RolloutCounts, RolloutPhase, RolloutRecord,
+    StageStatus,
 };
 use drover_grants::{Admitted, Grants, admitted::record};
 use drover_rollouts::{
-    self as rollouts, Blocked, Content, Decision, Deselected, Revision, Rollout, Target, To, Variant, Variants, Wait,
-    child_name,
+    self as rollouts, Blocked, Content, Decision, Deselected, Revision, Rollout, Target, To, Variants, Wait,
 };
 use drover_runtime::{
     Cause, Owner, Plan, Requeue, StatusCause, Title,
@@ -29,7 +28,8 @@ use serde_json::Value;
 use crate::{
     MultiClusterAppOperator, RolloutCause,
     act::Action,
-    children::{self, Given},
+    changes::{Settings, difference, ends, is_ours, leave, removed},
+    children,
     observe::{Selected, World},
     revisions,
 };
@@ -412,69 +412,6 @@ fn completed(world: &World, record: &RolloutRecord) -> Option<RevisionRef> {
     Some(RevisionRef { number: kept.number, name: name.clone() })
 }
 
-/// The apps of revisions, each made once for all clusters with the same overrides.
-#[derive(Default)]
-struct Settings<'a>(HashMap<(&'a str, Variant), AppTemplate>);
-
-impl<'a> Settings<'a> {
-    /// The name of the app of a target under a revision.
-    fn name(
-        &mut self,
-        app: &MultiClusterApp,
-        (revision, variants): (&'a str, &Variants<'_>),
-        selected: &Selected,
-    ) -> String {
-        let variant = variants.of(&selected.name, &selected.labels);
-        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant));
-        child_name(&app.name_any(), &selected.name, template)
-    }
-
-    fn app(
-        &mut self,
-        app: &MultiClusterApp,
-        (revision, variants): (&'a str, &Variants<'_>),
-        selected: &Selected,
-        name: &str,
-        found: Option<&Owned<CatalogApp>>,
-    ) -> CatalogApp {
-        let variant = variants.of(&selected.name, &selected.labels);
-        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant)).clone();
-        let inputs = variants.inputs(variant);
-        let live = found.and_then(|found| found.live.as_deref().ok());
-        children::wanted(app, name, &selected.name, template, Given { revision, inputs: &inputs }, live)
-    }
-}
-
-/// The change of one app.
-fn difference(wanted: CatalogApp, found: Option<&Owned<CatalogApp>>) -> Option<Change<CatalogApp>> {
-    let owned: Vec<_> = found.into_iter().cloned().collect();
-    let is_ours = owned.iter().all(is_ours);
-    let changes = drover_runtime::owned::difference_of_whole(vec![wanted], &owned, |_| Value::Null, &["/spec"]).changes;
-    changes.into_iter().next().filter(|_| is_ours)
-}
-
-fn is_ours(found: &Owned<CatalogApp>) -> bool {
-    matches!(found.title, Title::Created | Title::Adopted)
-}
-
-/// What becomes of an app that is left over.
-fn leave(
-    app: &MultiClusterApp,
-    live: &CatalogApp,
-    found: &Owned<CatalogApp>,
-    is_removed: bool,
-    since: Option<Timestamp>,
-) -> Option<Change<CatalogApp>> {
-    let policy = if is_removed { app.spec.on_target_removed } else { live.spec.deletion_policy };
-    if is_removed && live.spec.deletion_policy == policy {
-        return Some(Change::Delete(Box::new(live.metadata.clone())));
-    }
-    if !is_removed && since.is_none() {
-        return None;
-    }
-    difference(children::left_over(live, since, policy), Some(found))
-}
-
 /// Why nothing new may begin.
 fn obstacle(world: &World) -> Option<(Cause, String)> {
     match &world.grants {
@@ -521,21 +458,6 @@ pub fn clean_up(owner: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
         refused: 0,
     };
     Plan { place_status, groups, requeue: if is_gone { Requeue::Released } else { Requeue::Watch } }
-}
-
-/// The end of an app: what becomes of its release is as the template says now.
-fn ends(app: &MultiClusterApp, found: &Owned<CatalogApp>) -> Option<Change<CatalogApp>> {
-    let policy = app.spec.template.deletion_policy;
-    let differs = |live: &&std::sync::Arc<CatalogApp>| is_ours(found) && live.spec.deletion_policy != policy;
-    let is_going = found.meta().deletion_timestamp.is_some();
-    match found.live.as_ref().ok().filter(differs).filter(|_| !is_going) {
-        Some(live) => difference(children::left_over(live, None, policy), Some(found)),
-        None => removed(std::slice::from_ref(found)).pop(),
-    }
-}
-
-fn removed<K: drover_runtime::Kept + serde::Serialize>(found: &[Owned<K>]) -> Vec<Change<K>> {
-    drover_runtime::owned::difference(Vec::new(), found, |_| Value::Null).changes
 }
 
 #[cfg(test)]

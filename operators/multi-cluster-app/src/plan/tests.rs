@@ -3,7 +3,7 @@ use drover_crds::{
     condition::{READY, StatusConditions as _},
     names::{ANNOTATION_DESELECTED_SINCE, ANNOTATION_INPUTS, ANNOTATION_REVISION},
 };
-use drover_rollouts::ChartVersion;
+use drover_rollouts::{ChartVersion, Variant, child_name};
 use drover_runtime::status::{condition, finish};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use serde_json::json;

@@ -1,0 +1,97 @@
+//! What is written of the apps of targets. Pure.
+
+use std::{collections::HashMap, sync::Arc};
+
+use drover_crds::{AppTemplate, CatalogApp, MultiClusterApp};
+use drover_rollouts::{Variant, Variants, child_name};
+use drover_runtime::{
+    Kept, Title,
+    owned::{Change, Owned, difference as between, difference_of_whole},
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    children::{self, Given},
+    observe::Selected,
+};
+
+/// The apps of revisions, each made once for all clusters with the same overrides.
+#[derive(Default)]
+pub(crate) struct Settings<'a>(HashMap<(&'a str, Variant), AppTemplate>);
+
+impl<'a> Settings<'a> {
+    /// The name of the app of a target under a revision.
+    pub(crate) fn name(
+        &mut self,
+        app: &MultiClusterApp,
+        (revision, variants): (&'a str, &Variants<'_>),
+        selected: &Selected,
+    ) -> String {
+        let variant = variants.of(&selected.name, &selected.labels);
+        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant));
+        child_name(&app.name_any(), &selected.name, template)
+    }
+
+    pub(crate) fn app(
+        &mut self,
+        app: &MultiClusterApp,
+        (revision, variants): (&'a str, &Variants<'_>),
+        selected: &Selected,
+        name: &str,
+        found: Option<&Owned<CatalogApp>>,
+    ) -> CatalogApp {
+        let variant = variants.of(&selected.name, &selected.labels);
+        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant)).clone();
+        let inputs = variants.inputs(variant);
+        let live = found.and_then(|found| found.live.as_deref().ok());
+        children::wanted(app, name, &selected.name, template, Given { revision, inputs: &inputs }, live)
+    }
+}
+
+/// The change of one app.
+pub(crate) fn difference(wanted: CatalogApp, found: Option<&Owned<CatalogApp>>) -> Option<Change<CatalogApp>> {
+    let owned: Vec<_> = found.into_iter().cloned().collect();
+    let is_ours = owned.iter().all(is_ours);
+    let changes = difference_of_whole(vec![wanted], &owned, |_| Value::Null, &["/spec"]).changes;
+    changes.into_iter().next().filter(|_| is_ours)
+}
+
+pub(crate) fn is_ours(found: &Owned<CatalogApp>) -> bool {
+    matches!(found.title, Title::Created | Title::Adopted)
+}
+
+/// What becomes of an app that is left over.
+pub(crate) fn leave(
+    app: &MultiClusterApp,
+    live: &CatalogApp,
+    found: &Owned<CatalogApp>,
+    is_removed: bool,
+    since: Option<Timestamp>,
+) -> Option<Change<CatalogApp>> {
+    let policy = if is_removed { app.spec.on_target_removed } else { live.spec.deletion_policy };
+    if is_removed && live.spec.deletion_policy == policy {
+        return Some(Change::Delete(Box::new(live.metadata.clone())));
+    }
+    if !is_removed && since.is_none() {
+        return None;
+    }
+    difference(children::left_over(live, since, policy), Some(found))
+}
+
+/// The end of an app: what becomes of its release is as the template says now.
+pub(crate) fn ends(app: &MultiClusterApp, found: &Owned<CatalogApp>) -> Option<Change<CatalogApp>> {
+    let policy = app.spec.template.deletion_policy;
+    let differs = |live: &&Arc<CatalogApp>| is_ours(found) && live.spec.deletion_policy != policy;
+    let is_going = found.meta().deletion_timestamp.is_some();
+    match found.live.as_ref().ok().filter(differs).filter(|_| !is_going) {
+        Some(live) => difference(children::left_over(live, None, policy), Some(found)),
+        None => removed(std::slice::from_ref(found)).pop(),
+    }
+}
+
+pub(crate) fn removed<K: Kept + Serialize>(found: &[Owned<K>]) -> Vec<Change<K>> {
+    between(Vec::new(), found, |_| Value::Null).changes
+}
