@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Admission, Baking, Batch, CountOrPercent, MAX_NOT_READY, MAX_PROBLEM_MESSAGE, MAX_STAGES, MAX_STATUS_BYTES,
     MultiClusterApp, MultiClusterAppStatus, NotReady, Percent, Pruned, RevisionRef, RolloutCounts, RolloutPhase,
-    RolloutRecord, Stage, StageStatus, condition,
+    RolloutRecord, Stage, StageStatus, Steered, condition,
 };
 
 const KIND: &str = "MultiClusterApp";
@@ -237,6 +237,12 @@ fn largest() -> MultiClusterAppStatus {
             done: many,
             waiting_since: Some(now.clone()),
             pruned: Some(Pruned { since: now.clone(), of: many, removed: many, through: now.clone() }),
+            steered: Some(Steered {
+                policies: text(256),
+                approve: Some(text(128)),
+                hold: Some(text(128)),
+                unjudged: vec![text(128), text(128)],
+            }),
         }),
         last_handled_reconcile_at: Some(text(128)),
         conditions: types

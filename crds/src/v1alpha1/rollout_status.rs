@@ -209,6 +209,30 @@ pub struct RolloutRecord {
     /// What was removed within the last hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<Pruned>,
+    /// The annotations by which people steer it, as they were judged last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steered: Option<Steered>,
+}
+
+/// The annotations by which people steer a rollout, and under which admission policies they were written.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steered {
+    /// Tells the state of the policies from others.
+    #[schemars(schema_with = "schema::text::<256>")]
+    pub policies: String,
+    /// The value of drover.dev/approve that counts, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub approve: Option<String>,
+    /// The value of drover.dev/hold that counts, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub hold: Option<String>,
+    /// The values of both that were found after policies were missing or altered, and count only once they are written again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), inner(length(max = 128)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub unjudged: Vec<String>,
 }
 
 /// A stage of which all targets are ready.

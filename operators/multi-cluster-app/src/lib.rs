@@ -18,6 +18,7 @@ mod error;
 pub mod observe;
 pub mod plan;
 pub mod revisions;
+pub mod steering;
 mod summary;
 mod wakes;
 

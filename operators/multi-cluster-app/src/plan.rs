@@ -31,7 +31,7 @@ use crate::{
     changes::{Settings, difference, ends, is_ours, leave, removed},
     children,
     observe::{Selected, World},
-    revisions,
+    revisions, steering,
 };
 
 /// What is told of an app on many clusters.
@@ -271,14 +271,16 @@ impl<'a> Fleet<'a> {
             format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any()),
             status.record.clone().unwrap_or_default(),
         );
+        let steered = steering::judged(app, world.policies.as_ref().map(|policies| &*policies.id));
         let rollout = Rollout {
             app: &key,
             strategy: &app.spec.rollout,
             wanted: Revision(&self.wanted),
-            approve: app.approved(),
-            hold: app.held(),
+            approve: steered.as_ref().and_then(|steered| steered.approve.as_deref()),
+            hold: steered.as_ref().and_then(|steered| steered.hold.as_deref()),
         };
-        let decision = rollouts::plan(now, &rollout, &targets, &deselected, &former);
+        let mut decision = rollouts::plan(now, &rollout, &targets, &deselected, &former);
+        decision.record.steered.clone_from(&steered);
         // What is to be remembered is noted before anything is done on account of it.
         let is_noted = decision.is_noted_in(&former);
         status.target = Some(RevisionRef { number, name: self.wanted.clone() });

@@ -52,6 +52,7 @@ impl Model {
             selected,
             charts: Some(Ok(chart("sources-1"))),
             admitted: Some(Admitted::Yes),
+            policies: Some(drover_admission::PoliciesState { id: "a".to_owned(), since: None }),
             ..World::default()
         };
         Self { app: app(spec), world, now: Timestamp::UNIX_EPOCH, uids: 0 }
