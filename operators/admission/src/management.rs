@@ -1,13 +1,17 @@
 //! The policies of the management cluster: who may say what a role allows, and who has it.
 //!
-//! They judge what is created, and a change of what an object wants; nothing that is deleted, and no change of metadata: a
-//! namespace has to be able to end, and a finalizer to go.
+//! They judge what is created, and a change of what an object wants; nothing that is deleted, and no change of metadata but of marks that
+//! say what is released: a namespace has to be able to end, and a finalizer to go.
 
-use drover_crds::names::{ANNOTATION_APPROVE, ANNOTATION_HOLD};
+use drover_crds::names::{
+    ANNOTATION_ADOPTED, ANNOTATION_APPROVE, ANNOTATION_CREATED, ANNOTATION_DESELECTED_SINCE, ANNOTATION_HOLD,
+    ANNOTATION_INPUTS, ANNOTATION_OWNER_UID, ANNOTATION_REVISION, LABEL_OWNER_KIND, LABEL_OWNER_NAME,
+    LABEL_OWNER_NAMESPACE,
+};
 
 use crate::{
     policy::{Asked, Policy},
-    verbs::{APPROVE, BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE_MEMBERS, OPERATE},
+    verbs::{APPROVE, BIND, BIND_SYSTEM_SUBJECTS, ESCALATE, MANAGE, MANAGE_MEMBERS, OPERATE},
 };
 
 const WRITES: [&str; 2] = ["CREATE", "UPDATE"];
@@ -21,10 +25,34 @@ const MOST_CLUSTERS: usize = 8;
 const OF_RIGHTS: [&str; 6] =
     ["rules", "clusterRules", "inherits", "externalClusterRoles", "bindableFrom", "managementRoles"];
 
+/// The labels that say for whom an object exists.
+const OF_OWNERS: [&str; 3] = [LABEL_OWNER_KIND, LABEL_OWNER_NAMESPACE, LABEL_OWNER_NAME];
+
+/// What says of an app that it is one of a `MultiClusterApp`, and what that one wants of it.
+const OF_ROLLOUTS: [&str; 6] = [
+    ANNOTATION_INPUTS,
+    ANNOTATION_REVISION,
+    ANNOTATION_DESELECTED_SINCE,
+    ANNOTATION_CREATED,
+    ANNOTATION_ADOPTED,
+    ANNOTATION_OWNER_UID,
+];
+
+/// What is wanted of an app, and what a `ControllerRevision` keeps.
+const OF_CONTENT: [&str; 3] = ["spec", "data", "revision"];
+
 /// All of them.
 #[must_use]
 pub fn policies() -> Vec<Policy> {
-    vec![project_bindings(), cluster_bindings(), role_templates(), apps(), multi_cluster_apps(), approvals()]
+    vec![
+        project_bindings(),
+        cluster_bindings(),
+        role_templates(),
+        apps(),
+        multi_cluster_apps(),
+        approvals(),
+        apps_of_rollouts(),
+    ]
 }
 
 fn project_bindings() -> Policy {
@@ -159,6 +187,61 @@ fn approvals() -> Policy {
             "'only who has the verb approve on multiclusterapps.drover.dev ' + object.metadata.name + ' in namespace ' \
              + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold; ask for that verb, or ask who has it'",
         )
+}
+
+/// What a `MultiClusterApp` releases is decided there, and there alone: by its spec, its stages and its approvals. Whoever may write apps
+/// changes none of its apps and none of its revisions by hand, nor makes up one of another namespace.
+fn apps_of_rollouts() -> Policy {
+    let owner = |object: &str| format!("{object}.metadata.?labels[?'{LABEL_OWNER_NAME}'].orValue('')");
+    let manage = |name| Asked::ours(MANAGE, "multiclusterapps").in_namespace("request.namespace").named(name).cel();
+    let is_update = "request.operation == 'UPDATE'";
+    Policy::on(
+        "drover-apps-of-rollouts",
+        &WRITES,
+        &[(drover_crds::GROUP, &["catalogapps"]), ("apps", &["controllerrevisions"])],
+    )
+    .only(
+        "is-of-a-rollout",
+        format!("{} || ({is_update} && ({}))", is_of_a_rollout("object"), is_of_a_rollout("oldObject")),
+    )
+    .only("changes-what-a-rollout-decides", changes_what_a_rollout_decides())
+    .with("owner", owner("object"))
+    .with("formerOwner", format!("{is_update} ? {} : variables.owner", owner("oldObject")))
+    .require(manage("variables.owner"), may_not_manage("variables.owner"))
+    .require(
+        format!("variables.formerOwner == variables.owner || {}", manage("variables.formerOwner")),
+        may_not_manage("variables.formerOwner"),
+    )
+}
+
+/// By its owner labels. Annotations of a `StatefulSet` are copied to its revisions, so those of a `ControllerRevision` tell nothing.
+fn is_of_a_rollout(object: &str) -> String {
+    format!(
+        "{object}.metadata.?labels[?'{LABEL_OWNER_KIND}'].orValue('') == 'MultiClusterApp' || (request.resource.resource == 'catalogapps' \
+         && [{}].exists(key, key in {object}.metadata.?annotations.orValue({{}})))",
+        listed(&OF_ROLLOUTS)
+    )
+}
+
+fn changes_what_a_rollout_decides() -> String {
+    let content = OF_CONTENT.map(|field| format!("object.?{field} != oldObject.?{field}")).join(" || ");
+    let differs = |kind: &str, keys: &[&str]| {
+        format!("[{}].exists(key, object.metadata.?{kind}[?key] != oldObject.metadata.?{kind}[?key])", listed(keys))
+    };
+    let (labels, annotations) = (differs("labels", &OF_OWNERS), differs("annotations", &OF_ROLLOUTS));
+    format!("request.operation == 'CREATE' || {content} || {labels} || {annotations}")
+}
+
+fn listed(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ")
+}
+
+fn may_not_manage(owner: &str) -> String {
+    format!(
+        "'only who has the verb {MANAGE} on multiclusterapps.drover.dev ' + {owner} + ' in namespace ' + request.namespace + ' may write \
+         its apps and revisions, and Drover does; change the MultiClusterApp instead, or leave out the labels and annotations that \
+         Drover sets'"
+    )
 }
 
 fn role_templates() -> Policy {

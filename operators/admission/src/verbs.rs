@@ -15,7 +15,8 @@ pub const OPERATE: &str = "operate";
 /// On multiclusterapps: to let a revision go on where a stage asks for approval, and to hold one.
 pub const APPROVE: &str = "approve";
 
-/// Downstream, on namespaces: to be Drover, which sets its labels and annotations and writes what carries them.
+/// To be Drover, which sets its labels and annotations and writes what carries them: downstream on namespaces, in the management cluster on
+/// multiclusterapps for their apps and revisions. Nobody else is given it by name.
 pub const MANAGE: &str = "manage";
 /// Downstream, on namespaces: to set the pod security of one that a Project holds.
 pub const SET_POD_SECURITY: &str = "set-pod-security";

@@ -88,6 +88,8 @@ impl Operator for MultiClusterAppOperator {
             // Policies ask whoever writes an app for these verbs; of who writes one on many clusters they were asked before.
             Rule::on("drover.dev", &["roletemplates"], &["bind"]),
             Rule::on("drover.dev", &["clusters"], &["operate"]),
+            // Nobody else writes the apps of targets and the revisions, or takes their labels off.
+            Rule::on("drover.dev", &["multiclusterapps"], &["manage"]),
             Rule::on("apps", &["controllerrevisions"], READ),
             Rule::on("apps", &["controllerrevisions"], &["create", "delete"]),
             Rule::on("", &["configmaps"], READ),
