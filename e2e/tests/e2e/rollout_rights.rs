@@ -7,7 +7,7 @@ use drover_e2e::installation::{Installation, drover_binary};
 use drover_e2e::objects::api;
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, soon};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::apps::{charts, deployer, digest, packed};
@@ -28,6 +28,11 @@ const GREETS: [(&str, &str); 3] = [
 const OLGA: (&str, &str) = ("olga", "owners");
 const MAX: (&str, &str) = ("max", "members");
 const VERA: (&str, &str) = ("vera", "viewers");
+/// Who has the role `drover-edit` in the namespace, and may give the role of the app.
+const EDDA: (&str, &str) = ("edda", "editors");
+
+/// What the refusal of the policy about apps of rollouts says.
+const NOT_BY_HAND: &str = "change the MultiClusterApp instead";
 
 /// The app `web`, of which every revision needs approval.
 fn an_app(chart: &[u8]) -> Value {
@@ -99,6 +104,9 @@ async fn an_app_on_many_clusters_is_shared_by_role_bindings_and_steered_by_its_o
     who_may_not_give_the_role_writes_no_app(&installation, &chart).await;
     only_an_owner_approves(&installation).await;
     a_revision_is_held_and_goes_on(&installation).await;
+    who_writes_apps_changes_none_of_a_rollout(&installation).await;
+    who_writes_apps_makes_up_none_of_a_rollout(&installation).await;
+    who_writes_apps_may_have_one_looked_at_and_deleted(&installation).await;
     what_changed_is_seen_and_approved_by_name(&installation).await;
 }
 
@@ -204,6 +212,133 @@ async fn a_revision_is_held_and_goes_on(installation: &Installation) {
     let refusal = rollout(installation, MAX, &["resume", "web"]).unwrap_err();
     assert!(refusal.contains("the verb approve"), "{refusal}");
     rollout(installation, OLGA, &["resume", "web"]).unwrap();
+    says(installation, "True/Ready").await;
+}
+
+/// The name of the app of the only target.
+async fn child(installation: &Installation) -> String {
+    let children = installation.kubectl(&["get", "catalogapps", "--namespace", TEAM, "--output=name"]).unwrap();
+    let names: Vec<_> = children.lines().filter_map(|line| line.split_once('/')).collect();
+    assert_eq!(names.len(), 1, "{children}");
+    names[0].1.to_owned()
+}
+
+/// Changes an object as somebody who writes apps.
+async fn edits(installation: &Installation, kind: &str, name: &str, change: Value) -> Result<(), String> {
+    let client = installation.management.client_for(EDDA.0, &[EDDA.1]).await.unwrap();
+    let objects = api(client, kind, TEAM).await.unwrap();
+    let outcome = objects.patch(name, &PatchParams::default(), &Patch::Merge(change)).await;
+    outcome.map(drop).map_err(|error| error.to_string())
+}
+
+/// Lets Edda write apps, and revisions and what belongs to another app, which no role that ships allows.
+async fn an_editor(installation: &Installation) {
+    let revisions = json!({"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["create", "patch"]});
+    let other = json!({"apiGroups": ["drover.dev"], "resources": ["multiclusterapps"], "resourceNames": ["other"], "verbs": ["manage"]});
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "write-revisions", "namespace": TEAM},
+        "rules": [revisions, other],
+    });
+    installation.apply(&role).await.unwrap();
+    for role in ["--role=write-revisions", "--role=give-deployer", "--clusterrole=drover-edit"] {
+        let name = format!("editors-{}", role.split_once('=').unwrap().1);
+        installation.kubectl(&["create", "rolebinding", &name, role, "--group=editors", "--namespace", TEAM]).unwrap();
+    }
+    for what in ["create controllerrevisions.apps", "patch catalogapps.drover.dev"] {
+        may(&installation.management, "@editors", what, TEAM, true).await;
+    }
+    may(&installation.management, "@editors", "manage multiclusterapps.drover.dev", TEAM, false).await;
+}
+
+async fn who_writes_apps_changes_none_of_a_rollout(installation: &Installation) {
+    an_editor(installation).await;
+    let (child, revision) = (child(installation).await, target(installation).await);
+    let label = |key: &str, value: Value| json!({"metadata": {"labels": {key: value}}});
+    let annotation = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
+    for change in [
+        json!({"spec": {"values": {"greeting": "mine"}}}),
+        json!({"spec": {"suspend": true}}),
+        label("drover.dev/owner-kind", json!(null)),
+        label("drover.dev/owner-kind", json!("Project")),
+        label("drover.dev/owner-name", json!("other")),
+        label("drover.dev/owner-namespace", json!("other")),
+        annotation("drover.dev/inputs", json!("mine")),
+        annotation("drover.dev/revision", json!("web-mine")),
+        annotation("drover.dev/deselected-since", json!("2020-01-01T00:00:00Z")),
+        annotation("drover.dev/created", json!(null)),
+        annotation("drover.dev/adopted", json!("true")),
+        annotation("drover.dev/owner-uid", json!(null)),
+    ] {
+        let refusal = edits(installation, "catalogapp", &child, change.clone()).await.unwrap_err();
+        assert!(
+            refusal.contains(NOT_BY_HAND) && refusal.contains("multiclusterapps.drover.dev web"),
+            "{change}: {refusal}"
+        );
+    }
+    for change in [json!({"revision": 7}), label("drover.dev/owner-kind", json!(null))] {
+        let refusal = edits(installation, "controllerrevision", &revision, change.clone()).await.unwrap_err();
+        assert!(refusal.contains(NOT_BY_HAND), "{change}: {refusal}");
+    }
+}
+
+async fn who_writes_apps_makes_up_none_of_a_rollout(installation: &Installation) {
+    let client = installation.management.client_for(EDDA.0, &[EDDA.1]).await.unwrap();
+    let child = get(installation, "catalogapp", &child(installation).await).await.unwrap();
+    let mut spec = child["spec"].clone();
+    spec["releaseName"] = json!("own");
+    let app = |metadata: Value| json!({"apiVersion": "drover.dev/v1alpha1", "kind": "CatalogApp", "metadata": metadata, "spec": spec});
+    let kept = |metadata: Value| json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": 1, "data": {}});
+    let owner = json!({
+        "drover.dev/owner-kind": "MultiClusterApp", "drover.dev/owner-namespace": "other", "drover.dev/owner-name": "web",
+    });
+    let creates = async |kind: &str, object: Value| {
+        let objects = api(client.clone(), kind, TEAM).await.unwrap();
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        objects.create(&PostParams::default(), &object).await.map(drop).map_err(|error| error.to_string())
+    };
+    for (kind, object) in [
+        ("catalogapp", app(json!({"name": "own", "labels": owner}))),
+        ("catalogapp", app(json!({"generateName": "own-", "labels": {"drover.dev/owner-kind": "MultiClusterApp"}}))),
+        ("catalogapp", app(json!({"name": "own", "annotations": {"drover.dev/revision": "web-mine"}}))),
+        ("controllerrevision", kept(json!({"name": "own", "labels": owner}))),
+    ] {
+        let refusal = creates(kind, object.clone()).await.unwrap_err();
+        assert!(refusal.contains(NOT_BY_HAND), "{object}: {refusal}");
+    }
+
+    let of_others =
+        json!({"name": "own", "labels": {"app": "web"}, "annotations": {"drover.dev/created": "by a StatefulSet"}});
+    creates("controllerrevision", kept(of_others)).await.unwrap();
+    let label = json!({"metadata": {"labels": owner}});
+    let refusal = edits(installation, "controllerrevision", "own", label).await.unwrap_err();
+    assert!(refusal.contains(NOT_BY_HAND), "nor turns one into it: {refusal}");
+    installation.kubectl(&["delete", "controllerrevision", "own", "--namespace", TEAM]).unwrap();
+}
+
+async fn who_writes_apps_may_have_one_looked_at_and_deleted(installation: &Installation) {
+    let name = child(installation).await;
+    for change in [
+        json!({"metadata": {"annotations": {"drover.dev/reconcile-at": "now"}, "labels": {"reviewed": "yes"}}}),
+        json!({"metadata": {"finalizers": ["drover.dev/catalog-app", "example.com/kept"]}}),
+        json!({"metadata": {"finalizers": ["drover.dev/catalog-app"]}}),
+    ] {
+        edits(installation, "catalogapp", &name, change).await.unwrap();
+    }
+    let before = get(installation, "catalogapp", &name).await.unwrap()["metadata"]["uid"].clone();
+    let client = installation.management.client_for(EDDA.0, &[EDDA.1]).await.unwrap();
+    let apps = api(client, "catalogapp", TEAM).await.unwrap();
+    apps.delete(&name, &DeleteParams::default()).await.unwrap();
+    let ask = async || {
+        let again = get(installation, "catalogapp", &name).await.ok();
+        if again.is_none() {
+            let version = get(installation, KIND, "web").await.unwrap()["metadata"]["resourceVersion"].clone();
+            changes(installation, MAX, json!({"metadata": {"annotations": {"drover.dev/reconcile-at": version}}}))
+                .await
+                .unwrap();
+        }
+        Ok(again.is_some_and(|app| app["metadata"]["uid"] != before).then_some(()))
+    };
+    eventually("Drover creates the app that was deleted again once it is asked to", soon(), ask).await.unwrap();
     says(installation, "True/Ready").await;
 }
 
