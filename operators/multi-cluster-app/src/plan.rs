@@ -39,6 +39,8 @@ use crate::{
 pub struct PlaceStatus {
     /// Why nothing was decided, if nothing was.
     pub undecided: Option<Readiness>,
+    /// Whether what the status says of the same spec stands, as too little is known to say anything else.
+    pub stands: bool,
     /// Under which admission policies the spec was written.
     pub admission: Option<Admission>,
     /// The revision that was completed last.
@@ -82,6 +84,7 @@ impl PlaceStatus {
         let status = app.status.clone().unwrap_or_default();
         Self {
             undecided: None,
+            stands: false,
             admission: record(app, world.policies.as_ref(), &world.evidence, false, now),
             current: status.current_revision,
             target: status.target_revision,
@@ -117,7 +120,8 @@ pub fn plan(app: &MultiClusterApp, world: &World, now: Timestamp) -> Decided {
     if !world.is_complete {
         let message = "not all Clusters are known yet, or whether they can be reached".to_owned();
         let soon = now.checked_add(SignedDuration::from_secs(1)).map_or(Requeue::Watch, Requeue::At);
-        return Plan { requeue: soon, ..waiting(status.because(StatusCause::Progressing, message), now) };
+        let status = PlaceStatus { stands: true, ..status.because(StatusCause::Progressing, message) };
+        return Plan { requeue: soon, ..waiting(status, now) };
     }
     // Where the present spec means nothing, what was wanted before it stands.
     let (wanted, trouble) = match (wanted(app, world), present(app, world)) {
@@ -451,6 +455,7 @@ pub fn clean_up(owner: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
     let undecided = Some(Readiness::no(StatusCause::Deleting, message));
     let place_status = PlaceStatus {
         undecided,
+        stands: false,
         admission: None,
         current: None,
         target: None,

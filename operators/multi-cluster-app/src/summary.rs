@@ -20,6 +20,12 @@ use crate::{
 pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceStatus>) -> MultiClusterAppStatus {
     let entry = statuses.iter().next().map(|(_, entry)| entry);
     let former = app.status.clone().unwrap_or_default();
+    let stands = entry.is_some_and(|entry| {
+        entry.state == PlaceState::Current && entry.known.as_ref().is_some_and(|known| known.stands)
+    });
+    if stands && Some(former.observed_generation) == app.metadata.generation {
+        return former;
+    }
     let Readiness { state, cause, message, activity } = readiness(app, entry);
     let mut conditions = ready_conditions(state, cause, &message, activity);
     let Some(known) = entry.and_then(|entry| entry.known.clone()) else {

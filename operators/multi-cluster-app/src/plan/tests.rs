@@ -73,7 +73,8 @@ impl Model {
         };
         let statuses = [(drover_runtime::Place::Management, entry)].into_iter().collect();
         let status = crate::summary::summarise(&self.app, &statuses);
-        self.app.status = Some(finish(self.app.status.as_ref(), status, 1, self.now));
+        let generation = self.app.metadata.generation.unwrap();
+        self.app.status = Some(finish(self.app.status.as_ref(), status, generation, self.now));
         for action in plan.groups.into_iter().flatten() {
             self.carry_out(action);
         }
@@ -456,4 +457,17 @@ fn at_its_end_each_release_ends_as_the_template_says_by_then() {
     }
     let plan = clean_up(Owner::Deleting(&model.app), &model.world);
     assert!(matches!(&*plan.groups, [group] if matches!(&**group, [Action::App(Change::Delete(_))])), "{plan:?}");
+}
+
+#[test]
+fn a_restart_changes_no_status_before_it_is_known_what_can_be_reached() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.settle();
+    let before = model.app.status.clone();
+    model.world.is_complete = false;
+    assert_eq!(model.step(), [""; 0]);
+    assert_eq!(model.app.status, before);
+    model.app.metadata.generation = Some(2);
+    model.step();
+    assert_eq!(model.reason(), "Progressing", "of another spec nothing is known");
 }
