@@ -122,7 +122,7 @@ mod tests {
         let delete = "delete RoleBinding team-web/drover:view:team:audit".to_owned();
         assert_eq!(told(&plan(&grant(), &refused)), (vec![delete.clone()], false, vec!["NotATenant"]));
         let message = "the Cluster does not admit the grant to namespace team-web. Add the namespace to spec.tenants of the \
-            Cluster, or remove the cluster from spec.clusters.names.";
+            Cluster, or remove the cluster from spec.clusters.names; of an app, name another one in another app.";
         assert_eq!(plan(&grant(), &refused).place_status.obstacles[0].message, message);
         assert_eq!(told(&clean_up(&refused)).0, [delete]);
         assert_eq!(clean_up(&World::default()).requeue, Requeue::Released);
