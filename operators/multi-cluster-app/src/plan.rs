@@ -271,10 +271,8 @@ impl<'a> Fleet<'a> {
         let left = self.left(world);
         let deselected: Vec<_> =
             left.iter().map(|live| Deselected { since: children::deselected_since(live) }).collect();
-        let (key, former) = (
-            format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any()),
-            status.record.clone().unwrap_or_default(),
-        );
+        let key = format!("{}/{}", app.namespace().unwrap_or_default(), app.name_any());
+        let former = status.record.clone().unwrap_or_default();
         let steered = steering::judged(app, world.policies.as_ref().map(|policies| &*policies.id));
         let rollout = Rollout {
             app: &key,
