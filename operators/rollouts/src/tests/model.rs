@@ -269,7 +269,9 @@ impl World {
             let index = self.stage_of(targets[start.target]);
             let stage = self.stage(index);
             assert!(stage.approval == Approval::None || self.was_approved, "{} is not approved", stage.name);
-            let noted = before.batch.as_ref().filter(|batch| batch.stage == stage.name && !self.has_jumped);
+            let is_of_this = before.revision.as_ref() == Some(&self.wanted);
+            let noted =
+                before.batch.as_ref().filter(|batch| is_of_this && batch.stage == stage.name && !self.has_jumped);
             if let Some(last) = noted.filter(|_| self.left_of_batch(before, index, targets) <= 0) {
                 let passed = self.clock - last.at.0.as_second();
                 assert!(passed >= i64::try_from(stage.interval().as_secs()).unwrap(), "{passed}s after a batch");
