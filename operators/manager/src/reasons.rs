@@ -164,6 +164,7 @@ mod tests {
         "MultiClusterApp: IndexInvalid",
         "MultiClusterApp: NotAdmitted",
         "MultiClusterApp: RevisionNotKept",
+        "MultiClusterApp: RevisionTooLarge",
         "MultiClusterApp: RolledBack",
         "MultiClusterApp: RolloutFailed",
         "MultiClusterApp: SecretsNotPermitted",
