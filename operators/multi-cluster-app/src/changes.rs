@@ -31,10 +31,14 @@ impl<'a> Settings<'a> {
         selected: &Selected,
     ) -> String {
         let variant = variants.of(&selected.name, &selected.labels);
-        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant));
-        child_name(&app.name_any(), &selected.name, template)
+        child_name(&app.name_any(), &selected.name, self.template((revision, variants), variant))
     }
 
+    fn template(&mut self, (revision, variants): (&'a str, &Variants<'_>), variant: Variant) -> &AppTemplate {
+        self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant))
+    }
+
+    /// The app of a target under a revision, by that name.
     pub(crate) fn app(
         &mut self,
         app: &MultiClusterApp,
@@ -44,7 +48,7 @@ impl<'a> Settings<'a> {
         found: Option<&Owned<CatalogApp>>,
     ) -> CatalogApp {
         let variant = variants.of(&selected.name, &selected.labels);
-        let template = self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant)).clone();
+        let template = self.template((revision, variants), variant).clone();
         let inputs = variants.inputs(variant);
         let live = found.and_then(|found| found.live.as_deref().ok());
         children::wanted(app, name, &selected.name, template, Given { revision, inputs: &inputs }, live)

@@ -152,9 +152,8 @@ impl World {
     fn name_missing(&mut self, app: &MultiClusterApp, place: &PlaceContext) {
         let drover_crds::ClusterSelection::Names(names) = &app.spec.clusters else { return };
         let namespace = app.namespace().unwrap_or_default();
-        let is_there = |name: &&String| {
-            self.selected.iter().any(|selected| selected.name == **name) || self.unread.contains(*name)
-        };
+        let selected: BTreeSet<_> = self.selected.iter().map(|selected| &selected.name).collect();
+        let is_there = |name: &&String| selected.contains(name) || self.unread.contains(*name);
         self.missing = names.iter().find(|name| !is_there(name)).map(|name| {
             match place.fleet.get(&ClusterName::from(name.as_str())) {
                 _ if name == LOCAL_CLUSTER => {
