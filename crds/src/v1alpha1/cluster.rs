@@ -29,6 +29,8 @@ pub const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(30);
 pub const DEFAULT_HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Failed probes in a row after which a cluster counts as unreachable.
 pub const DEFAULT_FAILURE_THRESHOLD: i32 = 3;
+/// An API server of three small nodes serves some thousand, and Drover is not its only client.
+const DEFAULT_MAX_REQUESTS: u16 = 500;
 /// Successful probes in a row after which a cluster counts as reachable again.
 pub const DEFAULT_SUCCESS_THRESHOLD: i32 = 2;
 /// Time before the end of a certificate from which on Drover warns.
@@ -132,6 +134,9 @@ pub struct ClusterSpec {
     /// When to warn of certificates that end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<CertificatePolicy>,
+    /// How many requests this cluster gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestPolicy>,
     /// Keeps the connection and the probes but writes nothing to the cluster, not even revocations. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
@@ -329,6 +334,17 @@ pub struct HealthPolicy {
     pub success_threshold: Option<i32>,
 }
 
+/// How many requests a cluster gets.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestPolicy {
+    /// Most requests a second in the long run; up to 200 go at once after a time of rest, and probes do not count. Drover begins with
+    /// 100 a second, sends more as long as the API server answers within 100 ms, and halves them where it refuses. Default: 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 5000))]
+    pub max_per_second: Option<u16>,
+}
+
 /// When to warn of certificates that end.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -468,6 +484,12 @@ impl ClusterSpec {
     #[must_use]
     pub fn health_timeout(&self) -> Duration {
         self.health.as_ref().and_then(|h| h.timeout.as_ref()).map_or(DEFAULT_HEALTH_TIMEOUT, ApiDuration::as_std)
+    }
+
+    /// Most requests a second in the long run.
+    #[must_use]
+    pub fn max_requests_per_second(&self) -> u16 {
+        self.requests.as_ref().and_then(|requests| requests.max_per_second).unwrap_or(DEFAULT_MAX_REQUESTS)
     }
 
     /// Failed probes in a row after which the cluster counts as unreachable.

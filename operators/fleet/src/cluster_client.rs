@@ -101,6 +101,13 @@ impl ClusterClient {
         }
     }
 
+    /// Never more than so many requests a second from now on.
+    pub(crate) fn allow_at_most(&self, most: u16) {
+        if let Some(guard) = &self.guard {
+            guard.allow_at_most(most);
+        }
+    }
+
     /// From now on only the probe may send requests, until it has identified the server.
     pub(crate) fn distrust(&self) {
         if let Some(guard) = &self.guard {

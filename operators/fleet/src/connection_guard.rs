@@ -137,6 +137,11 @@ impl ConnectionGuard {
         self.connections.add(channel)
     }
 
+    /// Never more than so many requests a second from now on.
+    pub(crate) fn allow_at_most(&self, most: u16) {
+        self.queue.allow_at_most(most);
+    }
+
     /// Waits until a request may be sent. The probe has no budget and waits for nobody.
     pub(crate) async fn turn(&self) -> Result<Option<Turn>, BoxError> {
         self.may_ask()?;

@@ -18,6 +18,7 @@ mod next;
 mod one_shot;
 mod probe;
 mod remote;
+mod request_budget;
 mod request_queue;
 mod required_permissions;
 mod rivals;

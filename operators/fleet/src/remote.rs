@@ -224,7 +224,8 @@ impl Remote {
                 Err(error) => self.refused(error, target),
             }
         }
-        if self.serving.is_some() {
+        if let Some(serving) = &self.serving {
+            serving.cluster_client.allow_at_most(target.cluster.spec.max_requests_per_second());
             self.probe(target, thresholds).await;
         }
     }
@@ -282,6 +283,7 @@ impl Remote {
     async fn connect(&self, target: &Target) -> Result<Serving, ConnectError> {
         let cluster_client =
             ClusterClient::prepare(&target.source, &self.management, self.policy, &self.wanted, &self.parsed).await?;
+        cluster_client.allow_at_most(target.cluster.spec.max_requests_per_second());
         let introduced = connection_guard::probing(Box::pin(self.introduce(&cluster_client, target))).await;
         // Where there is no guard, no dial noted what the server presents.
         if introduced.is_ok() && cluster_client.certificates().is_empty() {

@@ -3,19 +3,17 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use drover_runtime::request::{Sender, Urgency};
+use http::StatusCode;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
 };
 
-/// Requests a second that a cluster gets in the long run …
-const RATE: u32 = 100;
-/// … and how many at once after a time of rest.
-const BURST: u32 = 200;
+use crate::request_budget::{Answer, Budget};
+
 /// Requests whose answer has not begun, at a time. An API server allows 100 streams a connection, watches included.
 const IN_FLIGHT: usize = 32;
 
@@ -43,12 +41,30 @@ struct Lane(VecDeque<(&'static str, VecDeque<oneshot::Sender<Turn>>)>);
 pub(crate) struct Turn {
     /// None once it was handed back.
     queue: Option<Arc<RequestQueue>>,
+    since: Instant,
+}
+
+impl Turn {
+    /// The server began to answer, with this status.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        let Some(queue) = &self.queue else { return };
+        let now = Instant::now();
+        let answer = Answer { took: now.saturating_duration_since(self.since), status };
+        let mut state = queue.lock();
+        let is_waited_for = state.timed;
+        state.budget.learn(answer, is_waited_for, now);
+    }
 }
 
 impl RequestQueue {
     pub(crate) fn new() -> Self {
         let (budget, waiting) = (Budget::full(Instant::now()), BTreeMap::new());
         Self { state: Mutex::new(State { budget, in_flight: 0, waiting, timed: false }) }
+    }
+
+    /// Never more than so many requests a second from now on.
+    pub(crate) fn allow_at_most(&self, most: u16) {
+        self.lock().budget.allow_at_most(most);
     }
 
     /// Waits for the turn of a request of this sender.
@@ -75,7 +91,7 @@ impl RequestQueue {
                 return self.serve_again(state, at);
             }
             // Who gave up waiting takes nothing of the budget.
-            match next.give.send(Turn { queue: Some(Arc::clone(self)) }) {
+            match next.give.send(Turn { queue: Some(Arc::clone(self)), since: now }) {
                 Ok(()) => {
                     state.budget.take(now);
                     state.in_flight += 1;
@@ -156,39 +172,17 @@ impl Lane {
     }
 }
 
-/// When the next request may be sent: a bucket of [`BURST`] that fills by [`RATE`] a second.
-#[derive(Debug)]
-struct Budget {
-    /// When the bucket was, or will be, empty.
-    empty_at: Instant,
-}
-
-impl Budget {
-    const EACH: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
-
-    fn full(now: Instant) -> Self {
-        Self { empty_at: now - Self::EACH * BURST }
-    }
-
-    /// From when on the next request may be sent.
-    fn free_at(&self, now: Instant) -> Instant {
-        (self.empty_at + Self::EACH).max(now)
-    }
-
-    /// Takes the place of one request.
-    fn take(&mut self, now: Instant) {
-        let at_most_full = now.checked_sub(Self::EACH * BURST).unwrap_or(now);
-        self.empty_at = self.empty_at.max(at_most_full) + Self::EACH;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use futures::{FutureExt as _, future::join_all};
 
     use super::*;
+    use crate::request_budget::{BURST, RATE};
 
     fn from(operator: &'static str, urgency: Urgency) -> Sender {
         Sender { operator, urgency }

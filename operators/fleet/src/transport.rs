@@ -123,6 +123,9 @@ impl Transport {
         let turn = self.guard.turn().await?;
         let stream = stream_of(&request);
         let response = self.send_in_turn(request, stream).await?;
+        if let Some(turn) = &turn {
+            turn.answered(response.status());
+        }
         // A watch lasts, and others have their turn meanwhile.
         let turn = turn.filter(|_| stream != Stream::Watch);
         Ok(response.map(|body| body.within(turn)))
