@@ -18,40 +18,54 @@ use crate::{
     observe::Selected,
 };
 
-/// The apps of revisions, each made once for all clusters with the same overrides.
+/// What the apps of revisions are to be, each made once for all clusters with the same overrides.
 #[derive(Default)]
-pub(crate) struct Settings<'a>(HashMap<(&'a str, Variant), AppTemplate>);
+pub(crate) struct Settings<'a>(HashMap<(&'a str, Variant), Setting>);
+
+/// What clusters with the same overrides have under a revision.
+struct Setting {
+    template: AppTemplate,
+    inputs: String,
+}
+
+/// A revision by its name, with what it says.
+pub(crate) type Named<'a, 'v> = (&'a str, &'v Variants<'v>);
 
 impl<'a> Settings<'a> {
     /// The name of the app of a target under a revision.
-    pub(crate) fn name(
-        &mut self,
-        app: &MultiClusterApp,
-        (revision, variants): (&'a str, &Variants<'_>),
-        selected: &Selected,
-    ) -> String {
-        let variant = variants.of(&selected.name, &selected.labels);
-        child_name(&app.name_any(), &selected.name, self.template((revision, variants), variant))
+    pub(crate) fn name(&mut self, app: &MultiClusterApp, named: Named<'a, '_>, selected: &Selected) -> String {
+        child_name(&app.name_any(), &selected.name, &self.of(named, selected).template)
     }
 
-    fn template(&mut self, (revision, variants): (&'a str, &Variants<'_>), variant: Variant) -> &AppTemplate {
-        self.0.entry((revision, variant)).or_insert_with(|| variants.settings(variant))
+    fn of(&mut self, (revision, variants): Named<'a, '_>, selected: &Selected) -> &Setting {
+        let variant = variants.of(&selected.name, &selected.labels);
+        self.0.entry((revision, variant)).or_insert_with_key(|(_, variant)| Setting {
+            template: variants.settings(*variant),
+            inputs: variants.inputs(*variant),
+        })
     }
 
     /// The app of a target under a revision, by that name.
     pub(crate) fn app(
         &mut self,
         app: &MultiClusterApp,
-        (revision, variants): (&'a str, &Variants<'_>),
+        named: Named<'a, '_>,
         selected: &Selected,
         name: &str,
         found: Option<&Owned<CatalogApp>>,
     ) -> CatalogApp {
-        let variant = variants.of(&selected.name, &selected.labels);
-        let template = self.template((revision, variants), variant).clone();
-        let inputs = variants.inputs(variant);
+        let Setting { template, inputs } = self.of(named, selected);
         let live = found.and_then(|found| found.live.as_deref().ok());
-        children::wanted(app, name, &selected.name, template, Given { revision, inputs: &inputs }, live)
+        let given = Given { revision: named.0, inputs };
+        children::wanted(app, name, &selected.name, template.clone(), given, live)
+    }
+
+    /// Whether the app of a target is as the revision says. Most are: seen in place, nothing of them is made or compared as JSON.
+    pub(crate) fn is_as(&mut self, named: Named<'a, '_>, selected: &Selected, found: &Owned<CatalogApp>) -> bool {
+        let Ok(live) = &found.live else { return false };
+        let Setting { template, inputs } = self.of(named, selected);
+        let given = Given { revision: named.0, inputs };
+        is_ours(found) && children::is_as(live, &selected.name, template, given)
     }
 }
 

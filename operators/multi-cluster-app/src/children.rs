@@ -47,6 +47,19 @@ pub fn wanted(
     wanted
 }
 
+/// Whether an app is as it is wanted, with nothing that says otherwise in its metadata.
+#[must_use]
+pub fn is_as(live: &CatalogApp, cluster: &str, template: &AppTemplate, given: Given<'_>) -> bool {
+    let noted = |name: &str| live.annotations().get(name).map(String::as_str);
+    live.metadata.deletion_timestamp.is_none()
+        && noted(ANNOTATION_REVISION) == Some(given.revision)
+        && noted(ANNOTATION_INPUTS) == Some(given.inputs)
+        && noted(ANNOTATION_DESELECTED_SINCE).is_none()
+        && live.spec.pin.is_none()
+        && live.spec.cluster_name == cluster
+        && live.spec.template == *template
+}
+
 /// An app that is left over, as it is but for what says since when that is so, or what becomes of its release.
 #[must_use]
 pub fn left_over(live: &CatalogApp, since: Option<Timestamp>, policy: AppDeletionPolicy) -> CatalogApp {

@@ -217,7 +217,9 @@ struct Fleet<'a> {
     names: Vec<String>,
     /// Of a target that has none of that name: the app that it has under another one.
     others: Vec<Option<&'a Owned<CatalogApp>>>,
-    by_name: BTreeMap<String, &'a Owned<CatalogApp>>,
+    by_name: BTreeMap<&'a str, &'a Owned<CatalogApp>>,
+    /// Whether the app of a target is as the revision says that it was given.
+    as_given: Vec<bool>,
 }
 
 impl<'a> Fleet<'a> {
@@ -231,12 +233,12 @@ impl<'a> Fleet<'a> {
         let record = app.status.as_ref().and_then(|status| status.rollout.as_ref());
         let is_back = record.filter(|record| record.failed && record.revision.as_ref() == Some(&wanted));
         let goal = is_back.and_then(|record| record.completed.as_deref()).unwrap_or(&wanted);
-        let variants = revisions.get(goal)?;
+        let (&goal, variants) = revisions.get_key_value(goal)?;
         let mut settings = Settings::default();
         let name = |selected| settings.name(app, (goal, variants), selected);
         let names: Vec<_> = world.selected.iter().map(name).collect();
         let by_name: BTreeMap<_, _> =
-            world.apps.iter().filter_map(|found| Some((found.meta().name.clone()?, found))).collect();
+            world.apps.iter().filter_map(|found| Some((found.meta().name.as_deref()?, found))).collect();
         let under_goal: BTreeSet<_> = names.iter().collect();
         let mut by_cluster = BTreeMap::new();
         for found in world.apps.iter().filter(|found| is_ours(found) && found.meta().deletion_timestamp.is_none()) {
@@ -248,10 +250,24 @@ impl<'a> Fleet<'a> {
             }
         }
         let other = |(selected, name): (&Selected, &String)| {
-            if by_name.contains_key(name) { None } else { by_cluster.get(&*selected.name).copied() }
+            if by_name.contains_key(&**name) { None } else { by_cluster.get(&*selected.name).copied() }
         };
         let others = world.selected.iter().zip(&names).map(other).collect();
-        Some(Self { wanted, revisions, names, others, by_name })
+        let mut fleet = Self { wanted, revisions, names, others, by_name, as_given: Vec::new() };
+        let is_as_given = |(position, selected): (usize, &Selected)| {
+            let found = fleet.found(position)?;
+            let given = children::seen(found).given?.0;
+            Some(settings.is_as((given, fleet.revisions.get(given)?), selected, found))
+        };
+        let as_given = world.selected.iter().enumerate().map(is_as_given);
+        let as_given = as_given.map(Option::unwrap_or_default).collect();
+        fleet.as_given = as_given;
+        Some(fleet)
+    }
+
+    /// Whether others change the app of a target again and again, so that it is left as they have it.
+    fn is_contested(&self, position: usize, found: &Owned<CatalogApp>) -> bool {
+        found.drift_conflict.is_some() && self.as_given.get(position) == Some(&false)
     }
 
     fn decide(
@@ -312,7 +328,7 @@ impl<'a> Fleet<'a> {
 
     /// The app that a target has: under the name to which the rollout leads, else under another one.
     fn found(&self, position: usize) -> Option<&'a Owned<CatalogApp>> {
-        let named = self.names.get(position).and_then(|name| self.by_name.get(name).copied());
+        let named = self.names.get(position).and_then(|name| self.by_name.get(&**name).copied());
         named.or_else(|| self.others.get(position).copied().flatten())
     }
 
@@ -321,7 +337,12 @@ impl<'a> Fleet<'a> {
         let is_suspended = found.and_then(|found| found.live.as_ref().ok()).is_some_and(|live| live.spec.suspend);
         let foreign = rollouts::Child { is_foreign: true, ..rollouts::Child::default() };
         let is_taken = self.names.get(position).is_some_and(|name| world.taken.contains(name));
-        let child = if is_taken { Some(foreign) } else { found.map(children::seen) };
+        // What others made of it is not what was rolled out.
+        let seen = |found| match children::seen(found) {
+            seen if self.is_contested(position, found) => rollouts::Child { applied: None, ready_since: None, ..seen },
+            seen => seen,
+        };
+        let child = if is_taken { Some(foreign) } else { found.map(seen) };
         Target {
             cluster: &selected.name,
             labels: &selected.labels,
@@ -334,9 +355,9 @@ impl<'a> Fleet<'a> {
     /// The apps of clusters that are no targets any more, or that have another app now. What is unknown is none of them.
     fn left(&self, world: &World) -> Vec<&'a CatalogApp> {
         let others = self.others.iter().flatten().filter_map(|found| found.meta().name.as_ref());
-        let held: BTreeSet<_> = self.names.iter().chain(others).collect();
+        let held: BTreeSet<_> = self.names.iter().chain(others).map(String::as_str).collect();
         let all = self.by_name.iter().filter(|(name, found)| {
-            found.title == Title::Created && found.meta().deletion_timestamp.is_none() && !held.contains(name)
+            found.title == Title::Created && found.meta().deletion_timestamp.is_none() && !held.contains(*name)
         });
         let live = all.filter_map(|(_, found)| found.live.as_deref().ok());
         live.filter(|live| !world.unread.contains(&live.spec.cluster_name)).collect()
@@ -348,8 +369,12 @@ impl<'a> Fleet<'a> {
         let mut not_ready = decision.counted.not_ready.clone();
         for row in &mut not_ready {
             let position = world.selected.iter().position(|selected| selected.name == row.cluster);
-            let live = position.and_then(|position| self.found(position)?.live.as_deref().ok());
-            if let Some(reason) = live.and_then(children::reason) {
+            let Some((position, found)) = position.and_then(|position| Some((position, self.found(position)?))) else {
+                continue;
+            };
+            if self.is_contested(position, found) {
+                StatusCause::DriftConflict.reason().clone_into(&mut row.reason);
+            } else if let Some(reason) = found.live.as_deref().ok().and_then(children::reason) {
                 row.reason = reason;
             }
         }
@@ -386,11 +411,15 @@ impl<'a> Fleet<'a> {
         for (position, selected) in world.selected.iter().enumerate() {
             let found = self.found(position);
             let given = found.and_then(|found| children::seen(found).given).map(|given| given.0);
-            let Some(given) = starts.get(&position).copied().or(given) else { continue };
+            let started = starts.get(&position).copied();
+            if started.is_none_or(|started| Some(started) == given) && self.as_given.get(position) == Some(&true) {
+                continue;
+            }
+            let Some(given) = started.or(given) else { continue };
             let Some(variants) = self.revisions.get(given) else { continue };
             let name = settings.name(app, (given, variants), selected);
-            let found = self.by_name.get(&name).copied();
-            if found.is_none() && !starts.contains_key(&position) {
+            let found = self.by_name.get(&*name).copied();
+            if found.is_none() && started.is_none() {
                 continue;
             }
             let wanted = settings.app(app, (given, variants), selected, &name, found);
@@ -401,7 +430,7 @@ impl<'a> Fleet<'a> {
         for (position, live) in left.iter().enumerate() {
             let is_removed = removed.contains(&position);
             let since = marked.contains(&position).then_some(decision.mark_at);
-            let Some(found) = self.by_name.get(&live.name_any()) else { continue };
+            let Some(found) = self.by_name.get(&*live.name_any()) else { continue };
             actions.extend(leave(app, live, found, is_removed, since).map(Action::App));
         }
         actions.extend(superfluous(app, world, [&*self.wanted, completed].into_iter()));

@@ -471,3 +471,25 @@ fn a_restart_changes_no_status_before_it_is_known_what_can_be_reached() {
     model.step();
     assert_eq!(model.reason(), "Progressing", "of another spec nothing is known");
 }
+
+#[test]
+fn what_others_make_of_an_app_again_and_again_does_not_count_as_rolled_out() {
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary"), selected("us", "")]);
+    model.settle();
+    model.live("us").spec.template.values.insert("greeting".to_owned(), json!("theirs"));
+    assert_eq!(names(&model.step()), ["apply CatalogApp"], "it is made as it was again");
+    model.live("us").spec.template.values.insert("greeting".to_owned(), json!("theirs"));
+    let spec = drover_runtime::write::desired_hash(model.live("us"));
+    model.live("us").annotations_mut().insert("drover.dev/applied".to_owned(), spec);
+    let found =
+        model.world.apps.iter_mut().find(|found| found.live.as_ref().is_ok_and(|live| live.spec.cluster_name == "us"));
+    found.unwrap().drift_conflict = Some("someone".into());
+    model.ready("us");
+    model.step();
+    let status = model.app.status.clone().unwrap();
+    let counts = status.counts.unwrap();
+    assert_eq!((counts.updated, counts.targets), (1, 2));
+    let told: Vec<_> = status.not_ready.iter().map(|row| (&*row.cluster, &*row.reason)).collect();
+    assert_eq!(told, [("us", "DriftConflict")]);
+    assert_ne!(model.reason(), "Ready");
+}
