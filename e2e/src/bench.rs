@@ -17,9 +17,9 @@ use crate::installation::{Installation, Plan, Timers};
 use crate::process::Process;
 use crate::story::{a_cluster, a_namespace};
 use crate::{Components, Program, Tools};
-use measure::{ReadyTimes, Usage, usage};
+use measure::ReadyTimes;
 
-pub use measure::Table;
+pub use measure::{Table, Usage, usage};
 
 /// Between two looks at the CPU time that drover has used.
 const LOOK: Duration = Duration::from_secs(5);

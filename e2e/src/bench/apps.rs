@@ -75,7 +75,10 @@ async fn rest(size: Size, installation: &mut Installation, table: &mut Table) ->
     progress("Nothing happens.");
     let from = marks(installation)?;
     tokio::time::sleep(size.idle).await;
-    table.row("requests at rest, watches and probes left out", total(&requests(installation, &from)?).to_string());
+    let at_rest = requests(installation, &from)?;
+    table.row("requests at rest, watches and probes left out", total(&at_rest).to_string());
+    let which: Vec<_> = at_rest.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    table.row("requests at rest: which", which.join(", "));
     table.row("child processes at rest", children(drover(installation)?.pid()).len().to_string());
     progress("drover starts again.");
     installation.stop_drover(End::Terminate).await?;

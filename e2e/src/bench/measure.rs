@@ -32,7 +32,9 @@ pub struct Table {
 }
 
 impl Table {
-    pub(super) fn new(title: String) -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new(title: String) -> Self {
         Self { title, rows: Vec::new() }
     }
 
@@ -42,11 +44,13 @@ impl Table {
         self.rows.iter().find(|(row, _)| row.starts_with(what)).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
+    /// Adds a row.
+    pub fn row(&mut self, what: impl Into<String>, value: impl Into<String>) {
         self.rows.push((what.into(), value.into()));
     }
 
-    pub(super) fn print(&self) {
+    /// Writes it to standard output, as Markdown.
+    pub fn print(&self) {
         let mut text = format!("\n### {}\n\n| What | Measured |\n| --- | --- |\n", self.title);
         for (what, value) in &self.rows {
             let _ = writeln!(text, "| {what} | {value} |");
@@ -57,17 +61,21 @@ impl Table {
 
 /// What a process holds and has used.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Usage {
+pub struct Usage {
     /// Resident memory that is not a mapped file, in bytes.
-    pub(super) anonymous: f64,
+    pub anonymous: f64,
     /// The most resident memory of any kind so far, in bytes.
-    pub(super) peak: f64,
+    pub peak: f64,
     /// CPU time so far, in seconds.
-    pub(super) cpu: f64,
+    pub cpu: f64,
 }
 
 /// Reads `/proc` of a process.
-pub(super) fn usage(process: &Process) -> Result<Usage> {
+///
+/// # Errors
+///
+/// If the process has ended.
+pub fn usage(process: &Process) -> Result<Usage> {
     let folder = std::path::PathBuf::from(format!("/proc/{}", process.pid()));
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).on("read", folder.join(name));
     let status = read("status")?;
