@@ -21,6 +21,7 @@ pub mod release;
 mod render;
 pub mod repository;
 pub mod seal;
+mod shared;
 pub mod state;
 mod subcharts;
 pub mod workloads;

@@ -31,6 +31,7 @@ use crate::{
     kept::{Kept, Weighed},
     release::InCluster,
     render::Job,
+    shared::Shared,
     subcharts::with_subcharts,
 };
 
@@ -95,13 +96,14 @@ pub struct Preparations {
     /// None where this process cannot fetch.
     sources: Option<Sources>,
     kept: Arc<Mutex<Kept<Preparation>>>,
+    shared: Shared,
 }
 
 impl Preparations {
     /// Those of `renderer`, with charts out of `sources`; without one of them every app says so that needs it.
     #[must_use]
     pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
-        Self { renderer, sources, kept: Arc::default() }
+        Self { renderer, sources, kept: Arc::default(), shared: Shared::default() }
     }
 
     /// What is prepared for these inputs of an app.
@@ -159,7 +161,7 @@ impl Preparations {
             return Err(AppError::Other { cause: ApiCause::Conflict.into(), message });
         }
         let packed = self.packed(app, place, inputs, &contents, now).await?;
-        let by = slot.as_ref().map(|(by, slot)| (*by, slot));
+        let by = slot.as_ref().map(|(by, slot)| (*by, slot, &self.shared));
         let outcome = match rendered(by, app, cluster, (inputs, &packed), &contents, now).await {
             Ok(prepared) => Ok(prepared),
             // Only what is wrong with the inputs stays wrong until they change.
@@ -245,7 +247,7 @@ fn content<'a>(contents: &'a Contents, entry: &Entry) -> Option<&'a [u8]> {
 }
 
 async fn rendered(
-    by: Option<(&Renderer, &Slot)>,
+    by: Option<(&Renderer, &Slot, &Shared)>,
     app: &CatalogApp,
     cluster: &InCluster<'_>,
     (inputs, packed): (&Inputs, &[u8]),
@@ -255,7 +257,7 @@ async fn rendered(
     let chart = chart(app, inputs, packed)?;
     let (values, warning) = values(app, &chart, inputs, contents)?;
     let is_secret = crate::inputs::entries(app).any(|entry| entry.kind == EntryKind::Secret);
-    let Some((by, slot)) = by else {
+    let Some((by, slot, shared)) = by else {
         return Err(AppError::new(
             AppCause::HelmUnavailable,
             "this process has no folder to render charts in; see its log",
@@ -263,7 +265,7 @@ async fn rendered(
     };
     // Without its kinds a chart that looks them up fails for another reason.
     cluster.definitions(&definitions(&chart))?;
-    let job = Job { app, chart: &chart, values: &values, is_secret, slot };
+    let job = Job { app, chart: &chart, values: &values, is_secret, slot, shared };
     let rendered = job.run(by, cluster).await?;
     let record = record(&chart, values, &rendered)?;
     let definitions = cluster.definitions(&rendered.crds)?;

@@ -1,5 +1,7 @@
 //! Renders a chart by helm, for the cluster of an app.
 
+use std::sync::Arc;
+
 use drover_charts::Chart;
 use drover_crds::CatalogApp;
 use drover_releases::{
@@ -9,7 +11,13 @@ use drover_releases::{
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
-use crate::{AppCause, AppError, brought::Brought, lookup::Refuser, release::InCluster};
+use crate::{
+    AppCause, AppError,
+    brought::Brought,
+    lookup::Refuser,
+    release::InCluster,
+    shared::{self, Shared, Turn},
+};
 
 /// What is rendered.
 pub(crate) struct Job<'a> {
@@ -20,35 +28,56 @@ pub(crate) struct Job<'a> {
     pub(crate) is_secret: bool,
     /// Room for it.
     pub(crate) slot: &'a Slot,
+    /// What equal targets of one app on many clusters have in common.
+    pub(crate) shared: &'a Shared,
 }
 
 impl Job<'_> {
-    pub(crate) async fn run(&self, renderer: &Renderer, cluster: &InCluster<'_>) -> Result<Rendered, AppError> {
-        let folder = renderer.folder().map_err(|error| self.failed(&error))?;
-        write(self.chart.clone(), &folder).await?;
+    pub(crate) async fn run(&self, renderer: &Renderer, cluster: &InCluster<'_>) -> Result<Arc<Rendered>, AppError> {
         let values = Value::Object(self.values.clone());
-        let asks = folder.asks_cluster().map_err(RenderError::from).map_err(|error| self.failed(&error))?;
-        let asks = asks || ASKS.iter().any(|word| values.to_string().contains(word));
         let brought = Brought::by(self.app, self.chart);
         let known = cluster.kinds().api_versions().map(str::to_owned);
         let apis: Vec<String> = known.chain(brought.api_versions()).collect();
-        let server = if asks {
-            Some(cluster.lookup_server(brought).await.map_err(|error| self.failed(&error.into()))?)
-        } else {
-            None
-        };
         let request = Request {
             release: self.app.release_name(),
             namespace: &self.app.spec.namespace,
             revision: cluster.next_revision(),
             is_upgrade: cluster.is_upgrade(),
             values: &values,
-            cluster: match &server {
-                Some(server) => Cluster::Asked { port: server.port, path: &server.path },
-                None => Cluster::Described { version: &cluster.kinds().version, apis: &apis },
-            },
+            cluster: Cluster::Described { version: &cluster.kinds().version, apis: &apis },
             is_secret: self.is_secret,
         };
+        let turn = self.shared.turn(shared::key(self.app, self.chart.digest(), &request)).await;
+        if let Turn::Rendered(found) = turn {
+            return Ok(found);
+        }
+        let (found, asks) = self.render(renderer, cluster, request, brought).await?;
+        let found = Arc::new(found);
+        if let Turn::First(first) = turn {
+            first.done(&found, asks);
+        }
+        Ok(found)
+    }
+
+    /// What helm makes of it, and whether it asks the cluster for that.
+    async fn render(
+        &self,
+        renderer: &Renderer,
+        cluster: &InCluster<'_>,
+        request: Request<'_>,
+        brought: Brought,
+    ) -> Result<(Rendered, bool), AppError> {
+        let folder = renderer.folder().map_err(|error| self.failed(&error))?;
+        write(self.chart.clone(), &folder).await?;
+        let asks = folder.asks_cluster().map_err(RenderError::from).map_err(|error| self.failed(&error))?;
+        let asks = asks || ASKS.iter().any(|word| request.values.to_string().contains(word));
+        let server = if asks {
+            Some(cluster.lookup_server(brought).await.map_err(|error| self.failed(&error.into()))?)
+        } else {
+            None
+        };
+        let asked = server.as_ref().map(|server| Cluster::Asked { port: server.port, path: &server.path });
+        let request = Request { cluster: asked.unwrap_or(request.cluster), ..request };
         let outcome = renderer.render(self.slot, folder, &request).await;
         match server.and_then(|server| server.refused()) {
             Some((path, refuser)) if outcome.is_err() => {
@@ -60,7 +89,7 @@ impl Job<'_> {
                 let message = format!("chart {chart} of app {app} looks up {path}, {why}");
                 Err(AppError::new(AppCause::LookupRefused, message))
             }
-            _ => outcome.map_err(|error| self.failed(&error)),
+            _ => outcome.map(|rendered| (rendered, asks)).map_err(|error| self.failed(&error)),
         }
     }
 
