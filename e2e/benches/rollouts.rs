@@ -1,8 +1,10 @@
-//! A rollout to thousands of clusters: the real operator of MultiClusterApps, on a real management cluster with the admission policies and
-//! the rights that the chart gives it, over links that are made up. What stands for the operator of CatalogApps makes the app of each
+//! A rollout to thousands of clusters: the real operator of `MultiClusterApp`s, on a real management cluster with the admission policies and
+//! the rights that the chart gives it, over links that are made up. What stands for the operator of `CatalogApp`s makes the app of each
 //! target ready after a random delay, and one of a hundred never.
 //!
 //! `cargo bench -p drover-e2e --bench rollouts -- --targets 5000`
+
+#![recursion_limit = "256"]
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use drover_crds::{CatalogApp, Cluster, MultiClusterApp};
+use drover_crds::{CatalogApp, Cluster, MultiClusterApp, MultiClusterAppStatus};
 use drover_e2e::bench::{Table, Usage, usage};
 use drover_e2e::charts::ChartFiles;
 use drover_e2e::control_plane::Components;
@@ -30,6 +32,7 @@ use kube::{Client, ResourceExt as _};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -89,7 +92,7 @@ async fn operator(kubeconfig: &Path, targets: usize) -> Result<()> {
     let link = Link::Connected(Arc::new(Cache::ungated(client.clone())));
     let view = |number: usize| -> Result<_> {
         let mut object: Cluster = serde_json::from_value(a_cluster(&cluster_name(number)))?;
-        let stage = if number < CANARIES { "canary" } else { "rest" };
+        let stage = if number < CANARIES { "canary" } else { "everywhere" };
         object.labels_mut().insert("stage".to_owned(), stage.to_owned());
         object.metadata.uid = Some(number.to_string());
         let name = ClusterName::from(&*object.name_any());
@@ -117,7 +120,7 @@ async fn measure(targets: NonZeroUsize) -> Result<()> {
     let plan =
         Plan { clusters: Vec::new(), components: Components::ApiserverOnly, nodes: 0, audit: true, shared_etcd: true };
     let bench = Bench::start(Installation::start(&plan).await?, targets).await?;
-    let _fakes = bench.make_ready()?;
+    let _fakes = bench.make_ready();
     let mut table = Table::new(format!(
         "A MultiClusterApp on {targets} clusters in two stages; the app of each is ready after 0 to {} s, one of {NEVER_READY} never",
         LATEST.as_secs()
@@ -176,7 +179,7 @@ impl Bench {
     async fn apply(&self, message: &str) -> Result<()> {
         let stages = json!([
             {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "1s"},
-            {"name": "rest", "minReady": "1s", "maxUnavailable": "20%"},
+            {"name": "everywhere", "minReady": "1s", "maxUnavailable": "20%"},
         ]);
         let spec = json!({
             "clusters": {"all": {}},
@@ -193,32 +196,32 @@ impl Bench {
         Ok(self.installation.apply(&app).await?)
     }
 
-    async fn status(&self) -> Result<Value> {
+    async fn status(&self) -> Result<MultiClusterAppStatus> {
         let app = Api::<MultiClusterApp>::namespaced(self.client.clone(), TEAM).get(NAME).await?;
-        Ok(serde_json::to_value(app.status)?)
+        Ok(app.status.unwrap_or_default())
     }
 
-    /// All targets have the revision, and all are ready that ever will be.
+    /// All targets have the revision and are ready that ever will be.
     async fn rolled_out(&self, revision: i64) -> Result<()> {
-        self.until(revision, self.targets.get(), self.targets.get() - self.targets.get() / NEVER_READY).await
+        let ready = self.targets.get() - self.targets.get() / NEVER_READY;
+        self.until(revision, ready, ready).await
     }
 
     async fn until(&self, revision: i64, updated: usize, ready: usize) -> Result<()> {
         let what = format!("{updated} targets have revision {revision}, and {ready} are ready");
         let is_so = async || {
             let Ok(status) = self.status().await else { return Ok(None) };
-            let count =
-                |name: &str| status["counts"][name].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-            let is_so = status["targetRevision"]["number"] == revision
-                && count("updated") >= updated
-                && count("ready") >= ready;
+            let is_revision = status.target_revision.is_some_and(|target| target.number == revision);
+            let [has, are] = status.counts.map_or([0, 0], |counts| [counts.updated, counts.ready]);
+            let at_least = |count: i64, least: usize| usize::try_from(count).is_ok_and(|count| count >= least);
+            let is_so = is_revision && at_least(has, updated) && at_least(are, ready);
             Ok(is_so.then_some(()))
         };
         Ok(eventually(&what, PATIENCE, is_so).await?)
     }
 
-    /// What stands for the operator of CatalogApps.
-    fn make_ready(&self) -> Result<tokio_util::task::AbortOnDropHandle<()>> {
+    /// What stands for the operator of `CatalogApp`s.
+    fn make_ready(&self) -> AbortOnDropHandle<()> {
         let client = self.client.clone();
         let fakes = async move {
             let apps = Api::<CatalogApp>::namespaced(client.clone(), TEAM);
@@ -242,7 +245,7 @@ impl Bench {
                 });
             }
         };
-        Ok(tokio_util::task::AbortOnDropHandle::new(tokio::spawn(fakes)))
+        AbortOnDropHandle::new(tokio::spawn(fakes))
     }
 
     /// What the operator wrote since then, by kind.
@@ -304,7 +307,7 @@ impl Bench {
 
 /// The status of an app that is released as its spec says, and ready.
 fn ready(app: &CatalogApp) -> Value {
-    let now = k8s_openapi::jiff::Timestamp::now();
+    let now = drover_runtime::clock::now();
     let now = k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     json!({
         "observedGeneration": app.metadata.generation,
