@@ -175,6 +175,32 @@ async fn who_may_not_give_the_role_writes_no_app(installation: &Installation, ch
     changes(installation, MAX, json!({"metadata": {"labels": {"reviewed": "yes"}}})).await.unwrap();
 }
 
+/// A member who may give the role of the app changes the rest of the spec, and no stage so that its clusters need no approval any more.
+async fn who_may_not_approve_takes_no_gate_away(installation: &Installation) {
+    let bound = ["create", "rolebinding", "give-too", "--role=give-deployer", "--group=members", "--namespace", TEAM];
+    installation.kubectl(&bound).unwrap();
+    let stages = |stages: Value| json!({"spec": {"rollout": {"stages": stages}}});
+    let gate = json!({"name": "everywhere", "minReady": "2s", "approval": "Required"});
+    let ask = async || Ok(changes(installation, MAX, stages(json!([gate]))).await.is_ok().then_some(()));
+    eventually("a member changes how long a stage waits", soon(), ask).await.unwrap();
+    let before = json!({"name": "before", "selector": {"matchLabels": {"env": "prod"}}});
+    for attempt in [
+        json!([]),
+        json!([{"name": "everywhere", "minReady": "2s"}]),
+        json!([{"name": "everywhere", "minReady": "2s", "approval": "Required", "selector": {"matchLabels": {"no": "cluster"}}}]),
+        json!([before, gate]),
+    ] {
+        let refusal = changes(installation, MAX, stages(attempt.clone())).await.unwrap_err();
+        assert!(refusal.contains("the verb approve on multiclusterapps.drover.dev web"), "{attempt}: {refusal}");
+    }
+    installation.kubectl(&["delete", "rolebinding", "give-too", "--namespace", TEAM]).unwrap();
+    let decided = async || {
+        let app = get(installation, KIND, "web").await.unwrap();
+        Ok((app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(()))
+    };
+    eventually("the present spec is decided about", soon(), decided).await.unwrap();
+}
+
 async fn only_an_owner_approves(installation: &Installation) {
     let first = target(installation).await;
     for annotation in ["drover.dev/approve", "drover.dev/hold"] {
@@ -188,6 +214,7 @@ async fn only_an_owner_approves(installation: &Installation) {
         let refusal = rollout(installation, VERA, &[command, "web"]).unwrap_err();
         assert!(refusal.contains("cannot patch resource"), "{command}: {refusal}");
     }
+    who_may_not_approve_takes_no_gate_away(installation).await;
     let said = rollout(installation, VERA, &["status", "web"]).unwrap();
     assert!(said.contains("WaitingForApproval at stage everywhere") && said.contains(&first), "{said}");
     let said = rollout(installation, VERA, &["diff", "web"]).unwrap();

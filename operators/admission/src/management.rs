@@ -169,7 +169,7 @@ fn multi_cluster_apps() -> Policy {
     policy
 }
 
-/// Who lets a revision go on answers for it, and so does who holds one.
+/// Who lets a revision go on answers for it, and so does who holds one, or decides which clusters wait for an approval.
 fn approvals() -> Policy {
     let approve = Asked::ours(APPROVE, "multiclusterapps").named("object.metadata.name");
     let value = |object: &str| {
@@ -180,12 +180,24 @@ fn approvals() -> Policy {
     let changes = format!(
         "['{ANNOTATION_APPROVE}', '{ANNOTATION_HOLD}'].exists(key, ({new}) != (request.operation == 'UPDATE' ? ({old}) : ''))"
     );
+    let stages = |object: &str| format!("{object}.?spec.?rollout.?stages.orValue([])");
+    let gates = |object: &str| {
+        let each = "[dyn(stage.name), dyn(stage.?selector.orValue({})), dyn(stage.?approval.orValue('None'))]";
+        format!("{}.map(stage, {each})", stages(object))
+    };
+    let loosens = format!(
+        "request.operation == 'UPDATE' && {}.exists(stage, stage.?approval.orValue('None') == 'Required') && {} != {}",
+        stages("oldObject"),
+        gates("object"),
+        gates("oldObject")
+    );
     Policy::on("drover-multi-cluster-app-approvals", &WRITES, &[(drover_crds::GROUP, &["multiclusterapps"])])
-        .only("changes-approvals", changes)
+        .only("changes-approvals", format!("{changes} || ({loosens})"))
         .require(
             approve.in_namespace("request.namespace").cel(),
             "'only who has the verb approve on multiclusterapps.drover.dev ' + object.metadata.name + ' in namespace ' \
-             + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold; ask for that verb, or ask who has it'",
+             + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold, and the names, selectors and approvals of stages \
+             where one needs approval; ask for that verb, or ask who has it'",
         )
 }
 
