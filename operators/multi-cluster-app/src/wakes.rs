@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use drover_crds::{CatalogApp, ChartRepository, Cluster, MultiClusterApp, condition::StatusConditions};
+use drover_crds::{
+    CatalogApp, ChartRepository, Cluster, MultiClusterApp,
+    condition::{ACCEPTED, CONNECTED, StatusConditions},
+};
 use drover_runtime::{
     ObjectKey,
     cache::{Change, Kept},
@@ -60,11 +63,12 @@ impl Everyone {
     }
 }
 
-/// What a rollout looks at of a cluster.
+/// What a rollout looks at of a cluster: which one it is, and whether it can be reached. Its nodes and certificates are no matter of it.
 fn told(cluster: &Cluster) -> impl PartialEq {
     let status = cluster.status.as_ref();
     let conditions = status.into_iter().flat_map(StatusConditions::conditions);
-    let told: Vec<_> = conditions.map(|condition| (condition.type_.clone(), condition.status.clone())).collect();
+    let of_link = conditions.filter(|condition| [ACCEPTED, CONNECTED].contains(&&*condition.type_));
+    let told: Vec<_> = of_link.map(|condition| (condition.type_.clone(), condition.status.clone())).collect();
     (cluster.metadata.generation, cluster.metadata.deletion_timestamp.is_some(), cluster.labels().clone(), told)
 }
 
