@@ -105,8 +105,11 @@ pub(crate) fn ends(app: &MultiClusterApp, found: &Owned<CatalogApp>) -> Option<C
     let differs = |live: &&Arc<CatalogApp>| is_ours(found) && live.spec.deletion_policy != policy;
     let is_going = found.meta().deletion_timestamp.is_some();
     match found.live.as_ref().ok().filter(differs).filter(|_| !is_going) {
-        Some(live) => difference(children::left_over(live, None, policy), Some(found)),
-        None => removed(std::slice::from_ref(found)).pop(),
+        // Where others keep changing it back, it ends as they have it: it is not to be held up by them.
+        Some(live) if found.drift_conflict.is_none() => {
+            difference(children::left_over(live, None, policy), Some(found))
+        }
+        _ => removed(std::slice::from_ref(found)).pop(),
     }
 }
 
