@@ -254,7 +254,8 @@ impl Bench {
         for event in self.installation.management.audit_events_since(from)? {
             if event.user == DROVER_USER && event.changes() {
                 let kind = event.kind();
-                *counts.entry(format!("{} {}", kind.verb, kind.resource)).or_default() += 1;
+                let refused = if event.code < 300 { String::new() } else { format!(" ({})", event.code) };
+                *counts.entry(format!("{} {}{refused}", kind.verb, kind.resource)).or_default() += 1;
             }
         }
         Ok(counts)
