@@ -17,13 +17,12 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use ring::digest::{Context, SHA256};
 use rustls::pki_types::CertificateDer;
 use tokio::{task::yield_now, time::timeout};
 
 use crate::{
     dial::Dialler,
-    digest::Digest,
+    digest::{Digest, Digester},
     fetch_error::{FetchError, FetchFailure},
     source::Source,
     url::Url,
@@ -310,8 +309,8 @@ async fn receive(
         }
     }
     let etag = text(&head.headers, &ETAG).filter(|etag| etag.len() <= ETAG_BYTES).map(str::to_owned);
-    let Counted { bytes, context, .. } = decoder.finish()?;
-    Ok(Received { bytes, digest: Digest::from_context(*context), etag })
+    let Counted { bytes, digester, .. } = decoder.finish()?;
+    Ok(Received { bytes, digest: digester.finish(), etag })
 }
 
 /// Expands what is compressed.
@@ -356,13 +355,13 @@ struct Counted<W> {
     sink: W,
     limit: usize,
     bytes: usize,
-    context: Box<Context>,
+    digester: Box<Digester>,
     failure: Option<FetchFailure>,
 }
 
 impl<W> Counted<W> {
     fn new(sink: W, limit: usize) -> Self {
-        Self { sink, limit, bytes: 0, context: Box::new(Context::new(&SHA256)), failure: None }
+        Self { sink, limit, bytes: 0, digester: Box::default(), failure: None }
     }
 
     /// Why writing failed: here, or else for `outside`.
@@ -378,7 +377,7 @@ impl<W: Write> Write for Counted<W> {
             return Err(std::io::Error::other("the bound is reached"));
         }
         let written = self.sink.write(bytes).inspect_err(|_| self.failure = Some(FetchFailure::Storage))?;
-        self.context.update(bytes.get(..written).unwrap_or(bytes));
+        self.digester.update(bytes.get(..written).unwrap_or(bytes));
         self.bytes += written;
         Ok(written)
     }

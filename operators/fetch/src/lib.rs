@@ -20,7 +20,7 @@ pub mod source;
 pub mod testing;
 pub mod url;
 
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, Digester};
 pub use fetch::{Answer, Fetched, Fetcher, Proof, Received, Request};
 pub use fetch_error::{FetchError, FetchFailure};
 pub use secret::SecretError;

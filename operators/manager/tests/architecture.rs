@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 19] = [
+const BASE: [(&str, &[&str]); 20] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -35,6 +35,7 @@ const BASE: [(&str, &[&str]); 19] = [
     ("dial", &["drover-client"]),
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("fetch", &["drover-client"]),
+    ("backups", &["drover-fetch"]),
     ("charts", &["drover-fetch"]),
     ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
     ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),
@@ -50,12 +51,13 @@ const BASE: [(&str, &[&str]); 19] = [
 ];
 
 /// Those of them that only decide.
-const PURE: [&str; 4] = ["admission", "roles", "rollouts", "values"];
+const PURE: [&str; 5] = ["admission", "backups", "roles", "rollouts", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 15] = [
+const OPERATOR: [&str; 16] = [
     "drover-admission",
     "drover-apps",
+    "drover-backups",
     "drover-charts",
     "drover-crds",
     "drover-fetch",
