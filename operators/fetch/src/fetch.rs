@@ -1,5 +1,7 @@
 //! Fetches from HTTP servers within bounds of size, time and redirects, and tells credentials to no other server.
 
+mod exchange;
+
 use std::{fmt, io::Write, time::Duration};
 
 use drover_client::DialPolicy;
@@ -20,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use tokio::{task::yield_now, time::timeout};
 
+pub use self::exchange::{Exchange, Exchanged};
 use crate::{
     dial::Dialler,
     digest::{Digest, Digester},

@@ -21,7 +21,7 @@ pub mod testing;
 pub mod url;
 
 pub use digest::{Digest, DigestError, Digester};
-pub use fetch::{Answer, Fetched, Fetcher, Proof, Received, Request};
+pub use fetch::{Answer, Exchange, Exchanged, Fetched, Fetcher, Proof, Received, Request};
 pub use fetch_error::{FetchError, FetchFailure};
 pub use secret::SecretError;
 pub use source::{ClientCertificate, Credentials, PemError, Source, Trust, secret_header};

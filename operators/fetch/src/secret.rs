@@ -116,7 +116,8 @@ fn line(key: &'static str, bytes: &[u8]) -> Result<String, SecretError> {
         .and_then(|text| if text.chars().any(char::is_control) { Err(SecretError::NotText(key)) } else { Ok(text) })
 }
 
-fn read_hosts(hosts: Option<&str>) -> Result<Vec<Host>, SecretError> {
+/// The hosts that the annotation `drover.dev/hosts` names, with commas or blanks between them; at most 16.
+pub fn read_hosts(hosts: Option<&str>) -> Result<Vec<Host>, SecretError> {
     let names = hosts.unwrap_or_default().split([',', ' ', '\n', '\t']).filter(|name| !name.is_empty());
     let found: Vec<Host> = names.take(HOSTS + 1).map(str::parse).collect::<Result<_, _>>()?;
     match found.len() {

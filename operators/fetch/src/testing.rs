@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -34,10 +34,14 @@ pub type Reply = Response<Full<Bytes>>;
 /// A request as a server saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The method.
+    pub method: Method,
     /// Path and query.
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
     /// How many certificates the client showed.
     pub certificates: usize,
 }
@@ -119,11 +123,16 @@ async fn serve(
     answer: Arc<impl Fn(&Seen) -> Reply + Send + Sync + 'static>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let target = request.uri().to_string();
-        let request = Seen { target, headers: request.headers().clone(), certificates };
-        let reply = answer(&request);
-        seen.lock().unwrap().push(request);
-        async move { Ok::<_, Infallible>(reply) }
+        let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let target = head.uri.to_string();
+            let request = Seen { method: head.method, target, headers: head.headers, body, certificates };
+            let reply = answer(&request);
+            seen.lock().unwrap().push(request);
+            Ok::<_, Infallible>(reply)
+        }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

@@ -317,3 +317,47 @@ fn no_text_shows_a_secret() {
     assert!(!format!("{source:?} {url:?} {:?}", source.authorization(&url)).contains("s3cr3t"));
     assert!(source.authorization(&url).unwrap().is_sensitive());
 }
+
+fn exchange(method: http::Method, url: &Url, limit: usize) -> Exchange<'_> {
+    let headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static("\"1\""))]);
+    Exchange { method, url, headers, body: http_body_util::Full::new(Bytes::from_static(b"body")), limit }
+}
+
+#[tokio::test]
+async fn a_request_is_exchanged_as_it_is() {
+    let server = Server::start(|seen| match seen.method.as_str() {
+        "PUT" => reply(200, &[("etag", "\"2\"")], "abc"),
+        "POST" => reply(307, &[("location", "/elsewhere")], "gone"),
+        _ => reply(404, &[], "x".repeat(100_000)),
+    })
+    .await;
+    let url = server.url("/x?y=z");
+    let source = with_password(&[&format!("localhost:{}", server.port)]);
+    let mut sink = Vec::new();
+    let answer = fetcher().exchange(&source, exchange(http::Method::PUT, &url, 3), &mut sink).await.unwrap();
+    let received = answer.received.unwrap();
+    assert_eq!((received.bytes, received.etag.as_deref(), sink.as_slice()), (3, Some("\"2\""), &b"abc"[..]));
+    let seen = &server.seen()[0];
+    assert_eq!((seen.target.as_str(), &*seen.body, seen.header("etag")), ("/x?y=z", &b"body"[..], Some("\"1\"")));
+    assert_eq!(seen.header("authorization"), None, "its credentials are its own matter");
+
+    let failure = fetcher().exchange(&source, exchange(http::Method::PUT, &url, 2), std::io::sink()).await.unwrap_err();
+    assert_eq!(failure.failure, FetchFailure::TooLarge { limit: 2 });
+    let answer = fetcher().exchange(&source, exchange(http::Method::POST, &url, 3), std::io::sink()).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &*answer.refusal, answer.received), (307, &b"gone"[..], None));
+    let answer = fetcher().exchange(&source, exchange(http::Method::DELETE, &url, 3), std::io::sink()).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.refusal.len()), (404, 64 * 1024));
+    let answer = fetcher().exchange(&source, exchange(http::Method::HEAD, &url, 3), std::io::sink()).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.refusal.len()), (404, 0));
+}
+
+#[tokio::test]
+async fn what_is_exchanged_keeps_to_the_addresses_and_the_time() {
+    let url = raw(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na", true).await;
+    let source = Source { timeout: Duration::from_millis(300), ..Source::default() };
+    let failed = fetcher().exchange(&source, exchange(http::Method::GET, &url, 3), std::io::sink()).await.unwrap_err();
+    assert_eq!(failed.failure, FetchFailure::Timeout);
+    let strict = at(DialPolicy::RefuseLocal, &["127.0.0.1:0"], None);
+    let failed = strict.exchange(&source, exchange(http::Method::GET, &url, 3), std::io::sink()).await.unwrap_err();
+    assert_eq!(failed.failure, FetchFailure::AddressRefused(AddressNotAllowed::Loopback));
+}
