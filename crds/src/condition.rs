@@ -63,6 +63,12 @@ pub const TARGETS_RESOLVED: &str = "TargetsResolved";
 pub const PRUNE_BLOCKED: &str = "PruneBlocked";
 /// Rollout: nothing went on for longer than `spec.rollout.progressDeadline`. Present only while true.
 pub const DEGRADED: &str = "Degraded";
+/// Store: Drover can write, read and delete there.
+pub const WRITABLE: &str = "Writable";
+/// Store: it does not overwrite an object where it is asked not to.
+pub const CONDITIONAL_PUT_SUPPORTED: &str = "ConditionalPutSupported";
+/// Backup: it was restored into another etcd, which had the revision and the keys of the member.
+pub const VERIFIED: &str = "Verified";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

@@ -53,6 +53,8 @@ pub const LABEL_USABLE_BY: &str = "drover.dev/usable-by";
 pub const USABLE_BY_APPS: &str = "catalog-app";
 /// Value of [`LABEL_USABLE_BY`] on credentials and certificates of chart repositories.
 pub const USABLE_BY_REPOSITORIES: &str = "chart-repository";
+/// Value of [`LABEL_USABLE_BY`] on credentials of stores of backups.
+pub const USABLE_BY_STORES: &str = "backup-store";
 /// On a Secret with credentials for URLs: the hosts that may get them, with commas or blanks between them.
 pub const ANNOTATION_HOSTS: &str = "drover.dev/hosts";
 

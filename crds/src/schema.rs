@@ -60,6 +60,45 @@ pub(crate) fn chart_url(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 2048, "pattern": r"^https?://[^/?#@\s]+([/?#]\S*)?$" })
 }
 
+/// A server alone, without a path.
+pub(crate) fn server_url(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 512, "pattern": r"^https?://[^/?#@\s]+/?$" })
+}
+
+pub(crate) fn bucket(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 3, "maxLength": 63, "pattern": r"^[a-z0-9]([-a-z0-9]|\.[a-z0-9])*[a-z0-9]$" })
+}
+
+/// What keys of objects begin with.
+pub(crate) fn object_prefix(_: &mut SchemaGenerator) -> Schema {
+    let name = "([-_a-zA-Z0-9]|[.]+[-_a-zA-Z0-9])[-_.a-zA-Z0-9]*";
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 512, "pattern": format!("^{name}(/{name})*$") })
+}
+
+/// Public keys of age.
+pub(crate) fn age_recipients(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "items": { "type": "string", "maxLength": 62, "pattern": "^age1[02-9ac-hj-np-z]{58}$" },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// A list that may get longer in a later version.
+pub(crate) fn one_name(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 1, "items": dns_label(generator), "x-kubernetes-list-type": "set",
+    })
+}
+
+/// What was compared of a snapshot.
+pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": 8, "items": { "type": "string", "maxLength": 32 }, "x-kubernetes-list-type": "set",
+    })
+}
+
 /// A folder of a registry.
 pub(crate) fn oci_url(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 512, "pattern": r"^oci://[^/?#@\s]+(/[-._a-z0-9]+)*/?$" })

@@ -539,3 +539,70 @@ fn values_that_are_all_gone_are_none() {
     let read: crate::CatalogApp = serde_json::from_value(empty).unwrap();
     assert!(read.spec.values.is_empty());
 }
+
+#[test]
+fn a_backup_store_is_a_bucket_with_keys_in_a_secret() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "BackupStore", "metadata": { "name": "main" },
+        "spec": { "s3": {
+            "endpoint": "https://s3.example.org", "bucket": "backups", "credentialsSecretRef": { "name": "keys" },
+        } },
+    });
+    let recipient = format!("age1{}", "q".repeat(58));
+    let s3 = |fields: Value| json!({ "spec": { "s3": fields } });
+    accepted(
+        "BackupStore",
+        &good,
+        &[
+            json!({}),
+            s3(
+                json!({ "region": "eu-central-1", "prefix": "drover/prod-1", "addressing": "Virtual", "caBundle": "x" }),
+            ),
+            s3(json!({ "endpoint": "http://10.0.0.1:9000/", "bucket": "a.b-c", "prefix": "..a/_b" })),
+            json!({ "spec": { "encryption": { "recipients": [recipient], "required": true }, "interval": "5m" } }),
+            json!({ "spec": { "usableFrom": { "names": ["team"] } } }),
+        ],
+    );
+    refused(
+        "BackupStore",
+        &good,
+        &[
+            (s3(json!({ "endpoint": "https://ann:s3cr3t@s3" })), "endpoint: does not match"),
+            (s3(json!({ "endpoint": "https://s3/bucket" })), "endpoint: does not match"),
+            (s3(json!({ "bucket": "Backups" })), "bucket: does not match"),
+            (s3(json!({ "bucket": "a..b" })), "bucket: does not match"),
+            (s3(json!({ "prefix": "/a" })), "prefix: does not match"),
+            (s3(json!({ "prefix": "a/" })), "prefix: does not match"),
+            (s3(json!({ "prefix": "a/../b" })), "prefix: does not match"),
+            (json!({ "spec": { "encryption": { "required": true } } }), "required needs at least one recipient"),
+            (json!({ "spec": { "encryption": { "recipients": ["AGE-SECRET-KEY-1"] } } }), "does not match"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}
+
+#[test]
+fn a_backup_names_one_cluster_and_one_store() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "EtcdBackup", "metadata": { "name": "before-the-upgrade" },
+        "spec": { "clusterName": "eu-1", "storeNames": ["main"] },
+    });
+    accepted(
+        "EtcdBackup",
+        &good,
+        &[
+            json!({}),
+            json!({ "spec": { "verify": "Hash", "timeout": "1h", "pinned": true, "deletionPolicy": "Delete" } }),
+        ],
+    );
+    refused(
+        "EtcdBackup",
+        &good,
+        &[
+            (json!({ "spec": { "storeNames": [] } }), "storeNames"),
+            (json!({ "spec": { "storeNames": ["a", "b"] } }), "storeNames"),
+            (json!({ "spec": { "verify": "Some" } }), "verify"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}

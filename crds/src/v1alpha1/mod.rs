@@ -1,9 +1,11 @@
 //! The kinds of API version `v1alpha1`, one file each. A further kind is entered here and nowhere else in this crate.
 
 pub mod app_status;
+pub mod backup_store;
 pub mod catalog_app;
 pub mod chart_repository;
 pub mod cluster;
+pub mod etcd_backup;
 pub mod fan_out;
 pub mod multi_cluster_app;
 pub mod project;
@@ -12,9 +14,11 @@ pub mod role_template;
 pub mod rollout_status;
 
 pub use app_status::*;
+pub use backup_store::*;
 pub use catalog_app::*;
 pub use chart_repository::*;
 pub use cluster::*;
+pub use etcd_backup::*;
 pub use fan_out::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -37,6 +41,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .into_iter()
         .chain(roles)
         .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
+        .chain([BackupStore::crd(), EtcdBackup::crd()])
         .map(schema::finish)
         .collect()
 }

@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 20] = [
+const BASE: [(&str, &[&str]); 21] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -36,6 +36,7 @@ const BASE: [(&str, &[&str]); 20] = [
     ("fleet", &["drover-admission", "drover-crds", "drover-dial", "drover-runtime"]),
     ("fetch", &["drover-client"]),
     ("backups", &["drover-fetch"]),
+    ("stores", &["drover-crds", "drover-fetch", "drover-runtime"]),
     ("charts", &["drover-fetch"]),
     ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
     ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),
@@ -54,7 +55,7 @@ const BASE: [(&str, &[&str]); 20] = [
 const PURE: [&str; 5] = ["admission", "backups", "roles", "rollouts", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 16] = [
+const OPERATOR: [&str; 17] = [
     "drover-admission",
     "drover-apps",
     "drover-backups",
@@ -70,6 +71,7 @@ const OPERATOR: [&str; 16] = [
     "drover-secrets",
     "drover-self-service",
     "drover-sources",
+    "drover-stores",
     "drover-values",
 ];
 
