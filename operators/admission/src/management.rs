@@ -121,17 +121,22 @@ fn binds(namespace: &str) -> (String, String) {
     (asked(BIND), format!("{is_ordinary} || {}", asked(BIND_SYSTEM_SUBJECTS)))
 }
 
-/// An app has a role as a member has: who writes what it runs acts with its rights. One of no Project acts in the whole cluster.
+/// An app has a role as a member has: who writes what it runs acts with its rights. One of no Project acts in the whole cluster, and so
+/// does a backup.
 fn apps() -> Policy {
     let bind = Asked::ours(BIND, "roletemplates").named("object.spec.roleTemplateName");
     let operate = Asked::ours(OPERATE, "clusters").named("object.spec.clusterName").cel();
-    Policy::on("drover-catalog-apps", &WRITES, &[(drover_crds::GROUP, &["catalogapps"])])
+    let is_backup = "request.resource.resource == 'etcdbackups'";
+    Policy::on("drover-catalog-apps", &WRITES, &[(drover_crds::GROUP, &["catalogapps", "etcdbackups"])])
         .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
-        .require(bind.in_namespace("request.namespace").cel(), MAY_NOT_BIND)
+        .require(format!("{is_backup} || {}", bind.in_namespace("request.namespace").cel()), MAY_NOT_BIND)
         .require(
-            format!("has(object.spec.projectName) || {operate}"),
-            "'only who has the verb operate on clusters.drover.dev ' + object.spec.clusterName + ' may write an app for the whole \
-             cluster; name a Project in spec.projectName, or ask for that verb'",
+            format!("({is_backup} ? false : has(object.spec.projectName)) || {operate}"),
+            format!(
+                "'only who has the verb operate on clusters.drover.dev ' + object.spec.clusterName + ({is_backup} ? ' may write a backup \
+                 of it, which holds all of its Secrets; ask for that verb' : ' may write an app for the whole cluster; name a Project in \
+                 spec.projectName, or ask for that verb')"
+            ),
         )
 }
 

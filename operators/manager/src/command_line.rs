@@ -119,6 +119,10 @@ pub(crate) struct RunArguments {
     /// A folder for this process alone, in which charts are kept and rendered; it is created. Default: one in the folder for temporary files.
     #[arg(long, env = "DROVER_SCRATCH_FOLDER")]
     pub(crate) scratch_folder: Option<PathBuf>,
+    /// The image that takes snapshots of etcd in clusters: /drover of this version, with etcd and etcdutl beside it. Whoever names it
+    /// runs it as root on nodes of every cluster that is backed up. Default: none, and no backups are taken.
+    #[arg(long, env = "DROVER_ETCD_IMAGE")]
+    pub(crate) etcd_image: Option<String>,
     #[command(flatten)]
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]
@@ -129,7 +133,7 @@ pub(crate) struct RunArguments {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct AddressArguments {
     /// Also connect to loopback, link-local and metadata addresses where the kubeconfig of a Cluster, a chart repository or an app
-    /// names them. For tests, and for clusters on the machine of Drover.
+    /// names them, and a store of backups. For tests, and for clusters on the machine of Drover.
     #[arg(long, env = "DROVER_ALLOW_LOCAL_ADDRESSES")]
     allow_local_addresses: bool,
 }

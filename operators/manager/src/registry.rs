@@ -4,10 +4,12 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use drover_backup_store::BackupStoreOperator;
 use drover_catalog_app::CatalogAppOperator;
 use drover_chart_repository::ChartRepositoryOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
+use drover_etcd_backup::EtcdBackupOperator;
 use drover_fleet::Fleet;
 use drover_multi_cluster_app::MultiClusterAppOperator;
 use drover_process::admin::{Gate, Readiness};
@@ -20,6 +22,7 @@ use drover_runtime::{
     operator::finalizer,
 };
 use drover_sources::Sources;
+use drover_stores::Stores;
 use kube::core::{ApiResource, Resource};
 use tokio::task::JoinSet;
 
@@ -33,6 +36,8 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<ChartRepositoryOperator>(),
     Entry::of::<CatalogAppOperator>(),
     Entry::of::<MultiClusterAppOperator>(),
+    Entry::of::<BackupStoreOperator>(),
+    Entry::of::<EtcdBackupOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -107,6 +112,24 @@ impl Registered for MultiClusterAppOperator {
     }
 }
 
+impl Registered for BackupStoreOperator {
+    const ABOUT: &'static str = "Tries whether backups can be stored";
+    const WRITERS: Writers = Writers::Platform;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.stores.clone())
+    }
+}
+
+impl Registered for EtcdBackupOperator {
+    const ABOUT: &'static str = "Takes backups of the etcd of clusters";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.stores.clone(), wiring.etcd_image.clone())
+    }
+}
+
 /// An operator that this binary can run.
 pub(crate) trait Registered: Operator {
     /// What it does, for the help of the command line.
@@ -165,6 +188,10 @@ pub(crate) struct Wiring {
     pub(crate) renderer: Option<Renderer>,
     /// Fetches charts; none where there is no folder for it.
     pub(crate) sources: Option<Sources>,
+    /// Reaches the stores of backups.
+    pub(crate) stores: Stores,
+    /// The image that takes snapshots of etcd; none where backups are not set up.
+    pub(crate) etcd_image: Option<String>,
 }
 
 impl Entry {
@@ -268,6 +295,8 @@ fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut Join
         shipped: _,
         renderer: _,
         sources: _,
+        stores: _,
+        etcd_image: _,
     } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));

@@ -24,6 +24,7 @@ use drover_runtime::{
     metrics::Meters,
     request::request,
 };
+use drover_stores::Stores;
 use kube::{
     Client, Config,
     config::{InClusterError, KubeConfigOptions, KubeconfigError},
@@ -85,6 +86,7 @@ struct Settings {
     management_roles: BTreeSet<String>,
     built_in_role_templates: bool,
     rendering: Rendering,
+    etcd_image: Option<String>,
 }
 
 /// Taken apart without `..`, so that a flag that nothing reads does not compile.
@@ -106,6 +108,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         built_in_role_templates,
         helm,
         scratch_folder,
+        etcd_image,
         addresses,
         timers,
     } = arguments;
@@ -155,6 +158,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         management_roles,
         built_in_role_templates,
         rendering: Rendering { helm, scratch_folder },
+        etcd_image: etcd_image.filter(|image| !image.is_empty()),
     };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
@@ -294,8 +298,20 @@ fn start(
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());
     let shipped = if settings.built_in_role_templates { built_in() } else { Vec::new() };
     let (renderer, sources) = (settings.rendering.renderer(), settings.rendering.sources(settings.addresses));
-    let wiring =
-        Wiring { management, fleet, events, meters, settings: drive, management_roles, shipped, renderer, sources };
+    let (stores, etcd_image) = (Stores::new(settings.addresses), settings.etcd_image.clone());
+    let wiring = Wiring {
+        management,
+        fleet,
+        events,
+        meters,
+        settings: drive,
+        management_roles,
+        shipped,
+        renderer,
+        sources,
+        stores,
+        etcd_image,
+    };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);
     }

@@ -1,0 +1,335 @@
+//! One function per action.
+
+use std::fmt;
+
+use bytes::Bytes;
+use drover_backups::{
+    BackupIdentity, ClusterIdentity, FORMAT_VERSION, Folder, LayoutOf, Manifest, StoredObject, Success, upload,
+};
+use drover_crds::{BackedUpCluster, BackupAttempt, BackupStore, EtcdBackup, StoredBackup, names::DROVER_NAMESPACE};
+use drover_fetch::Digest;
+use drover_runtime::{ApiError, ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
+use drover_stores::{Part, Store, StoreFailure};
+use k8s_openapi::{
+    api::{batch::v1::Job, coordination::v1::Lease, core::v1::Secret},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    jiff::Timestamp,
+};
+use kube::{Api, ResourceExt as _, api::PostParams};
+
+use crate::{
+    BackupCause, BackupError, EtcdBackupOperator, job,
+    lock::{self, Claim},
+    plan::store_name,
+    task::{self, Attempt, Way},
+};
+
+/// Most bytes of a manifest that is read.
+const MANIFEST_BYTES: usize = 64 * 1024;
+/// Most uploads that are looked at below the keys of one backup.
+const MOST_UPLOADS: usize = 1_000;
+/// How much longer than the backup may take the lock is held.
+const LOCK_MARGIN_SECONDS: u64 = 15 * 60;
+
+/// One idempotent change.
+#[derive(Clone)]
+pub enum Action {
+    /// Take the lock of the cluster.
+    Lock(Timestamp),
+    /// Open an upload in the store, after those that an earlier process opened and did not note are aborted.
+    Open,
+    /// Of the Job.
+    Job(Change<Job>),
+    /// Write the task of the Job with this UID.
+    WriteTask {
+        /// The UID.
+        job: String,
+    },
+    /// Complete the upload, and write the manifest.
+    Complete {
+        /// What the Job answered.
+        success: Box<Success>,
+        /// When it ended.
+        at: Time,
+    },
+    /// Release the lock of the cluster, and abort the upload if it was not completed.
+    Release,
+    /// Delete what the manifest names.
+    DeleteData,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lock(_) => formatter.write_str("take the lock"),
+            Self::Open => formatter.write_str("open an upload"),
+            Self::Job(change) => change.fmt(formatter),
+            Self::WriteTask { .. } => formatter.write_str("write the task"),
+            Self::Complete { .. } => formatter.write_str("complete the upload"),
+            Self::Release => formatter.write_str("release the lock"),
+            Self::DeleteData => formatter.write_str("delete the data"),
+        }
+    }
+}
+
+impl Action {
+    pub(crate) async fn carry_out(
+        self,
+        operator: &EtcdBackupOperator,
+        owner: Owner<'_, EtcdBackup>,
+        place: &PlaceContext,
+    ) -> Result<(), BackupError> {
+        if let Self::Job(change) = self {
+            return Ok(change.carry_out::<EtcdBackupOperator>(owner, place).await?);
+        }
+        let Some(backup) = owner.object() else { return Ok(()) };
+        let backups = Backups { operator, backup, place };
+        match self {
+            Self::Job(_) => Ok(()),
+            Self::Lock(now) => backups.lock(now).await,
+            Self::Open => backups.open().await,
+            Self::WriteTask { job } => backups.write_task(&job).await,
+            Self::Complete { success, at } => backups.complete(&success, at).await,
+            Self::Release => backups.release().await,
+            Self::DeleteData => backups.delete_data().await,
+        }
+    }
+}
+
+struct Backups<'a> {
+    operator: &'a EtcdBackupOperator,
+    backup: &'a EtcdBackup,
+    place: &'a PlaceContext,
+}
+
+impl Backups<'_> {
+    fn uid(&self) -> String {
+        self.backup.uid().unwrap_or_default()
+    }
+
+    /// Drover's own namespace in the management cluster.
+    fn namespace(&self) -> &str {
+        self.place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE)
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.place.management.client(), self.namespace())
+    }
+
+    /// What is noted of the attempt.
+    fn noted(&self) -> Option<(BackupAttempt, BackedUpCluster, Attempt)> {
+        let status = self.backup.status.clone()?;
+        let (record, cluster) = (status.attempt?, status.cluster?);
+        let attempt = Attempt::of(self.backup, &record, &cluster)?;
+        Some((record, cluster, attempt))
+    }
+
+    async fn store(&self) -> Result<Option<(BackupStore, Store)>, BackupError> {
+        let key = ObjectKey::cluster_scoped(store_name(self.backup));
+        let Lookup::Found(found) = self.place.related::<BackupStore>().lookup(&key) else { return Ok(None) };
+        let client = self.place.management.client();
+        let store = self.operator.stores.open(&client, self.namespace(), &found).await?;
+        Ok(Some(((*found).clone(), store)))
+    }
+
+    async fn needed_store(&self) -> Result<(BackupStore, Store), BackupError> {
+        let missing = || {
+            let message = format!("there is no BackupStore {}; create it again", store_name(self.backup));
+            BackupError::new(BackupCause::StoreNotFound, message)
+        };
+        self.store().await?.ok_or_else(missing)
+    }
+
+    async fn lock(&self, now: Timestamp) -> Result<(), BackupError> {
+        let cluster = &self.backup.spec.cluster_name;
+        let (name, holder) = (lock::name(cluster), lock::holder(self.backup));
+        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
+        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
+        let seconds = self.backup.spec.timeout().as_secs() + LOCK_MARGIN_SECONDS;
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        let spec = match lock::claim(found.as_ref().and_then(|lease| lease.spec.as_ref()), &holder, seconds, now) {
+            Claim::Held => return Ok(()),
+            Claim::Taken(by) => return Err(BackupError::new(BackupCause::OperationRunning, running(cluster, &by))),
+            Claim::Write(spec) => *spec,
+        };
+        if let Some(found) = found {
+            // With its version: of two that take it, one does.
+            let lease = Lease { spec: Some(spec), ..found };
+            request(format!("take {what}"), leases.replace(&name, &PostParams::default(), &lease)).await?;
+        } else {
+            let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(spec) };
+            request(format!("create {what}"), leases.create(&PostParams::default(), &lease)).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<(), BackupError> {
+        let Some((_, _, attempt)) = self.noted() else { return Ok(()) };
+        let (_, store) = self.needed_store().await?;
+        self.abort_others(&store, &attempt.folder, None).await?;
+        let opened = store.create_upload(&attempt.snapshot()).await?;
+        self.operator.remember(&self.uid(), |memory| memory.opened = Some(opened));
+        Ok(())
+    }
+
+    /// Aborts what is open below the keys of this backup, but for `kept`.
+    async fn abort_others(&self, store: &Store, folder: &Folder, kept: Option<&str>) -> Result<(), BackupError> {
+        let open = match store.list_uploads(&folder.start(), MOST_UPLOADS).await {
+            // Then a rule of the bucket has to end them.
+            Err(error) if matches!(error.failure, StoreFailure::NotSupported { .. }) => return Ok(()),
+            open => open?,
+        };
+        // Stores read a prefix in their own way.
+        for upload in open.iter().filter(|upload| upload.key.starts_with(&folder.start())) {
+            if kept != Some(&upload.id) {
+                store.abort_upload(&upload.key, &upload.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_task(&self, job: &str) -> Result<(), BackupError> {
+        let Some((record, cluster, attempt)) = self.noted() else { return Ok(()) };
+        let layout = LayoutOf::distribution(&cluster.distribution).map(LayoutOf::layout);
+        let (Some(layout), Some(upload)) = (layout, &record.upload_id) else { return Ok(()) };
+        let (object, store) = self.needed_store().await?;
+        let way = Way { authorities: object.spec.s3.ca_bundle, allows_local: self.operator.stores.allows_local };
+        let task = task::task(self.backup, &attempt, layout, (&store, way), upload)?;
+        let name = job::name(&attempt.id);
+        let text = serde_json::to_vec(&task).unwrap_or_default();
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                // It goes with its Job.
+                owner_references: Some(vec![OwnerReference {
+                    api_version: "batch/v1".to_owned(),
+                    kind: "Job".to_owned(),
+                    name: name.clone(),
+                    uid: job.to_owned(),
+                    ..OwnerReference::default()
+                }]),
+                ..ObjectMeta::default()
+            },
+            data: Some([(job::TASK.to_owned(), k8s_openapi::ByteString(text))].into()),
+            immutable: Some(true),
+            ..Secret::default()
+        };
+        let secrets = Api::<Secret>::namespaced(self.place.cache.client(), DROVER_NAMESPACE);
+        let (what, params) = (format!("create Secret {DROVER_NAMESPACE}/{name}"), PostParams::default());
+        match request(what, secrets.create(&params, &secret)).await.map_err(ApiError::unquoted) {
+            // An earlier process wrote it.
+            Err(error) if error.code() == Some(409) => {}
+            answer => drop(answer?),
+        }
+        self.operator.remember(&self.uid(), |memory| memory.has_task = Some(job.to_owned()));
+        Ok(())
+    }
+
+    async fn complete(&self, success: &Success, at: Time) -> Result<(), BackupError> {
+        let Some((record, cluster, attempt)) = self.noted() else { return Ok(()) };
+        let Some(upload) = &record.upload_id else { return Ok(()) };
+        let (_, store) = self.needed_store().await?;
+        let key = attempt.snapshot();
+        let etags = (1..).zip(&success.parts);
+        let parts: Vec<_> = etags.map(|(number, etag)| Part { number, etag: format!("\"{etag}\"") }).collect();
+        match store.complete_upload(&key, upload, &parts).await {
+            // The answer to an earlier attempt was lost; the object tells.
+            Err(error) if error.failure == StoreFailure::NoUpload => {}
+            answer => answer?,
+        }
+        let (stored, found) = (success.snapshot.stored.bytes, store.head(&key).await?.map(|found| found.bytes));
+        if found != Some(stored) {
+            let message = format!(
+                "store {} does not have the {stored} bytes of the snapshot that the Job uploaded; find out who changes objects in the bucket",
+                store_name(self.backup)
+            );
+            return Err(BackupError::new(BackupCause::BackupFailed, message));
+        }
+        let text = self.manifest(success, &cluster, &attempt, at).to_text();
+        let manifest = attempt.folder.manifest();
+        let manifest_digest = Digest::of(text.as_bytes()).to_string();
+        store.put_new(&manifest, Bytes::from(text)).await?;
+        let stored = StoredBackup { store_name: store_name(self.backup).to_owned(), manifest, manifest_digest };
+        self.operator.remember(&self.uid(), |memory| memory.completed = Some(stored));
+        Ok(())
+    }
+
+    /// The same whenever it is made: what was written is compared with it.
+    fn manifest(&self, success: &Success, cluster: &BackedUpCluster, attempt: &Attempt, at: Time) -> Manifest {
+        let status = self.backup.status.clone().unwrap_or_default();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            cluster: ClusterIdentity {
+                uid: attempt.folder.cluster.clone(),
+                name: self.backup.spec.cluster_name.clone(),
+                kubernetes_version: cluster.kubernetes_version.clone(),
+                distribution: cluster.distribution.clone(),
+            },
+            backup: BackupIdentity {
+                uid: attempt.folder.backup.clone(),
+                namespace: self.backup.namespace().unwrap_or_default(),
+                name: self.backup.name_any(),
+                attempt: attempt.id.clone(),
+            },
+            taken_at: status.started_at.unwrap_or_else(|| at.clone()),
+            completed_at: at,
+            object: StoredObject { key: attempt.snapshot(), part_bytes: upload::PART_BYTES },
+            snapshot: success.snapshot.clone(),
+            config: None,
+            recipients: attempt.recipients.clone(),
+            tool: success.tool.clone(),
+        }
+    }
+
+    async fn release(&self) -> Result<(), BackupError> {
+        let status = self.backup.status.clone().unwrap_or_default();
+        if let (Some((record, _, attempt)), None, Some((_, store))) =
+            (self.noted(), &status.snapshot, self.store().await?)
+        {
+            if let Some(upload) = &record.upload_id {
+                store.abort_upload(&attempt.snapshot(), upload).await?;
+            }
+            self.abort_others(&store, &attempt.folder, None).await?;
+        }
+        let (name, holder) = (lock::name(&self.backup.spec.cluster_name), lock::holder(self.backup));
+        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
+        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
+        if let Some(free) = found.and_then(|found| lock::released(&found, &holder)) {
+            request(format!("release {what}"), leases.replace(&name, &PostParams::default(), &free)).await?;
+        }
+        self.operator.remember(&self.uid(), |memory| memory.is_released = true);
+        Ok(())
+    }
+
+    /// Deletes only what the manifest of this backup names, itself first: data without a manifest is no backup.
+    async fn delete_data(&self) -> Result<(), BackupError> {
+        if let (Some((_, _, attempt)), Some((_, store))) = (self.noted(), self.store().await?) {
+            let folder = &attempt.folder;
+            let keys = match store.get(&folder.manifest(), MANIFEST_BYTES).await {
+                Ok(text) => Manifest::parse(&text, folder).map(|manifest| manifest.keys(folder)).map_err(|error| {
+                    let message =
+                        format!("{} {error}; delete the objects below {} by hand", folder.manifest(), folder.start());
+                    BackupError::new(BackupCause::BackupFailed, message)
+                })?,
+                // An attempt that was not completed, or was deleted in part: no other attempt has these keys.
+                Err(error) if error.failure == StoreFailure::NotFound => vec![attempt.snapshot()],
+                Err(error) => return Err(error.into()),
+            };
+            for key in keys {
+                store.delete(&key).await?;
+            }
+        }
+        self.operator.remember(&self.uid(), |memory| memory.has_deleted = true);
+        Ok(())
+    }
+}
+
+fn running(cluster: &str, holder: &str) -> String {
+    let who = holder.rsplit_once('/').map_or(holder, |(who, _)| who);
+    let end = (0..=who.len().min(200)).rev().find(|end| who.is_char_boundary(*end)).unwrap_or_default();
+    format!(
+        "another operation on cluster {cluster} is under way ({}); this one begins when that one is done",
+        who.get(..end).unwrap_or_default()
+    )
+}

@@ -1,0 +1,29 @@
+//! Why there is no backup, or not yet.
+
+use drover_runtime::causes;
+
+causes! {
+    /// Why a backup is not there.
+    pub enum BackupCause {
+        /// The Cluster does not let the namespace take backups of it.
+        BackupsNotAllowed = "BackupsNotAllowed": Blocked; "Add Backup to operations of the tenant entry of the Cluster.",
+        /// There is no BackupStore of this name that the namespace may use.
+        StoreNotFound = "StoreNotFound": Blocked; "Create the BackupStore, or add the namespace to its spec.usableFrom.",
+        /// The BackupStore cannot be used now.
+        StoreNotReady = "StoreNotReady": Blocked; "Look at the status of the BackupStore.",
+        /// The etcd of the cluster is not on its nodes, or Drover does not know where.
+        NotSupported = "NotSupported": Blocked stalls; "Use the backup of the provider, or of the tool that made the cluster.",
+        /// Drover runs without an image that takes snapshots.
+        NoBackupImage = "NoBackupImage": Blocked stalls; "Set backups.image of the chart.",
+        /// Another operation on the whole cluster is under way.
+        OperationRunning = "OperationRunning": Blocked; "Wait for the object that the message names.",
+        /// The Job takes, proves and uploads the snapshot.
+        BackingUp = "BackingUp": Blocked expected; "",
+        /// There is no backup, and this object takes no further one.
+        BackupFailed = "BackupFailed": Blocked stalls; "Remove what the message names, and create another EtcdBackup.",
+        /// It was restored into another etcd, which had the revision and the keys of the member.
+        RestoreVerified = "RestoreVerified": Blocked expected; "",
+        /// It was not restored anywhere.
+        NotRestored = "NotRestored": Blocked; "Create another EtcdBackup with spec.verify: Restore.",
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether a backup may be taken, and can be. Pure.
+
+use drover_backups::LayoutOf;
+use drover_crds::{BackedUpCluster, EtcdBackup, Operation, Tenant};
+use drover_fleet::cause::TenancyCause;
+use drover_grants::{Admitted, GrantCause, Grants};
+use drover_runtime::{Cause, StatusCause};
+use kube::ResourceExt as _;
+
+use crate::{BackupCause, observe::World, plan::store_name};
+
+/// Whether the owner of a cluster admits a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// The namespace of the backup in the management cluster is no tenant.
+    #[default]
+    NoTenant,
+    /// It is, and may take no backups.
+    NoBackups,
+    /// It is, and may.
+    Admitted,
+}
+
+impl Admission {
+    /// By the entries of a cluster that admit the namespace of the backup.
+    #[must_use]
+    pub fn of(tenancies: &[&Tenant]) -> Self {
+        if tenancies.is_empty() {
+            Self::NoTenant
+        } else if tenancies.iter().any(|tenant| tenant.allows(Operation::Backup)) {
+            Self::Admitted
+        } else {
+            Self::NoBackups
+        }
+    }
+}
+
+/// What is known of the store of a backup.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum StoreState {
+    /// There is none of this name, or the namespace may not use it.
+    #[default]
+    NotFound,
+    /// It cannot be used now, with what its status says.
+    NotReady(String),
+    /// It can.
+    Ready {
+        /// What its keys begin with.
+        prefix: String,
+        /// For whom backups are encrypted.
+        recipients: Vec<String>,
+    },
+}
+
+/// Why the owner of the cluster does not want the backup, whatever is under way.
+#[must_use]
+pub fn withdrawn(backup: &EtcdBackup, admission: Admission) -> Option<(Cause, String)> {
+    let (cluster, tenant) = (&backup.spec.cluster_name, backup.namespace().unwrap_or_default());
+    match admission {
+        Admission::Admitted => None,
+        Admission::NoTenant => {
+            let message = format!(
+                "cluster {cluster} does not admit namespace {tenant}; its owner decides that in spec.tenants of the Cluster"
+            );
+            Some((TenancyCause::NotATenant.into(), message))
+        }
+        Admission::NoBackups => {
+            let message = format!(
+                "cluster {cluster} does not let namespace {tenant} take backups; ask its owner to add Backup to operations of its tenant entry"
+            );
+            Some((BackupCause::BackupsNotAllowed.into(), message))
+        }
+    }
+}
+
+/// Why the backup cannot begin now, if it cannot.
+#[must_use]
+pub fn obstacle(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
+    withdrawn(backup, world.admission)
+        .or_else(|| unjudged(backup, world))
+        .or_else(|| unsupported(backup, world.cluster.as_ref()))
+        .or_else(|| without_store(backup, &world.store))
+        .or_else(|| without_image(world.image.as_deref()))
+}
+
+fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
+    let name = backup.name_any();
+    if let Grants::Frozen { cause, message } = &world.grants {
+        return Some(((*cause).into(), message.clone()));
+    }
+    let wait = || {
+        let message =
+            format!("whether backup {name} was written under the admission policies is not known yet; wait a moment");
+        Some((GrantCause::NotYetGranted.into(), message))
+    };
+    match world.admitted {
+        _ if world.grants == Grants::Unjudged => wait(),
+        Some(Admitted::Yes) => None,
+        Some(Admitted::No) => {
+            let message = format!(
+                "backup {name} was written while admission policies were missing or altered, so it is not taken; delete it and create it again"
+            );
+            Some((GrantCause::NotAdmitted.into(), message))
+        }
+        Some(Admitted::Unjudged) | None => wait(),
+    }
+}
+
+fn unsupported(backup: &EtcdBackup, cluster: Option<&BackedUpCluster>) -> Option<(Cause, String)> {
+    let name = &backup.spec.cluster_name;
+    let Some(cluster) = cluster else {
+        let message = format!("what cluster {name} was made with is not known yet; look at the status of the Cluster");
+        return Some((StatusCause::Progressing.into(), message));
+    };
+    if LayoutOf::distribution(&cluster.distribution).is_some() {
+        return None;
+    }
+    let message = format!(
+        "Drover cannot reach the etcd of cluster {name}, which was made with {}; use the backup of its provider or of the tool that made it",
+        cluster.distribution
+    );
+    Some((BackupCause::NotSupported.into(), message))
+}
+
+fn without_store(backup: &EtcdBackup, store: &StoreState) -> Option<(Cause, String)> {
+    let name = store_name(backup);
+    match store {
+        StoreState::Ready { .. } => None,
+        StoreState::NotFound => {
+            let tenant = backup.namespace().unwrap_or_default();
+            let message = format!(
+                "there is no BackupStore {name} that namespace {tenant} may use; create it, or ask its owner to add the namespace to spec.usableFrom"
+            );
+            Some((BackupCause::StoreNotFound.into(), message))
+        }
+        StoreState::NotReady(why) => {
+            Some((BackupCause::StoreNotReady.into(), format!("BackupStore {name} is not ready: {why}")))
+        }
+    }
+}
+
+fn without_image(image: Option<&str>) -> Option<(Cause, String)> {
+    image.is_none().then(|| {
+        let message = "this Drover has no image that takes snapshots; set backups.image of the chart".to_owned();
+        (BackupCause::NoBackupImage.into(), message)
+    })
+}
