@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 21] = [
+const BASE: [(&str, &[&str]); 22] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -37,6 +37,7 @@ const BASE: [(&str, &[&str]); 21] = [
     ("fetch", &["drover-client"]),
     ("backups", &["drover-fetch"]),
     ("stores", &["drover-crds", "drover-fetch", "drover-runtime"]),
+    ("snapshot", &["drover-backups", "drover-client", "drover-fetch"]),
     ("charts", &["drover-fetch"]),
     ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
     ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 20] = [
+const CAPS: [(&str, usize); 21] = [
     ("client", 3_050),
     ("accounts", 1_000),
     ("runtime", 3_600),
@@ -26,6 +26,7 @@ const CAPS: [(&str, usize); 20] = [
     ("fetch", 1_200),
     ("backups", 1_000),
     ("stores", 1_200),
+    ("snapshot", 2_000),
     ("charts", 2_500),
     ("sources", 1_200),
     ("values", 1_500),
