@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Charts(ChartsArguments),
     /// Look at the rollout of an app on many clusters, approve it or hold it, with your rights.
     Rollout(RolloutArguments),
+    /// Take a snapshot of etcd, prove that it restores, and upload it: what the Job of an `EtcdBackup` runs on a node.
+    EtcdSnapshot(EtcdSnapshotArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -167,6 +169,32 @@ pub(crate) struct TimerArguments {
     /// The longest pause between two attempts to renew or to acquire. Shorter than the renew deadline.
     #[arg(long, env = "DROVER_LEADER_ELECT_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     pub(crate) leader_elect_retry_period: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EtcdSnapshotArguments {
+    /// The task: a file that the manager wrote. No secret is in arguments or environment.
+    #[arg(long)]
+    pub(crate) task: PathBuf,
+    /// A folder with free space for the database of etcd more than twice. What is in it is removed at the end.
+    #[arg(long, default_value = "/spool")]
+    pub(crate) spool: PathBuf,
+    /// Where the report goes, in JSON, at most 4 KiB.
+    #[arg(long, default_value = "/dev/termination-log")]
+    pub(crate) report: PathBuf,
+    #[command(flatten)]
+    pub(crate) programs: EtcdPrograms,
+}
+
+/// The programs that restore a snapshot.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EtcdPrograms {
+    /// The program etcd; it is searched in `PATH` where it is no path.
+    #[arg(long, env = "DROVER_ETCD", default_value = "etcd")]
+    pub(crate) etcd: PathBuf,
+    /// The program etcdutl; it is searched in `PATH` where it is no path.
+    #[arg(long, env = "DROVER_ETCDUTL", default_value = "etcdutl")]
+    pub(crate) etcdutl: PathBuf,
 }
 
 #[derive(Debug, Args)]

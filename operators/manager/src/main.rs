@@ -6,6 +6,7 @@
 #[macro_use]
 mod output;
 mod access;
+mod backup;
 mod charts;
 mod clusters_metric;
 mod command_line;
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|command| command == rendering::CHILD) {
         return drover_releases::confine::run(arguments);
     }
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == backup::CHILD) {
+        return drover_snapshot::become_child(arguments);
+    }
     let outcome: Result<(), Box<dyn Error>> = match CommandLine::parse().command {
         Command::Run(arguments) => run::run(arguments).map_err(Into::into),
         Command::Import(arguments) => wait_for(membership::import(&arguments)),
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
         Command::Access(arguments) => wait_for(access::access(&arguments)),
         Command::Charts(arguments) => wait_for(charts::charts(&arguments)),
         Command::Rollout(arguments) => wait_for(rollout::rollout(&arguments)),
+        Command::EtcdSnapshot(arguments) => backup::snapshot(&arguments),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),

@@ -73,7 +73,7 @@ impl Rendering {
 }
 
 /// The program of this name in `path`, as a shell finds it; a path is taken as it is.
-fn found(program: &Path, path: Option<&std::ffi::OsStr>) -> PathBuf {
+pub(crate) fn found(program: &Path, path: Option<&std::ffi::OsStr>) -> PathBuf {
     if program.components().count() > 1 {
         return program.to_owned();
     }

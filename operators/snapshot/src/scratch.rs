@@ -65,6 +65,7 @@ pub(crate) struct Before {
 impl Scratch {
     /// Restores `snapshot` into `folder`, which is made and removed, and starts etcd there.
     pub(crate) async fn restore(programs: &Programs, snapshot: &Path, folder: PathBuf) -> Result<Self, SnapshotError> {
+        let snapshot = std::path::absolute(snapshot).map_err(|error| SnapshotError::storage("the snapshot", &error))?;
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|error| SnapshotError::storage("the folder of the restored copy", &error))?;
         let arguments: Vec<OsString> = ["snapshot", "restore"].map(Into::into).into_iter().collect();

@@ -40,9 +40,12 @@ pub(crate) struct Spool {
 impl Spool {
     /// Makes a folder of this process in `parent`.
     pub(crate) fn create(parent: &Path) -> Result<Self, SnapshotError> {
+        let failed = |error| SnapshotError::storage(&format!("the spool folder {}", parent.display()), &error);
+        // The programs of etcd run in folders of their own.
+        let parent = std::path::absolute(parent).map_err(failed)?;
         let folder = parent.join(format!("drover-{:016x}", rand::random::<u64>()));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|error| SnapshotError::storage(&format!("the spool folder {}", parent.display()), &error))?;
+        made.map_err(failed)?;
         Ok(Self { folder })
     }
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub programs: Programs,
     /// Name and version of this program.
     pub tool: String,
+    /// Learns of each step, for the log.
+    pub log: fn(&str),
 }
 
 /// Takes a snapshot, proves it, and stores it, within the deadline of the task. What it keeps on disk meanwhile is removed.
@@ -80,21 +82,25 @@ impl<'a> Attempt<'a> {
         Ok(Self { task, settings, recipients, uploader: Uploader::new(&task.store)? })
     }
 
+    fn step(&self, text: &str) {
+        (self.settings.log)(text);
+    }
+
     async fn run(self) -> Result<Success, SnapshotError> {
         let spool = Spool::create(&self.settings.spool)?;
         let tls = tls(&self.task.etcd).await?;
         let (member, seen) = self.member(&tls).await?;
-        step(&format!("member {:x} of etcd {}: {} MiB", seen.member_id, seen.version, seen.db_bytes >> 20));
+        self.step(&format!("member {:x} of etcd {}: {} MiB", seen.member_id, seen.version, seen.db_bytes >> 20));
         spool.require(spool::needed(seen.db_bytes), "the backup")?;
         let quorum = self.is_current(&member, &seen).await?;
         let taken = self.receive(&member, &spool).await?;
-        step(&format!("received {} bytes, {}", taken.content.bytes, taken.content.sha256));
+        self.step(&format!("received {} bytes, {}", taken.content.bytes, taken.content.sha256));
         let proved = self.prove(&member, &seen, &taken, &spool).await?;
-        step(&format!("stood {:?}", proved.checks));
+        self.step(&format!("stood {:?}", proved.checks));
         let sealed = spool.path("sealed");
         let stored = self.seal(&taken.path, &sealed).await?;
         let parts = self.uploader.put_file(&sealed, stored.bytes, &self.task.snapshot).await?;
-        step(&format!("uploaded {} bytes in {} parts", stored.bytes, parts.len()));
+        self.step(&format!("uploaded {} bytes in {} parts", stored.bytes, parts.len()));
         let config = match &self.task.config {
             Some(config) if !self.recipients.is_empty() => Some(self.put_config(config).await?),
             _ => None,
@@ -195,11 +201,6 @@ fn asked(error: &RpcError) -> SnapshotError {
 
 fn ended(error: &tokio::task::JoinError) -> SnapshotError {
     SnapshotError::new(FailureCause::Ended, format!("a step was ended: {error}"))
-}
-
-/// What a person sees in the log of the Job.
-fn step(text: &str) {
-    tracing::info!("{text}");
 }
 
 async fn tls(access: &EtcdAccess) -> Result<Tls, SnapshotError> {
