@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use drover_runtime::{DialPolicy, cache::WatchTimeout};
 
 use crate::{
+    backup::{BackupArguments, EtcdSnapshotArguments},
     registry::{self, Entry},
     rights::MANAGEMENT_ROLES,
 };
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Rollout(RolloutArguments),
     /// Take a snapshot of etcd, prove that it restores, and upload it: what the Job of an `EtcdBackup` runs on a node.
     EtcdSnapshot(EtcdSnapshotArguments),
+    /// List, get and verify the backups in a bucket, with its keys alone: no management cluster is needed.
+    Backup(BackupArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -169,32 +172,6 @@ pub(crate) struct TimerArguments {
     /// The longest pause between two attempts to renew or to acquire. Shorter than the renew deadline.
     #[arg(long, env = "DROVER_LEADER_ELECT_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     pub(crate) leader_elect_retry_period: Duration,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EtcdSnapshotArguments {
-    /// The task: a file that the manager wrote. No secret is in arguments or environment.
-    #[arg(long)]
-    pub(crate) task: PathBuf,
-    /// A folder with free space for the database of etcd more than twice. What is in it is removed at the end.
-    #[arg(long, default_value = "/spool")]
-    pub(crate) spool: PathBuf,
-    /// Where the report goes, in JSON, at most 4 KiB.
-    #[arg(long, default_value = "/dev/termination-log")]
-    pub(crate) report: PathBuf,
-    #[command(flatten)]
-    pub(crate) programs: EtcdPrograms,
-}
-
-/// The programs that restore a snapshot.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct EtcdPrograms {
-    /// The program etcd; it is searched in `PATH` where it is no path.
-    #[arg(long, env = "DROVER_ETCD", default_value = "etcd")]
-    pub(crate) etcd: PathBuf,
-    /// The program etcdutl; it is searched in `PATH` where it is no path.
-    #[arg(long, env = "DROVER_ETCDUTL", default_value = "etcdutl")]
-    pub(crate) etcdutl: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Charts(arguments) => wait_for(charts::charts(&arguments)),
         Command::Rollout(arguments) => wait_for(rollout::rollout(&arguments)),
         Command::EtcdSnapshot(arguments) => backup::snapshot(&arguments),
+        Command::Backup(arguments) => wait_for(backup::backup(&arguments)),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a command that makes requests.
-fn wait_for(work: impl Future<Output = Result<(), membership::MembershipError>>) -> Result<(), Box<dyn Error>> {
+fn wait_for<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> Result<(), Box<dyn Error>> {
     Ok(tokio::runtime::Runtime::new()?.block_on(work)?)
 }
 

@@ -6,8 +6,7 @@ use drover_backups::{AttemptId, Failure, FailureCause, Report, Success, Task};
 use drover_snapshot::{Settings, SnapshotError, take};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::programs;
-use crate::command_line::EtcdSnapshotArguments;
+use super::{arguments::EtcdSnapshotArguments, programs};
 
 /// Most bytes that are read of a task.
 const TASK_BYTES: u64 = 2 << 20;
