@@ -23,6 +23,22 @@ USER 65532:65532
 ENTRYPOINT ["/drover"]
 CMD ["run"]
 
+# etcd and etcdutl, by which a backup is restored to see that it restores: `docker build --target drover-etcd` makes the image of
+# backups.image.
+FROM golang:1.26-alpine AS build-etcd
+WORKDIR /source
+COPY e2e/tools/etcd/go.mod e2e/tools/etcd/go.sum ./
+RUN CGO_ENABLED=0 GOTOOLCHAIN=local go build -trimpath -ldflags "-s -w" -o /etcd go.etcd.io/etcd/server/v3 && \
+    CGO_ENABLED=0 GOTOOLCHAIN=local go build -trimpath -ldflags "-s -w" -o /etcdutl go.etcd.io/etcd/etcdutl/v3
+
+FROM scratch AS drover-etcd
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /source/target/release/drover /drover
+COPY --from=build-etcd /etcd /etcd
+COPY --from=build-etcd /etcdutl /etcdutl
+ENV PATH=/
+ENTRYPOINT ["/drover"]
+
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /source/target/release/drover /drover

@@ -1,0 +1,186 @@
+//! A node that runs Pods as processes: no kubelet, no containers.
+//!
+//! What a Job sees is as on a real node: its image, mounts, exit code and termination message. Each Pod has a mount namespace and a root
+//! folder of its own, in which the programs of its image and its volumes are mounted. The network is that of this machine.
+
+pub mod etcd;
+mod pod;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::ControlPlane;
+use crate::error::{Error, FileContext, Result};
+use pod::Running;
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// What a node is, and what is on it.
+#[derive(Debug, Clone, Default)]
+pub struct NodeSettings {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The files of each image that it has, by their paths there. Another image cannot be pulled.
+    pub images: BTreeMap<String, Vec<(PathBuf, PathBuf)>>,
+    /// Which folder here a path of the host is.
+    pub host: BTreeMap<String, PathBuf>,
+    /// Addresses that are others here: what Secrets say is replaced.
+    pub addresses: Vec<(String, String)>,
+}
+
+impl NodeSettings {
+    /// A control-plane node as kubeadm makes one.
+    #[must_use]
+    pub fn kubeadm(name: &str) -> Self {
+        let pair = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        Self {
+            name: name.to_owned(),
+            labels: pair("node-role.kubernetes.io/control-plane", ""),
+            annotations: pair("kubeadm.alpha.kubernetes.io/cri-socket", "unix:///run/containerd/containerd.sock"),
+            ..Self::default()
+        }
+    }
+}
+
+/// A node. Dropping it ends its Pods.
+#[derive(Debug)]
+pub struct ProcessNode {
+    _worker: AbortOnDropHandle<()>,
+}
+
+impl ProcessNode {
+    /// Registers the node, and runs what is scheduled to it.
+    pub async fn start(plane: &ControlPlane, settings: NodeSettings) -> Result<Self> {
+        let client = plane.client();
+        register(&client, &settings).await?;
+        let folder = tempfile::tempdir().on("create a folder in", std::env::temp_dir())?;
+        let worker = Worker { client, settings, folder, running: BTreeMap::new(), ended: BTreeSet::new() };
+        Ok(Self { _worker: AbortOnDropHandle::new(tokio::spawn(worker.run())) })
+    }
+}
+
+async fn register(client: &Client, settings: &NodeSettings) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": settings.name, "labels": settings.labels, "annotations": settings.annotations},
+    });
+    let node = serde_json::from_value(node).map_err(|source| Error::Json { what: "a Node".to_owned(), source })?;
+    match nodes.create(&PostParams::default(), &node).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        outcome => drop(outcome?),
+    }
+    let resources = json!({"cpu": "4", "memory": "8Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+    let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""});
+    let status = json!({"status": {"capacity": resources, "allocatable": resources, "conditions": [ready]}});
+    nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": null}}))).await?;
+    Ok(())
+}
+
+struct Worker {
+    client: Client,
+    settings: NodeSettings,
+    folder: TempDir,
+    running: BTreeMap<String, Running>,
+    ended: BTreeSet<String>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        loop {
+            // What fails is tried again: a test sees what is not there.
+            if let Ok(found) = pods.list(&ListParams::default()).await {
+                let there: BTreeSet<_> = found.items.iter().filter_map(ResourceExt::uid).collect();
+                self.running.retain(|uid, _| there.contains(uid));
+                for pod in &found.items {
+                    if let Err(error) = self.look_at(pod).await {
+                        println!("node {}: Pod {}: {error}", self.settings.name, pod.name_any());
+                    }
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn api(&self, pod: &Pod) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default())
+    }
+
+    async fn look_at(&mut self, pod: &Pod) -> Result<()> {
+        let (uid, name) = (pod.uid().unwrap_or_default(), pod.name_any());
+        let spec = pod.spec.as_ref();
+        let node = spec.and_then(|spec| spec.node_name.as_deref());
+        let is_ours = node == Some(&self.settings.name);
+        if pod.metadata.deletion_timestamp.is_some() {
+            self.running.remove(&uid);
+            if is_ours {
+                let now = kube::api::DeleteParams { grace_period_seconds: Some(0), ..Default::default() };
+                self.api(pod).delete(&name, &now).await?;
+            }
+            return Ok(());
+        }
+        if node.is_none() && self.suits(pod) {
+            return self.bind(pod).await;
+        }
+        if !is_ours || self.ended.contains(&uid) {
+            return Ok(());
+        }
+        if let Some(running) = self.running.get_mut(&uid) {
+            if let Some(status) = running.ended()? {
+                self.running.remove(&uid);
+                self.ended.insert(uid);
+                self.report(pod, &status).await?;
+            }
+            return Ok(());
+        }
+        if let Some(running) = pod::start(&self.client, &self.settings, self.folder.path(), pod).await? {
+            self.report(pod, &running.status()).await?;
+            self.running.insert(uid, running);
+        }
+        Ok(())
+    }
+
+    /// Whether the labels of this node are those that the Pod asks for, as far as Drover's Pods ask.
+    fn suits(&self, pod: &Pod) -> bool {
+        let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
+        let required =
+            affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+        let has = |key: &String| self.settings.labels.contains_key(key);
+        required.is_none_or(|required| {
+            required.node_selector_terms.iter().any(|term| {
+                term.match_expressions.iter().flatten().all(|wanted| wanted.operator == "Exists" && has(&wanted.key))
+            })
+        })
+    }
+
+    async fn bind(&self, pod: &Pod) -> Result<()> {
+        let name = pod.name_any();
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "namespace": pod.namespace()},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": self.settings.name},
+        });
+        let _: Value = self.api(pod).create_subresource("binding", &name, &PostParams::default(), &binding).await?;
+        Ok(())
+    }
+
+    async fn report(&self, pod: &Pod, status: &Value) -> Result<()> {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.api(pod).patch_status(&pod.name_any(), &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+}
