@@ -65,8 +65,9 @@ impl KubeadmEtcd {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Runs etcdctl with the certificate of a client, and returns what it prints.
-    pub fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
+    /// `etcdctl` with the certificate of a client.
+    #[must_use]
+    pub fn command(&self) -> Command {
         let certificates = self.certificates();
         let mut command = Command::new(&self.etcdctl);
         command.arg(format!("--endpoints=https://{}", self.address()));
@@ -75,7 +76,12 @@ impl KubeadmEtcd {
         {
             command.arg(format!("--{flag}={}", certificates.join(file).display()));
         }
-        let output = command.args(arguments).output();
+        command
+    }
+
+    /// Runs etcdctl with the certificate of a client, and returns what it prints.
+    pub fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command().args(arguments).output();
         let output = output.map_err(|source| Error::Start { name: "etcdctl".to_owned(), source })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

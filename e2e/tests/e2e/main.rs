@@ -19,6 +19,7 @@ mod app_days;
 mod app_failures;
 mod apps;
 mod away;
+mod backup_data;
 mod bad_days;
 mod bench;
 mod built_in_roles;
@@ -76,6 +77,7 @@ fn tests() -> Vec<Test> {
         app_failures::tests(),
         apps::tests(),
         away::tests(),
+        backup_data::tests(),
         bad_days::tests(),
         bench::tests(),
         built_in_roles::tests(),

@@ -2,8 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs,
-    os::unix::fs::DirBuilderExt as _,
+    fs::{self, File},
+    os::{fd::AsRawFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +17,8 @@ use crate::{
     etcd::{Hash, Member, RpcError, Seen},
 };
 
-/// The sockets of the copy: no port that others could reach. They are relative to its folder, as a path of a socket must be short.
+/// The sockets of the copy: no port that others could reach. They are relative to its folder, as the path of a socket has at most 107
+/// bytes.
 const CLIENTS: &str = "unix://client.sock";
 const PEERS: &str = "unix://peer.sock";
 const SOCKET: &str = "client.sock";
@@ -96,7 +97,9 @@ impl Scratch {
             ["--name=scratch", "--data-dir=data", "--unsafe-no-fsync", "--log-level=error", "--quota-backend-bytes=-1"];
         let arguments: Vec<OsString> = urls.iter().chain(&peers).chain(&rest).map(Into::into).collect();
         let mut process = programs.start(&programs.etcd, &folder, &arguments)?;
-        let socket = folder.join(SOCKET);
+        let opened =
+            File::open(&folder).map_err(|error| SnapshotError::storage("the folder of the restored copy", &error))?;
+        let socket = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd()));
         let starting = async {
             while process.is_alive() {
                 if let Ok(member) = Member::connect_unix(&socket).await
