@@ -222,3 +222,6 @@ impl<A: Message + Default> Messages<A> {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }
+
+#[cfg(test)]
+mod tests;
