@@ -102,6 +102,20 @@ fn b2_what_was_changed_anywhere_never_comes_back() {
 }
 
 #[test]
+fn another_snapshot_that_is_good_in_itself_is_not_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let good = stored(folder.path(), Encryption::Age);
+    for pages in [299, 301] {
+        let (from, to) = (path(&format!("plain-{pages}")), path(&format!("stored-{pages}")));
+        fs::write(&from, snapshot(pages)).unwrap();
+        let forged = Snapshot { stored: seal(&from, &to, &[identity().recipient()]).unwrap(), ..good.clone() };
+        open_snapshot(&to, &path("back"), &forged, &[identity()]).unwrap_err();
+        assert!(!path("back").exists());
+    }
+}
+
+#[test]
 fn a_copy_is_compared_with_the_manifest() {
     let snapshot = Snapshot {
         plain: content(&mut &b""[..]).unwrap(),
