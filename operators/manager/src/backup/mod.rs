@@ -51,6 +51,8 @@ pub(crate) enum BackupError {
     File(PathBuf, io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("interrupted")]
+    Interrupted,
     #[error(transparent)]
     Print(io::Error),
     #[error("the answer cannot be written: {0}")]
@@ -65,6 +67,14 @@ impl BackupError {
 
 /// Does what the command line asks for.
 pub(crate) async fn backup(arguments: &BackupArguments) -> Result<(), BackupError> {
+    tokio::select! {
+        result = run(arguments) => result,
+        // Files with the secrets of a cluster are removed as soon as nobody waits for them.
+        _ = tokio::signal::ctrl_c() => Err(BackupError::Interrupted),
+    }
+}
+
+async fn run(arguments: &BackupArguments) -> Result<(), BackupError> {
     match &arguments.command {
         BackupCommand::List(asked) => list::list(&Backups::open(&asked.bucket)?, asked).await,
         BackupCommand::Fetch(asked) => retrieve::fetch(&Backups::open(&asked.one.bucket)?, asked).await,

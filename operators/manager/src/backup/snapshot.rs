@@ -49,12 +49,15 @@ fn attempt(task: &Task, arguments: &EtcdSnapshotArguments) -> Result<Result<Succ
     };
     // Two threads: one reads and sends while the other compresses and encrypts.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    Ok(runtime.block_on(async {
+    let result = runtime.block_on(async {
         tokio::select! {
             result = take(task, &settings) => result,
             error = ended() => Err(error),
         }
-    }))
+    });
+    // What still compresses is of no use any more, and a Pod that is evicted has little time for its report.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 /// Waits until this process is ended, so that what it started ends with it and its folder is removed.
