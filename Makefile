@@ -16,7 +16,7 @@ help: ## List the targets
 build: ## Build drover and the test harness
 	$(CARGO) build $(ALL)
 
-# ring is the only C in it and needs no headers of musl.
+# ring and zstd are the only C in it, and need nothing that musl does not have.
 static: ## Build drover as the image has it: static, with musl
 	rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
 	CC_$(subst -,_,$(MUSL))=cc $(CARGO) build --locked --target $(MUSL) -p drover-manager
