@@ -35,7 +35,7 @@ pub const DEFAULT_REGION: &str = "us-east-1";
     category = "drover",
     status = "BackupStoreStatus",
     derive = "PartialEq",
-    doc = "A bucket in which backups are stored, and whose keys encrypt them.",
+    doc = "A bucket in which backups are stored, and who can decrypt them.",
     validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
         .message("the name must be a DNS label: at most 63 characters, no dots"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),

@@ -4,24 +4,29 @@ use std::fmt;
 
 use bytes::Bytes;
 use drover_backups::{
-    BackupIdentity, ClusterIdentity, FORMAT_VERSION, Folder, LayoutOf, Manifest, StoredObject, Success, upload,
+    BackupIdentity, ClusterIdentity, FORMAT_VERSION, Folder, LayoutOf, Manifest, StoredConfig, StoredObject, Success,
+    upload,
 };
-use drover_crds::{BackedUpCluster, BackupAttempt, BackupStore, EtcdBackup, StoredBackup, names::DROVER_NAMESPACE};
+use drover_crds::{
+    BackedUpCluster, BackupAttempt, BackupStore, Cluster, EtcdBackup, StoredBackup, names::DROVER_NAMESPACE,
+};
 use drover_fetch::Digest;
-use drover_runtime::{ApiError, ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
+use drover_runtime::{ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
 use drover_stores::{Part, Store, StoreFailure};
 use k8s_openapi::{
-    api::{batch::v1::Job, coordination::v1::Lease, core::v1::Secret},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    ByteString,
+    api::{batch::v1::Job, coordination::v1::Lease},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::Timestamp,
 };
 use kube::{Api, ResourceExt as _, api::PostParams};
+use serde_json::json;
 
 use crate::{
     BackupCause, BackupError, EtcdBackupOperator, job,
     lock::{self, Claim},
     plan::store_name,
-    task::{self, Attempt, Way},
+    task::{self, Attempt, TaskSecret, Way},
 };
 
 /// Most bytes of a manifest that is read.
@@ -40,11 +45,10 @@ pub enum Action {
     Open,
     /// Of the Job.
     Job(Change<Job>),
-    /// Write the task of the Job with this UID.
-    WriteTask {
-        /// The UID.
-        job: String,
-    },
+    /// Of the Secret with its task.
+    Task(Change<TaskSecret>),
+    /// Write the task.
+    WriteTask,
     /// Complete the upload, and write the manifest.
     Complete {
         /// What the Job answered.
@@ -64,7 +68,8 @@ impl fmt::Debug for Action {
             Self::Lock(_) => formatter.write_str("take the lock"),
             Self::Open => formatter.write_str("open an upload"),
             Self::Job(change) => change.fmt(formatter),
-            Self::WriteTask { .. } => formatter.write_str("write the task"),
+            Self::Task(change) => change.fmt(formatter),
+            Self::WriteTask => formatter.write_str("write the task"),
             Self::Complete { .. } => formatter.write_str("complete the upload"),
             Self::Release => formatter.write_str("release the lock"),
             Self::DeleteData => formatter.write_str("delete the data"),
@@ -79,16 +84,18 @@ impl Action {
         owner: Owner<'_, EtcdBackup>,
         place: &PlaceContext,
     ) -> Result<(), BackupError> {
-        if let Self::Job(change) = self {
-            return Ok(change.carry_out::<EtcdBackupOperator>(owner, place).await?);
+        match self {
+            Self::Job(change) => return Ok(change.carry_out::<EtcdBackupOperator>(owner, place).await?),
+            Self::Task(change) => return Ok(change.carry_out::<EtcdBackupOperator>(owner, place).await?),
+            _ => {}
         }
         let Some(backup) = owner.object() else { return Ok(()) };
         let backups = Backups { operator, backup, place };
         match self {
-            Self::Job(_) => Ok(()),
+            Self::Job(_) | Self::Task(_) => Ok(()),
             Self::Lock(now) => backups.lock(now).await,
             Self::Open => backups.open().await,
-            Self::WriteTask { job } => backups.write_task(&job).await,
+            Self::WriteTask => backups.write_task().await,
             Self::Complete { success, at } => backups.complete(&success, at).await,
             Self::Release => backups.release().await,
             Self::DeleteData => backups.delete_data().await,
@@ -189,40 +196,20 @@ impl Backups<'_> {
         Ok(())
     }
 
-    async fn write_task(&self, job: &str) -> Result<(), BackupError> {
+    async fn write_task(&self) -> Result<(), BackupError> {
         let Some((record, cluster, attempt)) = self.noted() else { return Ok(()) };
         let layout = LayoutOf::distribution(&cluster.distribution).map(LayoutOf::layout);
         let (Some(layout), Some(upload)) = (layout, &record.upload_id) else { return Ok(()) };
         let (object, store) = self.needed_store().await?;
         let way = Way { authorities: object.spec.s3.ca_bundle, allows_local: self.operator.stores.allows_local };
-        let task = task::task(self.backup, &attempt, layout, (&store, way), upload)?;
-        let name = job::name(&attempt.id);
-        let text = serde_json::to_vec(&task).unwrap_or_default();
-        let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(name.clone()),
-                // It goes with its Job.
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "batch/v1".to_owned(),
-                    kind: "Job".to_owned(),
-                    name: name.clone(),
-                    uid: job.to_owned(),
-                    ..OwnerReference::default()
-                }]),
-                ..ObjectMeta::default()
-            },
-            data: Some([(job::TASK.to_owned(), k8s_openapi::ByteString(text))].into()),
-            immutable: Some(true),
-            ..Secret::default()
-        };
-        let secrets = Api::<Secret>::namespaced(self.place.cache.client(), DROVER_NAMESPACE);
-        let (what, params) = (format!("create Secret {DROVER_NAMESPACE}/{name}"), PostParams::default());
-        match request(what, secrets.create(&params, &secret)).await.map_err(ApiError::unquoted) {
-            // An earlier process wrote it.
-            Err(error) if error.code() == Some(409) => {}
-            answer => drop(answer?),
-        }
-        self.operator.remember(&self.uid(), |memory| memory.has_task = Some(job.to_owned()));
+        let key = ObjectKey::cluster_scoped(&self.backup.spec.cluster_name);
+        let facts = task::facts(self.backup, &cluster, self.place.related::<Cluster>().get(&key).as_deref());
+        let task = task::task(self.backup, &attempt, layout, (&store, way), (upload, facts))?;
+        let data = json!({job::TASK: ByteString(serde_json::to_vec(&task).unwrap_or_default())});
+        let content = [("data", data), ("immutable", json!(true)), ("type", json!("Opaque"))];
+        let content = content.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+        let create = Change::create(TaskSecret::of(&attempt.id));
+        create.carry_out_with::<EtcdBackupOperator>(self.backup.into(), self.place, &content).await?;
         Ok(())
     }
 
@@ -238,13 +225,9 @@ impl Backups<'_> {
             Err(error) if error.failure == StoreFailure::NoUpload => {}
             answer => answer?,
         }
-        let (stored, found) = (success.snapshot.stored.bytes, store.head(&key).await?.map(|found| found.bytes));
-        if found != Some(stored) {
-            let message = format!(
-                "store {} does not have the {stored} bytes of the snapshot that the Job uploaded; find out who changes objects in the bucket",
-                store_name(self.backup)
-            );
-            return Err(BackupError::new(BackupCause::BackupFailed, message));
+        self.has(&store, &key, success.snapshot.stored.bytes).await?;
+        if let Some(config) = &success.config {
+            self.has(&store, &attempt.config(), config.stored.bytes).await?;
         }
         let text = self.manifest(success, &cluster, &attempt, at).to_text();
         let manifest = attempt.folder.manifest();
@@ -253,6 +236,18 @@ impl Backups<'_> {
         let stored = StoredBackup { store_name: store_name(self.backup).to_owned(), manifest, manifest_digest };
         self.operator.remember(&self.uid(), |memory| memory.completed = Some(stored));
         Ok(())
+    }
+
+    /// Whether the store has what the Job says that it uploaded.
+    async fn has(&self, store: &Store, key: &str, bytes: u64) -> Result<(), BackupError> {
+        if store.head(key).await?.map(|found| found.bytes) == Some(bytes) {
+            return Ok(());
+        }
+        let message = format!(
+            "store {} does not have the {bytes} bytes that the Job uploaded to {key}; find out who changes objects in the bucket",
+            store_name(self.backup)
+        );
+        Err(BackupError::new(BackupCause::BackupFailed, message))
     }
 
     /// The same whenever it is made: what was written is compared with it.
@@ -276,7 +271,7 @@ impl Backups<'_> {
             completed_at: at,
             object: StoredObject { key: attempt.snapshot(), part_bytes: upload::PART_BYTES },
             snapshot: success.snapshot.clone(),
-            config: None,
+            config: success.config.as_ref().map(|config| StoredConfig { key: attempt.config(), stored: config.stored }),
             recipients: attempt.recipients.clone(),
             tool: success.tool.clone(),
         }
@@ -313,7 +308,7 @@ impl Backups<'_> {
                     BackupError::new(BackupCause::BackupFailed, message)
                 })?,
                 // An attempt that was not completed, or was deleted in part: no other attempt has these keys.
-                Err(error) if error.failure == StoreFailure::NotFound => vec![attempt.snapshot()],
+                Err(error) if error.failure == StoreFailure::NotFound => vec![attempt.snapshot(), attempt.config()],
                 Err(error) => return Err(error.into()),
             };
             for key in keys {

@@ -1,7 +1,7 @@
 //! The Job that takes a snapshot. Pure.
 //!
-//! It runs on a node with a member of etcd, sees of that node the certificates of a client of etcd and nothing else, and has no token of
-//! the cluster. Image, command and mounts are Drover's: whoever creates an `EtcdBackup` chooses none of them.
+//! It runs on a node with a member of etcd, and has no token of the cluster. Of that node it sees the certificates of a client of etcd and,
+//! where backups are encrypted, the folders with the configuration that a restore needs. Image, command and mounts are Drover's: whoever creates an `EtcdBackup` chooses none of them.
 
 use std::time::Duration;
 
@@ -37,20 +37,34 @@ pub fn desired(attempt: &AttemptId) -> Job {
 
 /// What it is created with, and keeps.
 #[must_use]
-pub fn seed(attempt: &AttemptId, layout: &Layout, image: &str, timeout: Duration) -> Value {
+pub fn seed(attempt: &AttemptId, layout: &Layout, image: &str, timeout: Duration, has_config: bool) -> Value {
     json!({"spec": {
         "backoffLimit": 0,
         "activeDeadlineSeconds": timeout.as_secs(),
         "ttlSecondsAfterFinished": KEPT_SECONDS,
         "template": {
             "metadata": {"labels": {"app.kubernetes.io/name": CONTAINER, "app.kubernetes.io/part-of": "drover"}},
-            "spec": pod(attempt, layout, image),
+            "spec": pod(attempt, layout, image, has_config),
         },
     }})
 }
 
-fn pod(attempt: &AttemptId, layout: &Layout, image: &str) -> Value {
+fn pod(attempt: &AttemptId, layout: &Layout, image: &str, has_config: bool) -> Value {
     let certificates = layout.certificates;
+    let mut mounts = vec![
+        json!({"name": "task", "mountPath": "/task", "readOnly": true}),
+        json!({"name": "spool", "mountPath": "/spool"}),
+    ];
+    let mut volumes = vec![
+        json!({"name": "task", "secret": {"secretName": name(attempt), "defaultMode": 0o400}}),
+        json!({"name": "spool", "emptyDir": {"sizeLimit": SPOOL}}),
+    ];
+    let folders = layout.config_folders.iter().filter(|_| has_config);
+    for (position, folder) in [certificates].iter().chain(folders).enumerate() {
+        let name = format!("host-{position}");
+        mounts.push(json!({"name": name, "mountPath": folder, "readOnly": true}));
+        volumes.push(json!({"name": name, "hostPath": {"path": folder, "type": "Directory"}}));
+    }
     json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
@@ -73,17 +87,9 @@ fn pod(attempt: &AttemptId, layout: &Layout, image: &str) -> Value {
             "securityContext": {
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
             },
-            "volumeMounts": [
-                {"name": "task", "mountPath": "/task", "readOnly": true},
-                {"name": "certificates", "mountPath": certificates, "readOnly": true},
-                {"name": "spool", "mountPath": "/spool"},
-            ],
+            "volumeMounts": mounts,
         }],
-        "volumes": [
-            {"name": "task", "secret": {"secretName": name(attempt), "defaultMode": 0o400}},
-            {"name": "certificates", "hostPath": {"path": certificates, "type": "Directory"}},
-            {"name": "spool", "emptyDir": {"sizeLimit": SPOOL}},
-        ],
+        "volumes": volumes,
     })
 }
 
@@ -120,14 +126,19 @@ mod tests {
     }
 
     #[test]
-    fn a_job_sees_the_certificates_of_etcd_and_nothing_else_of_the_node() {
+    fn a_job_sees_of_the_node_what_it_needs_and_nothing_else() {
         for layout in [LayoutOf::Kubeadm, LayoutOf::K3s, LayoutOf::Rke2].map(LayoutOf::layout) {
-            let seed = seed(&attempt(), layout, "drover-etcd@sha256:0", Duration::from_mins(30));
+            let host_folders = |has_config| {
+                let seed = seed(&attempt(), layout, "drover-etcd@sha256:0", Duration::from_mins(30), has_config);
+                let volumes = seed["spec"]["template"]["spec"]["volumes"].as_array().unwrap().clone();
+                let paths =
+                    volumes.into_iter().filter_map(|volume| Some(volume.get("hostPath")?["path"].as_str()?.to_owned()));
+                paths.collect::<Vec<_>>()
+            };
+            assert_eq!(host_folders(false), [layout.certificates]);
+            assert_eq!(host_folders(true), [&[layout.certificates], layout.config_folders].concat());
+            let seed = seed(&attempt(), layout, "drover-etcd@sha256:0", Duration::from_mins(30), true);
             let pod = &seed["spec"]["template"]["spec"];
-            let host_paths: Vec<_> =
-                pod["volumes"].as_array().unwrap().iter().filter_map(|volume| volume.get("hostPath")).collect();
-            assert_eq!(host_paths.len(), 1);
-            assert_eq!(host_paths[0]["path"], layout.certificates);
             assert!(layout.certificates.ends_with("/etcd"));
             let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
             assert!(mounts.iter().all(|mount| mount["name"] == "spool" || mount["readOnly"] == true));
@@ -142,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_created_is_a_job_that_an_api_server_knows() {
-        let mut whole = seed(&attempt(), LayoutOf::Kubeadm.layout(), "image", Duration::from_mins(30));
+        let mut whole = seed(&attempt(), LayoutOf::Kubeadm.layout(), "image", Duration::from_mins(30), true);
         whole["apiVersion"] = "batch/v1".into();
         whole["kind"] = "Job".into();
         whole["metadata"] = serde_json::to_value(desired(&attempt()).metadata).unwrap();

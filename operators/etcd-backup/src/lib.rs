@@ -19,7 +19,7 @@ pub mod lock;
 pub mod observe;
 pub mod plan;
 mod summary;
-mod task;
+pub mod task;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use std::{
 
 use act::Action;
 pub use cause::BackupCause;
-use drover_crds::{BackupStore, EtcdBackup, EtcdBackupStatus};
+use drover_crds::{BackupStore, Cluster, EtcdBackup, EtcdBackupStatus};
 use drover_fleet::{
     cause::TenancyCause,
     targets::{self, Choice},
@@ -49,6 +49,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
+use task::TaskSecret;
 
 /// Why nothing new may begin.
 const OF_GRANTS: &[Cause] =
@@ -103,7 +104,7 @@ impl Operator for EtcdBackupOperator {
     /// namespace; in a cluster Jobs in Drover's namespace, with a Secret each, and what their Pods answer.
     const RIGHTS: Rights = Rights {
         management: &[
-            Rule::on("drover.dev", &["backupstores", "etcdbackups"], READ),
+            Rule::on("drover.dev", &["backupstores", "clusters", "etcdbackups"], READ),
             Rule::on("drover.dev", &["etcdbackups", "etcdbackups/status"], &["patch"]),
         ],
         own_namespace: &[
@@ -111,10 +112,10 @@ impl Operator for EtcdBackupOperator {
             Rule::on("coordination.k8s.io", &["leases"], &["create", "get", "update"]),
         ],
         // Informers look in all namespaces.
-        downstream: &[Rule::on("batch", &["jobs"], READ)],
+        downstream: &[Rule::on("batch", &["jobs"], READ), Rule::on("", &["secrets"], READ)],
         downstream_namespace: &[
             Rule::on("batch", &["jobs"], &["create", "delete", "patch"]),
-            Rule::on("", &["secrets"], &["create"]),
+            Rule::on("", &["secrets"], &["create", "delete", "patch"]),
             Rule::on("", &["pods"], &["list"]),
         ],
         ..Rights::NONE
@@ -128,13 +129,19 @@ impl Operator for EtcdBackupOperator {
 
     fn related(related: &mut Related<'_>) {
         let all = observe::Everyone::default();
-        let [of_stores, of_policies, of_policy_bindings] = std::array::from_fn(|_| all.clone());
+        let [of_stores, of_clusters, of_policies, of_policy_bindings] = std::array::from_fn(|_| all.clone());
         related.on::<EtcdBackup>(move |change| {
             all.note(change);
             // What is noted in the status is waited for before anything is done.
             noted_something_else(change).then(|| change.key.clone()).into_iter().collect()
         });
-        related.on::<BackupStore>(move |change| of_stores.naming(&change.key.name));
+        related.on::<BackupStore>(move |change| of_stores.to_store(&change.key.name));
+        // What it was made with shows after its first nodes.
+        related.on::<Cluster>(move |change| {
+            let told = |cluster: &Cluster| observe::backed_up(cluster.status.as_ref());
+            let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
+            if is_same { Vec::new() } else { of_clusters.of_cluster(&change.key.name) }
+        });
         related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
         related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
     }
@@ -167,6 +174,7 @@ impl Operator for EtcdBackupOperator {
     fn watches(watches: &mut Watches<'_, Self>) {
         if watches.context().place != Place::Management {
             watches.optional(Watches::owned::<Job>);
+            watches.optional(Watches::owned::<TaskSecret>);
         }
     }
 

@@ -1,4 +1,4 @@
-//! One operation on a whole cluster at a time: whoever holds the Lease of the cluster is the one. Pure.
+//! One operation on a whole cluster at a time: the one that has the Lease of the cluster. Pure.
 
 use drover_crds::EtcdBackup;
 use k8s_openapi::{

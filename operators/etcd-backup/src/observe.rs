@@ -1,14 +1,14 @@
 //! What there is of a backup: in its cluster, in its store, and what this process did for it. Decides nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use drover_admission::PoliciesState;
 use drover_backups::{AttemptId, Report, Success};
 use drover_crds::{
-    BackedUpCluster, BackupFailure, BackupStore, EtcdBackup, StoredBackup,
+    BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, StoredBackup,
     condition::{READY, StatusConditions as _},
     names::DROVER_NAMESPACE,
 };
@@ -33,6 +33,7 @@ use crate::{
     error::BackupError,
     job,
     plan::store_name,
+    task::TaskSecret,
 };
 
 /// What this process did for a backup. It is lost with the process; then it is done again, and ends the same.
@@ -40,8 +41,6 @@ use crate::{
 pub struct Memory {
     /// The upload that was opened.
     pub opened: Option<String>,
-    /// The UID of the Job for which a task was written.
-    pub has_task: Option<String>,
     /// Where the backup is, once its manifest is written.
     pub completed: Option<StoredBackup>,
     /// Whether the lock is released, and an upload that is not needed is aborted.
@@ -73,6 +72,8 @@ pub struct World {
     pub image: Option<String>,
     /// Its Jobs.
     pub jobs: Vec<Owned<Job>>,
+    /// The Secrets of their tasks.
+    pub tasks: Vec<Owned<TaskSecret>>,
     /// What the Job of the attempt answered, once it ended.
     pub report: Option<Result<Box<Success>, BackupFailure>>,
     /// What this process did for it.
@@ -86,9 +87,10 @@ pub(crate) async fn observe(
 ) -> Result<World, BackupError> {
     let is_management = place.place == Place::Management;
     let record = record_of::<EtcdBackupOperator>(owner.key());
-    let jobs = if is_management { Vec::new() } else { Owned::at(place, &record) };
+    let (jobs, tasks) =
+        if is_management { (Vec::new(), Vec::new()) } else { (Owned::at(place, &record), Owned::at(place, &record)) };
     let Some(backup) = owner.object() else {
-        return Ok(World { is_management, jobs, ..World::default() });
+        return Ok(World { is_management, jobs, tasks, ..World::default() });
     };
     let uid = backup.uid().unwrap_or_default();
     let is_over = backup.status.as_ref().is_some_and(|status| status.completed_at.is_some());
@@ -96,7 +98,7 @@ pub(crate) async fn observe(
         operator.forget(&uid);
     }
     let memory = operator.memory(&uid);
-    let mut world = World { is_management, jobs, memory, store: store(backup, place), ..World::default() };
+    let mut world = World { is_management, jobs, tasks, memory, store: store(backup, place), ..World::default() };
     if !matches!(owner, Owner::Present(_)) || is_management {
         return Ok(world);
     }
@@ -108,7 +110,7 @@ pub(crate) async fn observe(
     });
     let view = place.fleet.get(&ClusterName::from(backup.spec.cluster_name.as_str()));
     world.admission = view.map(|view| Admission::of(&tenancies_of(backup, view, &place.fleet))).unwrap_or_default();
-    world.cluster = cluster(place);
+    world.cluster = cluster(backup, place);
     world.grants = Grants::by(&guarded_in_management(place));
     world.admitted = Some(Admitted::of(backup, || policies.clone()));
     world.evidence = evidence.unwrap_or_default();
@@ -118,13 +120,19 @@ pub(crate) async fn observe(
     Ok(world)
 }
 
-fn cluster(place: &PlaceContext) -> Option<BackedUpCluster> {
-    let status = place.cluster.as_ref()?.status.as_ref()?;
+/// What the status of a Cluster says of what would be backed up; none as long as that is not known.
+pub(crate) fn backed_up(status: Option<&ClusterStatus>) -> Option<BackedUpCluster> {
+    let status = status?;
     Some(BackedUpCluster {
         uid: status.cluster_uid.clone()?,
         kubernetes_version: status.kubernetes_version.clone()?,
         distribution: status.distribution.clone()?,
     })
+}
+
+fn cluster(backup: &EtcdBackup, place: &PlaceContext) -> Option<BackedUpCluster> {
+    let found = place.related::<Cluster>().get(&ObjectKey::cluster_scoped(&backup.spec.cluster_name))?;
+    backed_up(found.status.as_ref())
 }
 
 fn store(backup: &EtcdBackup, place: &PlaceContext) -> StoreState {
@@ -191,31 +199,40 @@ fn answered(message: Option<&str>, attempt: &AttemptId, job: &Job) -> Result<Box
     }
 }
 
-/// All backups, by the store that they go to. Clones share them.
+/// All backups that are not over, with their cluster and their store. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Everyone(Arc<Mutex<BTreeMap<ObjectKey, String>>>);
+pub(crate) struct Everyone(Arc<Mutex<BTreeMap<ObjectKey, [String; 2]>>>);
 
 impl Everyone {
-    /// Those that are over wait for nothing.
     pub(crate) fn note(&self, change: &Change<EtcdBackup>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = |backup: &&Arc<EtcdBackup>| {
+        let is_over = |backup: &EtcdBackup| {
             backup.status.as_ref().is_some_and(|status| status.completed_at.is_some())
                 && backup.metadata.deletion_timestamp.is_none()
         };
-        match change.new.as_ref().filter(|new| !is_over(new)) {
-            Some(new) => drop(all.insert(change.key.clone(), store_name(new).to_owned())),
+        match change.new.as_deref().filter(|new| !is_over(new)) {
+            Some(new) => {
+                let named = [new.spec.cluster_name.clone(), store_name(new).to_owned()];
+                all.insert(change.key.clone(), named);
+            }
             None => drop(all.remove(&change.key)),
         }
     }
 
     pub(crate) fn all(&self) -> Vec<ObjectKey> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.those(|_| true)
     }
 
-    pub(crate) fn naming(&self, store: &str) -> Vec<ObjectKey> {
+    pub(crate) fn of_cluster(&self, name: &str) -> Vec<ObjectKey> {
+        self.those(|[cluster, _]| cluster == name)
+    }
+
+    pub(crate) fn to_store(&self, name: &str) -> Vec<ObjectKey> {
+        self.those(|[_, store]| store == name)
+    }
+
+    fn those(&self, is_meant: impl Fn(&[String; 2]) -> bool) -> Vec<ObjectKey> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let named: BTreeSet<_> = all.iter().filter(|(_, name)| *name == store).map(|(key, _)| key.clone()).collect();
-        named.into_iter().collect()
+        all.iter().filter(|(_, named)| is_meant(named)).map(|(key, _)| key.clone()).collect()
     }
 }

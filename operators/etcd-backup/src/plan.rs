@@ -4,7 +4,7 @@
 //! |---|---|
 //! | nothing | note an attempt, if nothing is in the way |
 //! | an attempt | take the lock of the cluster, and open an upload |
-//! | an upload | start the Job, and give it its task; once it succeeded, complete the upload and write the manifest |
+//! | an upload | write the task of the Job, and start it; once it succeeded, complete the upload and write the manifest |
 //! | a snapshot, or a failure | remove the Job, release the lock, and abort an upload that nobody needs |
 //! | when it was completed | nothing any more |
 //!
@@ -18,12 +18,11 @@ use drover_crds::{
 };
 use drover_grants::admitted::record;
 use drover_runtime::{
-    Cause, Owner, Plan, Requeue, StatusCause, Title,
+    Cause, Kept, Owner, Plan, Requeue, StatusCause, Title,
     owned::{Change, Owned},
     place_status::Readiness,
 };
 use k8s_openapi::{
-    api::batch::v1::Job,
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
 };
@@ -66,7 +65,7 @@ pub fn plan(backup: &EtcdBackup, world: &World, now: Timestamp) -> Decided {
     noted.conditions.clear();
     noted.admission = record(backup, world.policies.as_ref(), &world.evidence, false, now);
     if noted.completed_at.is_some() {
-        let left = remove_jobs(&world.jobs);
+        let left = removed(world);
         return decided(backup, noted, left, Requeue::Watch);
     }
     match noted.attempt.clone() {
@@ -148,11 +147,13 @@ fn with_job(
     let name = job::name(&id);
     let layout = noted.cluster.as_ref().and_then(|cluster| LayoutOf::distribution(&cluster.distribution));
     let (Some(layout), Some(image)) = (layout.map(LayoutOf::layout), &world.image) else { return Vec::new() };
-    let found = world.jobs.iter().find(|found| found.meta().name.as_ref() == Some(&name));
-    let Some(found) = found else {
-        let seed = job::seed(&id, layout, image, backup.spec.timeout());
-        let create = Change::Create { desired: Box::new(job::desired(&id)), seed };
-        return vec![vec![Action::Lock(now), Action::Job(create)]];
+    if !world.tasks.iter().any(|found| found.meta().name.as_ref() == Some(&name)) {
+        return vec![vec![Action::Lock(now), Action::WriteTask]];
+    }
+    let Some(found) = world.jobs.iter().find(|found| found.meta().name.as_ref() == Some(&name)) else {
+        let has_config = !attempt.recipients.is_empty();
+        let seed = job::seed(&id, layout, image, backup.spec.timeout(), has_config);
+        return vec![vec![Action::Job(Change::Create { desired: Box::new(job::desired(&id)), seed })]];
     };
     if found.title != Title::Created || found.meta().deletion_timestamp.is_some() {
         return Vec::new();
@@ -160,10 +161,6 @@ fn with_job(
     let Ok(live) = &found.live else { return Vec::new() };
     if let (Some(Ok(success)), Some(at)) = (&world.report, job::ended(live)) {
         return vec![vec![Action::Complete { success: success.clone(), at }]];
-    }
-    let uid = found.meta().uid.clone().unwrap_or_default();
-    if job::ended(live).is_none() && world.memory.has_task.as_ref() != Some(&uid) {
-        return vec![vec![Action::WriteTask { job: uid }]];
     }
     Vec::new()
 }
@@ -238,8 +235,8 @@ fn tidy(
     now: Timestamp,
 ) -> Decided {
     let again = now.checked_add(LOOK_AGAIN).map_or(Requeue::Watch, Requeue::At);
-    let mut groups = remove_jobs(&world.jobs);
-    if groups.is_empty() && world.jobs.is_empty() {
+    let mut groups = removed(world);
+    if world.jobs.is_empty() && world.tasks.is_empty() {
         if world.memory.is_released {
             noted.phase = Some(if attempt.failure.is_some() { BackupPhase::Failed } else { BackupPhase::Succeeded });
             noted.completed_at = Some(Time(now));
@@ -250,13 +247,19 @@ fn tidy(
     decided(backup, noted, groups, again)
 }
 
-fn remove_jobs(jobs: &[Owned<Job>]) -> Vec<Vec<Action>> {
-    let ours = jobs.iter().filter(|job| job.meta().deletion_timestamp.is_none());
-    let change = |job: &Owned<Job>| {
-        let meta = Box::new(job.meta().clone());
-        if job.title == Title::Created { Change::Delete(meta) } else { Change::Disclaim(meta) }
-    };
-    ours.map(|job| vec![Action::Job(change(job))]).collect()
+/// The Job goes, and its task.
+fn removed(world: &World) -> Vec<Vec<Action>> {
+    let jobs = world.jobs.iter().filter_map(removal).map(Action::Job);
+    let tasks = world.tasks.iter().filter_map(removal).map(Action::Task);
+    jobs.chain(tasks).map(|action| vec![action]).collect()
+}
+
+fn removal<K: Kept>(found: &Owned<K>) -> Option<Change<K>> {
+    let meta = Box::new(found.meta().clone());
+    if meta.deletion_timestamp.is_some() {
+        return None;
+    }
+    Some(if found.title == Title::Created { Change::Delete(meta) } else { Change::Disclaim(meta) })
 }
 
 /// Decides for a backup that is being deleted, or not to be in a cluster any more.
@@ -270,8 +273,8 @@ pub fn clean_up(owner: Owner<'_, EtcdBackup>, world: &World) -> Decided {
         requeue,
     };
     if !world.is_management {
-        let requeue = if world.jobs.is_empty() { Requeue::Released } else { Requeue::Watch };
-        return told(remove_jobs(&world.jobs), requeue);
+        let is_gone = world.jobs.is_empty() && world.tasks.is_empty();
+        return told(removed(world), if is_gone { Requeue::Released } else { Requeue::Watch });
     }
     let Owner::Deleting(backup) = owner else { return told(Vec::new(), Requeue::Released) };
     let is_open = noted.attempt.is_some() && noted.completed_at.is_none();
@@ -298,11 +301,11 @@ fn readiness(backup: &EtcdBackup, noted: &EtcdBackupStatus) -> Readiness {
     }
     match (&noted.snapshot, &noted.completed_at) {
         (Some(snapshot), Some(_)) => {
-            let message = format!(
-                "the backup of cluster {cluster} at revision {} is in store {}",
-                snapshot.revision,
-                store_name(backup)
-            );
+            let without =
+                if snapshot.encrypted { "" } else { ", not encrypted, and without the configuration of the cluster" };
+            let (revision, store) = (snapshot.revision, store_name(backup));
+            let message =
+                format!("the backup of cluster {cluster} at revision {revision} is in store {store}{without}");
             Readiness::yes(Cause::from(StatusCause::Ready), message)
         }
         (Some(_), None) => waits("the backup is stored, and what it needed is being removed".to_owned()),

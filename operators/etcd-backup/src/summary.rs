@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn summarise(backup: &EtcdBackup, statuses: &PlaceStatuses<PlaceStatus>) -> EtcdBackupStatus {
     let former = backup.status.clone().unwrap_or_default();
     // What is done stays done, wherever the cluster is.
-    if former.completed_at.is_some() && Some(former.observed_generation) == backup.metadata.generation {
+    if former.completed_at.is_some() {
         return former;
     }
     let entry = statuses.get(&Place::cluster(&backup.spec.cluster_name));
@@ -67,4 +67,79 @@ fn readiness(backup: &EtcdBackup, entry: Option<&PlaceEntry<PlaceStatus>>) -> Re
 
 fn waits() -> Readiness {
     Readiness::no(StatusCause::Progressing, "it was not looked at yet".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_runtime::Failure;
+    use serde_json::json;
+
+    use super::*;
+
+    fn backup(status: &serde_json::Value) -> EtcdBackup {
+        serde_json::from_value(json!({
+            "apiVersion": "drover.dev/v1alpha1", "kind": "EtcdBackup", "metadata": {"name": "a", "namespace": "team"},
+            "spec": {"clusterName": "eu", "storeNames": ["main"]}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn told(status: &EtcdBackupStatus) -> Vec<(&str, &str, &str)> {
+        let conditions = status.conditions.iter();
+        conditions.map(|found| (found.type_.as_str(), found.status.as_str(), found.reason.as_str())).collect()
+    }
+
+    fn at(state: PlaceState, noted: Option<&EtcdBackup>) -> PlaceStatuses<PlaceStatus> {
+        let known = noted.map(|backup| PlaceStatus {
+            noted: Box::new(backup.status.clone().unwrap_or_default()),
+            ready: Readiness::no(BackupCause::BackingUp, "it is being taken".to_owned()),
+        });
+        [(Place::cluster("eu"), PlaceEntry { known, state })].into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_done_stays_done_though_the_cluster_is_gone() {
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let done =
+            backup(&json!({"observedGeneration": 1, "completedAt": "2026-01-01T00:00:00Z", "conditions": [ready]}));
+        assert_eq!(Some(summarise(&done, &PlaceStatuses::default())), done.status);
+    }
+
+    #[test]
+    fn where_nothing_can_be_done_the_status_says_why_and_forgets_nothing() {
+        let under_way =
+            backup(&json!({"observedGeneration": 1, "phase": "Running", "attempt": {"id": "u-1", "uploadID": "x"}}));
+        let gone = summarise(&under_way, &PlaceStatuses::default());
+        assert_eq!(
+            (told(&gone)[0], &gone.attempt),
+            (("Ready", "False", "ClusterNotFound"), &under_way.status.as_ref().unwrap().attempt)
+        );
+        let refused = Failure::new(StatusCause::Unreachable, "refused");
+        let away = summarise(&under_way, &at(PlaceState::Unreachable(refused), None));
+        assert_eq!(
+            (told(&away)[0], &away.attempt),
+            (("Ready", "Unknown", "Unreachable"), &under_way.status.as_ref().unwrap().attempt)
+        );
+        let held = summarise(&under_way, &at(PlaceState::Suspended, Some(&under_way)));
+        assert_eq!(told(&held)[0], ("Ready", "False", "ClusterSuspended"));
+    }
+
+    #[test]
+    fn verified_is_told_once_there_is_a_snapshot() {
+        let with = |verified: &[&str]| {
+            let snapshot = json!({
+                "member": "a", "etcdVersion": "3.7.1", "revision": 1, "bytes": 1, "storedBytes": 1, "digest": "", "verified": verified,
+            });
+            let backup = backup(&json!({"observedGeneration": 1, "snapshot": snapshot}));
+            let status = summarise(&backup, &at(PlaceState::Current, Some(&backup)));
+            status
+                .conditions
+                .iter()
+                .find(|found| found.type_ == VERIFIED)
+                .map(|found| (found.status.clone(), found.reason.clone()))
+        };
+        let expected = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+        assert_eq!(with(&["Sha256", "Revision", "Keys"]), expected("True", "RestoreVerified"));
+        assert_eq!(with(&["Sha256"]), expected("False", "NotRestored"));
+    }
 }

@@ -1,13 +1,58 @@
-//! What the Job of an attempt is to do. Pure, but for the clock in signatures.
+//! What the Job of an attempt is to do, and the Secret in which it is.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use drover_backups::{
-    AttemptId, Encryption, FORMAT_VERSION, Folder, Layout, Limits, PresignedUrl, StoreAccess, Task, Verify, upload,
+    AttemptId, ConfigTask, Encryption, FORMAT_VERSION, Folder, Layout, Limits, PresignedUrl, StoreAccess, Task, Verify,
+    upload,
 };
-use drover_crds::{BackedUpCluster, BackupAttempt, BackupVerification, EtcdBackup};
+use drover_crds::{BackedUpCluster, BackupAttempt, BackupVerification, Cluster, EtcdBackup, names::DROVER_NAMESPACE};
 use drover_stores::{Store, StoreError};
-use kube::ResourceExt as _;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Resource, ResourceExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::job;
+
+/// The Secret of a task, as far as it is kept: without the task, as whoever has that may upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TaskSecret {
+    metadata: ObjectMeta,
+}
+
+impl TaskSecret {
+    /// That of an attempt, with the name of its Job.
+    #[must_use]
+    pub fn of(attempt: &AttemptId) -> Self {
+        let (name, namespace) = (Some(job::name(attempt)), Some(DROVER_NAMESPACE.to_owned()));
+        Self { metadata: ObjectMeta { name, namespace, ..ObjectMeta::default() } }
+    }
+}
+
+impl Resource for TaskSecret {
+    type DynamicType = ();
+    type Scope = <Secret as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Secret::kind(&())
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        Secret::group(&())
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        Secret::version(&())
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        Secret::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
 
 /// What an attempt is, out of its record.
 pub(crate) struct Attempt {
@@ -29,6 +74,11 @@ impl Attempt {
         Some(Self { id: record.id.parse().ok()?, folder, encryption, recipients: record.recipients.clone() })
     }
 
+    /// The key of its configuration.
+    pub(crate) fn config(&self) -> String {
+        self.folder.config(&self.id)
+    }
+
     /// The key of its snapshot.
     pub(crate) fn snapshot(&self) -> String {
         self.folder.snapshot(&self.id, self.encryption)
@@ -46,12 +96,12 @@ pub(crate) fn task(
     attempt: &Attempt,
     layout: &Layout,
     (store, way): (&Store, Way),
-    upload_id: &str,
+    (upload_id, facts): (&str, Value),
 ) -> Result<Task, StoreError> {
     let timeout = backup.spec.timeout();
     let key = attempt.snapshot();
+    let expires = timeout + Duration::from_mins(10);
     let presign = |(part, length): (u16, u64)| {
-        let expires = timeout + Duration::from_mins(10);
         let url = store.presign_part(&key, upload_id, part.into(), length, expires)?;
         Ok(PresignedUrl::new(part, length, url.expose().to_owned()))
     };
@@ -69,6 +119,35 @@ pub(crate) fn task(
         recipients: attempt.recipients.clone(),
         store: StoreAccess { authorities: way.authorities, allow_local_addresses: way.allows_local },
         snapshot: upload::lengths().map(presign).collect::<Result<_, StoreError>>()?,
-        config: None,
+        config: config(attempt, layout, store, expires, facts)?,
+    })
+}
+
+/// It holds secrets, so it is left out where it would not be encrypted.
+fn config(
+    attempt: &Attempt,
+    layout: &Layout,
+    store: &Store,
+    expires: Duration,
+    facts: Value,
+) -> Result<Option<ConfigTask>, StoreError> {
+    if attempt.recipients.is_empty() {
+        return Ok(None);
+    }
+    let presign = |length| {
+        let url = store.presign_put(&attempt.config(), length, expires)?;
+        Ok(PresignedUrl::new(1, length, url.expose().to_owned()))
+    };
+    let uploads = upload::CONFIG_LENGTHS.into_iter().map(presign).collect::<Result<_, StoreError>>()?;
+    let files = layout.config_files.iter().map(Into::into).collect();
+    Ok(Some(ConfigTask { files, facts, uploads }))
+}
+
+/// What a restore needs to know of the cluster: what it is, and its Cluster as people wrote it.
+pub(crate) fn facts(backup: &EtcdBackup, known: &BackedUpCluster, cluster: Option<&Cluster>) -> Value {
+    let written = cluster.map(|cluster| json!({"labels": cluster.labels(), "spec": cluster.spec}));
+    json!({
+        "clusterName": backup.spec.cluster_name, "clusterUID": known.uid, "kubernetesVersion": known.kubernetes_version,
+        "distribution": known.distribution, "cluster": written,
     })
 }

@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(lines.len(), text.lines().filter(|line| line.starts_with("| `")).count());
         let of = |reason: &str| lines.iter().find(|line| line.starts_with(&format!("| `{reason}`"))).copied();
         assert!(of("Ready").unwrap().contains("| every kind | – |"), "{text}");
-        assert!(of("NotATenant").unwrap().contains("| CatalogApp, Project | Blocked |  |"), "{text}");
+        assert!(of("NotATenant").unwrap().contains("| CatalogApp, EtcdBackup, Project | Blocked |  |"), "{text}");
     }
 
     #[test]

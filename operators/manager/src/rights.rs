@@ -271,6 +271,6 @@ mod tests {
         assert_eq!(about_secrets(&rules.management), [""; 0]);
         assert_eq!(about_secrets(&rules.management_secrets), READ);
         assert_eq!(about_secrets(&rules.downstream), ["create", "delete", "get", "list", "patch", "watch"]);
-        assert_eq!(about_secrets(&rules.downstream_namespace), [""; 0]);
+        assert_eq!(about_secrets(&rules.downstream_namespace), ["create", "delete", "patch"], "the task of a Job");
     }
 }

@@ -5,10 +5,10 @@ use drover_crds::BackedUpCluster;
 use drover_fetch::Digest;
 use drover_fleet::cause::TenancyCause;
 use drover_grants::{Admitted, Grants};
-use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 
 use super::*;
-use crate::consent::Admission;
+use crate::{consent::Admission, task::TaskSecret};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -64,6 +64,11 @@ fn job(uid: &str, ended: bool) -> Owned<Job> {
     Owned { live: Ok(Arc::new(job)), drift_conflict: None, title: Title::Created }
 }
 
+fn task() -> Owned<TaskSecret> {
+    let task = TaskSecret::of(&"u-1".parse().unwrap());
+    Owned { live: Ok(Arc::new(task)), drift_conflict: None, title: Title::Created }
+}
+
 fn success(verified: Vec<Check>) -> Box<Success> {
     let content = |bytes| Content { bytes, sha256: Digest::of(b"x") };
     let etcd = EtcdFacts {
@@ -117,36 +122,32 @@ fn nothing_is_done_before_the_attempt_and_the_upload_are_noted() {
     opened.memory.opened = Some("upload".to_owned());
     let third = plan(&begun, &opened, NOW);
     assert!(third.is_idle(), "the upload is noted first");
-    assert_eq!(
-        names(&plan(&noted(begun, &third), &opened, NOW)),
-        ["take the lock", "create Job drover-system/etcd-backup-u-1"]
-    );
+    assert_eq!(names(&plan(&noted(begun, &third), &opened, NOW)), ["take the lock", "write the task"]);
 }
 
 #[test]
 fn a_job_gets_one_task_and_is_waited_for() {
     let backup = under_way();
-    let mut running = World { jobs: vec![job("j", false)], ..world() };
-    assert_eq!(names(&plan(&backup, &running, NOW)), ["write the task"]);
-    running.memory.has_task = Some("another".to_owned());
-    assert_eq!(names(&plan(&backup, &running, NOW)), ["write the task"]);
-    running.memory.has_task = Some("j".to_owned());
+    let mut running = World { tasks: vec![task()], ..world() };
+    assert_eq!(names(&plan(&backup, &running, NOW)), ["create Job drover-system/etcd-backup-u-1"]);
+    running.jobs.push(job("j", false));
     let waiting = plan(&backup, &running, NOW);
     assert!(waiting.is_idle());
     assert_eq!(waiting.requeue, Requeue::At(NOW + SignedDuration::from_mins(35)));
     assert_eq!(ready(&waiting), ("BackingUp", false));
 
     let mut foreign = running.clone();
+    foreign.jobs = vec![job("j", true)];
     foreign.jobs[0].title = Title::Unfounded;
-    foreign.memory.has_task = None;
-    assert!(plan(&backup, &foreign, NOW).is_idle(), "a Job of others gets no task");
+    foreign.report = Some(Ok(success(vec![])));
+    assert!(plan(&backup, &foreign, NOW).is_idle(), "what a Job of others answers counts for nothing");
 }
 
 #[test]
 fn a_success_is_completed_noted_and_tidied_in_this_order() {
     let backup = under_way();
     let all = vec![Check::Sha256, Check::Revision, Check::Keys];
-    let mut done = World { jobs: vec![job("j", true)], report: Some(Ok(success(all))), ..world() };
+    let mut done = World { jobs: vec![job("j", true)], tasks: vec![task()], report: Some(Ok(success(all))), ..world() };
     assert_eq!(names(&plan(&backup, &done, NOW)), ["complete the upload"]);
     done.memory.completed = Some(stored());
     let completed = plan(&backup, &done, NOW);
@@ -157,9 +158,12 @@ fn a_success_is_completed_noted_and_tidied_in_this_order() {
     assert!(is_verified(&snapshot));
 
     // A process that knows nothing of before goes on.
-    let mut tidy = World { jobs: vec![job("j", true)], ..world() };
-    assert_eq!(names(&plan(&backup, &tidy, NOW)), ["delete Job drover-system/etcd-backup-u-1"]);
+    let mut tidy = World { jobs: vec![job("j", true)], tasks: vec![task()], ..world() };
+    let both = ["delete Job drover-system/etcd-backup-u-1", "delete Secret drover-system/etcd-backup-u-1"];
+    assert_eq!(names(&plan(&backup, &tidy, NOW)), both);
     tidy.jobs.clear();
+    assert_eq!(names(&plan(&backup, &tidy, NOW)), both[1..]);
+    tidy.tasks.clear();
     assert_eq!(names(&plan(&backup, &tidy, NOW)), ["release the lock"]);
     tidy.memory.is_released = true;
     let end = plan(&backup, &tidy, NOW);

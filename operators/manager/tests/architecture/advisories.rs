@@ -19,7 +19,7 @@ use super::{
 const WRITES: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 
 /// All that Drover may change in a cluster of the fleet.
-const WRITTEN_DOWNSTREAM: [&str; 13] = [
+const WRITTEN_DOWNSTREAM: [&str; 14] = [
     "/configmaps",
     "/limitranges",
     "/namespaces",
@@ -29,6 +29,8 @@ const WRITTEN_DOWNSTREAM: [&str; 13] = [
     "/serviceaccounts/token",
     "admissionregistration.k8s.io/validatingadmissionpolicies",
     "admissionregistration.k8s.io/validatingadmissionpolicybindings",
+    // In Drover's own namespace only: they take snapshots of etcd.
+    "batch/jobs",
     "networking.k8s.io/networkpolicies",
     "rbac.authorization.k8s.io/clusterrolebindings",
     "rbac.authorization.k8s.io/clusterroles",
@@ -36,18 +38,21 @@ const WRITTEN_DOWNSTREAM: [&str; 13] = [
 ];
 
 /// All that it may change in the management cluster.
-const WRITTEN_IN_MANAGEMENT: [&str; 17] = [
+const WRITTEN_IN_MANAGEMENT: [&str; 20] = [
     // In Drover's own namespace only, and only created: the key by which inputs of apps are known.
     "/secrets",
     // Data that is never applied: what apps on many clusters were made of.
     "apps/controllerrevisions",
     "coordination.k8s.io/leases",
+    "drover.dev/backupstores/status",
     "drover.dev/catalogapps",
     "drover.dev/catalogapps/status",
     "drover.dev/chartrepositories/status",
     "drover.dev/clusterroletemplatebindings/status",
     "drover.dev/clusters",
     "drover.dev/clusters/status",
+    "drover.dev/etcdbackups",
+    "drover.dev/etcdbackups/status",
     "drover.dev/multiclusterapps",
     "drover.dev/multiclusterapps/status",
     "drover.dev/projectroletemplatebindings/status",
