@@ -19,8 +19,10 @@ use crate::error::{Error, FileContext, Result};
 pub const ACCESS_KEY: &str = "AKDROVERTEST";
 /// The secret of it.
 pub const SECRET_KEY: &str = "drover-test-secret-key";
-/// The bucket that is there from the start.
-pub const BUCKET: &str = "backups";
+/// The bucket that is there from the start. The server has the key of an upload in the name of one file, so the names here are short.
+pub const BUCKET: &str = "bkp";
+/// Another one.
+pub const OTHER_BUCKET: &str = "age";
 
 /// A store on loopback, over plain HTTP. Dropping it ends it, and its files go.
 #[derive(Debug)]
@@ -34,8 +36,10 @@ impl S3 {
     /// Starts one with an empty bucket.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir().on("create a folder in", std::env::temp_dir())?;
-        let bucket = folder.path().join(BUCKET);
-        fs::create_dir(&bucket).on("create", &bucket)?;
+        for name in [BUCKET, OTHER_BUCKET] {
+            let bucket = folder.path().join(name);
+            fs::create_dir(&bucket).on("create", &bucket)?;
+        }
         let files = FileSystem::new(folder.path()).map_err(|error| failed(&error))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
@@ -71,13 +75,24 @@ impl S3 {
     /// The file in which the object of this key is.
     #[must_use]
     pub fn file(&self, key: &str) -> PathBuf {
-        self.folder.path().join(BUCKET).join(key)
+        self.file_in(BUCKET, key)
+    }
+
+    /// The same in another bucket.
+    #[must_use]
+    pub fn file_in(&self, bucket: &str, key: &str) -> PathBuf {
+        self.folder.path().join(bucket).join(key)
     }
 
     /// The keys of all objects, in order.
     pub fn keys(&self) -> Result<Vec<String>> {
+        self.keys_in(BUCKET)
+    }
+
+    /// The same in another bucket.
+    pub fn keys_in(&self, bucket: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        let bucket = self.folder.path().join(BUCKET);
+        let bucket = self.folder.path().join(bucket);
         let mut folders = vec![bucket.clone()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).on("read", &folder)? {

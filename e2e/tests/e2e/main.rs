@@ -20,6 +20,7 @@ mod app_failures;
 mod apps;
 mod away;
 mod backup_data;
+mod backups;
 mod bad_days;
 mod bench;
 mod built_in_roles;
@@ -78,6 +79,7 @@ fn tests() -> Vec<Test> {
         apps::tests(),
         away::tests(),
         backup_data::tests(),
+        backups::tests(),
         bad_days::tests(),
         bench::tests(),
         built_in_roles::tests(),
