@@ -31,7 +31,7 @@ pub const ANNOTATION_APPROVE: &str = "drover.dev/approve";
 pub const ANNOTATION_HOLD: &str = "drover.dev/hold";
 /// On an app of a `MultiClusterApp`: the inputs it is to release; it releases no others.
 pub const ANNOTATION_INPUTS: &str = "drover.dev/inputs";
-/// On an app of a `MultiClusterApp`: name of the revision that it has.
+/// On an app of a `MultiClusterApp`: name of the revision that it has. On what Drover keeps of what a revision would change: of which.
 pub const ANNOTATION_REVISION: &str = "drover.dev/revision";
 /// On an app of a `MultiClusterApp`: since when its cluster is no target any more.
 pub const ANNOTATION_DESELECTED_SINCE: &str = "drover.dev/deselected-since";

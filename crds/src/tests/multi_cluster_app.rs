@@ -14,9 +14,9 @@ use super::{
     schema,
 };
 use crate::{
-    Admission, Baking, Batch, CountOrPercent, MAX_NOT_READY, MAX_PROBLEM_MESSAGE, MAX_STAGES, MAX_STATUS_BYTES,
-    MultiClusterApp, MultiClusterAppStatus, NotReady, Percent, Pruned, RevisionRef, RolloutCounts, RolloutPhase,
-    RolloutRecord, Stage, StageStatus, Steered, condition,
+    Admission, Baking, Batch, CountOrPercent, MAX_NOT_READY, MAX_PREVIEW_OBJECTS, MAX_PREVIEWS, MAX_PROBLEM_MESSAGE,
+    MAX_STAGES, MAX_STATUS_BYTES, MultiClusterApp, MultiClusterAppStatus, NotReady, Percent, Pruned, RevisionRef,
+    RolloutCounts, RolloutPhase, RolloutRecord, Stage, StagePreview, StageStatus, Steered, condition,
 };
 
 const KIND: &str = "MultiClusterApp";
@@ -222,10 +222,17 @@ fn largest() -> MultiClusterAppStatus {
             summary: text(64),
         }),
         stages: vec![
-            StageStatus { name: text(63), total: many, updated: many, ready: many, since: Some(now.clone()) };
+            StageStatus {
+                name: text(63),
+                total: many,
+                updated: many,
+                ready: many,
+                since: Some(now.clone()),
+                preview: None
+            };
             MAX_STAGES
         ],
-        not_ready: vec![NotReady { cluster: text(63), reason: text(128) }; MAX_NOT_READY],
+        not_ready: vec![NotReady { cluster: text(63), reason: text(48) }; MAX_NOT_READY],
         rollout: Some(RolloutRecord {
             revision: Some(revision.name.clone()),
             completed: Some(revision.name),
@@ -260,7 +267,18 @@ fn largest() -> MultiClusterAppStatus {
 
 #[test]
 fn i17_a_status_has_at_most_16_kib_whatever_the_size_of_the_fleet() {
-    let largest = serde_json::to_value(largest()).unwrap();
+    let mut largest = largest();
+    let (most, longest) = MAX_PREVIEW_OBJECTS;
+    let preview = StagePreview {
+        cluster: "x".repeat(63),
+        created: 99_999,
+        changed: 99_999,
+        removed: 99_999,
+        objects: vec!["x".repeat(longest); most],
+        reason: None,
+    };
+    largest.stages.iter_mut().take(MAX_PREVIEWS).for_each(|stage| stage.preview = Some(preview.clone()));
+    let largest = serde_json::to_value(largest).unwrap();
     let bytes = largest.to_string().len();
     assert!(bytes <= MAX_STATUS_BYTES, "{bytes} bytes");
     let mut object = good();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::{UNOBSERVED, status_conditions, unobserved},
-    schema,
+    schema::{self, is_default},
     v1alpha1::Admission,
 };
 
@@ -146,6 +146,10 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub rollback_of: Option<i64>,
+    /// Whether nothing in the manifest can be secret: no value came out of a Secret, and the chart neither looks anything up in the cluster nor
+    /// makes up passwords or keys. Only then drover rollout diff shows what fields hold. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub without_secrets: bool,
     /// When it began.
     pub at: Time,
 }

@@ -18,6 +18,10 @@ use crate::{
 pub const MAX_STAGES: usize = 21;
 /// Most targets that a status lists as not ready.
 pub const MAX_NOT_READY: usize = 20;
+/// Most stages of which a status says what a revision would change …
+pub const MAX_PREVIEWS: usize = 5;
+/// … most objects that it names for each of them, and most characters of one.
+pub const MAX_PREVIEW_OBJECTS: (usize, usize) = (5, 40);
 /// Most bytes that a status has, whatever the size of the fleet.
 pub const MAX_STATUS_BYTES: usize = 16 * 1024;
 
@@ -158,6 +162,35 @@ pub struct StageStatus {
     /// When the last batch of it was started; unset of a stage that is not the one at which the rollout is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// What the revision would change on one of its targets, before it begins; of at most 5 stages. drover rollout diff shows it whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<StagePreview>,
+}
+
+/// What a revision would change on one target of a stage.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagePreview {
+    /// Name of the Cluster.
+    #[schemars(schema_with = "schema::text::<63>")]
+    pub cluster: String,
+    /// How many objects it would create, hooks included.
+    #[schemars(range(min = 0, max = 99_999))]
+    pub created: i64,
+    /// How many it would change.
+    #[schemars(range(min = 0, max = 99_999))]
+    pub changed: i64,
+    /// How many it would remove.
+    #[schemars(range(min = 0, max = 99_999))]
+    pub removed: i64,
+    /// Some of them, by kind and name, such as Deployment shop; at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), inner(length(max = 40)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub objects: Vec<String>,
+    /// Why it is not known, as one CamelCase word for programs; drover rollout diff says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<40>")]
+    pub reason: Option<String>,
 }
 
 /// A target that is not ready.
@@ -167,7 +200,7 @@ pub struct NotReady {
     #[schemars(schema_with = "schema::text::<63>")]
     pub cluster: String,
     /// Why, as one CamelCase word for programs; more stands in the CatalogApp.
-    #[schemars(schema_with = "schema::text::<128>")]
+    #[schemars(schema_with = "schema::text::<48>")]
     pub reason: String,
 }
 

@@ -56,6 +56,7 @@ mod quota;
 mod refusals;
 mod repositories;
 mod roles;
+mod rollout_previews;
 mod rollout_rights;
 mod rollouts;
 mod runner;
@@ -114,6 +115,7 @@ fn tests() -> Vec<Test> {
         quota::tests(),
         refusals::tests(),
         repositories::tests(),
+        rollout_previews::tests(),
         rollout_rights::tests(),
         rollouts::tests(),
         roles::tests(),

@@ -10,6 +10,7 @@
 
 mod brought;
 mod cause;
+mod confide;
 pub mod drift;
 mod error;
 pub mod inputs;

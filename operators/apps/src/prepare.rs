@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 use crate::{
     AppCause, AppError,
     brought::definitions,
+    confide::may_confide,
     inputs::{Entry, EntryKind, Inputs, packaged_chart, read},
     kept::{Kept, Weighed},
     release::InCluster,
@@ -142,6 +143,41 @@ impl Preparations {
         inputs: &Inputs,
         now: Timestamp,
     ) -> Result<(), AppError> {
+        let outcome = match self.rendered(app, place, cluster, inputs, now).await? {
+            Ok(prepared) => Ok(prepared),
+            // Only what is wrong with the inputs stays wrong until they change.
+            Err(AppError::Other { cause, message }) if !may_pass(cause) => Err((cause, message)),
+            Err(error) => return Err(error),
+        };
+        let generation = app.metadata.generation.unwrap_or_default();
+        let (input_hash, rights) = (inputs.hash.clone(), inputs.rights.clone());
+        let kinds = cluster.kinds().fingerprint();
+        let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), kinds, outcome };
+        self.lock().keep(&ObjectKey::of(&app.metadata), Arc::new(preparation));
+        Ok(())
+    }
+
+    /// What a release of these inputs would be; nothing is kept of it.
+    pub async fn preview(
+        &self,
+        app: &CatalogApp,
+        place: &PlaceContext,
+        cluster: &InCluster<'_>,
+        inputs: &Inputs,
+        now: Timestamp,
+    ) -> Result<Prepared, AppError> {
+        self.rendered(app, place, cluster, inputs, now).await?
+    }
+
+    /// What comes of these inputs. The outer error says that they could not be tried.
+    async fn rendered(
+        &self,
+        app: &CatalogApp,
+        place: &PlaceContext,
+        cluster: &InCluster<'_>,
+        inputs: &Inputs,
+        now: Timestamp,
+    ) -> Result<Result<Prepared, AppError>, AppError> {
         if packaged_chart(app).is_none() {
             // A server may take its time, so the chart is on disk before there is a turn for it. What cannot be fetched now may be there
             // later, whatever the inputs.
@@ -162,18 +198,7 @@ impl Preparations {
         }
         let packed = self.packed(app, place, inputs, &contents, now).await?;
         let by = slot.as_ref().map(|(by, slot)| (*by, slot, &self.shared));
-        let outcome = match rendered(by, app, cluster, (inputs, &packed), &contents, now).await {
-            Ok(prepared) => Ok(prepared),
-            // Only what is wrong with the inputs stays wrong until they change.
-            Err(AppError::Other { cause, message }) if !may_pass(cause) => Err((cause, message)),
-            Err(error) => return Err(error),
-        };
-        let generation = app.metadata.generation.unwrap_or_default();
-        let (input_hash, rights) = (inputs.hash.clone(), inputs.rights.clone());
-        let kinds = cluster.kinds().fingerprint();
-        let preparation = Preparation { input_hash, rights, generation, asked: app.asked(), kinds, outcome };
-        self.lock().keep(&ObjectKey::of(&app.metadata), Arc::new(preparation));
-        Ok(())
+        Ok(rendered(by, app, cluster, (inputs, &packed), &contents, now).await)
     }
 
     /// The packed chart, from where the spec says.
@@ -267,6 +292,7 @@ async fn rendered(
     cluster.definitions(&definitions(&chart))?;
     let job = Job { app, chart: &chart, values: &values, is_secret, slot, shared };
     let rendered = job.run(by, cluster).await?;
+    let without_secrets = !is_secret && !may_confide(&chart, &values);
     let record = record(&chart, values, &rendered)?;
     let definitions = cluster.definitions(&rendered.crds)?;
     cluster.allowed_with(rendered.objects.clone(), &definitions)?;
@@ -286,6 +312,7 @@ async fn rendered(
         objects: i64::try_from(rendered.objects.len()).unwrap_or(i64::MAX),
         warning,
         rollback_of: None,
+        without_secrets,
         at: Time(now),
     };
     let json = serde_json::to_vec(&record).map_or(0, |json| json.len());

@@ -318,7 +318,7 @@ pub(crate) struct RolloutArguments {
 pub(crate) enum RolloutCommand {
     /// Tell how far the rollout is, what it waits for, and which targets are not ready.
     Status(RolloutName),
-    /// List the fields in which two revisions differ, without what they hold, and how many targets each stage has.
+    /// Tell what the revision that is wanted would change, on one target of each stage, or in which fields two revisions differ.
     Diff(DiffArguments),
     /// Let the revision go on that waits for approval: sets the annotation drover.dev/approve.
     Approve(ApproveArguments),

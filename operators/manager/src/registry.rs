@@ -108,7 +108,7 @@ impl Registered for MultiClusterAppOperator {
     const WRITERS: Writers = Writers::Editors;
 
     fn construct(wiring: &Wiring) -> Self {
-        Self::new(wiring.sources.clone())
+        Self::new(wiring.renderer.clone(), wiring.sources.clone())
     }
 }
 

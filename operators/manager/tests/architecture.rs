@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 22] = [
+const BASE: [(&str, &[&str]); 23] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -43,6 +43,7 @@ const BASE: [(&str, &[&str]); 22] = [
     ("apps", &["drover-charts", "drover-crds", "drover-releases", "drover-runtime", "drover-sources", "drover-values"]),
     ("values", &[]),
     ("rollouts", &["drover-crds", "drover-values"]),
+    ("previews", &["drover-apps", "drover-crds", "drover-releases", "drover-runtime"]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
     ("secrets", &["drover-crds", "drover-grants", "drover-runtime"]),
@@ -56,7 +57,7 @@ const BASE: [(&str, &[&str]); 22] = [
 const PURE: [&str; 5] = ["admission", "backups", "roles", "rollouts", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 17] = [
+const OPERATOR: [&str; 18] = [
     "drover-admission",
     "drover-apps",
     "drover-backups",
@@ -65,6 +66,7 @@ const OPERATOR: [&str; 17] = [
     "drover-fetch",
     "drover-fleet",
     "drover-grants",
+    "drover-previews",
     "drover-releases",
     "drover-roles",
     "drover-rollouts",

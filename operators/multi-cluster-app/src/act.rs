@@ -3,7 +3,8 @@
 use std::fmt;
 
 use drover_crds::{CatalogApp, MultiClusterApp};
-use drover_runtime::{Owner, PlaceContext, owned::Change};
+use drover_previews::Look;
+use drover_runtime::{Operator as _, Owner, PlaceContext, owned::Change};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Map;
 
@@ -16,6 +17,8 @@ pub enum Action {
     App(Change<CatalogApp>),
     /// Of what is kept of a revision.
     Revision(Change<ControllerRevision>),
+    /// Look what a revision would change.
+    Look(Look),
 }
 
 impl fmt::Debug for Action {
@@ -23,6 +26,7 @@ impl fmt::Debug for Action {
         match self {
             Self::App(change) => change.fmt(formatter),
             Self::Revision(change) => change.fmt(formatter),
+            Self::Look(what) => write!(formatter, "look at {} targets of {}", what.subjects.len(), what.revision),
         }
     }
 }
@@ -30,6 +34,7 @@ impl fmt::Debug for Action {
 impl Action {
     pub(crate) async fn carry_out(
         self,
+        operator: &MultiClusterAppOperator,
         owner: Owner<'_, MultiClusterApp>,
         place: &PlaceContext,
     ) -> Result<(), RolloutError> {
@@ -41,6 +46,10 @@ impl Action {
             Self::Revision(change) => {
                 let content = desired(&change).map_or_else(Map::new, revisions::content);
                 change.carry_out_with::<MultiClusterAppOperator>(owner, place, &content).await?;
+            }
+            Self::Look(what) => {
+                let seal = operator.seal.get(place).await?;
+                operator.previews.begin(&owner.key(), what, place, (&seal, MultiClusterAppOperator::NAME));
             }
         }
         Ok(())

@@ -7,6 +7,8 @@
 //!    first ([`plan`]).
 //! 4. Each target is a `CatalogApp`, bound to its revision, with the chart and the values of that ([`children`]). Its own operator does the
 //!    rest.
+//! 5. While a person is asked for approval, or holds the rollout, what the revision would change is looked up on a target of each stage,
+//!    beside the rollout, and is kept in a further `ControllerRevision`.
 //!
 //! A change of a Cluster, of an app of a target, or of what the spec refers to, decides anew.
 
@@ -17,6 +19,7 @@ pub mod children;
 mod error;
 pub mod observe;
 pub mod plan;
+mod preview;
 pub mod revisions;
 pub mod steering;
 mod summary;
@@ -27,10 +30,13 @@ pub use cause::RolloutCause;
 use drover_apps::{
     AppCause,
     inputs::{self, Input},
+    prepare::Preparations,
     seal::OnceSeal,
 };
 use drover_crds::{CatalogApp, ChartRepository, Cluster, MultiClusterApp, MultiClusterAppStatus};
 use drover_grants::GrantCause;
+use drover_previews::Previews;
+use drover_releases::Renderer;
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
     rights::READ,
@@ -63,14 +69,17 @@ const OF_SOURCES: &[Cause] = &[
 #[derive(Clone, Debug)]
 pub struct MultiClusterAppOperator {
     seal: OnceSeal,
+    previews: Previews,
     sources: Option<Sources>,
 }
 
 impl MultiClusterAppOperator {
-    /// Which chooses charts by `sources`; without these every app says so that needs one.
+    /// Which chooses charts by `sources`, and shows by `renderer` what a revision would change; without one of them every app says so that
+    /// needs it.
     #[must_use]
-    pub fn new(sources: Option<Sources>) -> Self {
-        Self { seal: OnceSeal::default(), sources }
+    pub fn new(renderer: Option<Renderer>, sources: Option<Sources>) -> Self {
+        let previews = Previews::new(Preparations::new(renderer, sources.clone()));
+        Self { seal: OnceSeal::default(), previews, sources }
     }
 }
 
@@ -78,8 +87,8 @@ impl Operator for MultiClusterAppOperator {
     const NAME: &'static str = "multi-cluster-app";
     const CAUSES: &'static [&'static [Cause]] = &[RolloutCause::TABLE, OF_SOURCES, OF_GRANTS, SourceCause::TABLE];
     const FINALIZER: bool = true;
-    /// What this operator needs: all of it in the management cluster, where it writes the apps of targets as whoever wrote the app on many
-    /// clusters may, and keeps revisions.
+    /// What this operator needs: in the management cluster, where it writes the apps of targets as whoever wrote the app on many clusters
+    /// may, and keeps revisions; and to read releases as their apps.
     const RIGHTS: Rights = Rights {
         management: &[
             Rule::on("drover.dev", &["catalogapps", "chartrepositories", "clusters", "multiclusterapps"], READ),
@@ -96,7 +105,9 @@ impl Operator for MultiClusterAppOperator {
         ],
         management_secrets: &[Rule::on("", &["secrets"], READ)],
         own_namespace: &[Rule::on("", &["secrets"], &["create", "get"])],
-        ..Rights::NONE
+        // To show what a revision would change, with the rights of the app there.
+        downstream: &[Rule::on("", &["namespaces"], READ)],
+        downstream_namespace: &[Rule::on("", &["serviceaccounts/token"], &["create"])],
     };
 
     type Kind = MultiClusterApp;
@@ -156,7 +167,7 @@ impl Operator for MultiClusterAppOperator {
         place: &PlaceContext,
         action: Action,
     ) -> Result<(), RolloutError> {
-        action.carry_out(owner, place).await
+        action.carry_out(self, owner, place).await
     }
 
     fn summarise(

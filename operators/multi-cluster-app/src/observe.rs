@@ -19,6 +19,7 @@ use drover_fleet::{
     targets::tenancies_of,
 };
 use drover_grants::{Admitted, Grants, admitted::Evidence};
+use drover_previews::Looked;
 use drover_rollouts::ChartVersion;
 use drover_runtime::{
     Cause, ClusterName, ClusterView, Link, ObjectKey, Owner, PlaceContext, clock::now, operator::record_of,
@@ -73,6 +74,10 @@ pub struct World {
     pub again: Option<Duration>,
     /// What tells each source of values from what it was, by kind, name and key.
     pub sources: BTreeMap<String, String>,
+    /// What is known of looks at what a revision would change.
+    pub looked: Looked,
+    /// By which what Drover keeps of that is told from what others made up; none while it is not known.
+    pub seal: Option<Seal>,
     /// Whether anything new may begin.
     pub grants: Grants,
     /// Whether the spec was written under the admission policies.
@@ -96,6 +101,7 @@ pub(crate) async fn observe(
     apps.retain(|found| found.meta().namespace.as_ref() == Some(&namespace));
     kept.retain(|found| found.meta().namespace.as_ref() == Some(&namespace));
     let Owner::Present(app) = owner else {
+        operator.previews.forget(&owner.key());
         return Ok(World { apps, kept, ..World::default() });
     };
     let revisions = revisions::kept(app, &kept);
@@ -126,6 +132,8 @@ pub(crate) async fn observe(
         world.charts = Some(charts(operator, app, place, (&revisions, &seal), &mut world.again).await);
     }
     world.revisions = revisions;
+    world.looked = operator.previews.get(&owner.key());
+    world.seal = Some(seal);
     Ok(world)
 }
 

@@ -31,6 +31,7 @@ use crate::{
     changes::{Settings, difference, ends, is_ours, leave, removed},
     children,
     observe::{Selected, World},
+    preview::Previewed,
     revisions, steering,
 };
 
@@ -210,14 +211,14 @@ fn superfluous<'a>(app: &MultiClusterApp, world: &'a World, needed: impl Iterato
 }
 
 /// The targets with their apps, under every revision that one of them has.
-struct Fleet<'a> {
-    wanted: String,
-    revisions: BTreeMap<&'a str, Variants<'a>>,
+pub(crate) struct Fleet<'a> {
+    pub(crate) wanted: String,
+    pub(crate) revisions: BTreeMap<&'a str, Variants<'a>>,
     /// The app of each target under the revision to which the rollout leads, in their order.
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Of a target that has none of that name: the app that it has under another one.
     others: Vec<Option<&'a Owned<CatalogApp>>>,
-    by_name: BTreeMap<&'a str, &'a Owned<CatalogApp>>,
+    pub(crate) by_name: BTreeMap<&'a str, &'a Owned<CatalogApp>>,
     /// Whether the app of a target is as the revision says that it was given.
     as_given: Vec<bool>,
 }
@@ -304,7 +305,8 @@ impl<'a> Fleet<'a> {
         status.target = Some(RevisionRef { number, name: self.wanted.clone() });
         status.current = completed(world, &decision.record);
         status.record = Some(decision.record.clone());
-        status.told = Some(self.told(world, &decision));
+        let mut previewed = self.preview(app, world, &decision, now);
+        status.told = Some(self.told(world, &decision, &previewed));
         let groups = match obstacle(world) {
             Some((cause, message)) => {
                 // Nothing of the decision is done, so nothing of it is to be remembered.
@@ -313,13 +315,13 @@ impl<'a> Fleet<'a> {
                 status.undecided = Some(Readiness::no(cause, message));
                 Vec::new()
             }
-            None if is_noted => self.changes(app, world, &decision, &left),
+            None if is_noted => previewed.beside(self.changes(app, world, &decision, &left)),
             None => Vec::new(),
         };
         let is_any_away = world.selected.iter().any(|selected| !selected.is_online);
         let looks = (trouble.is_some() || is_any_away).then(|| now.checked_add(LOOK_AGAIN).ok()).flatten();
         let chooses = world.again.and_then(|after| now.checked_add(SignedDuration::try_from(after).ok()?).ok());
-        let requeue = [decision.requeue_at, looks, chooses].into_iter().flatten().min();
+        let requeue = [decision.requeue_at, previewed.again, looks, chooses].into_iter().flatten().min();
         if let Some((cause, message)) = trouble {
             status.undecided.get_or_insert(Readiness::no(cause, message));
         }
@@ -327,7 +329,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// The app that a target has: under the name to which the rollout leads, else under another one.
-    fn found(&self, position: usize) -> Option<&'a Owned<CatalogApp>> {
+    pub(crate) fn found(&self, position: usize) -> Option<&'a Owned<CatalogApp>> {
         let named = self.names.get(position).and_then(|name| self.by_name.get(&**name).copied());
         named.or_else(|| self.others.get(position).copied().flatten())
     }
@@ -363,7 +365,7 @@ impl<'a> Fleet<'a> {
         live.filter(|live| !world.unread.contains(&live.spec.cluster_name)).collect()
     }
 
-    fn told(&self, world: &World, decision: &Decision) -> Told {
+    fn told(&self, world: &World, decision: &Decision, previewed: &Previewed) -> Told {
         let mut counts = decision.counted.counts.clone();
         counts.without_consent = world.refused;
         let mut not_ready = decision.counted.not_ready.clone();
@@ -388,7 +390,7 @@ impl<'a> Fleet<'a> {
             blocked: decision.blocked,
             is_degraded: decision.is_degraded,
             counts,
-            stages: decision.counted.stages.clone(),
+            stages: previewed.rows(&decision.counted.stages),
             not_ready,
             unused: unused.unwrap_or_default(),
         }

@@ -43,6 +43,15 @@ pub fn drift(wanted: &Value, live: &Value) -> Vec<String> {
     comparison.found
 }
 
+/// The items of a list under `field` before and after, each with what tells it from the others; none where only its position does.
+#[must_use]
+pub fn keyed<'a>(field: &str, before: &'a [Value], after: &'a [Value]) -> Option<[Vec<(String, &'a Value)>; 2]> {
+    let fits = |keys: &[&str]| [before, after].iter().all(|items| has_keys(items, keys));
+    let (_, keys) = LIST_KEYS.iter().find(|(name, keys)| *name == field && fits(keys))?;
+    let title = |item: &Value| keys.iter().map(|key| text(&key_of(item, key))).collect::<Vec<_>>().join("/");
+    Some([before, after].map(|items| items.iter().map(|item| (title(item), item)).collect()))
+}
+
 /// What the API server makes of fields that it does not store as they are written.
 fn as_stored(wanted: &Value) -> Cow<'_, Value> {
     let mut stored = Cow::Borrowed(wanted);

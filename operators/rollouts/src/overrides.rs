@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drover_crds::{AppTemplate, SelectionMatcher};
 use serde_json::Value;
 
-use crate::{Content, hash::short};
+use crate::{ChartVersion, Content, hash::short};
 
 /// Most characters of the name of an object.
 const MAX_NAME: usize = 63;
@@ -68,6 +68,12 @@ impl<'a> Variants<'a> {
     #[must_use]
     pub fn inputs(&self, variant: Variant) -> String {
         self.content.inputs(self.version(variant))
+    }
+
+    /// The chart of the app with these overrides, as it was found for the rollout.
+    #[must_use]
+    pub fn chart(&self, variant: Variant) -> Option<&ChartVersion> {
+        self.content.chart(self.version(variant))
     }
 
     /// The version or range that counts: that of the last override that has one.

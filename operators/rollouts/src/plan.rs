@@ -4,10 +4,11 @@ use drover_crds::{RolloutPhase, RolloutRecord, RolloutStrategy};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
-    Blocked, Counted, Deselected, Revision, Target, Wait,
+    Blocked, Counted, Deselected, Revision, Sample, Target, Wait,
     arrange::{Arranged, arrange},
     census::{Candidate, Census, Named},
     prune::prune,
+    sample::samples,
     time::{earliest, elapsed, later},
 };
 
@@ -53,6 +54,8 @@ pub struct Decision {
     pub is_degraded: bool,
     /// What the status says of the targets.
     pub counted: Counted,
+    /// The targets on which a person sees what the revision would change.
+    pub samples: Vec<Sample>,
 }
 
 impl Decision {
@@ -124,6 +127,7 @@ pub fn plan(
         phase,
         is_degraded,
         counted: Counted::of(&run, &stages, wait.as_ref()),
+        samples: samples(&run, &stages, phase),
         wait,
         starts: run.starts,
         record: run.record,

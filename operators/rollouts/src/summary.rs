@@ -68,7 +68,7 @@ impl Counted {
             let batch = run.record.batch.as_ref().filter(|batch| batch.stage == *name);
             let is_present = wait.and_then(Wait::stage) == Some(name);
             let since = batch.filter(|_| is_present).map(|batch| batch.at.clone());
-            let mut row = StageStatus { name: name.clone(), total: 0, updated: 0, ready: 0, since };
+            let mut row = StageStatus { name: name.clone(), total: 0, updated: 0, ready: 0, since, preview: None };
             for (index, target) in stage.members.iter().filter_map(|index| Some((*index, run.targets.get(*index)?))) {
                 let progress = Progress::of(target, run.rollout.wanted, stage.spec.min_ready(), run.now);
                 counted.add(target, progress, &mut row);

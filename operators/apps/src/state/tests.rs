@@ -133,6 +133,7 @@ impl Model {
                     objects: 1,
                     warning: None,
                     rollback_of: None,
+                    without_secrets: false,
                     at: Time(now),
                 });
             }

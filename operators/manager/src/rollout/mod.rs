@@ -1,6 +1,7 @@
 //! `drover rollout`: how far an app on many clusters is, and its approval and its hold, with the rights of the person who asks.
 
 mod asked;
+mod preview;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -8,7 +9,9 @@ mod text;
 use std::time::Duration;
 
 use drover_crds::MultiClusterApp;
+use drover_previews::Preview;
 use drover_rollouts::Content;
+use drover_runtime::{ObjectKey, OwnerRecord};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -117,16 +120,29 @@ impl<'a> App<'a> {
     async fn difference(&self, asked: &DiffArguments) -> Result<String, MembershipError> {
         let app = self.read().await?;
         let api = Api::<ControllerRevision>::namespaced(self.management.client.clone(), &self.namespace);
-        let kept: Vec<Kept> =
-            list(self.management, &api).await?.iter().filter_map(|found| Kept::of(self.name, found)).collect();
+        let found = list(self.management, &api).await?;
+        let kept: Vec<Kept> = found.iter().filter_map(|found| Kept::of(self.name, found)).collect();
         let ends = asked::ends(&app, &kept, asked.revision.as_deref(), asked.to.as_deref());
         let (from, to) = ends.map_err(|refusal| MembershipError::Input(format!("{}: {refusal}", self.title())))?;
         let fields = match from {
             Some(from) => drover_rollouts::difference(&from.content, &to.content)?,
             None => Vec::new(),
         };
-        Ok(text::difference(&app, &Compared { from, to, fields: &fields }))
+        let mut said = text::difference(&app, &Compared { from, to, fields: &fields });
+        if asked.revision.is_none() && asked.to.is_none() {
+            let preview = found.iter().find_map(|found| preview_of(&app, &to.name, found));
+            said += &preview::preview(&app, preview.as_ref());
+        }
+        Ok(said)
     }
+}
+
+/// What Drover keeps of what a revision of the app would change. Nobody else writes what carries its labels.
+fn preview_of(app: &MultiClusterApp, revision: &str, found: &ControllerRevision) -> Option<Preview> {
+    let owner = OwnerRecord::recorded(&found.metadata, &MultiClusterApp::kind(&()));
+    let is_of_app = owner == Some(ObjectKey::of(&app.metadata));
+    let data = found.data.0.get(drover_previews::FIELD).filter(|_| is_of_app)?;
+    serde_json::from_value(data.clone()).ok().filter(|preview: &Preview| preview.revision == revision)
 }
 
 /// A revision that is kept.

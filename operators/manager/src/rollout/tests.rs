@@ -1,6 +1,7 @@
 //! What a person reads of a rollout, and what becomes of what is asked.
 
 use drover_crds::MultiClusterApp;
+use drover_previews::Preview;
 use drover_rollouts::Content;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Kept,
     asked::{Asked, Change, Outcome, ends, judge},
+    preview, preview_of,
     text::{self, Compared},
 };
 
@@ -273,4 +275,79 @@ fn only_what_its_name_tells_is_a_revision() {
     assert!(Kept::of("shop", &revision(3, &name, &content)).is_none(), "of another app");
     let foreign = json!({"metadata": {"name": "db-1"}, "revision": 1, "data": {"spec": {}}});
     assert!(Kept::of("web", &serde_json::from_value(foreign).unwrap()).is_none(), "of a StatefulSet");
+}
+
+/// The stage `everywhere` of revision 2, with what was found there.
+fn previewed(outcome: &Value) -> Preview {
+    let stage = json!({"stage": "everywhere", "cluster": "us", "released": "1", "outcome": outcome});
+    serde_json::from_value(json!({"revision": "web-two", "stages": [stage]})).unwrap()
+}
+
+fn differing(more: &Value) -> Value {
+    let mut found = json!({
+        "created": 1, "changed": 2, "removed": 0, "objects": ["ConfigMap a"], "text": "~ ConfigMap a\n    data.a: 1 -> 2\u{1b}\n",
+    });
+    found.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    json!({ "differs": found })
+}
+
+#[test]
+fn what_a_revision_would_change_is_told_stage_by_stage() {
+    let app = app(&[]);
+    let told = |outcome: &Value| preview::preview(&app, Some(&previewed(outcome)));
+    let expected = "\nWhat it would change, on one cluster of each stage:\n\nStage everywhere, cluster us: 1 to create, 2 to change, 0 to remove\n\
+        ~ ConfigMap a\n    data.a: 1 -> 2\n";
+    assert_eq!(told(&differing(&json!({}))), expected, "and nothing plays with a terminal");
+    let redacted = told(&differing(&json!({"withoutValues": true, "isNew": true})));
+    assert!(
+        redacted.contains("as some of it may be secret") && redacted.contains("so all counts as new"),
+        "{redacted}"
+    );
+    let nothing = told(&json!({"differs": {"created": 0, "changed": 0, "removed": 0, "objects": [], "text": ""}}));
+    assert!(nothing.ends_with("Stage everywhere, cluster us: no object changes\n"), "{nothing}");
+}
+
+#[test]
+fn what_is_not_known_is_told_with_its_reason() {
+    let unknown = json!({"unknown": {"reason": "LookupRefused", "message": "the chart looks up a Secret"}});
+    let said = preview::preview(&app(&[]), Some(&previewed(&unknown)));
+    assert!(said.ends_with("cluster us: not known (LookupRefused: the chart looks up a Secret)\n"), "{said}");
+    for (phase, expected) in [
+        ("WaitingForApproval", "is not known yet: Drover is looking, or no cluster"),
+        ("Paused", "is not known yet"),
+        ("Completed", "has it already"),
+        ("Progressing", "while the rollout waits for approval"),
+    ] {
+        let said = preview::preview(&app(&[("/status/phase", json!(phase))]), None);
+        assert!(said.contains(expected), "{phase}: {said}");
+    }
+    let stages = json!([
+        {"name": "canary", "total": 1, "updated": 0, "ready": 1}, {"name": "everywhere", "total": 2, "updated": 0, "ready": 0},
+    ]);
+    let said = preview::preview(&app(&[("/status/stages", stages)]), Some(&previewed(&differing(&json!({})))));
+    assert!(said.contains("\nStage canary: not known") && !said.contains("Stage everywhere: not known"), "{said}");
+}
+
+#[test]
+fn a_preview_of_another_app_or_revision_is_none() {
+    let app = app(&[]);
+    let kept = |name: &str, revision: &str| -> ControllerRevision {
+        let labels = json!({
+            "drover.dev/owner-kind": "MultiClusterApp", "drover.dev/owner-namespace": "team-a", "drover.dev/owner-name": name,
+        });
+        let mut preview = previewed(&differing(&json!({})));
+        preview.revision = revision.to_owned();
+        let data = json!({ "preview": preview });
+        serde_json::from_value(
+            json!({"metadata": {"name": "web-preview-1", "labels": labels}, "revision": 0, "data": data}),
+        )
+        .unwrap()
+    };
+    let is_one = |kept: &ControllerRevision| preview_of(&app, "web-two", kept).is_some();
+    assert!(is_one(&kept("web", "web-two")));
+    assert!(!is_one(&kept("shop", "web-two")) && !is_one(&kept("web", "web-one")));
+    let mut unlabelled = kept("web", "web-two");
+    unlabelled.metadata.labels = None;
+    assert!(!is_one(&unlabelled), "the policy knows it by its labels");
+    assert!(Kept::of("web", &kept("web", "web-two")).is_none(), "nor is it a revision");
 }

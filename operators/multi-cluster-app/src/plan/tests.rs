@@ -1,8 +1,10 @@
+use drover_apps::seal::Seal;
 use drover_crds::{
     CatalogAppStatus, MultiClusterAppStatus, Release,
     condition::{READY, StatusConditions as _},
     names::{ANNOTATION_DESELECTED_SINCE, ANNOTATION_INPUTS, ANNOTATION_REVISION},
 };
+use drover_previews::{Differs, Look, Looked, OfStage, Outcome, Preview, Subject};
 use drover_rollouts::{ChartVersion, Variant, child_name};
 use drover_runtime::status::{condition, finish};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
@@ -16,6 +18,7 @@ struct Model {
     world: World,
     now: Timestamp,
     uids: u32,
+    looks: Vec<String>,
 }
 
 fn app(spec: &Value) -> MultiClusterApp {
@@ -55,7 +58,7 @@ impl Model {
             policies: Some(drover_admission::PoliciesState { id: "a".to_owned(), since: None }),
             ..World::default()
         };
-        Self { app: app(spec), world, now: Timestamp::UNIX_EPOCH, uids: 0 }
+        Self { app: app(spec), world, now: Timestamp::UNIX_EPOCH, uids: 0, looks: Vec::new() }
     }
 
     fn meta(&mut self) -> (Option<String>, Option<i64>) {
@@ -108,9 +111,34 @@ impl Model {
                 object.annotations_mut().insert("drover.dev/applied".to_owned(), applied);
             }
             Action::App(Change::Delete(meta)) => self.world.apps.retain(|found| found.meta().name != meta.name),
+            Action::Look(look) => self.look(look),
             other => panic!("{other:?}"),
         }
         self.world.revisions = revisions::kept(&self.app, &self.world.kept);
+    }
+
+    /// What is to be looked at is found at once.
+    fn look(&mut self, look: Look) {
+        let of_one = |subject: &Subject| OfStage {
+            target: subject.target.clone(),
+            outcome: Outcome::Differs(Differs {
+                changed: 1,
+                objects: vec!["ConfigMap web-config".to_owned()],
+                text: subject.app.spec.values["greeting"].to_string(),
+                ..Differs::default()
+            }),
+        };
+        let found = look.subjects.iter().map(of_one).collect();
+        let asked = look.subjects.iter().map(|subject| subject.target.clone()).collect();
+        self.looks
+            .extend(look.subjects.iter().map(|subject| format!("{} {}", subject.target.stage, subject.target.cluster)));
+        self.world.looked = Looked { revision: look.revision, asked, at: Some(look.at), is_running: false, found };
+    }
+
+    /// What is kept of what revisions would change.
+    fn previews(&self) -> Vec<Preview> {
+        let kept = self.world.kept.iter().map(|kept| &kept.live.as_ref().unwrap().data.0);
+        kept.filter_map(|data| serde_json::from_value(data.get("preview")?.clone()).ok()).collect()
     }
 
     fn live(&mut self, cluster: &str) -> &mut CatalogApp {
@@ -492,4 +520,106 @@ fn what_others_make_of_an_app_again_and_again_does_not_count_as_rolled_out() {
     let told: Vec<_> = status.not_ready.iter().map(|row| (&*row.cluster, &*row.reason)).collect();
     assert_eq!(told, [("us", "DriftConflict")]);
     assert_ne!(model.reason(), "Ready");
+}
+
+/// The app is on both clusters, and its second revision waits for approval of the last stage.
+fn waiting(over: &Value) -> Model {
+    let stages = json!([
+        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+        {"name": "everywhere", "minReady": "0s", "approval": "Required"},
+    ]);
+    let mut spec = json!({ "rollout": {"stages": stages} });
+    spec.as_object_mut().unwrap().extend(over.as_object().cloned().unwrap_or_default());
+    let mut model = Model::new(&spec, vec![selected("eu", "canary"), selected("us", "")]);
+    model.world.seal = Some(Seal::of_key(b"key"));
+    model.settle();
+    assert_eq!((model.reason(), &model.looks[..]), ("WaitingForApproval", &[][..]), "nothing is there yet");
+    approve(&mut model);
+    greeting(&mut model.app, "two");
+    model.settle();
+    assert_eq!(model.reason(), "WaitingForApproval");
+    model
+}
+
+fn approve(model: &mut Model) {
+    let target = model.app.status.as_ref().unwrap().target_revision.clone().unwrap();
+    model.app.annotations_mut().insert("drover.dev/approve".to_owned(), target.name);
+    model.settle();
+    assert_eq!(model.reason(), "Ready");
+}
+
+#[test]
+fn what_a_revision_would_change_is_looked_up_once_kept_and_told_until_it_is_complete() {
+    let mut model = waiting(&json!({}));
+    let preview = |model: &Model| model.app.status.as_ref().unwrap().stages[1].preview.clone();
+    assert_eq!(model.looks, ["everywhere us"]);
+    let [kept] = &model.previews()[..] else { panic!("{:?}", model.previews()) };
+    let Outcome::Differs(found) = &kept.stages[0].outcome else { panic!("{kept:?}") };
+    assert_eq!((kept.stages.len(), &*found.text), (1, "\"two\""), "as the revision has it");
+    let told = preview(&model).unwrap();
+    assert_eq!((&*told.cluster, told.changed, &told.objects[..]), ("us", 1, &["ConfigMap web-config".to_owned()][..]));
+
+    model.world.looked = Looked::default();
+    assert_eq!(model.settle(), [""; 0], "another process reads what is kept");
+    assert_eq!((model.looks.len(), preview(&model)), (1, Some(told)));
+
+    greeting(&mut model.app, "three");
+    model.settle();
+    assert_eq!(model.looks, ["everywhere us", "everywhere us"], "another revision");
+    assert_eq!(model.previews().len(), 1);
+    approve(&mut model);
+    assert_eq!((model.previews(), preview(&model)), (Vec::new(), None));
+}
+
+#[test]
+fn a_target_that_has_another_release_by_now_is_looked_at_anew() {
+    let mut model = waiting(&json!({}));
+    let released = |model: &mut Model, digest: &str| {
+        model.live("us").status.as_mut().unwrap().applied.as_mut().unwrap().manifest_digest = digest.to_owned();
+        model.settle();
+        model.looks.len()
+    };
+    assert_eq!([released(&mut model, "other"), released(&mut model, "other")], [2, 2]);
+    let kept = model.previews();
+    assert_eq!((kept.len(), kept[0].stages[0].target.released.as_deref()), (1, Some("other")));
+}
+
+#[test]
+fn what_a_held_revision_would_change_is_known_of_every_stage() {
+    let mut model = waiting(&json!({}));
+    approve(&mut model);
+    model.app.spec.rollout.paused = true;
+    greeting(&mut model.app, "three");
+    model.looks.clear();
+    model.settle();
+    assert_eq!(
+        (model.reason(), &model.looks[..]),
+        ("RolloutPaused", &["canary eu".to_owned(), "everywhere us".to_owned()][..])
+    );
+    model.app.spec.rollout.paused = false;
+    model.settle();
+    let stages: Vec<_> = model.previews()[0].stages.iter().map(|found| found.target.stage.clone()).collect();
+    assert_eq!(
+        (stages, model.looks.len()),
+        (vec!["canary".to_owned(), "everywhere".to_owned()], 2),
+        "the canary has it"
+    );
+}
+
+#[test]
+fn a_preview_that_others_made_up_goes_and_none_is_a_revision() {
+    let mut model = waiting(&json!({}));
+    let before = model.app.status.clone();
+    let forged = {
+        let mut live = ControllerRevision::clone(model.world.kept.last().unwrap().live.as_ref().unwrap());
+        live.data.0["preview"]["stages"][0]["outcome"]["differs"]["changed"] = json!(0);
+        live.metadata.name = Some("web-preview-0".to_owned());
+        Owned { live: Ok(Arc::new(live)), drift_conflict: None, title: Title::Created }
+    };
+    assert_eq!(model.world.revisions.len(), 2);
+    model.world.kept.push(forged);
+    model.world.revisions = revisions::kept(&model.app, &model.world.kept);
+    assert_eq!(model.world.revisions.len(), 2);
+    assert_eq!(model.settle(), ["delete ControllerRevision team-a/web-preview-0"]);
+    assert_eq!(model.app.status.map(|status| status.stages), before.map(|status| status.stages));
 }

@@ -1,0 +1,64 @@
+//! What a person reads of what a revision would change. Pure.
+
+use drover_crds::{MultiClusterApp, RolloutPhase, StageStatus};
+use drover_previews::{Differs, OfStage, Outcome, Preview};
+
+use crate::output::shown;
+
+/// What the revision that is wanted would change, stage by stage, or why that is not known.
+pub(super) fn preview(app: &MultiClusterApp, found: Option<&Preview>) -> String {
+    let status = app.status.clone().unwrap_or_default();
+    let Some(found) = found.filter(|found| !found.stages.is_empty()) else {
+        return format!("\n{}\n", not_known(status.phase));
+    };
+    let mut text = "\nWhat it would change, on one cluster of each stage:\n".to_owned();
+    for found in &found.stages {
+        text += &of_stage(found);
+    }
+    let is_left = |row: &&StageStatus| {
+        row.updated < row.total && !found.stages.iter().any(|found| found.target.stage == row.name)
+    };
+    let left = status.stages.iter().filter(is_left).map(|row| {
+        format!(
+            "\nStage {}: not known; Drover looks at five stages at a time, on clusters that it can reach and that have the app.\n",
+            row.name
+        )
+    });
+    text.extend(left);
+    shown(&text)
+}
+
+fn not_known(phase: Option<RolloutPhase>) -> &'static str {
+    match phase {
+        Some(RolloutPhase::WaitingForApproval | RolloutPhase::Paused) => {
+            "What it would change is not known yet: Drover is looking, or no cluster that it can reach has the app, so that all of it would be new there."
+        }
+        Some(RolloutPhase::Completed) => "Every target that can be reached has it already.",
+        _ => {
+            "What it would change is looked up while the rollout waits for approval, or is held; hold it with drover rollout hold."
+        }
+    }
+}
+
+fn of_stage(found: &OfStage) -> String {
+    let head = format!("\nStage {}, cluster {}: ", found.target.stage, found.target.cluster);
+    match &found.outcome {
+        Outcome::Unknown { reason, message } => format!("{head}not known ({reason}: {message})\n"),
+        Outcome::Differs(found) => format!("{head}{}", differs(found)),
+    }
+}
+
+fn differs(found: &Differs) -> String {
+    let Differs { created, changed, removed, text, without_values, is_new, .. } = found;
+    if found.objects.is_empty() {
+        return "no object changes\n".to_owned();
+    }
+    let mut said = format!("{created} to create, {changed} to change, {removed} to remove\n");
+    if *is_new {
+        said += "What is released there is not known, so all counts as new.\n";
+    }
+    if *without_values {
+        said += "Fields stand without what they hold, as some of it may be secret.\n";
+    }
+    said + text
+}
