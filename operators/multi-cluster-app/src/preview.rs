@@ -20,7 +20,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Previewed {
     stages: Vec<OfStage>,
-    pub(crate) actions: Vec<Action>,
+    actions: Vec<Action>,
+    /// When to decide again, if these are done.
+    next: Option<Timestamp>,
     /// When to decide again.
     pub(crate) again: Option<Timestamp>,
 }
@@ -37,6 +39,7 @@ impl Previewed {
 
     /// What is to be done for it, beside all else.
     pub(crate) fn beside(&mut self, mut groups: Vec<Vec<Action>>) -> Vec<Vec<Action>> {
+        self.again = self.next;
         groups.extend(each_alone(std::mem::take(&mut self.actions)));
         groups
     }
@@ -65,7 +68,7 @@ impl Fleet<'_> {
         let known = Knowledge { revision: &self.wanted, former, looked: &world.looked };
         let decided = decide(&known, subjects, &|found| self.stands(found), now);
         let wanted = Preview { revision: self.wanted.clone(), stages: decided.known };
-        let mut previewed = Previewed { again: decided.again, ..Previewed::default() };
+        let mut previewed = Previewed { next: decided.again, ..Previewed::default() };
         previewed.actions = match decided.look {
             Some(look) => vec![Action::Look(look)],
             // What is kept stays until all is known that is to be kept instead.

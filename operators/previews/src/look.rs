@@ -52,6 +52,13 @@ fn unknown(app: &CatalogApp, error: &AppError) -> Outcome {
 
 async fn found(means: &Means<'_>, subject: &Subject, management: &PlaceContext) -> Result<Differs, AppError> {
     let app = &subject.app;
+    if app.status.is_none() {
+        let message = format!(
+            "nothing is released on cluster {} under the names that the app has by this revision, so all of it would be new there",
+            app.spec.cluster_name
+        );
+        return Err(AppError::Other { cause: AppCause::RevisionNotFound.into(), message });
+    }
     let place = at_cluster(app, management)?;
     let known = known(subject, &place, means.seal)?;
     let inputs = inputs::inputs(app, &known).map_err(|(cause, message)| AppError::Other { cause, message })?;

@@ -5,3 +5,4 @@ mod model;
 mod named;
 mod properties;
 mod pruning;
+mod samples;

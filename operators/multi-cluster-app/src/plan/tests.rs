@@ -623,3 +623,17 @@ fn a_preview_that_others_made_up_goes_and_none_is_a_revision() {
     assert_eq!(model.settle(), ["delete ControllerRevision team-a/web-preview-0"]);
     assert_eq!(model.app.status.map(|status| status.stages), before.map(|status| status.stages));
 }
+
+#[test]
+fn nothing_is_looked_up_while_nothing_may_begin() {
+    let mut model = waiting(&json!({}));
+    model.looks.clear();
+    model.world.looked = Looked::default();
+    model.world.kept.retain(|kept| kept.live.as_ref().unwrap().data.0.get("preview").is_none());
+    model.world.admitted = Some(Admitted::No);
+    let plan = plan(&model.app, &model.world, model.now);
+    assert!(plan.is_idle() && plan.requeue == Requeue::Watch, "{:?}", plan.requeue);
+    model.world.admitted = Some(Admitted::Yes);
+    model.settle();
+    assert_eq!(model.looks, ["everywhere us"]);
+}
