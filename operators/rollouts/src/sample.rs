@@ -16,10 +16,9 @@ pub struct Sample {
 }
 
 /// One target of each stage that has some without the revision, at most 5: the first one that can be reached and has another revision.
-/// None where no person looks: while nothing waits for one, and once the revision was complete or failed.
+/// None where no person looks: while nothing waits for one, and once the revision failed and goes nowhere.
 pub(crate) fn samples(run: &Run<'_>, stages: &[Arranged<'_>], phase: RolloutPhase) -> Vec<Sample> {
     let record = &run.record;
-    let is_over = record.failed || record.completed.as_deref() == Some(run.rollout.wanted.0);
     let needs_approval =
         !record.approved && run.rollout.strategy.stages.iter().any(|stage| stage.approval == Approval::Required);
     let is_looked_at = match phase {
@@ -27,7 +26,7 @@ pub(crate) fn samples(run: &Run<'_>, stages: &[Arranged<'_>], phase: RolloutPhas
         RolloutPhase::Progressing | RolloutPhase::Failed => needs_approval,
         RolloutPhase::Pending | RolloutPhase::RollingBack | RolloutPhase::RolledBack | RolloutPhase::Completed => false,
     };
-    if is_over || !is_looked_at {
+    if record.failed || !is_looked_at {
         return Vec::new();
     }
     let started: HashSet<usize> = run.starts.iter().map(|start| start.target).collect();

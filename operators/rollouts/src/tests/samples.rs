@@ -88,9 +88,16 @@ fn where_no_person_looks_there_is_none() {
     world.hold = Some("two".to_owned());
     assert_eq!(samples(&world).len(), 5);
     world.hold = None;
+    let mut failed = world.clone();
+    (failed.record.revision, failed.record.failed) = (Some("two".to_owned()), true);
+    failed.hold = Some("two".to_owned());
+    assert_eq!((failed.decide().phase, samples(&failed).len()), (RolloutPhase::Paused, 0), "it goes nowhere");
     world.settle();
     assert!(samples(&world).is_empty());
+    world.hold = Some("two".to_owned());
+    assert!(samples(&world).is_empty(), "every target has it");
+    world.hold = None;
+    world.strategy.paused = true;
     world.want("one");
-    world.record.failed = true;
-    assert!(samples(&world).is_empty());
+    assert_eq!(samples(&world).len(), 5, "a way back is seen as well");
 }
