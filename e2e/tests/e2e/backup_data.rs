@@ -365,6 +365,7 @@ async fn b1_a_backup_comes_back_with_nothing_but_bucket_and_key() {
     assert!(expected.len() > 300, "{} keys", expected.len());
     assert!(back == expected, "{} keys instead of {}", back.len(), expected.len());
     assert_eq!(manifest.snapshot.etcd.total_keys, Some(expected.len() as u64));
+    assert_eq!(manifest.snapshot.etcd.member, "control-plane-1");
 
     let said = place.printed(&["verify", "b-1"], true).await;
     assert!(said.contains(&format!("revision {revision}, {} keys", expected.len())), "{said}");

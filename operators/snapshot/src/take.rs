@@ -105,7 +105,7 @@ impl<'a> Attempt<'a> {
             Some(config) if !self.recipients.is_empty() => Some(self.put_config(config).await?),
             _ => None,
         };
-        let etcd = facts(&seen, quorum, &taken, proved.copied);
+        let etcd = facts(&seen, &member.name(seen.member_id).await, quorum, &taken, proved.copied);
         let encryption = if self.recipients.is_empty() { Encryption::None } else { Encryption::Age };
         let snapshot = Snapshot { plain: taken.content, stored, encryption, etcd, verified: proved.checks };
         let (attempt, tool) = (self.task.attempt.clone(), self.settings.tool.clone());
@@ -228,16 +228,21 @@ async fn tls(access: &EtcdAccess) -> Result<Tls, SnapshotError> {
     })
 }
 
-fn facts(seen: &Seen, quorum: bool, taken: &Taken, copied: Option<Copied>) -> EtcdFacts {
+fn facts(seen: &Seen, name: &str, quorum: bool, taken: &Taken, copied: Option<Copied>) -> EtcdFacts {
     EtcdFacts {
-        version: seen.version.chars().filter(char::is_ascii_graphic).take(64).collect(),
+        version: shown(&seen.version),
         cluster_id: EtcdId(seen.cluster_id),
         member_id: EtcdId(seen.member_id),
-        member: String::new(),
+        member: shown(name),
         quorum,
         revision: copied.map_or(taken.before.revision, |copied| copied.revision),
         compact_revision: copied.map(|copied| copied.compact_revision),
         total_keys: copied.map(|copied| copied.total_keys),
         hash_kv: copied.map(|copied| copied.hash_kv),
     }
+}
+
+/// A name, as a report has it.
+fn shown(text: &str) -> String {
+    text.chars().filter(char::is_ascii_graphic).take(64).collect()
 }

@@ -9,7 +9,8 @@ use super::{
     RpcError, Seen, Tls,
     channel::{Channel, Messages},
     messages::{
-        Empty, HASH_KV, HashKv, HashKvRequest, Header, Piece, RANGE, Range, RangeRequest, SNAPSHOT, STATUS, Status,
+        Empty, HASH_KV, HashKv, HashKvRequest, Header, MEMBERS, Members, Piece, RANGE, Range, RangeRequest, SNAPSHOT,
+        STATUS, Status,
     },
 };
 
@@ -65,6 +66,13 @@ impl Member {
             is_learner: status.is_learner,
             errors: status.errors,
         })
+    }
+
+    /// The name of the member with this id; empty if it has none, or names are not told.
+    pub(crate) async fn name(&self, id: u64) -> String {
+        let members: Result<Members, _> = self.channel.unary(MEMBERS, &Empty {}, ANSWER_LIMIT).await;
+        let named = members.into_iter().flat_map(|all| all.members).find(|member| member.id == id);
+        named.map(|member| member.name).unwrap_or_default()
     }
 
     /// A revision that all writes up to now have at most: a majority of members confirms it, and this one has it. So a member that

@@ -5,6 +5,7 @@ use prost::Message;
 pub(super) const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 pub(super) const HASH_KV: &str = "/etcdserverpb.Maintenance/HashKV";
 pub(super) const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
+pub(super) const MEMBERS: &str = "/etcdserverpb.Cluster/MemberList";
 pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 
 /// Of every answer.
@@ -76,6 +77,21 @@ pub(super) struct Range {
     pub(super) header: Option<Header>,
     #[prost(int64, tag = "4")]
     pub(super) count: i64,
+}
+
+/// Of `MemberList`, as the member itself knows the others: without a quorum as well.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Members {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) members: Vec<Named>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Named {
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
