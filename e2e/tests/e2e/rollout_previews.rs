@@ -29,6 +29,9 @@ const KEEPS: [(&str, &str); 4] = [
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ .Release.Name }}-secret\nstringData:\n  password: {{ .Values.password | quote }}\n",
     ),
 ];
+/// The same chart, which looks up in the cluster what it puts into the `ConfigMap`.
+const LOOKS_UP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-config\ndata:\n  greeting: {{ .Values.greeting | quote }}\n  \
+    token: {{ (lookup \"v1\" \"Secret\" .Release.Namespace \"web-secret\").data.password | quote }}\n";
 /// Values of the Secret, as they are and as its `data` has them.
 const SECRETS: [&str; 4] = ["first-s3cr3t", "second-s3cr3t", "Zmlyc3QtczNjcjN0", "c2Vjb25kLXMzY3IzdA"];
 
@@ -75,6 +78,7 @@ async fn what_a_revision_would_change_is_seen_before_it_is_approved() {
 
     values_are_shown_where_nothing_is_secret(&installation, &chart).await;
     of_what_may_be_secret_only_fields_are_shown(&installation, &chart).await;
+    nor_is_what_a_chart_looks_up(&installation).await;
     nothing_of_it_is_left(&installation).await;
 }
 
@@ -123,6 +127,26 @@ async fn of_what_may_be_secret_only_fields_are_shown(installation: &Installation
     says_no_secret(installation, &said).await;
     approve(installation).await;
     says_no_secret(installation, "").await;
+}
+
+async fn nor_is_what_a_chart_looks_up(installation: &Installation) {
+    let mut files = KEEPS;
+    files[2].1 = LOOKS_UP;
+    let chart = packed(installation, "looks-up", &files);
+    installation.apply(&charts("charts", &chart)).await.unwrap();
+    installation.apply(&an_app(&chart, &json!({"greeting": "three", "password": "open"}), &json!([]))).await.unwrap();
+    previewed(installation, "everywhere").await;
+    let said = diff(installation);
+    let fields =
+        "~ ConfigMap web-config\n    data.greeting\n    data.token\n~ Secret web-secret\n    stringData.password\n";
+    assert!(said.contains(fields), "{said}");
+    says_no_secret(installation, &said).await;
+    approve(installation).await;
+    let config = downstream(installation, "us", "configmap", "team-web", "web-config").await.unwrap().unwrap();
+    assert!(
+        config["data"]["token"].as_str().is_some_and(|token| token.starts_with(SECRETS[3])),
+        "the case can fail: {config}"
+    );
 }
 
 /// Neither what a person reads nor what Drover wrote in the management cluster, or logged, has a value of the Secret.

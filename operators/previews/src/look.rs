@@ -1,5 +1,7 @@
 //! One look at a target: what is released there, and what a revision would release.
 
+use std::time::Duration;
+
 use drover_apps::{
     AppCause, AppError,
     inputs::{self, Known},
@@ -15,12 +17,16 @@ use drover_runtime::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
+use tokio::time::sleep;
 
 use crate::{
     Differs, Outcome, Subject,
     compare::{Contents, differences},
     text::{Shows, tell},
 };
+
+/// For so many seconds a look waits until it is known which namespaces Projects hold: where no other operator asks, it is the first one.
+const PATIENCE: u32 = 10;
 
 /// By what is looked.
 pub(crate) struct Means<'a> {
@@ -59,7 +65,7 @@ async fn found(means: &Means<'_>, subject: &Subject, management: &PlaceContext) 
         );
         return Err(AppError::Other { cause: AppCause::RevisionNotFound.into(), message });
     }
-    let place = at_cluster(app, management)?;
+    let place = at_cluster(app, management).await?;
     let known = known(subject, &place, means.seal)?;
     let inputs = inputs::inputs(app, &known).map_err(|(cause, message)| AppError::Other { cause, message })?;
     let with = With { seal: means.seal, recall: means.recall, now: now() };
@@ -93,7 +99,7 @@ fn contents(app: &CatalogApp, record: Option<&Record>) -> Result<Contents, AppEr
 }
 
 /// The cluster of a target, as its app is released there.
-fn at_cluster(app: &CatalogApp, management: &PlaceContext) -> Result<PlaceContext, AppError> {
+async fn at_cluster(app: &CatalogApp, management: &PlaceContext) -> Result<PlaceContext, AppError> {
     let name = ClusterName::from(&*app.spec.cluster_name);
     let away = |cause: StatusCause, why: &str| AppError::Other {
         cause: cause.into(),
@@ -103,7 +109,13 @@ fn at_cluster(app: &CatalogApp, management: &PlaceContext) -> Result<PlaceContex
     let view = management.fleet.get(&name).ok_or_else(unreachable)?;
     let Link::Connected(cache) = &view.link else { return Err(unreachable()) };
     // What Projects hold is out of reach for a chart, so that has to be known.
-    if cache.informer::<Namespace>(&OwnerRecord::query("Project")).health() != Health::Live {
+    let held = cache.informer::<Namespace>(&OwnerRecord::query("Project"));
+    for _ in 0..PATIENCE {
+        if held.health() != Health::Live {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    if held.health() != Health::Live {
         return Err(away(StatusCause::Progressing, "did not tell yet which namespaces Projects hold there"));
     }
     Ok(PlaceContext {
