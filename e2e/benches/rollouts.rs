@@ -112,7 +112,7 @@ async fn operator(kubeconfig: &Path, targets: usize) -> Result<()> {
         settings: DriveSettings::default(),
     };
     let objects = management.informer::<MultiClusterApp>(&LabelQuery::everything());
-    Driver::new(MultiClusterAppOperator::new(None), objects, context).run().await;
+    Driver::new(MultiClusterAppOperator::new(None, None), objects, context).run().await;
     Ok(())
 }
 
