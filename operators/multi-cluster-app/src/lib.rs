@@ -18,6 +18,7 @@ mod changes;
 pub mod children;
 mod error;
 pub mod observe;
+pub mod place_status;
 pub mod plan;
 mod preview;
 pub mod revisions;
@@ -113,7 +114,7 @@ impl Operator for MultiClusterAppOperator {
     type Kind = MultiClusterApp;
     type World = observe::World;
     type Action = Action;
-    type PlaceStatus = plan::PlaceStatus;
+    type PlaceStatus = place_status::PlaceStatus;
     type Error = RolloutError;
 
     fn related(related: &mut Related<'_>) {
@@ -172,7 +173,7 @@ impl Operator for MultiClusterAppOperator {
 
     fn summarise(
         app: &MultiClusterApp,
-        statuses: &PlaceStatuses<plan::PlaceStatus>,
+        statuses: &PlaceStatuses<place_status::PlaceStatus>,
         _: Timestamp,
     ) -> MultiClusterAppStatus {
         summary::summarise(app, statuses)

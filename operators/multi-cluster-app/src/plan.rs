@@ -5,14 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{
-    Admission, CatalogApp, MultiClusterApp, NotReady, RevisionRef, RolloutCounts, RolloutPhase, RolloutRecord,
-    StageStatus,
-};
-use drover_grants::{Admitted, Grants, admitted::record};
-use drover_rollouts::{
-    self as rollouts, Blocked, Content, Decision, Deselected, Revision, Rollout, Target, To, Variants, Wait,
-};
+use drover_crds::{CatalogApp, MultiClusterApp, RevisionRef, RolloutRecord};
+use drover_grants::{Admitted, Grants};
+use drover_rollouts::{self as rollouts, Content, Decision, Deselected, Revision, Rollout, Target, To, Variants};
 use drover_runtime::{
     Cause, Owner, Plan, Requeue, StatusCause, Title,
     owned::{Change, Owned, each_alone},
@@ -31,76 +26,10 @@ use crate::{
     changes::{Settings, difference, ends, is_ours, leave, removed},
     children,
     observe::{Selected, World},
+    place_status::{PlaceStatus, Told},
     preview::Previewed,
     revisions, steering,
 };
-
-/// What is told of an app on many clusters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlaceStatus {
-    /// Why nothing was decided, if nothing was.
-    pub undecided: Option<Readiness>,
-    /// Whether what the status says of the same spec stands, as too little is known to say anything else.
-    pub stands: bool,
-    /// Under which admission policies the spec was written.
-    pub admission: Option<Admission>,
-    /// The revision that was completed last.
-    pub current: Option<RevisionRef>,
-    /// The revision that is wanted.
-    pub target: Option<RevisionRef>,
-    /// How far the rollout is, and what it waits for.
-    pub told: Option<Told>,
-    /// What is to be remembered.
-    pub record: Option<RolloutRecord>,
-    /// The first cluster that is named and is no target, and why.
-    pub missing: Option<String>,
-    /// Clusters that do not admit the namespace.
-    pub refused: i64,
-}
-
-/// What a decision says of the rollout.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    /// How far it is.
-    pub phase: RolloutPhase,
-    /// What it waits for.
-    pub wait: Option<Wait>,
-    /// Why nothing is removed.
-    pub blocked: Option<Blocked>,
-    /// Whether nothing went on for too long.
-    pub is_degraded: bool,
-    /// The targets.
-    pub counts: RolloutCounts,
-    /// By stage.
-    pub stages: Vec<StageStatus>,
-    /// Some of those that are not ready.
-    pub not_ready: Vec<NotReady>,
-    /// Overrides that count on no cluster, by their positions.
-    pub unused: Vec<usize>,
-}
-
-impl PlaceStatus {
-    /// What is known already.
-    fn of(app: &MultiClusterApp, world: &World, now: Timestamp) -> Self {
-        let status = app.status.clone().unwrap_or_default();
-        Self {
-            undecided: None,
-            stands: false,
-            admission: record(app, world.policies.as_ref(), &world.evidence, false, now),
-            current: status.current_revision,
-            target: status.target_revision,
-            told: None,
-            record: status.rollout,
-            missing: world.missing.clone(),
-            refused: world.refused,
-        }
-    }
-
-    fn because(mut self, cause: impl Into<Cause>, message: String) -> Self {
-        self.undecided = Some(Readiness::no(cause, message));
-        self
-    }
-}
 
 type Decided = Plan<MultiClusterAppOperator>;
 
@@ -482,17 +411,7 @@ pub fn clean_up(owner: Owner<'_, MultiClusterApp>, world: &World) -> Decided {
     let is_gone = world.apps.is_empty() && world.kept.is_empty();
     let message = "the apps of its targets are being uninstalled".to_owned();
     let undecided = Some(Readiness::no(StatusCause::Deleting, message));
-    let place_status = PlaceStatus {
-        undecided,
-        stands: false,
-        admission: None,
-        current: None,
-        target: None,
-        told: None,
-        record: None,
-        missing: None,
-        refused: 0,
-    };
+    let place_status = PlaceStatus { undecided, ..PlaceStatus::default() };
     Plan { place_status, groups, requeue: if is_gone { Requeue::Released } else { Requeue::Watch } }
 }
 

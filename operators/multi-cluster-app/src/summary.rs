@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     RolloutCause,
-    plan::{PlaceStatus, Told},
+    place_status::{PlaceStatus, Told},
 };
 
 pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceStatus>) -> MultiClusterAppStatus {
