@@ -31,7 +31,7 @@ const CAPS: [(&str, usize); 22] = [
     ("sources", 1_200),
     ("values", 1_500),
     ("rollouts", 1_500),
-    ("previews", 700),
+    ("previews", 800),
     ("apps", 3_250),
     ("releases", 2_600),
 ];
