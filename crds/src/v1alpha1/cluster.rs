@@ -342,7 +342,7 @@ pub struct RequestPolicy {
     /// 100 a second, sends more as long as the API server answers within 100 ms, and halves them where it refuses. Default: 500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 5000))]
-    pub max_per_second: Option<u16>,
+    pub max_per_second: Option<i32>,
 }
 
 /// When to warn of certificates that end.
@@ -489,7 +489,8 @@ impl ClusterSpec {
     /// Most requests a second in the long run.
     #[must_use]
     pub fn max_requests_per_second(&self) -> u16 {
-        self.requests.as_ref().and_then(|requests| requests.max_per_second).unwrap_or(DEFAULT_MAX_REQUESTS)
+        let most = self.requests.as_ref().and_then(|requests| requests.max_per_second);
+        most.and_then(|most| u16::try_from(most).ok()).unwrap_or(DEFAULT_MAX_REQUESTS)
     }
 
     /// Failed probes in a row after which the cluster counts as unreachable.
