@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     AppCause, AppError,
     brought::Brought,
+    confide::may_confide,
     lookup::Refuser,
     release::InCluster,
     shared::{self, Shared, Turn},
@@ -54,7 +55,8 @@ impl Job<'_> {
         let (found, asks) = self.render(renderer, cluster, request, brought).await?;
         let found = Arc::new(found);
         if let Turn::First(first) = turn {
-            first.done(&found, asks);
+            // What it makes up, such as a password, is the secret of one cluster.
+            first.done(&found, asks || may_confide(self.chart, self.values));
         }
         Ok(found)
     }

@@ -36,7 +36,7 @@ enum Found {
     #[default]
     Nothing,
     Rendered(Arc<Rendered>),
-    /// It asks the cluster, or is large: each target has its own.
+    /// It asks the cluster, makes something up, or is large: each target has its own.
     NotShared,
 }
 
@@ -54,9 +54,9 @@ pub(crate) enum Turn {
 pub(crate) struct First(OwnedMutexGuard<Found>);
 
 impl First {
-    /// Gives it to all equal ones, unless it `asks` the cluster.
-    pub(crate) fn done(mut self, rendered: &Arc<Rendered>, asks: bool) {
-        let is_kept = !asks && rendered.manifest.len() <= MOST_BYTES;
+    /// Gives it to all equal ones, unless it `is_its_own`.
+    pub(crate) fn done(mut self, rendered: &Arc<Rendered>, is_its_own: bool) {
+        let is_kept = !is_its_own && rendered.manifest.len() <= MOST_BYTES;
         *self.0 = if is_kept { Found::Rendered(Arc::clone(rendered)) } else { Found::NotShared };
     }
 }
