@@ -193,6 +193,9 @@ async fn who_may_not_approve_takes_no_gate_away(installation: &Installation) {
         let refusal = changes(installation, MAX, stages(attempt.clone())).await.unwrap_err();
         assert!(refusal.contains("the verb approve on multiclusterapps.drover.dev web"), "{attempt}: {refusal}");
     }
+    let elsewhere = json!({"spec": {"clusters": {"all": null, "names": ["eu"]}}});
+    let refusal = changes(installation, MAX, elsewhere).await.unwrap_err();
+    assert!(refusal.contains("the verb approve on multiclusterapps.drover.dev web"), "{refusal}");
     installation.kubectl(&["delete", "rolebinding", "give-too", "--namespace", TEAM]).unwrap();
     let decided = async || {
         let app = get(installation, KIND, "web").await.unwrap();

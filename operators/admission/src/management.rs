@@ -191,7 +191,8 @@ fn approvals() -> Policy {
         format!("{}.map(stage, {each})", stages(object))
     };
     let loosens = format!(
-        "request.operation == 'UPDATE' && {}.exists(stage, stage.?approval.orValue('None') == 'Required') && {} != {}",
+        "request.operation == 'UPDATE' && {}.exists(stage, stage.?approval.orValue('None') == 'Required') \
+         && ({} != {} || object.?spec.?clusters != oldObject.?spec.?clusters)",
         stages("oldObject"),
         gates("object"),
         gates("oldObject")
@@ -201,8 +202,8 @@ fn approvals() -> Policy {
         .require(
             approve.in_namespace("request.namespace").cel(),
             "'only who has the verb approve on multiclusterapps.drover.dev ' + object.metadata.name + ' in namespace ' \
-             + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold, and the names, selectors and approvals of stages \
-             where one needs approval; ask for that verb, or ask who has it'",
+             + request.namespace + ' may change the annotations drover.dev/approve and drover.dev/hold, and, where a stage \
+             needs approval, clusters and the names, selectors and approvals of stages; ask for that verb, or ask who has it'",
         )
 }
 
