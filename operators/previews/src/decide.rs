@@ -63,12 +63,14 @@ pub fn decide(
         }
         lacks = true;
         decided.is_outstanding |= is_due || looked.is_running || !looked.asked.contains(&subject.target);
-        match fresh.filter(|_| !is_due) {
-            Some(unknown) => decided.known.push(unknown.clone()),
-            None => missing.push(subject),
+        // While it is looked at again, it is as it was.
+        decided.known.extend(fresh.cloned());
+        if is_due || fresh.is_none() {
+            missing.push(subject);
         }
     }
-    let room = MAX_PREVIEWS.saturating_sub(decided.known.len() + missing.len());
+    let is_new = |subject: &&Subject| !decided.known.iter().any(|known| known.target == subject.target);
+    let room = MAX_PREVIEWS.saturating_sub(decided.known.len() + missing.iter().filter(is_new).count());
     decided.known.splice(..0, begun.iter().skip(begun.len().saturating_sub(room)).copied().cloned());
     decided.again = if decided.is_outstanding {
         Some(after(now, SOON))
