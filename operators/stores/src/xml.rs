@@ -5,6 +5,9 @@
 
 /// Most elements within one another.
 const DEPTH: usize = 8;
+/// Most tags of an answer: a page of a list has up to 1,000 objects with some ten elements each. As elements in memory they take more than
+/// as text.
+const MOST_TAGS: usize = 64_000;
 
 /// An element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +25,12 @@ impl Element {
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut open: Vec<Self> = vec![Self::default()];
         let mut rest = text.trim_start_matches('\u{feff}');
+        let mut tags = 0;
         while let Some(start) = rest.find('<') {
+            tags += 1;
+            if tags > MOST_TAGS {
+                return None;
+            }
             let (before, tag) = rest.split_at(start);
             open.last_mut()?.text.push_str(&unescaped(before)?);
             rest = step(tag, &mut open)?;
@@ -127,6 +135,7 @@ mod tests {
 
     #[test]
     fn what_no_store_answers_is_refused() {
+        let many = format!("<a>{}</a>", "<b/>".repeat(MOST_TAGS));
         let deep = format!("{}{}", "<a>".repeat(9), "</a>".repeat(9));
         let entities = "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>";
         for text in [
@@ -140,6 +149,7 @@ mod tests {
             "<a>&#xD800;</a>",
             "<a>&lt</a>",
             &deep,
+            &many,
             entities,
             "<a",
             "<>",

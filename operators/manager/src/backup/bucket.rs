@@ -17,7 +17,9 @@ const MOST_OBJECTS: usize = 400_000;
 const AT_ONCE: usize = 16;
 /// Most bytes of a manifest, and a bit.
 const MANIFEST_BYTES: usize = 128 * 1024;
-/// Bytes that one request asks for.
+/// Most bytes of a configuration, whatever a manifest says.
+const MOST_SMALL_BYTES: usize = 8 << 20;
+/// So many bytes at a time, from a large object.
 const RANGE: u64 = 64 << 20;
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_mins(10);
@@ -86,8 +88,12 @@ impl Backups {
         let uid: Uid = named.parse().map_err(|_| gone())?;
         let objects = self.store.list(&self.prefix.start(), MOST_OBJECTS).await?;
         let mut folders = objects.into_iter().filter_map(|object| Folder::of_manifest(&self.prefix, &object.key));
-        let folder = folders.find(|folder| folder.backup == uid).ok_or_else(gone)?;
-        self.manifest(&folder).await
+        let mut found = folders.by_ref().filter(|folder| folder.backup == uid);
+        match (found.next(), found.next()) {
+            (Some(folder), None) => self.manifest(&folder).await,
+            (Some(_), Some(_)) => Err(BackupError::Ambiguous(named.to_owned())),
+            (None, _) => Err(gone()),
+        }
     }
 
     async fn manifest(&self, folder: &Folder) -> Result<Manifest, BackupError> {
@@ -98,7 +104,7 @@ impl Backups {
 
     /// A small object.
     pub(super) async fn get(&self, key: &str, content: &Content) -> Result<Vec<u8>, BackupError> {
-        let limit = usize::try_from(content.bytes).unwrap_or(usize::MAX);
+        let limit = usize::try_from(content.bytes).unwrap_or(usize::MAX).min(MOST_SMALL_BYTES);
         Ok(self.store.get(key, limit).await?.into())
     }
 

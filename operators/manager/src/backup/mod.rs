@@ -43,6 +43,10 @@ pub(crate) enum BackupError {
     Manifest(String, ManifestError),
     #[error("there is no backup {0} in the bucket: `drover backup list` prints the UIDs of all; check --prefix")]
     NotFound(String),
+    #[error(
+        "the bucket has more than one backup {0}, and one of them is made up: name the key of the manifest that you trust instead, and look who writes to the bucket"
+    )]
+    Ambiguous(String),
     #[error("{0} is shorter than its manifest says: it was changed after Drover stored it")]
     Short(String),
     #[error("{path} {error}", path = .0.display(), error = .1)]
