@@ -76,8 +76,9 @@ pub struct S3Store {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::dns_label")]
     pub region: Option<String>,
-    /// Name of the bucket. It has to exist.
+    /// Name of the bucket. It has to exist. It cannot be changed.
     #[schemars(schema_with = "schema::bucket")]
+    #[x_kube(validation = ("self == oldSelf", "backups stay where they are; create another BackupStore for another bucket"))]
     pub bucket: String,
     /// What the keys of all objects begin with, such as drover/prod, without slashes at the ends. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

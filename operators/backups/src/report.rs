@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Content, ETag, FailureCause, Snapshot, upload};
+use crate::{AttemptId, Check, Content, ETag, Encryption, FailureCause, Snapshot, Verify, upload};
 
 /// Most bytes of a termination message: the kubelet cuts longer ones.
 pub const MOST_REPORT_BYTES: usize = 4096;
@@ -107,6 +107,22 @@ impl Report {
 }
 
 impl Success {
+    /// Whether it answers what was asked: who runs the Job may say anything.
+    #[must_use]
+    pub fn answers(&self, encryption: Encryption, verify: Verify) -> bool {
+        let (snapshot, all) = (&self.snapshot, &self.snapshot.verified);
+        let is_known = |check: &Check| match check {
+            Check::Sha256 => true,
+            Check::Revision => verify == Verify::Restore,
+            Check::Keys => verify == Verify::Restore && snapshot.etcd.total_keys.is_some(),
+            Check::HashKv => verify == Verify::Restore && snapshot.etcd.hash_kv.is_some(),
+        };
+        let is_once = |check: &Check| all.iter().filter(|other| *other == check).count() == 1;
+        snapshot.encryption == encryption
+            && (self.config.is_none() || encryption == Encryption::Age)
+            && all.iter().all(|check| is_known(check) && is_once(check))
+    }
+
     fn is_coherent(&self) -> bool {
         let stored = self.snapshot.stored.bytes;
         let etcd = &self.snapshot.etcd;

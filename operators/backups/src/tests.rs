@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::{
     AttemptId, BackupIdentity, Check, ClusterIdentity, Content, ETag, Encryption, EtcdFacts, EtcdId, FORMAT_VERSION,
     Failure, FailureCause, Folder, Layout, LayoutOf, MOST_REPORT_BYTES, Manifest, ManifestError, Prefix, PresignedUrl,
-    Report, ReportError, Snapshot, StoredConfig, StoredObject, Success, Task, TaskError, Uid, UploadedConfig, upload,
+    Report, ReportError, Snapshot, StoredConfig, StoredObject, Success, Task, TaskError, Uid, UploadedConfig, Verify,
+    upload,
 };
 
 fn attempt() -> AttemptId {
@@ -119,6 +120,30 @@ fn a_report_counts_for_its_own_attempt_and_if_it_fits_together() {
     for bad in [&b""[..], b"{}", b"OOMKilled", &[0xff], &vec![b' '; MOST_REPORT_BYTES + 1]] {
         assert_eq!(Report::parse(bad, &attempt()), Err(ReportError::Unreadable));
     }
+}
+
+#[test]
+fn an_answer_to_another_question_is_none() {
+    let answers = |change: fn(&mut Success), encryption, verify| {
+        let mut success = success(upload::PART_BYTES);
+        change(&mut success);
+        success.answers(encryption, verify)
+    };
+    let (age, restore) = (Encryption::Age, Verify::Restore);
+    assert!(answers(|_| {}, age, restore));
+    assert!(!answers(|_| {}, Encryption::None, restore), "a store without recipients");
+    assert!(!answers(|success| success.snapshot.encryption = Encryption::None, age, restore));
+    assert!(
+        !answers(|success| success.snapshot.encryption = Encryption::None, Encryption::None, restore),
+        "with a configuration"
+    );
+    for verify in [Verify::None, Verify::Hash] {
+        assert!(!answers(|_| {}, age, verify), "nothing was to be restored");
+        assert!(answers(|success| success.snapshot.verified = vec![Check::Sha256], age, verify));
+    }
+    assert!(!answers(|success| success.snapshot.verified.push(Check::Keys), age, restore), "twice");
+    assert!(!answers(|success| success.snapshot.etcd.total_keys = None, age, restore));
+    assert!(!answers(|success| success.snapshot.etcd.hash_kv = None, age, restore));
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Backups<'_> {
         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let spec = match lock::claim(found.as_ref().and_then(|lease| lease.spec.as_ref()), &holder, seconds, now) {
             Claim::Held => return Ok(()),
-            Claim::Taken(by) => return Err(BackupError::new(BackupCause::OperationRunning, running(cluster, &by))),
+            Claim::Taken(by) => return Err(BackupError::new(BackupCause::OperationRunning, running(self.backup, &by))),
             Claim::Write(spec) => *spec,
         };
         if let Some(found) = found {
@@ -234,7 +234,9 @@ impl Backups<'_> {
         let manifest_digest = Digest::of(text.as_bytes()).to_string();
         store.put_new(&manifest, Bytes::from(text)).await?;
         let stored = StoredBackup { store_name: store_name(self.backup).to_owned(), manifest, manifest_digest };
-        self.operator.remember(&self.uid(), |memory| memory.completed = Some(stored));
+        self.operator.remember(&self.uid(), |memory| {
+            memory.completed = Some((Box::new(success.clone()), stored));
+        });
         Ok(())
     }
 
@@ -278,20 +280,21 @@ impl Backups<'_> {
     }
 
     async fn release(&self) -> Result<(), BackupError> {
-        let status = self.backup.status.clone().unwrap_or_default();
-        if let (Some((record, _, attempt)), None, Some((_, store))) =
-            (self.noted(), &status.snapshot, self.store().await?)
-        {
-            if let Some(upload) = &record.upload_id {
-                store.abort_upload(&attempt.snapshot(), upload).await?;
-            }
-            self.abort_others(&store, &attempt.folder, None).await?;
-        }
         let (name, holder) = (lock::name(&self.backup.spec.cluster_name), lock::holder(self.backup));
         let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
         let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
         if let Some(free) = found.and_then(|found| lock::released(&found, &holder)) {
             request(format!("release {what}"), leases.replace(&name, &PostParams::default(), &free)).await?;
+        }
+        // No store in trouble keeps others from the cluster.
+        let has_snapshot = self.backup.status.as_ref().is_some_and(|status| status.snapshot.is_some());
+        if let Some((record, _, attempt)) = self.noted().filter(|_| !has_snapshot)
+            && let Some((_, store)) = self.store().await?
+        {
+            if let Some(upload) = &record.upload_id {
+                store.abort_upload(&attempt.snapshot(), upload).await?;
+            }
+            self.abort_others(&store, &attempt.folder, None).await?;
         }
         self.operator.remember(&self.uid(), |memory| memory.is_released = true);
         Ok(())
@@ -299,7 +302,8 @@ impl Backups<'_> {
 
     /// Deletes only what the manifest of this backup names, itself first: data without a manifest is no backup.
     async fn delete_data(&self) -> Result<(), BackupError> {
-        if let (Some((_, _, attempt)), Some((_, store))) = (self.noted(), self.store().await?) {
+        if let Some((_, _, attempt)) = self.noted() {
+            let (_, store) = self.needed_store().await?;
             let folder = &attempt.folder;
             let keys = match store.get(&folder.manifest(), MANIFEST_BYTES).await {
                 Ok(text) => Manifest::parse(&text, folder).map(|manifest| manifest.keys(folder)).map_err(|error| {
@@ -320,11 +324,11 @@ impl Backups<'_> {
     }
 }
 
-fn running(cluster: &str, holder: &str) -> String {
-    let who = holder.rsplit_once('/').map_or(holder, |(who, _)| who);
-    let end = (0..=who.len().min(200)).rev().find(|end| who.is_char_boundary(*end)).unwrap_or_default();
-    format!(
-        "another operation on cluster {cluster} is under way ({}); this one begins when that one is done",
-        who.get(..end).unwrap_or_default()
-    )
+/// Who holds a cluster is told within its namespace only.
+fn running(backup: &EtcdBackup, holder: &str) -> String {
+    let own = format!("EtcdBackup/{}/", backup.namespace().unwrap_or_default());
+    let name = holder.strip_prefix(&own).and_then(|rest| rest.split('/').next());
+    let who = name.map(|name| format!(" (EtcdBackup {name})")).unwrap_or_default();
+    let cluster = &backup.spec.cluster_name;
+    format!("another operation on cluster {cluster} is under way{who}; this one begins when that one is done")
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use drover_admission::PoliciesState;
-use drover_backups::{AttemptId, Report, Success};
+use drover_backups::{AttemptId, Encryption, Report, Success};
 use drover_crds::{
     BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, StoredBackup,
     condition::{READY, StatusConditions as _},
@@ -33,7 +33,7 @@ use crate::{
     error::BackupError,
     job,
     plan::store_name,
-    task::TaskSecret,
+    task::{TaskSecret, verify},
 };
 
 /// What this process did for a backup. It is lost with the process; then it is done again, and ends the same.
@@ -41,8 +41,8 @@ use crate::{
 pub struct Memory {
     /// The upload that was opened.
     pub opened: Option<String>,
-    /// Where the backup is, once its manifest is written.
-    pub completed: Option<StoredBackup>,
+    /// What was stored, and where it is, once its manifest is written.
+    pub completed: Option<(Box<Success>, StoredBackup)>,
     /// Whether the lock is released, and an upload that is not needed is aborted.
     pub is_released: bool,
     /// Whether the data are deleted.
@@ -162,6 +162,7 @@ async fn report(
 ) -> Result<Option<Result<Box<Success>, BackupFailure>>, BackupError> {
     let status = backup.status.clone().unwrap_or_default();
     let attempt = status.attempt.filter(|attempt| attempt.failure.is_none() && status.snapshot.is_none());
+    let is_encrypted = attempt.as_ref().is_some_and(|attempt| !attempt.recipients.is_empty());
     let Some(attempt) = attempt.and_then(|attempt| attempt.id.parse::<AttemptId>().ok()) else { return Ok(None) };
     let name = job::name(&attempt);
     let live = world.jobs.iter().filter_map(|job| job.live.as_ref().ok());
@@ -170,9 +171,23 @@ async fn report(
     };
     let pods = Api::<Pod>::namespaced(place.cache.client(), DROVER_NAMESPACE);
     let wanted = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}")).limit(4);
-    let found = request(format!("list Pods of Job {DROVER_NAMESPACE}/{name}"), pods.list(&wanted)).await?;
+    // A cluster that does not answer this holds up no deadline.
+    let found = request(format!("list Pods of Job {DROVER_NAMESPACE}/{name}"), pods.list(&wanted)).await;
+    let Ok(found) = found else { return Ok(None) };
     let message = found.items.iter().find_map(message);
-    Ok(Some(answered(message, &attempt, ended)))
+    Ok(Some(answered(message, &attempt, ended).and_then(|success| as_asked(backup, is_encrypted, success))))
+}
+
+fn as_asked(backup: &EtcdBackup, is_encrypted: bool, success: Box<Success>) -> Result<Box<Success>, BackupFailure> {
+    let encryption = if is_encrypted { Encryption::Age } else { Encryption::None };
+    if success.answers(encryption, verify(backup)) {
+        return Ok(success);
+    }
+    let message = format!(
+        "the Job on cluster {} answered something else than it was asked; find out who changes Jobs and Pods in {DROVER_NAMESPACE} there",
+        backup.spec.cluster_name
+    );
+    Err(BackupFailure { reason: "NoAnswer".to_owned(), message })
 }
 
 /// The termination message of the container.

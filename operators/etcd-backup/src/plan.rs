@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use drover_backups::{Check, LayoutOf, Success};
 use drover_crds::{
-    BackupAttempt, BackupFailure, BackupPhase, EtcdBackup, EtcdBackupStatus, SnapshotStatus, StoredBackup,
+    BackedUpCluster, BackupAttempt, BackupFailure, BackupPhase, EtcdBackup, EtcdBackupStatus, SnapshotStatus,
+    StoredBackup,
 };
 use drover_grants::admitted::record;
 use drover_runtime::{
@@ -23,6 +24,7 @@ use drover_runtime::{
     place_status::Readiness,
 };
 use k8s_openapi::{
+    api::batch::v1::Job,
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
 };
@@ -88,7 +90,6 @@ fn begin(backup: &EtcdBackup, world: &World, mut noted: Box<EtcdBackupStatus>, n
         return decided(backup, noted, Vec::new(), again);
     };
     noted.phase = Some(BackupPhase::Running);
-    noted.started_at = Some(Time(now));
     noted.cluster.clone_from(&world.cluster);
     noted.attempt = Some(BackupAttempt {
         id: format!("{}-1", backup.uid().unwrap_or_default()),
@@ -109,7 +110,15 @@ fn go_on(
     now: Timestamp,
 ) -> Decided {
     let end = deadline(backup, &noted);
-    let requeue = end.map_or(Requeue::Watch, Requeue::At);
+    let is_ended = |found: &Owned<Job>| found.live.as_ref().is_ok_and(|live| job::ended(live).is_some());
+    let is_unanswered = world.report.is_none() && world.jobs.iter().any(is_ended);
+    let soon = now.checked_add(LOOK_AGAIN).ok().filter(|_| is_unanswered);
+    let requeue = [end, soon].into_iter().flatten().min().map_or(Requeue::Watch, Requeue::At);
+    // What is stored is a backup, whatever came after.
+    if let Some((success, stored)) = &world.memory.completed {
+        note_success(&mut noted, success, stored);
+        return decided(backup, noted, Vec::new(), requeue);
+    }
     let failure = match &world.report {
         Some(Err(failure)) => Some(failure.clone()),
         _ => given_up(backup, world, end, now),
@@ -120,15 +129,13 @@ fn go_on(
         noted.phase = Some(BackupPhase::Completing);
         return decided(backup, noted, Vec::new(), requeue);
     }
-    if let (Some(Ok(success)), Some(stored)) = (&world.report, &world.memory.completed) {
-        note_success(&mut noted, success, stored);
-        return decided(backup, noted, Vec::new(), requeue);
-    }
     if attempt.upload_id.is_none() {
         let Some(opened) = &world.memory.opened else {
             return decided(backup, noted, vec![vec![Action::Lock(now), Action::Open]], requeue);
         };
         attempt.upload_id = Some(opened.clone());
+        // Its time begins with its turn.
+        noted.started_at = Some(Time(now));
         noted.attempt = Some(attempt);
         return decided(backup, noted, Vec::new(), requeue);
     }
@@ -170,6 +177,12 @@ fn given_up(backup: &EtcdBackup, world: &World, end: Option<Timestamp>, now: Tim
     let failed = |reason: &str, message: String| Some(BackupFailure { reason: reason.to_owned(), message });
     if let Some((cause, message)) = withdrawn(backup, world.admission) {
         return failed(cause.reason(), message);
+    }
+    let uid = |cluster: &Option<BackedUpCluster>| cluster.as_ref().map(|cluster| cluster.uid.clone());
+    let noted = uid(&backup.status.as_ref().and_then(|status| status.cluster.clone()));
+    if uid(&world.cluster).is_some_and(|uid| noted.is_some_and(|noted| noted != uid)) {
+        let message = format!("Cluster {} is another cluster by now; create another backup", backup.spec.cluster_name);
+        return failed("NoAnswer", message);
     }
     if end.is_some_and(|end| now >= end) {
         let message = format!(

@@ -85,6 +85,15 @@ impl Attempt {
     }
 }
 
+/// What the Job is asked to prove.
+pub(crate) fn verify(backup: &EtcdBackup) -> Verify {
+    match backup.spec.verify() {
+        BackupVerification::None => Verify::None,
+        BackupVerification::Hash => Verify::Hash,
+        BackupVerification::Restore => Verify::Restore,
+    }
+}
+
 /// How the store is reached from the cluster.
 pub(crate) struct Way {
     pub(crate) authorities: Option<String>,
@@ -111,11 +120,7 @@ pub(crate) fn task(
         attempt: attempt.id.clone(),
         etcd: layout.access(),
         limits,
-        verify: match backup.spec.verify() {
-            BackupVerification::None => Verify::None,
-            BackupVerification::Hash => Verify::Hash,
-            BackupVerification::Restore => Verify::Restore,
-        },
+        verify: verify(backup),
         recipients: attempt.recipients.clone(),
         store: StoreAccess { authorities: way.authorities, allow_local_addresses: way.allows_local },
         snapshot: upload::lengths().map(presign).collect::<Result<_, StoreError>>()?,

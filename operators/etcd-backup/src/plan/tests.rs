@@ -113,7 +113,11 @@ fn nothing_is_done_before_the_attempt_and_the_upload_are_noted() {
     let begun = noted(backup(), &first);
     let status = begun.status.as_ref().unwrap();
     assert_eq!(status.attempt.as_ref().map(|attempt| attempt.id.as_str()), Some("u-1"));
-    assert_eq!((status.phase, &status.started_at), (Some(BackupPhase::Running), &Some(Time(NOW))));
+    assert_eq!(
+        (status.phase, &status.started_at),
+        (Some(BackupPhase::Running), &None),
+        "its time begins with its turn"
+    );
 
     let second = plan(&begun, &world(), NOW);
     assert_eq!(names(&second), ["take the lock", "open an upload"]);
@@ -122,6 +126,7 @@ fn nothing_is_done_before_the_attempt_and_the_upload_are_noted() {
     opened.memory.opened = Some("upload".to_owned());
     let third = plan(&begun, &opened, NOW);
     assert!(third.is_idle(), "the upload is noted first");
+    assert_eq!(third.place_status.noted.started_at, Some(Time(NOW)));
     assert_eq!(names(&plan(&noted(begun, &third), &opened, NOW)), ["take the lock", "write the task"]);
 }
 
@@ -147,9 +152,11 @@ fn a_job_gets_one_task_and_is_waited_for() {
 fn a_success_is_completed_noted_and_tidied_in_this_order() {
     let backup = under_way();
     let all = vec![Check::Sha256, Check::Revision, Check::Keys];
-    let mut done = World { jobs: vec![job("j", true)], tasks: vec![task()], report: Some(Ok(success(all))), ..world() };
+    let success = success(all);
+    let mut done =
+        World { jobs: vec![job("j", true)], tasks: vec![task()], report: Some(Ok(success.clone())), ..world() };
     assert_eq!(names(&plan(&backup, &done, NOW)), ["complete the upload"]);
-    done.memory.completed = Some(stored());
+    done.memory.completed = Some((success, stored()));
     let completed = plan(&backup, &done, NOW);
     assert!(completed.is_idle(), "what was stored is noted before the Job goes");
     let backup = noted(backup, &completed);
@@ -173,6 +180,36 @@ fn a_success_is_completed_noted_and_tidied_in_this_order() {
     assert_eq!(backup.status.as_ref().unwrap().phase, Some(BackupPhase::Succeeded));
     let after = plan(&backup, &world(), NOW + SignedDuration::from_hours(9));
     assert!(after.is_idle() && after.place_status == end.place_status, "what is over changes no more");
+}
+
+#[test]
+fn what_is_stored_is_a_backup_whatever_came_after() {
+    let failure = BackupFailure { reason: "NoAnswer".to_owned(), message: "the Pod is gone".to_owned() };
+    let mut late = World { jobs: vec![job("j", true)], report: Some(Err(failure)), ..world() };
+    late.memory.completed = Some((success(vec![Check::Sha256]), stored()));
+    let told = plan(&under_way(), &late, NOW + SignedDuration::from_hours(9)).place_status.noted;
+    assert!(told.snapshot.is_some() && told.attempt.is_some_and(|attempt| attempt.failure.is_none()));
+}
+
+#[test]
+fn a_job_that_ended_is_asked_again_until_its_answer_is_there() {
+    let silent = World { jobs: vec![job("j", true)], tasks: vec![task()], ..world() };
+    let told = plan(&under_way(), &silent, NOW);
+    assert_eq!((told.is_idle(), told.requeue), (true, Requeue::At(NOW + LOOK_AGAIN)));
+    let over = plan(&under_way(), &silent, NOW + SignedDuration::from_mins(35));
+    assert_eq!(over.place_status.noted.attempt.unwrap().failure.unwrap().reason, "DeadlineExceeded");
+}
+
+#[test]
+fn a_cluster_that_is_another_one_by_now_gets_no_job() {
+    let mut other = world();
+    other.cluster.as_mut().unwrap().uid = "other".to_owned();
+    let told = plan(&under_way(), &other, NOW);
+    assert!(told.is_idle());
+    let failure = told.place_status.noted.attempt.unwrap().failure.unwrap();
+    assert!(failure.message.contains("Cluster eu is another cluster by now"), "{failure:?}");
+    other.cluster = None;
+    assert!(!plan(&under_way(), &other, NOW).is_idle(), "what is not known is not another one");
 }
 
 #[test]
