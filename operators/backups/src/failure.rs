@@ -47,18 +47,3 @@ pub enum FailureCause {
     #[serde(other)]
     Unknown,
 }
-
-impl FailureCause {
-    /// Whether a further attempt may succeed though nobody changes anything.
-    #[must_use]
-    pub fn may_heal(self) -> bool {
-        !matches!(
-            self,
-            Self::TaskInvalid
-                | Self::CertificateInvalid
-                | Self::MemberRefused
-                | Self::RecipientInvalid
-                | Self::TooLarge
-        )
-    }
-}
