@@ -186,7 +186,7 @@ fn given_up(backup: &EtcdBackup, world: &World, end: Option<Timestamp>, now: Tim
     }
     if end.is_some_and(|end| now >= end) {
         let message = format!(
-            "it was not done within spec.timeout ({} min) on cluster {}; look at the Job in namespace drover-system there, and at the store",
+            "it was not done within spec.timeout ({} min) on cluster {}; look at the events of its Job in namespace drover-system there, and at the store",
             backup.spec.timeout().as_secs() / 60,
             backup.spec.cluster_name
         );

@@ -52,7 +52,9 @@ pub enum StoreFailure {
     #[error("has another object under this key; find out who wrote it, as Drover overwrites nothing")]
     Exists,
     /// A part of an upload is missing, or is not the one that was named.
-    #[error("does not have the parts of the upload as they were sent; Drover takes the backup again")]
+    #[error(
+        "does not have the parts of the upload as they were sent; create another backup, and find out who changes uploads in the bucket"
+    )]
     Parts,
     /// It wants fewer requests.
     #[error("answers that there are too many requests; Drover tries again later")]

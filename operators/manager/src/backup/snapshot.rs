@@ -69,6 +69,6 @@ async fn ended() -> SnapshotError {
         _ = interrupt.recv() => (),
     }
     let message =
-        "the Job was ended from outside, as by an eviction or a drain of its node: Drover tries again".to_owned();
+        "the Job was ended from outside, as by an eviction or a drain of its node; create another backup".to_owned();
     SnapshotError { cause: FailureCause::Ended, message }
 }
