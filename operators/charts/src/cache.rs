@@ -1,6 +1,7 @@
 //! Packed charts on disk, by digest. All of it may be lost at any time: what is not there is fetched again.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, FileTimes},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -76,36 +77,56 @@ impl ChartCache {
     }
 }
 
+/// What stands between the holder of a file and the rest of its name; files of nobody in particular have none.
+pub(crate) const HOLDER_ENDS: char = '-';
+
 /// Removes files whose names end so until the others have at most `most_bytes` together, or only the newest is left.
 pub(crate) fn make_room(folder: &Path, ending: &str, most_bytes: u64) -> io::Result<()> {
-    let mut all = cached(folder, ending)?;
+    superfluous(cached(folder, ending)?, most_bytes).iter().try_for_each(|each| fs::remove_file(&each.path))
+}
+
+/// The files that go, so that the others have at most `most_bytes`. Whoever holds most loses first what was not used for longest: nobody
+/// pushes out what others hold within their share. The newest of all stays.
+fn superfluous(mut all: Vec<Cached>, most_bytes: u64) -> Vec<Cached> {
     all.sort_by_key(|each| std::cmp::Reverse(each.used));
-    let mut sum = 0;
-    for (number, each) in all.iter().enumerate() {
-        sum += each.bytes;
-        if sum > most_bytes && number > 0 {
-            fs::remove_file(&each.path)?;
-            sum -= each.bytes;
-        }
+    let mut held = BTreeMap::<String, u64>::new();
+    for each in &all {
+        let bytes = held.entry(each.holder.clone()).or_default();
+        *bytes = bytes.saturating_add(each.bytes);
     }
-    Ok(())
+    let mut sum = held.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    let mut gone = Vec::new();
+    while sum > most_bytes {
+        let share = |each: &Cached| held.get(&each.holder).copied().unwrap_or_default();
+        // Of equal ones the last, which was not used for longest.
+        let Some((at, _)) = all.iter().enumerate().skip(1).max_by_key(|(_, each)| share(each)) else { break };
+        let each = all.remove(at);
+        sum = sum.saturating_sub(each.bytes);
+        held.entry(each.holder.clone()).and_modify(|bytes| *bytes = bytes.saturating_sub(each.bytes));
+        gone.push(each);
+    }
+    gone
 }
 
 fn cached(folder: &Path, ending: &str) -> io::Result<Vec<Cached>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().ends_with(ending) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(ending) {
             continue;
         }
+        let holder = name.split_once(HOLDER_ENDS).map(|(holder, _)| holder.to_owned()).unwrap_or_default();
         // It may have gone meanwhile.
         let Ok(metadata) = entry.metadata() else { continue };
-        found.push(Cached { path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
+        found.push(Cached { holder, path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
     }
     Ok(found)
 }
 
 struct Cached {
+    /// Who holds it; empty for nobody in particular.
+    holder: String,
     path: PathBuf,
     bytes: u64,
     used: SystemTime,
@@ -177,6 +198,35 @@ mod tests {
         let large = cache.put(&[b'x'; 20]).unwrap();
         assert!(cache.get(large).is_some(), "the newest stays");
         assert_eq!(files(folder.path()), 1);
+    }
+
+    /// The files that stay, of those with these holders and sizes, the oldest first.
+    fn stay(files: &[(&str, u64)], most_bytes: u64) -> Vec<usize> {
+        let file = |(number, (holder, bytes)): (u64, &(&str, u64))| Cached {
+            holder: (*holder).to_owned(),
+            path: number.to_string().into(),
+            bytes: *bytes,
+            used: SystemTime::UNIX_EPOCH + Duration::from_secs(number),
+        };
+        let gone = superfluous((0..).zip(files).map(file).collect(), most_bytes);
+        let is_gone = |number: &usize| gone.iter().any(|each| each.path == Path::new(&number.to_string()));
+        (0..files.len()).filter(|number| !is_gone(number)).collect()
+    }
+
+    #[test]
+    fn nobody_pushes_out_what_others_hold_within_their_share() {
+        // The team of one small file stays, however many the other one reads after it.
+        assert_eq!(stay(&[("b", 20), ("a", 64), ("a", 64), ("a", 64), ("a", 64)], 256), [0, 2, 3, 4]);
+        // Who comes last takes of those who have more, and they of themselves.
+        assert_eq!(stay(&[("a", 64), ("a", 64), ("a", 64), ("a", 64), ("b", 64)], 256), [1, 2, 3, 4]);
+        assert_eq!(
+            stay(&[("a", 64), ("b", 64), ("c", 64), ("d", 64), ("e", 64)], 256),
+            [1, 2, 3, 4],
+            "equal ones by age"
+        );
+        assert_eq!(stay(&[("a", 5), ("b", 5), ("a", 300)], 256), [2], "the newest stays, whatever it takes");
+        assert_eq!(stay(&[("a", 5), ("b", 5)], 10), [0, 1]);
+        assert_eq!(stay(&[], 0), Vec::<usize>::new());
     }
 
     #[test]

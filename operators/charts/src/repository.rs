@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    cache::make_room,
+    cache::{HOLDER_ENDS, make_room},
     draft::{Draft, private_folder},
     index::{self, IndexCounts, IndexError, IndexLimits, IndexRow},
     limits::MIB,
@@ -21,7 +21,7 @@ use drover_fetch::{Digest, FetchError, FetchFailure, Fetched, Fetcher, Request, 
 const INDEX: &str = "index.yaml";
 /// How names of indexes on disk end.
 const ENDING: &str = ".yaml";
-/// Most bytes of all indexes in one folder; what had to go is fetched again.
+/// Most bytes of all indexes in one folder, shared by those who hold them; what had to go is fetched again.
 const FOLDER_BYTES: u64 = 256 * MIB as u64;
 
 /// Why an index or a chart of a repository is not to be had.
@@ -49,10 +49,12 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    /// In `folder`, by the key of the repository. Repositories that read with different credentials have different keys.
+    /// In `folder`, by the key of the repository. Repositories that read with different credentials have different keys. What all of one
+    /// `holder` take together pushes out nothing that others hold within their share.
     #[must_use]
-    pub fn new(folder: &Path, key: &str) -> Self {
-        let name = format!("{}{ENDING}", Digest::of(key.as_bytes()).hex());
+    pub fn new(folder: &Path, holder: &str, key: &str) -> Self {
+        let [holder, key] = [holder, key].map(|text| Digest::of(text.as_bytes()).hex());
+        let name = format!("{holder}{HOLDER_ENDS}{key}{ENDING}");
         Self { folder: folder.to_owned(), path: folder.join(name) }
     }
 

@@ -403,6 +403,6 @@ impl Sources {
     }
 
     fn file(&self, repository: &ObjectKey, uid: &str) -> IndexFile {
-        IndexFile::new(&self.0.folder, &format!("{repository} {uid}"))
+        IndexFile::new(&self.0.folder, &repository.namespace, &format!("{repository} {uid}"))
     }
 }

@@ -37,7 +37,7 @@ async fn a_chart_is_found_through_the_index_and_compared_with_its_digest() {
     })
     .await;
     let (folder, fetcher) = (tempfile::tempdir().unwrap(), fetcher().await);
-    let (repository, file) = (repository(&server), IndexFile::new(&folder.path().join("a/b"), "ns/name"));
+    let (repository, file) = (repository(&server), IndexFile::new(&folder.path().join("a/b"), "ns", "ns/name"));
     let refreshed = repository.refresh(&fetcher, &file, None).await.unwrap();
     let counts = IndexCounts { charts: 1, versions: 1 };
     let (digest, bytes) = (Digest::of(index().as_bytes()), index().len());
@@ -65,7 +65,7 @@ async fn an_index_is_fetched_again_only_if_it_changed_or_is_lost() {
     })
     .await;
     let (folder, fetcher) = (tempfile::tempdir().unwrap(), fetcher().await);
-    let (repository, file) = (repository(&server), IndexFile::new(folder.path(), "ns/name"));
+    let (repository, file) = (repository(&server), IndexFile::new(folder.path(), "ns", "ns/name"));
     let Refreshed::Changed(state) = repository.refresh(&fetcher, &file, Some("\"1\"")).await.unwrap() else {
         panic!("there was no file")
     };
@@ -89,7 +89,7 @@ async fn a_bad_index_does_not_take_the_place_of_a_good_one() {
     })
     .await;
     let (folder, fetcher) = (tempfile::tempdir().unwrap(), fetcher().await);
-    let (repository, file) = (repository(&server), IndexFile::new(folder.path(), "ns/name"));
+    let (repository, file) = (repository(&server), IndexFile::new(folder.path(), "ns", "ns/name"));
     repository.refresh(&fetcher, &file, None).await.unwrap();
     for expected in [
         IndexError::NoIndex.into(),
