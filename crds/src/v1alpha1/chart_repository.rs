@@ -155,6 +155,10 @@ pub struct ChartRepositoryStatus {
     /// When an index that differs from the one before was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched_at: Option<Time>,
+    /// The value of annotation drover.dev/reconcile-at that was acted upon last; the versions in a registry are listed anew for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<128>")]
+    pub last_handled_reconcile_at: Option<String>,
     /// Ready, and what it is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -218,6 +222,7 @@ impl Default for ChartRepositoryStatus {
             versions: None,
             index_digest: None,
             fetched_at: None,
+            last_handled_reconcile_at: None,
             conditions: Vec::new(),
         }
     }

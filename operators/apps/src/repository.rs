@@ -133,11 +133,11 @@ impl Users {
 }
 
 /// What apps look at of a repository.
-fn told(repository: &ChartRepository) -> (Option<i64>, Option<String>, Option<String>) {
+fn told(repository: &ChartRepository) -> impl PartialEq + use<> {
     let status = repository.status.as_ref();
     let ready = status.and_then(|status| status.conditions().iter().find(|condition| condition.type_ == READY));
-    let digest = status.and_then(|status| status.index_digest.clone());
-    (repository.metadata.generation, digest, ready.map(|ready| ready.status.clone()))
+    let read = status.map(|status| (status.index_digest.clone(), status.last_handled_reconcile_at.clone()));
+    (repository.metadata.generation, read, ready.map(|ready| ready.status.clone()))
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct World {
     pub missing: Option<SourceError>,
     /// What is asked for: another spec, another Secret or another request is tried at once.
     pub asked: String,
+    /// The request of a person in it.
+    pub request: Option<String>,
     /// What came of the last attempt of this process.
     pub attempt: Option<Attempt>,
     /// How long ago it ended.
@@ -40,8 +42,9 @@ pub(crate) fn observe(
     };
     let secrets = place.management.informer::<RepositorySecret>(&secret::query());
     let namespace = repository.namespace().unwrap_or_default();
-    let request = repository.annotations().get(ANNOTATION_RECONCILE_AT).cloned().unwrap_or_default();
-    let mut asked = format!("{}/{request}", repository.metadata.generation.unwrap_or_default());
+    let request = repository.annotations().get(ANNOTATION_RECONCILE_AT).cloned();
+    let generation = repository.metadata.generation.unwrap_or_default();
+    let mut asked = format!("{generation}/{}", request.as_deref().unwrap_or_default());
     let mut missing = None;
     for name in secret::names(repository) {
         match secrets.get(&ObjectKey::namespaced(&namespace, name)) {
@@ -55,7 +58,7 @@ pub(crate) fn observe(
     }
     let attempt = operator.sources.as_ref().and_then(|sources| sources.attempt(repository));
     let age = attempt.as_ref().map(|attempt| attempt.ended.elapsed()).unwrap_or_default();
-    World { missing, asked, attempt, age, has_folder: operator.sources.is_some() }
+    World { missing, asked, request, attempt, age, has_folder: operator.sources.is_some() }
 }
 
 fn not_permitted(namespace: &str, name: &str) -> SourceError {

@@ -12,6 +12,8 @@ use crate::{ChartRepositoryOperator, act::Fetch, observe::World};
 
 /// The pause after a first failure that may end by itself; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
+/// Most characters of a request that the status notes.
+const MOST_OF_A_REQUEST: usize = 128;
 
 /// What is told of a repository.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub struct PlaceStatus {
     pub content: Option<Content>,
     /// Whether what an earlier process told of its content may be of another spec.
     pub is_other: bool,
+    /// What a person asked for that was acted upon.
+    pub handled: Option<String>,
 }
 
 /// Decides for a repository that exists.
@@ -30,8 +34,11 @@ pub fn plan(repository: &ChartRepository, world: &World, now: Timestamp) -> Plan
     let attempt = world.attempt.as_ref();
     let content = attempt.and_then(|attempt| attempt.content.clone());
     let is_other = attempt.is_some() && content.is_none() && !is_observed(repository);
+    let current = attempt.filter(|attempt| attempt.asked == world.asked);
+    let handled: Option<String> =
+        current.and(world.request.as_ref()).map(|request| request.chars().take(MOST_OF_A_REQUEST).collect());
     let told = |ready, action: Option<Fetch>, requeue| Plan {
-        place_status: PlaceStatus { ready, content: content.clone(), is_other },
+        place_status: PlaceStatus { ready, content: content.clone(), is_other, handled: handled.clone() },
         groups: action.map(|action| vec![vec![action]]).unwrap_or_default(),
         requeue,
     };
@@ -46,7 +53,6 @@ pub fn plan(repository: &ChartRepository, world: &World, now: Timestamp) -> Plan
     if let Some(missing) = &world.missing {
         return told(Some(Readiness::no(missing.cause, missing.message.clone())), None, Requeue::Watch);
     }
-    let current = attempt.filter(|attempt| attempt.asked == world.asked);
     let ready = match current {
         Some(attempt) => Some(readiness(repository, attempt)),
         None if is_observed(repository) => None,
@@ -64,7 +70,7 @@ pub fn plan(repository: &ChartRepository, world: &World, now: Timestamp) -> Plan
 /// Nothing is left of one that is gone.
 #[must_use]
 pub fn clean_up() -> Plan<ChartRepositoryOperator> {
-    let place_status = PlaceStatus { ready: None, content: None, is_other: false };
+    let place_status = PlaceStatus { ready: None, content: None, is_other: false, handled: None };
     Plan { place_status, groups: Vec::new(), requeue: Requeue::Released }
 }
 

@@ -31,13 +31,14 @@ pub(crate) fn summarise(repository: &ChartRepository, statuses: &PlaceStatuses<P
             ready_conditions(ready.state, ready.cause, &ready.message, ready.activity)
         }
     };
+    let handled = known.as_ref().and_then(|known| known.handled.clone()).or(former.last_handled_reconcile_at.clone());
     let is_other = known.as_ref().is_some_and(|known| known.is_other);
     let status = match known.and_then(|known| known.content) {
         Some(content) => told(&content, former),
         None if is_other => ChartRepositoryStatus::default(),
         None => former,
     };
-    ChartRepositoryStatus { conditions, ..status }
+    ChartRepositoryStatus { conditions, last_handled_reconcile_at: handled, ..status }
 }
 
 /// What there is in it. Since when is told anew only where it is something else.

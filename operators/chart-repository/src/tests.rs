@@ -23,7 +23,7 @@ fn repository(spec: &Value) -> ChartRepository {
 }
 
 fn world(attempt: Option<Attempt>, age: Duration) -> World {
-    World { asked: "1/".to_owned(), attempt, age, has_folder: true, missing: None }
+    World { asked: "1/".to_owned(), request: None, attempt, age, has_folder: true, missing: None }
 }
 
 fn good(text: &[u8], second: i64) -> Attempt {
@@ -113,9 +113,19 @@ fn what_was_read_before_a_failure_is_still_told() {
 fn a_request_and_another_secret_are_answered_at_once() {
     let mut charts = repository(&json!({}));
     let (first, ..) = step(&mut charts, &world(Some(good(b"a", 5)), Duration::ZERO));
-    let requested = World { asked: "1/now".to_owned(), ..world(Some(good(b"a", 5)), Duration::ZERO) };
+    let request = Some("now".to_owned());
+    let mut requested = World { asked: "1/now".to_owned(), request, ..world(Some(good(b"a", 5)), Duration::ZERO) };
     let (status, fetches, _) = step(&mut charts, &requested);
     assert_eq!((&status, fetches), (&first, true));
+    // Whether it succeeded or not, apps that wait for it are to look again.
+    for mut answer in [good(b"a", 5), bad(true, 1, None)] {
+        "1/now".clone_into(&mut answer.asked);
+        requested.attempt = Some(answer);
+        let (status, fetches, _) = step(&mut charts, &requested);
+        assert_eq!((status.last_handled_reconcile_at.as_deref(), fetches), (Some("now"), false));
+    }
+    let (status, ..) = step(&mut charts, &world(Some(good(b"a", 5)), Duration::ZERO));
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("now"), "an annotation that is gone is no request");
 }
 
 #[test]

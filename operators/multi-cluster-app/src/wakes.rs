@@ -50,7 +50,8 @@ impl Everyone {
             let conditions = status.into_iter().flat_map(StatusConditions::conditions);
             let told: Vec<_> =
                 conditions.map(|condition| (condition.type_.clone(), condition.status.clone())).collect();
-            (repository.metadata.generation, status.and_then(|status| status.index_digest.clone()), told)
+            let read = status.map(|status| (status.index_digest.clone(), status.last_handled_reconcile_at.clone()));
+            (repository.metadata.generation, read, told)
         };
         let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
         if is_same { Vec::new() } else { self.all() }

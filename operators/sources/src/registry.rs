@@ -26,6 +26,8 @@ pub(crate) struct Tags(BTreeMap<String, Listed>);
 #[derive(Clone, Debug)]
 struct Listed {
     at: Instant,
+    /// The request of a person that the status of the repository noted then. What was listed before another one is listed anew.
+    handled: Option<String>,
     failure: Option<SourceError>,
     digests: BTreeMap<String, Digest>,
 }
@@ -76,7 +78,8 @@ pub(crate) async fn rows(
     let (known, key) = (sources.known(repository), ObjectKey::of(&repository.metadata));
     let of = repository.spec.oci.as_ref().map(|oci| oci.url.clone()).unwrap_or_default();
     let interval = repository.spec.interval();
-    let listed = lock(&known.tags).0.get(chart).cloned();
+    let handled = repository.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+    let listed = lock(&known.tags).0.get(chart).filter(|listed| listed.handled == handled).cloned();
     if let Some(Listed { at, failure, .. }) = listed {
         let left = interval.saturating_sub(at.elapsed());
         let kept = lock(&sources.shared().extracts).get(&key, chart, &of);
@@ -93,7 +96,7 @@ pub(crate) async fn rows(
         tags.0.clear();
     }
     let failure = outcome.as_ref().err().cloned();
-    tags.0.insert(chart.to_owned(), Listed { at: Instant::now(), failure, digests: BTreeMap::new() });
+    tags.0.insert(chart.to_owned(), Listed { at: Instant::now(), handled, failure, digests: BTreeMap::new() });
     let rows = Arc::new(outcome?);
     lock(&sources.shared().extracts).put(&key, chart, of, &rows);
     Ok((rows, interval))

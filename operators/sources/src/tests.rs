@@ -360,6 +360,12 @@ async fn a_registry_is_listed_once_for_each_chart_and_interval() {
         assert!(chosen.again.is_some_and(|again| again.as_secs() > 3_000));
     }
     assert_eq!(server.seen().len(), 2, "one list, one manifest");
+    let asked = json!({"observedGeneration": 1, "lastHandledReconcileAt": "now"});
+    let charts = ChartRepository { status: Some(serde_json::from_value(asked).unwrap()), ..charts };
+    for _ in 0..2 {
+        sources.choose(&client, &charts, &wanted("^1"), NOW).await.unwrap();
+        assert_eq!(server.seen().len(), 4, "once more for a person who asked for it");
+    }
     assert_eq!(fetched(&sources, &client, &charts).await.unwrap().cause.reason(), "FetchFailed", "it has no /v2/");
     let chart = sources.chart(&client, &charts, "web", ("1.0.0", Digest::of(b"chart")), NOW).await;
     assert_eq!(chart.unwrap(), "chart");
