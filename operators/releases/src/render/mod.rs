@@ -10,11 +10,10 @@ use std::{collections::BTreeSet, ffi::OsString, io, path::PathBuf, sync::Arc, ti
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use self::pool::Pool;
 pub use self::{
     failure::Failure,
     folder::{ASKS, RenderFolder},
-    pool::Slot,
+    pool::{Pool, Slot},
 };
 use crate::{
     confine,

@@ -9,7 +9,7 @@ use tokio::sync::oneshot::{Sender, channel};
 
 /// Slots that tenants take turns for: who asks often waits for himself, and for no longer than one turn of each other.
 #[derive(Debug)]
-pub(super) struct Pool(Mutex<State>);
+pub struct Pool(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -18,17 +18,19 @@ struct State {
     waiting: VecDeque<(Arc<str>, VecDeque<Sender<Slot>>)>,
 }
 
-/// Room for one render. It is given on when it is dropped.
+/// Room for one of them, such as a render. It is given on when it is dropped.
 #[derive(Debug)]
 pub struct Slot(Option<Arc<Pool>>);
 
 impl Pool {
-    pub(super) fn new(slots: usize) -> Arc<Self> {
+    /// With so many slots, and at least one.
+    #[must_use]
+    pub fn new(slots: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { free: slots.max(1), waiting: VecDeque::new() })))
     }
 
     /// Waits for the turn of a tenant.
-    pub(super) async fn slot(self: &Arc<Self>, tenant: &str) -> Slot {
+    pub async fn slot(self: &Arc<Self>, tenant: &str) -> Slot {
         loop {
             let turn = {
                 let mut state = self.lock();
