@@ -68,7 +68,8 @@ impl AuditEvent {
     /// Whether it is a request to change something. Whoever creates a review asks a question: nothing is stored.
     #[must_use]
     pub fn changes(&self) -> bool {
-        !["get", "list", "watch"].contains(&self.verb.as_str()) && self.group != "authorization.k8s.io"
+        let asks = ["authentication.k8s.io", "authorization.k8s.io"].contains(&self.group.as_str());
+        !["get", "list", "watch"].contains(&self.verb.as_str()) && !asks
     }
 
     /// What this request is counted by.

@@ -5,6 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -150,8 +151,29 @@ pub struct Release {
     /// makes up passwords or keys. Only then drover rollout diff shows what fields hold. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub without_secrets: bool,
+    /// How it was taken up, where it was there before the app was: after the management cluster was rebuilt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_up: Option<TakenUp>,
     /// When it began.
     pub at: Time,
+}
+
+/// How a revision was taken up that was there before the app was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TakenUp {
+    /// It is what the app would release: it is as if Drover had released it.
+    AsRendered,
+    /// It is of the same chart and values, which render something else each time, such as a password, and all objects are as it says. Drover
+    /// leaves it so until the next revision: it tells drift and corrects none, does not go back to it, and runs none of its hooks.
+    AsFound,
+}
+
+impl Release {
+    /// Whether nothing of it may be applied, as whoever edits in the namespace may have written what the cluster says of it.
+    #[must_use]
+    pub fn is_only_found(&self) -> bool {
+        self.taken_up == Some(TakenUp::AsFound)
+    }
 }
 
 /// Tries that failed.
@@ -171,6 +193,14 @@ pub struct FailedTries {
     /// How many.
     #[schemars(range(min = 0))]
     pub count: i64,
+    /// The revision of the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub revision: Option<i64>,
+    /// Tells the manifest of the last one from others: what is left of it is uninstalled with its hooks where spec.remediation says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<80>")]
+    pub manifest_digest: Option<String>,
     /// When the last one failed.
     pub at: Time,
     /// Why, as one CamelCase word for programs.

@@ -91,7 +91,14 @@ impl Failures {
         self.says(name, "False/Progressing").await;
         self.says(name, "False/RetriesExhausted").await;
         let message = self.message(name).await;
-        assert!(message.contains(which) && message.contains("is not ready"), "{message}");
+        assert!(message.contains(which) && message.contains("is not ready in time"), "{message}");
+        // So does the event, which is all that people see of it later.
+        let told = self.installation.kubectl(&["get", "events", "--namespace=team", "--output=json"]).unwrap();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let is_it = |event: &&Value| event["regarding"]["name"] == name || event["involvedObject"]["name"] == name;
+        let notes = told["items"].as_array().unwrap().iter().filter(is_it).map(|event| event["message"].to_string());
+        let notes: Vec<String> = notes.collect();
+        assert!(notes.iter().any(|note| note.contains(which) && note.contains("is not ready in time")), "{notes:#?}");
         assert_eq!(self.revisions(name).await, ["1 failed"]);
     }
 

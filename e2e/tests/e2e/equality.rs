@@ -150,7 +150,10 @@ async fn i07_what_drover_leaves_is_what_helm_leaves() {
         println!("{step:?}: {:?}", started.elapsed());
         found.extend(twins.compared(step).await);
     }
-    twins.hooks_ran_in_one_order();
+    twins.an_install_that_fails_is_taken_back_as_by_helm().await;
+    found.extend(twins.compared(Step::Uninstall).await);
+    twins.hooks_ran_in_one_order("hooks-", 40);
+    twins.hooks_ran_in_one_order("atomic-", 12);
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }
 
@@ -264,14 +267,36 @@ impl Twins {
             .collect()
     }
 
-    /// What of the hooks of the chart `hooks` was made and deleted, in order.
-    fn hooks_ran_in_one_order(&self) {
+    /// Its hooks before and after a deletion run as well.
+    async fn an_install_that_fails_is_taken_back_as_by_helm(&self) {
+        let subject = self.subjects.iter().find(|subject| subject.name == "hooks").unwrap();
+        let remediation = json!({"retries": 0, "onFailure": "Uninstall"});
+        let spec =
+            json!({"values": {"failing": "post-install"}, "remediation": remediation, "wait": {"timeout": "1m"}});
+        let app = an_app("atomic", "eu", ("hooks", &subject.chart), &spec);
+        let package = subject.package.display().to_string();
+        let install = ["install", "atomic", &package, "--rollback-on-failure", "--set=failing=post-install"];
+        let ours = async {
+            self.installation.apply(&app).await.unwrap();
+            reads(&self.installation, "catalogapp", "atomic", "Ready", "False/RetriesExhausted").await;
+        };
+        let theirs =
+            self.person(subject.namespace, [&install[..], &WAITS].concat().iter().map(ToString::to_string).collect());
+        let ((), theirs) = tokio::join!(ours, theirs);
+        let failed = theirs.unwrap_err();
+        assert!(failed.contains("post-install hooks failed"), "{failed}");
+        let message = crate::apps::condition_message(&get(&self.installation, "catalogapp", "atomic").await.unwrap());
+        assert!(message.contains("hook Job atomic-post-install failed"), "{message}");
+    }
+
+    /// What of the hooks of a release was made and deleted, in order, by what their names begin with.
+    fn hooks_ran_in_one_order(&self, prefix: &str, at_least: usize) {
         let planes = [(self.installation.cluster("eu").unwrap(), self.marks[0]), (&self.twin, self.marks[1])];
         let [ours, theirs] = planes.map(|(plane, mark)| {
             let all = plane.audit_events_since(mark).unwrap();
             let is_hook = |event: &&AuditEvent| {
                 let is_object = ["configmaps", "jobs", "secrets"].contains(&event.resource.as_str());
-                let name = event.name.strip_prefix("hooks-").unwrap_or_default();
+                let name = event.name.strip_prefix(prefix).unwrap_or_default();
                 is_object && !["", "policy-keep", "only-of-the-third"].contains(&name) && event.subresource.is_empty()
             };
             let done = all.iter().filter(is_hook).filter_map(|event| match (event.verb.as_str(), event.code) {
@@ -281,7 +306,7 @@ impl Twins {
             });
             done.collect::<Vec<_>>()
         });
-        assert!(ours.len() > 40, "{ours:#?}");
+        assert!(ours.len() > at_least, "{ours:#?}");
         assert_eq!(ours, theirs);
     }
 }
@@ -322,7 +347,7 @@ fn of_the_platform() -> Value {
 const WAITS: [&str; 2] = ["--wait", "--timeout=1m"];
 
 /// What may differ, by parts of the path, and why. All else is an error of Drover.
-const KNOWN: [(&[&str], &str); 19] = [
+const KNOWN: [(&[&str], &str); 20] = [
     (&[RECORDS, "/data/chart/templates"], SLIM),
     (&[RECORDS, "/data/chart/files"], SLIM),
     (&[RECORDS, "/data/chart/schema"], SLIM),
@@ -333,6 +358,7 @@ const KNOWN: [(&[&str], &str); 19] = [
     (&[RECORDS, ".version-one.", "/data/chart/values/part/global"], OF_SUBCHARTS),
     (&[RECORDS, ".version-one.", "/data/chart/metadata/dependencies"], OF_SUBCHARTS),
     (&[RECORDS, "/metadata/labels/drover-app"], "the label by which Drover knows its records again"),
+    (&[RECORDS, "/metadata/annotations"], "the digest of the chart, by which Drover knows it again"),
     (&[RECORDS, "/managers/"], "helm writes its records as the program Helm"),
     (&[RECORDS, ".v3/data/info/description"], "why a revision failed is told by either in its own words"),
     (&[RECORDS, ".hooks.v3/data/hooks/16/"], "what was to run again and was not says nothing of its first run"),

@@ -53,6 +53,7 @@ mod pool;
 mod promises;
 mod proxies;
 mod quota;
+mod rebuilt;
 mod refusals;
 mod repositories;
 mod roles;
@@ -113,6 +114,7 @@ fn tests() -> Vec<Test> {
         promises::tests(),
         proxies::tests(),
         quota::tests(),
+        rebuilt::tests(),
         refusals::tests(),
         repositories::tests(),
         rollout_previews::tests(),

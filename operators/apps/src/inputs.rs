@@ -24,6 +24,22 @@ use crate::{
     state::repeats,
 };
 
+/// What stands before the sources to which an app is bound that may only take up what is there: nothing else may begin by it.
+const ONLY_TO_TAKE_UP: &str = "take-up ";
+
+/// To what an app is bound that may only take up a release that is there with these sources.
+#[must_use]
+pub fn only_to_take_up(sources: &str) -> String {
+    format!("{ONLY_TO_TAKE_UP}{sources}")
+}
+
+/// To which sources an app is bound by its annotation, and whether it may only take up what is there with them.
+#[must_use]
+pub fn bound(app: &CatalogApp) -> Option<(&str, bool)> {
+    let bound = app.annotations().get(ANNOTATION_INPUTS)?;
+    Some(bound.strip_prefix(ONLY_TO_TAKE_UP).map_or((bound, false), |sources| (sources, true)))
+}
+
 /// The key under which values are unless the spec says otherwise.
 const VALUES_YAML: &str = "values.yaml";
 
@@ -200,6 +216,8 @@ pub struct Inputs {
     pub rights: String,
     /// Why nothing new may begin with them: the sources are not, or not any more, those to which the app is bound.
     pub held: Option<(Cause, String)>,
+    /// Whether it is held only as far as it may take up what is there.
+    pub takes_up: bool,
 }
 
 impl Inputs {
@@ -265,6 +283,7 @@ fn pinned(app: &CatalogApp, known: &Known, pin: Pin) -> Result<Inputs, (Cause, S
             facts: BTreeMap::new(),
             rights: known.rights.clone(),
             held: None,
+            takes_up: false,
         })
     });
     inputs.ok_or_else(|| (AppCause::RevisionNotFound.into(), no_revision(app, pin.revision)))
@@ -285,15 +304,18 @@ pub fn inputs(app: &CatalogApp, known: &Known) -> Result<Inputs, (Cause, String)
         return pinned(app, known, pin);
     }
     let seal = known.seal()?;
-    if let Some(bound) = app.annotations().get(ANNOTATION_INPUTS) {
-        return to_sources(app, known, seal, bound);
+    if let Some((bound, takes_up)) = bound(app) {
+        let found = to_sources(app, known, seal, bound)?;
+        let takes_up = takes_up && found.held.is_none();
+        let held = if takes_up { Some(not_rolled_out(app)) } else { found.held };
+        return Ok(Inputs { held, takes_up, ..found });
     }
     let Sources { chart, version, .. } = Sources::of(app, known)?;
     let values = known.values(app, app.spec.values_from.iter())?;
     let told = version.as_ref().map_or_else(|| chart.to_string(), |version| format!("{version} {chart}"));
     let hash = hash(app, seal, &told, &values);
     let (facts, rights) = (known.facts.clone(), known.rights.clone());
-    Ok(Inputs { chart, version, hash, facts, rights, held: None })
+    Ok(Inputs { chart, version, hash, facts, rights, held: None, takes_up: false })
 }
 
 /// Those of an app whose owner bound it to sources: these tell what it is made of, whatever became of the sources since.
@@ -306,12 +328,12 @@ fn to_sources(app: &CatalogApp, known: &Known, seal: &Seal, bound: &str) -> Resu
         Err(missing) => (Digest::of(&[]), None, Some(missing)),
     };
     let (facts, rights) = (known.facts.clone(), known.rights.clone());
-    Ok(Inputs { chart, version, hash, facts, rights, held })
+    Ok(Inputs { chart, version, hash, facts, rights, held, takes_up: false })
 }
 
 fn not_rolled_out(app: &CatalogApp) -> (Cause, String) {
     let message = format!(
-        "the chart or the values to which app {} refers changed, and its MultiClusterApp has not rolled that out to it; look at the MultiClusterApp",
+        "the MultiClusterApp of app {} has not rolled out the chart and the values to which it refers now; look at the MultiClusterApp",
         app.name_any()
     );
     (AppCause::InputsNotRolledOut.into(), message)
@@ -567,9 +589,14 @@ mod tests {
         assert_eq!((&changed.hash, reason(&changed)), (&found.hash, Some("InputsNotRolledOut")));
         let missing = inputs(&app, &none).unwrap();
         assert_eq!((&missing.hash, reason(&missing)), (&found.hash, Some("ValuesNotFound")));
-        app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), two);
+        app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), two.clone());
         let next = inputs(&app, &second).unwrap();
         assert!(next.hash != found.hash && next.held.is_none());
+        // What is there with them may be taken up, and is the same afterwards.
+        app.annotations_mut().insert(ANNOTATION_INPUTS.to_owned(), only_to_take_up(&two));
+        let looks = inputs(&app, &second).unwrap();
+        assert_eq!((&looks.hash, looks.takes_up, reason(&looks)), (&next.hash, true, Some("InputsNotRolledOut")));
+        assert!(!inputs(&app, &first).unwrap().takes_up, "of other sources it cannot be told");
     }
 
     #[test]

@@ -313,6 +313,7 @@ async fn rendered(
         warning,
         rollback_of: None,
         without_secrets,
+        taken_up: None,
         at: Time(now),
     };
     let json = serde_json::to_vec(&record).map_or(0, |json| json.len());

@@ -4,6 +4,7 @@
 //! applied or deleted, and only what carries the marks of the release is deleted.
 
 mod definitions;
+mod likeness;
 mod look;
 mod objects;
 mod recall;
@@ -36,12 +37,15 @@ pub use self::recall::Recall;
 use self::records::{Found, app_label};
 use crate::{
     AppCause, AppError,
+    prepare::Prepared,
     seal::Seal,
-    state::{APPLIED, Failure, Head, Seen, events},
+    state::{APPLIED, Failure, Head, Seen, events, may_be_taken_up},
 };
 
 /// The label of a record that says of which app it is, so that a management cluster that was rebuilt knows its own. Anybody may write it.
 const APP_LABEL: &str = "drover-app";
+/// The annotation of a record that says the SHA-256 of the packaged chart, which Helm's part of it does not. Anybody may write it.
+const CHART_ANNOTATION: &str = "drover-chart";
 
 /// What helps to look at releases, and to act upon them.
 #[derive(Clone, Copy)]
@@ -67,14 +71,19 @@ pub struct InCluster<'a> {
     held: Informer<Namespace>,
 }
 
-/// What there is of a release that is to be there.
-pub async fn see(app: &CatalogApp, place: &PlaceContext, with: With<'_>) -> Result<Seen, AppError> {
-    InCluster::of(app, place, with).await?.seen().await
+/// What there is of a release that is to be there, where this is `prepared` for it.
+pub async fn see(
+    app: &CatalogApp,
+    place: &PlaceContext,
+    with: With<'_>,
+    prepared: Option<&Prepared>,
+) -> Result<Seen, AppError> {
+    InCluster::of(app, place, with).await?.seen(prepared).await
 }
 
 /// What there is of a release that is to go; none where the app can see nothing any more.
 pub async fn uninstalling(app: &CatalogApp, place: &PlaceContext, with: With<'_>) -> Result<Option<Seen>, AppError> {
-    let seen = async { InCluster::of(app, place, with).await?.seen().await };
+    let seen = async { InCluster::of(app, place, with).await?.seen(None).await };
     match seen.await {
         Err(AppError::AsApp(AccountError::Forbidden { .. })) => Ok(None),
         seen => seen.map(Some),
@@ -133,12 +142,21 @@ impl<'a> InCluster<'a> {
         self.keep();
     }
 
-    /// Whether the status of the app noted what is applied from this record. Anybody may have written another one.
+    /// Whether the status of the app noted what is applied from this record. Anybody may have written another one, or one that was found.
     fn is_noted(&self, record: &Record) -> bool {
-        let Some(status) = &self.app.status else { return false };
+        let failed = self.app.status.as_ref().and_then(|status| status.failed.as_ref());
+        let has_failed = failed.is_some_and(|failed| {
+            failed.revision == Some(record.version) && failed.manifest_digest.as_ref() == Some(&self.digest(record))
+        });
+        has_failed || self.noted(record).is_some_and(|release| !release.is_only_found())
+    }
+
+    /// What the status of the app notes of this record, as it is.
+    fn noted(&self, record: &Record) -> Option<&Release> {
+        let status = self.app.status.as_ref()?;
         let digest = self.digest(record);
         let mut noted = status.applied.iter().chain(&status.pending).chain(&status.history);
-        noted.any(|release| release.revision == record.version && release.manifest_digest == digest)
+        noted.find(|release| release.revision == record.version && release.manifest_digest == digest)
     }
 
     /// What the status notes of a record: nobody can try by it what a manifest says.
@@ -152,13 +170,18 @@ impl<'a> InCluster<'a> {
     }
 
     /// What a decision needs.
-    async fn seen(&self) -> Result<Seen, AppError> {
+    async fn seen(&self, prepared: Option<&Prepared>) -> Result<Seen, AppError> {
         let head = |found: &Arc<Found>| {
             let manifest_digest = self.digest(&found.record);
             Head { is_noted: self.is_noted(&found.record), manifest_digest, ..Head::of(&found.record, found.is_ours) }
         };
-        let mut seen = Seen { records: self.records.iter().map(head).collect(), hook: None, objects: None };
+        let records = self.records.iter().map(head).collect();
+        let mut seen = Seen { records, hook: None, objects: None, likeness: None };
         let (Some(found), Some(head)) = (self.newest(), seen.records.last()) else { return Ok(seen) };
+        if let Some(prepared) = prepared.filter(|_| may_be_taken_up(self.app, head)) {
+            seen.likeness = Some(self.likeness(prepared, found).await?);
+            return Ok(seen);
+        }
         let is_going = head.status == Status::Uninstalling;
         let hooks = if head.is_applied { &head.after } else { &head.before };
         let is_waited_for = is_going || self.app.spec.wait.strategy != WaitStrategy::None;
@@ -176,7 +199,7 @@ impl<'a> InCluster<'a> {
     /// Creates the record of a revision that the status noted: this is the lock.
     pub async fn begin(&mut self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
         record.info.status = if self.is_upgrade() { Status::PendingUpgrade } else { Status::PendingInstall };
-        self.create(record, release.revision, now).await
+        self.create(record, release, now).await
     }
 
     /// Creates the record of a revision that repeats an older one.
@@ -193,12 +216,12 @@ impl<'a> InCluster<'a> {
         let mut record = former.record.clone();
         record.info.status = Status::PendingRollback;
         record.info.rollback_revision = from;
-        self.create(record, release.revision, now).await
+        self.create(record, release, now).await
     }
 
-    async fn create(&mut self, mut record: Record, revision: i64, now: Timestamp) -> Result<(), AppError> {
+    async fn create(&mut self, mut record: Record, release: &Release, now: Timestamp) -> Result<(), AppError> {
         let first = self.records.first().and_then(|found| found.record.info.first_deployed);
-        record.version = revision;
+        record.version = release.revision;
         record.name = self.app.release_name().to_owned();
         record.namespace = self.app.spec.namespace.clone();
         record.apply_method = Some(ApplyMethod::Server);
@@ -207,20 +230,27 @@ impl<'a> InCluster<'a> {
         "Drover has begun".clone_into(&mut record.info.description);
         let of = events(record.info.status);
         forget_runs(&mut record, &of);
-        let secret = self.secret(&record, Written::Created, now)?;
-        let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, revision));
+        let secret = self.secret(&record, Some(&release.chart_digest), Written::Created, now)?;
+        let key = ObjectKey::namespaced(&record.namespace, &secret_name(&record.name, record.version));
         let stored = self.client.create(&self.secrets, &key, &secret).await;
         let stored = self.written(stored)?;
         self.note(record, stored);
         Ok(())
     }
 
-    fn secret(&self, record: &Record, written: Written, now: Timestamp) -> Result<Value, AppError> {
+    fn secret(
+        &self,
+        record: &Record,
+        chart: Option<&str>,
+        written: Written,
+        now: Timestamp,
+    ) -> Result<Value, AppError> {
         let mut secret = record
             .to_secret(written, now)
             .map_err(|error| AppError::new(AppCause::RecordTooLarge, error.to_string()))?;
         let labels = secret.metadata.labels.get_or_insert_default();
         labels.insert(APP_LABEL.to_owned(), app_label(self.app));
+        secret.metadata.annotations = chart.map(|chart| [(CHART_ANNOTATION.to_owned(), chart.to_owned())].into());
         let mut value = serde_json::to_value(secret).unwrap_or_default();
         if let Some(fields) = value.as_object_mut() {
             fields.insert("apiVersion".to_owned(), "v1".into());
@@ -238,7 +268,7 @@ impl<'a> InCluster<'a> {
     ) -> Result<(), AppError> {
         let mut record = found.record.clone();
         change(&mut record);
-        let mut secret = self.secret(&record, Written::Modified, now)?;
+        let mut secret = self.secret(&record, found.chart.as_deref(), Written::Modified, now)?;
         if let Some(metadata) = secret.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), found.version.clone().into());
         }
@@ -398,10 +428,18 @@ impl<'a> InCluster<'a> {
     /// The same, by what was seen.
     pub async fn fail_by(&mut self, failure: &Failure, now: Timestamp) -> Result<(), AppError> {
         let (cause, message) = match failure {
-            Failure::Hook(what) => (AppCause::HookFailed, format!("{what} failed, or did not end in time")),
-            Failure::NotReady(what) => (AppCause::NotReadyInTime, format!("{what} is not ready")),
+            Failure::Hook(at) => (AppCause::HookFailed, format!("hook {} failed", self.hook_at(*at))),
+            Failure::HookTimeout(what) => (AppCause::HookFailed, format!("a hook did not end in time: {what}")),
+            Failure::NeverReady(what) => (AppCause::NotReadyInTime, format!("it is not ready: {what}")),
+            Failure::Timeout(what) => (AppCause::NotReadyInTime, format!("it is not ready in time: {what}")),
         };
         self.fail(cause, &message, now).await
+    }
+
+    /// What a person calls a hook of the newest revision.
+    fn hook_at(&self, at: usize) -> String {
+        let hook = self.newest().and_then(|found| found.record.hooks.get(at));
+        hook.map(|hook| format!("{} {}", hook.kind, hook.name)).unwrap_or_default()
     }
 
     /// Counts the run of another client as failed.

@@ -12,11 +12,12 @@
 //! | the same | `pending` has these inputs | create the record of the next revision |
 //! | pending, with the manifest of `pending` | – | hooks, objects, until all is ready |
 //! | deployed or failed, with the manifest of `pending` | – | the status says so |
+//! | deployed, labelled as of this app, and as it is rendered now | nothing | the status says so: it was lost |
 //! | pending, with another manifest | – | wait until it must be over, then count it as failed |
 
 use std::time::Duration;
 
-use drover_crds::{CatalogApp, FailedTries, OnFailure, Release, WaitStrategy};
+use drover_crds::{CatalogApp, CatalogAppStatus, FailedTries, OnFailure, Release, TakenUp, WaitStrategy};
 use drover_releases::{
     hook::{Hook, HookEvent, HookPhase, in_order},
     record::{Record, Status},
@@ -106,8 +107,13 @@ pub fn events(status: Status) -> [Option<HookEvent>; 2] {
 pub enum Standing {
     /// Ready, or completed; while it is uninstalled, gone.
     Ready,
-    /// Not yet: which one, and why.
-    Waiting(String),
+    /// Not yet: which one, and why. What changes from one look to the next is in neither.
+    Waiting {
+        /// Which one.
+        what: String,
+        /// Why.
+        why: &'static str,
+    },
     /// It failed for good: which one, and why.
     Failed(String),
 }
@@ -123,6 +129,17 @@ pub enum Prepared {
     Failed,
 }
 
+/// How the newest record of a release that the status says nothing of compares with what the present inputs render.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// All that would be applied is the same.
+    Same,
+    /// Chart and values are the same, and the objects in the cluster are as the record says: the chart renders something else each time.
+    Unchanged,
+    /// It is something else.
+    Other,
+}
+
 /// What a decision about a release is made of.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -132,6 +149,8 @@ pub struct Seen {
     pub hook: Option<Standing>,
     /// How the objects are that were applied; none before that.
     pub objects: Option<Standing>,
+    /// How the newest record compares with what is rendered; none where it need not.
+    pub likeness: Option<Likeness>,
 }
 
 /// What comes next.
@@ -175,6 +194,8 @@ pub enum Next {
     Fail(Failure),
     /// It is deployed: the status says so.
     Deployed,
+    /// It was deployed before the status was lost: the status says so, and nothing is written to the cluster.
+    TakeUp(Box<Release>),
     /// It failed: the status says so.
     Failed(String),
     /// The release was made by another client, and is not to be taken over.
@@ -206,10 +227,14 @@ impl Next {
 /// Why a revision failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A hook did, or did not end in time; which one.
-    Hook(String),
-    /// Something was not ready in time, or failed; what.
-    NotReady(String),
+    /// The hook at this position failed.
+    Hook(usize),
+    /// A hook did not end in time: which one, and why.
+    HookTimeout(String),
+    /// Something failed, which is never ready: what, and why.
+    NeverReady(String),
+    /// Something was not ready in time: what, and why.
+    Timeout(String),
 }
 
 /// Whether nothing is to be looked at in the cluster, as the inputs are those of what was released last.
@@ -239,7 +264,8 @@ fn former<'a>(app: &'a CatalogApp, input_hash: &str, seen: &Seen) -> Option<&'a 
     let status = app.status.as_ref()?;
     let noted = status.applied.iter().chain(&status.history);
     let is_there = |noted: &Release| seen.records.iter().any(|record| is_of(record, noted));
-    noted.filter(|noted| is_wanted(app, noted, input_hash) && is_there(noted)).max_by_key(|noted| noted.revision)
+    let may_be_applied = |noted: &Release| !noted.is_only_found() && is_wanted(app, noted, input_hash);
+    noted.filter(|noted| may_be_applied(noted) && is_there(noted)).max_by_key(|noted| noted.revision)
 }
 
 /// What comes next for an app that may be released with these inputs.
@@ -280,7 +306,8 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
         Retry::Now => match (former(app, input_hash, seen), app.spec.pin) {
             (Some(former), _) => roll_back(former, pending, revision, now),
             (None, Some(pin)) => Next::NoRevision(pin.revision),
-            (None, None) => install(input_hash, prepared, pending, revision),
+            (None, None) => take_up(app, input_hash, prepared, seen, now)
+                .unwrap_or_else(|| install(input_hash, prepared, pending, revision)),
         },
         Retry::At(time) => Next::Pause(time),
         Retry::Never => {
@@ -289,7 +316,9 @@ pub fn next(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen
             let may_return = app.spec.remediation.on_failure == OnFailure::Rollback
                 && is_first
                 && newest.is_some_and(|record| record.status == Status::Failed);
-            applied.filter(|_| may_return).map_or(Next::Exhausted, |applied| roll_back(applied, pending, revision, now))
+            applied
+                .filter(|applied| may_return && !applied.is_only_found())
+                .map_or(Next::Exhausted, |applied| roll_back(applied, pending, revision, now))
         }
     }
 }
@@ -316,6 +345,30 @@ fn is_noted(wanted: &Release, pending: Option<&Release>) -> bool {
     })
 }
 
+/// Whether the app released this before its status was lost: the management cluster was rebuilt, or the app was deleted and is there again.
+/// Whoever edits in the namespace may have forged it.
+#[must_use]
+pub fn may_be_taken_up(app: &CatalogApp, newest: &Head) -> bool {
+    let is_noted = |status: &CatalogAppStatus| {
+        status.applied.is_some() || status.pending.is_some() || status.failed.is_some() || !status.history.is_empty()
+    };
+    newest.is_ours && newest.status == Status::Deployed && !app.status.as_ref().is_some_and(is_noted)
+}
+
+/// What is in the cluster is what would be released: it is taken as it is. What was not rendered here is never applied.
+fn take_up(app: &CatalogApp, input_hash: &str, prepared: &Prepared, seen: &Seen, now: Timestamp) -> Option<Next> {
+    let newest = seen.records.last().filter(|newest| may_be_taken_up(app, newest))?;
+    let Prepared::Release(rendered) = prepared else { return None };
+    let taken_up = match seen.likeness? {
+        Likeness::Same => Some(TakenUp::AsRendered),
+        Likeness::Unchanged => Some(TakenUp::AsFound),
+        Likeness::Other => return None,
+    };
+    let (manifest_digest, at) = (newest.manifest_digest.clone(), Time(newest.began.min(now)));
+    let release = Release { revision: newest.revision, manifest_digest, taken_up, at, ..(**rendered).clone() };
+    (rendered.input_hash == input_hash).then(|| Next::TakeUp(Box::new(release)))
+}
+
 fn install(input_hash: &str, prepared: &Prepared, pending: Option<&Release>, revision: i64) -> Next {
     match prepared {
         Prepared::Release(release) if release.input_hash == input_hash => {
@@ -331,7 +384,7 @@ fn roll_back(former: &Release, pending: Option<&Release>, revision: i64, now: Ti
     let from = former.revision;
     // A way back to a way back is one to where that led.
     let origin = former.rollback_of.or(Some(from));
-    let to = Box::new(Release { revision, at: Time(now), rollback_of: origin, ..former.clone() });
+    let to = Box::new(Release { revision, at: Time(now), rollback_of: origin, taken_up: None, ..former.clone() });
     if is_noted(&to, pending) { Next::RollBack { to, from } } else { Next::Note(to) }
 }
 
@@ -341,9 +394,11 @@ fn advance(app: &CatalogApp, record: &Head, seen: &Seen, now: Timestamp) -> Next
     if record.is_applied && app.spec.wait.strategy == WaitStrategy::Status {
         match &seen.objects {
             Some(Standing::Ready) => {}
-            Some(Standing::Failed(what)) => return Next::Fail(Failure::NotReady(what.clone())),
-            Some(Standing::Waiting(what)) if is_late => return Next::Fail(Failure::NotReady(what.clone())),
-            Some(Standing::Waiting(what)) => return Next::Wait(what.clone()),
+            Some(Standing::Failed(what)) => return Next::Fail(Failure::NeverReady(what.clone())),
+            Some(Standing::Waiting { what, why }) if is_late => {
+                return Next::Fail(Failure::Timeout(format!("{what}: {why}")));
+            }
+            Some(Standing::Waiting { what, .. }) => return Next::Wait(what.clone()),
             None => return Next::Wait("its objects".to_owned()),
         }
     }
@@ -359,11 +414,13 @@ fn advance(app: &CatalogApp, record: &Head, seen: &Seen, now: Timestamp) -> Next
         Some((at, HookPhase::Running)) => match &seen.hook {
             Some(Standing::Ready) => Next::EndHook { at: *at, succeeded: true },
             Some(Standing::Failed(_)) => Next::EndHook { at: *at, succeeded: false },
-            Some(Standing::Waiting(what)) if is_late => Next::Fail(Failure::Hook(what.clone())),
-            Some(Standing::Waiting(what)) => Next::Wait(what.clone()),
+            Some(Standing::Waiting { what, why }) if is_late => {
+                Next::Fail(Failure::HookTimeout(format!("{what}: {why}")))
+            }
+            Some(Standing::Waiting { what, .. }) => Next::Wait(what.clone()),
             None => Next::Wait("a hook".to_owned()),
         },
-        Some((_, HookPhase::Failed)) => Next::Fail(Failure::Hook("a hook".to_owned())),
+        Some((at, HookPhase::Failed)) => Next::Fail(Failure::Hook(*at)),
         Some((at, _)) => Next::StartHook(*at),
     }
 }
@@ -391,7 +448,7 @@ pub fn uninstall(app: &CatalogApp, seen: &Seen, now: Timestamp) -> Next {
         None if record.is_applied => Next::Finish,
         None => Next::Apply,
         Some((at, HookPhase::Running)) => match &seen.hook {
-            Some(Standing::Waiting(what)) if !is_late => Next::Wait(what.clone()),
+            Some(Standing::Waiting { what, .. }) if !is_late => Next::Wait(what.clone()),
             standing => Next::EndHook { at: *at, succeeded: *standing == Some(Standing::Ready) },
         },
         Some((at, _)) => Next::StartHook(*at),

@@ -217,7 +217,8 @@ async fn look(
             }
         }
         let with = With { seal, recall: &operator.recall, now: now() };
-        match release::see(app, place, with).await {
+        let prepared = world.preparation.as_ref().and_then(|preparation| preparation.outcome.as_ref().ok());
+        match release::see(app, place, with, prepared).await {
             Ok(seen) => world.seen = Some(seen),
             // An API server knows a role that was bound a moment ago only after another one.
             Err(AppError::AsApp(error @ AccountError::Forbidden { .. })) => world.refused = Some(error.to_string()),

@@ -17,7 +17,7 @@ use drover_runtime::{Cause, Owner, Plan, Requeue, StatusCause, place_status::Rea
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use self::outcome::{deployed, failed, tell_failure, uninstalled};
+use self::outcome::{deployed, failed, taken_up, tell_failure, uninstalled};
 use crate::{
     CatalogAppOperator,
     account::AccountChange,
@@ -186,7 +186,12 @@ fn release(
         _ => app,
     };
     let next = state::next(app, &found.hash, &world.prepared(), seen, now);
+    // To take up what is there it has to be known what would be.
+    let is_look = found.takes_up
+        && next == Next::Render
+        && seen.records.last().is_some_and(|newest| state::may_be_taken_up(app, newest));
     if next.is_beginning()
+        && !is_look
         && let Some((cause, message)) = found.held.as_ref().or(world.unmet.as_ref())
     {
         status.because(*cause, message);
@@ -246,7 +251,8 @@ fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Times
         let message = format!("release {} is deployed, and not all of it is ready: {what}", app.release_name());
         status.because(AppCause::NotReady, message);
     }
-    let Some(revision) = status.applied.as_ref().map(|applied| applied.revision) else { return Steps::default() };
+    let applied = status.applied.as_ref().map(|applied| (applied.revision, applied.is_only_found()));
+    let Some((revision, is_only_found)) = applied else { return Steps::default() };
     if app.spec.drift.mode == DriftMode::Off {
         status.drift = None;
         return Steps::default();
@@ -255,7 +261,7 @@ fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Times
         // Nothing is done at a cluster that is suspended; looking would count as something.
         return Steps::default();
     }
-    let corrects = app.spec.drift.mode == DriftMode::Correct;
+    let corrects = app.spec.drift.mode == DriftMode::Correct && !is_only_found;
     let looks = |former: &Finding, corrects: bool| {
         let step = Step::Look { former: Box::new(former.clone()), corrects };
         Steps { step: Some(step), ..Steps::soon(now, SignedDuration::from_secs(1)) }
@@ -281,7 +287,9 @@ fn at_rest(app: &CatalogApp, world: &World, status: &mut PlaceStatus, now: Times
 fn released(app: &CatalogApp, status: &mut PlaceStatus) {
     let applied = status.applied.as_ref();
     let (revision, version) = applied.map_or((0, ""), |applied| (applied.revision, &*applied.chart_version));
-    let message = format!("release {} is deployed: revision {revision}, chart version {version}", app.release_name());
+    let found = if applied.is_some_and(Release::is_only_found) { ", taken up as it was found" } else { "" };
+    let name = app.release_name();
+    let message = format!("release {name} is deployed: revision {revision}, chart version {version}{found}");
     status.ready = Readiness::yes(StatusCause::Ready, message);
 }
 
@@ -316,6 +324,11 @@ fn step(
             if status.applied.as_ref().is_some_and(|applied| applied.input_hash == found.hash) {
                 released(app, status);
             }
+            Steps::soon(now, SignedDuration::from_secs(1))
+        }
+        Next::TakeUp(release) => {
+            taken_up(status, *release);
+            released(app, status);
             Steps::soon(now, SignedDuration::from_secs(1))
         }
         Next::Failed(why) => {
@@ -386,6 +399,7 @@ fn under_way(app: &CatalogApp, next: Next, status: &mut PlaceStatus, now: Timest
         | Next::Unrenderable
         | Next::Note(_)
         | Next::Deployed
+        | Next::TakeUp(_)
         | Next::Failed(_)
         | Next::Taken
         | Next::NoRevision(_)

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use drover_apps::inputs;
 use drover_crds::{AppTemplate, CatalogApp, MultiClusterApp};
 use drover_rollouts::{Variant, Variants, child_name};
 use drover_runtime::{
@@ -58,6 +59,30 @@ impl<'a> Settings<'a> {
         let live = found.and_then(|found| found.live.as_deref().ok());
         let given = Given { revision: named.0, inputs };
         children::wanted(app, name, &selected.name, template.clone(), given, live)
+    }
+
+    /// The same app, which may only take up what is there.
+    pub(crate) fn app_that_takes_up(
+        &mut self,
+        app: &MultiClusterApp,
+        named: Named<'a, '_>,
+        selected: &Selected,
+        name: &str,
+    ) -> CatalogApp {
+        let Setting { template, inputs } = self.of(named, selected);
+        let given = Given { revision: named.0, inputs: &inputs::only_to_take_up(inputs) };
+        children::wanted(app, name, &selected.name, template.clone(), given, None)
+    }
+
+    /// Whether the app of a target is as the revision says, but that it may only take up what is there.
+    pub(crate) fn takes_up(&mut self, named: Named<'a, '_>, selected: &Selected, found: &Owned<CatalogApp>) -> bool {
+        let Ok(live) = &found.live else { return false };
+        if inputs::bound(live).is_none_or(|(_, only_takes_up)| !only_takes_up) {
+            return false;
+        }
+        let Setting { template, inputs } = self.of(named, selected);
+        let given = Given { revision: named.0, inputs: &inputs::only_to_take_up(inputs) };
+        is_ours(found) && children::is_as(live, &selected.name, template, given)
     }
 
     /// Whether the app of a target is as the revision says. Most are: seen in place, nothing of them is made or compared as JSON.

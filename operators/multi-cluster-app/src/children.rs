@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drover_apps::AppCause;
+use drover_apps::{AppCause, inputs};
 use drover_crds::{
     AppDeletionPolicy, AppTemplate, CatalogApp, CatalogAppSpec, MultiClusterApp,
     condition::{READY, STALLED, StatusConditions as _},
@@ -112,11 +112,19 @@ pub fn seen(found: &Owned<CatalogApp>) -> Child<'_> {
         applied: applied.and(given),
         is_current: status.pending.is_none(),
         is_releasing: status.pending.is_some(),
+        is_taken_up: applied.is_some_and(|applied| applied.taken_up.is_some()),
         // It was ready before with what it had then.
         ready_since: since.zip(applied).map(|(since, applied)| since.max(applied.at.0)),
         has_failed: is_stalled,
         ..Child { given, is_marked, ..Child::default() }
     }
+}
+
+/// Whether an app may only take up what is there, and has not: the rollout has not begun on its cluster.
+#[must_use]
+pub fn has_nothing_yet(found: &Owned<CatalogApp>) -> bool {
+    let only_takes_up = |live: &CatalogApp| inputs::bound(live).is_some_and(|(_, only_takes_up)| only_takes_up);
+    found.live.as_deref().is_ok_and(only_takes_up) && seen(found).applied.is_none()
 }
 
 /// Whether what is in the cluster is what the spec says, by its condition Ready.

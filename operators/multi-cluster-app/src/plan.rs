@@ -162,6 +162,7 @@ impl<'a> Fleet<'a> {
         }
         let record = app.status.as_ref().and_then(|status| status.rollout.as_ref());
         let is_back = record.filter(|record| record.failed && record.revision.as_ref() == Some(&wanted));
+        let is_under_way = record.is_some_and(|record| record.completed.as_ref() != Some(&wanted));
         let goal = is_back.and_then(|record| record.completed.as_deref()).unwrap_or(&wanted);
         let (&goal, variants) = revisions.get_key_value(goal)?;
         let mut settings = Settings::default();
@@ -187,7 +188,10 @@ impl<'a> Fleet<'a> {
         let is_as_given = |(position, selected): (usize, &Selected)| {
             let found = fleet.found(position)?;
             let given = children::seen(found).given?.0;
-            Some(settings.is_as((given, fleet.revisions.get(given)?), selected, found))
+            let of = (given, fleet.revisions.get(given)?);
+            let may_take_up = is_under_way && given == fleet.wanted;
+            let is_as_given = settings.is_as(of, selected, found);
+            Some(is_as_given || may_take_up && settings.takes_up(of, selected, found))
         };
         let as_given = world.selected.iter().enumerate().map(is_as_given);
         let as_given = as_given.map(Option::unwrap_or_default).collect();
@@ -273,7 +277,8 @@ impl<'a> Fleet<'a> {
             seen if self.is_contested(position, found) => rollouts::Child { applied: None, ready_since: None, ..seen },
             seen => seen,
         };
-        let child = if is_taken { Some(foreign) } else { found.map(seen) };
+        let begun = found.filter(|found| !children::has_nothing_yet(found));
+        let child = if is_taken { Some(foreign) } else { begun.map(seen) };
         Target {
             cluster: &selected.name,
             labels: &selected.labels,
@@ -343,7 +348,9 @@ impl<'a> Fleet<'a> {
             let found = self.found(position);
             let given = found.and_then(|found| children::seen(found).given).map(|given| given.0);
             let started = starts.get(&position).copied();
-            if started.is_none_or(|started| Some(started) == given) && self.as_given.get(position) == Some(&true) {
+            let is_begun = started.is_none() || !found.is_some_and(children::has_nothing_yet);
+            let has_it = started.is_none_or(|started| Some(started) == given) && is_begun;
+            if has_it && self.as_given.get(position) == Some(&true) {
                 continue;
             }
             let Some(given) = started.or(given) else { continue };
@@ -356,6 +363,7 @@ impl<'a> Fleet<'a> {
             let wanted = settings.app(app, (given, variants), selected, &name, found);
             actions.extend(difference(wanted, found).map(Action::App));
         }
+        actions.extend(self.take_up(app, world, decision, &mut settings));
         let (removed, marked): (BTreeSet<_>, BTreeSet<_>) =
             (decision.remove.iter().collect(), decision.mark.iter().collect());
         for (position, live) in left.iter().enumerate() {
@@ -366,6 +374,26 @@ impl<'a> Fleet<'a> {
         }
         actions.extend(superfluous(app, world, [&*self.wanted, completed].into_iter()));
         each_alone(actions)
+    }
+
+    /// Apps of targets that may have the revision already.
+    fn take_up<'s>(
+        &'s self,
+        app: &MultiClusterApp,
+        world: &World,
+        decision: &Decision,
+        settings: &mut Settings<'s>,
+    ) -> Vec<Action> {
+        let Some((revision, variants)) = self.revisions.get_key_value(&*self.wanted) else { return Vec::new() };
+        let of_target = |position: &usize| {
+            let (selected, name) = (world.selected.get(*position)?, self.names.get(*position)?);
+            if self.found(*position).is_some() {
+                return None;
+            }
+            let wanted = settings.app_that_takes_up(app, (revision, variants), selected, name);
+            difference(wanted, None).map(Action::App)
+        };
+        decision.take_up.iter().filter_map(of_target).collect()
     }
 }
 

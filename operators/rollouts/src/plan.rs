@@ -34,6 +34,8 @@ pub struct Decision {
     pub record: RolloutRecord,
     /// The targets that get a revision, in this order.
     pub starts: Vec<Start>,
+    /// The targets without an app, as indices, of which it is to be looked whether they have the revision already: nothing may begin by it.
+    pub take_up: Vec<usize>,
     /// Those of the deselected that are removed, as indices.
     pub remove: Vec<usize>,
     /// Those of the deselected on which `mark_at` is noted as the time since when they leave.
@@ -110,6 +112,7 @@ pub fn plan(
         targets,
         record: begin(rollout, record),
         starts: Vec::new(),
+        take_up: Vec::new(),
         requeue_at: None,
         done: usize::try_from(record.done).unwrap_or_default(),
     };
@@ -130,6 +133,7 @@ pub fn plan(
         samples: samples(&run, &stages, phase),
         wait,
         starts: run.starts,
+        take_up: run.take_up,
         record: run.record,
     }
 }
@@ -154,6 +158,7 @@ pub(crate) struct Run<'a> {
     pub(crate) targets: &'a [Target<'a>],
     pub(crate) record: RolloutRecord,
     pub(crate) starts: Vec<Start>,
+    pub(crate) take_up: Vec<usize>,
     pub(crate) requeue_at: Option<Timestamp>,
     pub(crate) done: usize,
 }

@@ -1,12 +1,12 @@
 //! The way to a revision that was never complete: stage after stage.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use drover_crds::{Approval, Baking, Batch, OnStageFailure, RolloutPhase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    To, Wait,
+    Target, To, Wait,
     arrange::Arranged,
     census::{Census, Named},
     plan::{Run, in_turn},
@@ -55,6 +55,7 @@ impl Run<'_> {
             if census.total == 0 && census.needed == 0 {
                 // Who is away is no consent, and what went away with the revision is no success.
                 if let Some(wait) = self.without_anybody(stage, &census) {
+                    self.take_up(stages.iter().skip(index));
                     self.join(stages.iter().skip(index));
                     return (phase_of(&wait), Some(wait));
                 }
@@ -71,6 +72,7 @@ impl Run<'_> {
                     return self.settle(stages, To::Completed);
                 }
                 Step::Stop { wait, is_open } => {
+                    self.take_up(stages.iter().skip(index));
                     self.join(stages.iter().skip(index + usize::from(is_open)));
                     return (phase_of(&wait), Some(wait));
                 }
@@ -256,6 +258,24 @@ impl Run<'_> {
 
     fn stop_baking(&mut self, stage: &Arranged<'_>) {
         self.record.baking.take_if(|baking| baking.stage == stage.spec.name);
+    }
+
+    /// Where the management cluster was rebuilt, the first targets have the revision already. Then it is looked whether the others have it,
+    /// before any of them is started: what is everywhere is not rolled out again.
+    fn take_up<'s, 'a: 's>(&mut self, stages: impl Iterator<Item = &'s Arranged<'a>>) {
+        let wanted = Some(self.rollout.wanted);
+        let has_it = |target: &Target<'_>| {
+            target.child.is_some_and(|child| child.is_taken_up && child.given == wanted && child.applied == wanted)
+        };
+        if self.record.completed.is_some() || !self.targets.iter().any(has_it) {
+            return;
+        }
+        let started: BTreeSet<_> = self.starts.iter().map(|start| start.target).collect();
+        for stage in stages {
+            let candidates = self.census(stage, self.rollout.wanted).candidates;
+            let new = candidates.iter().filter(|candidate| candidate.is_new && !started.contains(&candidate.target));
+            self.take_up.extend(new.map(|candidate| candidate.target));
+        }
     }
 
     /// Clusters that join a stage that is not open get what the others there have.

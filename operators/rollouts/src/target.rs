@@ -40,6 +40,8 @@ pub struct Child<'a> {
     pub ready_since: Option<Timestamp>,
     /// Whether its status, which judges its present spec and annotations, says that a release is under way.
     pub is_releasing: bool,
+    /// Whether what is in the cluster was there before the app was: the management cluster was rebuilt.
+    pub is_taken_up: bool,
     /// Whether all tries to release what it was given failed.
     pub has_failed: bool,
     /// Whether the object of that name belongs to others. It is never written.

@@ -29,7 +29,7 @@ impl InCluster<'_> {
         let mut found = self.begun(former, corrects, now);
         let newest = self.newest().map(|newest| &newest.record);
         let is_deployed = |record: &&Record| {
-            record.version == former.revision && record.info.status == Status::Deployed && self.is_noted(record)
+            record.version == former.revision && record.info.status == Status::Deployed && self.noted(record).is_some()
         };
         let Some(deployed) = newest.filter(is_deployed) else {
             let object = format!("release {}", self.app.release_name());
@@ -63,7 +63,7 @@ impl InCluster<'_> {
     }
 
     /// The paths in which an object differs: none of them where it is gone. What `corrects` applied does not differ any more.
-    async fn differs(
+    pub(super) async fn differs(
         &self,
         object: &Object,
         live: Option<&Value>,

@@ -43,7 +43,7 @@ impl InCluster<'_> {
             match readiness::of_hook(live.as_ref()) {
                 Readiness::Ready => {}
                 Readiness::Failed(why) => return Ok(Standing::Failed(format!("{}: {why}", object.identity()))),
-                _ => return Ok(Standing::Waiting(object.identity().to_string())),
+                standing => return Ok(waiting(&object.identity(), standing)),
             }
         }
         Ok(Standing::Ready)
@@ -76,7 +76,7 @@ impl InCluster<'_> {
             (true, Readiness::NotFound) | (false, Readiness::Ready) => Standing::Ready,
             (true, _) if object.is_kept() || !live.is_some_and(|live| self.is_of_release(&live)) => Standing::Ready,
             (false, Readiness::Failed(why)) => Standing::Failed(format!("{identity}: {why}")),
-            _ => Standing::Waiting(identity.to_string()),
+            (_, standing) => waiting(&identity, standing),
         })
     }
 
@@ -250,4 +250,14 @@ impl InCluster<'_> {
         }
         Ok(())
     }
+}
+
+fn waiting(identity: &Identity, standing: Readiness) -> Standing {
+    let why = match standing {
+        Readiness::InProgress(why) | Readiness::Failed(why) => why,
+        Readiness::Terminating => "it is being deleted",
+        Readiness::NotFound => "it does not exist",
+        Readiness::Ready => "it is still there",
+    };
+    Standing::Waiting { what: identity.to_string(), why }
 }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn records(weight: usize) -> Vec<Arc<Found>> {
-        vec![Arc::new(Found { record: Record::default(), version: None, is_ours: true, weight })]
+        vec![Arc::new(Found { record: Record::default(), version: None, is_ours: true, chart: None, weight })]
     }
 
     fn second(at: i64) -> Timestamp {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use drover_charts::Digest;
 use drover_crds::CatalogApp;
 use drover_releases::{
     history::{Revision, believable},
@@ -9,7 +10,7 @@ use drover_releases::{
 };
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-use super::APP_LABEL;
+use super::{APP_LABEL, CHART_ANNOTATION};
 
 /// A record, and what of its Secret counts.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Found {
     pub(super) version: Option<String>,
     /// Whether its labels say that it is of this app. Anybody may say so.
     pub(super) is_ours: bool,
+    /// What its annotation says of the packaged chart. Anybody may say so.
+    pub(super) chart: Option<String>,
     /// How many bytes it takes in memory, about.
     pub(super) weight: usize,
 }
@@ -28,7 +31,8 @@ impl Found {
     pub(super) fn of(record: Record, meta: &ObjectMeta, app: &CatalogApp) -> Self {
         let label = meta.labels.as_ref().and_then(|labels| labels.get(APP_LABEL));
         let (is_ours, weight) = (label == Some(&app_label(app)), record.weight());
-        Self { record, version: meta.resource_version.clone(), is_ours, weight }
+        let chart = meta.annotations.as_ref().and_then(|annotations| annotations.get(CHART_ANNOTATION)).cloned();
+        Self { record, version: meta.resource_version.clone(), is_ours, chart, weight }
     }
 }
 
@@ -36,9 +40,10 @@ impl Found {
 pub(super) fn app_label(app: &CatalogApp) -> String {
     let meta = &app.metadata;
     let [namespace, name] = [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
-    // Values of labels have at most 63 characters: what is longer is told by the UID.
+    // Values of labels have at most 63 characters: what is longer is told by its digest. It has no dot, so it is no name of another one.
     let whole = format!("{namespace}.{name}");
-    if whole.len() <= 63 { whole } else { meta.uid.clone().unwrap_or_default() }
+    let digest = || Digest::of(whole.as_bytes()).to_string().trim_start_matches("sha256:").chars().take(63).collect();
+    if whole.len() <= 63 { whole } else { digest() }
 }
 
 /// The records of the release of `app`, the oldest first, as far as there is room for them. What is decided by comes first: what the
@@ -81,8 +86,9 @@ impl Noted {
         let status = app.status.as_ref();
         let present = status.into_iter().flat_map(|status| status.applied.iter().chain(&status.pending));
         let former = status.into_iter().flat_map(|status| &status.history);
+        let failed = status.and_then(|status| status.failed.as_ref()?.revision);
         Self {
-            present: present.map(|release| release.revision).collect(),
+            present: present.map(|release| release.revision).chain(failed).collect(),
             former: former.map(|release| release.revision).collect(),
         }
     }

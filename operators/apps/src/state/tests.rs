@@ -1,6 +1,6 @@
 //! A release in a model of a cluster: records, hooks and objects in memory.
 
-use drover_crds::{CatalogApp, CatalogAppStatus, FailedTries, Release};
+use drover_crds::{CatalogApp, CatalogAppStatus, FailedTries, Release, TakenUp};
 use drover_releases::{
     hook::{Hook, HookEvent, HookRun},
     record::{Info, Record},
@@ -22,6 +22,10 @@ struct Behaviour {
     endless_hook: Option<&'static str>,
     /// Whether objects become ready.
     never_ready: bool,
+    /// Whether the chart renders the same each time.
+    renders_the_same: bool,
+    /// Whether objects in the cluster are not as their record says.
+    has_drifted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +94,7 @@ impl Model {
             newest.and_then(|record| record.hooks.iter().find(|hook| hook.last_run.phase == HookPhase::Running));
         let hook = running.map(|hook| {
             if self.behaviour.endless_hook == Some(&*hook.name) {
-                Standing::Waiting(format!("Job {}", hook.name))
+                Standing::Waiting { what: format!("Job {}", hook.name), why: "the Job has not ended" }
             } else if self.behaviour.failing_hooks.contains(&&*hook.name) {
                 Standing::Failed(hook.name.clone())
             } else {
@@ -98,9 +102,26 @@ impl Model {
             }
         });
         let objects = newest.filter(|record| record.info.description == APPLIED).map(|_| {
-            if self.behaviour.never_ready { Standing::Waiting("Deployment shop".to_owned()) } else { Standing::Ready }
+            let waiting =
+                Standing::Waiting { what: "Deployment shop".to_owned(), why: "replicas are not available yet" };
+            if self.behaviour.never_ready { waiting } else { Standing::Ready }
         });
-        Seen { records, hook, objects }
+        Seen { records, hook, objects, likeness: self.likeness() }
+    }
+
+    fn likeness(&self) -> Option<Likeness> {
+        let (prepared, newest) = (self.prepared.as_ref()?, self.records.last()?);
+        Some(if newest.digest() == prepared.manifest_digest {
+            Likeness::Same
+        } else if self.behaviour.has_drifted {
+            Likeness::Other
+        } else {
+            Likeness::Unchanged
+        })
+    }
+
+    fn manifest(&self) -> String {
+        if self.behaviour.renders_the_same { self.input_hash.clone() } else { format!("render {}", self.renders) }
     }
 
     /// One reconcile. What it does is cut off after `done` of its effects, as if the process was killed: none, or all.
@@ -121,8 +142,7 @@ impl Model {
         match next {
             Next::Render => {
                 self.renders += 1;
-                let record =
-                    Record { manifest: format!("render {}", self.renders), hooks: hooks(), ..Record::default() };
+                let record = Record { manifest: self.manifest(), hooks: hooks(), ..Record::default() };
                 self.prepared = Some(Release {
                     revision: 1,
                     chart_version: "1".to_owned(),
@@ -134,12 +154,13 @@ impl Model {
                     warning: None,
                     rollback_of: None,
                     without_secrets: false,
+                    taken_up: None,
                     at: Time(now),
                 });
             }
             Next::Note(release) => self.status().pending = Some((**release).clone()),
             Next::Begin(release) => {
-                let manifest = format!("render {}", self.renders);
+                let manifest = self.manifest();
                 let status = if self.records.iter().any(|record| record.info.status == Status::Deployed) {
                     Status::PendingUpgrade
                 } else {
@@ -186,25 +207,12 @@ impl Model {
                     status.failed = None;
                 }
             }
-            Next::Failed(_) => {
-                let hash = self.input_hash.clone();
+            Next::TakeUp(release) => {
                 let status = self.status();
-                let tried = status.pending.take().map(|pending| pending.input_hash);
-                let is_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
-                let hash = tried.filter(|_| !is_back).unwrap_or(hash);
-                let before = status.failed.take().filter(|failed| failed.input_hash == hash);
-                let count = before.map_or(0, |failed| failed.count) + 1;
-                let reason = "HookFailed".to_owned();
-                status.failed = Some(FailedTries {
-                    input_hash: hash,
-                    generation: 0,
-                    rights: String::new(),
-                    count,
-                    at: Time(now),
-                    reason,
-                    message: String::new(),
-                });
+                status.applied = Some((**release).clone());
+                status.history.push((**release).clone());
             }
+            Next::Failed(_) => self.note_failure(),
             Next::Pause(until) => self.now = *until,
             Next::Rest => {
                 let status = self.status();
@@ -214,6 +222,29 @@ impl Model {
             }
         }
         self.now += SignedDuration::from_secs(1);
+    }
+
+    fn note_failure(&mut self) {
+        let hash = self.input_hash.clone();
+        let now = self.now;
+        let status = self.status();
+        let tried = status.pending.take().map(|pending| pending.input_hash);
+        let is_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
+        let hash = tried.filter(|_| !is_back).unwrap_or(hash);
+        let before = status.failed.take().filter(|failed| failed.input_hash == hash);
+        let count = before.map_or(0, |failed| failed.count) + 1;
+        let reason = "HookFailed".to_owned();
+        status.failed = Some(FailedTries {
+            input_hash: hash,
+            generation: 0,
+            rights: String::new(),
+            count,
+            revision: None,
+            manifest_digest: None,
+            at: Time(now),
+            reason,
+            message: String::new(),
+        });
     }
 
     fn create(&mut self, manifest: String, version: i64, status: Status) {
@@ -274,6 +305,74 @@ fn a_change_is_one_upgrade_and_its_revert_another_one() {
     model.input_hash = "two".to_owned();
     assert_eq!(model.until_rest(), Next::Rest);
     assert_eq!(model.renders, 3);
+}
+
+/// The management cluster is rebuilt: the status is lost, and what was in memory.
+fn rebuilt(behaviour: Behaviour) -> Model {
+    let mut model = Model { behaviour, ..Model::new(&json!({})) };
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.until_rest();
+    model.app.status = Some(CatalogAppStatus::default());
+    model.prepared = None;
+    model.steps.clear();
+    model
+}
+
+#[test]
+fn a_rebuilt_management_cluster_takes_up_what_it_would_release_and_writes_nothing() {
+    let mut model = rebuilt(Behaviour { renders_the_same: true, ..Behaviour::default() });
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!((model.steps.len(), model.records.len()), (0, 2));
+    let applied = model.status().applied.clone().unwrap();
+    assert!(applied.taken_up == Some(TakenUp::AsRendered) && applied.revision == 2 && is_at_rest(&model.app, "two"));
+    model.input_hash = "three".to_owned();
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.until_rest();
+    assert_eq!(model.records.last().unwrap().manifest, "two", "it is gone back to as to any other one");
+    assert_eq!(model.statuses().len(), 4);
+}
+
+#[test]
+fn what_a_chart_makes_up_is_taken_up_as_it_is_and_nothing_of_it_is_applied() {
+    let mut model = rebuilt(Behaviour::default());
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!((model.steps.len(), model.records.len()), (0, 2), "nobody has another password");
+    assert!(model.status().applied.as_ref().unwrap().is_only_found());
+    // A revision that whoever edits in the namespace may have forged is none to go back to.
+    model.input_hash = "three".to_owned();
+    model.until_rest();
+    model.input_hash = "two".to_owned();
+    model.steps.clear();
+    model.until_rest();
+    assert_eq!(model.steps, ["hook late", "apply render 5", "hook after"]);
+}
+
+#[test]
+fn a_failed_upgrade_goes_back_to_nothing_that_was_only_found() {
+    let mut model = rebuilt(Behaviour::default());
+    model.app.spec.remediation.retries = Some(0);
+    model.until_rest();
+    model.behaviour.failing_hooks = vec!["late"];
+    model.input_hash = "three".to_owned();
+    assert_eq!(model.until_rest(), Next::Exhausted);
+    assert_eq!(model.statuses(), [Status::Superseded, Status::Deployed, Status::Failed]);
+}
+
+#[test]
+fn what_is_not_as_it_was_released_or_not_known_to_be_of_the_app_is_not_taken_up() {
+    let mut model = rebuilt(Behaviour { has_drifted: true, ..Behaviour::default() });
+    assert_eq!(model.until_rest(), Next::Rest);
+    assert_eq!((model.steps.first().map(String::as_str), model.records.len()), (Some("hook late"), 3), "released anew");
+    let head = |status, is_ours| Head { status, ..Head::of(&Record::default(), is_ours) };
+    let blank = app(&json!({}));
+    assert!(may_be_taken_up(&blank, &head(Status::Deployed, true)));
+    assert!(!may_be_taken_up(&blank, &head(Status::Deployed, false)), "of helm, or of another app");
+    for status in [Status::Failed, Status::PendingUpgrade, Status::Superseded, Status::Uninstalling] {
+        assert!(!may_be_taken_up(&blank, &head(status, true)));
+    }
+    assert!(!may_be_taken_up(&model.app, &head(Status::Deployed, true)), "its status knows better");
 }
 
 #[test]
@@ -337,7 +436,7 @@ fn a_hook_that_never_ends_fails_at_its_deadline_and_nothing_follows_it() {
             failure = Some(why);
         }
     }
-    assert_eq!(failure, Some(Failure::Hook("Job early".to_owned())));
+    assert_eq!(failure, Some(Failure::HookTimeout("Job early: the Job has not ended".to_owned())));
     assert_eq!(model.until_rest(), Next::Exhausted);
     assert_eq!((model.statuses(), model.steps.len()), (vec![Status::Failed], 0));
     assert!((model.now - START).get_seconds() > 20);
@@ -417,7 +516,7 @@ fn a_manifest_that_the_status_did_not_note_is_never_applied() {
 fn a_release_of_another_client_is_taken_over_only_where_the_spec_says_so() {
     let foreign =
         Record { version: 4, info: Info { status: Status::Deployed, ..Info::default() }, ..Record::default() };
-    let seen = Seen { records: vec![Head::of(&foreign, false)], hook: None, objects: None };
+    let seen = Seen { records: vec![Head::of(&foreign, false)], hook: None, objects: None, likeness: None };
     let of = |app: &CatalogApp| next(app, "one", &Prepared::Nothing, &seen, START);
     assert_eq!(of(&app(&json!({}))), Next::Taken);
     assert_eq!(of(&app(&json!({"takeOwnership": true}))), Next::Render);

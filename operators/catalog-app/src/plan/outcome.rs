@@ -23,6 +23,11 @@ pub(super) fn deployed(found: &Inputs, status: &mut PlaceStatus) {
     if release.input_hash == found.hash {
         status.failed = None;
     }
+    taken_up(status, release);
+}
+
+/// This revision is in the cluster.
+pub(super) fn taken_up(status: &mut PlaceStatus, release: Release) {
     status.history.retain(|former| former.revision != release.revision);
     status.history.insert(0, Release { warning: None, ..release.clone() });
     status.history.truncate(MAX_HISTORY);
@@ -32,7 +37,8 @@ pub(super) fn deployed(found: &Inputs, status: &mut PlaceStatus) {
 /// The newest record failed, and it is what was noted.
 pub(super) fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus, why: &str, now: Timestamp) {
     let generation = app.metadata.generation.unwrap_or_default();
-    let tried = status.pending.take().map(|pending| pending.input_hash);
+    let pending = status.pending.take();
+    let tried = pending.as_ref().map(|pending| pending.input_hash.clone());
     // What failed is counted for what was tried; a way back that fails, for what made it necessary.
     let was_way_back = tried == status.applied.as_ref().map(|applied| applied.input_hash.clone());
     let input_hash = tried.filter(|_| !was_way_back).unwrap_or_else(|| found.hash.clone());
@@ -47,6 +53,8 @@ pub(super) fn failed(app: &CatalogApp, found: &Inputs, status: &mut PlaceStatus,
         generation,
         rights,
         count: before.map_or(0, |failed| failed.count).saturating_add(1),
+        revision: pending.as_ref().map(|pending| pending.revision),
+        manifest_digest: pending.map(|pending| pending.manifest_digest),
         at: Time(now),
         reason: reason.chars().take(128).collect(),
         message: message.chars().take(512).collect(),

@@ -126,11 +126,76 @@ fn at_rest_nothing_is_done_and_it_is_ready() {
 fn an_app_that_is_bound_to_other_sources_stays_as_it_is() {
     let (mut app, mut world) = (app(&json!({})), world());
     app.metadata.annotations = Some([(ANNOTATION_INPUTS.to_owned(), "others".to_owned())].into());
-    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None, likeness: None });
     assert_eq!(told(&plan(&app, &world, NOW)), ("InputsNotRolledOut", vec![]));
     released(&mut app, &world);
     (world.seen, world.finding) = (None, Some(Finding::none(&app, 1, NOW)));
     assert_eq!(told(&plan(&app, &world, NOW)), ("Ready", vec![]), "what was released with them is as wanted");
+}
+
+#[test]
+fn an_app_that_may_only_take_up_what_is_there_begins_nothing() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let seal = Seal::of_key(b"key");
+    let tag = inputs::Sources::of(&app, &world.known).unwrap().tag(&app, &seal);
+    app.metadata.annotations = Some([(ANNOTATION_INPUTS.to_owned(), inputs::only_to_take_up(&tag))].into());
+    let held = ("InputsNotRolledOut", vec![]);
+    let nothing = Seen { records: Vec::new(), hook: None, objects: None, likeness: None };
+    world.seen = Some(nothing.clone());
+    assert_eq!(told(&plan(&app, &world, NOW)), held, "there is nothing to take up, so nothing is rendered");
+    world.seen = Some(Seen { records: vec![head(Status::Deployed)], ..nothing });
+    let (_, actions) = told(&plan(&app, &world, NOW));
+    assert!(actions.len() == 1 && actions[0].starts_with("Prepare"), "{actions:?}");
+    let rendered = released(&mut app, &world);
+    app.status = None;
+    for (likeness, expected) in [
+        (state::Likeness::Other, held),
+        (state::Likeness::Same, ("Ready", vec![])),
+        (state::Likeness::Unchanged, ("Ready", vec![])),
+    ] {
+        world.preparation = Some(std::sync::Arc::new(prepared(&rendered)));
+        world.seen.as_mut().unwrap().likeness = Some(likeness);
+        let found = plan(&app, &world, NOW);
+        assert_eq!(told(&found), expected, "{likeness:?}");
+        let applied = found.place_status.applied;
+        assert_eq!(applied.is_some(), likeness != state::Likeness::Other);
+        assert_eq!(applied.is_some_and(|applied| applied.is_only_found()), likeness == state::Likeness::Unchanged);
+    }
+}
+
+#[test]
+fn what_was_only_found_is_looked_at_and_never_corrected() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let found = released(&mut app, &world);
+    let mut drifted = Finding::none(&app, 1, NOW);
+    app.spec.drift.mode = DriftMode::Correct;
+    drifted.drift = Some(Drift { objects: 1, sample: Vec::new() });
+    world.finding = Some(drifted);
+    let (_, actions) = told(&plan(&app, &world, NOW));
+    assert!(actions.len() == 1 && actions[0].contains("corrects: true"), "{actions:?}");
+    let found = Release { taken_up: Some(drover_crds::TakenUp::AsFound), ..found };
+    app.status.as_mut().unwrap().applied = Some(found);
+    let found = plan(&app, &world, NOW);
+    assert_eq!(told(&found), ("Ready", vec![]));
+    assert!(found.place_status.drift.is_some() && found.place_status.ready.message.ends_with("as it was found"));
+}
+
+/// What is prepared for the present inputs.
+fn prepared(release: &Release) -> Preparation {
+    let prepared = drover_apps::prepare::Prepared {
+        release: release.clone(),
+        record: drover_releases::Record::default(),
+        definitions: Vec::new(),
+        bytes: 0,
+    };
+    Preparation {
+        input_hash: release.input_hash.clone(),
+        rights: String::new(),
+        generation: 0,
+        asked: None,
+        kinds: 0,
+        outcome: Ok(prepared),
+    }
 }
 
 /// Without what was found so far.
@@ -312,14 +377,14 @@ fn seen(revisions: &[(i64, &str)]) -> Seen {
         is_noted: *digest == "m",
         ..head(Status::Deployed)
     };
-    Seen { records: revisions.iter().map(of).collect(), hook: None, objects: None }
+    Seen { records: revisions.iter().map(of).collect(), hook: None, objects: None, likeness: None }
 }
 
 fn with_pending(status: Status) -> (CatalogApp, World) {
     let (mut app, mut world) = (app(&json!({})), world());
     let release = released(&mut app, &world);
     app.status = Some(CatalogAppStatus { pending: Some(release), ..CatalogAppStatus::default() });
-    world.seen = Some(Seen { records: vec![head(status)], hook: None, objects: None });
+    world.seen = Some(Seen { records: vec![head(status)], hook: None, objects: None, likeness: None });
     (app, world)
 }
 
@@ -355,7 +420,7 @@ fn who_has_other_rights_has_all_tries_again() {
     });
     app.status =
         Some(CatalogAppStatus { failed: serde_json::from_value(failed).unwrap(), ..CatalogAppStatus::default() });
-    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None, likeness: None });
     world.known.rights = "before".to_owned();
     assert_eq!(told(&plan(&app, &world, NOW)), ("RetriesExhausted", vec![]));
     world.known.rights = "after".to_owned();
@@ -369,7 +434,7 @@ fn i05_a_record_that_does_not_fit_is_refused_before_it_is_sent() {
     let (app, mut world) = (app(&json!({})), world());
     let why = (AppCause::RecordTooLarge.into(), "the record of the release has 2 MiB".to_owned());
     let input_hash = inputs::inputs(&app, &world.known).unwrap().hash;
-    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None, likeness: None });
     world.preparation = Some(std::sync::Arc::new(Preparation {
         input_hash,
         rights: String::new(),
@@ -386,7 +451,7 @@ fn i05_a_record_that_does_not_fit_is_refused_before_it_is_sent() {
 #[test]
 fn what_fails_for_a_kind_that_may_come_is_looked_at_again() {
     let (app, mut world) = (app(&json!({})), world());
-    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None, likeness: None });
     for cause in [AppCause::ObjectsRefused, AppCause::RenderFailed, AppCause::DefinitionsMissing] {
         world.preparation = Some(std::sync::Arc::new(Preparation {
             input_hash: inputs::inputs(&app, &world.known).unwrap().hash,
@@ -406,7 +471,7 @@ fn a_deletion_uninstalls_unless_the_release_is_to_stay() {
     let deleting = |spec: serde_json::Value| {
         let (mut app, mut world) = (app(&spec), world());
         released(&mut app, &world);
-        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None });
+        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None, likeness: None });
         told(&clean_up(Owner::Deleting(&app), &world, NOW)).1
     };
     assert_eq!(deleting(json!({})), ["BeginUninstall(1)"]);
@@ -423,7 +488,7 @@ fn at_a_cluster_that_is_given_up_the_status_forgets_the_release_before_the_accou
     let (mut app, mut world) = (app(&json!({})), world());
     let release = released(&mut app, &world);
     app.status.as_mut().unwrap().history = vec![release];
-    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None });
+    world.seen = Some(Seen { records: Vec::new(), hook: None, objects: None, likeness: None });
     let first = clean_up(Owner::Present(&app), &world, NOW);
     assert_eq!((told(&first).1, first.requeue), (vec![], Requeue::At(NOW + SignedDuration::from_secs(1))));
     assert_eq!((first.place_status.applied, first.place_status.history), (None, vec![]));
@@ -437,7 +502,7 @@ fn who_lost_place_or_role_does_not_act_any_more_at_its_end() {
     let deleting = |change: fn(&mut Facts)| {
         let (mut app, mut world) = (app(&json!({})), world());
         released(&mut app, &world);
-        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None });
+        world.seen = Some(Seen { records: vec![head(Status::Deployed)], hook: None, objects: None, likeness: None });
         change(world.facts.as_mut().unwrap());
         told(&clean_up(Owner::Deleting(&app), &world, NOW)).1
     };

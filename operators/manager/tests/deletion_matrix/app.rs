@@ -153,9 +153,14 @@ impl ModelApp {
             after: Vec::new(),
         });
         let left = self.objects_are_deleted && self.fate == AppFate::Stuck;
-        let objects = Some(if left { Standing::Waiting("Pod x".to_owned()) } else { Standing::Ready });
+        let objects = Some(if left {
+            Standing::Waiting { what: "Pod x".to_owned(), why: "it is still there" }
+        } else {
+            Standing::Ready
+        });
         let may_look = !self.accounts.is_empty() && self.has_role();
-        let seen = may_look.then(|| Seen { records: record.into_iter().collect(), hook: None, objects });
+        let seen =
+            may_look.then(|| Seen { records: record.into_iter().collect(), hook: None, objects, likeness: None });
         let account =
             Account { accounts: self.accounts.clone(), bindings: self.bindings.clone(), ..Account::default() };
         World { facts: Some(self.facts(around)), account, seen, ..World::default() }

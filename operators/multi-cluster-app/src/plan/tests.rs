@@ -152,6 +152,13 @@ impl Model {
         self.say(cluster, Some(now), condition(READY, true, StatusCause::Ready, "")).failed = None;
     }
 
+    /// The app of a cluster says that it found its release there.
+    fn takes_up(&mut self, cluster: &str) {
+        self.ready(cluster);
+        let status = self.live(cluster).status.as_mut().unwrap();
+        status.applied.as_mut().unwrap().taken_up = Some(drover_crds::TakenUp::AsRendered);
+    }
+
     fn say(
         &mut self,
         cluster: &str,
@@ -238,6 +245,77 @@ fn a_revision_is_kept_and_noted_before_the_first_app_is_made() {
     assert_eq!(live.spec.release_name.as_deref(), Some("web"), "the release has the name of the app everywhere");
     assert_eq!(names(&model.settle()), ["create CatalogApp"]);
     assert_eq!((model.reason(), model.greetings().len()), ("Ready", 2));
+}
+
+/// Of a canary and two others that need approval, of which one has another release than the app would give it.
+#[test]
+fn after_a_rebuild_what_is_everywhere_is_not_rolled_out_again() {
+    let stages = json!([
+        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+        {"name": "all", "minReady": "0s", "approval": "Required"},
+    ]);
+    let all = vec![selected("eu", "canary"), selected("us", ""), selected("ap", "")];
+    let mut model = Model::new(&json!({"rollout": {"stages": stages}}), all);
+    (0..4).for_each(|_| drop(model.step()));
+    assert_eq!(model.world.apps.len(), 1, "nothing is known of the others");
+    model.takes_up("eu");
+    assert_eq!(names(&model.step()), [""; 0], "the stage is complete, which is noted first");
+    assert_eq!(names(&model.step()), ["create CatalogApp", "create CatalogApp"]);
+    assert_eq!(model.live("us").annotations()[ANNOTATION_INPUTS], "take-up sources-1");
+    assert_eq!(names(&model.step()), [""; 0], "once");
+    model.takes_up("us");
+    model.say("ap", None, condition(READY, false, drover_apps::AppCause::InputsNotRolledOut, ""));
+    (0..3).for_each(|_| assert_eq!(names(&model.step()), [""; 0]));
+    assert_eq!(model.reason(), "WaitingForApproval", "of the one that has something else");
+    let counts = model.app.status.as_ref().unwrap().counts.clone().unwrap();
+    assert_eq!((counts.updated, counts.pending), (2, 1));
+
+    let wanted = model.app.status.as_ref().unwrap().target_revision.as_ref().unwrap().name.clone();
+    model.app.annotations_mut().insert("drover.dev/approve".to_owned(), wanted);
+    let mut told = Vec::new();
+    (0..3).for_each(|_| told.extend(model.step()));
+    assert_eq!(names(&told), ["apply CatalogApp"]);
+    assert_eq!(model.live("ap").annotations()[ANNOTATION_INPUTS], "sources-1");
+    model.ready("ap");
+    let told = model.settle();
+    assert_eq!(
+        (names(&told), model.reason()),
+        (vec!["apply CatalogApp"], "Ready"),
+        "what was taken up is as the others"
+    );
+    assert_eq!(model.live("us").annotations()[ANNOTATION_INPUTS], "sources-1");
+    // Another revision is rolled out as always.
+    greeting(&mut model.app, "two");
+    model.settle();
+    assert_eq!(model.reason(), "WaitingForApproval");
+    assert_eq!(model.greetings(), [r#"ap "one""#, r#"eu "two""#, r#"us "one""#]);
+}
+
+/// What its sources hold by now is not approved: its app says `InputsNotRolledOut`, and nothing is released there before.
+#[test]
+fn a_cluster_that_joins_while_other_sources_wait_is_bound_to_those_that_are_complete() {
+    let stages = json!([
+        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+        {"name": "all", "minReady": "0s", "approval": "Required"},
+    ]);
+    let mut model = Model::new(&json!({"rollout": {"stages": stages}}), vec![selected("eu", "canary")]);
+    model.settle();
+    let complete = model.live("eu").annotations()[ANNOTATION_REVISION].clone();
+    model.world.selected.push(selected("us", ""));
+    model.settle();
+    model.world.charts = Some(Ok(chart("sources-2")));
+    model.settle();
+    assert_eq!(model.reason(), "WaitingForApproval");
+    model.world.selected.push(selected("ap", ""));
+    (0..3).for_each(|_| drop(model.step()));
+    let joined = model.live("ap").annotations().clone();
+    assert_eq!((&joined[ANNOTATION_INPUTS], &joined[ANNOTATION_REVISION]), (&"sources-1".to_owned(), &complete));
+    assert_eq!(model.live("us").annotations()[ANNOTATION_INPUTS], "sources-1");
+    let wanted = model.app.status.as_ref().unwrap().target_revision.as_ref().unwrap().name.clone();
+    model.app.annotations_mut().insert("drover.dev/approve".to_owned(), wanted);
+    model.settle();
+    assert_eq!(model.reason(), "Ready");
+    assert_eq!(model.live("ap").annotations()[ANNOTATION_INPUTS], "sources-2");
 }
 
 #[test]

@@ -180,6 +180,7 @@ impl World {
         }
         self.was_approved |= self.approve.as_deref() == Some(&*self.wanted);
         self.check(&decision, &before);
+        assert!(decision.take_up.is_empty(), "nothing was there before");
         self.record = decision.record.clone();
         self.phase = Some(decision.phase);
         let targets: Vec<_> = (0..self.clusters.len()).filter(|index| self.clusters[*index].is_selected).collect();
@@ -389,6 +390,7 @@ fn is_seen_available(app: &App) -> bool {
 
 fn target(cluster: &Cluster) -> Target<'_> {
     let child = cluster.app.as_ref().map(|app| Child {
+        is_taken_up: false,
         given: Some(Revision(&app.given)),
         applied: app.seen.applied.as_deref().map(Revision),
         is_current: app.seen.observed == app.generation && !app.seen.is_releasing,
