@@ -57,6 +57,7 @@ mod rebuilt;
 mod refusals;
 mod repositories;
 mod roles;
+mod rollout_chaos;
 mod rollout_previews;
 mod rollout_rights;
 mod rollouts;
@@ -117,6 +118,7 @@ fn tests() -> Vec<Test> {
         rebuilt::tests(),
         refusals::tests(),
         repositories::tests(),
+        rollout_chaos::tests(),
         rollout_previews::tests(),
         rollout_rights::tests(),
         rollouts::tests(),
