@@ -9,6 +9,7 @@ use drover_e2e::installation::Installation;
 use drover_e2e::proxy::{Mode, Proxy};
 use drover_e2e::releases::left_in;
 use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, soon};
 use drover_e2e::{Program, require_or_skip};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -93,12 +94,18 @@ impl Failures {
         let message = self.message(name).await;
         assert!(message.contains(which) && message.contains("is not ready in time"), "{message}");
         // So does the event, which is all that people see of it later.
-        let told = self.installation.kubectl(&["get", "events", "--namespace=team", "--output=json"]).unwrap();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let is_it = |event: &&Value| event["regarding"]["name"] == name || event["involvedObject"]["name"] == name;
-        let notes = told["items"].as_array().unwrap().iter().filter(is_it).map(|event| event["message"].to_string());
-        let notes: Vec<String> = notes.collect();
-        assert!(notes.iter().any(|note| note.contains(which) && note.contains("is not ready in time")), "{notes:#?}");
+        eventually("an event says so", soon(), async || {
+            let told = self.installation.kubectl(&["get", "events", "--namespace=team", "--output=json"])?;
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let mut events = told["items"].as_array().unwrap().iter();
+            let says_so = |event: &Value| {
+                let note = event["message"].as_str().unwrap_or_default();
+                event["involvedObject"]["name"] == name && note.contains(which) && note.contains("is not ready in time")
+            };
+            Ok(events.any(says_so).then_some(()))
+        })
+        .await
+        .unwrap();
         assert_eq!(self.revisions(name).await, ["1 failed"]);
     }
 

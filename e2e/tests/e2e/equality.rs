@@ -284,7 +284,7 @@ impl Twins {
             self.person(subject.namespace, [&install[..], &WAITS].concat().iter().map(ToString::to_string).collect());
         let ((), theirs) = tokio::join!(ours, theirs);
         let failed = theirs.unwrap_err();
-        assert!(failed.contains("post-install hooks failed"), "{failed}");
+        assert!(failed.contains("uninstalled due to rollback-on-failure"), "{failed}");
         let message = crate::apps::condition_message(&get(&self.installation, "catalogapp", "atomic").await.unwrap());
         assert!(message.contains("hook Job atomic-post-install failed"), "{message}");
     }

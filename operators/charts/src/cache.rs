@@ -85,7 +85,7 @@ pub(crate) fn make_room(folder: &Path, ending: &str, most_bytes: u64) -> io::Res
     superfluous(cached(folder, ending)?, most_bytes).iter().try_for_each(|each| fs::remove_file(&each.path))
 }
 
-/// The files that go, so that the others have at most `most_bytes`. Whoever holds most loses first what was not used for longest: nobody
+/// The files that go, so that the others have at most `most_bytes`. The holder of most loses first what was not used for longest: nobody
 /// pushes out what others hold within their share. The newest of all stays.
 fn superfluous(mut all: Vec<Cached>, most_bytes: u64) -> Vec<Cached> {
     all.sort_by_key(|each| std::cmp::Reverse(each.used));

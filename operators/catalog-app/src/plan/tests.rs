@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use drover_apps::{
+    drift::Finding,
     inputs::{Entry, EntryKind, Known},
     prepare::Preparation,
     seal::Seal,
     state::{Head, Seen},
 };
-use drover_crds::names::ANNOTATION_INPUTS;
+use drover_crds::{DriftMode, names::ANNOTATION_INPUTS};
 use drover_grants::{Admitted, Grants};
 use drover_releases::record::Status;
 use drover_runtime::{Title, owned::Owned, status::State};
