@@ -93,8 +93,8 @@ fn files(installation: &Installation) -> Vec<Value> {
         "spec": {
             "clusters": {"all": {}}, "template": template,
             "rollout": {"stages": [
-                {"name": "first", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "1s"},
-                {"name": "all", "minReady": "1s", "approval": "Required"},
+                {"name": "first", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+                {"name": "all", "minReady": "0s", "approval": "Required"},
             ]},
         },
     });

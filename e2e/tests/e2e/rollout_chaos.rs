@@ -88,8 +88,8 @@ impl Chaos {
 
     fn app(&self, greeting: &str) -> Value {
         let stages = json!([
-            {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "1s"},
-            {"name": "all", "minReady": "1s", "maxUnavailable": "100%"},
+            {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "2s"},
+            {"name": "all", "minReady": "0s", "maxUnavailable": "100%"},
         ]);
         let template = json!({
             "namespace": "team-web", "projectName": "shop", "roleTemplateName": "deployer", "values": {"greeting": greeting},

@@ -22,7 +22,7 @@ const GREETS: [(&str, &str); 3] = [
 fn an_app(chart: &[u8], greeting: &str, over: &Value) -> Value {
     let stages = json!([
         {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "1s"},
-        {"name": "everywhere", "minReady": "1s", "approval": "Required"},
+        {"name": "everywhere", "minReady": "0s", "approval": "Required"},
     ]);
     let mut spec = json!({
         "clusters": {"all": {}},
@@ -119,7 +119,7 @@ async fn values_beside_it_are_rolled_out_as_well(installation: &Installation) {
 
 async fn going_back_is_going_to_a_revision_that_is_kept(installation: &Installation, chart: &[u8], first: &str) {
     let everything_at_once =
-        json!({"rollout": {"prune": {"grace": "0s"}, "stages": [{"name": "everywhere", "minReady": "1s"}]}});
+        json!({"rollout": {"prune": {"grace": "0s"}, "stages": [{"name": "everywhere", "minReady": "0s"}]}});
     let mut pinned = everything_at_once.clone();
     pinned["pin"] = json!({"revision": 1});
     installation.apply(&an_app(chart, "two", &pinned)).await.unwrap();
