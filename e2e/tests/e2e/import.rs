@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, Installation, administrator_token, drover_binary, kubectl_on};
 use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -64,6 +65,7 @@ async fn a_cluster_role_is_bound_once_the_import_names_it(installation: &Install
         "apiVersion": version, "kind": "ProjectRoleTemplateBinding", "metadata": {"name": "anna", "namespace": TEAM},
         "spec": {"projectName": "shop", "roleTemplateName": "admins", "subjects": [{"kind": "User", "name": "anna"}]},
     });
+    the_fence_stands(installation).await;
     installation.apply(&admins).await.unwrap();
     installation.apply(&anna).await.unwrap();
     let name = "drover:admins:external:cluster-admin";
@@ -91,6 +93,17 @@ async fn a_cluster_role_is_bound_once_the_import_names_it(installation: &Install
     deleted(installation, "projectroletemplatebinding", "anna").await;
     role_binding("it is taken away", false).await;
     converged(installation, "shop").await;
+}
+
+/// An API server takes up a new admission policy within seconds, not at once.
+async fn the_fence_stands(installation: &Installation) {
+    let us = installation.cluster("us").unwrap();
+    let line = "create rolebinding probe --clusterrole=cluster-admin --user=anna --namespace=team-shop --dry-run=server \
+                --as=system:serviceaccount:drover-system:drover-e2e";
+    let arguments: Vec<_> = line.split_whitespace().collect();
+    let is_refused =
+        || kubectl_on(us, &arguments).err().filter(|said| said.to_string().contains("--bindable-cluster-role"));
+    eventually("the fence of the import stands", soon(), async || Ok(is_refused())).await.unwrap();
 }
 
 async fn an_import_that_would_hit_something_else_is_refused_and_what_is_printed_can_be_applied() {
