@@ -19,6 +19,8 @@ pub const API_AVAILABLE: &str = "APIAvailable";
 pub const NODES_HEALTHY: &str = "NodesHealthy";
 /// Cluster: no certificate ends within `certificates.warnBefore`.
 pub const CERTIFICATES_VALID: &str = "CertificatesValid";
+/// Cluster: Drover can back up its etcd.
+pub const BACKUP_SUPPORTED: &str = "BackupSupported";
 /// Cluster: the credential in the Secret is accepted and does not end soon.
 pub const CREDENTIAL_VALID: &str = "CredentialValid";
 /// Cluster: the admission policies that guard Drover's objects are in place.

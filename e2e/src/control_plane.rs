@@ -144,6 +144,12 @@ impl ControlPlane {
         self.ports.apiserver
     }
 
+    /// The port of its etcd on 127.0.0.1, without TLS.
+    #[must_use]
+    pub fn etcd_port(&self) -> u16 {
+        self.ports.etcd_client
+    }
+
     /// The URL of its etcd, for clients on this machine.
     fn etcd_endpoint(&self) -> String {
         match &self.options.storage {

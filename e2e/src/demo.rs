@@ -1,5 +1,6 @@
 //! `make demo`: a management cluster, two downstream ones, and Drover, on this machine.
 
+mod backup;
 mod scenes;
 mod tour;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use self::backup::Backups;
 use crate::control_plane::{DetachedControlPlane, down};
 use crate::error::{Error, FileContext, Result};
 use crate::installation::{DROVER_USER, Installation, Plan, drover_binary, example, kubectl_on};
@@ -49,10 +51,14 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     let clusters = CLUSTERS.map(str::to_owned).to_vec();
     let plan = Plan { clusters, components: Components::WithScheduler, nodes: NODES, audit: false, shared_etcd: false };
     let mut installation = Installation::start(&plan).await?;
-    say("Starting drover; applying examples/demo: two Clusters and a Project that selects them by label.");
+    say(
+        "Starting drover; applying examples/demo: two Clusters, a Project that selects them by label, and a backup of eu-1.",
+    );
     "demo".clone_into(&mut installation.name);
+    let backups = Backups::start(&installation).await?;
+    installation.environment = vec![("DROVER_ETCD_IMAGE".to_owned(), backup::IMAGE.to_owned())];
     installation.start_drover().await?;
-    apply_files(&installation).await?;
+    apply_files(&installation, &backups).await?;
     show_until_ready(&installation).await?;
     say(&format!("\nEverything was Ready {:.0} s after the start.\n", started.elapsed().as_secs_f64()));
     link_files(&installation, folder)?;
@@ -60,10 +66,10 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
         Ending::Keep => {
             say(&what_to_try(folder));
             leave_running(installation, folder)?;
-            say("The demo goes on. `make demo-down` ends it.");
+            say("The demo goes on, but for the bucket of its backup. `make demo-down` ends it.");
             return Ok(());
         }
-        Ending::Tour => tour(installation, folder, started).await,
+        Ending::Tour => tour(installation, &backups, folder, started).await,
         Ending::Person => {
             let_try(folder).await;
             Ok(())
@@ -74,9 +80,9 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     outcome.and(removed)
 }
 
-async fn tour(mut installation: Installation, folder: &Path, started: Instant) -> Result<()> {
+async fn tour(mut installation: Installation, backups: &Backups, folder: &Path, started: Instant) -> Result<()> {
     let folder = std::path::absolute(folder).on("resolve", folder)?;
-    tour::show(&mut installation, &folder).await.inspect_err(|_| say(&installation.drover_log()))?;
+    tour::show(&mut installation, backups, &folder).await.inspect_err(|_| say(&installation.drover_log()))?;
     say(&format!("\nThe tour ended after {:.0} s.", started.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -90,14 +96,15 @@ async fn let_try(folder: &Path) {
 }
 
 /// What people would have in Git.
-async fn apply_files(installation: &Installation) -> Result<()> {
+async fn apply_files(installation: &Installation, backups: &Backups) -> Result<()> {
     for name in CLUSTERS {
         // As an administrator: a role in Drover's namespace goes with it when a Cluster is deleted with the policy Delete, and
         // the demo brings such a Cluster back by its file alone.
         let kubeconfig = installation.cluster(name)?.kubeconfig_for(DROVER_USER, &["system:masters"])?;
         installation.store_secret(name, &kubeconfig).await?;
     }
-    for file in ["demo/clusters.yaml", "demo/project.yaml"] {
+    backups.apply_store(installation).await?;
+    for file in ["demo/clusters.yaml", "demo/project.yaml", "demo/backup.yaml"] {
         installation.apply_text(&example(file)?).await?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 pub mod etcd;
 mod pod;
+mod tls_front;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::ControlPlane;
 use crate::error::{Error, FileContext, Result};
 use pod::Running;
+pub use tls_front::TlsFront;
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -52,6 +54,14 @@ impl NodeSettings {
             annotations: pair("kubeadm.alpha.kubernetes.io/cri-socket", "unix:///run/containerd/containerd.sock"),
             ..Self::default()
         }
+    }
+
+    /// A node with a member of etcd and nothing else of the control plane, as `distribution` (k3s or rke2) makes one.
+    #[must_use]
+    pub fn etcd_only(name: &str, distribution: &str) -> Self {
+        let labels = [("node-role.kubernetes.io/etcd", "true"), ("node.kubernetes.io/instance-type", distribution)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { name: name.to_owned(), labels: BTreeMap::from(labels), ..Self::default() }
     }
 }
 

@@ -131,6 +131,9 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::app_values")]
     pub app_values: BTreeMap<String, String>,
+    /// Where the etcd of this cluster is, for backups: exactly one of auto and none. Default: auto, by its distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdSource>,
     /// When to warn of certificates that end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<CertificatePolicy>,
@@ -334,6 +337,32 @@ pub struct HealthPolicy {
     pub success_threshold: Option<i32>,
 }
 
+/// Where the etcd of a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline, extend("x-kubernetes-validations" = [{
+    "rule": "has(self.auto) != has(self.none)",
+    "message": "give exactly one of auto and none"
+}]))]
+pub enum EtcdSource {
+    /// On nodes of the cluster, where its distribution has it: write {}.
+    Auto(EtcdOnNodes),
+    /// Out of reach: EtcdBackups of this cluster are refused.
+    None(NoEtcd),
+}
+
+/// The etcd of a cluster is on its nodes. There is nothing to set yet.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdOnNodes {}
+
+/// No etcd of the cluster can be backed up.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoEtcd {
+    /// Why, and what backs the cluster up instead, for people.
+    #[schemars(schema_with = "schema::text::<512>")]
+    pub reason: String,
+}
+
 /// How many requests a cluster gets.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -395,6 +424,10 @@ pub struct ClusterStatus {
     /// State of the credential that Drover uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialStatus>,
+    /// Snapshots of etcd that k3s or RKE2 took by themselves. Drover shows them only: they are not verified, and nothing of Drover's deletes
+    /// them. Unset: another distribution, or none are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_snapshots: Option<OwnSnapshots>,
     /// Since when the admission policies are in place that Drover writes into the cluster; what was written there before is not
     /// taken for judged by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -451,6 +484,38 @@ pub struct CertificateStatus {
     pub source: String,
     /// When it ends.
     pub not_after: Time,
+}
+
+/// Snapshots of etcd that a cluster took by itself, as its objects ETCDSnapshotFile say.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnSnapshots {
+    /// How many can be used, by what they say.
+    #[schemars(range(min = 0))]
+    pub ready: i64,
+    /// How many cannot.
+    #[schemars(range(min = 0))]
+    pub failed: i64,
+    /// The newest one that can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<OwnSnapshot>,
+}
+
+/// A snapshot of etcd that a cluster took by itself.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnSnapshot {
+    /// Its name.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub name: String,
+    /// Name of the node that took it, or s3 for one in a bucket.
+    #[schemars(schema_with = "schema::text::<253>")]
+    pub node: String,
+    /// Bytes.
+    #[schemars(range(min = 0))]
+    pub bytes: i64,
+    /// When it was taken.
+    pub taken_at: Time,
 }
 
 /// Admission policies of a cluster as they were seen in place last.
@@ -569,6 +634,7 @@ impl Default for ClusterStatus {
             resources: None,
             certificates: Vec::new(),
             credential: None,
+            own_snapshots: None,
             policies: None,
             conditions: Vec::new(),
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use drover_crds::names::DROVER_NAMESPACE;
 use serde_json::Value;
 
+use super::backup::Backups;
 use crate::control_plane::Component;
 use crate::error::{Error, Result};
 use crate::installation::{Installation, kubectl_on};
@@ -37,7 +38,7 @@ pub(super) struct Expected {
 }
 
 /// All scenes in their order: each leaves behind what the next one needs.
-pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<Scene>> {
+pub(super) fn scenes(installation: &Installation, backups: &Backups, folder: &Path) -> Result<Vec<Scene>> {
     let stage = Stage::new(installation, folder)?;
     Ok(vec![
         stage.a_namespace_comes_back(),
@@ -46,6 +47,7 @@ pub(super) fn scenes(installation: &Installation, folder: &Path) -> Result<Vec<S
         stage.a_quota_is_divided(),
         stage.an_app_is_released_on_both(),
         stage.an_app_goes_to_a_canary_first(),
+        stage.a_backup_is_known_to_restore(backups),
         stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
@@ -208,6 +210,18 @@ impl Stage {
                 self.manage("get controllerrevisions -n team-shop"),
                 self.manage("delete mca hello -n team-shop --timeout=60s"),
                 self.manage("delete -f examples/demo/apps.yaml --ignore-not-found"),
+            ],
+        )
+    }
+
+    fn a_backup_is_known_to_restore(&self, backups: &Backups) -> Scene {
+        let drover = format!("{}/drover", self.folder);
+        scene(
+            "Look at the backup of a cluster, and find it with nothing but the bucket",
+            [
+                self.manage("-n team-shop get etcdbackups"),
+                self.manage("get cluster.drover.dev eu-1 -o jsonpath='{.status.conditions[?(@.type==\"BackupSupported\")].message}{\"\\n\"}'"),
+                Step::Type(backups.command(&drover, "list")),
             ],
         )
     }

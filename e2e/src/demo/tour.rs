@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::backup::Backups;
 use super::scenes::{Step, scenes};
 use super::{CLUSTERS, apply_files, link_files, say};
 use crate::error::{Error, Result};
@@ -18,8 +19,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 type Identities = BTreeMap<&'static str, String>;
 
 /// Shows everything. What does not come in time is an error that says what it was.
-pub(super) async fn show(installation: &mut Installation, folder: &Path) -> Result<()> {
-    for (number, scene) in (1..).zip(scenes(installation, folder)?) {
+pub(super) async fn show(installation: &mut Installation, backups: &Backups, folder: &Path) -> Result<()> {
+    for (number, scene) in (1..).zip(scenes(installation, backups, folder)?) {
         say(&format!("\n{number}. {}", scene.title));
         for step in scene.steps {
             match step {
@@ -29,7 +30,7 @@ pub(super) async fn show(installation: &mut Installation, folder: &Path) -> Resu
                     eventually(&expected.what, LIMIT, is_so).await?;
                     say(&format!("   → {}", expected.what));
                 }
-                Step::Rebuild => rebuild(installation, folder).await?,
+                Step::Rebuild => rebuild(installation, backups, folder).await?,
                 Step::Succeed(name) => {
                     installation.stop_drover(End::Terminate).await?;
                     name.clone_into(&mut installation.name);
@@ -51,13 +52,13 @@ fn run(line: &str) -> Result<()> {
     Ok(())
 }
 
-async fn rebuild(installation: &mut Installation, folder: &Path) -> Result<()> {
+async fn rebuild(installation: &mut Installation, backups: &Backups, folder: &Path) -> Result<()> {
     let before = identities(installation)?;
     installation.stop_drover(End::Kill).await?;
     installation.rebuild_management().await?;
     link_files(installation, folder)?;
     installation.start_drover().await?;
-    apply_files(installation).await?;
+    apply_files(installation, backups).await?;
     let is_as_before = async || {
         let ready = super::table(installation)?.ready;
         Ok((ready && identities(installation)? == before).then_some(()))

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 drover_e2e::tests![a_backup_is_taken_by_a_job_and_its_manifest_is_written_last,];
 
 /// The image of Jobs, as drover and the node know it.
-const IMAGE: &str = "drover-etcd:test";
+pub(crate) const IMAGE: &str = "drover-etcd:test";
 
 /// Nobody here has its private key.
 const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
@@ -23,7 +23,7 @@ const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9a
 /// Keys that etcd has besides those that a start writes.
 const KEYS: usize = 20;
 
-fn keys_of(store: &S3, name: &str, secret: &str) -> Value {
+pub(crate) fn keys_of(store: &S3, name: &str, secret: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {
@@ -34,7 +34,7 @@ fn keys_of(store: &S3, name: &str, secret: &str) -> Value {
     })
 }
 
-fn a_store(name: &str, store: &S3, keys: &str) -> Value {
+pub(crate) fn a_store(name: &str, store: &S3, keys: &str) -> Value {
     let s3 = json!({
         "endpoint": store.endpoint(), "bucket": BUCKET, "credentialsSecretRef": {"name": keys},
     });
@@ -44,7 +44,7 @@ fn a_store(name: &str, store: &S3, keys: &str) -> Value {
     })
 }
 
-fn a_backup(name: &str, spec: &Value) -> Value {
+pub(crate) fn a_backup(name: &str, spec: &Value) -> Value {
     let mut whole = json!({"clusterName": "eu", "storeNames": ["main"]});
     whole.as_object_mut().unwrap().extend(spec.as_object().cloned().unwrap_or_default());
     let metadata = json!({"name": name, "namespace": TEAM});
@@ -97,14 +97,19 @@ impl Story {
     }
 }
 
-/// A control-plane node on which this member runs.
-async fn node(installation: &Installation, member: &etcd::KubeadmEtcd, tools: &Tools) -> ProcessNode {
-    let mut settings = NodeSettings::kubeadm("control-plane-1");
+/// What the image of Jobs has.
+pub(crate) async fn programs(tools: &Tools) -> Vec<(PathBuf, PathBuf)> {
     let mut programs = vec![(PathBuf::from("/drover"), drover_binary().unwrap())];
     for found in tools.ensure_all(&[Program::Etcd, Program::Etcdutl]).await.unwrap() {
         programs.push((PathBuf::from("/").join(found.program.name()), found.path));
     }
-    settings.images.insert(IMAGE.to_owned(), programs);
+    programs
+}
+
+/// A control-plane node on which this member runs.
+async fn node(installation: &Installation, member: &etcd::KubeadmEtcd, tools: &Tools) -> ProcessNode {
+    let mut settings = NodeSettings::kubeadm("control-plane-1");
+    settings.images.insert(IMAGE.to_owned(), programs(tools).await);
     settings.host.insert(etcd::CERTIFICATES.to_owned(), member.certificates());
     let manifests = installation.directory().join("manifests");
     std::fs::create_dir_all(&manifests).unwrap();

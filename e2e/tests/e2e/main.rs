@@ -20,6 +20,7 @@ mod app_failures;
 mod apps;
 mod away;
 mod backup_data;
+mod backup_layouts;
 mod backups;
 mod bad_days;
 mod bench;
@@ -82,6 +83,7 @@ fn tests() -> Vec<Test> {
         apps::tests(),
         away::tests(),
         backup_data::tests(),
+        backup_layouts::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),

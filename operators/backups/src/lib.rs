@@ -16,6 +16,7 @@ mod manifest;
 mod report;
 pub mod retention;
 mod snapshot;
+mod support;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,5 @@ pub use manifest::{
 };
 pub use report::{Failure, MOST_REPORT_BYTES, Report, ReportError, Success, UploadedConfig};
 pub use snapshot::{Check, Content, Encryption, EtcdFacts, Snapshot};
+pub use support::Support;
 pub use task::{ConfigTask, EtcdAccess, Limits, PresignedUrl, StoreAccess, Task, TaskError, Verify};

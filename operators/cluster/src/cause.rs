@@ -29,6 +29,12 @@ causes! {
         Expiring = "Expiring": Blocked; "Renew what the message names.",
         /// A certificate or the credential has ended.
         Expired = "Expired": Blocked; "Renew what the message names.",
+        /// EtcdBackups take its etcd from its nodes.
+        EtcdOnNodes = "EtcdOnNodes": Blocked expected; "",
+        /// The etcd of the cluster is not on its nodes, or Drover does not know where.
+        EtcdOutOfReach = "EtcdOutOfReach": Blocked expected; "Use what the message names.",
+        /// spec.etcd says that no etcd can be backed up.
+        EtcdDeclined = "EtcdDeclined": Blocked expected; "",
         /// The API server accepts the credential.
         Accepted = "Accepted": Blocked expected; "",
         /// The Secret changed, and its new content does not work; the connection with the old one goes on.

@@ -1,6 +1,10 @@
 //! What a cluster was made with. Pure.
 
+use std::sync::Arc;
+
 use serde_json::Value;
+
+use crate::SlimNode;
 
 /// A way to make clusters. The order is the precedence where nodes disagree: what a vendor marks says more than the tool that
 /// the vendor used.
@@ -47,8 +51,18 @@ impl Distribution {
     }
 }
 
+/// Whether clusters of this name may take snapshots of their etcd by themselves, and say so in objects of their own.
+pub(crate) fn takes_own_snapshots(name: &str) -> bool {
+    [Distribution::K3s, Distribution::Rke2].iter().any(|distribution| distribution.name() == name)
+}
+
+/// The name of what made a cluster of this version with these nodes.
+pub(crate) fn of(version: Option<&str>, nodes: &[Arc<SlimNode>]) -> &'static str {
+    name(version, nodes.iter().filter_map(|node| node.hint))
+}
+
 /// The name of what made the cluster. Vendors mark their builds in the version; where it is a plain one, nodes hint at it.
-pub(crate) fn name(version: Option<&str>, hints: impl Iterator<Item = Distribution>) -> &'static str {
+fn name(version: Option<&str>, hints: impl Iterator<Item = Distribution>) -> &'static str {
     let marks = [
         ("+k3s", Distribution::K3s),
         ("+rke2", Distribution::Rke2),

@@ -13,6 +13,7 @@ mod distribution;
 mod error;
 mod node;
 pub mod observe;
+pub mod own_snapshot;
 mod plan;
 mod summary;
 pub mod teardown;
@@ -20,18 +21,19 @@ mod validity;
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use drover_admission::{downstream, verbs};
 use drover_crds::{Cluster, ClusterStatus, Project, names::DROVER_NAMESPACE};
 use drover_fleet::{
-    ConnectionCause, Fleet,
+    ConnectionCause, Fleet, Report,
     admission::{OWNER_KIND, guarded_here, guarded_in_management, read_in_management, state_here},
 };
 use drover_runtime::{
     Cause, ClusterName, Inputs, LabelQuery, ObjectKey, Operator, Owner, OwnerRecord, Place, PlaceContext,
-    PlaceStatuses, Related, Rights, Rule, Targets, Watches, operator::Plan, rights::READ,
+    PlaceStatuses, Related, Rights, Rule, Targets, Watches, cache::Health, operator::Plan, rights::READ,
 };
 use k8s_openapi::{
     api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -40,6 +42,7 @@ use k8s_openapi::{
 
 pub use error::ClusterError;
 pub use node::SlimNode;
+use own_snapshot::SlimSnapshot;
 pub use plan::{Admission, Living, PlaceStatus, RightsOfCredential, Seen, World};
 pub use teardown::Action;
 pub use validity::Validity;
@@ -72,7 +75,7 @@ impl Operator for ClusterOperator {
     const FINALIZER: bool = true;
     /// A cluster is claimed once its status says which one it is.
     const BEFORE_CLAIM: bool = true;
-    /// What this operator needs: the Clusters and their status, the nodes, the admission policies of a cluster and to be Drover to
+    /// What this operator needs: the Clusters and their status, the nodes, what k3s and RKE2 tell of their own snapshots of etcd, the admission policies of a cluster and to be Drover to
     /// them, what Drover still has in a cluster whose Cluster is being deleted, which of that has no Project any more, and then to
     /// delete the namespace drover-system.
     const RIGHTS: Rights = Rights {
@@ -82,6 +85,7 @@ impl Operator for ClusterOperator {
         ],
         downstream: &[
             Rule::on("", &["nodes"], READ),
+            Rule::on(own_snapshot::GROUP, &[own_snapshot::PLURAL], READ),
             Rule::on("", &["namespaces"], &["list", "patch"]),
             Rule::on("", &["namespaces"], &["delete", "get"]).named(&[DROVER_NAMESPACE]),
             Rule::on("rbac.authorization.k8s.io", &["clusterroles", "clusterrolebindings"], &["list"]),
@@ -135,8 +139,9 @@ impl Operator for ClusterOperator {
                 let report = self.fleet.report(cluster).unwrap_or_default();
                 let nodes = context.cache.informer::<SlimNode>(&LabelQuery::everything()).all();
                 let policies = state_here(context);
+                let own_snapshots = own_snapshots(&report, &nodes, context);
                 let admission = Admission { management: guarded_in_management(context), here: guarded_here(context) };
-                Ok(World::Living(Box::new(Living { installation, report, nodes, admission, policies })))
+                Ok(World::Living(Box::new(Living { installation, report, nodes, own_snapshots, admission, policies })))
             }
             Owner::Deleting(cluster) if context.place == place_of(cluster) => {
                 Ok(World::Teardown(Box::new(observe::look(self, cluster, context).await)))
@@ -160,6 +165,16 @@ impl Operator for ClusterOperator {
     fn summarise(cluster: &Cluster, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> ClusterStatus {
         summary::summarise(cluster, statuses)
     }
+}
+
+/// The snapshots that the cluster took by itself; none as long as that is not known. Only k3s and RKE2 are asked.
+fn own_snapshots(report: &Report, nodes: &[Arc<SlimNode>], context: &PlaceContext) -> Option<Vec<Arc<SlimSnapshot>>> {
+    let version = report.facts.as_ref()?.version.as_str();
+    if !distribution::takes_own_snapshots(distribution::of(Some(version), nodes)) {
+        return Some(Vec::new());
+    }
+    let informer = context.cache.informer::<SlimSnapshot>(&LabelQuery::everything());
+    (informer.health() == Health::Live).then(|| informer.all())
 }
 
 /// A living Cluster is reconciled at its own place; one that is being deleted at the management cluster, also while the cluster

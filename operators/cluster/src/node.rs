@@ -17,6 +17,9 @@ pub(crate) const MOST_EXTENDED: usize = 4;
 /// Longest name of a resource that an API server accepts: a DNS name, a slash and a label.
 const LONGEST_NAME: usize = 317;
 
+/// Labels that say what runs on a node.
+const ROLES: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/etcd"];
+
 /// Amounts by resource.
 pub(crate) type Amounts = BTreeMap<String, Amount>;
 
@@ -30,6 +33,7 @@ pub struct SlimNode {
     pub(crate) capacity: Amounts,
     pub(crate) allocatable: Amounts,
     pub(crate) hint: Option<Distribution>,
+    roles: Vec<&'static str>,
 }
 
 /// A Node while it is read.
@@ -93,11 +97,17 @@ impl SlimNode {
     pub fn is_unschedulable(&self) -> bool {
         self.unschedulable
     }
+
+    /// Whether it has this label, which says what runs on it.
+    pub(crate) fn has_role(&self, label: &str) -> bool {
+        self.roles.contains(&label)
+    }
 }
 
 impl From<Whole> for SlimNode {
     fn from(Whole { metadata, spec, status }: Whole) -> Self {
         let hint = Distribution::of_node(&metadata.labels, &metadata.annotations, &spec.provider_id);
+        let roles = ROLES.into_iter().filter(|role| metadata.labels.get(role).is_some()).collect();
         let metadata = ObjectMeta {
             name: metadata.name,
             uid: metadata.uid,
@@ -105,7 +115,7 @@ impl From<Whole> for SlimNode {
             ..ObjectMeta::default()
         };
         let Status { ready, capacity, allocatable } = status;
-        Self { metadata, ready, unschedulable: spec.unschedulable, capacity, allocatable, hint }
+        Self { metadata, ready, unschedulable: spec.unschedulable, capacity, allocatable, hint, roles }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use drover_admission::{Guarded, PoliciesState};
-use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, PoliciesInPlace};
+use drover_backups::Support;
+use drover_crds::{CertificateStatus, Cluster, ClusterResources, NodeSummary, OwnSnapshots, PoliciesInPlace};
 use drover_fleet::{Facts, Report, admission::in_place, remedy_of_missing_rights};
 use drover_runtime::{
     Failure, Owner, Requeue,
@@ -21,6 +22,7 @@ use crate::{
     ClusterOperator, SlimNode, distribution,
     node::{Amounts, reported},
     observe::Teardown,
+    own_snapshot::{self, SlimSnapshot},
     teardown::{self, Action, TeardownStatus},
     validity::{self, Judged, Validity},
 };
@@ -45,6 +47,8 @@ pub struct Living {
     pub report: Report,
     /// All nodes.
     pub nodes: Vec<Arc<SlimNode>>,
+    /// The snapshots of etcd that it took by itself; none if that is not known.
+    pub own_snapshots: Option<Vec<Arc<SlimSnapshot>>>,
     /// Its admission policies.
     pub admission: Admission,
     /// The state of those in the cluster itself, while they are as they should be.
@@ -88,6 +92,10 @@ pub struct Seen {
     pub nodes: NodeSummary,
     /// What they offer together.
     pub resources: ClusterResources,
+    /// Whether its etcd can be backed up; none before a node was seen.
+    pub etcd: Option<Support>,
+    /// Snapshots of etcd that it took by itself, if that is known.
+    pub own_snapshots: Option<OwnSnapshots>,
     /// The certificates that end first.
     pub certificates: Vec<CertificateStatus>,
     /// Whether they are good for long enough.
@@ -132,7 +140,7 @@ fn nothing() -> Plan<ClusterOperator> {
 }
 
 fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOperator> {
-    let Living { installation, report, nodes, admission, policies } = living;
+    let Living { installation, report, nodes, own_snapshots, admission, policies } = living;
     let recorded = cluster.status.as_ref().and_then(|status| status.policies.as_ref());
     let warn_before = cluster.spec.certificate_warning();
     let certificates = validity::listed(&report.certificates);
@@ -141,14 +149,18 @@ fn look(cluster: &Cluster, living: &Living, now: Timestamp) -> Plan<ClusterOpera
     let Judged { validity: credential_validity, changes: second } =
         validity::of_credential(report.credential, warn_before, now);
     let version = report.facts.as_ref().map(|facts| facts.version.as_str());
+    let distribution = distribution::of(version, nodes);
+    let has_member = |label| nodes.iter().any(|node| node.has_role(label));
     let place_status = PlaceStatus::Living(Box::new(Seen {
         installation: installation.clone(),
         claimed: report.claimed,
         facts: report.facts.clone(),
         endpoint: report.endpoint.clone(),
-        distribution: distribution::name(version, nodes.iter().filter_map(|node| node.hint)),
+        distribution,
         nodes: summarise_nodes(nodes),
         resources: sum_resources(nodes),
+        etcd: (!nodes.is_empty()).then(|| Support::of(distribution, has_member)),
+        own_snapshots: own_snapshots.as_deref().map(own_snapshot::summarised),
         certificates,
         certificates_validity,
         credential_end: report.credential.map(|life| Time(life.not_after)),
@@ -272,7 +284,14 @@ mod tests {
 
     fn living(report: Report, nodes: Vec<Arc<SlimNode>>) -> World {
         let admission = Admission { management: Guarded::Intact, here: Guarded::Intact };
-        World::Living(Box::new(Living { installation: "ours".into(), report, nodes, admission, policies: None }))
+        World::Living(Box::new(Living {
+            installation: "ours".into(),
+            report,
+            nodes,
+            own_snapshots: None,
+            admission,
+            policies: None,
+        }))
     }
 
     fn looked(world: &World, now: &str) -> (Seen, Requeue) {

@@ -1,11 +1,12 @@
 //! The status of a Cluster. Pure.
 
 use drover_admission::Guarded;
+use drover_backups::Support;
 use drover_crds::{
-    Cluster, ClusterStatus, CredentialStatus,
+    Cluster, ClusterStatus, CredentialStatus, EtcdSource, NoEtcd, OwnSnapshots,
     condition::{
-        ACCEPTED, ADMISSION_INSTALLED, API_AVAILABLE, CERTIFICATES_VALID, CONNECTED, CREDENTIAL_VALID, DELETING,
-        NODES_HEALTHY, REVOCATIONS_UNCONFIRMED,
+        ACCEPTED, ADMISSION_INSTALLED, API_AVAILABLE, BACKUP_SUPPORTED, CERTIFICATES_VALID, CONNECTED,
+        CREDENTIAL_VALID, DELETING, NODES_HEALTHY, REVOCATIONS_UNCONFIRMED,
     },
 };
 use drover_fleet::ConnectionCause;
@@ -57,6 +58,9 @@ fn show(status: &mut ClusterStatus, seen: &Seen) {
     status.endpoint.clone_from(&seen.endpoint);
     status.nodes = Some(seen.nodes.clone());
     status.resources = Some(seen.resources.clone());
+    if let Some(own) = &seen.own_snapshots {
+        status.own_snapshots = (own != &OwnSnapshots::default()).then(|| own.clone());
+    }
     status.certificates.clone_from(&seen.certificates);
     if seen.policies.is_some() {
         status.policies.clone_from(&seen.policies);
@@ -92,6 +96,8 @@ fn readiness(cluster: &Cluster, state: &PlaceState) -> Readiness {
 type Said<'a> = (State, Cause, &'a str);
 
 const NONE_YET: Said<'_> = (State::Unknown, ClusterCause::Connecting.cause(), "Drover has not reached the cluster yet");
+const NO_NODE_YET: Said<'_> =
+    (State::Unknown, ClusterCause::NotObserved.cause(), "Drover has not seen a node of this cluster yet");
 const LOST: Said<'_> = (State::Unknown, ClusterCause::ConnectionLost.cause(), "the cluster is unreachable");
 const NOT_LOOKED_AT: Said<'_> = (
     State::Unknown,
@@ -109,6 +115,7 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
     let (connected, available) = connection(state);
     let healthy = nodes_healthy(state, status);
     let installed = admission_installed(state, seen);
+    let backup = backup_supported(cluster, state, seen);
     let credential = match state {
         PlaceState::Unreachable(failure) if is_about_the_credential(failure) => own(failure),
         _ => judged(state, seen, credential_valid),
@@ -122,6 +129,7 @@ fn living(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>, status: &C
             (CERTIFICATES_VALID, judged(state, seen, certificates_valid)),
             (CREDENTIAL_VALID, credential),
             (ADMISSION_INSTALLED, (installed.0, installed.1, installed.2.as_str())),
+            (BACKUP_SUPPORTED, (backup.0, backup.1, backup.2.as_str())),
         ]
         .map(|(kind, (state, cause, message))| condition(kind, state, cause, message)),
     );
@@ -277,6 +285,37 @@ fn nodes_healthy(state: &PlaceState, status: &ClusterStatus) -> (State, Cause, S
     } else {
         (State::False, ClusterCause::NodesNotReady.cause(), message)
     }
+}
+
+fn backup_supported(cluster: &Cluster, state: &PlaceState, seen: Option<&Seen>) -> (State, Cause, String) {
+    if let Some(EtcdSource::None(NoEtcd { reason })) = &cluster.spec.etcd {
+        let message = format!("spec.etcd.none says that no etcd of this cluster is backed up: {reason}");
+        return (State::False, ClusterCause::EtcdDeclined.cause(), message);
+    }
+    let is_seen = matches!(state, PlaceState::Failed(_)) && seen.is_some();
+    if let Some((state, cause, message)) = unseen(state).filter(|_| !is_seen) {
+        return (state, cause, message.to_owned());
+    }
+    let Some((support, distribution)) = seen.and_then(|seen| Some((seen.etcd?, seen.distribution))) else {
+        let (state, cause, message) = NO_NODE_YET;
+        return (state, cause, message.to_owned());
+    };
+    let message = match support {
+        Support::OnNodes(_) => {
+            let message = format!("EtcdBackups take the etcd of {distribution} on the nodes that have a member");
+            return (State::True, ClusterCause::EtcdOnNodes.cause(), message);
+        }
+        Support::NoMember(layout) => format!(
+            "no node has the label {}, so etcd is not on the nodes of this cluster; back up the database that it uses by its own means",
+            layout.layout().node_label
+        ),
+        Support::Managed => format!(
+            "{distribution} keeps its etcd to itself, and its provider backs it up; for objects and volumes release a tool such as Velero as a CatalogApp"
+        ),
+        Support::OwnMeans(means) => format!("Drover does not back up the etcd of {distribution}; use {means}"),
+        Support::Unknown => "Drover does not know what made this cluster, so it does not know where its etcd is; use the backup of the tool that made it".to_owned(),
+    };
+    (State::False, ClusterCause::EtcdOutOfReach.cause(), message)
 }
 
 /// What `judge` says of the last look; that it failed meanwhile to see the nodes changes nothing about it.

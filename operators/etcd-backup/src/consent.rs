@@ -1,7 +1,7 @@
 //! Whether a backup may be taken, and can be. Pure.
 
 use drover_backups::LayoutOf;
-use drover_crds::{BackedUpCluster, EtcdBackup, Operation, Tenant};
+use drover_crds::{EtcdBackup, Operation, Tenant};
 use drover_fleet::cause::TenancyCause;
 use drover_grants::{Admitted, GrantCause, Grants};
 use drover_runtime::{Cause, StatusCause};
@@ -78,7 +78,7 @@ pub fn withdrawn(backup: &EtcdBackup, admission: Admission) -> Option<(Cause, St
 pub fn obstacle(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     withdrawn(backup, world.admission)
         .or_else(|| unjudged(backup, world))
-        .or_else(|| unsupported(backup, world.cluster.as_ref()))
+        .or_else(|| unsupported(backup, world))
         .or_else(|| without_store(backup, &world.store))
         .or_else(|| without_image(world.image.as_deref()))
 }
@@ -106,20 +106,22 @@ fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     }
 }
 
-fn unsupported(backup: &EtcdBackup, cluster: Option<&BackedUpCluster>) -> Option<(Cause, String)> {
+fn unsupported(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     let name = &backup.spec.cluster_name;
-    let Some(cluster) = cluster else {
-        let message = format!("what cluster {name} was made with is not known yet; look at the status of the Cluster");
-        return Some((StatusCause::Progressing.into(), message));
-    };
-    if LayoutOf::distribution(&cluster.distribution).is_some() {
+    if let Some(message) = &world.unsupported {
+        return Some((
+            BackupCause::NotSupported.into(),
+            format!("the etcd of cluster {name} cannot be backed up: {message}"),
+        ));
+    }
+    let layout = world.cluster.as_ref().map(|cluster| LayoutOf::distribution(&cluster.distribution));
+    if let Some(Some(_)) = layout {
         return None;
     }
     let message = format!(
-        "Drover cannot reach the etcd of cluster {name}, which was made with {}; use the backup of its provider or of the tool that made it",
-        cluster.distribution
+        "whether the etcd of cluster {name} can be backed up is not known yet; look at BackupSupported of the Cluster"
     );
-    Some((BackupCause::NotSupported.into(), message))
+    Some((StatusCause::Progressing.into(), message))
 }
 
 fn without_store(backup: &EtcdBackup, store: &StoreState) -> Option<(Cause, String)> {

@@ -138,7 +138,10 @@ impl Operator for EtcdBackupOperator {
         related.on::<BackupStore>(move |change| of_stores.to_store(&change.key.name));
         // What it was made with shows after its first nodes.
         related.on::<Cluster>(move |change| {
-            let told = |cluster: &Cluster| observe::backed_up(cluster.status.as_ref());
+            let told = |cluster: &Cluster| {
+                let status = cluster.status.as_ref();
+                (observe::backed_up(status), observe::unsupported(status).map(str::to_owned))
+            };
             let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
             if is_same { Vec::new() } else { of_clusters.of_cluster(&change.key.name) }
         });

@@ -9,7 +9,7 @@ use drover_admission::PoliciesState;
 use drover_backups::{AttemptId, Encryption, Report, Success};
 use drover_crds::{
     BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, StoredBackup,
-    condition::{READY, StatusConditions as _},
+    condition::{BACKUP_SUPPORTED, READY, StatusConditions as _},
     names::DROVER_NAMESPACE,
 };
 use drover_fleet::{
@@ -56,6 +56,8 @@ pub struct World {
     pub is_management: bool,
     /// The cluster, as far as it is known.
     pub cluster: Option<BackedUpCluster>,
+    /// Why its etcd cannot be backed up, if the status of the Cluster says that it cannot.
+    pub unsupported: Option<String>,
     /// Whether its owner admits the backup.
     pub admission: Admission,
     /// The store.
@@ -110,7 +112,10 @@ pub(crate) async fn observe(
     });
     let view = place.fleet.get(&ClusterName::from(backup.spec.cluster_name.as_str()));
     world.admission = view.map(|view| Admission::of(&tenancies_of(backup, view, &place.fleet))).unwrap_or_default();
-    world.cluster = cluster(backup, place);
+    let found = place.related::<Cluster>().get(&ObjectKey::cluster_scoped(&backup.spec.cluster_name));
+    let status = found.as_ref().and_then(|cluster| cluster.status.as_ref());
+    world.cluster = backed_up(status);
+    world.unsupported = unsupported(status).map(str::to_owned);
     world.grants = Grants::by(&guarded_in_management(place));
     world.admitted = Some(Admitted::of(backup, || policies.clone()));
     world.evidence = evidence.unwrap_or_default();
@@ -130,9 +135,11 @@ pub(crate) fn backed_up(status: Option<&ClusterStatus>) -> Option<BackedUpCluste
     })
 }
 
-fn cluster(backup: &EtcdBackup, place: &PlaceContext) -> Option<BackedUpCluster> {
-    let found = place.related::<Cluster>().get(&ObjectKey::cluster_scoped(&backup.spec.cluster_name))?;
-    backed_up(found.status.as_ref())
+/// Why its etcd cannot be backed up, if its status says that it cannot.
+pub(crate) fn unsupported(status: Option<&ClusterStatus>) -> Option<&str> {
+    let mut conditions = status?.conditions.iter();
+    let told = conditions.find(|condition| condition.type_ == BACKUP_SUPPORTED && condition.status == "False")?;
+    Some(&told.message)
 }
 
 fn store(backup: &EtcdBackup, place: &PlaceContext) -> StoreState {

@@ -1,4 +1,5 @@
-use drover_crds::{CertificateStatus, ClusterResources, NodeSummary};
+use drover_backups::LayoutOf;
+use drover_crds::{CertificateStatus, ClusterResources, NodeSummary, OwnSnapshots};
 use drover_fleet::Facts;
 use drover_runtime::{ApiCause, Place};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -26,6 +27,8 @@ fn seen() -> Seen {
         distribution: "k3s",
         nodes: NodeSummary { total: 3, ready: 2, unschedulable: 0, summary: "2/3".into() },
         resources: ClusterResources::default(),
+        etcd: Some(Support::OnNodes(LayoutOf::K3s)),
+        own_snapshots: None,
         certificates: vec![CertificateStatus { name: "client".into(), source: "x".into(), not_after: time() }],
         certificates_validity: Validity::Valid,
         credential_end: Some(time()),
@@ -56,10 +59,13 @@ fn status(cluster: &Cluster, known: Option<Seen>, state: PlaceState) -> ClusterS
     summarise(cluster, &[entry].into_iter().collect())
 }
 
+/// They have tests of their own.
+const TOLD_APART: [&str; 2] = [ADMISSION_INSTALLED, BACKUP_SUPPORTED];
+
 /// `Type=Status/Reason`, in order, without what is the same for all.
 fn shown(status: &ClusterStatus) -> String {
     let show = |condition: &Condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason);
-    let told = status.conditions.iter().filter(|condition| condition.type_ != ADMISSION_INSTALLED);
+    let told = status.conditions.iter().filter(|condition| !TOLD_APART.contains(&condition.type_.as_str()));
     told.map(show).collect::<Vec<_>>().join(" ")
 }
 
@@ -304,4 +310,61 @@ fn a_deletion_tells_what_it_waits_for_and_keeps_what_was_seen() {
     ] {
         assert_eq!(told(leave, state), expected);
     }
+}
+
+#[test]
+fn every_cluster_says_whether_its_etcd_can_be_backed_up() {
+    let told = |cluster: &Cluster, etcd: Option<Support>, distribution: &'static str, state: PlaceState| {
+        let status = status(cluster, Some(Seen { distribution, etcd, ..seen() }), state);
+        let found = status.conditions.into_iter().find(|condition| condition.type_ == BACKUP_SUPPORTED).unwrap();
+        (format!("{}/{}", found.status, found.reason), found.message)
+    };
+    let plain = cluster(&json!({}));
+    let on_nodes = Some(Support::OnNodes(LayoutOf::Kubeadm));
+    for (etcd, distribution, state, expected, said) in [
+        (on_nodes, "kubeadm", PlaceState::Current, "True/EtcdOnNodes", "the etcd of kubeadm on the nodes"),
+        (
+            Some(Support::NoMember(LayoutOf::K3s)),
+            "k3s",
+            PlaceState::Current,
+            "False/EtcdOutOfReach",
+            "the label node-role.kubernetes.io/etcd",
+        ),
+        (Some(Support::Managed), "EKS", PlaceState::Current, "False/EtcdOutOfReach", "EKS keeps its etcd to itself"),
+        (Some(Support::Unknown), "unknown", PlaceState::Current, "False/EtcdOutOfReach", "what made this cluster"),
+        (None, "unknown", PlaceState::Current, "Unknown/NotObserved", "not seen a node"),
+        (on_nodes, "kubeadm", lost("Timeout"), "Unknown/ConnectionLost", "unreachable"),
+        (
+            on_nodes,
+            "kubeadm",
+            PlaceState::Failed(failure(ApiCause::Forbidden)),
+            "True/EtcdOnNodes",
+            "the etcd of kubeadm",
+        ),
+    ] {
+        let (shown, message) = told(&plain, etcd, distribution, state);
+        assert_eq!(shown, expected, "{distribution}");
+        assert!(message.contains(said), "{message}");
+    }
+    let declined = cluster(&json!({"etcd": {"none": {"reason": "the database team backs it up"}}}));
+    let (shown, message) = told(&declined, on_nodes, "kubeadm", PlaceState::Current);
+    assert_eq!(shown, "False/EtcdDeclined");
+    assert!(message.ends_with("the database team backs it up"), "{message}");
+    let auto = cluster(&json!({"etcd": {"auto": {}}}));
+    assert_eq!(told(&auto, on_nodes, "kubeadm", PlaceState::Current).0, "True/EtcdOnNodes");
+}
+
+#[test]
+fn own_snapshots_stay_told_while_they_are_unknown_and_go_when_there_are_none() {
+    let own = |ready| OwnSnapshots { ready, ..OwnSnapshots::default() };
+    let mut cluster = cluster(&json!({}));
+    let mut told = |own_snapshots| {
+        let status = status(&cluster, Some(Seen { own_snapshots, ..seen() }), PlaceState::Current);
+        cluster.status = Some(status.clone());
+        status.own_snapshots
+    };
+    assert_eq!(told(None), None);
+    assert_eq!(told(Some(own(2))), Some(own(2)));
+    assert_eq!(told(None), Some(own(2)), "after a restart");
+    assert_eq!(told(Some(own(0))), None);
 }

@@ -255,18 +255,15 @@ fn it_ends_when_its_time_is_over_or_the_owner_of_the_cluster_withdraws() {
 
 #[test]
 fn what_is_in_the_way_is_named_and_nothing_begins() {
-    let unsupported = |distribution: &str| {
-        let mut world = world();
-        world.cluster.as_mut().unwrap().distribution = distribution.to_owned();
-        world
-    };
+    let mut unknown = world();
+    unknown.cluster.as_mut().unwrap().distribution = "unknown".to_owned();
     for (world, reason) in [
         (World { admission: Admission::NoTenant, ..world() }, TenancyCause::NotATenant.reason()),
         (World { admission: Admission::NoBackups, ..world() }, "BackupsNotAllowed"),
         (World { admitted: Some(Admitted::No), ..world() }, "NotAdmitted"),
         (World { admitted: Some(Admitted::Unjudged), ..world() }, "NotYetGranted"),
-        (unsupported("EKS"), "NotSupported"),
-        (unsupported("unknown"), "NotSupported"),
+        (World { unsupported: Some("its provider has it".to_owned()), ..world() }, "NotSupported"),
+        (unknown, "Progressing"),
         (World { cluster: None, ..world() }, "Progressing"),
         (World { store: StoreState::NotFound, ..world() }, "StoreNotFound"),
         (World { store: StoreState::NotReady("it answers 403".to_owned()), ..world() }, "StoreNotReady"),
