@@ -1,12 +1,13 @@
 //! By what it is told whether policies were changed in between.
 
+use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 
 /// A state of policies that were found as they should be: whoever changes one of them and changes it back, or deletes it and creates it
 /// again, leaves another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoliciesState {
-    /// Tells it from any other one; at most 256 bytes.
+    /// Tells it from any other one: 26 letters and digits, however many policies there are.
     pub id: String,
     /// Since when it is in place, by the API server's clock; none where that cannot be told, as one was changed after its creation.
     pub since: Option<Timestamp>,
@@ -18,7 +19,7 @@ impl PoliciesState {
     pub fn of(metas: &[ObjectMeta]) -> Self {
         // The API server gives each object another UID, and counts the changes of its spec.
         let part = |meta: &ObjectMeta| {
-            let uid: String = meta.uid.iter().flat_map(|uid| uid.chars()).take(8).collect();
+            let uid = meta.uid.as_deref().unwrap_or_default();
             format!("{uid}-{}", meta.generation.unwrap_or_default())
         };
         let created = metas.iter().map(|meta| {
@@ -26,7 +27,7 @@ impl PoliciesState {
             meta.creation_timestamp.as_ref().filter(|_| is_unchanged).map(|time| time.0)
         });
         let since = created.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
-        Self { id: metas.iter().map(part).collect::<Vec<_>>().join("."), since }
+        Self { id: digest(&metas.iter().map(part).collect::<Vec<_>>().join(".")), since }
     }
 }
 
