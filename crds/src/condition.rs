@@ -71,6 +71,12 @@ pub const WRITABLE: &str = "Writable";
 pub const CONDITIONAL_PUT_SUPPORTED: &str = "ConditionalPutSupported";
 /// Backup: it was restored into another etcd, which had the revision and the keys of the member.
 pub const VERIFIED: &str = "Verified";
+/// Backup: its data are in the store as its manifest says, as far as that was looked at.
+pub const AVAILABLE: &str = "Available";
+/// Schedule: it can be read, and its time zone is known.
+pub const SCHEDULE_VALID: &str = "ScheduleValid";
+/// Schedule: no cluster is without a backup of its last two times.
+pub const HEALTHY: &str = "Healthy";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

@@ -3,6 +3,7 @@
 //! In YAML the unions ([`Connection`], [`Selection`]) are objects with one member.
 //! Read YAML into a `serde_json::Value` first: YAML libraries would otherwise spell a Rust enum as a `!tag`.
 
+mod catch_up;
 mod deletion;
 mod duration;
 mod no_effect;
@@ -15,6 +16,7 @@ pub mod names;
 pub mod selection;
 pub mod v1alpha1;
 
+pub use catch_up::CatchUp;
 pub use condition::StatusConditions;
 pub use deletion::DeletionPolicy;
 pub use duration::{ApiDuration, ParseDurationError};

@@ -148,6 +148,31 @@ pub(crate) fn app_values(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Five fields of cron or a name for five, as far as a pattern tells.
+pub(crate) fn cron(_: &mut SchemaGenerator) -> Schema {
+    let field = "[0-9A-Za-z*,/-]+";
+    json_schema!({
+        "type": "string",
+        "maxLength": 120,
+        "pattern": format!("^(@(hourly|daily|weekly|monthly|yearly)|({field} +){{4}}{field})$"),
+    })
+}
+
+/// A name of the IANA database, as far as a pattern tells.
+pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 64, "pattern": "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$" })
+}
+
+/// How many are kept.
+pub(crate) fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 0, "maximum": 1000 })
+}
+
+/// How many stay in any case.
+pub(crate) fn least_one(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 1000 })
+}
+
 pub(crate) fn data_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$" })
 }

@@ -606,3 +606,63 @@ fn a_backup_names_one_cluster_and_one_store() {
         ],
     );
 }
+
+#[test]
+fn a_schedule_of_backups_is_in_five_fields_or_a_name_for_them() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "EtcdBackupSchedule", "metadata": { "name": "nightly" },
+        "spec": { "clusters": { "all": {} }, "template": { "storeNames": ["main"] }, "schedule": "0 3 * * *" },
+    });
+    let spec = |fields: Value| json!({ "spec": fields });
+    accepted(
+        "EtcdBackupSchedule",
+        &good,
+        &[
+            json!({}),
+            spec(json!({ "schedule": "*/5,7 1-3/2 1,15  JAN-mar SUN", "timeZone": "America/Argentina/Buenos_Aires" })),
+            spec(json!({ "schedule": "@daily", "timeZone": "Etc/GMT+1", "jitter": "1h30m", "suspend": true })),
+            spec(
+                json!({ "catchUp": "None", "retention": { "keepLast": 0, "hourly": 24, "maxAge": "720h", "minVerified": 3 } }),
+            ),
+            spec(
+                json!({ "template": { "verify": "Hash", "timeout": "1h", "pinned": true, "deletionPolicy": "Delete" } }),
+            ),
+        ],
+    );
+    refused(
+        "EtcdBackupSchedule",
+        &good,
+        &[
+            (spec(json!({ "schedule": "0 0 3 * * *" })), "schedule: does not match"),
+            (spec(json!({ "schedule": "@reboot" })), "schedule: does not match"),
+            (spec(json!({ "schedule": "TZ=UTC 0 3 * * *" })), "schedule: does not match"),
+            (spec(json!({ "schedule": "0 3 L * *\n" })), "schedule: does not match"),
+            (spec(json!({ "timeZone": "../etc/passwd" })), "timeZone: does not match"),
+            (spec(json!({ "catchUp": "All" })), "catchUp"),
+            (spec(json!({ "retention": { "keepLast": -1 } })), "keepLast"),
+            (spec(json!({ "retention": { "minVerified": 0 } })), "minVerified"),
+            (spec(json!({ "template": { "storeNames": [] } })), "storeNames"),
+            (spec(json!({ "clusters": { "names": ["eu"] } })), "give exactly one of names, selector and all"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}
+
+/// What a backup taken by hand may say, one of a schedule may say as well: but for the cluster, and what was taken before.
+#[test]
+fn the_template_of_a_schedule_is_the_spec_of_a_backup() {
+    let plain = |schema: &Value| {
+        let properties = schema["properties"].as_object().unwrap().clone();
+        let without_texts = properties.into_iter().map(|(name, mut field)| {
+            for key in ["description", "x-kubernetes-validations"] {
+                field.as_object_mut().unwrap().remove(key);
+            }
+            (name, field)
+        });
+        without_texts.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let mut of_backup = plain(&schema("EtcdBackup")["properties"]["spec"]);
+    of_backup.retain(|name, _| !["clusterName", "existing"].contains(&name.as_str()));
+    let template = plain(&schema("EtcdBackupSchedule")["properties"]["spec"]["properties"]["template"]);
+    assert_eq!(template, of_backup);
+}

@@ -6,6 +6,7 @@ pub mod catalog_app;
 pub mod chart_repository;
 pub mod cluster;
 pub mod etcd_backup;
+pub mod etcd_backup_schedule;
 pub mod fan_out;
 pub mod multi_cluster_app;
 pub mod project;
@@ -19,6 +20,7 @@ pub use catalog_app::*;
 pub use chart_repository::*;
 pub use cluster::*;
 pub use etcd_backup::*;
+pub use etcd_backup_schedule::*;
 pub use fan_out::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -41,7 +43,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .into_iter()
         .chain(roles)
         .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
-        .chain([BackupStore::crd(), EtcdBackup::crd()])
+        .chain([BackupStore::crd(), EtcdBackup::crd(), EtcdBackupSchedule::crd()])
         .map(schema::finish)
         .collect()
 }

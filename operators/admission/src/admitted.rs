@@ -18,8 +18,8 @@
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
 use drover_crds::{
-    Admission, CatalogApp, ClusterRoleTemplateBinding, EtcdBackup, MultiClusterApp, ProjectRoleTemplateBinding,
-    RoleTemplate, RoleTemplateSpec,
+    Admission, CatalogApp, ClusterRoleTemplateBinding, EtcdBackup, EtcdBackupSchedule, MultiClusterApp,
+    ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec,
 };
 use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -68,6 +68,12 @@ impl Judged for MultiClusterApp {
 }
 
 impl Judged for EtcdBackup {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for EtcdBackupSchedule {
     fn admission(&self) -> Option<&Admission> {
         self.status.as_ref()?.admission.as_ref()
     }

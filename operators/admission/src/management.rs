@@ -38,6 +38,9 @@ const OF_ROLLOUTS: [&str; 6] = [
     ANNOTATION_OWNER_UID,
 ];
 
+/// What says of a backup that it is one of an `EtcdBackupSchedule`, and so is deleted with its data once that keeps it no longer.
+const OF_SCHEDULES: [&str; 3] = [ANNOTATION_CREATED, ANNOTATION_ADOPTED, ANNOTATION_OWNER_UID];
+
 /// What is wanted of an app, and what a `ControllerRevision` keeps.
 const OF_CONTENT: [&str; 3] = ["spec", "data", "revision"];
 
@@ -52,6 +55,8 @@ pub fn policies() -> Vec<Policy> {
         multi_cluster_apps(),
         approvals(),
         apps_of_rollouts(),
+        backup_schedules(),
+        backups_of_schedules(),
     ]
 }
 
@@ -143,31 +148,46 @@ fn apps() -> Policy {
 /// The same of an app on many clusters, wherever these are.
 fn multi_cluster_apps() -> Policy {
     let bind = Asked::ours(BIND, "roletemplates").named("object.spec.template.roleTemplateName");
-    let everywhere = Asked::ours(OPERATE, "clusters").cel();
-    let mut policy = Policy::on("drover-multi-cluster-apps", &WRITES, &[(drover_crds::GROUP, &["multiclusterapps"])])
+    let policy = Policy::on("drover-multi-cluster-apps", &WRITES, &[(drover_crds::GROUP, &["multiclusterapps"])])
         .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1)
         .with("ofProjects", "has(object.spec.template.projectName)")
-        .with("names", "has(object.spec.clusters.names) ? object.spec.clusters.names : []")
         .require(
             bind.in_namespace("request.namespace").cel(),
             "'only who has the verb bind on roletemplates.drover.dev ' + object.spec.template.roleTemplateName + ' may give this \
              role to an app; ask for that verb, or ask who has it'",
-        )
+        );
+    let remedies = ["name the clusters, set spec.template.projectName", "set spec.template.projectName"];
+    on_clusters(policy, "variables.ofProjects || ", "an app", remedies)
+}
+
+/// The same of backups of many clusters at times that repeat: each holds all Secrets of its cluster.
+fn backup_schedules() -> Policy {
+    let policy = Policy::on("drover-etcd-backup-schedules", &WRITES, &[(drover_crds::GROUP, &["etcdbackupschedules"])])
+        .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1);
+    on_clusters(policy, "", "backups", ["name the clusters", "leave it out"])
+}
+
+/// Whoever writes `what` for whole clusters needs the verb on each of them that is named, or on all; but for what `free`, an alternative,
+/// lets through.
+fn on_clusters(policy: Policy, free: &str, what: &str, [of_all, of_one]: [&str; 2]) -> Policy {
+    let everywhere = Asked::ours(OPERATE, "clusters").cel();
+    let mut policy = policy
+        .with("names", "has(object.spec.clusters.names) ? object.spec.clusters.names : []")
         .require(
+            format!("{free}(variables.names.size() > 0 && variables.names.size() <= {MOST_CLUSTERS}) || {everywhere}"),
             format!(
-                "variables.ofProjects || (variables.names.size() > 0 && variables.names.size() <= {MOST_CLUSTERS}) || {everywhere}"
+                "'only who has the verb operate on all clusters.drover.dev may write {what} for whole clusters that are not named; \
+                 {of_all}, or ask for that verb'"
             ),
-            "'only who has the verb operate on all clusters.drover.dev may write an app for whole clusters that are not named; name \
-             the clusters, set spec.template.projectName, or ask for that verb'",
         );
     for place in 0..MOST_CLUSTERS {
         let name = format!("variables.names[{place}]");
         let operate = Asked::ours(OPERATE, "clusters").named(&name).cel();
         policy = policy.require(
-            format!("variables.ofProjects || variables.names.size() <= {place} || {operate}"),
+            format!("{free}variables.names.size() <= {place} || {operate}"),
             format!(
-                "'only who has the verb operate on clusters.drover.dev ' + {name} + ' may write an app for the whole cluster; set \
-                 spec.template.projectName, or ask for that verb'"
+                "'only who has the verb operate on clusters.drover.dev ' + {name} + ' may write {what} for the whole cluster; \
+                 {of_one}, or ask for that verb'"
             ),
         );
     }
@@ -210,26 +230,52 @@ fn approvals() -> Policy {
 /// What a `MultiClusterApp` releases is decided there, and there alone: by its spec, its stages and its approvals. Whoever may write apps
 /// changes none of its apps and none of its revisions by hand, nor makes up one of another namespace.
 fn apps_of_rollouts() -> Policy {
-    let owner = |object: &str| format!("{object}.metadata.?labels[?'{LABEL_OWNER_NAME}'].orValue('')");
-    let manage = |name| Asked::ours(MANAGE, "multiclusterapps").in_namespace("request.namespace").named(name).cel();
-    let is_update = "request.operation == 'UPDATE'";
-    Policy::on(
+    let policy = Policy::on(
         "drover-apps-of-rollouts",
         &WRITES,
         &[(drover_crds::GROUP, &["catalogapps"]), ("apps", &["controllerrevisions"])],
     )
-    .only(
-        "is-of-a-rollout",
-        format!("{} || ({is_update} && ({}))", is_of_a_rollout("object"), is_of_a_rollout("oldObject")),
-    )
-    .only("changes-what-a-rollout-decides", changes_what_a_rollout_decides())
-    .with("owner", owner("object"))
-    .with("formerOwner", format!("{is_update} ? {} : variables.owner", owner("oldObject")))
-    .require(manage("variables.owner"), may_not_manage("variables.owner"))
-    .require(
-        format!("variables.formerOwner == variables.owner || {}", manage("variables.formerOwner")),
-        may_not_manage("variables.formerOwner"),
-    )
+    .only("is-of-a-rollout", either(is_of_a_rollout))
+    .only("changes-what-a-rollout-decides", changes_what_a_rollout_decides());
+    let instead = "its apps and revisions, and Drover does; change the MultiClusterApp instead";
+    made_by_drover(policy, "multiclusterapps", instead)
+}
+
+/// Which backups a schedule deletes, with their data, is decided by its retention: nobody makes up one of it. What their specs say,
+/// whoever may write backups of the cluster may change.
+fn backups_of_schedules() -> Policy {
+    let is_of_one =
+        |object: &str| format!("{object}.metadata.?labels[?'{LABEL_OWNER_KIND}'].orValue('') == 'EtcdBackupSchedule'");
+    let (labels, annotations) = (differs("labels", &OF_OWNERS), differs("annotations", &OF_SCHEDULES));
+    let policy = Policy::on("drover-backups-of-schedules", &WRITES, &[(drover_crds::GROUP, &["etcdbackups"])])
+        .only("is-of-a-schedule", either(is_of_one))
+        .only("changes-the-owner", format!("request.operation == 'CREATE' || {labels} || {annotations}"));
+    made_by_drover(policy, "etcdbackupschedules", "that a backup is one of it, and Drover does")
+}
+
+/// Of the object as it was, or as it is to be.
+fn either(is_so: impl Fn(&str) -> String) -> String {
+    format!("{} || (request.operation == 'UPDATE' && ({}))", is_so("object"), is_so("oldObject"))
+}
+
+/// Only Drover writes what an owner of this resource has, by the owner labels before and after.
+fn made_by_drover(policy: Policy, owners: &str, what: &str) -> Policy {
+    let owner = |object: &str| format!("{object}.metadata.?labels[?'{LABEL_OWNER_NAME}'].orValue('')");
+    let manage = |name| Asked::ours(MANAGE, owners).in_namespace("request.namespace").named(name).cel();
+    let refused = |owner: &str| {
+        format!(
+            "'only who has the verb {MANAGE} on {owners}.drover.dev ' + {owner} + ' in namespace ' + request.namespace + ' may write \
+             {what}, or leave out the labels and annotations that Drover sets'"
+        )
+    };
+    policy
+        .with("owner", owner("object"))
+        .with("formerOwner", format!("request.operation == 'UPDATE' ? {} : variables.owner", owner("oldObject")))
+        .require(manage("variables.owner"), refused("variables.owner"))
+        .require(
+            format!("variables.formerOwner == variables.owner || {}", manage("variables.formerOwner")),
+            refused("variables.formerOwner"),
+        )
 }
 
 /// By its owner labels. Annotations of a `StatefulSet` are copied to its revisions, so those of a `ControllerRevision` tell nothing.
@@ -243,23 +289,16 @@ fn is_of_a_rollout(object: &str) -> String {
 
 fn changes_what_a_rollout_decides() -> String {
     let content = OF_CONTENT.map(|field| format!("object.?{field} != oldObject.?{field}")).join(" || ");
-    let differs = |kind: &str, keys: &[&str]| {
-        format!("[{}].exists(key, object.metadata.?{kind}[?key] != oldObject.metadata.?{kind}[?key])", listed(keys))
-    };
     let (labels, annotations) = (differs("labels", &OF_OWNERS), differs("annotations", &OF_ROLLOUTS));
     format!("request.operation == 'CREATE' || {content} || {labels} || {annotations}")
 }
 
-fn listed(keys: &[&str]) -> String {
-    keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ")
+fn differs(kind: &str, keys: &[&str]) -> String {
+    format!("[{}].exists(key, object.metadata.?{kind}[?key] != oldObject.metadata.?{kind}[?key])", listed(keys))
 }
 
-fn may_not_manage(owner: &str) -> String {
-    format!(
-        "'only who has the verb {MANAGE} on multiclusterapps.drover.dev ' + {owner} + ' in namespace ' + request.namespace + ' may write \
-         its apps and revisions, and Drover does; change the MultiClusterApp instead, or leave out the labels and annotations that \
-         Drover sets'"
-    )
+fn listed(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ")
 }
 
 fn role_templates() -> Policy {

@@ -16,7 +16,7 @@ pub const OPERATE: &str = "operate";
 pub const APPROVE: &str = "approve";
 
 /// To be Drover, which sets its labels and annotations and writes what carries them: downstream on namespaces, in the management cluster on
-/// multiclusterapps for their apps and revisions. Nobody else is given it by name.
+/// multiclusterapps for their apps and revisions and on etcdbackupschedules for their backups. Nobody else is given it by name.
 pub const MANAGE: &str = "manage";
 /// Downstream, on namespaces: to set the pod security of one that a Project holds.
 pub const SET_POD_SECURITY: &str = "set-pod-security";

@@ -7,6 +7,7 @@
 mod output;
 mod access;
 mod backup;
+mod backups_metric;
 mod charts;
 mod clusters_metric;
 mod command_line;

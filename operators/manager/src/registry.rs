@@ -10,6 +10,7 @@ use drover_chart_repository::ChartRepositoryOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
 use drover_etcd_backup::EtcdBackupOperator;
+use drover_etcd_backup_schedule::EtcdBackupScheduleOperator;
 use drover_fleet::Fleet;
 use drover_multi_cluster_app::MultiClusterAppOperator;
 use drover_process::admin::{Gate, Readiness};
@@ -38,6 +39,7 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<MultiClusterAppOperator>(),
     Entry::of::<BackupStoreOperator>(),
     Entry::of::<EtcdBackupOperator>(),
+    Entry::of::<EtcdBackupScheduleOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -127,6 +129,15 @@ impl Registered for EtcdBackupOperator {
 
     fn construct(wiring: &Wiring) -> Self {
         Self::new(wiring.stores.clone(), wiring.etcd_image.clone())
+    }
+}
+
+impl Registered for EtcdBackupScheduleOperator {
+    const ABOUT: &'static str = "Has backups of clusters taken at times that repeat, and keeps those it is to keep";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(_: &Wiring) -> Self {
+        Self
     }
 }
 

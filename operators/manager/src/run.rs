@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clusters_metric,
+    backups_metric, clusters_metric,
     command_line::{LogFormat, RunArguments, TimerArguments},
     identity::cluster_uid,
     kubeconfig,
@@ -293,6 +293,7 @@ fn start(
     let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
     let meters = Meters::register(&mut registry);
     clusters_metric::register(&mut registry, &management);
+    backups_metric::register(&mut registry, &management, &settings.operators);
     drop(registry);
     let events = EventSink::start(client, "drover");
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter,
-    fmt::{self, time::ChronoUtc},
+    fmt::{self, format::Writer, time::FormatTime},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
     util::TryInitError,
@@ -111,6 +111,15 @@ impl Drop for TelemetryGuard {
     }
 }
 
+/// The times of log lines, as RFC 3339 has them in UTC.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:.6}", drover_runtime::clock::now())
+    }
+}
+
 /// Sets up logs, traces and the logging of panics for the whole process. Call it once, first thing in `main`.
 pub fn init(settings: &TelemetrySettings) -> Result<TelemetryGuard, TelemetryError> {
     // kube prints whole responses that it cannot read, and a response may be a list of Secrets.
@@ -127,7 +136,7 @@ pub fn init(settings: &TelemetrySettings) -> Result<TelemetryGuard, TelemetryErr
 
 fn log_lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     let terminal = stderr().is_terminal();
-    let lines = fmt::layer().with_timer(ChronoUtc::rfc_3339()).with_writer(stderr).with_ansi(terminal);
+    let lines = fmt::layer().with_timer(Clock).with_writer(stderr).with_ansi(terminal);
     match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Auto if terminal => lines.boxed(),

@@ -38,7 +38,7 @@ const WRITTEN_DOWNSTREAM: [&str; 14] = [
 ];
 
 /// All that it may change in the management cluster.
-const WRITTEN_IN_MANAGEMENT: [&str; 20] = [
+const WRITTEN_IN_MANAGEMENT: [&str; 21] = [
     // In Drover's own namespace only, and only created: the key by which inputs of apps are known.
     "/secrets",
     // Data that is never applied: what apps on many clusters were made of.
@@ -53,6 +53,7 @@ const WRITTEN_IN_MANAGEMENT: [&str; 20] = [
     "drover.dev/clusters/status",
     "drover.dev/etcdbackups",
     "drover.dev/etcdbackups/status",
+    "drover.dev/etcdbackupschedules/status",
     "drover.dev/multiclusterapps",
     "drover.dev/multiclusterapps/status",
     "drover.dev/projectroletemplatebindings/status",
