@@ -65,7 +65,9 @@ pub fn to_delete(candidates: &[Candidate], retention: &Retention, now: Timestamp
     let mut newest_first: Vec<&Candidate> = candidates.iter().collect();
     newest_first.sort_by(|one, other| other.order().cmp(&one.order()));
     let kept = kept_by_rule(&newest_first, retention, now, zone);
-    let newest = newest_first.iter().filter(|one| one.counts()).max_by_key(|one| one.revision).map(|one| &one.uid);
+    // Of equal ones the last one is found: where nothing was written in between, the youngest of them.
+    let newest =
+        newest_first.iter().rev().filter(|one| one.counts()).max_by_key(|one| one.revision).map(|one| &one.uid);
     let min_verified = retention.min_verified.max(1);
     let (mut younger, mut deleted) = (0, Vec::new());
     for one in newest_first {

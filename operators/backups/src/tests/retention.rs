@@ -89,6 +89,16 @@ fn the_newest_by_revision_stays_though_a_clock_went_back() {
     assert_eq!(kept(&all, &retention), [uid(0), uid(2)]);
 }
 
+#[test]
+fn of_an_etcd_in_which_nothing_is_written_the_youngest_stays() {
+    let mut all = hourly("2026-11-16T00:00:00Z", 3);
+    for one in &mut all {
+        one.revision = 7;
+    }
+    let retention = Retention { keep_last: Some(1), ..Retention::default() };
+    assert_eq!(kept(&all, &retention), [uid(2)]);
+}
+
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (0..2_000_000_i64, 0..50_u64, any::<bool>(), 0..4_u8, 0..8_u8);
     prop::collection::vec(one, 0..40).prop_map(|all| {
