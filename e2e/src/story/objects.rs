@@ -109,8 +109,8 @@ mod tests {
         applied.extend(["CatalogApp", "MultiClusterApp"].map(str::to_owned));
         // A repository is no part of a cluster: what becomes of one that does not answer is tested beside `drover-sources`.
         applied.insert("ChartRepository".to_owned());
-        // A backup needs a store, and a node that runs its Job: it has stories of its own, in `backups`.
-        applied.extend(["BackupStore", "EtcdBackup"].map(str::to_owned));
+        // A backup needs a store, and a node that runs its Job: it has stories of its own, in `backups` and `backup_schedules`.
+        applied.extend(["BackupStore", "EtcdBackup", "EtcdBackupSchedule"].map(str::to_owned));
         let ours: BTreeSet<_> = drover_crds::all().into_iter().map(|definition| definition.spec.names.kind).collect();
         assert_eq!(applied, ours);
     }

@@ -51,15 +51,15 @@ pub(crate) fn a_backup(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "drover.dev/v1alpha1", "kind": "EtcdBackup", "metadata": metadata, "spec": whole})
 }
 
-struct Story {
-    installation: Installation,
-    store: S3,
+pub(crate) struct Story {
+    pub(crate) installation: Installation,
+    pub(crate) store: S3,
     member: etcd::KubeadmEtcd,
     _node: ProcessNode,
 }
 
 impl Story {
-    async fn begin() -> Option<Self> {
+    pub(crate) async fn begin() -> Option<Self> {
         let mut installation = prepared_restful("backups", &["eu"]).await?;
         installation.environment = vec![("DROVER_ETCD_IMAGE".to_owned(), IMAGE.to_owned())];
         installation.start_drover().await.unwrap();
@@ -76,7 +76,7 @@ impl Story {
         reads(&self.installation, "etcdbackup", name, kind, expected).await;
     }
 
-    async fn allow(&self, operations: &[&str]) {
+    pub(crate) async fn allow(&self, operations: &[&str]) {
         let tenant = json!({
             "name": "team", "from": {"names": [TEAM]}, "namespacePatterns": ["team-*"], "operations": operations,
         });

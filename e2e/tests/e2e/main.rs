@@ -21,6 +21,7 @@ mod apps;
 mod away;
 mod backup_data;
 mod backup_layouts;
+mod backup_schedules;
 mod backups;
 mod bad_days;
 mod bench;
@@ -84,6 +85,7 @@ fn tests() -> Vec<Test> {
         away::tests(),
         backup_data::tests(),
         backup_layouts::tests(),
+        backup_schedules::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),

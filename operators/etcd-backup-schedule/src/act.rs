@@ -1,5 +1,7 @@
 //! The one action: a change of a backup.
 
+use std::fmt;
+
 use drover_crds::{EtcdBackup, EtcdBackupSchedule};
 use drover_runtime::{Owner, PlaceContext, WriteError, owned::Change};
 use serde_json::Map;
@@ -7,8 +9,14 @@ use serde_json::Map;
 use crate::{EtcdBackupScheduleOperator, children};
 
 /// One idempotent change of a backup.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Action(pub Change<EtcdBackup>);
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
 
 impl Action {
     pub(crate) async fn carry_out(
