@@ -118,6 +118,10 @@ fn b8_a_tick_in_the_hour_that_comes_twice_runs_once_and_of_every_hour_each_time(
     assert_eq!(lord_howe, ["2026-04-04T14:45:00Z"]);
     let st_johns = ticks("15 23,0 * * *", Some("America/St_Johns"), "2010-11-06T12:00:00Z", "2010-11-07T12:00:00Z");
     assert_eq!(st_johns, ["2010-11-07T01:45:00Z", "2010-11-07T03:45:00Z"]);
+    // Half a minute of Sunday, and then most of an hour of Saturday again.
+    let hourly = schedule("45 * * * *", Some("America/St_Johns"));
+    assert_eq!(hourly.next_after(at("2010-11-07T02:30:30Z")), Some(at("2010-11-07T03:15:00Z")));
+    assert_eq!(hourly.last_until(at("2010-11-07T03:20:00Z")), Some(at("2010-11-07T03:15:00Z")));
 }
 
 #[test]
