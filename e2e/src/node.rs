@@ -158,6 +158,12 @@ impl Worker {
             }
             return Ok(());
         }
+        if let Some(status) = pod::without_image(&self.settings, pod) {
+            if pod.status.as_ref().is_none_or(|status| status.container_statuses.is_none()) {
+                self.report(pod, &status).await?;
+            }
+            return Ok(());
+        }
         if let Some(running) = pod::start(&self.client, &self.settings, self.folder.path(), pod).await? {
             self.report(pod, &running.status()).await?;
             self.running.insert(uid, running);

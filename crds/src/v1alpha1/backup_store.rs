@@ -41,6 +41,7 @@ pub const DEFAULT_REGION: &str = "us-east-1";
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.s3.bucket"),
+    printcolumn(name = "Backups", type_ = "integer", json_path = ".status.backups"),
     printcolumn(name = "Bytes", type_ = "integer", json_path = ".status.usedBytes"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -139,6 +140,10 @@ pub struct BackupStoreStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub objects: Option<i64>,
+    /// Backups below the prefix, as they were counted last: those with a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub backups: Option<i64>,
     /// When what is told here was found for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
@@ -178,6 +183,7 @@ impl Default for BackupStoreStatus {
             observed_generation: UNOBSERVED,
             used_bytes: None,
             objects: None,
+            backups: None,
             checked_at: None,
             conditions: Vec::new(),
         }

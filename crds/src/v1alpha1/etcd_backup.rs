@@ -108,7 +108,7 @@ pub enum BackupPhase {
     Pending,
     /// The snapshot is taken, verified and uploaded.
     Running,
-    /// All is uploaded, and what was needed for it is being removed.
+    /// All is uploaded, or it failed, and it is being completed or given up.
     Completing,
     /// It can be restored from.
     Succeeded,
@@ -191,6 +191,16 @@ pub struct BackupAttempt {
     #[serde(default, rename = "uploadID", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<2048>")]
     pub upload_id: Option<String>,
+    /// What its Job answered, until it is stored; it is noted before the upload is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<4096>")]
+    pub answer: Option<String>,
+    /// When its Job ended with that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Time>,
+    /// Whether it failed and left nothing in the cluster.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cleared: bool,
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<BackupFailure>,

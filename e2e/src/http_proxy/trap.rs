@@ -62,7 +62,7 @@ impl WriteTrap {
     }
 
     /// Counts one more write; true when it killed for it.
-    pub(super) fn springs(&self) -> bool {
+    pub(crate) fn springs(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.writes += 1;
         let due = state.writes;

@@ -72,6 +72,21 @@ fn now() -> String {
     now.round(k8s_openapi::jiff::Unit::Second).unwrap_or(now).to_string()
 }
 
+/// What a kubelet says of a Pod whose image it cannot pull; none if this node has it.
+pub(super) fn without_image(settings: &NodeSettings, pod: &Pod) -> Option<Value> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let image = container.image.as_deref().unwrap_or_default();
+    if settings.images.contains_key(image) {
+        return None;
+    }
+    let message = format!("Back-off pulling image \"{image}\"");
+    let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": message}});
+    let status = json!({
+        "name": container.name, "image": image, "imageID": "", "state": state, "lastState": {}, "ready": false, "restartCount": 0,
+    });
+    Some(json!({"phase": "Pending", "containerStatuses": [status]}))
+}
+
 /// Starts a Pod with one container; none while something that it mounts is not there.
 pub(super) async fn start(
     client: &Client,

@@ -90,7 +90,8 @@ async fn own_snapshots_are_shown_and_never_touched(installation: &Installation) 
         snapshot("bad", "2026-01-03T00:00:00Z", false),
     ];
     for one in &all {
-        apply_to(plane, one).await.unwrap();
+        let applied = async || Ok(apply_to(plane, one).await.ok());
+        eventually("the kind is served", soon(), applied).await.unwrap();
     }
     let node = json!({
         "apiVersion": "v1", "kind": "Node",

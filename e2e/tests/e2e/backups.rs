@@ -68,7 +68,7 @@ impl Story {
         for number in 0..KEYS {
             member.etcdctl(&["put", &format!("/registry/{number}"), "value"]).unwrap();
         }
-        let node = node(&installation, &member, &tools).await;
+        let node = node(&installation, "eu", &member, &tools).await;
         Some(Self { installation, store: S3::start().await.unwrap(), member, _node: node })
     }
 
@@ -77,24 +77,38 @@ impl Story {
     }
 
     pub(crate) async fn allow(&self, operations: &[&str]) {
-        let tenant = json!({
-            "name": "team", "from": {"names": [TEAM]}, "namespacePatterns": ["team-*"], "operations": operations,
-        });
-        patch(&self.installation, "cluster", "eu", json!({"spec": {"tenants": [tenant]}})).await;
+        allow(&self.installation, "eu", operations).await;
     }
 
-    /// What Drover has in its namespace of the cluster beside what it always has.
     async fn leftovers(&self) -> Vec<String> {
-        let plane = self.installation.cluster("eu").unwrap();
-        let mut found = Vec::new();
-        for kind in ["job", "pod", "secret"] {
-            let api = api(plane.client(), kind, "drover-system").await.unwrap();
-            let all = api.list(&ListParams::default()).await.unwrap();
-            let names = all.items.into_iter().filter_map(|object| object.metadata.name);
-            found.extend(names.filter(|name| name.contains("etcd-backup")).map(|name| format!("{kind} {name}")));
-        }
-        found
+        leftovers(&self.installation, "eu").await
     }
+}
+
+/// Lets the team do this with a whole cluster.
+pub(crate) async fn allow(installation: &Installation, cluster: &str, operations: &[&str]) {
+    let tenant = json!({
+        "name": "team", "from": {"names": [TEAM]}, "namespacePatterns": ["team-*"], "operations": operations,
+    });
+    patch(installation, "cluster", cluster, json!({"spec": {"tenants": [tenant]}})).await;
+}
+
+/// What Drover has in its namespace of a cluster beside what it always has.
+pub(crate) async fn leftovers(installation: &Installation, cluster: &str) -> Vec<String> {
+    let plane = installation.cluster(cluster).unwrap();
+    let mut found = Vec::new();
+    for kind in ["job", "pod", "secret"] {
+        let api = api(plane.client(), kind, "drover-system").await.unwrap();
+        let all = api.list(&ListParams::default()).await.unwrap();
+        let names = all.items.into_iter().filter_map(|object| object.metadata.name);
+        found.extend(names.filter(|name| name.contains("etcd-backup")).map(|name| format!("{kind} {name}")));
+    }
+    found
+}
+
+pub(crate) async fn nothing_is_left(installation: &Installation, cluster: &str) {
+    let is_clean = async || Ok(leftovers(installation, cluster).await.is_empty().then_some(()));
+    eventually("nothing of the backup is left in the cluster", soon(), is_clean).await.unwrap();
 }
 
 /// What the image of Jobs has.
@@ -107,7 +121,12 @@ pub(crate) async fn programs(tools: &Tools) -> Vec<(PathBuf, PathBuf)> {
 }
 
 /// A control-plane node on which this member runs.
-async fn node(installation: &Installation, member: &etcd::KubeadmEtcd, tools: &Tools) -> ProcessNode {
+pub(crate) async fn node(
+    installation: &Installation,
+    cluster: &str,
+    member: &etcd::KubeadmEtcd,
+    tools: &Tools,
+) -> ProcessNode {
     let mut settings = NodeSettings::kubeadm("control-plane-1");
     settings.images.insert(IMAGE.to_owned(), programs(tools).await);
     settings.host.insert(etcd::CERTIFICATES.to_owned(), member.certificates());
@@ -116,7 +135,7 @@ async fn node(installation: &Installation, member: &etcd::KubeadmEtcd, tools: &T
     std::fs::write(manifests.join("etcd.yaml"), "kind: Pod\n").unwrap();
     settings.host.insert("/etc/kubernetes/manifests".to_owned(), manifests);
     settings.addresses.push((etcd::ADDRESS.to_owned(), member.address()));
-    ProcessNode::start(installation.cluster("eu").unwrap(), settings).await.unwrap()
+    ProcessNode::start(installation.cluster(cluster).unwrap(), settings).await.unwrap()
 }
 
 async fn a_backup_is_taken_by_a_job_and_its_manifest_is_written_last() {
@@ -196,23 +215,13 @@ impl Story {
         let manifest: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(manifest["backup"]["name"], "first");
         assert_eq!(manifest["cluster"]["distribution"], "kubeadm");
-        assert!(!self.store.has_open_uploads().unwrap());
-        self.nothing_is_left().await;
+        assert_eq!(self.store.open_uploads(), []);
+        nothing_is_left(&self.installation, "eu").await;
         let lease = get(&self.installation, "lease", "drover-system/operation-eu").await.unwrap();
         assert!(lease["spec"]["holderIdentity"].is_null(), "{lease}");
         let log = self.installation.drover_log();
         assert!(!log.contains(SECRET_KEY) && !log.contains("X-Amz-Signature"), "{log}");
         quiet(&self.installation, "a backup was taken").await;
-    }
-
-    async fn nothing_is_left(&self) {
-        for _ in 0..100 {
-            if self.leftovers().await.is_empty() {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        assert_eq!(self.leftovers().await, [""; 0]);
     }
 
     /// What else a restore needs is in the bucket only where nobody but the recipients can read it.
@@ -256,7 +265,7 @@ impl Story {
         let failed = get(&self.installation, "etcdbackup", "third").await.unwrap();
         assert_eq!(failed["status"]["attempt"]["failure"]["reason"], "MemberUnreachable", "{failed}");
         assert_eq!(self.store.keys().unwrap().len(), 2, "nothing of it is stored");
-        assert!(!self.store.has_open_uploads().unwrap());
-        self.nothing_is_left().await;
+        assert_eq!(self.store.open_uploads(), []);
+        nothing_is_left(&self.installation, "eu").await;
     }
 }

@@ -22,6 +22,7 @@ mod away;
 mod backup_data;
 mod backup_layouts;
 mod backup_schedules;
+mod backup_ends;
 mod backups;
 mod bad_days;
 mod bench;
@@ -86,6 +87,7 @@ fn tests() -> Vec<Test> {
         backup_data::tests(),
         backup_layouts::tests(),
         backup_schedules::tests(),
+        backup_ends::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),

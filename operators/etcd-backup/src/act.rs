@@ -1,6 +1,6 @@
 //! One function per action.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use drover_backups::{
@@ -8,7 +8,8 @@ use drover_backups::{
     upload,
 };
 use drover_crds::{
-    BackedUpCluster, BackupAttempt, BackupStore, Cluster, EtcdBackup, StoredBackup, names::DROVER_NAMESPACE,
+    BackedUpCluster, BackupAttempt, BackupStore, Cluster, EtcdBackup, SnapshotStatus, StoredBackup,
+    names::DROVER_NAMESPACE,
 };
 use drover_fetch::Digest;
 use drover_runtime::{ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
@@ -25,6 +26,7 @@ use serde_json::json;
 use crate::{
     BackupCause, BackupError, EtcdBackupOperator, job,
     lock::{self, Claim},
+    notes::snapshot_status,
     plan::store_name,
     task::{self, Attempt, TaskSecret, Way},
 };
@@ -47,8 +49,8 @@ pub enum Action {
     Job(Change<Job>),
     /// Of the Secret with its task.
     Task(Change<TaskSecret>),
-    /// Write the task.
-    WriteTask,
+    /// Write the task, which may take so long.
+    WriteTask(Duration),
     /// Complete the upload, and write the manifest.
     Complete {
         /// What the Job answered.
@@ -56,8 +58,10 @@ pub enum Action {
         /// When it ended.
         at: Time,
     },
-    /// Release the lock of the cluster, and abort the upload if it was not completed.
-    Release,
+    /// Release the lock of the cluster.
+    Unlock,
+    /// Remove from the store what a failed attempt left there.
+    Abandon,
     /// Delete what the manifest names.
     DeleteData,
 }
@@ -69,9 +73,10 @@ impl fmt::Debug for Action {
             Self::Open => formatter.write_str("open an upload"),
             Self::Job(change) => change.fmt(formatter),
             Self::Task(change) => change.fmt(formatter),
-            Self::WriteTask => formatter.write_str("write the task"),
+            Self::WriteTask(_) => formatter.write_str("write the task"),
             Self::Complete { .. } => formatter.write_str("complete the upload"),
-            Self::Release => formatter.write_str("release the lock"),
+            Self::Unlock => formatter.write_str("release the lock"),
+            Self::Abandon => formatter.write_str("abandon the upload"),
             Self::DeleteData => formatter.write_str("delete the data"),
         }
     }
@@ -95,9 +100,10 @@ impl Action {
             Self::Job(_) | Self::Task(_) => Ok(()),
             Self::Lock(now) => backups.lock(now).await,
             Self::Open => backups.open().await,
-            Self::WriteTask => backups.write_task().await,
+            Self::WriteTask(left) => backups.write_task(left).await,
             Self::Complete { success, at } => backups.complete(&success, at).await,
-            Self::Release => backups.release().await,
+            Self::Unlock => backups.unlock().await,
+            Self::Abandon => backups.abandon().await,
             Self::DeleteData => backups.delete_data().await,
         }
     }
@@ -171,32 +177,7 @@ impl Backups<'_> {
         Ok(())
     }
 
-    async fn open(&self) -> Result<(), BackupError> {
-        let Some((_, _, attempt)) = self.noted() else { return Ok(()) };
-        let (_, store) = self.needed_store().await?;
-        self.abort_others(&store, &attempt.folder, None).await?;
-        let opened = store.create_upload(&attempt.snapshot()).await?;
-        self.operator.remember(&self.uid(), |memory| memory.opened = Some(opened));
-        Ok(())
-    }
-
-    /// Aborts what is open below the keys of this backup, but for `kept`.
-    async fn abort_others(&self, store: &Store, folder: &Folder, kept: Option<&str>) -> Result<(), BackupError> {
-        let open = match store.list_uploads(&folder.start(), MOST_UPLOADS).await {
-            // Then a rule of the bucket has to end them.
-            Err(error) if matches!(error.failure, StoreFailure::NotSupported { .. }) => return Ok(()),
-            open => open?,
-        };
-        // Stores read a prefix in their own way.
-        for upload in open.iter().filter(|upload| upload.key.starts_with(&folder.start())) {
-            if kept != Some(&upload.id) {
-                store.abort_upload(&upload.key, &upload.id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn write_task(&self) -> Result<(), BackupError> {
+    async fn write_task(&self, left: Duration) -> Result<(), BackupError> {
         let Some((record, cluster, attempt)) = self.noted() else { return Ok(()) };
         let layout = LayoutOf::distribution(&cluster.distribution).map(LayoutOf::layout);
         let (Some(layout), Some(upload)) = (layout, &record.upload_id) else { return Ok(()) };
@@ -204,12 +185,46 @@ impl Backups<'_> {
         let way = Way { authorities: object.spec.s3.ca_bundle, allows_local: self.operator.stores.allows_local };
         let key = ObjectKey::cluster_scoped(&self.backup.spec.cluster_name);
         let facts = task::facts(self.backup, &cluster, self.place.related::<Cluster>().get(&key).as_deref());
-        let task = task::task(self.backup, &attempt, layout, (&store, way), (upload, facts))?;
+        let task = task::task(self.backup, &attempt, (layout, left), (&store, way), (upload, facts))?;
         let data = json!({job::TASK: ByteString(serde_json::to_vec(&task).unwrap_or_default())});
         let content = [("data", data), ("immutable", json!(true)), ("type", json!("Opaque"))];
         let content = content.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
         let create = Change::create(TaskSecret::of(&attempt.id));
         create.carry_out_with::<EtcdBackupOperator>(self.backup.into(), self.place, &content).await?;
+        Ok(())
+    }
+
+    async fn unlock(&self) -> Result<(), BackupError> {
+        let (name, holder) = (lock::name(&self.backup.spec.cluster_name), lock::holder(self.backup));
+        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
+        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
+        if let Some(free) = found.and_then(|found| lock::released(&found, &holder)) {
+            request(format!("release {what}"), leases.replace(&name, &PostParams::default(), &free)).await?;
+        }
+        self.operator.remember(&self.uid(), |memory| memory.is_unlocked = true);
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<(), BackupError> {
+        let Some((_, _, attempt)) = self.noted() else { return Ok(()) };
+        let (_, store) = self.needed_store().await?;
+        self.abort_others(&store, &attempt.folder).await?;
+        let opened = store.create_upload(&attempt.snapshot()).await?;
+        self.operator.remember(&self.uid(), |memory| memory.opened = Some(opened));
+        Ok(())
+    }
+
+    /// Aborts what is open below the keys of this backup.
+    async fn abort_others(&self, store: &Store, folder: &Folder) -> Result<(), BackupError> {
+        let open = match store.list_uploads(&folder.start(), MOST_UPLOADS).await {
+            // Then a rule of the bucket has to end them.
+            Err(error) if matches!(error.failure, StoreFailure::NotSupported { .. }) => return Ok(()),
+            open => open?,
+        };
+        // Stores read a prefix in their own way.
+        for upload in open.iter().filter(|upload| upload.key.starts_with(&folder.start())) {
+            store.abort_upload(&upload.key, &upload.id).await?;
+        }
         Ok(())
     }
 
@@ -230,13 +245,10 @@ impl Backups<'_> {
             self.has(&store, &attempt.config(), config.stored.bytes).await?;
         }
         let text = self.manifest(success, &cluster, &attempt, at).to_text();
-        let manifest = attempt.folder.manifest();
-        let manifest_digest = Digest::of(text.as_bytes()).to_string();
-        store.put_new(&manifest, Bytes::from(text)).await?;
-        let stored = StoredBackup { store_name: store_name(self.backup).to_owned(), manifest, manifest_digest };
-        self.operator.remember(&self.uid(), |memory| {
-            memory.completed = Some((Box::new(success.clone()), stored));
-        });
+        let stored = self.stored(&attempt, Digest::of(text.as_bytes()));
+        store.put_new(&attempt.folder.manifest(), Bytes::from(text)).await?;
+        let snapshot = Box::new(snapshot_status(&success.snapshot));
+        self.operator.remember(&self.uid(), |memory| memory.completed = Some((snapshot, stored)));
         Ok(())
     }
 
@@ -279,41 +291,72 @@ impl Backups<'_> {
         }
     }
 
-    async fn release(&self) -> Result<(), BackupError> {
-        let (name, holder) = (lock::name(&self.backup.spec.cluster_name), lock::holder(self.backup));
-        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
-        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
-        if let Some(free) = found.and_then(|found| lock::released(&found, &holder)) {
-            request(format!("release {what}"), leases.replace(&name, &PostParams::default(), &free)).await?;
-        }
-        // No store in trouble keeps others from the cluster.
-        let has_snapshot = self.backup.status.as_ref().is_some_and(|status| status.snapshot.is_some());
-        if let Some((record, _, attempt)) = self.noted().filter(|_| !has_snapshot)
-            && let Some((_, store)) = self.store().await?
-        {
-            if let Some(upload) = &record.upload_id {
-                store.abort_upload(&attempt.snapshot(), upload).await?;
-            }
-            self.abort_others(&store, &attempt.folder, None).await?;
-        }
-        self.operator.remember(&self.uid(), |memory| memory.is_released = true);
+    /// Removes what a failed attempt left. If its manifest is there after all, as the answer to that request was lost, it is a backup.
+    async fn abandon(&self) -> Result<(), BackupError> {
+        let found = match (self.noted(), self.store().await?) {
+            (Some((record, _, attempt)), Some((_, store))) => self.given_up(&record, &attempt, &store).await?,
+            // Without a store that Drover may use, a rule of the bucket has to end the upload.
+            _ => None,
+        };
+        self.operator.remember(&self.uid(), |memory| {
+            memory.completed = found.or(memory.completed.take());
+            memory.is_abandoned = true;
+        });
         Ok(())
+    }
+
+    /// The backup, if there is one. Else the upload goes first, so that nothing is added to what is deleted.
+    async fn given_up(
+        &self,
+        record: &BackupAttempt,
+        attempt: &Attempt,
+        store: &Store,
+    ) -> Result<Option<(Box<SnapshotStatus>, StoredBackup)>, BackupError> {
+        if let Some((manifest, digest)) = self.manifest_of(attempt, store).await? {
+            let stored = self.stored(attempt, digest);
+            return Ok(Some((Box::new(snapshot_status(&manifest.snapshot)), stored)));
+        }
+        let opened = self.operator.memory(&self.uid()).opened;
+        for upload in record.upload_id.iter().chain(&opened) {
+            store.abort_upload(&attempt.snapshot(), upload).await?;
+        }
+        self.abort_others(store, &attempt.folder).await?;
+        for key in [attempt.snapshot(), attempt.config()] {
+            store.delete(&key).await?;
+        }
+        Ok(None)
+    }
+
+    /// The manifest of this backup and its digest, if it was written.
+    async fn manifest_of(&self, attempt: &Attempt, store: &Store) -> Result<Option<(Manifest, Digest)>, BackupError> {
+        let folder = &attempt.folder;
+        let text = match store.get(&folder.manifest(), MANIFEST_BYTES).await {
+            Err(error) if error.failure == StoreFailure::NotFound => return Ok(None),
+            text => text?,
+        };
+        let manifest = Manifest::parse(&text, folder).map_err(|error| {
+            let message = format!("{} {error}; delete the objects below {} by hand", folder.manifest(), folder.start());
+            BackupError::new(BackupCause::BackupFailed, message)
+        })?;
+        Ok(Some((manifest, Digest::of(&text))))
+    }
+
+    fn stored(&self, attempt: &Attempt, digest: Digest) -> StoredBackup {
+        StoredBackup {
+            store_name: store_name(self.backup).to_owned(),
+            manifest: attempt.folder.manifest(),
+            manifest_digest: digest.to_string(),
+        }
     }
 
     /// Deletes only what the manifest of this backup names, itself first: data without a manifest is no backup.
     async fn delete_data(&self) -> Result<(), BackupError> {
         if let Some((_, _, attempt)) = self.noted() {
             let (_, store) = self.needed_store().await?;
-            let folder = &attempt.folder;
-            let keys = match store.get(&folder.manifest(), MANIFEST_BYTES).await {
-                Ok(text) => Manifest::parse(&text, folder).map(|manifest| manifest.keys(folder)).map_err(|error| {
-                    let message =
-                        format!("{} {error}; delete the objects below {} by hand", folder.manifest(), folder.start());
-                    BackupError::new(BackupCause::BackupFailed, message)
-                })?,
+            let keys = match self.manifest_of(&attempt, &store).await? {
+                Some((manifest, _)) => manifest.keys(&attempt.folder),
                 // An attempt that was not completed, or was deleted in part: no other attempt has these keys.
-                Err(error) if error.failure == StoreFailure::NotFound => vec![attempt.snapshot(), attempt.config()],
-                Err(error) => return Err(error.into()),
+                None => vec![attempt.snapshot(), attempt.config()],
             };
             for key in keys {
                 store.delete(&key).await?;

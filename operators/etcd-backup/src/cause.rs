@@ -19,6 +19,8 @@ causes! {
         OperationRunning = "OperationRunning": Blocked; "Wait for the object that the message names.",
         /// The Job takes, proves and uploads the snapshot.
         BackingUp = "BackingUp": Blocked expected; "",
+        /// The Pod of the Job does not run.
+        JobNotRunning = "JobNotRunning": Blocked; "Look at the Pod of the Job in namespace drover-system of the cluster; the message has its words.",
         /// There is no backup, and this object takes no further one.
         BackupFailed = "BackupFailed": Blocked stalls; "Remove what the message names, and create another EtcdBackup.",
         /// It was restored into another etcd, which had the revision and the keys of the member.

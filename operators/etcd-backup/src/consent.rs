@@ -7,7 +7,11 @@ use drover_grants::{Admitted, GrantCause, Grants};
 use drover_runtime::{Cause, StatusCause};
 use kube::ResourceExt as _;
 
-use crate::{BackupCause, observe::World, plan::store_name};
+use crate::{
+    BackupCause,
+    observe::{ClusterState, World},
+    plan::store_name,
+};
 
 /// Whether the owner of a cluster admits a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +82,7 @@ pub fn withdrawn(backup: &EtcdBackup, admission: Admission) -> Option<(Cause, St
 pub fn obstacle(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     withdrawn(backup, world.admission)
         .or_else(|| unjudged(backup, world))
+        .or_else(|| unworkable(backup, world))
         .or_else(|| unsupported(backup, world))
         .or_else(|| without_store(backup, &world.store))
         .or_else(|| without_image(world.image.as_deref()))
@@ -104,6 +109,21 @@ fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
         }
         Some(Admitted::Unjudged) | None => wait(),
     }
+}
+
+/// Nothing begins where the Job could not be made, or its answer not be read.
+fn unworkable(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
+    let cluster = &backup.spec.cluster_name;
+    if world.state == ClusterState::Suspended {
+        let message = format!("cluster {cluster} is suspended, so no backup is taken; resume the Cluster");
+        return Some((StatusCause::ClusterSuspended.into(), message));
+    }
+    let refusal = world.refused.as_ref()?;
+    let message = format!(
+        "cluster {cluster} does not let Drover read the Jobs, Secrets and Pods of backups: {}; import the cluster again, as its condition CredentialValid says",
+        refusal.message
+    );
+    Some((refusal.cause, message))
 }
 
 fn unsupported(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {

@@ -4,11 +4,12 @@
 //! 2. [`consent`] says whether the backup may be taken at all. [`plan`] notes the attempt in the status before anything is done.
 //! 3. [`act`] takes the [`lock`] of the cluster, opens an upload in the store, and starts a [`job`] on a node with a member of etcd. The Job
 //!    gets URLs that let it put parts of given lengths, and no key of the store.
-//! 4. When the Job succeeded, the upload is completed and the manifest written last: without a manifest there is no backup. Only then the
-//!    status says so, and what was needed on the way goes.
-//! 5. [`summary`] says it in the status.
+//! 4. When the Job succeeded, that is noted, the upload completed, and the manifest written last: without a manifest there is no backup. Only
+//!    then the status says so, and what was needed on the way goes.
+//! 5. [`summary`] joins the [`notes`] of both places in the status.
 //!
-//! Its place is the cluster. When it is deleted, the management cluster is a place as well: the data in the store may outlive the cluster.
+//! Its places are the cluster, for the Job, and from the moment that an attempt is noted the management cluster, for all else: a backup
+//! ends, and its data may be deleted, whatever became of the cluster.
 
 pub mod act;
 mod cause;
@@ -16,8 +17,10 @@ pub mod consent;
 mod error;
 pub mod job;
 pub mod lock;
+pub mod notes;
 pub mod observe;
 pub mod plan;
+pub mod pods;
 mod summary;
 pub mod task;
 
@@ -168,7 +171,7 @@ impl Operator for EtcdBackupOperator {
             let named = inputs.fleet.unread().filter(|name| backup.spec.cluster_name == name.as_str());
             targets.places.extend(named.cloned().map(Place::Cluster));
         }
-        if is_deleting {
+        if is_deleting || (plan::has_begun(backup) && !is_over) {
             targets.places.insert(Place::Management);
         }
         targets

@@ -8,7 +8,7 @@ use std::{
 use drover_admission::PoliciesState;
 use drover_backups::{AttemptId, Encryption, Report, Success};
 use drover_crds::{
-    BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, StoredBackup,
+    BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, SnapshotStatus, StoredBackup,
     condition::{BACKUP_SUPPORTED, READY, StatusConditions as _},
     names::DROVER_NAMESPACE,
 };
@@ -18,23 +18,35 @@ use drover_fleet::{
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence};
 use drover_runtime::{
-    ClusterName, ObjectKey, Owner, Place, PlaceContext,
+    ApiCause, ApiError, ClusterName, Failure, FleetView, Link, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
     cache::{Change, Lookup},
     operator::record_of,
     owned::Owned,
+    place::deletion_of,
     request::request,
 };
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{Api, ResourceExt as _, api::ListParams};
 
 use crate::{
     EtcdBackupOperator,
     consent::{Admission, StoreState},
     error::BackupError,
-    job,
-    plan::store_name,
+    job::{self, CONTAINER},
+    notes::NO_ANSWER,
+    plan::{counts, has_begun, store_name},
+    pods,
     task::{TaskSecret, verify},
 };
+
+/// What a Job answered, and when it ended.
+pub type Answered = (Result<Box<Success>, BackupFailure>, Time);
+
+/// Most Pods of a Job that are read: it makes no second one.
+const MOST_PODS: u32 = 4;
 
 /// What this process did for a backup. It is lost with the process; then it is done again, and ends the same.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,18 +54,56 @@ pub struct Memory {
     /// The upload that was opened.
     pub opened: Option<String>,
     /// What was stored, and where it is, once its manifest is written.
-    pub completed: Option<(Box<Success>, StoredBackup)>,
-    /// Whether the lock is released, and an upload that is not needed is aborted.
-    pub is_released: bool,
+    pub completed: Option<(Box<SnapshotStatus>, StoredBackup)>,
+    /// Whether the lock is released.
+    pub is_unlocked: bool,
+    /// Whether nothing of a failed attempt is in the store.
+    pub is_abandoned: bool,
     /// Whether the data are deleted.
     pub has_deleted: bool,
+}
+
+/// What is known of the Cluster of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterState {
+    /// Nothing, or not yet whether it can be reached.
+    #[default]
+    Unknown,
+    /// There is none.
+    Gone,
+    /// It is being deleted.
+    Deleting,
+    /// Nothing is written there.
+    Suspended,
+    /// It cannot be reached.
+    Unreachable,
+    /// It can be worked on.
+    Connected,
+}
+
+impl ClusterState {
+    fn of(name: &ClusterName, fleet: &FleetView) -> Self {
+        let Some(view) = fleet.get(name) else {
+            let is_gone = fleet.synced() && !fleet.unread().any(|unread| unread == name);
+            return if is_gone { Self::Gone } else { Self::Unknown };
+        };
+        match view.link {
+            _ if deletion_of(&view.object).is_some() => Self::Deleting,
+            _ if view.object.spec.suspend => Self::Suspended,
+            Link::Disconnected(_) => Self::Unreachable,
+            Link::Connecting | Link::Unclaimed(_) => Self::Unknown,
+            Link::Connected(_) => Self::Connected,
+        }
+    }
 }
 
 /// What a reconcile knows.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Whether this is the management cluster, where data of deleted backups are deleted.
+    /// Whether this is the management cluster, where the upload is completed and the backup ends.
     pub is_management: bool,
+    /// What is known of its Cluster.
+    pub state: ClusterState,
     /// The cluster, as far as it is known.
     pub cluster: Option<BackedUpCluster>,
     /// Why its etcd cannot be backed up, if the status of the Cluster says that it cannot.
@@ -76,8 +126,12 @@ pub struct World {
     pub jobs: Vec<Owned<Job>>,
     /// The Secrets of their tasks.
     pub tasks: Vec<Owned<TaskSecret>>,
-    /// What the Job of the attempt answered, once it ended.
-    pub report: Option<Result<Box<Success>, BackupFailure>>,
+    /// What the Job of the attempt answered, and when it ended.
+    pub report: Option<Answered>,
+    /// The Pods of the Job, as far as they were asked for.
+    pub pods: Option<Vec<Pod>>,
+    /// What the cluster does not let Drover read.
+    pub refused: Option<Failure>,
     /// What this process did for it.
     pub memory: Memory,
 }
@@ -100,28 +154,36 @@ pub(crate) async fn observe(
         operator.forget(&uid);
     }
     let memory = operator.memory(&uid);
-    let mut world = World { is_management, jobs, tasks, memory, store: store(backup, place), ..World::default() };
-    if !matches!(owner, Owner::Present(_)) || is_management {
+    let name = ClusterName::from(backup.spec.cluster_name.as_str());
+    let state = ClusterState::of(&name, &place.fleet);
+    let mut world = World { is_management, state, jobs, tasks, memory, ..World::default() };
+    if !matches!(owner, Owner::Present(_)) || is_over {
         return Ok(world);
     }
+    let view = place.fleet.get(&name);
+    world.admission = view.map(|view| Admission::of(&tenancies_of(backup, view, &place.fleet))).unwrap_or_default();
+    let found = place.related::<Cluster>().get(&ObjectKey::cluster_scoped(&backup.spec.cluster_name));
+    let status = found.as_ref().and_then(|cluster| cluster.status.as_ref());
+    world.cluster = backed_up(status);
+    world.unsupported = unsupported(status).map(str::to_owned);
+    if is_management {
+        return Ok(world);
+    }
+    world.store = store(backup, place);
     let policies = state_in_management(place);
     let unknown = policies.as_ref().filter(|_| backup.admission().is_none());
     let evidence = unknown.map(|policies| {
         let others = place.related::<EtcdBackup>().all();
         Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
     });
-    let view = place.fleet.get(&ClusterName::from(backup.spec.cluster_name.as_str()));
-    world.admission = view.map(|view| Admission::of(&tenancies_of(backup, view, &place.fleet))).unwrap_or_default();
-    let found = place.related::<Cluster>().get(&ObjectKey::cluster_scoped(&backup.spec.cluster_name));
-    let status = found.as_ref().and_then(|cluster| cluster.status.as_ref());
-    world.cluster = backed_up(status);
-    world.unsupported = unsupported(status).map(str::to_owned);
     world.grants = Grants::by(&guarded_in_management(place));
     world.admitted = Some(Admitted::of(backup, || policies.clone()));
     world.evidence = evidence.unwrap_or_default();
     world.policies = policies;
     world.image.clone_from(&operator.image);
-    world.report = report(backup, &world, place).await?;
+    world.refused = refused(place, backup).await;
+    world.pods = pods(&world, place, backup).await;
+    world.report = report(backup, &world);
     Ok(world)
 }
 
@@ -161,31 +223,65 @@ fn store(backup: &EtcdBackup, place: &PlaceContext) -> StoreState {
     }
 }
 
-/// What the Job answered, if it ended and that is still to be known.
-async fn report(
-    backup: &EtcdBackup,
-    world: &World,
-    place: &PlaceContext,
-) -> Result<Option<Result<Box<Success>, BackupFailure>>, BackupError> {
-    let status = backup.status.clone().unwrap_or_default();
-    let attempt = status.attempt.filter(|attempt| attempt.failure.is_none() && status.snapshot.is_none());
-    let is_encrypted = attempt.as_ref().is_some_and(|attempt| !attempt.recipients.is_empty());
-    let Some(attempt) = attempt.and_then(|attempt| attempt.id.parse::<AttemptId>().ok()) else { return Ok(None) };
-    let name = job::name(&attempt);
-    let live = world.jobs.iter().filter_map(|job| job.live.as_ref().ok());
-    let Some(ended) = live.into_iter().find(|job| job.name_any() == name && job::ended(job).is_some()) else {
-        return Ok(None);
-    };
-    let pods = Api::<Pod>::namespaced(place.cache.client(), DROVER_NAMESPACE);
-    let wanted = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}")).limit(4);
+/// The Pods of the Job of the attempt, while that does not say that one of them runs: they say why, and how it ended.
+async fn pods(world: &World, place: &PlaceContext, backup: &EtcdBackup) -> Option<Vec<Pod>> {
+    let attempt = open_attempt(backup)?;
+    let job = job_of(world, &attempt)?;
+    let is_running = job.status.as_ref().is_some_and(|status| status.ready.unwrap_or_default() > 0);
+    if is_running && job::ended(job).is_none() {
+        return None;
+    }
     // A cluster that does not answer this holds up no deadline.
-    let found = request(format!("list Pods of Job {DROVER_NAMESPACE}/{name}"), pods.list(&wanted)).await;
-    let Ok(found) = found else { return Ok(None) };
-    let message = found.items.iter().find_map(message);
-    Ok(Some(answered(message, &attempt, ended).and_then(|success| as_asked(backup, is_encrypted, success))))
+    list_pods(place, &job::name(&attempt)).await.ok()
 }
 
-fn as_asked(backup: &EtcdBackup, is_encrypted: bool, success: Box<Success>) -> Result<Box<Success>, BackupFailure> {
+async fn list_pods(place: &PlaceContext, job: &str) -> Result<Vec<Pod>, ApiError> {
+    let pods = Api::<Pod>::namespaced(place.cache.client(), DROVER_NAMESPACE);
+    let wanted = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}")).limit(MOST_PODS);
+    Ok(request(format!("list Pods of Job {DROVER_NAMESPACE}/{job}"), pods.list(&wanted)).await?.items)
+}
+
+/// What the credential of the cluster lacks, as far as the server was asked.
+async fn refused(place: &PlaceContext, backup: &EtcdBackup) -> Option<Failure> {
+    let query = OwnerRecord::query("EtcdBackup");
+    let (jobs, tasks) = (place.cache.informer::<Job>(&query), place.cache.informer::<TaskSecret>(&query));
+    if let Some(refusal) = jobs.refusal().or_else(|| tasks.refusal()) {
+        return Some(refusal);
+    }
+    if has_begun(backup) {
+        return None;
+    }
+    // No watch shows Pods, and a backup that is under way could not be read.
+    let asked = list_pods(place, CONTAINER).await.err().map(|error| Failure::of(&error));
+    asked.filter(|failure| failure.cause == ApiCause::Forbidden.into())
+}
+
+/// The attempt whose Job has not answered.
+fn open_attempt(backup: &EtcdBackup) -> Option<AttemptId> {
+    let status = backup.status.as_ref().filter(|status| status.snapshot.is_none())?;
+    let attempt = status.attempt.as_ref().filter(|attempt| attempt.failure.is_none() && attempt.answer.is_none())?;
+    attempt.id.parse().ok()
+}
+
+/// The Job of an attempt, if it is Drover's.
+fn job_of<'a>(world: &'a World, attempt: &AttemptId) -> Option<&'a Job> {
+    let name = job::name(attempt);
+    let live = world.jobs.iter().filter(|job| counts(job)).filter_map(|job| job.live.as_ref().ok());
+    live.map(AsRef::as_ref).find(|job: &&Job| job.name_any() == name)
+}
+
+/// What the Job answered, if it ended.
+fn report(backup: &EtcdBackup, world: &World) -> Option<Answered> {
+    let attempt = open_attempt(backup)?;
+    let job = job_of(world, &attempt)?;
+    let (at, pods) = (job::ended(job)?, world.pods.as_deref()?);
+    let answered = answered(pods, &attempt, job).and_then(|success| as_asked(backup, success));
+    Some((answered, at))
+}
+
+fn as_asked(backup: &EtcdBackup, success: Box<Success>) -> Result<Box<Success>, BackupFailure> {
+    let attempt = backup.status.as_ref().and_then(|status| status.attempt.as_ref());
+    let is_encrypted = attempt.is_some_and(|attempt| !attempt.recipients.is_empty());
     let encryption = if is_encrypted { Encryption::Age } else { Encryption::None };
     if success.answers(encryption, verify(backup)) {
         return Ok(success);
@@ -194,30 +290,24 @@ fn as_asked(backup: &EtcdBackup, is_encrypted: bool, success: Box<Success>) -> R
         "the Job on cluster {} answered something else than it was asked; find out who changes Jobs and Pods in {DROVER_NAMESPACE} there",
         backup.spec.cluster_name
     );
-    Err(BackupFailure { reason: "NoAnswer".to_owned(), message })
+    Err(BackupFailure { reason: NO_ANSWER.to_owned(), message })
 }
 
-/// The termination message of the container.
-fn message(pod: &Pod) -> Option<&str> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let container = statuses.iter().find(|status| status.name == job::CONTAINER)?;
-    container.state.as_ref()?.terminated.as_ref()?.message.as_deref()
-}
-
-fn answered(message: Option<&str>, attempt: &AttemptId, job: &Job) -> Result<Box<Success>, BackupFailure> {
+fn answered(pods: &[Pod], attempt: &AttemptId, job: &Job) -> Result<Box<Success>, BackupFailure> {
     let failed = |reason: &str, message: String| BackupFailure { reason: reason.to_owned(), message };
-    let Some(message) = message.filter(|message| !message.is_empty()) else {
+    let Some(message) = pods::termination_message(pods).filter(|message| !message.is_empty()) else {
         let how = job::failed_as(job).unwrap_or("it ended without an answer");
+        let how = pods::trouble(pods).map_or_else(|| how.to_owned(), |trouble| format!("{how}, and {trouble}"));
         let message = format!(
             "the Job gave no answer: {how}; look at the events of Job {DROVER_NAMESPACE}/{} in the cluster",
             job::name(attempt)
         );
-        return Err(failed("NoAnswer", message));
+        return Err(failed(NO_ANSWER, message));
     };
     match Report::parse(message.as_bytes(), attempt) {
         Ok(Report::Success(success)) => Ok(success),
         Ok(Report::Failure(failure)) => Err(failed(&format!("{:?}", failure.cause), failure.message)),
-        Err(error) => Err(failed("NoAnswer", error.to_string())),
+        Err(error) => Err(failed(NO_ANSWER, error.to_string())),
     }
 }
 

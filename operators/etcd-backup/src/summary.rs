@@ -10,26 +10,37 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     BackupCause,
-    plan::{PlaceStatus, is_verified},
+    notes::{is_verified, phase},
+    plan::{PlaceStatus, store_name},
 };
 
+type Entry = PlaceEntry<PlaceStatus>;
+
+/// Joins what the two places of a backup found out: each note is kept at its step, in whatever order they come.
 pub(crate) fn summarise(backup: &EtcdBackup, statuses: &PlaceStatuses<PlaceStatus>) -> EtcdBackupStatus {
     let former = backup.status.clone().unwrap_or_default();
+    let entry = |place| statuses.get(&place);
+    let (cluster, management) = (entry(Place::cluster(&backup.spec.cluster_name)), entry(Place::Management));
+    let is_deleting = backup.metadata.deletion_timestamp.is_some();
     // What is done stays done, wherever the cluster is.
-    if former.completed_at.is_some() {
+    if former.completed_at.is_some() && !is_deleting {
         return former;
     }
-    let entry = statuses.get(&Place::cluster(&backup.spec.cluster_name));
-    let known = entry.and_then(|entry| entry.known.clone());
-    let Readiness { state, cause, message, activity } = readiness(backup, entry);
-    let mut conditions = ready_conditions(state, cause, &message, activity);
-    let noted = known.map_or(former, |known| *known.noted);
-    conditions.extend(verified(&noted));
-    EtcdBackupStatus { conditions, ..noted }
+    let mut status = EtcdBackupStatus { conditions: Vec::new(), ..former };
+    for known in [cluster, management].into_iter().flatten().filter_map(|entry| entry.known.as_ref()) {
+        known.notes.iter().cloned().for_each(|note| note.keep(&mut status));
+        status.admission = known.admission.clone().or(status.admission);
+    }
+    status.phase = Some(phase(&status));
+    let ready =
+        if is_deleting { going([management, cluster]) } else { readiness(backup, &status, cluster, management) };
+    status.conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
+    status.conditions.extend(verified(&status));
+    status
 }
 
-fn verified(noted: &EtcdBackupStatus) -> Option<Condition> {
-    let snapshot = noted.snapshot.as_ref()?;
+fn verified(status: &EtcdBackupStatus) -> Option<Condition> {
+    let snapshot = status.snapshot.as_ref()?;
     let checks = snapshot.verified.join(", ");
     Some(if is_verified(snapshot) {
         let message = format!("it was restored into another etcd, and agrees with the member in: {checks}");
@@ -40,33 +51,97 @@ fn verified(noted: &EtcdBackupStatus) -> Option<Condition> {
     })
 }
 
-fn readiness(backup: &EtcdBackup, entry: Option<&PlaceEntry<PlaceStatus>>) -> Readiness {
+/// What the deletion of a backup waits for.
+fn going(entries: [Option<&Entry>; 2]) -> Readiness {
+    let trouble = entries.into_iter().flatten().find_map(trouble);
+    trouble.unwrap_or_else(|| Readiness::no(StatusCause::Deleting, "it is being deleted".to_owned()))
+}
+
+fn readiness(
+    backup: &EtcdBackup,
+    status: &EtcdBackupStatus,
+    cluster: Option<&Entry>,
+    management: Option<&Entry>,
+) -> Readiness {
+    let attempt = status.attempt.as_ref();
+    let is_over = status.completed_at.is_some() || attempt.is_some_and(|attempt| attempt.failure.is_some());
+    if is_over {
+        return by_notes(backup, status);
+    }
+    if let Some(trouble) = management.and_then(trouble) {
+        return trouble;
+    }
+    // What the Job uploaded needs no cluster any more.
+    if status.snapshot.is_some() || attempt.is_some_and(|attempt| attempt.answer.is_some()) {
+        return by_notes(backup, status);
+    }
+    at_cluster(backup, status, cluster)
+}
+
+/// What failed at a place.
+fn trouble(entry: &Entry) -> Option<Readiness> {
+    let failure = match &entry.state {
+        PlaceState::Failed(failure) | PlaceState::Unreachable(failure) => failure,
+        PlaceState::Refused(refusals) => &refusals.first()?.failure,
+        _ => return None,
+    };
+    Some(Readiness::no(failure.cause, failure.message.clone()))
+}
+
+fn at_cluster(backup: &EtcdBackup, status: &EtcdBackupStatus, entry: Option<&Entry>) -> Readiness {
     let cluster = &backup.spec.cluster_name;
+    let (goes, then) = if status.attempt.is_some() {
+        ("the backup does not go on", ", or it ends when spec.timeout is over")
+    } else {
+        ("no backup is taken", "")
+    };
     let Some(entry) = entry else {
         let message = format!("there is no Cluster {cluster}; create it, or create a backup of another one");
         return Readiness::no(StatusCause::ClusterNotFound, message);
     };
     match (&entry.state, &entry.known) {
-        (PlaceState::Current, Some(known)) => known.ready.clone(),
-        (PlaceState::Failed(failure), _) => Readiness::no(failure.cause, failure.message.clone()),
-        (PlaceState::Refused(refusals), _) if !refusals.is_empty() => {
-            let first = refusals.first().map(|refusal| refusal.failure.clone());
-            first.map_or_else(waits, |failure| Readiness::no(failure.cause, failure.message))
-        }
+        (PlaceState::Current, Some(known)) => known.ready.clone().unwrap_or_else(|| by_notes(backup, status)),
         (PlaceState::Unreachable(_), _) => {
-            let message = format!("cluster {cluster} cannot be reached, so no backup is taken; look at the Cluster");
+            let message = format!("cluster {cluster} cannot be reached, so {goes}; look at the Cluster{then}");
             Readiness { state: State::Unknown, ..Readiness::no(StatusCause::Unreachable, message) }
         }
         (PlaceState::Suspended, _) => {
-            let message = format!("cluster {cluster} is suspended, so no backup is taken; resume the Cluster");
+            let message = format!("cluster {cluster} is suspended, so {goes}; resume the Cluster{then}");
             Readiness::no(StatusCause::ClusterSuspended, message)
         }
-        _ => waits(),
+        _ => trouble(entry).unwrap_or_else(waits),
     }
 }
 
 fn waits() -> Readiness {
     Readiness::no(StatusCause::Progressing, "it was not looked at yet".to_owned())
+}
+
+/// What there is to say by what is noted.
+fn by_notes(backup: &EtcdBackup, status: &EtcdBackupStatus) -> Readiness {
+    let cluster = &backup.spec.cluster_name;
+    let taking = |message: String| Readiness::no(BackupCause::BackingUp, message);
+    let attempt = status.attempt.as_ref();
+    if let Some(failure) = attempt.and_then(|attempt| attempt.failure.as_ref()) {
+        let message = format!("there is no backup of cluster {cluster}: {}", failure.message);
+        return Readiness::no(BackupCause::BackupFailed, message);
+    }
+    match (&status.snapshot, &status.completed_at) {
+        (Some(snapshot), Some(_)) => {
+            let without =
+                if snapshot.encrypted { "" } else { ", not encrypted, and without the configuration of the cluster" };
+            let (revision, store) = (snapshot.revision, store_name(backup));
+            let message =
+                format!("the backup of cluster {cluster} at revision {revision} is in store {store}{without}");
+            Readiness::yes(StatusCause::Ready, message)
+        }
+        (Some(_), None) => taking("the backup is stored, and what it needed is being removed".to_owned()),
+        (None, _) if attempt.is_some_and(|attempt| attempt.answer.is_some()) => {
+            taking(format!("the snapshot of cluster {cluster} is uploaded and being completed"))
+        }
+        (None, _) if attempt.is_some() => taking(format!("the snapshot of cluster {cluster} is being taken")),
+        (None, _) => taking("it is about to begin".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +150,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::notes::Note;
 
     fn backup(status: &serde_json::Value) -> EtcdBackup {
         serde_json::from_value(json!({
@@ -84,17 +160,20 @@ mod tests {
         .unwrap()
     }
 
-    fn told(status: &EtcdBackupStatus) -> Vec<(&str, &str, &str)> {
-        let conditions = status.conditions.iter();
-        conditions.map(|found| (found.type_.as_str(), found.status.as_str(), found.reason.as_str())).collect()
+    fn under_way() -> EtcdBackup {
+        backup(&json!({"observedGeneration": 1, "phase": "Running", "attempt": {"id": "u-1", "uploadID": "x"}}))
     }
 
-    fn at(state: PlaceState, noted: Option<&EtcdBackup>) -> PlaceStatuses<PlaceStatus> {
-        let known = noted.map(|backup| PlaceStatus {
-            noted: Box::new(backup.status.clone().unwrap_or_default()),
-            ready: Readiness::no(BackupCause::BackingUp, "it is being taken".to_owned()),
-        });
-        [(Place::cluster("eu"), PlaceEntry { known, state })].into_iter().collect()
+    fn ready(status: &EtcdBackupStatus) -> (&str, &str) {
+        (status.conditions[0].status.as_str(), status.conditions[0].reason.as_str())
+    }
+
+    fn at(state: PlaceState, notes: Vec<Note>) -> PlaceEntry<PlaceStatus> {
+        PlaceEntry { known: Some(PlaceStatus { notes, ..PlaceStatus::default() }), state }
+    }
+
+    fn both(cluster: PlaceEntry<PlaceStatus>, management: PlaceEntry<PlaceStatus>) -> PlaceStatuses<PlaceStatus> {
+        [(Place::cluster("eu"), cluster), (Place::Management, management)].into_iter().collect()
     }
 
     #[test]
@@ -107,21 +186,77 @@ mod tests {
 
     #[test]
     fn where_nothing_can_be_done_the_status_says_why_and_forgets_nothing() {
-        let under_way =
-            backup(&json!({"observedGeneration": 1, "phase": "Running", "attempt": {"id": "u-1", "uploadID": "x"}}));
-        let gone = summarise(&under_way, &PlaceStatuses::default());
-        assert_eq!(
-            (told(&gone)[0], &gone.attempt),
-            (("Ready", "False", "ClusterNotFound"), &under_way.status.as_ref().unwrap().attempt)
-        );
+        let attempt = under_way().status.unwrap().attempt;
         let refused = Failure::new(StatusCause::Unreachable, "refused");
-        let away = summarise(&under_way, &at(PlaceState::Unreachable(refused), None));
-        assert_eq!(
-            (told(&away)[0], &away.attempt),
-            (("Ready", "Unknown", "Unreachable"), &under_way.status.as_ref().unwrap().attempt)
+        for (entry, expected) in [
+            (None, ("False", "ClusterNotFound")),
+            (Some(at(PlaceState::Unreachable(refused.clone()), Vec::new())), ("Unknown", "Unreachable")),
+            (Some(at(PlaceState::Suspended, Vec::new())), ("False", "ClusterSuspended")),
+            (
+                Some(at(PlaceState::Failed(Failure::new(BackupCause::StoreNotFound, "x")), Vec::new())),
+                ("False", "StoreNotFound"),
+            ),
+        ] {
+            let statuses = entry.into_iter().map(|entry| (Place::cluster("eu"), entry)).collect();
+            let status = summarise(&under_way(), &statuses);
+            assert_eq!((ready(&status), &status.attempt), (expected, &attempt));
+        }
+    }
+
+    #[test]
+    fn what_both_places_note_is_kept_wherever_the_other_one_is() {
+        let away = || PlaceState::Unreachable(Failure::new(StatusCause::Unreachable, "refused"));
+        let answer = Note::Answered { answer: "{}".to_owned(), at: time() };
+        let failed = Note::failed("DeadlineExceeded", "it was late");
+        let told =
+            summarise(&under_way(), &both(at(away(), vec![answer.clone()]), at(PlaceState::Current, Vec::new())));
+        assert_eq!(told.attempt.as_ref().unwrap().answer.as_deref(), Some("{}"));
+        assert_eq!(ready(&told), ("False", "BackingUp"), "the answer needs no cluster any more");
+        let told =
+            summarise(&under_way(), &both(at(away(), Vec::new()), at(PlaceState::Current, vec![failed.clone()])));
+        assert_eq!(ready(&told), ("False", "BackupFailed"));
+        let late = summarise(
+            &under_way(),
+            &both(at(PlaceState::Current, vec![answer]), at(PlaceState::Current, vec![failed])),
         );
-        let held = summarise(&under_way, &at(PlaceState::Suspended, Some(&under_way)));
-        assert_eq!(told(&held)[0], ("Ready", "False", "ClusterSuspended"));
+        let attempt = late.attempt.unwrap();
+        assert!(attempt.failure.is_some() && attempt.answer.is_none(), "of both at once the end counts");
+    }
+
+    #[test]
+    fn a_note_of_before_says_nothing_again() {
+        let mut status = under_way().status.unwrap();
+        status.attempt.as_mut().unwrap().upload_id = None;
+        let opened = |upload: &str| Note::Opened { upload: upload.to_owned(), at: time() };
+        opened("first").keep(&mut status);
+        opened("second").keep(&mut status);
+        assert_eq!(status.attempt.as_ref().unwrap().upload_id.as_deref(), Some("first"));
+        Note::Ended(time()).keep(&mut status);
+        Note::Cleared.keep(&mut status);
+        assert!(status.completed_at.is_none() && !status.attempt.as_ref().unwrap().cleared, "it goes on");
+        Note::failed("a", "").keep(&mut status);
+        Note::failed("b", "").keep(&mut status);
+        assert_eq!(status.attempt.as_ref().unwrap().failure.as_ref().unwrap().reason, "a");
+        Note::Ended(time()).keep(&mut status);
+        let over = status.clone();
+        Note::failed("c", "").keep(&mut status);
+        assert_eq!(status, over);
+    }
+
+    #[test]
+    fn a_deletion_says_what_it_waits_for() {
+        let mut done =
+            backup(&json!({"observedGeneration": 1, "completedAt": "2026-01-01T00:00:00Z", "attempt": {"id": "u-1"}}));
+        done.metadata.deletion_timestamp = Some(time());
+        assert_eq!(ready(&summarise(&done, &PlaceStatuses::default())), ("False", "Deleting"));
+        let down = Failure::new(BackupCause::StoreNotFound, "there is none");
+        let statuses = both(at(PlaceState::Released, Vec::new()), at(PlaceState::Failed(down), Vec::new()));
+        let told = summarise(&done, &statuses);
+        assert_eq!((ready(&told), told.completed_at.is_some()), (("False", "StoreNotFound"), true));
+    }
+
+    fn time() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -130,8 +265,9 @@ mod tests {
             let snapshot = json!({
                 "member": "a", "etcdVersion": "3.7.1", "revision": 1, "bytes": 1, "storedBytes": 1, "digest": "", "verified": verified,
             });
-            let backup = backup(&json!({"observedGeneration": 1, "snapshot": snapshot}));
-            let status = summarise(&backup, &at(PlaceState::Current, Some(&backup)));
+            let backup = backup(&json!({"observedGeneration": 1, "attempt": {"id": "u-1"}, "snapshot": snapshot}));
+            let status =
+                summarise(&backup, &both(at(PlaceState::Current, Vec::new()), at(PlaceState::Current, Vec::new())));
             status
                 .conditions
                 .iter()

@@ -103,18 +103,17 @@ pub(crate) struct Way {
 pub(crate) fn task(
     backup: &EtcdBackup,
     attempt: &Attempt,
-    layout: &Layout,
+    (layout, left): (&Layout, Duration),
     (store, way): (&Store, Way),
     (upload_id, facts): (&str, Value),
 ) -> Result<Task, StoreError> {
-    let timeout = backup.spec.timeout();
     let key = attempt.snapshot();
-    let expires = timeout + Duration::from_mins(10);
+    let expires = left + Duration::from_mins(10);
     let presign = |(part, length): (u16, u64)| {
         let url = store.presign_part(&key, upload_id, part.into(), length, expires)?;
         Ok(PresignedUrl::new(part, length, url.expose().to_owned()))
     };
-    let limits = Limits { deadline_seconds: u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX), ..Limits::default() };
+    let limits = Limits { deadline_seconds: u32::try_from(left.as_secs()).unwrap_or(u32::MAX), ..Limits::default() };
     Ok(Task {
         format_version: FORMAT_VERSION,
         attempt: attempt.id.clone(),
