@@ -64,7 +64,6 @@ struct Opened {
     folder: Folder,
     task: Task,
     snapshot: String,
-    config: String,
 }
 
 impl Place {
@@ -111,9 +110,8 @@ impl Place {
         };
         let parts = upload::lengths().map(part).collect();
         let config_key = folder.config(&attempt);
-        let config = store.create_upload(&config_key).await.unwrap();
         let of_config = |length: &u64| {
-            let url = store.presign_part(&config_key, &config, 1, *length, hour).unwrap();
+            let url = store.presign_put_new(&config_key, *length, hour).unwrap();
             PresignedUrl::new(1, *length, url.expose().to_owned())
         };
         let pki = self.etcd.certificates();
@@ -137,7 +135,7 @@ impl Place {
                 uploads: upload::CONFIG_LENGTHS.iter().map(of_config).collect(),
             }),
         };
-        Opened { folder, task, snapshot, config }
+        Opened { folder, task, snapshot }
     }
 
     /// Starts an attempt.
@@ -190,11 +188,6 @@ impl Place {
         let parts: Vec<_> = (1..).zip(&success.parts).map(named).collect();
         store.complete_upload(&key, &opened.snapshot, &parts).await.unwrap();
         let config_key = folder.config(&success.attempt);
-        if let Some(config) = &success.config {
-            store.complete_upload(&config_key, &opened.config, &[named((1, &config.part))]).await.unwrap();
-        } else {
-            store.abort_upload(&config_key, &opened.config).await.unwrap();
-        }
         let time = Time(Timestamp::from_second(1_795_000_000).unwrap());
         let cluster = ClusterIdentity {
             uid: folder.cluster.clone(),

@@ -44,8 +44,6 @@ pub struct Success {
 pub struct UploadedConfig {
     /// What is stored.
     pub stored: Content,
-    /// What the store called it.
-    pub part: ETag,
 }
 
 /// Why nothing was uploaded, or not all.

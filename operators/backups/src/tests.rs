@@ -44,7 +44,7 @@ fn snapshot(stored: u64) -> Snapshot {
 
 fn success(stored: u64) -> Success {
     let tag = ETag::from_header(&format!("\"{}\"", "0f".repeat(16))).unwrap();
-    let config = Some(UploadedConfig { stored: content(u64::MAX), part: tag.clone() });
+    let config = Some(UploadedConfig { stored: content(u64::MAX) });
     let parts = vec![tag; upload::parts(stored).unwrap().len()];
     Success { attempt: attempt(), snapshot: snapshot(stored), parts, config, tool: "drover 0.1.0".to_owned() }
 }

@@ -139,7 +139,7 @@ fn config(
         return Ok(None);
     }
     let presign = |length| {
-        let url = store.presign_put(&attempt.config(), length, expires)?;
+        let url = store.presign_put_new(&attempt.config(), length, expires)?;
         Ok(PresignedUrl::new(1, length, url.expose().to_owned()))
     };
     let uploads = upload::CONFIG_LENGTHS.into_iter().map(presign).collect::<Result<_, StoreError>>()?;

@@ -13,7 +13,10 @@ use drover_backups::{ETag, FailureCause, PresignedUrl, StoreAccess, upload};
 use drover_client::DialPolicy;
 use drover_fetch::{Exchange, Exchanged, FetchError, Fetcher, Source, Trust, Url};
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use http::{HeaderMap, Method, StatusCode, header::ETAG};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ETAG, IF_NONE_MATCH},
+};
 use hyper::body::{Body, Frame, SizeHint};
 use rand::RngExt as _;
 use tokio::{
@@ -76,14 +79,16 @@ impl Uploader {
         let (mut tags, mut offset) = (Vec::new(), 0);
         for (number, length) in upload::parts(bytes).ok_or_else(lacking)? {
             let url = urls.iter().find(|url| url.part == number && url.length == length).ok_or_else(lacking)?;
-            tags.push(self.put(url, &Content::File(path.to_owned(), offset)).await?);
+            let tag = self.put(url, &Content::File(path.to_owned(), offset)).await?;
+            tags.push(tag.ok_or_else(|| without_name(number))?);
             offset += length;
         }
         Ok(tags)
     }
 
-    /// Uploads `content`, which has the length that the URL signs.
-    pub(crate) async fn put(&self, to: &PresignedUrl, content: &Content) -> Result<ETag, SnapshotError> {
+    /// Uploads `content`, which has the length that the URL signs, and gives the name that the store has for it, if any. What is in memory
+    /// replaces nothing: if it is there after an attempt without an answer, that attempt put it there, as nobody else has the URL.
+    pub(crate) async fn put(&self, to: &PresignedUrl, content: &Content) -> Result<Option<ETag>, SnapshotError> {
         let url: Url = to.expose_url().parse().map_err(|_| {
             SnapshotError::new(
                 FailureCause::TaskInvalid,
@@ -93,7 +98,7 @@ impl Uploader {
         let mut attempt = 1;
         loop {
             let failure = match self.put_once(&url, to.length, content).await {
-                Ok(answer) => match judge(&answer) {
+                Ok(answer) => match judge(&answer, attempt) {
                     Ok(tag) => return Ok(tag),
                     Err(failure) => failure,
                 },
@@ -117,13 +122,17 @@ impl Uploader {
     }
 
     async fn put_once(&self, url: &Url, length: u64, content: &Content) -> Result<Exchanged, Problem> {
+        let mut headers = HeaderMap::new();
         let body = match content {
-            Content::Memory(bytes) => Sized::new(stream::iter([Ok(bytes.clone())]).boxed(), length),
+            Content::Memory(bytes) => {
+                headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+                Sized::new(stream::iter([Ok(bytes.clone())]).boxed(), length)
+            }
             Content::File(path, offset) => {
                 Sized::new(pieces(path, *offset, length).await.map_err(Problem::File)?, length)
             }
         };
-        let exchange = Exchange { method: Method::PUT, url, headers: HeaderMap::new(), body, limit: ANSWER_BYTES };
+        let exchange = Exchange { method: Method::PUT, url, headers, body, limit: ANSWER_BYTES };
         self.fetcher.exchange(&self.source, exchange, io::sink()).await.map_err(Problem::Store)
     }
 }
@@ -146,14 +155,12 @@ impl Failure {
     }
 }
 
-/// What the store called the part, or why it did not take it.
-fn judge(answer: &Exchanged) -> Result<ETag, Failure> {
+/// What the store called it, if it says so, or why it did not take it.
+fn judge(answer: &Exchanged, attempt: u32) -> Result<Option<ETag>, Failure> {
     let status = answer.status;
-    if status.is_success() {
-        let tag =
-            answer.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).and_then(|tag| ETag::from_header(tag).ok());
-        let text = "took it, and does not name it by an ETag: use a store that is compatible with S3".to_owned();
-        return tag.ok_or(Failure { cause: FailureCause::StoreRefused, may_heal: false, text });
+    if status.is_success() || (status == StatusCode::PRECONDITION_FAILED && attempt > 1) {
+        let tag = answer.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
+        return Ok(tag.and_then(|tag| ETag::from_header(tag).ok()));
     }
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
         let text = format!("fails or is overloaded ({})", status.as_u16());
@@ -162,10 +169,16 @@ fn judge(answer: &Exchanged) -> Result<ETag, Failure> {
     let advice = match status.as_u16() {
         403 => "the URL has expired, or the keys of the store may not upload: look at the BackupStore",
         404 => "the bucket or the upload is gone",
+        412 => "it is there already, as another Job of the attempt uploaded it: create another backup",
         _ => "look at the BackupStore",
     };
     let text = format!("refuses it ({}): {advice}", status.as_u16());
     Err(Failure { cause: FailureCause::StoreRefused, may_heal: false, text })
+}
+
+fn without_name(number: u16) -> SnapshotError {
+    let message = format!("the store names part {number} by no ETag: use a store that is compatible with S3");
+    SnapshotError::new(FailureCause::StoreRefused, message)
 }
 
 /// A random part of what has grown with each attempt, so that many do not come back at the same time.

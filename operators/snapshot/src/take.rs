@@ -190,8 +190,8 @@ impl<'a> Attempt<'a> {
         let stored = Content { bytes: sealed.len() as u64, sha256: Digest::of(&sealed) };
         let url = config.uploads.iter().find(|url| url.length == stored.bytes);
         let lacking = || SnapshotError::new(FailureCause::TaskInvalid, "the task lacks a URL for the configuration");
-        let part = self.uploader.put(url.ok_or_else(lacking)?, &put::Content::Memory(Bytes::from(sealed))).await?;
-        Ok(UploadedConfig { stored, part })
+        self.uploader.put(url.ok_or_else(lacking)?, &put::Content::Memory(Bytes::from(sealed))).await?;
+        Ok(UploadedConfig { stored })
     }
 }
 

@@ -63,6 +63,17 @@ pub(crate) struct Signed<'a> {
     pub(crate) headers: &'a BTreeMap<&'a str, String>,
 }
 
+/// A PUT, as a URL allows it.
+pub(crate) struct Put<'a> {
+    /// Encoded.
+    pub(crate) path: &'a str,
+    pub(crate) query: BTreeMap<&'a str, String>,
+    /// Bytes of its body.
+    pub(crate) length: u64,
+    /// Whether it replaces nothing, so that the URL is of no use once it was used. It is sent with `If-None-Match: *` then.
+    pub(crate) only_new: bool,
+}
+
 /// Parameters as they are sent and signed.
 pub(crate) fn query_text(query: &BTreeMap<&str, String>) -> String {
     let pairs = query.iter().map(|(name, value)| format!("{}={}", encoded(name, false), encoded(value, false)));
@@ -96,19 +107,15 @@ impl Keys {
         headers
     }
 
-    /// A URL for one PUT of exactly `length` bytes, until `expires` from now, a week at most.
-    pub(crate) fn presign_put(
-        &self,
-        bucket: &Bucket,
-        path: &str,
-        mut query: BTreeMap<&str, String>,
-        length: u64,
-        expires: Duration,
-        now: Timestamp,
-    ) -> Presigned {
+    /// A URL for this PUT, until `expires` from now, a week at most.
+    pub(crate) fn presign_put(&self, bucket: &Bucket, put: Put<'_>, expires: Duration, now: Timestamp) -> Presigned {
         let time = Time::of(now);
+        let Put { path, mut query, length, only_new } = put;
         let host = bucket.origin().split_once("://").map_or("", |(_, host)| host).to_owned();
-        let headers = BTreeMap::from([("content-length", length.to_string()), ("host", host)]);
+        let mut headers = BTreeMap::from([("content-length", length.to_string()), ("host", host)]);
+        if only_new {
+            headers.insert("if-none-match", "*".to_owned());
+        }
         query.insert("X-Amz-Algorithm", ALGORITHM.to_owned());
         query.insert("X-Amz-Credential", format!("{}/{}", self.access, time.scope(bucket.region())));
         query.insert("X-Amz-Date", time.full.clone());
@@ -229,7 +236,8 @@ mod tests {
         let bucket =
             Bucket::new("https://s3.amazonaws.com", Addressing::Virtual, "examplebucket", "us-east-1").unwrap();
         let query = BTreeMap::from([("partNumber", "1".to_owned()), ("uploadId", "a/b".to_owned())]);
-        keys.presign_put(&bucket, "/test.txt", query, length, expires, now()).expose().to_owned()
+        let put = Put { path: "/test.txt", query, length, only_new: false };
+        keys.presign_put(&bucket, put, expires, now()).expose().to_owned()
     }
 
     #[test]
@@ -246,15 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn a_url_for_what_is_new_signs_that_too() {
+        let bucket = Bucket::new("https://s3", Addressing::Path, "backups", "r").unwrap();
+        let url = |only_new| {
+            let put = Put { path: "/backups/a", query: BTreeMap::new(), length: 1, only_new };
+            keys().presign_put(&bucket, put, LONGEST, now()).expose().to_owned()
+        };
+        assert!(url(true).contains("X-Amz-SignedHeaders=content-length%3Bhost%3Bif-none-match&"), "{}", url(true));
+        assert!(url(false).contains("X-Amz-SignedHeaders=content-length%3Bhost&"), "{}", url(false));
+    }
+
+    #[test]
     fn nothing_shows_a_key() {
         let session = Keys { session: Some("t0k3n".into()), ..keys() };
         let shown = format!(
             "{session:?} {:?}",
             keys().presign_put(
                 &Bucket::new("https://s3", Addressing::Path, "backups", "r").unwrap(),
-                "/backups/a",
-                BTreeMap::new(),
-                1,
+                Put { path: "/backups/a", query: BTreeMap::new(), length: 1, only_new: true },
                 LONGEST,
                 now(),
             )

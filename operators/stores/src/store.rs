@@ -17,7 +17,7 @@ use crate::{
     answer::{self, Listed, Page, Upload},
     bucket::Bucket,
     error::{StoreError, StoreFailure},
-    signature::{Keys, Presigned, Signed, query_text},
+    signature::{Keys, Presigned, Put, Signed, query_text},
 };
 
 /// Where the time of a signature comes from: only the shell reads the clock.
@@ -220,13 +220,16 @@ impl Store {
     ) -> Result<Presigned, StoreError> {
         let path = self.bucket.path_of(key).map_err(|error| self.error(error.into()))?;
         let query = BTreeMap::from([("partNumber", number.to_string()), ("uploadId", upload.to_owned())]);
-        Ok(self.keys.presign_put(&self.bucket, &path, query, length, expires, (self.clock)()))
+        let put = Put { path: &path, query, length, only_new: false };
+        Ok(self.keys.presign_put(&self.bucket, put, expires, (self.clock)()))
     }
 
-    /// A URL for one PUT of an object of exactly `length` bytes, for `expires` from now.
-    pub fn presign_put(&self, key: &str, length: u64, expires: Duration) -> Result<Presigned, StoreError> {
+    /// A URL for one PUT of a new object of exactly `length` bytes, for `expires` from now. Whoever sends it has to send
+    /// `If-None-Match: *` with it, so it replaces nothing.
+    pub fn presign_put_new(&self, key: &str, length: u64, expires: Duration) -> Result<Presigned, StoreError> {
         let path = self.bucket.path_of(key).map_err(|error| self.error(error.into()))?;
-        Ok(self.keys.presign_put(&self.bucket, &path, BTreeMap::new(), length, expires, (self.clock)()))
+        let put = Put { path: &path, query: BTreeMap::new(), length, only_new: true };
+        Ok(self.keys.presign_put(&self.bucket, put, expires, (self.clock)()))
     }
 
     /// Makes an object of the parts of an upload, which are in order. After a lost answer there is no such upload any more: then
