@@ -2,12 +2,15 @@
 //!
 //! 1. [`observe`] looks at what came of the last try.
 //! 2. [`plan`] says whether it is time for another one. A store that is as before writes nothing.
-//! 3. [`act`] writes an object, asks for the same once more without overwriting it, reads it, and deletes it.
-//! 4. [`summary`] says it in the status.
+//! 3. [`act`] writes an object, asks for the same once more without overwriting it, reads it, and deletes it; it opens an upload, lists
+//!    all, and aborts it, with those that nobody needs any more; and it counts what the store holds.
+//! 4. [`judge`] says what the answers mean.
+//! 5. [`summary`] says it in the status.
 //!
 //! It converges in the management cluster only.
 
 pub mod act;
+pub mod judge;
 pub mod observe;
 pub mod plan;
 mod summary;
@@ -17,10 +20,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use drover_crds::{BackupStore, BackupStoreStatus};
+use drover_crds::{BackupStore, BackupStoreStatus, EtcdBackup};
 use drover_runtime::{
-    Cause, Inputs, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Rights, Rule, Targets,
-    Watches, rights::READ,
+    Cause, Inputs, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule,
+    Targets, Watches, rights::READ,
 };
 use drover_stores::{OpenError, StoreCause, Stores};
 use k8s_openapi::jiff::Timestamp;
@@ -59,7 +62,7 @@ impl Operator for BackupStoreOperator {
     /// What this operator needs: the stores, and their Secrets, which lie in Drover's own namespace.
     const RIGHTS: Rights = Rights {
         management: &[
-            Rule::on("drover.dev", &["backupstores"], READ),
+            Rule::on("drover.dev", &["backupstores", "etcdbackups"], READ),
             Rule::on("drover.dev", &["backupstores/status"], &["patch"]),
         ],
         own_namespace: &[Rule::on("", &["secrets"], &["get"])],
@@ -72,14 +75,19 @@ impl Operator for BackupStoreOperator {
     type PlaceStatus = plan::PlaceStatus;
     type Error = OpenError;
 
+    /// The backups say which uploads are needed; a change of one is no reason to try a store.
+    fn related(related: &mut Related<'_>) {
+        related.on::<EtcdBackup>(|_| Vec::new());
+    }
+
     fn targets(_: &BackupStore, _: &Inputs<'_>) -> Targets {
         BTreeSet::from([Place::Management]).into()
     }
 
     fn watches(_: &mut Watches<'_, Self>) {}
 
-    async fn observe(&self, owner: Owner<'_, BackupStore>, _: &PlaceContext) -> Result<observe::World, OpenError> {
-        Ok(observe::observe(self, owner))
+    async fn observe(&self, owner: Owner<'_, BackupStore>, place: &PlaceContext) -> Result<observe::World, OpenError> {
+        Ok(observe::observe(self, owner, place))
     }
 
     fn plan(store: &BackupStore, world: &observe::World, now: Timestamp) -> Plan<Self> {

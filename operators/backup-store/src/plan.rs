@@ -51,7 +51,7 @@ pub fn plan(store: &BackupStore, world: &World, now: Timestamp) -> Plan<BackupSt
     let left = left.map(|left| SignedDuration::try_from(left).unwrap_or(SignedDuration::from_hours(1)));
     match left.and_then(|left| now.checked_add(left).ok()) {
         Some(next) => told(None, Requeue::At(next)),
-        None => told(Some(Try { asked: world.asked.clone(), now }), Requeue::Watch),
+        None => told(Some(Try { asked: world.asked.clone(), under_way: world.under_way.clone(), now }), Requeue::Watch),
     }
 }
 

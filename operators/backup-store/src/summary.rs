@@ -12,7 +12,7 @@ use drover_runtime::{
 use drover_stores::StoreCause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::plan::PlaceStatus;
+use crate::{observe::Held, plan::PlaceStatus};
 
 pub(crate) fn summarise(store: &BackupStore, statuses: &PlaceStatuses<PlaceStatus>) -> BackupStoreStatus {
     let former = store.status.clone().unwrap_or_default();
@@ -37,20 +37,17 @@ pub(crate) fn summarise(store: &BackupStore, statuses: &PlaceStatuses<PlaceStatu
     let mut conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
     conditions.extend(known.iter().flat_map(tried));
     // A time that changes with every try would be a write with every try.
-    let (objects, used_bytes, checked_at) = match known.and_then(|known| known.held) {
-        Some((held, _))
-            if (held.objects, held.bytes) == (former.objects, former.used_bytes) && former.checked_at.is_some() =>
-        {
-            (held.objects, held.bytes, former.checked_at)
-        }
-        Some((held, at)) => (held.objects, held.bytes, Some(at)),
-        None => (former.objects, former.used_bytes, former.checked_at),
+    let before = Held { objects: former.objects, bytes: former.used_bytes, backups: former.backups };
+    let (held, checked_at) = match known.and_then(|known| known.held) {
+        Some((held, at)) if held != before || former.checked_at.is_none() => (held, Some(at)),
+        _ => (before, former.checked_at),
     };
-    BackupStoreStatus { objects, used_bytes, checked_at, conditions, ..BackupStoreStatus::default() }
+    let Held { objects, bytes: used_bytes, backups } = held;
+    BackupStoreStatus { objects, used_bytes, backups, checked_at, conditions, ..BackupStoreStatus::default() }
 }
 
 fn tried(known: &PlaceStatus) -> Vec<Condition> {
-    let supported = "it overwrites nothing where it is asked not to";
+    let supported = "it overwrites nothing where it is asked not to, and takes uploads in parts";
     match &known.failure {
         None if known.held.is_none() => Vec::new(),
         None => vec![

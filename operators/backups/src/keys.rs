@@ -99,6 +99,17 @@ impl Folder {
         format!("{}config.{attempt}.age", self.start())
     }
 
+    /// The folder in which this key is one of a snapshot; none if it is none below `prefix`.
+    #[must_use]
+    pub fn of_snapshot(prefix: &Prefix, key: &str) -> Option<Self> {
+        let parts: Vec<&str> = key.strip_prefix(prefix.start().as_str())?.split('/').collect();
+        let [cluster, backup, name] = parts.as_slice() else { return None };
+        let attempt = name.strip_prefix("snapshot.")?.split_once(".db.zst")?.0.parse().ok()?;
+        let found = Self { prefix: prefix.clone(), cluster: cluster.parse().ok()?, backup: backup.parse().ok()? };
+        let is_one = |encryption| found.snapshot(&attempt, encryption) == key;
+        [Encryption::Age, Encryption::None].into_iter().any(is_one).then_some(found)
+    }
+
     /// The folder whose manifest has this key; none if it is no manifest below `prefix`.
     #[must_use]
     pub fn of_manifest(prefix: &Prefix, key: &str) -> Option<Self> {

@@ -6,6 +6,7 @@ use http::{HeaderMap, header::RETRY_AFTER};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
+    bucket::KEY_BYTES,
     error::StoreFailure,
     xml::{Element, escaped},
 };
@@ -39,6 +40,8 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
+    /// How many entries it has, with those that are of no use.
+    pub(crate) entries: usize,
     /// With which parameters the next page is asked for; none after the last one.
     pub(crate) next: Option<Vec<(&'static str, String)>>,
 }
@@ -100,7 +103,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The answer of this name. A store may answer 200 and say in the body that it failed.
 fn named(body: &[u8], name: &str) -> Result<Element, StoreFailure> {
-    let found = str::from_utf8(body).ok().and_then(Element::read).ok_or(StoreFailure::Unexpected)?;
+    // Keys of others need not be UTF-8.
+    let found = Element::read(&String::from_utf8_lossy(body)).ok_or(StoreFailure::Unexpected)?;
     match found.name.as_str() {
         "Error" => Err(failure(500, &HeaderMap::new(), body)),
         other if other == name => Ok(found),
@@ -116,7 +120,7 @@ pub(crate) fn name(text: &str) -> Option<String> {
 
 /// A key, if it can be one.
 fn key(text: &str) -> Option<String> {
-    let is_key = (1..=crate::bucket::KEY_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_key = (1..=KEY_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
     is_key.then(|| text.to_owned())
 }
 
@@ -125,14 +129,16 @@ pub(crate) fn listed(body: &[u8]) -> Result<Page<Listed>, StoreFailure> {
     let object = |element: &Element| {
         Some(Listed { key: key(element.get("Key")?)?, bytes: element.get("Size")?.trim().parse().ok()? })
     };
-    let items = list.all("Contents").map(object).collect::<Option<_>>().ok_or(StoreFailure::Unexpected)?;
+    // Others may store under any key, and Drover under few.
+    let items = list.all("Contents").filter_map(object).collect();
+    let entries = list.all("Contents").count();
     let next = if list.get("IsTruncated") == Some("true") {
         let token = list.get("NextContinuationToken").and_then(name).ok_or(StoreFailure::Unexpected)?;
         Some(vec![("continuation-token", token)])
     } else {
         None
     };
-    Ok(Page { items, next })
+    Ok(Page { items, entries, next })
 }
 
 pub(crate) fn uploads(body: &[u8]) -> Result<Page<Upload>, StoreFailure> {
@@ -141,16 +147,18 @@ pub(crate) fn uploads(body: &[u8]) -> Result<Page<Upload>, StoreFailure> {
         let opened = element.get("Initiated").and_then(|time| time.trim().parse().ok());
         Some(Upload { key: key(element.get("Key")?)?, id: name(element.get("UploadId")?)?, opened })
     };
-    let items = list.all("Upload").map(upload).collect::<Option<_>>().ok_or(StoreFailure::Unexpected)?;
+    let items = list.all("Upload").filter_map(upload).collect();
+    let entries = list.all("Upload").count();
     let next = if list.get("IsTruncated") == Some("true") {
-        let after = list.get("NextKeyMarker").and_then(key).ok_or(StoreFailure::Unexpected)?;
-        let mut next = vec![("key-marker", after)];
+        let is_marker = |text: &&str| (1..=KEY_BYTES).contains(&text.len());
+        let after = list.get("NextKeyMarker").filter(is_marker).ok_or(StoreFailure::Unexpected)?;
+        let mut next = vec![("key-marker", after.to_owned())];
         next.extend(list.get("NextUploadIdMarker").and_then(name).map(|id| ("upload-id-marker", id)));
         Some(next)
     } else {
         None
     };
-    Ok(Page { items, next })
+    Ok(Page { items, entries, next })
 }
 
 /// The identity of an upload that was opened.
@@ -230,16 +238,38 @@ mod tests {
         assert_eq!(found.items[0], Listed { key: "a/b".to_owned(), bytes: 7 });
         assert_eq!(found.next, Some(vec![("continuation-token", "t==".to_owned())]));
         let last = listed(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>").unwrap();
-        assert_eq!(last, Page { items: Vec::new(), next: None });
-        for bad in [
-            "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-            "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
-            "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
-            "<html></html>",
-            "",
-        ] {
+        assert_eq!(last, Page { items: Vec::new(), entries: 0, next: None });
+        for bad in ["<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "<html></html>", ""] {
             assert_eq!(listed(bad.as_bytes()), Err(StoreFailure::Unexpected), "{bad}");
         }
+    }
+
+    #[test]
+    fn keys_of_others_do_not_make_a_list_fail() {
+        let entry = |key: &[u8], size: &str| {
+            let parts = [b"<Contents><Key>", key, b"</Key><Size>", size.as_bytes(), b"</Size></Contents>"];
+            parts.concat()
+        };
+        let page = [
+            b"<ListBucketResult>".to_vec(),
+            entry(b"a\xff", "1"),
+            entry(b"a&#x1;b", "1"),
+            entry(b"a&#xD800;&#1114112;", "1"),
+            entry(b"a\tb", "1"),
+            entry(&[b'k'; 1025], "1"),
+            entry(b"a", "-1"),
+            entry(b"ours", "7"),
+            b"</ListBucketResult>".to_vec(),
+        ];
+        let found = listed(&page.concat()).unwrap();
+        assert_eq!(found.entries, 7);
+        let keys: Vec<_> = found.items.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, ["a\u{fffd}", "a\u{fffd}\u{fffd}", "ours"]);
+        let upload = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a&#1;</NextKeyMarker>\
+                      <Upload><Key>a&#1;</Key><UploadId>i</UploadId></Upload></ListMultipartUploadsResult>";
+        let found = uploads(upload.as_bytes()).unwrap();
+        assert_eq!((found.items.len(), found.entries), (0, 1));
+        assert_eq!(found.next, Some(vec![("key-marker", "a\u{1}".to_owned())]));
     }
 
     #[test]

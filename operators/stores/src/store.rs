@@ -189,14 +189,15 @@ impl Store {
         most: usize,
         read: impl Fn(&[u8]) -> Result<Page<T>, StoreFailure>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut found = Vec::new();
+        let (mut found, mut entries) = (Vec::new(), 0);
         loop {
             let mut page = self.xml(&asked, &read).await?;
-            let is_empty = page.items.is_empty();
+            let is_empty = page.entries == 0;
+            entries += page.entries;
             found.append(&mut page.items);
             let Some(next) = page.next else { return Ok(found) };
             // A page without entries that is not the last one would go on for ever.
-            if is_empty || found.len() > most {
+            if is_empty || entries > most {
                 return Err(self.error(StoreFailure::Unexpected));
             }
             asked.query.extend(next);
