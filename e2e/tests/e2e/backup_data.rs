@@ -360,6 +360,14 @@ async fn b1_a_backup_comes_back_with_nothing_but_bucket_and_key() {
     assert_eq!(manifest.snapshot.etcd.total_keys, Some(expected.len() as u64));
     assert_eq!(manifest.snapshot.etcd.member, "control-plane-1");
 
+    let digest = drover_fetch::Digest::of(manifest.to_text().as_bytes()).to_string();
+    let other = drover_fetch::Digest::of(b"other").to_string();
+    for arguments in [["verify", "b-1"].as_slice(), &["fetch", "b-1", "--config"]] {
+        let named = |digest| [arguments, &["--manifest-digest", digest]].concat();
+        place.printed(&named(&digest), true).await;
+        assert!(place.refused(&named(&other), true).await.contains(&digest));
+    }
+
     let said = place.printed(&["verify", "b-1"], true).await;
     assert!(said.contains(&format!("revision {revision}, {} keys", expected.len())), "{said}");
     let config = place.printed(&["fetch", "b-1", "--config"], true).await;

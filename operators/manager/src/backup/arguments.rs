@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use drover_backups::Prefix;
+use drover_fetch::Digest;
 use drover_stores::Addressing;
 
 use crate::command_line::{AddressArguments, AnswerFormat};
@@ -115,6 +116,10 @@ pub(crate) struct OneBackup {
     /// File with the private key of a recipient, as age-keygen writes it.
     #[arg(long)]
     pub(crate) identity: Option<PathBuf>,
+    /// Digest of the manifest, such as `sha256:…`, as `status.stores[].manifestDigest` of the `EtcdBackup` says. A manifest with another
+    /// one is refused. Default: the manifest is believed.
+    #[arg(long)]
+    pub(crate) manifest_digest: Option<Digest>,
     #[command(flatten)]
     pub(crate) bucket: BucketArguments,
 }

@@ -3,7 +3,7 @@
 use std::{env, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use drover_backups::{Content, Folder, Manifest, Prefix, Uid};
-use drover_fetch::{Fetcher, Source, Trust};
+use drover_fetch::{Digest, Fetcher, Source, Trust};
 use drover_runtime::clock::now;
 use drover_stores::{Bucket, Keys, Store};
 use futures::{StreamExt as _, stream};
@@ -73,16 +73,16 @@ impl Backups {
         let objects = self.store.list(&self.prefix.start(), MOST_OBJECTS).await?;
         let folders = objects.into_iter().filter_map(|object| Folder::of_manifest(&self.prefix, &object.key));
         let reading = folders.map(|folder| async move {
-            let manifest = self.manifest(&folder).await;
+            let manifest = self.manifest(&folder, None).await;
             Found { key: folder.manifest(), manifest }
         });
         Ok(stream::iter(reading).buffered(AT_ONCE).collect().await)
     }
 
-    /// The backup with this UID, or this key of a manifest.
-    pub(super) async fn find(&self, named: &str) -> Result<Manifest, BackupError> {
+    /// The backup with this UID, or this key of a manifest, which has this digest.
+    pub(super) async fn find(&self, named: &str, digest: Option<&Digest>) -> Result<Manifest, BackupError> {
         if let Some(folder) = Folder::of_manifest(&self.prefix, named) {
-            return self.manifest(&folder).await;
+            return self.manifest(&folder, digest).await;
         }
         let gone = || BackupError::NotFound(named.to_owned());
         let uid: Uid = named.parse().map_err(|_| gone())?;
@@ -90,15 +90,19 @@ impl Backups {
         let mut folders = objects.into_iter().filter_map(|object| Folder::of_manifest(&self.prefix, &object.key));
         let mut found = folders.by_ref().filter(|folder| folder.backup == uid);
         match (found.next(), found.next()) {
-            (Some(folder), None) => self.manifest(&folder).await,
+            (Some(folder), None) => self.manifest(&folder, digest).await,
             (Some(_), Some(_)) => Err(BackupError::Ambiguous(named.to_owned())),
             (None, _) => Err(gone()),
         }
     }
 
-    async fn manifest(&self, folder: &Folder) -> Result<Manifest, BackupError> {
+    async fn manifest(&self, folder: &Folder, expected: Option<&Digest>) -> Result<Manifest, BackupError> {
         let key = folder.manifest();
         let text = self.store.get(&key, MANIFEST_BYTES).await?;
+        let found = Digest::of(&text);
+        if expected.is_some_and(|expected| *expected != found) {
+            return Err(BackupError::OtherManifest(key, found));
+        }
         Manifest::parse(&text, folder).map_err(|error| BackupError::Manifest(key, error))
     }
 

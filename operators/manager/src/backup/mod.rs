@@ -12,7 +12,7 @@ use std::{
 };
 
 use drover_backups::ManifestError;
-use drover_fetch::PemError;
+use drover_fetch::{Digest, PemError};
 use drover_snapshot::{OpenError, Programs, age::KeyError};
 use drover_stores::{BucketError, StoreError};
 
@@ -41,6 +41,10 @@ pub(crate) enum BackupError {
     Store(#[from] StoreError),
     #[error("{0} {1}")]
     Manifest(String, ManifestError),
+    #[error(
+        "{0} has the digest {1}, which is not the one that --manifest-digest names: it was changed after Drover wrote it; find out who writes to the bucket"
+    )]
+    OtherManifest(String, Digest),
     #[error("there is no backup {0} in the bucket: `drover backup list` prints the UIDs of all; check --prefix")]
     NotFound(String),
     #[error(

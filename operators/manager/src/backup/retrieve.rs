@@ -24,7 +24,7 @@ const IDENTITY_BYTES: u64 = 64 * 1024;
 /// Gets the snapshot or the configuration of a backup.
 pub(super) async fn fetch(backups: &Backups, arguments: &BackupFetchArguments) -> Result<(), BackupError> {
     let identities = identities(&arguments.one)?;
-    let manifest = backups.find(&arguments.one.backup).await?;
+    let manifest = backups.find(&arguments.one.backup, arguments.one.manifest_digest.as_ref()).await?;
     if arguments.config {
         return config(backups, &manifest, &identities, arguments.output.as_deref()).await;
     }
@@ -44,7 +44,7 @@ pub(super) async fn fetch(backups: &Backups, arguments: &BackupFetchArguments) -
 pub(super) async fn verify(backups: &Backups, arguments: &BackupVerifyArguments) -> Result<(), BackupError> {
     let identities = identities(&arguments.one)?;
     let programs = programs(&arguments.programs).map_err(BackupError::file(&arguments.programs.etcd))?;
-    let manifest = backups.find(&arguments.one.backup).await?;
+    let manifest = backups.find(&arguments.one.backup, arguments.one.manifest_digest.as_ref()).await?;
     let spool = arguments.spool.clone().unwrap_or_else(env::temp_dir);
     let path = spool.join(format!("drover-{}.db", manifest.backup.uid));
     let plain = Removed(path);
