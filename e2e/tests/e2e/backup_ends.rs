@@ -9,7 +9,7 @@ use drover_e2e::installation::{End, Installation};
 use drover_e2e::node::{NodeSettings, ProcessNode, etcd};
 use drover_e2e::proxy::Mode;
 use drover_e2e::runner::Soak;
-use drover_e2e::s3::{S3, SECRET_KEY};
+use drover_e2e::s3::{Fault, S3, SECRET_KEY, Step};
 use drover_e2e::story::*;
 use drover_e2e::wait::{eventually, patiently, soon};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::backups::{IMAGE, a_backup, a_store, allow, keys_of, node, nothing_is_
 
 drover_e2e::tests![
     a_backup_ends_though_its_cluster_is_suspended_away_or_deleted,
+    b4_a_backup_stands_the_faults_of_a_store,
     b3_killed_at_every_fifth_write_of_a_backup_there_is_one_and_nothing_is_left,
     b3_killed_at_each_write_of_a_backup_there_is_one_and_nothing_is_left => soak(Soak::Kills),
 ];
@@ -106,6 +107,36 @@ async fn a_backup_ends_though_its_cluster_is_suspended_away_or_deleted() {
     is_unlocked(&installation, "us").await;
     assert_eq!((store.open_uploads().len(), store.keys().unwrap().len()), (0, 0));
     quiet(&installation, "all backups ended").await;
+}
+
+async fn b4_a_backup_stands_the_faults_of_a_store() {
+    let Some(mut installation) = prepared_restful("faults of a store", &["eu"]).await else { return };
+    installation.environment = vec![("DROVER_ETCD_IMAGE".to_owned(), IMAGE.to_owned())];
+    let store = S3::start().await.unwrap();
+    let tools = Tools::from_environment().unwrap();
+    let member = etcd::KubeadmEtcd::start(&tools).await.unwrap();
+    let _node = node(&installation, "eu", &member, &tools).await;
+    installation.start_drover().await.unwrap();
+    allow(&installation, "eu", &["Backup"]).await;
+    usable(&installation, &store).await;
+    for (step, fault) in [
+        (Step::Open, Fault::Answer(500, "InternalError")),
+        (Step::Open, Fault::LoseAnswer),
+        (Step::Part, Fault::Answer(503, "SlowDown")),
+        (Step::Part, Fault::Reset),
+        (Step::Part, Fault::LoseAnswer),
+        (Step::Complete, Fault::Answer(200, "InternalError")),
+        (Step::Complete, Fault::LoseAnswer),
+        (Step::Put, Fault::Answer(409, "ConditionalRequestConflict")),
+        (Step::Put, Fault::LoseAnswer),
+    ] {
+        store.fail(step, fault, 1);
+    }
+    installation.apply(&a_backup("faulty", &json!({"verify": "Hash"}))).await.unwrap();
+    reads(&installation, "etcdbackup", "faulty", "Ready", "True/Ready").await;
+    assert!(store.has_failed(), "each fault has happened");
+    assert_eq!((store.keys().unwrap().len(), store.open_uploads()), (2, vec![]));
+    nothing_is_left(&installation, "eu").await;
 }
 
 async fn b3_killed_at_every_fifth_write_of_a_backup_there_is_one_and_nothing_is_left() {

@@ -240,6 +240,8 @@ impl Backups<'_> {
             Err(error) if error.failure == StoreFailure::NoUpload => {}
             answer => answer?,
         }
+        // One that was opened by a request without an answer is nobody's.
+        self.abort_others(&store, &attempt.folder).await?;
         self.has(&store, &key, success.snapshot.stored.bytes).await?;
         if let Some(config) = &success.config {
             self.has(&store, &attempt.config(), config.stored.bytes).await?;
