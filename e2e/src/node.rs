@@ -97,7 +97,10 @@ async fn register(client: &Client, settings: &NodeSettings) -> Result<()> {
     let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""});
     let status = json!({"status": {"capacity": resources, "allocatable": resources, "conditions": [ready]}});
     nodes.patch_status(&settings.name, &PatchParams::default(), &Patch::Merge(&status)).await?;
-    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": null}}))).await?;
+    // As on every node of a control plane: what a scheduler places comes only if it tolerates them.
+    let roles = settings.labels.keys().filter(|label| label.starts_with("node-role.kubernetes.io/"));
+    let taints: Vec<Value> = roles.map(|role| json!({"key": role, "effect": "NoSchedule"})).collect();
+    nodes.patch(&settings.name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": taints}}))).await?;
     Ok(())
 }
 
