@@ -62,6 +62,7 @@ impl Backups {
     /// A command line that reads the bucket.
     pub(super) fn command(&self, drover: &str, arguments: &str) -> String {
         let keys = format!("AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}");
-        format!("{keys} {drover} backup {arguments} --endpoint {} --bucket {BUCKET}", self.store.endpoint())
+        let endpoint = self.store.endpoint();
+        format!("{keys} {drover} backup {arguments} --endpoint {endpoint} --bucket {BUCKET} --allow-local-addresses")
     }
 }
