@@ -175,7 +175,7 @@ fn apiserver(options: &Options, layout: &Layout, ports: Ports) -> Vec<String> {
         format!("--service-account-issuer={TOKEN_ISSUER}"),
         flag_path("service-account-key-file", &certificates.join("service-account.pub")),
         flag_path("service-account-signing-key-file", &certificates.join("service-account.key")),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
         format!("--watch-cache-sizes={}", UNCACHED.map(|kind| format!("{kind}#0")).join(",")),

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use drover_e2e::control_plane::Component;
 use drover_e2e::installation::{End, Installation, administrator_token, drover_binary, kubectl_on};
 use drover_e2e::story::*;
+use drover_e2e::wait::{eventually, soon};
 use serde_json::{Value, json};
 
 drover_e2e::tests![
@@ -100,7 +101,8 @@ async fn the_fence_stands(installation: &Installation) {
     let line = "create rolebinding probe --clusterrole=cluster-admin --user=anna --namespace=team-shop --dry-run=server \
                 --as=system:serviceaccount:drover-system:drover-e2e";
     let arguments: Vec<_> = line.split_whitespace().collect();
-    let is_refused = || kubectl_on(us, &arguments).err().filter(|said| said.to_string().contains("--bindable-cluster-role"));
+    let is_refused =
+        || kubectl_on(us, &arguments).err().filter(|said| said.to_string().contains("--bindable-cluster-role"));
     eventually("the fence of the import stands", soon(), async || Ok(is_refused())).await.unwrap();
 }
 

@@ -3,7 +3,7 @@
 use drover_admission::Guarded;
 use drover_backups::Support;
 use drover_crds::{
-    Cluster, ClusterStatus, CredentialStatus, EtcdSource, NoEtcd, OwnSnapshots,
+    Cluster, ClusterStatus, CredentialStatus, EtcdSource, NoEtcd,
     condition::{
         ACCEPTED, ADMISSION_INSTALLED, API_AVAILABLE, BACKUP_SUPPORTED, CERTIFICATES_VALID, CONNECTED,
         CREDENTIAL_VALID, DELETING, NODES_HEALTHY, REVOCATIONS_UNCONFIRMED,
@@ -57,15 +57,21 @@ fn show(status: &mut ClusterStatus, seen: &Seen) {
     status.distribution = Some(seen.distribution.to_owned());
     status.endpoint.clone_from(&seen.endpoint);
     status.nodes = Some(seen.nodes.clone());
-    status.resources = Some(seen.resources.clone());
+    status.resources = told(&seen.resources);
     if let Some(own) = &seen.own_snapshots {
-        status.own_snapshots = (own != &OwnSnapshots::default()).then(|| own.clone());
+        status.own_snapshots = told(own);
     }
     status.certificates.clone_from(&seen.certificates);
     if seen.policies.is_some() {
         status.policies.clone_from(&seen.policies);
     }
     status.credential = seen.credential_end.clone().map(|end| CredentialStatus { not_after: Some(end) });
+}
+
+/// None where there is nothing to tell: an API server makes null of an object of which a server-side apply takes all fields away but not
+/// the object itself, and refuses that.
+fn told<T: Clone + Default + PartialEq>(all: &T) -> Option<T> {
+    (all != &T::default()).then(|| all.clone())
 }
 
 /// Nobody waits for it to change, also before it was ever connected and while the cluster is away; the other conditions tell that.

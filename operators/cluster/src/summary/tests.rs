@@ -159,6 +159,14 @@ fn what_was_seen_is_shown() {
     assert_eq!(accepted.message, "claimed by installation ours");
 }
 
+/// The last node went, or a node offers nothing yet: with an empty object the API server would refuse the whole status.
+#[test]
+fn what_has_no_field_is_not_shown() {
+    let nothing = Seen { own_snapshots: Some(OwnSnapshots::default()), ..seen() };
+    let status = status(&cluster(&json!({})), Some(nothing), PlaceState::Current);
+    assert_eq!((status.resources, status.own_snapshots), (None, None));
+}
+
 #[test]
 fn admission_is_installed_while_the_policies_of_both_clusters_are_as_they_should_be() {
     let told = |management: Guarded, here: Guarded, state: PlaceState| {
