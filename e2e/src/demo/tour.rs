@@ -27,7 +27,11 @@ pub(super) async fn show(installation: &mut Installation, backups: &Backups, fol
                 Step::Type(line) => run(&line)?,
                 Step::Await(expected) => {
                     let is_so = async || Ok((expected.is_so)(installation)?.then_some(()));
-                    eventually(&expected.what, LIMIT, is_so).await?;
+                    let came = eventually(&expected.what, LIMIT, is_so).await;
+                    if came.is_err() {
+                        say(&kubectl_on(&installation.management, &["get", "drover", "--all-namespaces"])?);
+                    }
+                    came?;
                     say(&format!("   → {}", expected.what));
                 }
                 Step::Rebuild => rebuild(installation, backups, folder).await?,

@@ -38,8 +38,8 @@ const SECRETS: [&str; 4] = ["first-s3cr3t", "second-s3cr3t", "Zmlyc3QtczNjcjN0",
 /// The app `web` with these values: a canary first, and all others once they are approved.
 fn an_app(chart: &[u8], values: &Value, sources: &Value) -> Value {
     let stages = json!([
-        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "1s"},
-        {"name": "everywhere", "minReady": "1s", "approval": "Required"},
+        {"name": "canary", "selector": {"matchLabels": {"stage": "canary"}}, "minReady": "0s"},
+        {"name": "everywhere", "minReady": "0s", "approval": "Required"},
     ]);
     json!({
         "apiVersion": "drover.dev/v1alpha1", "kind": "MultiClusterApp", "metadata": {"name": "web", "namespace": TEAM},

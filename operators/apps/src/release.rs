@@ -105,10 +105,16 @@ impl<'a> InCluster<'a> {
         let is_known = known.is_some();
         let records = known.unwrap_or_default();
         let mut found = Self { app, with, accounts, client, kinds, secrets, records, held };
-        if !is_known {
+        if !is_known || found.lacks_what_is_noted() {
             found.read().await?;
         }
         Ok(found)
+    }
+
+    /// Another operator may have released since.
+    fn lacks_what_is_noted(&self) -> bool {
+        let is_noted = self.app.status.as_ref().is_some_and(|status| status.applied.is_some());
+        is_noted && self.released().is_none()
     }
 
     /// Reads the records, whatever is known of them.

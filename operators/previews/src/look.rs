@@ -65,6 +65,14 @@ async fn found(means: &Means<'_>, subject: &Subject, management: &PlaceContext) 
         );
         return Err(AppError::Other { cause: AppCause::RevisionNotFound.into(), message });
     }
+    if is_first_under_way(app) {
+        let message = format!(
+            "release {} on cluster {} is not over yet, so there is nothing to compare with; Drover looks again once it is",
+            app.release_name(),
+            app.spec.cluster_name
+        );
+        return Err(AppError::Other { cause: StatusCause::Progressing.into(), message });
+    }
     let place = at_cluster(app, management).await?;
     let known = known(subject, &place, means.seal)?;
     let inputs = inputs::inputs(app, &known).map_err(|(cause, message)| AppError::Other { cause, message })?;
@@ -84,6 +92,11 @@ async fn found(means: &Means<'_>, subject: &Subject, management: &PlaceContext) 
     let shows = if is_open { Shows::Values } else { Shows::Paths };
     let [before, after] = [contents(app, released)?, contents(app, Some(after))?];
     Ok(tell(&differences(&before, &after), shows, released.is_none()))
+}
+
+/// Whether something is released that is not noted yet. What is released then makes another target, which is looked at.
+fn is_first_under_way(app: &CatalogApp) -> bool {
+    app.status.as_ref().is_some_and(|status| status.applied.is_none() && status.pending.is_some())
 }
 
 /// Whether nothing of what is released can be secret.
