@@ -111,12 +111,6 @@ impl<'a> InCluster<'a> {
         Ok(found)
     }
 
-    /// Another operator may have released since.
-    fn lacks_what_is_noted(&self) -> bool {
-        let is_noted = self.app.status.as_ref().is_some_and(|status| status.applied.is_some());
-        is_noted && self.released().is_none()
-    }
-
     /// Reads the records, whatever is known of them.
     pub(crate) async fn read(&mut self) -> Result<(), AppError> {
         let query = LabelQuery::equals(NAME_LABEL, self.app.release_name());

@@ -35,6 +35,12 @@ impl InCluster<'_> {
         self.recorded(self.app.status.as_ref()?.applied.as_ref()?)
     }
 
+    /// Another operator may have released since.
+    pub(super) fn lacks_what_is_noted(&self) -> bool {
+        let is_noted = self.app.status.as_ref().is_some_and(|status| status.applied.is_some());
+        is_noted && self.released().is_none()
+    }
+
     /// A revision of before with these inputs, as far as its record is there as it was noted: it would not be rendered again.
     #[must_use]
     pub fn repeated(&self, input_hash: &str) -> Option<(&Release, &Record)> {
