@@ -44,9 +44,9 @@ drover_e2e::tests![
 ];
 
 /// A key of age, as age-keygen writes it, and what belongs to it.
-const IDENTITY: &str =
+pub(crate) const IDENTITY: &str =
     "# created: 2026-11-27\nAGE-SECRET-KEY-180L6AAUR4A56N6FXV4SMCE6TCVH9G4PA5E3A6NLQFU2KUJ970KWQLZPMRN\n";
-const RECIPIENT: &str = "age1xyhhvc4vp5ff94p52vh4xpyycgzd0fm7v7mh3tjr3lvquvrmsyjs9ej94q";
+pub(crate) const RECIPIENT: &str = "age1xyhhvc4vp5ff94p52vh4xpyycgzd0fm7v7mh3tjr3lvquvrmsyjs9ej94q";
 const PROGRAMS: [Program; 3] = [Program::Etcd, Program::Etcdctl, Program::Etcdutl];
 /// What a presigned URL has.
 const SIGNATURE: &str = "X-Amz-Signature";

@@ -127,14 +127,25 @@ pub(crate) async fn node(
     member: &etcd::KubeadmEtcd,
     tools: &Tools,
 ) -> ProcessNode {
+    let etcd = (member.certificates(), member.address());
+    node_before(installation, cluster, etcd, tools).await
+}
+
+/// A control-plane node with an etcd that has these certificates and this address.
+pub(crate) async fn node_before(
+    installation: &Installation,
+    cluster: &str,
+    (certificates, address): (PathBuf, String),
+    tools: &Tools,
+) -> ProcessNode {
     let mut settings = NodeSettings::kubeadm("control-plane-1");
     settings.images.insert(IMAGE.to_owned(), programs(tools).await);
-    settings.host.insert(etcd::CERTIFICATES.to_owned(), member.certificates());
+    settings.host.insert(etcd::CERTIFICATES.to_owned(), certificates);
     let manifests = installation.directory().join("manifests");
     std::fs::create_dir_all(&manifests).unwrap();
     std::fs::write(manifests.join("etcd.yaml"), "kind: Pod\n").unwrap();
     settings.host.insert("/etc/kubernetes/manifests".to_owned(), manifests);
-    settings.addresses.push((etcd::ADDRESS.to_owned(), member.address()));
+    settings.addresses.push((etcd::ADDRESS.to_owned(), address));
     ProcessNode::start(installation.cluster(cluster).unwrap(), settings).await.unwrap()
 }
 

@@ -59,6 +59,7 @@ mod quota;
 mod rebuilt;
 mod refusals;
 mod repositories;
+mod restoring;
 mod roles;
 mod rollout_chaos;
 mod rollout_previews;
@@ -124,6 +125,7 @@ fn tests() -> Vec<Test> {
         rebuilt::tests(),
         refusals::tests(),
         repositories::tests(),
+        restoring::tests(),
         rollout_chaos::tests(),
         rollout_previews::tests(),
         rollout_rights::tests(),

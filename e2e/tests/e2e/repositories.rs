@@ -250,4 +250,20 @@ async fn charts_come_from_a_registry_that_wants_a_login() {
     let status = &get(&installation, "catalogapp", "web").await.unwrap()["status"];
     assert_eq!(status["applied"]["chartVersion"], "1.0.0");
     assert_eq!(status["chart"]["availableVersion"], "2.0.0");
+    new_tags_are_found_when_it_is_asked_for_them(&installation, &registry).await;
+}
+
+/// Long before the interval of the repository is over.
+async fn new_tags_are_found_when_it_is_asked_for_them(installation: &Installation, registry: &Registry) {
+    registry.push("charts", &chart("3.0.0")).unwrap();
+    let asked = json!({"metadata": {"annotations": {"drover.dev/reconcile-at": "now"}}});
+    patch(installation, "chartrepository", "registry", asked).await;
+    object_becomes(installation, "chartrepository", "registry", "it did what it was asked", |found| {
+        found.is_some_and(|found| found["status"]["lastHandledReconcileAt"] == "now")
+    })
+    .await;
+    object_becomes(installation, "catalogapp", "web", "the new version is available", |found| {
+        found.is_some_and(|found| found["status"]["chart"]["availableVersion"] == "3.0.0")
+    })
+    .await;
 }
