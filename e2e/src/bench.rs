@@ -5,8 +5,10 @@ mod fleet;
 mod measure;
 mod members;
 mod nodes;
+mod peak;
 mod projects;
 mod roles;
+mod rollouts;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -42,7 +44,7 @@ pub struct Size {
     pub namespaces: NonZeroUsize,
     /// Its members, each of whom has three roles in it.
     pub members: NonZeroUsize,
-    /// Apps on one cluster.
+    /// Apps on one cluster; rolled out, on two.
     pub apps: NonZeroUsize,
     /// How long nothing happens while writes and CPU time are counted.
     pub idle: Duration,
@@ -70,6 +72,8 @@ pub enum Part {
     Members,
     /// Many apps on one cluster.
     Apps,
+    /// Many apps rolled out over two clusters.
+    Rollouts,
 }
 
 /// Measures these parts and prints their tables on the way.
@@ -84,6 +88,7 @@ pub async fn run(size: Size, parts: &[Part]) -> Result<Vec<Table>> {
             Part::Projects => Box::pin(projects::run(size)).await?,
             Part::Members => Box::pin(members::run(size)).await?,
             Part::Apps => Box::pin(apps::run(size)).await?,
+            Part::Rollouts => Box::pin(rollouts::run(size)).await?,
         };
         table.print();
         tables.push(table);

@@ -174,13 +174,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether the labels of this node are those that the Pod asks for, as far as Drover's Pods ask.
+    /// Whether the labels of this node are those that the Pod asks for, as far as Drover's Pods ask. What asks for none is for a scheduler
+    /// to place: it has no image here.
     fn suits(&self, pod: &Pod) -> bool {
         let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
         let required =
             affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
         let has = |key: &String| self.settings.labels.contains_key(key);
-        required.is_none_or(|required| {
+        required.is_some_and(|required| {
             required.node_selector_terms.iter().any(|term| {
                 term.match_expressions.iter().flatten().all(|wanted| wanted.operator == "Exists" && has(&wanted.key))
             })

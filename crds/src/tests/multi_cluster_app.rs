@@ -251,7 +251,6 @@ fn largest() -> MultiClusterAppStatus {
                 unjudged: vec![text(128), text(128)],
             }),
         }),
-        last_handled_reconcile_at: Some(text(128)),
         conditions: types
             .map(|type_| Condition {
                 type_: type_.to_owned(),

@@ -64,10 +64,6 @@ pub struct MultiClusterAppStatus {
     /// What the rollout remembers; recorded before anything is changed on account of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRecord>,
-    /// The value of annotation drover.dev/reconcile-at that was acted upon last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::text::<128>")]
-    pub last_handled_reconcile_at: Option<String>,
     /// Ready, Progressing and TargetsResolved, and while they are true Paused, PruneBlocked and Degraded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -324,7 +320,6 @@ impl Default for MultiClusterAppStatus {
             stages: Vec::new(),
             not_ready: Vec::new(),
             rollout: None,
-            last_handled_reconcile_at: None,
             conditions: Vec::new(),
         }
     }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use drover_crds::CatalogApp;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::measure::{ReadyTimes, Table, mebibytes, per, seconds};
+use super::measure::{ReadyTimes, Table, per, seconds};
+use super::peak::{Peak, children};
 use super::{Size, cluster_name, drover, import, progress, settle};
 use crate::audit::AuditEvent;
 use crate::charts::ChartFiles;
@@ -23,14 +22,13 @@ use crate::story::{Marks, TEAM, a_deployer, a_namespace, a_packaged_chart, a_pro
 use crate::wait::eventually;
 use crate::{Components, ControlPlane, Program, Tools};
 
-const NAMESPACE: &str = "team-web";
+pub(super) const NAMESPACE: &str = "team-web";
 const AT_ONCE: usize = 16;
 /// Of the loop of helm.
 const HELMS_AT_ONCE: usize = 2;
 /// A node takes 110 Pods.
-const PODS_PER_NODE: usize = 100;
-const PATIENCE: Duration = Duration::from_mins(40);
-const SAMPLE: Duration = Duration::from_millis(50);
+pub(super) const PODS_PER_NODE: usize = 100;
+pub(super) const PATIENCE: Duration = Duration::from_mins(40);
 
 pub(super) async fn run(size: Size) -> Result<Table> {
     Tools::from_environment()?.ensure_all(&[Program::Kwok, Program::KubeScheduler]).await?;
@@ -61,7 +59,7 @@ pub(super) async fn run(size: Size) -> Result<Table> {
         table.row(format!("{what}: helm, two at a time, without a wait"), seconds(helms));
         table.row(format!("{what}: times as fast"), format!("{:.1}", helms.as_secs_f64() / drovers.as_secs_f64()));
         table.row(format!("{what}: requests for a release"), format!("{:.1}", per(total(&requests), size.apps)));
-        table.row(format!("{what}: which"), by_kind(&requests, size));
+        table.row(format!("{what}: which"), by_kind(&requests, size.apps));
         table.row(format!("{what}: peak memory of Drover, of that child processes"), drovers_memory);
         table.row(format!("{what}: peak memory of the helms"), memory.most());
     }
@@ -187,7 +185,7 @@ fn release(number: usize) -> String {
 }
 
 /// The requests that Drover made as itself and as the apps, by what they ask for: watches, the Lease and probes left out.
-fn requests(installation: &Installation, from: &Marks) -> Result<BTreeMap<String, u32>> {
+pub(super) fn requests(installation: &Installation, from: &Marks) -> Result<BTreeMap<String, u32>> {
     let mut counts = BTreeMap::new();
     let counted = |event: &AuditEvent| {
         let is_app = event.user.starts_with("system:serviceaccount:drover-system:app.");
@@ -202,105 +200,14 @@ fn requests(installation: &Installation, from: &Marks) -> Result<BTreeMap<String
     Ok(counts)
 }
 
-fn total(requests: &BTreeMap<String, u32>) -> f64 {
+pub(super) fn total(requests: &BTreeMap<String, u32>) -> f64 {
     f64::from(requests.values().sum::<u32>())
 }
 
 /// Each kind of request for a release, the most frequent first.
-fn by_kind(requests: &BTreeMap<String, u32>, size: Size) -> String {
+pub(super) fn by_kind(requests: &BTreeMap<String, u32>, releases: NonZeroUsize) -> String {
     let mut kinds: Vec<_> = requests.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let told = kinds.into_iter().map(|(kind, count)| format!("{:.1} {kind}", per(f64::from(*count), size.apps)));
+    let told = kinds.into_iter().map(|(kind, count)| format!("{:.1} {kind}", per(f64::from(*count), releases)));
     told.collect::<Vec<_>>().join(", ")
-}
-
-/// The most memory that processes held together, sampled.
-struct Peak {
-    most: Arc<[AtomicU64; 2]>,
-    _sampling: AbortOnDropHandle<()>,
-}
-
-impl Peak {
-    /// Of drover, and of its child processes.
-    fn of_drover(pid: i32) -> Self {
-        Self::sampling(move || [resident(pid), children(pid).into_iter().map(resident).sum()])
-    }
-
-    /// Of the programs that this process runs.
-    fn of_helms() -> Self {
-        let own = i32::try_from(std::process::id()).unwrap_or_default();
-        let is_helm = |pid: &i32| command(*pid).contains("helm");
-        Self::sampling(move || [children(own).into_iter().filter(is_helm).map(resident).sum(), 0])
-    }
-
-    fn sampling(sample: impl Fn() -> [u64; 2] + Send + 'static) -> Self {
-        let most = Arc::<[AtomicU64; 2]>::default();
-        let kept = Arc::clone(&most);
-        let sampling = tokio::spawn(async move {
-            loop {
-                for (most, now) in kept.iter().zip(sample()) {
-                    most.fetch_max(now, Ordering::Relaxed);
-                }
-                tokio::time::sleep(SAMPLE).await;
-            }
-        });
-        Self { most, _sampling: AbortOnDropHandle::new(sampling) }
-    }
-
-    fn most(&self) -> String {
-        let told = |bytes: &AtomicU64| {
-            mebibytes(f64::from(u32::try_from(bytes.load(Ordering::Relaxed) >> 10).unwrap_or(u32::MAX)) * 1024.0)
-        };
-        let [own, children] = &*self.most;
-        match children.load(Ordering::Relaxed) {
-            0 => told(own),
-            _ => format!("{}, {}", told(own), told(children)),
-        }
-    }
-}
-
-/// Resident memory of a process in bytes; nothing if it is gone.
-fn resident(pid: i32) -> u64 {
-    let kibibytes = field(pid, "VmRSS:").and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or_default() << 10
-}
-
-fn command(pid: i32) -> String {
-    field(pid, "Name:").unwrap_or_default()
-}
-
-fn field(pid: i32, name: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned())
-}
-
-/// The processes that a process started, and those that they did.
-fn children(pid: i32) -> Vec<i32> {
-    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse::<i32>().ok());
-    let parents: BTreeMap<i32, i32> = pids.filter_map(|pid| Some((pid, field(pid, "PPid:")?.parse().ok()?))).collect();
-    let mut found = vec![pid];
-    let mut place = 0;
-    while let Some(parent) = found.get(place).copied() {
-        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
-        place += 1;
-    }
-    found.remove(0);
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_child_process_is_found_and_has_memory() {
-        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
-        let [own, pid] = [std::process::id(), child.id()].map(|pid| i32::try_from(pid).unwrap());
-        let found = children(own);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(found.contains(&pid), "{found:?}");
-        assert!(resident(own) > 0 && resident(pid) == 0);
-    }
 }

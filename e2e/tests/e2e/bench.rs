@@ -17,6 +17,7 @@ drover_e2e::tests![
     projects_in_full_size => soak(Soak::Bench) => weight(ALL),
     apps_are_released_beside_helm_and_rest,
     apps_in_full_size => soak(Soak::Bench) => weight(ALL),
+    rollouts_in_full_size => soak(Soak::Bench) => weight(ALL),
     members_in_full_size => soak(Soak::Bench) => weight(ALL),
 ];
 
@@ -83,6 +84,11 @@ fn check(part: Part, size: Size, table: &Table) {
             }
             value("upgrade: times as fast");
         }
+        Part::Rollouts => {
+            let records = (2 * size.apps.get()).to_string();
+            assert_eq!(value("upgrade with a kill in its middle: records"), records);
+            assert_eq!(value("writes at rest"), "0");
+        }
     }
 }
 
@@ -120,6 +126,10 @@ async fn projects_are_converged_once_and_a_restart_writes_nothing() {
 
 async fn apps_in_full_size() {
     full_size(Part::Apps).await;
+}
+
+async fn rollouts_in_full_size() {
+    full_size(Part::Rollouts).await;
 }
 
 async fn apps_are_released_beside_helm_and_rest() {

@@ -163,11 +163,11 @@ causes! {
         /// The object is as its spec wants it.
         Ready = "Ready": Blocked expected; "",
         /// Every cluster that can be reached is as wanted; some selected clusters cannot be reached.
-        ReadyExceptUnreachable = "ReadyExceptUnreachable": Blocked expected; "See the condition ClustersReachable for the clusters that cannot be reached.",
+        ReadyExceptUnreachable = "ReadyExceptUnreachable": Blocked expected; "Look at the Clusters that are not Ready.",
         /// Drover is still working towards the spec, or has no verdict yet.
         Progressing = "Progressing": Blocked expected; "",
         /// At least one cluster that can be reached is not as wanted.
-        Failed = "Failed": Blocked; "See status.problems.",
+        Failed = "Failed": Blocked; "See status.problems, of a MultiClusterApp status.notReady.",
         /// The object selects no cluster that admits it.
         NoTargets = "NoTargets": Blocked; "Check spec.clusters, the labels of the Clusters, and their spec.tenants.",
         /// No selected cluster was ever reached, or some cannot be reached now.

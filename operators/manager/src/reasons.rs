@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
+use drover_backups::FailureCause;
 use drover_runtime::{
     Cause, Class,
     cause::RUNTIME_CAUSES,
@@ -47,6 +48,13 @@ pub(crate) fn reasons(operators: &Operators) -> String {
     text.push_str("\n| class | Drover tries again |\n|---|---|\n");
     for class in [Class::Transient, Class::Conflict, Class::Blocked, Class::Unreachable, Class::Invalid, Class::Bug] {
         let _ = writeln!(text, "| {class:?} | {} |", retry(class));
+    }
+    text.push_str(
+        "\n## Why a backup failed\n\n`status.attempt.failure.reason` of an EtcdBackup; its message says more.\n\n\
+         | reason | meaning | what to do |\n|---|---|---|\n",
+    );
+    for (_, reason, meaning, remedy) in FailureCause::ALL {
+        let _ = writeln!(text, "| `{reason}` | {} | {remedy} |", meaning.trim());
     }
     text
 }

@@ -13,6 +13,8 @@ causes! {
         TargetMissing = "TargetMissing": Blocked; "Create the Cluster that the message names, add the namespace to its spec.tenants, or remove it from spec.clusters.",
         /// An override selects no target.
         OverrideUnused = "OverrideUnused": Blocked; "Correct the clusters of the override that the message names, or remove it.",
+        /// A stage with a selector selects no target, so that what it was to try first is passed over.
+        StageEmpty = "StageEmpty": Blocked; "Label the Clusters of the stage that the message names, correct its selector, or remove it.",
         /// Targets are updated, or the rollout waits for them.
         RollingOut = "RollingOut": Blocked; "Wait, or look at the targets in status.notReady.",
         /// A stage needs approval.

@@ -31,7 +31,7 @@ pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceSta
     let Some(known) = entry.and_then(|entry| entry.known.clone()) else {
         return MultiClusterAppStatus { conditions, ..former };
     };
-    conditions.push(resolved(&known));
+    conditions.push(resolved(app, &known));
     let Some(told) = &known.told else {
         let admission = known.admission.or(former.admission.clone());
         return MultiClusterAppStatus { admission, conditions, ..former };
@@ -52,7 +52,7 @@ pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceSta
     }
 }
 
-fn resolved(known: &PlaceStatus) -> Condition {
+fn resolved(app: &MultiClusterApp, known: &PlaceStatus) -> Condition {
     match &known.missing {
         Some(message) => condition(TARGETS_RESOLVED, false, RolloutCause::TargetMissing, message),
         None if known.refused > 0 => {
@@ -62,13 +62,29 @@ fn resolved(known: &PlaceStatus) -> Condition {
             );
             condition(TARGETS_RESOLVED, true, StatusCause::Ready, message)
         }
-        None => match unused(known) {
-            Some(message) => condition(TARGETS_RESOLVED, true, RolloutCause::OverrideUnused, message),
-            None => {
-                condition(TARGETS_RESOLVED, true, StatusCause::Ready, "every selected cluster admits this namespace")
+        None => {
+            let empty = empty_stages(app, known).map(|message| (RolloutCause::StageEmpty, message));
+            match empty.or_else(|| unused(known).map(|message| (RolloutCause::OverrideUnused, message))) {
+                Some((cause, message)) => condition(TARGETS_RESOLVED, true, cause, message),
+                None => condition(
+                    TARGETS_RESOLVED,
+                    true,
+                    StatusCause::Ready,
+                    "every selected cluster admits this namespace",
+                ),
             }
-        },
+        }
     }
+}
+
+/// Stages that were to be first for some targets and have none, while there are targets.
+fn empty_stages(app: &MultiClusterApp, known: &PlaceStatus) -> Option<String> {
+    let told = known.told.as_ref().filter(|told| told.counts.targets > 0)?;
+    let has_targets = |name: &str| told.stages.iter().any(|stage| stage.name == name);
+    let selecting = app.spec.rollout.stages.iter().filter(|stage| stage.selector.is_some());
+    let named: Vec<_> = selecting.map(|stage| &*stage.name).filter(|name| !has_targets(name)).take(5).collect();
+    let what = "no target, so the rollout passes over it; label its Clusters, or correct its selector";
+    (!named.is_empty()).then(|| format!("stage {} selects {what}", named.join(", ")))
 }
 
 /// Overrides that count nowhere, by their positions in the spec.

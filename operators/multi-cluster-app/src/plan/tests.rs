@@ -452,6 +452,23 @@ fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
 }
 
 #[test]
+fn a_stage_that_selects_no_target_is_told() {
+    let resolved = |model: &Model| {
+        let conditions = &model.app.status.as_ref().unwrap().conditions;
+        let found = conditions.iter().find(|condition| condition.type_ == "TargetsResolved").unwrap();
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    };
+    let mut model = Model::new(&json!({}), vec![selected("us", "")]);
+    model.settle();
+    let (status, reason, message) = resolved(&model);
+    assert_eq!((&*status, &*reason), ("True", "StageEmpty"));
+    assert!(message.starts_with("stage canary selects no target"), "{message}");
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.settle();
+    assert_eq!(resolved(&model).1, "Ready");
+}
+
+#[test]
 fn revisions_beyond_the_limit_go_and_those_in_use_stay() {
     let mut model = Model::new(&json!({"revisionHistoryLimit": 2}), vec![selected("eu", "canary")]);
     for number in 0..6 {
