@@ -87,6 +87,15 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What becomes of a list with more entries than so many.
+#[derive(Clone, Copy)]
+enum Most {
+    /// It is an error: what is missing would count as absent.
+    OrFail(usize),
+    /// It ends there.
+    ThenEnd(usize),
+}
+
 impl Store {
     /// `source` says how the server is reached: which authorities are trusted, through which proxy, and how long one request may take. Its
     /// credentials are not used.
@@ -174,19 +183,19 @@ impl Store {
     /// The objects with keys that begin with `prefix`, in order; at most `most` of them, or an error.
     pub async fn list(&self, prefix: &str, most: usize) -> Result<Vec<Listed>, StoreError> {
         let asked = Asked::new(Method::GET, None).query("list-type", "2").query("max-keys", PAGE);
-        self.pages(asked.query("prefix", prefix), most, answer::listed).await
+        self.pages(asked.query("prefix", prefix), Most::OrFail(most), answer::listed).await
     }
 
-    /// The uploads under `prefix` that are open; at most `most` of them, or an error.
+    /// The uploads under `prefix` that are open; of more than `most` the first ones: who opens many hinders nobody by that.
     pub async fn list_uploads(&self, prefix: &str, most: usize) -> Result<Vec<Upload>, StoreError> {
         let asked = Asked::new(Method::GET, None).query("uploads", "").query("max-uploads", PAGE);
-        self.pages(asked.query("prefix", prefix), most, answer::uploads).await
+        self.pages(asked.query("prefix", prefix), Most::ThenEnd(most), answer::uploads).await
     }
 
     async fn pages<T>(
         &self,
         mut asked: Asked<'_>,
-        most: usize,
+        most: Most,
         read: impl Fn(&[u8]) -> Result<Page<T>, StoreFailure>,
     ) -> Result<Vec<T>, StoreError> {
         let (mut found, mut entries) = (Vec::new(), 0);
@@ -197,8 +206,11 @@ impl Store {
             found.append(&mut page.items);
             let Some(next) = page.next else { return Ok(found) };
             // A page without entries that is not the last one would go on for ever.
-            if is_empty || entries > most {
-                return Err(self.error(StoreFailure::Unexpected));
+            match most {
+                Most::ThenEnd(most) if !is_empty && entries >= most => return Ok(found),
+                Most::OrFail(most) if entries > most => return Err(self.error(StoreFailure::Unexpected)),
+                _ if is_empty => return Err(self.error(StoreFailure::Unexpected)),
+                _ => {}
             }
             asked.query.extend(next);
         }

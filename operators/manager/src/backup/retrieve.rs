@@ -46,8 +46,7 @@ pub(super) async fn verify(backups: &Backups, arguments: &BackupVerifyArguments)
     let programs = programs(&arguments.programs).map_err(BackupError::file(&arguments.programs.etcd))?;
     let manifest = backups.find(&arguments.one.backup, arguments.one.manifest_digest.as_ref()).await?;
     let spool = arguments.spool.clone().unwrap_or_else(env::temp_dir);
-    let path = spool.join(format!("drover-{}.db", manifest.backup.uid));
-    let plain = Removed(path);
+    let plain = Removed::new(spool.join(format!("drover-{}.db", manifest.backup.uid)))?;
     snapshot(backups, &manifest, identities, &plain.0).await?;
     let copied = drover_snapshot::verify(&plain.0, &manifest.snapshot, &programs, &spool).await?;
     let text = format!(
@@ -59,6 +58,16 @@ pub(super) async fn verify(backups: &Backups, arguments: &BackupVerifyArguments)
 
 /// A file that goes when this is dropped: it holds the secrets of a cluster.
 struct Removed(PathBuf);
+
+impl Removed {
+    /// Of a file that is still to be made: one that is there already is not ours to remove.
+    fn new(path: PathBuf) -> Result<Self, BackupError> {
+        if path.try_exists().map_err(BackupError::file(&path))? {
+            return Err(BackupError::File(path, io::ErrorKind::AlreadyExists.into()));
+        }
+        Ok(Self(path))
+    }
+}
 
 impl Drop for Removed {
     fn drop(&mut self) {
@@ -74,7 +83,7 @@ async fn snapshot(
 ) -> Result<(), BackupError> {
     let mut name = output.as_os_str().to_owned();
     name.push(".stored");
-    let stored = Removed(name.into());
+    let stored = Removed::new(name.into())?;
     backups.download(&manifest.object.key, &manifest.snapshot.stored, &stored.0).await?;
     let (from, to, snapshot) = (stored.0.clone(), output.to_owned(), manifest.snapshot.clone());
     let opening = spawn_blocking(move || open_snapshot(&from, &to, &snapshot, &identities));
@@ -129,6 +138,20 @@ fn identities(one: &OneBackup) -> Result<Vec<Identity>, BackupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_that_was_not_there_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snapshot.db.stored");
+        fs::write(&path, "of another").unwrap();
+        assert!(Removed::new(path.clone()).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of another");
+        fs::remove_file(&path).unwrap();
+        let own = Removed::new(path.clone()).unwrap();
+        fs::write(&path, "own").unwrap();
+        drop(own);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn an_archive_is_shown_without_what_plays_with_a_terminal() {

@@ -177,6 +177,14 @@ async fn an_upload_is_opened_listed_completed_and_aborted() {
 }
 
 #[tokio::test]
+async fn of_too_many_uploads_the_first_ones_are_known() {
+    let page = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker><Upload><Key>k</Key><UploadId>u</UploadId></Upload></ListMultipartUploadsResult>";
+    let (server, store) = answering(vec![(200, page)]).await;
+    assert_eq!(store.list_uploads("", 3).await.unwrap().len(), 3);
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_is_not_asked_for() {
     let (server, store) = answering(vec![(200, "")]).await;
     let error = store.put("a/../b", Bytes::new()).await.unwrap_err();
