@@ -595,10 +595,26 @@ fn a_backup_names_one_cluster_and_one_store() {
             json!({ "spec": { "verify": "Hash", "timeout": "1h", "pinned": true, "deletionPolicy": "Delete" } }),
         ],
     );
+    let existing = |change: serde_json::Value| {
+        let mut existing = json!({
+            "storeName": "main", "key": "fleet/c-1/b-1/manifest.json", "backupUID": "b-1",
+            "manifestSHA256": format!("sha256:{}", "0".repeat(64)),
+        });
+        existing.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        json!({ "spec": { "storeNames": null, "existing": existing } })
+    };
+    accepted("EtcdBackup", &good, &[existing(json!({}))]);
+    let mut taken = existing(json!({}));
+    taken["spec"]["verify"] = json!("Hash");
     refused(
         "EtcdBackup",
         &good,
         &[
+            (json!({ "spec": { "storeNames": null } }), "one of them"),
+            (json!({ "spec": { "existing": existing(json!({}))["spec"]["existing"] } }), "one of them"),
+            (taken, "verify and timeout say nothing"),
+            (existing(json!({ "manifestSHA256": "0" })), "manifestSHA256"),
+            (existing(json!({ "backupUID": "a/b" })), "backupUID"),
             (json!({ "spec": { "storeNames": [] } }), "storeNames"),
             (json!({ "spec": { "storeNames": ["a", "b"] } }), "storeNames"),
             (json!({ "spec": { "verify": "Some" } }), "verify"),

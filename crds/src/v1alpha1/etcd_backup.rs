@@ -53,10 +53,19 @@ pub const MAX_BACKUP_TIMEOUT: Duration = Duration::from_hours(6);
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = "1"
     ),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Available")].status"#,
+        priority = "1"
+    ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = "1"),
     printcolumn(name = "Member", type_ = "string", json_path = ".status.snapshot.member", priority = "1"),
     printcolumn(name = "Kubernetes", type_ = "string", json_path = ".status.cluster.kubernetesVersion", priority = "1")
 )]
+#[x_kube(validation = ("has(self.storeNames) != has(self.existing)", "name storeNames to take a backup, or existing for one that is in a store: one of them"))]
+#[x_kube(validation = ("!has(self.existing) || !(has(self.verify) || has(self.timeout))", "of an existing backup nothing is taken, so verify and timeout say nothing"))]
+#[x_kube(validation = ("has(self.existing) == has(oldSelf.existing)", "a backup is taken once; create another one"))]
 #[x_kube(validation = ("has(self.verify) == has(oldSelf.verify)", "a backup is taken once; create another one"))]
 #[x_kube(validation = ("has(self.timeout) == has(oldSelf.timeout)", "a backup is taken once; create another one"))]
 #[serde(rename_all = "camelCase")]
@@ -67,9 +76,15 @@ pub struct EtcdBackupSpec {
     #[x_kube(validation = ("self == oldSelf", "the cluster cannot be changed; create another backup"))]
     pub cluster_name: String,
     /// Name of the BackupStore that it goes to: exactly one. It cannot be changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::one_name")]
     #[x_kube(validation = ("self == oldSelf", "the store cannot be changed; create another backup"))]
     pub store_names: Vec<String>,
+    /// A backup that is in a store already, instead of storeNames: nothing is taken. `drover backup import` makes it. It cannot be
+    /// changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self == oldSelf", "it is one backup; create another object for another one"))]
+    pub existing: Option<ExistingBackup>,
     /// How it is proved that the backup can be restored: Restore restores it into another etcd beside, and compares revision, keys and
     /// where possible hashes with the member; Hash only checks the digest that the member sends; None is as Hash. Only after Restore
     /// the backup is Verified. It cannot be changed. Default: Restore.
@@ -87,6 +102,26 @@ pub struct EtcdBackupSpec {
     /// pinned. Default: Orphan.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
+}
+
+/// A backup that is in a store.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExistingBackup {
+    /// Name of the BackupStore.
+    #[schemars(schema_with = "schema::dns_label")]
+    pub store_name: String,
+    /// Key of its manifest in the bucket, with the prefix of the store.
+    #[schemars(schema_with = "schema::text::<1024>")]
+    pub key: String,
+    /// UID of the EtcdBackup that took it.
+    #[serde(rename = "backupUID")]
+    #[schemars(schema_with = "schema::uid")]
+    pub backup_uid: String,
+    /// SHA-256 of its manifest. A manifest with another one is refused.
+    #[serde(rename = "manifestSHA256")]
+    #[schemars(schema_with = "schema::digest")]
+    pub manifest_sha256: String,
 }
 
 /// How it is proved that a backup can be restored.
@@ -268,6 +303,10 @@ pub struct StoredBackup {
     /// SHA-256 of the manifest.
     #[schemars(schema_with = "schema::digest")]
     pub manifest_digest: String,
+    /// What the store calls the snapshot, if it says so: another one is another object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text::<2048>")]
+    pub etag: Option<String>,
 }
 
 impl EtcdBackupSpec {
@@ -282,6 +321,13 @@ impl EtcdBackupSpec {
     #[must_use]
     pub fn verify(&self) -> BackupVerification {
         self.verify.unwrap_or_default()
+    }
+
+    /// The name of the store that it goes to, or is in.
+    #[must_use]
+    pub fn store_name(&self) -> &str {
+        let existing = self.existing.as_ref().map(|existing| existing.store_name.as_str());
+        existing.or(self.store_names.first().map(String::as_str)).unwrap_or_default()
     }
 
     /// Whether its data go with the object.

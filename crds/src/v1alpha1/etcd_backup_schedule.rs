@@ -254,6 +254,7 @@ impl EtcdBackupTemplate {
         EtcdBackupSpec {
             cluster_name: cluster.to_owned(),
             store_names: self.store_names.clone(),
+            existing: None,
             verify: self.verify,
             timeout: self.timeout.clone(),
             pinned: self.pinned,

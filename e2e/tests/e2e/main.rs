@@ -21,6 +21,7 @@ mod apps;
 mod away;
 mod backup_data;
 mod backup_ends;
+mod backup_imports;
 mod backup_layouts;
 mod backup_schedules;
 mod backups;
@@ -89,6 +90,7 @@ fn tests() -> Vec<Test> {
         backup_layouts::tests(),
         backup_schedules::tests(),
         backup_ends::tests(),
+        backup_imports::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),

@@ -3,9 +3,13 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use drover_backup_jobs::{
+    job,
+    task::{self, Attempt, TaskSecret, Way},
+};
 use drover_backups::{
-    BackupIdentity, ClusterIdentity, FORMAT_VERSION, Folder, LayoutOf, Manifest, StoredConfig, StoredObject, Success,
-    upload,
+    BackupIdentity, ClusterIdentity, FORMAT_VERSION, Folder, LayoutOf, Manifest, Prefix, PrefixError, StoredConfig,
+    StoredObject, Success, upload,
 };
 use drover_crds::{
     BackedUpCluster, BackupAttempt, BackupStore, Cluster, EtcdBackup, SnapshotStatus, StoredBackup,
@@ -13,7 +17,13 @@ use drover_crds::{
 };
 use drover_fetch::Digest;
 use drover_runtime::{ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
-use drover_stores::{Part, Store, StoreFailure};
+use drover_stored_backups::{
+    Expected, Finding, Found as Stored, ReadError,
+    audit::{Look, Outcome},
+    look, look_at, read_manifest,
+    status::snapshot_status,
+};
+use drover_stores::{Found, Part, Store, StoreFailure};
 use k8s_openapi::{
     ByteString,
     api::{batch::v1::Job, coordination::v1::Lease},
@@ -24,15 +34,11 @@ use kube::{Api, ResourceExt as _, api::PostParams};
 use serde_json::json;
 
 use crate::{
-    BackupCause, BackupError, EtcdBackupOperator, job,
+    BackupCause, BackupError, EtcdBackupOperator,
     lock::{self, Claim},
-    notes::snapshot_status,
-    plan::store_name,
-    task::{self, Attempt, TaskSecret, Way},
+    plan::{self, store_name},
 };
 
-/// Most bytes of a manifest that is read.
-const MANIFEST_BYTES: usize = 64 * 1024;
 /// Most uploads that are looked at below the keys of one backup.
 const MOST_UPLOADS: usize = 1_000;
 /// How much longer than the backup may take the lock is held.
@@ -64,6 +70,15 @@ pub enum Action {
     Abandon,
     /// Delete what the manifest names.
     DeleteData,
+    /// Read the manifest of a backup that is in its store already.
+    Import {
+        /// What the keys of the store begin with.
+        prefix: String,
+        /// UID of the cluster that it has to be of.
+        cluster_uid: String,
+    },
+    /// Look whether the store still has all of it.
+    Look(Timestamp),
 }
 
 impl fmt::Debug for Action {
@@ -78,6 +93,8 @@ impl fmt::Debug for Action {
             Self::Unlock => formatter.write_str("release the lock"),
             Self::Abandon => formatter.write_str("abandon the upload"),
             Self::DeleteData => formatter.write_str("delete the data"),
+            Self::Import { .. } => formatter.write_str("read the manifest"),
+            Self::Look(_) => formatter.write_str("look at the data"),
         }
     }
 }
@@ -105,6 +122,8 @@ impl Action {
             Self::Unlock => backups.unlock().await,
             Self::Abandon => backups.abandon().await,
             Self::DeleteData => backups.delete_data().await,
+            Self::Import { prefix, cluster_uid } => backups.import(&prefix, &cluster_uid).await,
+            Self::Look(now) => backups.look(now).await,
         }
     }
 }
@@ -242,12 +261,12 @@ impl Backups<'_> {
         }
         // One that was opened by a request without an answer is nobody's.
         self.abort_others(&store, &attempt.folder).await?;
-        self.has(&store, &key, success.snapshot.stored.bytes).await?;
+        let etag = self.has(&store, &key, success.snapshot.stored.bytes).await?.etag;
         if let Some(config) = &success.config {
             self.has(&store, &attempt.config(), config.stored.bytes).await?;
         }
         let text = self.manifest(success, &cluster, &attempt, at).to_text();
-        let stored = self.stored(&attempt, Digest::of(text.as_bytes()));
+        let stored = self.stored(&attempt, Digest::of(text.as_bytes()), etag);
         store.put_new(&attempt.folder.manifest(), Bytes::from(text)).await?;
         let snapshot = Box::new(snapshot_status(&success.snapshot));
         self.operator.remember(&self.uid(), |memory| memory.completed = Some((snapshot, stored)));
@@ -255,9 +274,9 @@ impl Backups<'_> {
     }
 
     /// Whether the store has what the Job says that it uploaded.
-    async fn has(&self, store: &Store, key: &str, bytes: u64) -> Result<(), BackupError> {
-        if store.head(key).await?.map(|found| found.bytes) == Some(bytes) {
-            return Ok(());
+    async fn has(&self, store: &Store, key: &str, bytes: u64) -> Result<Found, BackupError> {
+        if let Some(found) = store.head(key).await?.filter(|found| found.bytes == bytes) {
+            return Ok(found);
         }
         let message = format!(
             "store {} does not have the {bytes} bytes that the Job uploaded to {key}; find out who changes objects in the bucket",
@@ -314,8 +333,8 @@ impl Backups<'_> {
         attempt: &Attempt,
         store: &Store,
     ) -> Result<Option<(Box<SnapshotStatus>, StoredBackup)>, BackupError> {
-        if let Some((manifest, digest)) = self.manifest_of(attempt, store).await? {
-            let stored = self.stored(attempt, digest);
+        if let Some(Stored { manifest, digest }) = self.manifest_of(&attempt.folder, store).await? {
+            let stored = self.stored(attempt, digest, None);
             return Ok(Some((Box::new(snapshot_status(&manifest.snapshot)), stored)));
         }
         let opened = self.operator.memory(&self.uid()).opened;
@@ -329,25 +348,23 @@ impl Backups<'_> {
         Ok(None)
     }
 
-    /// The manifest of this backup and its digest, if it was written.
-    async fn manifest_of(&self, attempt: &Attempt, store: &Store) -> Result<Option<(Manifest, Digest)>, BackupError> {
-        let folder = &attempt.folder;
-        let text = match store.get(&folder.manifest(), MANIFEST_BYTES).await {
-            Err(error) if error.failure == StoreFailure::NotFound => return Ok(None),
-            text => text?,
-        };
-        let manifest = Manifest::parse(&text, folder).map_err(|error| {
-            let message = format!("{} {error}; delete the objects below {} by hand", folder.manifest(), folder.start());
-            BackupError::new(BackupCause::BackupFailed, message)
-        })?;
-        Ok(Some((manifest, Digest::of(&text))))
+    /// The manifest of this backup, if it was written.
+    async fn manifest_of(&self, folder: &Folder, store: &Store) -> Result<Option<Stored>, BackupError> {
+        read_manifest(store, folder).await.map_err(|error| match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Manifest { .. } => {
+                let message = format!("{error}; delete the objects below {} by hand", folder.start());
+                BackupError::new(BackupCause::BackupFailed, message)
+            }
+        })
     }
 
-    fn stored(&self, attempt: &Attempt, digest: Digest) -> StoredBackup {
+    fn stored(&self, attempt: &Attempt, digest: Digest, etag: Option<String>) -> StoredBackup {
         StoredBackup {
             store_name: store_name(self.backup).to_owned(),
             manifest: attempt.folder.manifest(),
             manifest_digest: digest.to_string(),
+            etag,
         }
     }
 
@@ -355,8 +372,8 @@ impl Backups<'_> {
     async fn delete_data(&self) -> Result<(), BackupError> {
         if let Some((_, _, attempt)) = self.noted() {
             let (_, store) = self.needed_store().await?;
-            let keys = match self.manifest_of(&attempt, &store).await? {
-                Some((manifest, _)) => manifest.keys(&attempt.folder),
+            let keys = match self.manifest_of(&attempt.folder, &store).await? {
+                Some(found) => found.manifest.keys(&attempt.folder),
                 // An attempt that was not completed, or was deleted in part: no other attempt has these keys.
                 None => vec![attempt.snapshot(), attempt.config()],
             };
@@ -366,6 +383,65 @@ impl Backups<'_> {
         }
         self.operator.remember(&self.uid(), |memory| memory.has_deleted = true);
         Ok(())
+    }
+
+    /// Reads the manifest that the spec names, and judges it.
+    async fn import(&self, prefix: &str, cluster_uid: &str) -> Result<(), BackupError> {
+        let Some(existing) = &self.backup.spec.existing else { return Ok(()) };
+        let refused = |message: String| BackupError::new(BackupCause::ExistingRefused, message);
+        let prefix: Prefix = prefix.parse().map_err(|error: PrefixError| refused(error.to_string()))?;
+        let namespace = self.backup.namespace().unwrap_or_default();
+        let cluster_name = &self.backup.spec.cluster_name;
+        let expected = Expected { existing, prefix: &prefix, namespace: &namespace, cluster_name, cluster_uid };
+        let folder = expected.folder().map_err(|refusal| refused(refusal.to_string()))?;
+        let (_, store) = self.needed_store().await?;
+        let found = read_manifest(&store, &folder).await.map_err(|error| match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Manifest { .. } => refused(error.to_string()),
+        })?;
+        let store_name = &existing.store_name;
+        let gone = |key: &str| {
+            refused(format!("store {store_name} has no {key}; check whether a lifecycle rule or a person removed it"))
+        };
+        let found = found.ok_or_else(|| gone(&existing.key))?;
+        let mut imported = expected.imported(&found).map_err(|refusal| refused(refusal.to_string()))?;
+        // What the status says of it at once: all of it is there.
+        imported.stored.etag = match look_at(&store, &found.manifest, None).await? {
+            (Finding::Available, etag) => etag,
+            (Finding::Missing { key }, _) => return Err(gone(&key)),
+            (Finding::Changed { key }, _) => {
+                let message = format!(
+                    "{key} in store {store_name} has another size than its manifest says; find out who writes to the bucket"
+                );
+                return Err(refused(message));
+            }
+        };
+        self.operator.remember(&self.uid(), |memory| memory.imported = Some(Box::new(imported)));
+        Ok(())
+    }
+
+    /// Looks whether the store still has all of it, if it is its turn. What is seen is told by the next reconcile; where the store does
+    /// not answer, what was seen before stands.
+    async fn look(&self, now: Timestamp) -> Result<(), BackupError> {
+        let before = self.operator.last_look(&self.uid());
+        let has_waited = before.as_ref().is_some_and(|look| matches!(look.outcome, Outcome::Waits(_)));
+        let wait = if has_waited { Duration::ZERO } else { self.operator.turn(store_name(self.backup)) };
+        let (outcome, seen) = match now.checked_add(wait) {
+            Ok(turn) if turn > now => (Outcome::Waits(turn), None),
+            _ => self.seen().await.map_or((Outcome::Silent, None), |seen| (Outcome::Answered, Some(seen))),
+        };
+        let finding = seen.or(before.and_then(|look| look.finding));
+        self.operator
+            .keep_look(self.uid(), Look { at: now, request: plan::request(self.backup).to_owned(), outcome, finding });
+        Ok(())
+    }
+
+    async fn seen(&self) -> Option<Finding> {
+        let (_, _, attempt) = self.noted()?;
+        let stored = self.backup.status.as_ref()?.stores.first()?;
+        // The BackupStore says itself why it cannot be used.
+        let (_, store) = self.store().await.ok()??;
+        look(&store, &attempt.folder, &stored.manifest_digest, stored.etag.as_deref()).await.ok()
     }
 }
 

@@ -27,5 +27,13 @@ causes! {
         RestoreVerified = "RestoreVerified": Blocked expected; "",
         /// It was not restored anywhere.
         NotRestored = "NotRestored": Blocked; "Create another EtcdBackup with spec.verify: Restore.",
+        /// What spec.existing names is not in the store, or is another backup.
+        ExistingRefused = "ExistingRefused": Blocked stalls; "Correct what the message names; another EtcdBackup can name another manifest.",
+        /// The store has its manifest and its data, as they were stored.
+        DataAvailable = "DataAvailable": Blocked expected; "",
+        /// An object of the backup is not in the store any more.
+        DataMissing = "DataMissing": Blocked stalls; "Put the object that the message names back, as from a version of it or from a copy of the bucket.",
+        /// An object of the backup in the store is another one than was stored.
+        DataChanged = "DataChanged": Blocked stalls; "Find out who writes to the bucket, and put the object that the message names back.",
     }
 }

@@ -88,7 +88,7 @@ pub fn obstacle(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
         .or_else(|| without_image(world.image.as_deref()))
 }
 
-fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
+pub(crate) fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     let name = backup.name_any();
     if let Grants::Frozen { cause, message } = &world.grants {
         return Some(((*cause).into(), message.clone()));
@@ -144,7 +144,7 @@ fn unsupported(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
     Some((StatusCause::Progressing.into(), message))
 }
 
-fn without_store(backup: &EtcdBackup, store: &StoreState) -> Option<(Cause, String)> {
+pub(crate) fn without_store(backup: &EtcdBackup, store: &StoreState) -> Option<(Cause, String)> {
     let name = store_name(backup);
     match store {
         StoreState::Ready { .. } => None,

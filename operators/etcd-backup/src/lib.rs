@@ -2,36 +2,35 @@
 //!
 //! 1. [`observe`] gathers what a verdict is made of, the Job in the cluster, and what the Job answered.
 //! 2. [`consent`] says whether the backup may be taken at all. [`plan`] notes the attempt in the status before anything is done.
-//! 3. [`act`] takes the [`lock`] of the cluster, opens an upload in the store, and starts a [`job`] on a node with a member of etcd. The Job
+//! 3. [`act`] takes the [`lock`] of the cluster, opens an upload in the store, and starts a [`job`](drover_backup_jobs::job) on a node with a member of etcd. The Job
 //!    gets URLs that let it put parts of given lengths, and no key of the store.
 //! 4. When the Job succeeded, that is noted, the upload completed, and the manifest written last: without a manifest there is no backup. Only
 //!    then the status says so, and what was needed on the way goes.
 //! 5. [`summary`] joins the [`notes`] of both places in the status.
 //!
 //! Its places are the cluster, for the Job, and from the moment that an attempt is noted the management cluster, for all else: a backup
-//! ends, and its data may be deleted, whatever became of the cluster.
+//! ends, and its data may be deleted, whatever became of the cluster. There it is also looked, once a day, whether the store still has it.
+//! A backup that is in a store already (`spec.existing`) has no other place.
 
 pub mod act;
 mod cause;
 pub mod consent;
 mod error;
-pub mod job;
 pub mod lock;
 pub mod notes;
 pub mod observe;
 pub mod plan;
-pub mod pods;
 mod summary;
-pub mod task;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use act::Action;
 pub use cause::BackupCause;
+use drover_backup_jobs::task::TaskSecret;
 use drover_crds::{BackupStore, Cluster, EtcdBackup, EtcdBackupStatus};
 use drover_fleet::{
     cause::TenancyCause,
@@ -42,6 +41,7 @@ use drover_runtime::{
     Cause, ClusterName, ClusterView, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related,
     Rights, Rule, Targets, Watches, cache::Change, rights::READ,
 };
+use drover_stored_backups::audit::Look;
 use drover_stores::{StoreCause, Stores};
 pub use error::BackupError;
 use k8s_openapi::{
@@ -52,7 +52,6 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt as _;
-use task::TaskSecret;
 
 /// Why nothing new may begin.
 const OF_GRANTS: &[Cause] =
@@ -60,6 +59,8 @@ const OF_GRANTS: &[Cause] =
 /// How long the deletion of a backup waits for a cluster that is unreachable, or for a store.
 const DELETION_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// The pause between backups in one store that are looked at.
+const LOOK_PAUSE: Duration = Duration::from_secs(3);
 /// With more than so many backups that are under way those that are deleted are forgotten.
 const MOST_REMEMBERED: usize = 1_000;
 
@@ -69,13 +70,15 @@ pub struct EtcdBackupOperator {
     stores: Stores,
     image: Option<String>,
     memory: Arc<Mutex<BTreeMap<String, observe::Memory>>>,
+    looks: Arc<Mutex<BTreeMap<String, Look>>>,
+    turns: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl EtcdBackupOperator {
     /// Which reaches the stores by `stores`, and takes snapshots by `image`; without one every backup says so.
     #[must_use]
     pub fn new(stores: Stores, image: Option<String>) -> Self {
-        Self { stores, image, memory: Arc::default() }
+        Self { stores, image, memory: Arc::default(), looks: Arc::default(), turns: Arc::default() }
     }
 
     /// What this process did for a backup, by the UID of that.
@@ -95,6 +98,29 @@ impl EtcdBackupOperator {
     /// Of a backup that is over nothing needs to be remembered.
     fn forget(&self, uid: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// When this process looked last whether the store of a backup still has it, by the UID of that.
+    fn last_look(&self, uid: &str) -> Option<Look> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    fn keep_look(&self, uid: String, look: Look) {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, look);
+    }
+
+    fn forget_look(&self, uid: &str) {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// How long one more backup in this store waits until it is looked at: that takes three requests, and a store gets one a second of
+    /// them. Its turn is taken.
+    fn turn(&self, store: &str) -> Duration {
+        let now = Instant::now();
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.get(store).map_or(now, |next| now.max(*next));
+        turns.insert(store.to_owned(), turn + LOOK_PAUSE);
+        turn - now
     }
 }
 
@@ -143,7 +169,11 @@ impl Operator for EtcdBackupOperator {
         related.on::<Cluster>(move |change| {
             let told = |cluster: &Cluster| {
                 let status = cluster.status.as_ref();
-                (observe::backed_up(status), observe::unsupported(status).map(str::to_owned))
+                (
+                    observe::backed_up(status),
+                    observe::cluster_uid(cluster),
+                    observe::unsupported(status).map(str::to_owned),
+                )
             };
             let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
             if is_same { Vec::new() } else { of_clusters.of_cluster(&change.key.name) }
@@ -158,9 +188,13 @@ impl Operator for EtcdBackupOperator {
 
     fn targets(backup: &EtcdBackup, inputs: &Inputs<'_>) -> Targets {
         let is_deleting = backup.metadata.deletion_timestamp.is_some();
-        let is_over = backup.status.as_ref().is_some_and(|status| status.completed_at.is_some());
+        let status = backup.status.as_ref();
+        let is_over = status.is_some_and(|status| status.completed_at.is_some());
+        let is_there = status.is_some_and(|status| status.snapshot.is_some());
         let mut targets = Targets::default();
-        if !is_deleting || !is_over {
+        if backup.spec.existing.is_some() {
+            targets.places.insert(Place::Management);
+        } else if !is_deleting || !is_over {
             let choice = |name: &ClusterName, _: &ClusterView| {
                 if backup.spec.cluster_name == name.as_str() { Choice::Selected } else { Choice::NotSelected }
             };
@@ -171,7 +205,7 @@ impl Operator for EtcdBackupOperator {
             let named = inputs.fleet.unread().filter(|name| backup.spec.cluster_name == name.as_str());
             targets.places.extend(named.cloned().map(Place::Cluster));
         }
-        if is_deleting || (plan::has_begun(backup) && !is_over) {
+        if is_deleting || is_there || (plan::has_begun(backup) && !is_over) {
             targets.places.insert(Place::Management);
         }
         targets

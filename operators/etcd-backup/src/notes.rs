@@ -9,14 +9,15 @@
 //! | [`Note::Stored`] | the management cluster | an attempt: what is stored is a backup, whatever came after |
 //! | [`Note::Cleared`] | the cluster | a failure |
 //! | [`Note::Ended`] | the management cluster | a snapshot or a failure |
+//! | [`Note::Imported`] | the management cluster | nothing: it is all that there is to say of a backup that is in a store already |
 //!
 //! Each is kept at its step only, so what a place found out before says nothing again. Nothing is done on account of a note before the
 //! status has it.
 
-use drover_backups::{Check, Encryption, Snapshot};
 use drover_crds::{
     BackedUpCluster, BackupAttempt, BackupFailure, BackupPhase, EtcdBackupStatus, SnapshotStatus, StoredBackup,
 };
+use drover_stored_backups::Imported;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The Job ended, and did not say how, or something else than it was asked.
@@ -63,6 +64,8 @@ pub enum Note {
     Cleared,
     /// All is done.
     Ended(Time),
+    /// It is in the store already.
+    Imported(Box<Imported>),
 }
 
 impl Note {
@@ -77,8 +80,10 @@ impl Note {
             return;
         }
         let Some(attempt) = &mut status.attempt else {
-            if let Self::Begun { cluster, attempt } = self {
-                (status.cluster, status.attempt) = (Some(cluster), Some(*attempt));
+            match self {
+                Self::Begun { cluster, attempt } => (status.cluster, status.attempt) = (Some(cluster), Some(*attempt)),
+                Self::Imported(found) => import(*found, status),
+                _ => {}
             }
             return;
         };
@@ -105,6 +110,13 @@ impl Note {
     }
 }
 
+fn import(found: Imported, status: &mut EtcdBackupStatus) {
+    let Imported { cluster, attempt, snapshot, stored, taken_at, completed_at } = found;
+    (status.cluster, status.attempt) = (Some(cluster), Some(attempt));
+    (status.snapshot, status.stores) = (Some(snapshot), vec![stored]);
+    (status.started_at, status.completed_at) = (Some(taken_at), Some(completed_at));
+}
+
 /// How far a backup is by what is noted.
 #[must_use]
 pub fn phase(status: &EtcdBackupStatus) -> BackupPhase {
@@ -115,39 +127,4 @@ pub fn phase(status: &EtcdBackupStatus) -> BackupPhase {
         (None, None) if status.snapshot.is_none() && attempt.answer.is_none() => BackupPhase::Running,
         (_, None) => BackupPhase::Completing,
     }
-}
-
-/// A snapshot, as the status tells of it.
-#[must_use]
-pub fn snapshot_status(snapshot: &Snapshot) -> SnapshotStatus {
-    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let etcd = &snapshot.etcd;
-    SnapshotStatus {
-        member: if etcd.member.is_empty() { etcd.member_id.to_string() } else { etcd.member.clone() },
-        etcd_version: etcd.version.clone(),
-        revision: whole(etcd.revision),
-        total_keys: etcd.total_keys.map(whole),
-        bytes: whole(snapshot.plain.bytes),
-        stored_bytes: whole(snapshot.stored.bytes),
-        digest: snapshot.plain.sha256.to_string(),
-        verified: snapshot.verified.iter().map(|check| check_name(*check).to_owned()).collect(),
-        quorum: etcd.quorum,
-        encrypted: snapshot.encryption == Encryption::Age,
-    }
-}
-
-fn check_name(check: Check) -> &'static str {
-    match check {
-        Check::Sha256 => "Sha256",
-        Check::Revision => "Revision",
-        Check::Keys => "Keys",
-        Check::HashKv => "HashKV",
-    }
-}
-
-/// Whether a snapshot was restored, and had the revision and the keys of the member.
-#[must_use]
-pub fn is_verified(snapshot: &SnapshotStatus) -> bool {
-    let has = |check: Check| snapshot.verified.iter().any(|name| name == check_name(check));
-    [Check::Sha256, Check::Revision, Check::Keys].into_iter().all(has)
 }

@@ -6,6 +6,11 @@ use std::{
 };
 
 use drover_admission::PoliciesState;
+use drover_backup_jobs::{
+    job::{self, CONTAINER},
+    pods,
+    task::{TaskSecret, verify},
+};
 use drover_backups::{AttemptId, Encryption, Report, Success};
 use drover_crds::{
     BackedUpCluster, BackupFailure, BackupStore, Cluster, ClusterStatus, EtcdBackup, SnapshotStatus, StoredBackup,
@@ -25,6 +30,7 @@ use drover_runtime::{
     place::deletion_of,
     request::request,
 };
+use drover_stored_backups::{Imported, audit::Look};
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -35,11 +41,8 @@ use crate::{
     EtcdBackupOperator,
     consent::{Admission, StoreState},
     error::BackupError,
-    job::{self, CONTAINER},
     notes::NO_ANSWER,
     plan::{counts, has_begun, store_name},
-    pods,
-    task::{TaskSecret, verify},
 };
 
 /// What a Job answered, and when it ended.
@@ -61,6 +64,8 @@ pub struct Memory {
     pub is_abandoned: bool,
     /// Whether the data are deleted.
     pub has_deleted: bool,
+    /// What was read of a backup that is in its store already.
+    pub imported: Option<Box<Imported>>,
 }
 
 /// What is known of the Cluster of a backup.
@@ -106,6 +111,8 @@ pub struct World {
     pub state: ClusterState,
     /// The cluster, as far as it is known.
     pub cluster: Option<BackedUpCluster>,
+    /// The UID of the cluster, as it was seen or a person says.
+    pub cluster_uid: Option<String>,
     /// Why its etcd cannot be backed up, if the status of the Cluster says that it cannot.
     pub unsupported: Option<String>,
     /// Whether its owner admits the backup.
@@ -134,6 +141,8 @@ pub struct World {
     pub refused: Option<Failure>,
     /// What this process did for it.
     pub memory: Memory,
+    /// When this process looked last whether its store still has it.
+    pub look: Option<Look>,
 }
 
 pub(crate) async fn observe(
@@ -156,7 +165,11 @@ pub(crate) async fn observe(
     let memory = operator.memory(&uid);
     let name = ClusterName::from(backup.spec.cluster_name.as_str());
     let state = ClusterState::of(&name, &place.fleet);
-    let mut world = World { is_management, state, jobs, tasks, memory, ..World::default() };
+    let look = operator.last_look(&uid);
+    if matches!(owner, Owner::Deleting(_)) {
+        operator.forget_look(&uid);
+    }
+    let mut world = World { is_management, state, jobs, tasks, memory, look, ..World::default() };
     if !matches!(owner, Owner::Present(_)) || is_over {
         return Ok(world);
     }
@@ -166,7 +179,8 @@ pub(crate) async fn observe(
     let status = found.as_ref().and_then(|cluster| cluster.status.as_ref());
     world.cluster = backed_up(status);
     world.unsupported = unsupported(status).map(str::to_owned);
-    if is_management {
+    world.cluster_uid = found.as_deref().and_then(cluster_uid);
+    if is_management && backup.spec.existing.is_none() {
         return Ok(world);
     }
     world.store = store(backup, place);
@@ -180,6 +194,9 @@ pub(crate) async fn observe(
     world.admitted = Some(Admitted::of(backup, || policies.clone()));
     world.evidence = evidence.unwrap_or_default();
     world.policies = policies;
+    if is_management {
+        return Ok(world);
+    }
     world.image.clone_from(&operator.image);
     world.refused = refused(place, backup).await;
     world.pods = pods(&world, place, backup).await;
@@ -195,6 +212,12 @@ pub(crate) fn backed_up(status: Option<&ClusterStatus>) -> Option<BackedUpCluste
         kubernetes_version: status.kubernetes_version.clone()?,
         distribution: status.distribution.clone()?,
     })
+}
+
+/// The UID of the cluster, as it was seen or a person says.
+pub(crate) fn cluster_uid(cluster: &Cluster) -> Option<String> {
+    let seen = cluster.status.as_ref().and_then(|status| status.cluster_uid.clone());
+    seen.or_else(|| cluster.spec.expected_uid.clone())
 }
 
 /// Why its etcd cannot be backed up, if its status says that it cannot.

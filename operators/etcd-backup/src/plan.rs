@@ -8,15 +8,19 @@
 //! | an answer | remove the Job | complete the upload, write the manifest, and note the snapshot |
 //! | a snapshot | remove the Job | release the lock, and note the end |
 //! | a failure | remove the Job, and note when it is gone | release the lock, and remove what it left in the store |
-//! | the end | remove the Job | nothing any more |
+//! | the end | remove the Job | look now and then whether the store still has it |
+//!
+//! Of a backup that is in a store already nothing is done in the cluster: its manifest is read, judged, and noted with the end.
 //!
 //! What the status says is noted before anything is done on account of it. So whatever ends Drover, the next one goes on from there; and
 //! whatever becomes of the cluster, the backup ends.
 
 mod cluster;
+mod existing;
 mod management;
 
 pub(crate) use cluster::counts;
+pub(crate) use management::request;
 
 use std::time::Duration;
 
@@ -26,6 +30,7 @@ use drover_runtime::{
     owned::{Change, Owned},
     place_status::Readiness,
 };
+use drover_stored_backups::Finding;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
@@ -45,20 +50,28 @@ pub struct PlaceStatus {
     pub admission: Option<Admission>,
     /// Why there is no backup yet, where that does not follow from what is noted.
     pub ready: Option<Readiness>,
+    /// What this process saw last of it in its store, once it is there.
+    pub finding: Option<Finding>,
 }
 
 type Decided = Plan<EtcdBackupOperator>;
 
-/// The store that a backup goes to.
+/// The store that a backup goes to, or is in.
 #[must_use]
 pub fn store_name(backup: &EtcdBackup) -> &str {
-    backup.spec.store_names.first().map(String::as_str).unwrap_or_default()
+    backup.spec.store_name()
 }
 
 /// Decides for a backup that is to be.
 #[must_use]
 pub fn plan(backup: &EtcdBackup, world: &World, now: Timestamp) -> Decided {
-    if world.is_management { management::plan(backup, world, now) } else { cluster::plan(backup, world, now) }
+    match &backup.spec.existing {
+        // Nothing of it is taken: it has no part in the cluster.
+        Some(_) if !world.is_management => told(Vec::new(), Vec::new(), Requeue::Watch),
+        Some(_) if !has_begun(backup) => existing::plan(backup, world, now),
+        _ if world.is_management => management::plan(backup, world, now),
+        _ => cluster::plan(backup, world, now),
+    }
 }
 
 /// Decides for a backup that is being deleted, or not to be in a cluster any more.

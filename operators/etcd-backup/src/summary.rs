@@ -1,16 +1,20 @@
 //! From what was decided to the status of a backup. Pure.
 
-use drover_crds::{EtcdBackup, EtcdBackupStatus, condition::VERIFIED};
+use drover_crds::{
+    EtcdBackup, EtcdBackupStatus,
+    condition::{AVAILABLE, VERIFIED},
+};
 use drover_runtime::{
     Place, PlaceState, PlaceStatuses, StatusCause,
     place_status::{PlaceEntry, Readiness},
     status::{State, condition, ready_conditions},
 };
+use drover_stored_backups::{Finding, status::is_verified};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{
     BackupCause,
-    notes::{is_verified, phase},
+    notes::phase,
     plan::{PlaceStatus, store_name},
 };
 
@@ -24,7 +28,11 @@ pub(crate) fn summarise(backup: &EtcdBackup, statuses: &PlaceStatuses<PlaceStatu
     let is_deleting = backup.metadata.deletion_timestamp.is_some();
     // What is done stays done, wherever the cluster is.
     if former.completed_at.is_some() && !is_deleting {
-        return former;
+        let finding = management.and_then(|entry| entry.known.as_ref()?.finding.as_ref());
+        return match finding {
+            Some(finding) => EtcdBackupStatus { conditions: of_one_that_is_there(backup, &former, finding), ..former },
+            None => former,
+        };
     }
     let mut status = EtcdBackupStatus { conditions: Vec::new(), ..former };
     for known in [cluster, management].into_iter().flatten().filter_map(|entry| entry.known.as_ref()) {
@@ -32,21 +40,65 @@ pub(crate) fn summarise(backup: &EtcdBackup, statuses: &PlaceStatuses<PlaceStatu
         status.admission = known.admission.clone().or(status.admission);
     }
     status.phase = Some(phase(&status));
+    if status.completed_at.is_some() && status.snapshot.is_some() && !is_deleting {
+        // Its store was asked for all of it before that was noted.
+        status.conditions = of_one_that_is_there(backup, &status, &Finding::Available);
+        return status;
+    }
     let ready =
         if is_deleting { going([management, cluster]) } else { readiness(backup, &status, cluster, management) };
     status.conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
-    status.conditions.extend(verified(&status));
+    status.conditions.extend(verified(backup, &status));
     status
 }
 
-fn verified(status: &EtcdBackupStatus) -> Option<Condition> {
+/// The conditions of a backup that was stored, by what was seen of it last.
+fn of_one_that_is_there(backup: &EtcdBackup, status: &EtcdBackupStatus, finding: &Finding) -> Vec<Condition> {
+    let lost = lost(backup, finding);
+    let ready = match &lost {
+        Some((cause, message)) => Readiness::no(*cause, message.clone()),
+        None => by_notes(backup, status),
+    };
+    let mut conditions = ready_conditions(ready.state, ready.cause, &ready.message, ready.activity);
+    conditions.extend(verified(backup, status));
+    conditions.push(if let Some((cause, message)) = lost {
+        condition(AVAILABLE, false, cause, message)
+    } else {
+        let message = format!("store {} has its manifest and its data, as they were stored", store_name(backup));
+        condition(AVAILABLE, true, BackupCause::DataAvailable, message)
+    });
+    conditions
+}
+
+/// What of a backup is gone or changed.
+fn lost(backup: &EtcdBackup, finding: &Finding) -> Option<(BackupCause, String)> {
+    let (store, cluster) = (store_name(backup), &backup.spec.cluster_name);
+    match finding {
+        Finding::Available => None,
+        Finding::Missing { key } => {
+            let message = format!(
+                "store {store} has no object {key} any more, so this backup of cluster {cluster} cannot be restored; put it back, as from a version of it or from a copy of the bucket"
+            );
+            Some((BackupCause::DataMissing, message))
+        }
+        Finding::Changed { key } => {
+            let message = format!(
+                "object {key} in store {store} is another one than was stored for this backup of cluster {cluster}; find out who writes to the bucket, and put it back"
+            );
+            Some((BackupCause::DataChanged, message))
+        }
+    }
+}
+
+fn verified(backup: &EtcdBackup, status: &EtcdBackupStatus) -> Option<Condition> {
     let snapshot = status.snapshot.as_ref()?;
     let checks = snapshot.verified.join(", ");
+    let by = if backup.spec.existing.is_some() { "as its manifest says, " } else { "" };
     Some(if is_verified(snapshot) {
-        let message = format!("it was restored into another etcd, and agrees with the member in: {checks}");
+        let message = format!("{by}it was restored into another etcd, and agrees with the member in: {checks}");
         condition(VERIFIED, true, BackupCause::RestoreVerified, message)
     } else {
-        let message = format!("it was not restored anywhere; it agrees with the member in: {checks}");
+        let message = format!("{by}it was not restored anywhere; it agrees with the member in: {checks}");
         condition(VERIFIED, false, BackupCause::NotRestored, message)
     })
 }
@@ -74,6 +126,9 @@ fn readiness(
     // What the Job uploaded needs no cluster any more.
     if status.snapshot.is_some() || attempt.is_some_and(|attempt| attempt.answer.is_some()) {
         return by_notes(backup, status);
+    }
+    if backup.spec.existing.is_some() {
+        return management.and_then(|entry| entry.known.as_ref()?.ready.clone()).unwrap_or_else(waits);
     }
     at_cluster(backup, status, cluster)
 }
@@ -131,8 +186,9 @@ fn by_notes(backup: &EtcdBackup, status: &EtcdBackupStatus) -> Readiness {
             let without =
                 if snapshot.encrypted { "" } else { ", not encrypted, and without the configuration of the cluster" };
             let (revision, store) = (snapshot.revision, store_name(backup));
+            let from = if backup.spec.existing.is_some() { ", from where it was imported" } else { "" };
             let message =
-                format!("the backup of cluster {cluster} at revision {revision} is in store {store}{without}");
+                format!("the backup of cluster {cluster} at revision {revision} is in store {store}{from}{without}");
             Readiness::yes(StatusCause::Ready, message)
         }
         (Some(_), None) => taking("the backup is stored, and what it needed is being removed".to_owned()),

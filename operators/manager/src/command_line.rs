@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Rollout(RolloutArguments),
     /// Take a snapshot of etcd, prove that it restores, and upload it: what the Job of an `EtcdBackup` runs on a node.
     EtcdSnapshot(EtcdSnapshotArguments),
-    /// List, get and verify the backups in a bucket, with its keys alone: no management cluster is needed.
+    /// List, get and verify the backups in a bucket, with its keys alone: no management cluster is needed. Or bring them into one.
     Backup(BackupArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),

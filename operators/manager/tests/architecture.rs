@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 24] = [
+const BASE: [(&str, &[&str]); 26] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -37,6 +37,8 @@ const BASE: [(&str, &[&str]); 24] = [
     ("fetch", &["drover-client"]),
     ("backups", &["drover-fetch"]),
     ("stores", &["drover-crds", "drover-fetch", "drover-runtime"]),
+    ("stored-backups", &["drover-backups", "drover-crds", "drover-fetch", "drover-stores"]),
+    ("backup-jobs", &["drover-backups", "drover-crds", "drover-runtime", "drover-stores"]),
     ("snapshot", &["drover-backups", "drover-client", "drover-fetch"]),
     ("charts", &["drover-fetch"]),
     ("sources", &["drover-charts", "drover-crds", "drover-runtime"]),
@@ -58,9 +60,10 @@ const BASE: [(&str, &[&str]); 24] = [
 const PURE: [&str; 6] = ["admission", "backups", "roles", "rollouts", "schedule", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 19] = [
+const OPERATOR: [&str; 21] = [
     "drover-admission",
     "drover-apps",
+    "drover-backup-jobs",
     "drover-backups",
     "drover-charts",
     "drover-crds",
@@ -76,6 +79,7 @@ const OPERATOR: [&str; 19] = [
     "drover-secrets",
     "drover-self-service",
     "drover-sources",
+    "drover-stored-backups",
     "drover-stores",
     "drover-values",
 ];

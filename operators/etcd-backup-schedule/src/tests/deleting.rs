@@ -83,6 +83,20 @@ fn r2_what_is_pinned_lost_not_verified_or_the_last_one_stays() {
 }
 
 #[test]
+fn one_that_lost_its_data_later_takes_the_place_of_none_that_can_be_restored() {
+    let mut model = Model::new(&kept(2), &["eu"], "2026-11-27T11:30:00Z");
+    model.until("2026-11-27T13:30:00Z", succeeds);
+    loses_its_data(model.backup("eu", "27T13:00"));
+    model.until("2026-11-27T14:30:00Z", fails);
+    model.until("2026-11-27T15:30:00Z", loses_its_data);
+    model.until("2026-11-27T16:30:00Z", succeeds);
+    assert!(model.ticks("eu").contains("27T12:00"), "it is one of two that can be restored: {:?}", model.ticks("eu"));
+    model.until("2026-11-27T17:30:00Z", succeeds);
+    let expected = ["27T13:00", "27T14:00", "27T15:00", "27T16:00", "27T17:00"];
+    assert_eq!(model.ticks("eu"), expected.map(str::to_owned).into());
+}
+
+#[test]
 fn r1_only_what_this_installation_made_for_this_schedule_and_this_cluster_goes() {
     let forge = |change: fn(&mut drover_runtime::owned::Owned<EtcdBackup>)| {
         let mut model = Model::new(&kept(0), &["eu"], "2026-11-27T11:30:00Z");

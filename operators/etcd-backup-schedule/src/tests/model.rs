@@ -256,8 +256,12 @@ pub(super) fn succeeds(live: &mut EtcdBackup) {
         quorum: true,
         encrypted: false,
     });
-    status.stores =
-        vec![StoredBackup { store_name: "main".to_owned(), manifest: "m".to_owned(), manifest_digest: String::new() }];
+    status.stores = vec![StoredBackup {
+        store_name: "main".to_owned(),
+        manifest: "m".to_owned(),
+        manifest_digest: String::new(),
+        etag: None,
+    }];
     status.conditions.push(condition(VERIFIED, true, StatusCause::Ready, ""));
     live.status = Some(status);
 }

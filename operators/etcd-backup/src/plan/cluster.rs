@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drover_backup_jobs::{job, pods};
 use drover_backups::{LayoutOf, Report, Success};
 use drover_crds::{BackupAttempt, BackupFailure, EtcdBackup, EtcdBackupStatus, condition::READY};
 use drover_grants::admitted::record;
@@ -20,10 +21,8 @@ use crate::{
     BackupCause,
     act::Action,
     consent::{StoreState, obstacle},
-    job,
     notes::{NO_ANSWER, Note},
     observe::World,
-    pods,
 };
 
 /// Within this time a Job has its Pod.

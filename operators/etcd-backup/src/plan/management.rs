@@ -1,12 +1,14 @@
 //! What is done in the management cluster: the lock of the cluster, the upload, and the end, whatever became of the cluster. Pure.
 
 use drover_backups::{Report, ReportError, Success};
-use drover_crds::{BackupAttempt, EtcdBackup, EtcdBackupStatus};
+use drover_crds::{BackupAttempt, EtcdBackup, EtcdBackupStatus, condition::AVAILABLE, names::ANNOTATION_RECONCILE_AT};
 use drover_runtime::{Owner, Requeue, StatusCause, place_status::Readiness};
+use drover_stored_backups::audit::{Due, due};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
 };
+use kube::ResourceExt as _;
 
 use super::{Decided, again, deadline, is_another, noted, store_name, told};
 use crate::{
@@ -23,7 +25,7 @@ pub(super) fn plan(backup: &EtcdBackup, world: &World, now: Timestamp) -> Decide
     let status = noted(backup);
     let Some(attempt) = &status.attempt else { return told(Vec::new(), Vec::new(), Requeue::Watch) };
     if status.completed_at.is_some() {
-        return told(Vec::new(), Vec::new(), Requeue::Watch);
+        return look(backup, world, &status, now);
     }
     if let Some(stored) = world.memory.completed.as_ref().filter(|_| status.snapshot.is_none()) {
         let (snapshot, stored) = stored.clone();
@@ -34,6 +36,30 @@ pub(super) fn plan(backup: &EtcdBackup, world: &World, now: Timestamp) -> Decide
     } else {
         go_on(backup, world, &status, attempt, now)
     }
+}
+
+/// What is there is looked at now and then.
+fn look(backup: &EtcdBackup, world: &World, status: &EtcdBackupStatus, now: Timestamp) -> Decided {
+    if status.snapshot.is_none() {
+        return told(Vec::new(), Vec::new(), Requeue::Watch);
+    }
+    let uid = backup.metadata.uid.as_deref().unwrap_or_default();
+    let (groups, requeue) = match due(uid, request(backup), world.look.as_ref(), is_missed(status), now) {
+        Due::Now => (vec![vec![Action::Look(now)]], Requeue::Watch),
+        Due::At(time) => (Vec::new(), Requeue::At(time)),
+    };
+    let mut decided = told(Vec::new(), groups, requeue);
+    decided.place_status.finding = world.look.as_ref().and_then(|look| look.finding.clone());
+    decided
+}
+
+/// What a person asks for, by an annotation; empty if nothing.
+pub(crate) fn request(backup: &EtcdBackup) -> &str {
+    backup.annotations().get(ANNOTATION_RECONCILE_AT).map(String::as_str).unwrap_or_default()
+}
+
+fn is_missed(status: &EtcdBackupStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == AVAILABLE && condition.status == "False")
 }
 
 fn go_on(

@@ -1,11 +1,18 @@
+mod existing;
+
 use std::sync::Arc;
 
+use drover_backup_jobs::{job, task::TaskSecret};
 use drover_backups::{Check, Content, ETag, Encryption, EtcdFacts, EtcdId, Snapshot, Success};
 use drover_crds::{BackedUpCluster, BackupFailure, BackupPhase, StoredBackup};
 use drover_fetch::Digest;
 use drover_fleet::cause::TenancyCause;
 use drover_grants::{Admitted, Grants};
 use drover_runtime::Failure;
+use drover_stored_backups::{
+    audit::Look,
+    status::{is_verified, snapshot_status},
+};
 use k8s_openapi::{
     api::batch::v1::{Job, JobCondition, JobStatus},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -14,10 +21,8 @@ use k8s_openapi::{
 use super::*;
 use crate::{
     consent::{Admission, StoreState},
-    job,
-    notes::{is_verified, phase, snapshot_status},
+    notes::phase,
     observe::ClusterState,
-    task::TaskSecret,
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -117,7 +122,8 @@ fn success(verified: Vec<Check>) -> Box<Success> {
 
 fn stored() -> StoredBackup {
     let manifest_digest = Digest::of(b"m").to_string();
-    StoredBackup { store_name: "main".to_owned(), manifest: "drover/c/u/manifest.json".to_owned(), manifest_digest }
+    let manifest = "drover/c/u/manifest.json".to_owned();
+    StoredBackup { store_name: "main".to_owned(), manifest, manifest_digest, etag: None }
 }
 
 /// A backup with its attempt and its upload noted.
@@ -235,7 +241,7 @@ fn a_success_is_completed_noted_and_ended_in_this_order() {
     let backup = noted(backup, &ended);
     assert_eq!(phase(backup.status.as_ref().unwrap()), BackupPhase::Succeeded);
     let after = plan(&backup, &management(), later(900));
-    assert!(after.is_idle() && after.place_status.notes.is_empty(), "what is over changes no more");
+    assert!(after.place_status.notes.is_empty(), "what is over changes no more");
     let left = World { jobs: vec![job("j", true)], ..world() };
     assert_eq!(names(&plan(&backup, &left, NOW)).len(), 1, "what a cluster that was away still has goes");
 }

@@ -7,7 +7,7 @@ use drover_backups::Prefix;
 use drover_fetch::Digest;
 use drover_stores::Addressing;
 
-use crate::command_line::{AddressArguments, AnswerFormat};
+use crate::command_line::{AddressArguments, AnswerFormat, ManagementArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct EtcdSnapshotArguments {
@@ -49,6 +49,8 @@ pub(crate) enum BackupCommand {
     List(BackupListArguments),
     /// Get the snapshot of a backup, or its configuration.
     Fetch(BackupFetchArguments),
+    /// Bring the backups in a bucket back into a management cluster as `EtcdBackups`: print them, or create those that are not there.
+    Import(BackupImportArguments),
     /// Prove that a backup restores: get it, restore it into a scratch etcd, and compare that with the manifest.
     Verify(BackupVerifyArguments),
 }
@@ -104,6 +106,23 @@ pub(crate) struct BackupListArguments {
     /// How the answer looks.
     #[arg(long, short, value_enum, default_value = "table")]
     pub(crate) output: AnswerFormat,
+    #[command(flatten)]
+    pub(crate) bucket: BucketArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupImportArguments {
+    /// Name of the `BackupStore` that has this bucket and prefix, in the management cluster.
+    #[arg(long)]
+    pub(crate) store: String,
+    /// Only backups of the Cluster of this name; may be repeated. Default: all.
+    #[arg(long = "cluster")]
+    pub(crate) clusters: Vec<String>,
+    /// Create the objects, with your rights, instead of printing them. Their namespaces must be there.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    #[command(flatten)]
+    pub(crate) management: ManagementArguments,
     #[command(flatten)]
     pub(crate) bucket: BucketArguments,
 }

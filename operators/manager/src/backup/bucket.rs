@@ -5,6 +5,7 @@ use std::{env, fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path
 use drover_backups::{Content, Folder, Manifest, Prefix, Uid};
 use drover_fetch::{Digest, Fetcher, Source, Trust};
 use drover_runtime::clock::now;
+use drover_stored_backups::{Found, read_manifest};
 use drover_stores::{Bucket, Keys, Store};
 use futures::{StreamExt as _, stream};
 use tokio::time::sleep;
@@ -15,8 +16,6 @@ use super::{BackupError, arguments::BucketArguments};
 const MOST_OBJECTS: usize = 400_000;
 /// Manifests that are read at a time.
 const AT_ONCE: usize = 16;
-/// Most bytes of a manifest, and a bit.
-const MANIFEST_BYTES: usize = 128 * 1024;
 /// Most bytes of a configuration, whatever a manifest says.
 const MOST_SMALL_BYTES: usize = 8 << 20;
 /// So many bytes at a time, from a large object.
@@ -34,11 +33,11 @@ pub(super) struct Backups {
 }
 
 /// A backup that was found.
-pub(super) struct Found {
+pub(super) struct Listed {
     /// Key of its manifest.
     pub(super) key: String,
-    /// What the manifest says, or why it counts for nothing.
-    pub(super) manifest: Result<Manifest, BackupError>,
+    /// What was read there, or why it counts for nothing.
+    pub(super) found: Result<Found, BackupError>,
 }
 
 fn variable(name: &'static str) -> Result<String, BackupError> {
@@ -69,12 +68,12 @@ impl Backups {
     }
 
     /// All backups, in the order of their keys.
-    pub(super) async fn list(&self) -> Result<Vec<Found>, BackupError> {
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, BackupError> {
         let objects = self.store.list(&self.prefix.start(), MOST_OBJECTS).await?;
         let folders = objects.into_iter().filter_map(|object| Folder::of_manifest(&self.prefix, &object.key));
         let reading = folders.map(|folder| async move {
-            let manifest = self.manifest(&folder, None).await;
-            Found { key: folder.manifest(), manifest }
+            let found = self.read(&folder).await;
+            Listed { key: folder.manifest(), found }
         });
         Ok(stream::iter(reading).buffered(AT_ONCE).collect().await)
     }
@@ -97,13 +96,16 @@ impl Backups {
     }
 
     async fn manifest(&self, folder: &Folder, expected: Option<&Digest>) -> Result<Manifest, BackupError> {
-        let key = folder.manifest();
-        let text = self.store.get(&key, MANIFEST_BYTES).await?;
-        let found = Digest::of(&text);
-        if expected.is_some_and(|expected| *expected != found) {
-            return Err(BackupError::OtherManifest(key, found));
+        let Found { manifest, digest } = self.read(folder).await?;
+        if expected.is_some_and(|expected| *expected != digest) {
+            return Err(BackupError::OtherManifest(folder.manifest(), digest));
         }
-        Manifest::parse(&text, folder).map_err(|error| BackupError::Manifest(key, error))
+        Ok(manifest)
+    }
+
+    async fn read(&self, folder: &Folder) -> Result<Found, BackupError> {
+        let found = read_manifest(&self.store, folder).await?;
+        found.ok_or_else(|| BackupError::NotFound(folder.manifest()))
     }
 
     /// A small object.

@@ -5,7 +5,7 @@ use drover_backups::{Encryption, Manifest};
 use super::{
     BackupError,
     arguments::BackupListArguments,
-    bucket::{Backups, Found},
+    bucket::{Backups, Listed},
 };
 use crate::{
     access::columns,
@@ -18,9 +18,9 @@ const HEAD: [&str; 9] = ["CLUSTER", "BACKUP", "TAKEN", "REVISION", "KEYS", "SIZE
 /// Prints all backups. Manifests that count for nothing are named on standard error.
 pub(super) async fn list(backups: &Backups, arguments: &BackupListArguments) -> Result<(), BackupError> {
     let mut manifests = Vec::new();
-    for Found { key, manifest } in backups.list().await? {
-        match manifest {
-            Ok(manifest) => manifests.push(manifest),
+    for Listed { key, found } in backups.list().await? {
+        match found {
+            Ok(found) => manifests.push(found.manifest),
             Err(error) => say!("{}: {}", shown(&key), shown(&error.to_string())),
         }
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bucket;
+mod import;
 mod list;
 mod retrieve;
 mod snapshot;
@@ -11,9 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use drover_backups::ManifestError;
 use drover_fetch::{Digest, PemError};
 use drover_snapshot::{OpenError, Programs, age::KeyError};
+use drover_stored_backups::ReadError;
 use drover_stores::{BucketError, StoreError};
 
 pub(crate) use arguments::{BackupArguments, EtcdSnapshotArguments};
@@ -23,7 +24,7 @@ use self::{
     arguments::{BackupCommand, EtcdPrograms},
     bucket::Backups,
 };
-use crate::rendering::found;
+use crate::{membership::MembershipError, rendering::found};
 
 /// The hidden command by which a child ties itself to its parent before it becomes a program of etcd.
 pub(crate) const CHILD: &str = "etcd-child";
@@ -39,8 +40,8 @@ pub(crate) enum BackupError {
     Authorities(PathBuf, PemError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0} {1}")]
-    Manifest(String, ManifestError),
+    #[error(transparent)]
+    Manifest(#[from] ReadError),
     #[error(
         "{0} has the digest {1}, which is not the one that --manifest-digest names: it was changed after Drover wrote it; find out who writes to the bucket"
     )]
@@ -59,6 +60,12 @@ pub(crate) enum BackupError {
     File(PathBuf, io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("{refused} of {all} backups were not imported, as the lines above say")]
+    NotImported { refused: usize, all: usize },
+    #[error(transparent)]
+    Management(#[from] MembershipError),
+    #[error("the objects cannot be written: {0}")]
+    Yaml(#[from] serde_yaml::Error),
     #[error("interrupted")]
     Interrupted,
     #[error(transparent)]
@@ -86,6 +93,7 @@ async fn run(arguments: &BackupArguments) -> Result<(), BackupError> {
     match &arguments.command {
         BackupCommand::List(asked) => list::list(&Backups::open(&asked.bucket)?, asked).await,
         BackupCommand::Fetch(asked) => retrieve::fetch(&Backups::open(&asked.one.bucket)?, asked).await,
+        BackupCommand::Import(asked) => import::import(&Backups::open(&asked.bucket)?, asked).await,
         BackupCommand::Verify(asked) => retrieve::verify(&Backups::open(&asked.one.bucket)?, asked).await,
     }
 }

@@ -74,7 +74,7 @@ impl Side {
     }
 
     /// The error with the name of the cluster.
-    pub(super) fn said<T>(&self, answer: Result<T, ApiError>) -> Result<T, MembershipError> {
+    pub(crate) fn said<T>(&self, answer: Result<T, ApiError>) -> Result<T, MembershipError> {
         answer.map_err(|error| MembershipError::Request(self.name, error))
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 23] = [
+const CAPS: [(&str, usize); 25] = [
     ("client", 3_050),
     ("accounts", 1_000),
     ("runtime", 3_600),
@@ -25,7 +25,9 @@ const CAPS: [(&str, usize); 23] = [
     ("admission", 1_000),
     ("fetch", 1_200),
     ("backups", 1_000),
+    ("backup-jobs", 350),
     ("stores", 1_200),
+    ("stored-backups", 400),
     ("snapshot", 2_050),
     ("charts", 2_500),
     ("sources", 1_200),

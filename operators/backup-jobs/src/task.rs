@@ -55,38 +55,50 @@ impl Resource for TaskSecret {
 }
 
 /// What an attempt is, out of its record.
-pub(crate) struct Attempt {
-    pub(crate) id: AttemptId,
-    pub(crate) folder: Folder,
-    pub(crate) encryption: Encryption,
-    pub(crate) recipients: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Tells it from any other one.
+    pub id: AttemptId,
+    /// Where its objects are.
+    pub folder: Folder,
+    /// How they are encrypted.
+    pub encryption: Encryption,
+    /// For whom.
+    pub recipients: Vec<String>,
 }
 
 impl Attempt {
     /// None if the record cannot be one.
-    pub(crate) fn of(backup: &EtcdBackup, record: &BackupAttempt, cluster: &BackedUpCluster) -> Option<Self> {
+    #[must_use]
+    pub fn of(backup: &EtcdBackup, record: &BackupAttempt, cluster: &BackedUpCluster) -> Option<Self> {
+        // Under which it was taken, wherever it was imported from there.
+        let existing = backup.spec.existing.as_ref().map(|existing| existing.backup_uid.clone());
+        let uid = existing.or(backup.uid())?;
         let folder = Folder {
             prefix: record.prefix.parse().ok()?,
             cluster: cluster.uid.parse().ok()?,
-            backup: backup.uid()?.parse().ok()?,
+            backup: uid.parse().ok()?,
         };
         let encryption = if record.recipients.is_empty() { Encryption::None } else { Encryption::Age };
         Some(Self { id: record.id.parse().ok()?, folder, encryption, recipients: record.recipients.clone() })
     }
 
     /// The key of its configuration.
-    pub(crate) fn config(&self) -> String {
+    #[must_use]
+    pub fn config(&self) -> String {
         self.folder.config(&self.id)
     }
 
     /// The key of its snapshot.
-    pub(crate) fn snapshot(&self) -> String {
+    #[must_use]
+    pub fn snapshot(&self) -> String {
         self.folder.snapshot(&self.id, self.encryption)
     }
 }
 
 /// What the Job is asked to prove.
-pub(crate) fn verify(backup: &EtcdBackup) -> Verify {
+#[must_use]
+pub fn verify(backup: &EtcdBackup) -> Verify {
     match backup.spec.verify() {
         BackupVerification::None => Verify::None,
         BackupVerification::Hash => Verify::Hash,
@@ -95,12 +107,16 @@ pub(crate) fn verify(backup: &EtcdBackup) -> Verify {
 }
 
 /// How the store is reached from the cluster.
-pub(crate) struct Way {
-    pub(crate) authorities: Option<String>,
-    pub(crate) allows_local: bool,
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Authorities of its certificate, in PEM; none: those of the image.
+    pub authorities: Option<String>,
+    /// Whether it may be on loopback and the like.
+    pub allows_local: bool,
 }
 
-pub(crate) fn task(
+/// What the Job of an attempt is to do in the time that is left. Whoever has it may upload.
+pub fn task(
     backup: &EtcdBackup,
     attempt: &Attempt,
     (layout, left): (&Layout, Duration),
@@ -148,7 +164,8 @@ fn config(
 }
 
 /// What a restore needs to know of the cluster: what it is, and its Cluster as people wrote it.
-pub(crate) fn facts(backup: &EtcdBackup, known: &BackedUpCluster, cluster: Option<&Cluster>) -> Value {
+#[must_use]
+pub fn facts(backup: &EtcdBackup, known: &BackedUpCluster, cluster: Option<&Cluster>) -> Value {
     let written = cluster.map(|cluster| json!({"labels": cluster.labels(), "spec": cluster.spec}));
     json!({
         "clusterName": backup.spec.cluster_name, "clusterUID": known.uid, "kubernetesVersion": known.kubernetes_version,
