@@ -61,6 +61,10 @@ impl Faults {
         self.to_come.lock().unwrap_or_else(PoisonError::into_inner).push((step, fault, times));
     }
 
+    pub(super) fn forget(&self) {
+        self.to_come.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn are_over(&self) -> bool {
         self.to_come.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }

@@ -34,7 +34,7 @@ fn backup_of(cluster: &str, name: &str, more: &Value) -> Value {
     backup
 }
 
-async fn usable(installation: &Installation, store: &S3) {
+pub(crate) async fn usable(installation: &Installation, store: &S3) {
     installation.apply(&keys_of(store, "store-keys", SECRET_KEY)).await.unwrap();
     installation.apply(&a_store("main", store, "store-keys")).await.unwrap();
     reads(installation, "backupstore", "main", "Ready", "True/Ready").await;

@@ -154,7 +154,7 @@ async fn deleted_downstream_and_back(installation: &Installation) {
 }
 
 /// The roles of a Drover that knew nothing of `resource`.
-fn roles_without(resource: &str) -> String {
+pub(crate) fn roles_without(resource: &str) -> String {
     let all = downstream_roles().unwrap();
     let rule_about = |rule: &&str| rule.contains(&format!("  - {resource}\n"));
     let others: String = all.split_inclusive("- apiGroups:\n").filter(|rule| !rule_about(rule)).collect();

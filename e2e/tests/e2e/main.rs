@@ -23,6 +23,7 @@ mod backup_data;
 mod backup_ends;
 mod backup_imports;
 mod backup_layouts;
+mod backup_refusals;
 mod backup_schedules;
 mod backups;
 mod bad_days;
@@ -91,6 +92,7 @@ fn tests() -> Vec<Test> {
         backup_schedules::tests(),
         backup_ends::tests(),
         backup_imports::tests(),
+        backup_refusals::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),
