@@ -267,7 +267,18 @@ impl Backups<'_> {
         }
         let text = self.manifest(success, &cluster, &attempt, at).to_text();
         let stored = self.stored(&attempt, Digest::of(text.as_bytes()), etag);
-        store.put_new(&attempt.folder.manifest(), Bytes::from(text)).await?;
+        let manifest = attempt.folder.manifest();
+        match store.put_new(&manifest, Bytes::from(text)).await {
+            Err(error) if error.failure == StoreFailure::Exists => {
+                let message = format!(
+                    "store {} has another manifest under {manifest} than Drover writes; find out who writes to the bucket, and change its keys",
+                    store_name(self.backup)
+                );
+                self.operator.remember(&self.uid(), |memory| memory.taken = Some(message));
+                return Ok(());
+            }
+            answer => answer?,
+        }
         let snapshot = Box::new(snapshot_status(&success.snapshot));
         self.operator.remember(&self.uid(), |memory| memory.completed = Some((snapshot, stored)));
         Ok(())
@@ -315,7 +326,7 @@ impl Backups<'_> {
     /// Removes what a failed attempt left. If its manifest is there after all, as the answer to that request was lost, it is a backup.
     async fn abandon(&self) -> Result<(), BackupError> {
         let found = match (self.noted(), self.store().await?) {
-            (Some((record, _, attempt)), Some((_, store))) => self.given_up(&record, &attempt, &store).await?,
+            (Some(noted), Some((_, store))) => self.given_up(&noted, &store).await?,
             // Without a store that Drover may use, a rule of the bucket has to end the upload.
             _ => None,
         };
@@ -326,16 +337,24 @@ impl Backups<'_> {
         Ok(())
     }
 
-    /// The backup, if there is one. Else the upload goes first, so that nothing is added to what is deleted.
+    /// The backup, if there is one: with the manifest that Drover writes, for what the Job answered. One of another client counts for
+    /// nothing. Else the upload goes first, so that nothing is added to what is deleted.
     async fn given_up(
         &self,
-        record: &BackupAttempt,
-        attempt: &Attempt,
+        (record, cluster, attempt): &(BackupAttempt, BackedUpCluster, Attempt),
         store: &Store,
     ) -> Result<Option<(Box<SnapshotStatus>, StoredBackup)>, BackupError> {
-        if let Some(Stored { manifest, digest }) = self.manifest_of(&attempt.folder, store).await? {
-            let stored = self.stored(attempt, digest, None);
-            return Ok(Some((Box::new(snapshot_status(&manifest.snapshot)), stored)));
+        if let (Some(Ok(success)), Some(at)) = (plan::answer(record), record.answered_at.clone()) {
+            let intended = Digest::of(self.manifest(&success, cluster, attempt, at).to_text().as_bytes());
+            match read_manifest(store, &attempt.folder).await {
+                Ok(Some(found)) if found.digest == intended => {
+                    let etag = store.head(&attempt.snapshot()).await?.and_then(|found| found.etag);
+                    let stored = self.stored(attempt, intended, etag);
+                    return Ok(Some((Box::new(snapshot_status(&success.snapshot)), stored)));
+                }
+                Err(ReadError::Store(error)) => return Err(error.into()),
+                _ => {}
+            }
         }
         let opened = self.operator.memory(&self.uid()).opened;
         for upload in record.upload_id.iter().chain(&opened) {
@@ -370,7 +389,10 @@ impl Backups<'_> {
 
     /// Deletes only what the manifest of this backup names, itself first: data without a manifest is no backup.
     async fn delete_data(&self) -> Result<(), BackupError> {
-        if let Some((_, _, attempt)) = self.noted() {
+        let others = self.place.related::<EtcdBackup>().all();
+        // Who deletes the last one of them deletes the data.
+        let is_shared = others.iter().any(|other| plan::shares_data(self.backup, other));
+        if let Some((_, _, attempt)) = self.noted().filter(|_| !is_shared) {
             let (_, store) = self.needed_store().await?;
             let keys = match self.manifest_of(&attempt.folder, &store).await? {
                 Some(found) => found.manifest.keys(&attempt.folder),

@@ -89,8 +89,9 @@ impl EtcdBackupOperator {
     fn remember(&self, uid: &str, note: impl FnOnce(&mut observe::Memory)) {
         let mut all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST_REMEMBERED {
-            // Their objects are gone.
-            all.retain(|_, memory| !memory.has_deleted);
+            // Their objects are gone, or nothing but their end is left to note: what was done for it ends the same if it is done again.
+            let is_done = |memory: &observe::Memory| memory.has_deleted || (memory.is_unlocked && memory.is_abandoned);
+            all.retain(|_, memory| !is_done(memory));
         }
         note(all.entry(uid.to_owned()).or_default());
     }

@@ -32,13 +32,18 @@ pub enum Claim {
     Taken(String),
 }
 
+/// A Lease that its holder asks for again is renewed once so much of it is over.
+const RENEW_AFTER_SECONDS: i64 = 60;
+
 /// Whether `holder` may have the Lease for `seconds`. One that has expired is nobody's: its holder may be gone with its object.
 #[must_use]
 pub fn claim(found: Option<&LeaseSpec>, holder: &str, seconds: i32, now: Timestamp) -> Claim {
     let present = found.and_then(|spec| spec.holder_identity.as_deref()).filter(|present| !present.is_empty());
+    let renewal = now.checked_sub(SignedDuration::from_secs(RENEW_AFTER_SECONDS)).unwrap_or(now);
+    let is_fresh = |spec: &LeaseSpec| renewed(spec).is_some_and(|renewed| renewed > renewal);
     match (present, found) {
-        (Some(present), _) if present == holder => Claim::Held,
-        (Some(present), Some(spec)) if !has_expired(spec, now) => Claim::Taken(present.to_owned()),
+        (Some(present), Some(spec)) if present == holder && is_fresh(spec) => Claim::Held,
+        (Some(present), Some(spec)) if present != holder && !has_expired(spec, now) => Claim::Taken(present.to_owned()),
         _ => Claim::Write(Box::new(LeaseSpec {
             holder_identity: Some(holder.to_owned()),
             lease_duration_seconds: Some(seconds),
@@ -62,8 +67,11 @@ pub fn released(found: &Lease, holder: &str) -> Option<Lease> {
 
 fn has_expired(spec: &LeaseSpec, now: Timestamp) -> bool {
     let length = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
-    let renewed = spec.renew_time.as_ref().or(spec.acquire_time.as_ref());
-    renewed.is_none_or(|renewed| renewed.0.checked_add(length).is_ok_and(|end| end < now))
+    renewed(spec).is_none_or(|renewed| renewed.checked_add(length).is_ok_and(|end| end < now))
+}
+
+fn renewed(spec: &LeaseSpec) -> Option<Timestamp> {
+    spec.renew_time.as_ref().or(spec.acquire_time.as_ref()).map(|time| time.0)
 }
 
 #[cfg(test)]
@@ -78,7 +86,9 @@ mod tests {
     fn a_lease_has_one_holder_until_it_is_released_or_expires() {
         let Claim::Write(first) = claim(None, "a", 60, at(0)) else { panic!("nobody has it") };
         assert_eq!(claim(Some(&first), "a", 60, at(30)), Claim::Held);
-        assert_eq!(claim(Some(&first), "a", 60, at(90)), Claim::Held, "it is still the same one");
+        let Claim::Write(again) = claim(Some(&first), "a", 60, at(90)) else { panic!("it is renewed") };
+        assert_eq!(again.renew_time, Some(MicroTime(at(90))));
+        assert_eq!(claim(Some(&again), "b", 60, at(120)), Claim::Taken("a".to_owned()));
         assert_eq!(claim(Some(&first), "b", 60, at(60)), Claim::Taken("a".to_owned()));
         let Claim::Write(second) = claim(Some(&first), "b", 60, at(61)) else { panic!("it has expired") };
         assert_eq!(second.holder_identity.as_deref(), Some("b"));

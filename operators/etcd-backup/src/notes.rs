@@ -27,6 +27,29 @@ pub(crate) const ANOTHER_CLUSTER: &str = "AnotherCluster";
 /// It took too long.
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 
+/// Another client wrote the manifest.
+pub(crate) const MANIFEST_TAKEN: &str = "ManifestTaken";
+
+/// The words for why there is no backup that are not the Job's, what they mean, and what to do, as the reference lists them.
+pub const ENDS: &[(&str, &str, &str)] = &[
+    (
+        NO_ANSWER,
+        "The Job ended, and did not say how, or something else than it was asked.",
+        "Look at the events of the Job that the message names.",
+    ),
+    (ANOTHER_CLUSTER, "The Cluster is of another cluster by now.", "Create another backup."),
+    (
+        DEADLINE_EXCEEDED,
+        "It took longer than `spec.timeout`.",
+        "Do what the message says of the cause, and create another backup.",
+    ),
+    (
+        MANIFEST_TAKEN,
+        "Another client wrote the manifest of the backup.",
+        "Find out who writes to the bucket, and change its keys.",
+    ),
+];
+
 /// Something that the status is to keep.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
@@ -95,16 +118,17 @@ impl Note {
             Self::Answered { answer, at } if is_open && attempt.upload_id.is_some() && attempt.answer.is_none() => {
                 (attempt.answer, attempt.answered_at) = (Some(answer), Some(at));
             }
-            Self::Failed(failure) if is_open => {
-                attempt.failure = Some(failure);
-                (attempt.answer, attempt.answered_at) = (None, None);
-            }
+            // The answer stays until the end: it tells which manifest in the store is Drover's.
+            Self::Failed(failure) if is_open => attempt.failure = Some(failure),
             Self::Stored { snapshot, stored } if status.snapshot.is_none() => {
                 (attempt.answer, attempt.answered_at, attempt.failure, attempt.cleared) = (None, None, None, false);
                 (status.snapshot, status.stores) = (Some(*snapshot), vec![stored]);
             }
             Self::Cleared if attempt.failure.is_some() => attempt.cleared = true,
-            Self::Ended(at) if !is_open => status.completed_at = Some(at),
+            Self::Ended(at) if !is_open => {
+                (attempt.answer, attempt.answered_at) = (None, None);
+                status.completed_at = Some(at);
+            }
             _ => {}
         }
     }

@@ -25,6 +25,7 @@ use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence};
 use drover_runtime::{
     ApiCause, ApiError, ClusterName, Failure, FleetView, Link, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
     cache::{Change, Lookup},
+    error::legible,
     operator::record_of,
     owned::Owned,
     place::deletion_of,
@@ -48,6 +49,8 @@ use crate::{
 /// What a Job answered, and when it ended.
 pub type Answered = (Result<Box<Success>, BackupFailure>, Time);
 
+/// Most letters of what a Job says of its failure.
+const MOST_WORDS: usize = 400;
 /// Most Pods of a Job that are read: it makes no second one.
 const MOST_PODS: u32 = 4;
 
@@ -58,6 +61,8 @@ pub struct Memory {
     pub opened: Option<String>,
     /// What was stored, and where it is, once its manifest is written.
     pub completed: Option<(Box<SnapshotStatus>, StoredBackup)>,
+    /// What is wrong with a manifest that is there and is not Drover's.
+    pub taken: Option<String>,
     /// Whether the lock is released.
     pub is_unlocked: bool,
     /// Whether nothing of a failed attempt is in the store.
@@ -198,7 +203,8 @@ pub(crate) async fn observe(
         return Ok(world);
     }
     world.image.clone_from(&operator.image);
-    world.refused = refused(place, backup).await;
+    let is_in_the_way = world.admission != Admission::Admitted || !matches!(world.store, StoreState::Ready { .. });
+    world.refused = refused(place, backup, is_in_the_way || world.image.is_none()).await;
     world.pods = pods(&world, place, backup).await;
     world.report = report(backup, &world);
     Ok(world)
@@ -265,13 +271,14 @@ async fn list_pods(place: &PlaceContext, job: &str) -> Result<Vec<Pod>, ApiError
 }
 
 /// What the credential of the cluster lacks, as far as the server was asked.
-async fn refused(place: &PlaceContext, backup: &EtcdBackup) -> Option<Failure> {
+async fn refused(place: &PlaceContext, backup: &EtcdBackup, waits: bool) -> Option<Failure> {
     let query = OwnerRecord::query("EtcdBackup");
     let (jobs, tasks) = (place.cache.informer::<Job>(&query), place.cache.informer::<TaskSecret>(&query));
     if let Some(refusal) = jobs.refusal().or_else(|| tasks.refusal()) {
         return Some(refusal);
     }
-    if has_begun(backup) {
+    // What waits for something else asks the cluster for nothing.
+    if waits || has_begun(backup) {
         return None;
     }
     // No watch shows Pods, and a backup that is under way could not be read.
@@ -329,7 +336,9 @@ fn answered(pods: &[Pod], attempt: &AttemptId, job: &Job) -> Result<Box<Success>
     };
     match Report::parse(message.as_bytes(), attempt) {
         Ok(Report::Success(success)) => Ok(success),
-        Ok(Report::Failure(failure)) => Err(failed(&format!("{:?}", failure.cause), failure.message)),
+        Ok(Report::Failure(failure)) => {
+            Err(failed(&format!("{:?}", failure.cause), legible(&failure.message, MOST_WORDS)))
+        }
         Err(error) => Err(failed(NO_ANSWER, error.to_string())),
     }
 }

@@ -20,11 +20,11 @@ mod existing;
 mod management;
 
 pub(crate) use cluster::counts;
-pub(crate) use management::request;
+pub(crate) use management::{answer, request};
 
 use std::time::Duration;
 
-use drover_crds::{Admission, EtcdBackup, EtcdBackupStatus};
+use drover_crds::{Admission, EtcdBackup, EtcdBackupStatus, StoredBackup};
 use drover_runtime::{
     Kept, Owner, Plan, Requeue, Title,
     owned::{Change, Owned},
@@ -105,6 +105,17 @@ fn deadline(backup: &EtcdBackup, status: &EtcdBackupStatus) -> Option<Timestamp>
 fn is_another(world: &World, status: &EtcdBackupStatus) -> bool {
     let (found, noted) = (world.cluster.as_ref(), status.cluster.as_ref());
     found.zip(noted).is_some_and(|(found, noted)| found.uid != noted.uid)
+}
+
+/// Whether the data of `backup` are those of another object as well, which stays.
+pub(crate) fn shares_data(backup: &EtcdBackup, other: &EtcdBackup) -> bool {
+    let stored = |backup: &EtcdBackup| backup.status.as_ref().map(|status| status.stores.clone()).unwrap_or_default();
+    let is_other = backup.metadata.uid != other.metadata.uid && other.metadata.deletion_timestamp.is_none();
+    let others = stored(other);
+    let is_one = |one: &StoredBackup| {
+        others.iter().any(|other| (&other.store_name, &other.manifest) == (&one.store_name, &one.manifest))
+    };
+    is_other && stored(backup).iter().any(is_one)
 }
 
 fn again(now: Timestamp) -> Requeue {

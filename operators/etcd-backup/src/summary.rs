@@ -276,7 +276,7 @@ mod tests {
             &both(at(PlaceState::Current, vec![answer]), at(PlaceState::Current, vec![failed])),
         );
         let attempt = late.attempt.unwrap();
-        assert!(attempt.failure.is_some() && attempt.answer.is_none(), "of both at once the end counts");
+        assert!(attempt.failure.is_some() && attempt.answer.is_some(), "of both at once the end counts");
     }
 
     #[test]

@@ -69,13 +69,11 @@ pub enum Refusal {
     },
     /// The manifest has another digest.
     #[error(
-        "{key} has the digest {found}, and spec.existing.manifestSHA256 is another one; find out who writes to the bucket"
+        "{key} has another digest than spec.existing.manifestSHA256; take it from `drover backup import`, or find out who writes to the bucket"
     )]
     OtherManifest {
         /// Its key.
         key: String,
-        /// Its digest.
-        found: String,
     },
     /// It is of another cluster.
     #[error(
@@ -125,12 +123,12 @@ impl Expected<'_> {
     /// What the status says of what was read there, but for what the store calls the snapshot.
     pub fn imported(&self, found: &Found) -> Result<Imported, Refusal> {
         let (key, digest) = (self.existing.key.clone(), found.digest.to_string());
-        if digest != self.existing.manifest_sha256 {
-            return Err(Refusal::OtherManifest { key, found: digest });
-        }
         let Found { manifest, .. } = found;
         if manifest.backup.namespace != self.namespace {
             return Err(Refusal::OtherNamespace { key, namespace: self.namespace.to_owned() });
+        }
+        if digest != self.existing.manifest_sha256 {
+            return Err(Refusal::OtherManifest { key });
         }
         if !is_ordinary(manifest) {
             return Err(Refusal::Odd { key });

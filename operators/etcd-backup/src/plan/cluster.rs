@@ -20,7 +20,7 @@ use super::{Decided, again, attempt_id, is_another, noted, removed, time_over, t
 use crate::{
     BackupCause,
     act::Action,
-    consent::{StoreState, obstacle},
+    consent::{StoreState, obstacle, withdrawn},
     notes::{NO_ANSWER, Note},
     observe::World,
 };
@@ -88,6 +88,9 @@ fn go_on(
     attempt: &BackupAttempt,
     now: Timestamp,
 ) -> Decided {
+    if let Some((cause, message)) = withdrawn(backup, world.admission) {
+        return told(vec![Note::failed(cause.reason(), message)], Vec::new(), Requeue::Watch);
+    }
     // That is judged in the management cluster.
     if is_another(world, status) {
         return told(Vec::new(), Vec::new(), again(now));

@@ -14,7 +14,7 @@ use super::{Decided, again, deadline, is_another, noted, store_name, told};
 use crate::{
     act::Action,
     consent::withdrawn,
-    notes::{ANOTHER_CLUSTER, DEADLINE_EXCEEDED, NO_ANSWER, Note},
+    notes::{ANOTHER_CLUSTER, DEADLINE_EXCEEDED, MANIFEST_TAKEN, NO_ANSWER, Note},
     observe::{ClusterState, World},
 };
 
@@ -74,6 +74,9 @@ fn go_on(
     if let Some(failed) = given_up(backup, world, status, now) {
         return told(vec![failed], Vec::new(), requeue);
     }
+    if let Some(message) = &world.memory.taken {
+        return told(vec![Note::failed(MANIFEST_TAKEN, message.clone())], Vec::new(), requeue);
+    }
     if attempt.upload_id.is_none() {
         return match &world.memory.opened {
             // Its time begins with its turn.
@@ -91,7 +94,7 @@ fn go_on(
 }
 
 /// What the Job answered, as it is noted.
-fn answer(attempt: &BackupAttempt) -> Option<Result<Box<Success>, ReportError>> {
+pub(crate) fn answer(attempt: &BackupAttempt) -> Option<Result<Box<Success>, ReportError>> {
     let (text, id) = (attempt.answer.as_ref()?, attempt.id.parse().ok()?);
     Some(match Report::parse(text.as_bytes(), &id) {
         Ok(Report::Success(success)) => Ok(success),

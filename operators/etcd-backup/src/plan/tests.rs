@@ -1,4 +1,5 @@
 mod existing;
+mod hostile;
 
 use std::sync::Arc;
 
