@@ -21,6 +21,7 @@ mod apps;
 mod away;
 mod backup_data;
 mod backup_ends;
+mod backup_forgeries;
 mod backup_imports;
 mod backup_layouts;
 mod backup_refusals;
@@ -93,6 +94,7 @@ fn tests() -> Vec<Test> {
         backup_ends::tests(),
         backup_imports::tests(),
         backup_refusals::tests(),
+        backup_forgeries::tests(),
         backups::tests(),
         bad_days::tests(),
         bench::tests(),
