@@ -181,7 +181,9 @@ impl Backups<'_> {
         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let spec = match lock::claim(found.as_ref().and_then(|lease| lease.spec.as_ref()), &holder, seconds, now) {
             Claim::Held => return Ok(()),
-            Claim::Taken(by) => return Err(BackupError::new(BackupCause::OperationRunning, running(self.backup, &by))),
+            Claim::Taken(by) => {
+                return Err(BackupError::new(BackupCause::OperationRunning, lock::running(self.backup, &by)));
+            }
             Claim::Write(spec) => *spec,
         };
         if let Some(found) = found {
@@ -465,13 +467,4 @@ impl Backups<'_> {
         let (_, store) = self.store().await.ok()??;
         look(&store, &attempt.folder, &stored.manifest_digest, stored.etag.as_deref()).await.ok()
     }
-}
-
-/// Who holds a cluster is told within its namespace only.
-fn running(backup: &EtcdBackup, holder: &str) -> String {
-    let own = format!("EtcdBackup/{}/", backup.namespace().unwrap_or_default());
-    let name = holder.strip_prefix(&own).and_then(|rest| rest.split('/').next());
-    let who = name.map(|name| format!(" (EtcdBackup {name})")).unwrap_or_default();
-    let cluster = &backup.spec.cluster_name;
-    format!("another operation on cluster {cluster} is under way{who}; this one begins when that one is done")
 }

@@ -65,6 +65,16 @@ pub fn released(found: &Lease, holder: &str) -> Option<Lease> {
     })
 }
 
+/// Who holds a cluster is told within its namespace only.
+#[must_use]
+pub fn running(backup: &EtcdBackup, holder: &str) -> String {
+    let own = format!("EtcdBackup/{}/", backup.namespace().unwrap_or_default());
+    let name = holder.strip_prefix(&own).and_then(|rest| rest.split('/').next());
+    let who = name.map(|name| format!(" (EtcdBackup {name})")).unwrap_or_default();
+    let cluster = &backup.spec.cluster_name;
+    format!("another operation on cluster {cluster} is under way{who}; this one begins when that one is done")
+}
+
 fn has_expired(spec: &LeaseSpec, now: Timestamp) -> bool {
     let length = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
     renewed(spec).is_none_or(|renewed| renewed.checked_add(length).is_ok_and(|end| end < now))
