@@ -22,7 +22,7 @@ use crate::{
     act::Action,
     consent::{StoreState, obstacle, withdrawn},
     notes::{NO_ANSWER, Note},
-    observe::World,
+    observe::{ClusterState, World},
 };
 
 /// Within this time a Job has its Pod.
@@ -88,7 +88,9 @@ fn go_on(
     attempt: &BackupAttempt,
     now: Timestamp,
 ) -> Decided {
-    if let Some((cause, message)) = withdrawn(backup, world.admission) {
+    // Of one that is gone or going the management cluster says more.
+    let is_asked = world.state == ClusterState::Connected;
+    if let Some((cause, message)) = withdrawn(backup, world.admission).filter(|_| is_asked) {
         return told(vec![Note::failed(cause.reason(), message)], Vec::new(), Requeue::Watch);
     }
     // That is judged in the management cluster.

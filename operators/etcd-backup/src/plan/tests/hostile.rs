@@ -22,7 +22,11 @@ fn a_manifest_of_another_client_ends_the_backup_and_the_answer_tells_whose_it_is
 #[test]
 fn no_job_begins_once_the_owner_of_the_cluster_does_not_consent_any_more() {
     for (admission, reason) in [(Admission::NoTenant, "NotATenant"), (Admission::NoBackups, "BackupsNotAllowed")] {
-        let withdrawn = World { admission, ..world() };
+        let withdrawn = World { admission, state: ClusterState::Connected, ..world() };
+        for state in [ClusterState::Gone, ClusterState::Deleting] {
+            let told = plan(&under_way(), &World { state, ..withdrawn.clone() }, NOW);
+            assert!(told.place_status.notes.is_empty(), "the management cluster says that the Cluster goes: {told:?}");
+        }
         let told = plan(&under_way(), &withdrawn, NOW);
         assert!(told.is_idle(), "{told:?}");
         assert_eq!(failure(&noted(under_way(), &told)).unwrap().0, reason);
