@@ -54,7 +54,8 @@ async fn what_was_deleted_is_got_back_by_the_commands_of_the_documentation() {
     assert!(printed.contains(" restores: revision "), "{printed}");
 }
 
-/// All that the page has a person type, with what differs from place to place.
+/// All that the page has a person type to get a backup and to take objects out of it, with what differs from place to place. What needs a
+/// management cluster is in blocks of another kind, and tried with imports.
 fn commands(at: &str, backup: &str) -> String {
     let page = fs::read_to_string(repository().join("docs/restoring.md")).unwrap();
     let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
