@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 /// Of the loop of helm.
 const HELMS_AT_ONCE: usize = 2;
 /// A node takes 110 Pods.
-pub(super) const PODS_PER_NODE: usize = 100;
+const PODS_PER_NODE: usize = 100;
 pub(super) const PATIENCE: Duration = Duration::from_mins(40);
 
 pub(super) async fn run(size: Size) -> Result<Table> {
@@ -88,7 +88,8 @@ async fn rest(size: Size, installation: &mut Installation, table: &mut Table) ->
     Ok(())
 }
 
-async fn installation(size: Size) -> Result<Installation> {
+/// Two clusters with nodes for all Pods, and drover.
+pub(super) async fn installation(size: Size) -> Result<Installation> {
     let nodes = size.apps.get().div_ceil(PODS_PER_NODE);
     let clusters = vec![cluster_name(0), cluster_name(1)];
     let plan = Plan { clusters, components: Components::WithScheduler, nodes, audit: true, shared_etcd: false };

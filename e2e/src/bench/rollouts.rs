@@ -8,21 +8,20 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::apps::{NAMESPACE, PATIENCE, PODS_PER_NODE, by_kind, requests, total};
+use super::apps::{NAMESPACE, PATIENCE, by_kind, installation, requests, total};
 use super::measure::{ReadyTimes, Table, per, seconds};
 use super::peak::Peak;
 use super::{Size, cluster_name, drover, import, progress, settle};
-use crate::Components;
 use crate::charts::ChartFiles;
 use crate::error::{Error, Result};
-use crate::installation::{End, Installation, Plan, Timers};
-use crate::story::{TEAM, a_deployer, a_namespace, a_packaged_chart, a_project, digest, marks, writes_since};
+use crate::installation::{End, Installation};
+use crate::story::{TEAM, a_deployer, a_packaged_chart, a_project, digest, marks, writes_since};
 use crate::wait::eventually;
 use crate::{Program, Tools};
 
 const CLUSTERS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const AT_ONCE: usize = 16;
-/// An upgrade is interrupted once so many of all targets have it.
+/// An upgrade is interrupted once one in so many targets has it.
 const INTERRUPTED_AT: usize = 2;
 
 pub(super) async fn run(size: Size) -> Result<Table> {
@@ -80,17 +79,6 @@ async fn killed_midway(
     let records: u32 = records.map(|(_, count)| *count).sum();
     table.row("upgrade with a kill in its middle: records of releases created", records.to_string());
     Ok(())
-}
-
-async fn installation(size: Size) -> Result<Installation> {
-    let nodes = size.apps.get().div_ceil(PODS_PER_NODE);
-    let clusters = (0..CLUSTERS.get()).map(cluster_name).collect();
-    let plan = Plan { clusters, components: Components::WithScheduler, nodes, audit: true, shared_etcd: false };
-    let mut installation = Installation::start(&plan).await?;
-    installation.timers = if size.thorough { None } else { Some(Timers::SHORT) };
-    installation.apply(&a_namespace(TEAM)).await?;
-    installation.start_drover().await?;
-    Ok(installation)
 }
 
 async fn prepare(installation: &Installation, chart: &ChartFiles) -> Result<()> {

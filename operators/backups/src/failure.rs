@@ -15,8 +15,7 @@ macro_rules! failure_causes {
 
         impl FailureCause {
             /// Each cause that this version knows: its word, what it means, and what to do, as the reference lists them.
-            pub const ALL: &[(Self, &str, &str, &str)] =
-                &[$((Self::$name, stringify!($name), concat!($($meaning),+), $remedy),)+];
+            pub const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), concat!($($meaning),+), $remedy),)+];
         }
     };
 }

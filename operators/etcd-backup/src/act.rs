@@ -349,11 +349,14 @@ impl Backups<'_> {
         if let (Some(Ok(success)), Some(at)) = (plan::answer(record), record.answered_at.clone()) {
             let intended = Digest::of(self.manifest(&success, cluster, attempt, at).to_text().as_bytes());
             match read_manifest(store, &attempt.folder).await {
-                Ok(Some(found)) if found.digest == intended => {
-                    let etag = store.head(&attempt.snapshot()).await?.and_then(|found| found.etag);
-                    let stored = self.stored(attempt, intended, etag);
-                    return Ok(Some((Box::new(snapshot_status(&success.snapshot)), stored)));
-                }
+                Ok(Some(found)) if found.digest == intended => match look_at(store, &found.manifest, None).await? {
+                    (Finding::Available, etag) => {
+                        let stored = self.stored(attempt, intended, etag);
+                        return Ok(Some((Box::new(snapshot_status(&success.snapshot)), stored)));
+                    }
+                    // Without all of its data it is none.
+                    _ => store.delete(&attempt.folder.manifest()).await?,
+                },
                 Err(ReadError::Store(error)) => return Err(error.into()),
                 _ => {}
             }
@@ -391,10 +394,7 @@ impl Backups<'_> {
 
     /// Deletes only what the manifest of this backup names, itself first: data without a manifest is no backup.
     async fn delete_data(&self) -> Result<(), BackupError> {
-        let others = self.place.related::<EtcdBackup>().all();
-        // Who deletes the last one of them deletes the data.
-        let is_shared = others.iter().any(|other| plan::shares_data(self.backup, other));
-        if let Some((_, _, attempt)) = self.noted().filter(|_| !is_shared) {
+        if let Some((_, _, attempt)) = self.noted() {
             let (_, store) = self.needed_store().await?;
             let keys = match self.manifest_of(&attempt.folder, &store).await? {
                 Some(found) => found.manifest.keys(&attempt.folder),

@@ -43,7 +43,7 @@ use crate::{
     consent::{Admission, StoreState},
     error::BackupError,
     notes::NO_ANSWER,
-    plan::{counts, has_begun, store_name},
+    plan::{counts, has_begun, shares_data, store_name},
 };
 
 /// What a Job answered, and when it ended.
@@ -148,6 +148,8 @@ pub struct World {
     pub memory: Memory,
     /// When this process looked last whether its store still has it.
     pub look: Option<Look>,
+    /// Of a backup that is being deleted: whether its data are those of another object as well, which stays.
+    pub is_shared: bool,
 }
 
 pub(crate) async fn observe(
@@ -171,10 +173,15 @@ pub(crate) async fn observe(
     let name = ClusterName::from(backup.spec.cluster_name.as_str());
     let state = ClusterState::of(&name, &place.fleet);
     let look = operator.last_look(&uid);
-    if matches!(owner, Owner::Deleting(_)) {
+    let is_deleting = matches!(owner, Owner::Deleting(_));
+    if is_deleting {
         operator.forget_look(&uid);
     }
     let mut world = World { is_management, state, jobs, tasks, memory, look, ..World::default() };
+    if is_management && is_deleting {
+        let others = place.related::<EtcdBackup>().all();
+        world.is_shared = others.iter().any(|other| shares_data(backup, other));
+    }
     if !matches!(owner, Owner::Present(_)) || is_over {
         return Ok(world);
     }

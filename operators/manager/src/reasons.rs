@@ -53,10 +53,10 @@ pub(crate) fn reasons(operators: &Operators) -> String {
         "\n## Why a backup failed\n\n`status.attempt.failure.reason` of an EtcdBackup; its message says more.\n\n\
          | reason | meaning | what to do |\n|---|---|---|\n",
     );
-    let of_jobs = FailureCause::ALL.iter().map(|(_, reason, meaning, remedy)| (reason, meaning, remedy));
-    let is_first = |reason: &str| FailureCause::ALL.iter().all(|(_, known, ..)| *known != reason);
+    // A Job and the operator may end a backup for the same reason.
+    let is_first = |reason: &str| FailureCause::ALL.iter().all(|(known, ..)| *known != reason);
     let ends = drover_etcd_backup::notes::ENDS.iter().filter(|(reason, ..)| is_first(reason));
-    for (reason, meaning, remedy) in of_jobs.chain(ends.map(|(reason, meaning, remedy)| (reason, meaning, remedy))) {
+    for (reason, meaning, remedy) in FailureCause::ALL.iter().chain(ends) {
         let _ = writeln!(text, "| `{reason}` | {} | {remedy} |", meaning.trim());
     }
     text

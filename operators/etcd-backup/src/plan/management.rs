@@ -193,7 +193,9 @@ pub(super) fn clean_up(owner: Owner<'_, EtcdBackup>, world: &World) -> Decided {
             groups.push(vec![Action::Abandon]);
         }
     }
-    if groups.is_empty() && backup.spec.deletes_data() && status.attempt.is_some() && !world.memory.has_deleted {
+    // Of data that two objects name the last one that goes takes them along.
+    let is_due = status.attempt.is_some() && !world.memory.has_deleted && !world.is_shared;
+    if groups.is_empty() && backup.spec.deletes_data() && is_due {
         groups.push(vec![Action::DeleteData]);
     }
     let requeue = if groups.is_empty() { Requeue::Released } else { Requeue::Watch };

@@ -438,6 +438,7 @@ fn a_deleted_backup_leaves_its_data_unless_it_is_told_to_delete_them() {
     assert_eq!(delete("Delete", true, &nothing), (vec![], Requeue::Released));
     assert_eq!(delete("Delete", false, &nothing), (vec!["delete the data".to_owned()], Requeue::Watch));
     assert_eq!(delete("Delete", false, &|world| world.memory.has_deleted = true), (vec![], Requeue::Released));
+    assert_eq!(delete("Delete", false, &|world| world.is_shared = true), (vec![], Requeue::Released));
 }
 
 #[test]
