@@ -192,7 +192,8 @@ impl Killed {
         .await
     }
 
-    /// All are deleted, the last one first. Whether drover was killed meanwhile.
+    /// All are deleted, the last one first, each once nothing of the one before is in the cluster: a Cluster that goes leaves there
+    /// what is there. Whether drover was killed meanwhile.
     async fn release_labels(&mut self) -> bool {
         self.set();
         let mut killed = false;
@@ -201,7 +202,7 @@ impl Killed {
             delete(&self.installation, kind, &name).await;
             killed |= self
                 .until("let go", async |installation| match get(installation, kind, &name).await {
-                    Err(drover_e2e::Error::NotFound { .. }) => Ok(true),
+                    Err(drover_e2e::Error::NotFound { .. }) => Ok(kind == "Cluster" || !has_any(installation, object).await),
                     found => found.map(|_| false),
                 })
                 .await;
@@ -225,13 +226,9 @@ impl Killed {
 
     /// Otherwise nothing of it is seen to go. What a binding gives belongs to its Project or its template.
     async fn each_object_has_something_downstream(&self) {
-        let belongings = belongings(&self.installation, "us").await;
         let owns = |object: &&Value| kind_of(object) != "Cluster" && !kind_of(object).ends_with("Binding");
         for object in self.objects.iter().filter(owns) {
-            let owner = [&object["kind"], &object["metadata"]["name"]];
-            let is_owned =
-                |labels: &Value| [&labels["drover.dev/owner-kind"], &labels["drover.dev/owner-name"]] == owner;
-            assert!(belongings.iter().any(|item| is_owned(&item[3])), "{object} has nothing: {belongings:#?}");
+            assert!(has_any(&self.installation, object).await, "{object} has nothing");
         }
     }
 
@@ -254,6 +251,13 @@ impl Killed {
         assert!(outcome.is_ok(), "{what}, killed at write {}: {outcome:?}\n{log}", self.at);
         killed
     }
+}
+
+/// Whether anything in the cluster belongs to the object.
+async fn has_any(installation: &Installation, object: &Value) -> bool {
+    let owner = [&object["kind"], &object["metadata"]["name"]];
+    let is_owned = |labels: &Value| [&labels["drover.dev/owner-kind"], &labels["drover.dev/owner-name"]] == owner;
+    belongings(installation, "us").await.iter().any(|item| is_owned(&item[3]))
 }
 
 fn kind_of(object: &Value) -> &str {
