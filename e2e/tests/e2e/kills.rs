@@ -202,7 +202,9 @@ impl Killed {
             delete(&self.installation, kind, &name).await;
             killed |= self
                 .until("let go", async |installation| match get(installation, kind, &name).await {
-                    Err(drover_e2e::Error::NotFound { .. }) => Ok(kind == "Cluster" || !has_any(installation, object).await),
+                    Err(drover_e2e::Error::NotFound { .. }) => {
+                        Ok(kind == "Cluster" || !has_any(installation, object).await)
+                    }
                     found => found.map(|_| false),
                 })
                 .await;
