@@ -50,6 +50,7 @@ bench: build tools ## Measure what decisions and a fleet cost, in about an hour;
 	$(CARGO) bench $(ALL) --bench resolve --bench plan --bench index
 	$(CARGO) build --locked --release -p drover-manager
 	DROVER_BINARY=$(TARGET)/release/drover $(E2E) bench
+	DROVER_BINARY=$(abspath $(TARGET))/release/drover $(CARGO) bench --locked -p drover-e2e --bench backups
 
 tools: build ## Find or build the programs of the control planes
 	$(E2E) tools

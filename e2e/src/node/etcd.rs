@@ -130,6 +130,8 @@ fn arguments(folder: &Path, authority: &Path, port: u16, peer: u16) -> Vec<Strin
         format!("--key-file={}", file("server.key")),
         format!("--trusted-ca-file={}", authority.display()),
         "--client-cert-auth".to_owned(),
+        // The most that etcd advises.
+        format!("--quota-backend-bytes={}", 8_u64 << 30),
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ]

@@ -11,29 +11,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use drover_backups::{
-    BackupIdentity, Check, ClusterIdentity, ConfigTask, Encryption, EtcdAccess, FORMAT_VERSION, Failure, FailureCause,
-    Folder, Limits, MOST_REPORT_BYTES, Manifest, Prefix, PresignedUrl, Report, StoreAccess, StoredConfig, StoredObject,
-    Success, Task, Verify, upload,
+    BackupIdentity, Check, ClusterIdentity, FORMAT_VERSION, Failure, FailureCause, MOST_REPORT_BYTES, Manifest,
+    PresignedUrl, Report, StoredConfig, StoredObject, Success, Task, upload,
 };
 use drover_e2e::installation::drover_binary;
-use drover_e2e::node::etcd::KubeadmEtcd;
 use drover_e2e::process::{Process, Specification};
-use drover_e2e::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
+use drover_e2e::s3::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use drover_e2e::wait::{eventually, soon};
-use drover_e2e::{Program, Tools, require_or_skip};
-use drover_fetch::{Fetcher, Source};
-use drover_runtime::DialPolicy;
-use drover_stores::{Addressing, Bucket, Keys, Part, Store};
+use drover_e2e::{Program, require_or_skip};
+use drover_stores::Part;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::attempts::{Opened, PROGRAMS, Place, RECIPIENT};
 
 drover_e2e::tests![
     b1_a_backup_comes_back_with_nothing_but_bucket_and_key,
@@ -43,111 +38,19 @@ drover_e2e::tests![
     an_attempt_says_why_it_failed_and_tells_no_secret,
 ];
 
-/// A key of age, as age-keygen writes it, and what belongs to it.
-pub(crate) const IDENTITY: &str =
-    "# created: 2026-11-27\nAGE-SECRET-KEY-180L6AAUR4A56N6FXV4SMCE6TCVH9G4PA5E3A6NLQFU2KUJ970KWQLZPMRN\n";
-pub(crate) const RECIPIENT: &str = "age1xyhhvc4vp5ff94p52vh4xpyycgzd0fm7v7mh3tjr3lvquvrmsyjs9ej94q";
-const PROGRAMS: [Program; 3] = [Program::Etcd, Program::Etcdctl, Program::Etcdutl];
 /// What a presigned URL has.
 const SIGNATURE: &str = "X-Amz-Signature";
 
-/// An etcd, a store, and a folder.
-struct Place {
-    etcd: KubeadmEtcd,
-    s3: S3,
-    folder: TempDir,
-    tools: Tools,
-}
-
-/// Uploads that were opened, and the task for them.
-struct Opened {
-    folder: Folder,
-    task: Task,
-    snapshot: String,
-}
-
 impl Place {
     async fn begin(test: &str) -> Option<Self> {
-        if !require_or_skip(test, &PROGRAMS).await.unwrap() {
-            return None;
-        }
-        let tools = Tools::from_environment().unwrap();
-        let (etcd, s3) = (KubeadmEtcd::start(&tools).await.unwrap(), S3::start().await.unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("identity"), IDENTITY).unwrap();
-        fs::create_dir(folder.path().join("spool")).unwrap();
-        Some(Self { etcd, s3, folder, tools })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn program(&self, program: Program) -> PathBuf {
-        self.tools.path(program).unwrap()
-    }
-
-    fn store(&self) -> Store {
-        let bucket = Bucket::new(&self.s3.endpoint(), Addressing::Path, BUCKET, "us-east-1").unwrap();
-        let keys = Keys { access: ACCESS_KEY.to_owned(), secret: SECRET_KEY.into(), session: None };
-        let fetcher = Fetcher::new(DialPolicy::AllowLocal);
-        Store::new(fetcher, Source::default(), bucket, keys, drover_runtime::clock::now)
-    }
-
-    /// Opens the uploads of a backup, as the manager does.
-    async fn opened(&self, backup: &str, recipients: &[&str]) -> Opened {
-        let store = self.store();
-        let prefix: Prefix = "fleet".parse().unwrap();
-        let folder = Folder { prefix, cluster: "c-1".parse().unwrap(), backup: backup.parse().unwrap() };
-        let attempt = "1-x".parse().unwrap();
-        let encryption = if recipients.is_empty() { Encryption::None } else { Encryption::Age };
-        let hour = Duration::from_hours(1);
-        let key = folder.snapshot(&attempt, encryption);
-        let snapshot = store.create_upload(&key).await.unwrap();
-        let part = |(number, length): (u16, u64)| {
-            let url = store.presign_part(&key, &snapshot, number.into(), length, hour).unwrap();
-            PresignedUrl::new(number, length, url.expose().to_owned())
-        };
-        let parts = upload::lengths().map(part).collect();
-        let config_key = folder.config(&attempt);
-        let of_config = |length: &u64| {
-            let url = store.presign_put_new(&config_key, *length, hour).unwrap();
-            PresignedUrl::new(1, *length, url.expose().to_owned())
-        };
-        let pki = self.etcd.certificates();
-        let task = Task {
-            format_version: FORMAT_VERSION,
-            attempt,
-            etcd: EtcdAccess {
-                endpoints: vec![format!("https://{}", self.etcd.address())],
-                authority: pki.join("ca.crt"),
-                certificate: pki.join("healthcheck-client.crt"),
-                key: pki.join("healthcheck-client.key"),
-            },
-            limits: Limits { stall_seconds: 2, deadline_seconds: 120, most_lag: 5_000 },
-            verify: Verify::Restore,
-            recipients: recipients.iter().map(|text| (*text).to_owned()).collect(),
-            store: StoreAccess { authorities: None, allow_local_addresses: true },
-            snapshot: parts,
-            config: Some(ConfigTask {
-                files: vec![pki.join("ca.crt"), "/not/there".into()],
-                facts: json!({"kubernetesVersion": "v1.37.1"}),
-                uploads: upload::CONFIG_LENGTHS.iter().map(of_config).collect(),
-            }),
-        };
-        Opened { folder, task, snapshot }
+        require_or_skip(test, &PROGRAMS).await.unwrap().then_some(())?;
+        Some(Self::new().await)
     }
 
     /// Starts an attempt.
     fn start(&self, task: &Task) -> Child {
-        fs::write(self.path("task.json"), serde_json::to_vec(task).unwrap()).unwrap();
         let mut command = Command::new(drover_binary().unwrap());
-        command.arg("etcd-snapshot").args(["--task".as_ref(), self.path("task.json").as_os_str()]);
-        command.args(["--spool".as_ref(), self.path("spool").as_os_str()]);
-        command.args(["--report".as_ref(), self.path("report.json").as_os_str()]);
-        command.args(["--etcd".as_ref(), self.program(Program::Etcd).as_os_str()]);
-        command.args(["--etcdutl".as_ref(), self.program(Program::Etcdutl).as_os_str()]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command.args(self.arguments(task)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// What an attempt reports, and what it says; nothing of it is left on the disk, and nothing secret is in it.
@@ -242,26 +145,6 @@ impl Place {
         let output = self.get_back(arguments, identity).await;
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// Writes random keys, 100 at a time, with values of `bytes` each.
-    fn fill(&self, name: &str, hundreds: usize, bytes: usize) {
-        for hundred in 0..hundreds {
-            let value = || {
-                let mut value = vec![0; bytes];
-                rand::rng().fill(&mut value[..]);
-                BASE64.encode(value)
-            };
-            let puts = (0..100).map(|key| format!("put {name}-{hundred}-{key} {}", value())).collect::<Vec<_>>();
-            self.transaction(&format!("\n{}\n\n\n", puts.join("\n")));
-        }
-    }
-
-    fn transaction(&self, text: &str) {
-        let mut command = self.etcd.command();
-        let mut child = command.arg("txn").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
     }
 }
 

@@ -18,6 +18,7 @@ mod api;
 mod app_days;
 mod app_failures;
 mod apps;
+mod attempts;
 mod away;
 mod backup_data;
 mod backup_ends;

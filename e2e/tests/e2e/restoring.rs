@@ -14,7 +14,7 @@ use drover_e2e::wait::eventually;
 use drover_e2e::{Program, Tools};
 use serde_json::json;
 
-use crate::backup_data::{IDENTITY, RECIPIENT};
+use crate::attempts::{IDENTITY, RECIPIENT};
 use crate::backups::{IMAGE, a_backup, a_store, allow, keys_of, node_before};
 
 drover_e2e::tests![what_was_deleted_is_got_back_by_the_commands_of_the_documentation,];
