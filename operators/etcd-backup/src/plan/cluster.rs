@@ -125,14 +125,18 @@ fn go_on(
 /// A Job that ended without a word takes its Pods along: why these did not run is what was told of them before.
 fn with_words_of_before(backup: &EtcdBackup, world: &World, failure: &BackupFailure) -> BackupFailure {
     let of_pods = world.pods.as_deref().and_then(pods::trouble);
-    let conditions = backup.status.iter().flat_map(|status| &status.conditions);
-    let before = conditions
-        .into_iter()
-        .find(|found| found.type_ == READY && found.reason == BackupCause::JobNotRunning.reason());
-    match before.filter(|_| failure.reason == NO_ANSWER && of_pods.is_none()) {
-        Some(before) => BackupFailure { message: before.message.clone(), ..failure.clone() },
+    match told_before(backup).filter(|_| failure.reason == NO_ANSWER && of_pods.is_none()) {
+        Some(before) => BackupFailure { message: before.to_owned(), ..failure.clone() },
         None => failure.clone(),
     }
+}
+
+/// What was told last of a Job that does not run.
+fn told_before(backup: &EtcdBackup) -> Option<&str> {
+    let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
+    let before =
+        conditions.find(|found| found.type_ == READY && found.reason == BackupCause::JobNotRunning.reason())?;
+    Some(&before.message)
 }
 
 /// What keeps the Pod of the Job from running.
@@ -141,12 +145,17 @@ fn not_running(backup: &EtcdBackup, world: &World, now: Timestamp) -> Option<Rea
     let job = world.jobs.iter().find(|found| counts(found))?;
     let age = job.meta().creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
     let (cluster, name) = (&backup.spec.cluster_name, job.meta().name.as_deref().unwrap_or_default());
-    let why = if pods.is_empty() && age.is_some_and(|age| age > POD_WITHIN) {
-        "it has no Pod; look at its events, as a quota or an admission policy may refuse it".to_owned()
+    let stuck = format!("Job drover-system/{name} on cluster {cluster} does not run: ");
+    let message = if let Some(trouble) = pods::trouble(pods) {
+        format!("{stuck}{trouble}")
+    } else if !pods.is_empty() || age.is_none_or(|age| age <= POD_WITHIN) {
+        return None;
+    } else if let Some(before) = told_before(backup).filter(|before| before.starts_with(&stuck)) {
+        // Its deadline takes the Pod of a Job before the Job has ended; it says no more than what was told of it.
+        before.to_owned()
     } else {
-        pods::trouble(pods)?
+        format!("{stuck}it has no Pod; look at its events, as a quota or an admission policy may refuse it")
     };
-    let message = format!("Job drover-system/{name} on cluster {cluster} does not run: {why}");
     Some(Readiness::no(BackupCause::JobNotRunning, message))
 }
 

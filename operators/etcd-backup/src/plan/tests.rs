@@ -390,6 +390,15 @@ fn the_words_of_a_pod_are_told_while_it_does_not_run_and_at_the_end() {
     let mut backup = under_way();
     let told_before = drover_runtime::status::condition("Ready", false, ready.cause, ready.message.clone());
     backup.status.as_mut().unwrap().conditions.push(told_before);
+    let message =
+        |backup: &EtcdBackup, world: &World| plan(backup, world, later(1)).place_status.ready.unwrap().message;
+    assert_eq!(message(&backup, &stuck), ready.message, "the deadline of a Job takes its Pod before the Job has ended");
+    let Ok(live) = &mut stuck.jobs[0].live else { panic!() };
+    Arc::make_mut(live).metadata.name = Some("etcd-backup-u-2".to_owned());
+    assert!(
+        message(&backup, &stuck).contains("it has no Pod"),
+        "what was told of another Job says nothing of this one"
+    );
     let silent = BackupFailure { reason: "NoAnswer".to_owned(), message: "no answer".to_owned() };
     let ended = World { jobs: vec![job("j", true)], report: Some((Err(silent), Time(NOW))), ..world() };
     assert_eq!(failure(&noted(backup.clone(), &plan(&backup, &ended, NOW))).unwrap().1, ready.message);
