@@ -146,7 +146,6 @@ pub fn plan(app: &CatalogApp, world: &World, now: Timestamp) -> Plan<CatalogAppO
             Steps { account: world.account.no_more_than(app, &resolved.bound_roles()), ..Steps::default() }
         }
         Verdict::Granted(resolved) => {
-            status.answer(app);
             let account = world.account.towards(app, &resolved.bound_roles());
             let steps = release(app, world, account, &mut status, now);
             let choose =
@@ -168,6 +167,7 @@ fn release(
     let found = match inputs::inputs(app, &world.known) {
         Ok(found) => found,
         Err((cause, message)) => {
+            status.answer(app);
             status.because(cause, message);
             return Steps { account, ..Steps::soon(now, LOOK_LATER) };
         }
@@ -176,6 +176,7 @@ fn release(
         return Steps { account, ..Steps::default() };
     }
     let Some(seen) = &world.seen else {
+        status.answer(app);
         return rest_or_wait(app, world, &found, status, now);
     };
     let anew;
@@ -189,6 +190,10 @@ fn release(
         _ => app,
     };
     let next = state::next(app, &found.hash, &world.prepared(), seen, now);
+    // Until then no status holds that there is more to do than before.
+    if !matches!(next, Next::Render | Next::Locked) {
+        status.answer(app);
+    }
     // To take up what is there it has to be known what would be.
     let is_look = found.takes_up
         && next == Next::Render

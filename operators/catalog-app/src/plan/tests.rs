@@ -257,6 +257,21 @@ fn at_a_cluster_that_is_suspended_nobody_looks_and_what_was_asked_for_waits_for_
 }
 
 #[test]
+fn who_asks_has_an_answer_once_it_is_known_what_is_to_be_done() {
+    let (mut app, mut world) = (app(&json!({})), world());
+    let release = released(&mut app, &world);
+    app.metadata.annotations = Some([("drover.dev/reconcile-at".to_owned(), "now".to_owned())].into());
+    let handled = |world: &World| plan(&app, world, NOW).place_status.handled;
+    let uninstalling = Seen { records: vec![head(Status::Uninstalling)], hook: None, objects: None, likeness: None };
+    world.seen = Some(uninstalling);
+    assert_eq!(handled(&world), None, "another client is at it");
+    world.seen = Some(seen(&[]));
+    assert_eq!(handled(&world), None, "the release is gone, and has to be rendered first");
+    world.preparation = Some(std::sync::Arc::new(prepared(&release)));
+    assert_eq!(handled(&world).as_deref(), Some("now"), "what is to be released is noted with the answer");
+}
+
+#[test]
 fn a_release_that_another_client_replaced_is_released_again_where_drift_is_corrected() {
     let (mut app, mut world) = (app(&json!({"drift": {"mode": "Correct"}})), world());
     let release = released(&mut app, &world);
