@@ -104,7 +104,7 @@ async fn installation(size: Size, clusters: usize) -> Result<Installation> {
         Plan { clusters: names, components: Components::ApiserverOnly, nodes: 0, audit: true, shared_etcd: true };
     let mut installation = Installation::start(&plan).await?;
     // Whoever only sees that it can be measured need not wait for a Lease to run out.
-    installation.timers = if size.thorough { None } else { Some(Timers::SHORT) };
+    installation.timers = if size.thorough { None } else { Some(Timers::SHORT_LEASE) };
     installation.apply(&a_namespace("team")).await?;
     installation.start_drover().await?;
     settle(size, &mut installation).await?;

@@ -94,7 +94,7 @@ pub(super) async fn installation(size: Size) -> Result<Installation> {
     let clusters = vec![cluster_name(0), cluster_name(1)];
     let plan = Plan { clusters, components: Components::WithScheduler, nodes, audit: true, shared_etcd: false };
     let mut installation = Installation::start(&plan).await?;
-    installation.timers = if size.thorough { None } else { Some(Timers::SHORT) };
+    installation.timers = if size.thorough { None } else { Some(Timers::SHORT_LEASE) };
     installation.apply(&a_namespace(TEAM)).await?;
     installation.start_drover().await?;
     Ok(installation)

@@ -16,6 +16,7 @@ drover_e2e::tests![
     nodes_in_full_size => soak(Soak::Bench) => weight(ALL),
     projects_in_full_size => soak(Soak::Bench) => weight(ALL),
     apps_are_released_beside_helm_and_rest,
+    rollouts_release_each_revision_once_and_rest,
     apps_in_full_size => soak(Soak::Bench) => weight(ALL),
     rollouts_in_full_size => soak(Soak::Bench) => weight(ALL),
     members_in_full_size => soak(Soak::Bench) => weight(ALL),
@@ -130,6 +131,10 @@ async fn apps_in_full_size() {
 
 async fn rollouts_in_full_size() {
     full_size(Part::Rollouts).await;
+}
+
+async fn rollouts_release_each_revision_once_and_rest() {
+    smallest_size(Part::Rollouts).await;
 }
 
 async fn apps_are_released_beside_helm_and_rest() {
