@@ -341,7 +341,10 @@ pub(super) fn any_cluster() -> impl Strategy<Value = ModelCluster> {
         }
         model.set_sources(sources);
         model.add_templates(&[a_template("viewer"), a_template("deployer"), a_template("maker")]);
-        model.set_bindings(bindings);
+        // An API server has one of each name.
+        let bindings: BTreeMap<_, _> =
+            bindings.into_iter().map(|binding| (binding.metadata.name.clone(), binding)).collect();
+        model.set_bindings(bindings.into_values().collect());
         for (project, namespace, template, user) in grants {
             if model.namespaces.contains_key(namespace) {
                 model.grant_by(project, namespace, template, &[user]);
