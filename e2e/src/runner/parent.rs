@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How much of each log a failed test shows.
 const LOG_LINES: usize = 25;
 
+/// How much of what a failed test said is shown at once.
+const FIRST_LINES: usize = 12;
+const FIRST_LETTERS: usize = 400;
+
 /// What all tests share.
 struct Shared {
     handle: Handle,
@@ -200,6 +204,8 @@ impl Shared {
             Some(code) if code == i32::from(SKIPPED) => Ended::Skipped(reason_in(&said)),
             code => {
                 let limit = if ended { String::new() } else { format!("not over after {:?}\n", patiently(test.limit)) };
+                // At once, as a run that is ended shows nothing of this at its end.
+                say(&format!("{} failed: {limit}{}", test.name(), beginning(&said)));
                 Ended::Badly(format!("{limit}exit code {code:?}\n{said}\n{}", logs(folder.path())))
             }
         })
@@ -239,6 +245,12 @@ async fn ended_within(process: &mut Process, limit: Duration) -> bool {
         tokio::time::sleep(LOOK).await;
     }
     true
+}
+
+/// What a test says first is why it failed.
+fn beginning(said: &str) -> String {
+    let lines = said.lines().take(FIRST_LINES).map(|line| line.chars().take(FIRST_LETTERS).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn reason_in(said: &str) -> String {
