@@ -71,6 +71,11 @@ impl Judged for EtcdBackup {
     fn admission(&self) -> Option<&Admission> {
         self.status.as_ref()?.admission.as_ref()
     }
+
+    /// A deletion is a generation of its own, and obeys what was judged before.
+    fn rights(&self) -> Option<String> {
+        serde_json::to_value(&self.spec).ok().map(|spec| digest(&spec.to_string()))
+    }
 }
 
 impl Judged for EtcdBackupSchedule {

@@ -152,6 +152,22 @@ pub struct World {
     pub is_shared: bool,
 }
 
+impl World {
+    /// Looks under which admission policies the spec was written.
+    fn judge(&mut self, backup: &EtcdBackup, place: &PlaceContext) {
+        let policies = state_in_management(place);
+        let unknown = policies.as_ref().filter(|_| backup.admission().is_none());
+        let evidence = unknown.map(|policies| {
+            let others = place.related::<EtcdBackup>().all();
+            Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
+        });
+        self.grants = Grants::by(&guarded_in_management(place));
+        self.admitted = Some(Admitted::of(backup, || policies.clone()));
+        self.evidence = evidence.unwrap_or_default();
+        self.policies = policies;
+    }
+}
+
 pub(crate) async fn observe(
     operator: &EtcdBackupOperator,
     owner: Owner<'_, EtcdBackup>,
@@ -183,6 +199,9 @@ pub(crate) async fn observe(
         world.is_shared = others.iter().any(|other| shares_data(backup, other));
     }
     if !matches!(owner, Owner::Present(_)) || is_over {
+        if is_management {
+            world.judge(backup, place);
+        }
         return Ok(world);
     }
     let view = place.fleet.get(&name);
@@ -196,16 +215,7 @@ pub(crate) async fn observe(
         return Ok(world);
     }
     world.store = store(backup, place);
-    let policies = state_in_management(place);
-    let unknown = policies.as_ref().filter(|_| backup.admission().is_none());
-    let evidence = unknown.map(|policies| {
-        let others = place.related::<EtcdBackup>().all();
-        Evidence::of(others.iter().filter_map(|other| other.admission()), policies)
-    });
-    world.grants = Grants::by(&guarded_in_management(place));
-    world.admitted = Some(Admitted::of(backup, || policies.clone()));
-    world.evidence = evidence.unwrap_or_default();
-    world.policies = policies;
+    world.judge(backup, place);
     if is_management {
         return Ok(world);
     }

@@ -28,11 +28,13 @@ pub(crate) fn summarise(backup: &EtcdBackup, statuses: &PlaceStatuses<PlaceStatu
     let is_deleting = backup.metadata.deletion_timestamp.is_some();
     // What is done stays done, wherever the cluster is.
     if former.completed_at.is_some() && !is_deleting {
-        let finding = management.and_then(|entry| entry.known.as_ref()?.finding.as_ref());
-        return match finding {
-            Some(finding) => EtcdBackupStatus { conditions: of_one_that_is_there(backup, &former, finding), ..former },
-            None => former,
+        let known = management.and_then(|entry| entry.known.as_ref());
+        let admission = known.and_then(|known| known.admission.clone()).or(former.admission.clone());
+        let conditions = match known.and_then(|known| known.finding.as_ref()) {
+            Some(finding) => of_one_that_is_there(backup, &former, finding),
+            None => former.conditions.clone(),
         };
+        return EtcdBackupStatus { admission, conditions, ..former };
     }
     let mut status = EtcdBackupStatus { conditions: Vec::new(), ..former };
     for known in [cluster, management].into_iter().flatten().filter_map(|entry| entry.known.as_ref()) {

@@ -2,6 +2,7 @@
 
 use drover_backups::{Report, ReportError, Success};
 use drover_crds::{BackupAttempt, EtcdBackup, EtcdBackupStatus, condition::AVAILABLE, names::ANNOTATION_RECONCILE_AT};
+use drover_grants::{Admitted, admitted::record};
 use drover_runtime::{Owner, Requeue, StatusCause, place_status::Readiness};
 use drover_stored_backups::audit::{Due, due};
 use k8s_openapi::{
@@ -25,7 +26,10 @@ pub(super) fn plan(backup: &EtcdBackup, world: &World, now: Timestamp) -> Decide
     let status = noted(backup);
     let Some(attempt) = &status.attempt else { return told(Vec::new(), Vec::new(), Requeue::Watch) };
     if status.completed_at.is_some() {
-        return look(backup, world, &status, now);
+        let mut decided = look(backup, world, &status, now);
+        // What becomes of its data can still be changed.
+        decided.place_status.admission = record(backup, world.policies.as_ref(), &world.evidence, false, now);
+        return decided;
     }
     if let Some(stored) = world.memory.completed.as_ref().filter(|_| status.snapshot.is_none()) {
         let (snapshot, stored) = stored.clone();
@@ -195,10 +199,15 @@ pub(super) fn clean_up(owner: Owner<'_, EtcdBackup>, world: &World) -> Decided {
     }
     // Of data that two objects name the last one that goes takes them along.
     let is_due = status.attempt.is_some() && !world.memory.has_deleted && !world.is_shared;
-    if groups.is_empty() && backup.spec.deletes_data() && is_due {
-        groups.push(vec![Action::DeleteData]);
+    let deletes = groups.is_empty() && backup.spec.deletes_data() && is_due;
+    let mut is_unjudged = false;
+    match world.admitted {
+        Some(Admitted::Yes) if deletes => groups.push(vec![Action::DeleteData]),
+        // Who says so was not judged, so the data stay.
+        Some(Admitted::No) => {}
+        _ => is_unjudged = deletes,
     }
-    let requeue = if groups.is_empty() { Requeue::Released } else { Requeue::Watch };
+    let requeue = if groups.is_empty() && !is_unjudged { Requeue::Released } else { Requeue::Watch };
     let mut decided = told(Vec::new(), groups, requeue);
     decided.place_status.ready = Some(Readiness::no(StatusCause::Deleting, "it is being deleted".to_owned()));
     decided

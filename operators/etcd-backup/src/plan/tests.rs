@@ -437,7 +437,7 @@ fn a_deleted_backup_leaves_its_data_unless_it_is_told_to_delete_them() {
         backup.spec.deletion_policy = serde_json::from_value(policy.into()).unwrap();
         backup.spec.pinned = pinned;
         backup.status.as_mut().unwrap().completed_at = Some(Time(NOW));
-        let mut world = World { is_management: true, ..World::default() };
+        let mut world = World { is_management: true, admitted: Some(Admitted::Yes), ..World::default() };
         memory(&mut world);
         let plan = clean_up(Owner::Deleting(&backup), &world);
         (names(&plan), plan.requeue)

@@ -1,5 +1,7 @@
 //! What others do to a bucket, to a Cluster, and beside a backup.
 
+use drover_crds::DeletionPolicy;
+
 use super::*;
 
 #[test]
@@ -30,6 +32,25 @@ fn no_job_begins_once_the_owner_of_the_cluster_does_not_consent_any_more() {
         let told = plan(&under_way(), &withdrawn, NOW);
         assert!(told.is_idle(), "{told:?}");
         assert_eq!(failure(&noted(under_way(), &told)).unwrap().0, reason);
+    }
+}
+
+#[test]
+fn data_go_only_where_it_was_judged_who_says_so() {
+    let mut deleting = answered();
+    deleting.spec.deletion_policy = DeletionPolicy::Delete;
+    let status = deleting.status.as_mut().unwrap();
+    status.completed_at = Some(Time(NOW));
+    deleting.metadata.deletion_timestamp = Some(Time(NOW));
+    let outcome = |admitted| {
+        let world = World { admitted, ..management() };
+        let decided = clean_up(Owner::Deleting(&deleting), &world);
+        (names(&decided), decided.requeue)
+    };
+    assert_eq!(outcome(Some(Admitted::Yes)), (vec!["delete the data".to_owned()], Requeue::Watch));
+    assert_eq!(outcome(Some(Admitted::No)), (Vec::new(), Requeue::Released));
+    for unknown in [Some(Admitted::Unjudged), None] {
+        assert_eq!(outcome(unknown), (Vec::new(), Requeue::Watch), "it waits for the policies");
     }
 }
 
