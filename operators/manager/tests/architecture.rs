@@ -46,6 +46,8 @@ const BASE: [(&str, &[&str]); 26] = [
     ("values", &[]),
     ("rollouts", &["drover-crds", "drover-values"]),
     ("schedule", &["drover-crds"]),
+    ("names", &[]),
+    ("zones", &["drover-crds", "drover-names", "drover-runtime"]),
     ("previews", &["drover-apps", "drover-crds", "drover-releases", "drover-runtime"]),
     ("releases", &["drover-client"]),
     ("roles", &["drover-crds"]),
@@ -57,7 +59,7 @@ const BASE: [(&str, &[&str]); 26] = [
 ];
 
 /// Those of them that only decide.
-const PURE: [&str; 6] = ["admission", "backups", "roles", "rollouts", "schedule", "values"];
+const PURE: [&str; 7] = ["admission", "backups", "names", "roles", "rollouts", "schedule", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
 const OPERATOR: [&str; 21] = [
@@ -70,6 +72,7 @@ const OPERATOR: [&str; 21] = [
     "drover-fetch",
     "drover-fleet",
     "drover-grants",
+    "drover-names",
     "drover-previews",
     "drover-releases",
     "drover-roles",
@@ -82,6 +85,7 @@ const OPERATOR: [&str; 21] = [
     "drover-stored-backups",
     "drover-stores",
     "drover-values",
+    "drover-zones",
 ];
 
 /// What `cargo` prints as JSON.

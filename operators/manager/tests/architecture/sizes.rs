@@ -34,6 +34,8 @@ const CAPS: [(&str, usize); 25] = [
     ("values", 1_500),
     ("rollouts", 1_500),
     ("schedule", 500),
+    ("names", 1_000),
+    ("zones", 1_200),
     ("previews", 800),
     ("apps", 3_350),
     ("releases", 2_600),
