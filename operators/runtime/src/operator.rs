@@ -175,6 +175,9 @@ pub trait Operator: Send + Sync + Sized + 'static {
     const FINALIZER: bool;
     /// Whether it looks at clusters that Drover has not claimed yet, as what reports on them does. It writes nothing there.
     const BEFORE_CLAIM: bool = false;
+    /// Whether what the clusters say of an object is put together at the management cluster: a change of it enqueues the object there, and
+    /// [`reduce`](Self::reduce) gets it.
+    const REDUCES: bool = false;
     /// What it needs at API servers. Roles, charts and the check of a credential's rights come from it.
     const RIGHTS: Rights;
 
@@ -232,6 +235,10 @@ pub trait Operator: Send + Sync + Sized + 'static {
         owner: Owner<'_, Self::Kind>,
         place: &PlaceContext,
     ) -> impl Future<Output = Result<Self::World, Self::Error>> + Send;
+
+    /// Adds to the world at the management cluster what all places of the object said last, of an operator that
+    /// [`REDUCES`](Self::REDUCES). Pure. A place without a verdict is unknown; one that is no place any more is not among them.
+    fn reduce(_world: &mut Self::World, _places: &PlaceStatuses<Self::PlaceStatus>) {}
 
     /// Decides for an object that is to be at this place. Pure: no client, no clock.
     fn plan(object: &Self::Kind, world: &Self::World, now: Timestamp) -> Plan<Self>;

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use tokio::time::Instant;
 
-use super::{Attached, Driver};
+use super::{Attached, Driver, object_tracker::Tracked};
 use crate::{
     ApiCause,
     act::{Stop, act},
@@ -123,10 +123,14 @@ impl<O: Operator> Driver<O> {
     ) -> RequeueAt {
         let observed =
             Sender { operator: O::NAME, urgency: Urgency::Rest }.sends(self.operator.observe(owner, context));
-        let world = match observed.await {
+        let mut world = match observed.await {
             Ok(world) => world,
             Err(error) => return self.record_failure(key, &context.place, Failure::of(&error)),
         };
+        if O::REDUCES && context.place == Place::Management {
+            let statuses = self.lock_tracker().get(key).map(|tracked| tracked.statuses.clone());
+            O::reduce(&mut world, &statuses.unwrap_or_default());
+        }
         let plan = match owner {
             Owner::Present(object) if is_target && !context.fleet.is_deleting(&context.place) => {
                 O::plan(object, &world, clock::now())
@@ -371,6 +375,15 @@ impl<O: Operator> Driver<O> {
         });
         if changed {
             self.queue.push_at(Task::Object(key.clone()), Instant::now() + GATHER);
+            self.enqueue_reduction(key, place);
+        }
+    }
+
+    /// What a cluster says counts at the management cluster, for an operator that puts it together there.
+    fn enqueue_reduction(&self, key: &ObjectKey, changed: &Place) {
+        let is_reduced = |tracked: &mut Tracked<O>| tracked.statuses.get(&Place::Management).is_some();
+        if O::REDUCES && *changed != Place::Management && self.lock_tracker().get(key).is_some_and(is_reduced) {
+            self.queue.push_at(Task::AtPlace(key.clone(), Place::Management), Instant::now() + GATHER);
         }
     }
 
@@ -401,6 +414,7 @@ impl<O: Operator> Driver<O> {
         let forgotten = self.lock_tracker().get(key).is_some_and(|tracked| tracked.statuses.remove(place));
         if forgotten && owner.object().is_some() {
             self.queue.push(Task::Object(key.clone()));
+            self.enqueue_reduction(key, place);
         }
     }
 }

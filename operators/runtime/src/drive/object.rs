@@ -21,7 +21,7 @@ use crate::{
     error::{ApiError, Class, Failure, MESSAGE_LIMIT, legible},
     events::Changed,
     operator::{Operator, StatusOf, field_manager},
-    place::Targets,
+    place::{Place, Targets},
     place_status::PlaceState,
     queue::RequeueAt,
     request::request,
@@ -141,7 +141,11 @@ impl<O: Operator> Driver<O> {
         let lives = object.meta().deletion_timestamp.is_none();
         let mut objects = self.lock_tracker();
         let (tracked, changed) = objects.note(key, object);
-        for left in tracked.statuses.leave(&places) {
+        let left = tracked.statuses.leave(&places);
+        if O::REDUCES && !left.is_empty() && places.contains(&Place::Management) {
+            self.queue.push(Task::AtPlace(key.clone(), Place::Management));
+        }
+        for left in left {
             self.queue.push(Task::AtPlace(key.clone(), left)); // There it may have left something.
         }
         tracked.statuses.note_choice(only_tried, refused);

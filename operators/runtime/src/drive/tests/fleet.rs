@@ -70,6 +70,27 @@ async fn a_cluster_that_joins_or_leaves_the_choice_of_a_toy_is_in_its_status_or_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_clusters_say_is_put_together_at_the_management_cluster() {
+    let rig = Rig::warm().await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", disconnected())]));
+    rig.server.create("toy", &json!({"clusters": ["eu-1", "us-1"], "counts": true}));
+    let counted = |count: &str| rig.says("toy", "the management cluster").as_deref() == Some(count);
+    rig.until("one has it", || counted("made 1")).await;
+    sleep(seconds(1200)).await;
+    let before = rig.stage.reconciles("toy").len();
+    sleep(seconds(1200)).await;
+    assert_eq!(rig.stage.reconciles("toy").len(), before, "at rest nothing is put together again");
+
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", connected())]));
+    rig.until("the other one has it as well", || counted("made 2")).await;
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected()), cluster("us-1", disconnected())]));
+    rig.until("it is away", || rig.says("toy", "cluster us-1").as_deref() == Some("unreachable: Unreachable")).await;
+    assert!(counted("made 2"), "unknown is not gone");
+    rig.fleet.send_replace(clusters([cluster("eu-1", connected())]));
+    rig.until("one that leaves does not count", || counted("made 1")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspended_cluster_gets_no_act_and_says_so_until_it_goes_on() {
     let rig = Rig::warm().await;
     let link = connected();

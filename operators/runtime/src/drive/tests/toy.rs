@@ -45,6 +45,9 @@ pub(super) struct ToySpec {
     /// Is wherever the toy of this name is.
     #[serde(default)]
     follows: Option<String>,
+    /// Is in the management cluster too, where it counts the clusters that have it.
+    #[serde(default)]
+    counts: bool,
     /// Makes its thing in so many groups of one action each.
     #[serde(default)]
     pub(super) groups: usize,
@@ -201,6 +204,7 @@ impl Stage {
 pub(super) struct ToyOperator(pub(super) Arc<Stage>);
 
 pub(super) struct World {
+    counted: Option<u64>,
     made: bool,
     reading: u64,
     sees_nothing: bool,
@@ -255,6 +259,7 @@ impl Operator for ToyOperator {
     const NAME: &'static str = "toy";
     const CAUSES: &'static [&'static [Cause]] = &[];
     const FINALIZER: bool = true;
+    const REDUCES: bool = true;
     const RIGHTS: Rights = Rights::NONE;
     type Kind = Toy;
     type World = World;
@@ -313,12 +318,20 @@ impl Operator for ToyOperator {
         let made = !state.hidden && state.things.contains(&(owner.key().name, place.place.clone()));
         let is_elsewhere = place.place != Place::Management;
         let sees_nothing = is_elsewhere && place.cache.informer::<Toy>(&owned()).refusal().is_some();
-        Ok(World { made, reading: state.reading, sees_nothing })
+        Ok(World { counted: None, made, reading: state.reading, sees_nothing })
+    }
+
+    fn reduce(world: &mut World, statuses: &PlaceStatuses<PlaceStatus>) {
+        let clusters = statuses.iter().filter(|(place, _)| **place != Place::Management);
+        let has_it = |known: &PlaceStatus| known.made;
+        let made: Vec<bool> = clusters.map(|(_, entry)| entry.known.as_ref().is_some_and(has_it)).collect();
+        world.counted = (!made.is_empty()).then(|| made.into_iter().map(u64::from).sum());
     }
 
     fn plan(toy: &Toy, world: &World, now: Timestamp) -> Plan<Self> {
         assert!(toy.spec.panics_in != Some(Step::Plan), "as asked for");
-        let place_status = PlaceStatus { made: world.made, reading: world.reading, sees_nothing: world.sees_nothing };
+        let reading = world.counted.unwrap_or(world.reading);
+        let place_status = PlaceStatus { made: world.made, reading, sees_nothing: world.sees_nothing };
         let actions = if world.made { Vec::new() } else { vec![Action::Make; toy.spec.steps.max(1)] };
         let groups = vec![actions; toy.spec.groups.max(1)];
         let soon = toy.spec.soon_in.filter(|_| !world.made).map(SignedDuration::from_millis);
@@ -393,7 +406,8 @@ fn places(toy: &Toy, fleet: &FleetView) -> BTreeSet<Place> {
         return toy.spec.clusters.iter().map(|name| Place::cluster(name)).collect();
     }
     let wanted = |name: &&str| toy.spec.clusters.iter().any(|wanted| wanted == name);
-    fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).collect()
+    let management = toy.spec.counts.then_some(Place::Management);
+    fleet.iter().map(|(name, _)| name.as_str()).filter(wanted).map(Place::cluster).chain(management).collect()
 }
 
 fn describe(state: &PlaceState, known: Option<&PlaceStatus>) -> String {
