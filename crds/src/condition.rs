@@ -77,6 +77,12 @@ pub const AVAILABLE: &str = "Available";
 pub const SCHEDULE_VALID: &str = "ScheduleValid";
 /// Schedule: no cluster is without a backup of its last two times.
 pub const HEALTHY: &str = "Healthy";
+/// `GlobalDNS`: the provider has the records that are wanted.
+pub const PROGRAMMED: &str = "Programmed";
+/// `GlobalDNS`: every server that answers for the zone answers with them.
+pub const PROPAGATED: &str = "Propagated";
+/// `GlobalDNS`: more addresses would leave at once than may, so some stay. Present only while true.
+pub const FROZEN: &str = "Frozen";
 /// Cluster and bindings: rights that were withdrawn may still be there, because the cluster cannot be reached. Present only while
 /// true.
 pub const REVOCATIONS_UNCONFIRMED: &str = "RevocationsUnconfirmed";

@@ -55,6 +55,8 @@ pub const USABLE_BY_APPS: &str = "catalog-app";
 pub const USABLE_BY_REPOSITORIES: &str = "chart-repository";
 /// Value of [`LABEL_USABLE_BY`] on credentials of stores of backups.
 pub const USABLE_BY_STORES: &str = "backup-store";
+/// Value of [`LABEL_USABLE_BY`] on keys of providers of DNS.
+pub const USABLE_BY_DNS_PROVIDERS: &str = "global-dns-provider";
 /// On a Secret with credentials for URLs: the hosts that may get them, with commas or blanks between them.
 pub const ANNOTATION_HOSTS: &str = "drover.dev/hosts";
 

@@ -682,3 +682,77 @@ fn the_template_of_a_schedule_is_the_spec_of_a_backup() {
     let template = plain(&schema("EtcdBackupSchedule")["properties"]["spec"]["properties"]["template"]);
     assert_eq!(template, of_backup);
 }
+
+#[test]
+fn a_provider_of_dns_has_a_server_a_key_and_grants() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "GlobalDNSProvider", "metadata": { "name": "main" },
+        "spec": {
+            "rfc2136": { "server": "ns1.example.com", "keyName": "drover." },
+            "credentialsSecretRef": { "name": "key" }, "domains": ["apps.example.com"],
+        },
+    });
+    let server = |fields: Value| json!({ "spec": { "rfc2136": fields } });
+    let grant =
+        |suffix: &str| json!({ "spec": { "grants": [{ "from": { "names": ["team"] }, "suffixes": [suffix] }] } });
+    accepted(
+        "GlobalDNSProvider",
+        &good,
+        &[
+            json!({}),
+            server(
+                json!({ "server": "203.0.113.1:5353", "algorithm": "HmacSHA512", "verifyServers": ["[2001:db8::1]:53"] }),
+            ),
+            server(json!({ "server": "2001:db8::1" })),
+            grant("team.apps.example.com"),
+            grant("*.apps.example.com"),
+            grant("_acme-challenge.apps.example.com"),
+            json!({ "spec": { "adoptOwners": ["abc_route53"], "interval": "5m" } }),
+        ],
+    );
+    refused(
+        "GlobalDNSProvider",
+        &good,
+        &[
+            (server(json!({ "server": "https://ns1.example.com" })), "server: does not match"),
+            (server(json!({ "keyName": "a b" })), "keyName: does not match"),
+            (grant("com"), "does not match"),
+            (grant("Team.example.com"), "does not match"),
+            (json!({ "spec": { "adoptOwners": ["a,b"] } }), "does not match"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}
+
+#[test]
+fn names_are_at_one_provider_and_come_from_clusters() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "GlobalDNS", "metadata": { "name": "shop" },
+        "spec": {
+            "providerName": "main", "fqdns": ["shop.team.example.com"],
+            "targets": { "selection": { "clusters": { "all": {} }, "namespaces": ["team-web"] } },
+        },
+    });
+    accepted(
+        "GlobalDNS",
+        &good,
+        &[
+            json!({}),
+            json!({ "spec": { "ttl": 60, "sources": ["Ingress"], "maxEndpoints": 4, "mode": "Observe", "whenAllUnhealthy": "Remove" } }),
+            json!({ "spec": { "targets": { "selection": { "labels": { "matchLabels": { "app": "shop" } } } }, "deletionTimeout": "1m" } }),
+        ],
+    );
+    refused(
+        "GlobalDNS",
+        &good,
+        &[
+            (json!({ "spec": { "fqdns": [] } }), "fqdns"),
+            (json!({ "spec": { "fqdns": ["shop"] } }), "does not match"),
+            (json!({ "spec": { "fqdns": ["Shop.example.com"] } }), "does not match"),
+            (json!({ "spec": { "ttl": 0 } }), "ttl"),
+            (json!({ "spec": { "targets": { "selection": { "namespaces": [] } } } }), "namespaces"),
+            (json!({ "spec": { "maxEndpoints": 65 } }), "maxEndpoints"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+}

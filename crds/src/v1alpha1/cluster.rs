@@ -119,6 +119,14 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::address_ranges::<50>")]
     pub node_ranges: Vec<String>,
+    /// The addresses that names of a GlobalDNS may answer with from here: ranges such as 203.0.113.0/24. Default: all public ones, and no
+    /// others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::address_ranges::<50>")]
+    pub public_ranges: Vec<String>,
+    /// Whether this cluster is to be taken out of every name of a GlobalDNS that has another answer, as before maintenance. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drain_traffic: bool,
     /// How users and groups of role bindings are spelled in this cluster, where it differs from the management cluster. Names that
     /// begin with system: are Kubernetes' own and stay as they are. Default: as there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -504,10 +512,8 @@ impl ClusterSpec {
     /// Time before the end of a certificate from which on it is reported.
     #[must_use]
     pub fn certificate_warning(&self) -> Duration {
-        self.certificates
-            .as_ref()
-            .and_then(|c| c.warn_before.as_ref())
-            .map_or(DEFAULT_CERTIFICATE_WARNING, ApiDuration::as_std)
+        let before = self.certificates.as_ref().and_then(|c| c.warn_before.as_ref());
+        before.map_or(DEFAULT_CERTIFICATE_WARNING, ApiDuration::as_std)
     }
 
     /// Time after which the deletion no longer waits for an unreachable cluster.

@@ -9,6 +9,8 @@ pub mod cluster_parts;
 pub mod etcd_backup;
 pub mod etcd_backup_schedule;
 pub mod fan_out;
+pub mod global_dns;
+pub mod global_dns_provider;
 pub mod multi_cluster_app;
 pub mod project;
 pub mod role_binding;
@@ -24,6 +26,8 @@ pub use cluster_parts::*;
 pub use etcd_backup::*;
 pub use etcd_backup_schedule::*;
 pub use fan_out::*;
+pub use global_dns::*;
+pub use global_dns_provider::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 pub use multi_cluster_app::*;
@@ -46,6 +50,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .chain(roles)
         .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
         .chain([BackupStore::crd(), EtcdBackup::crd(), EtcdBackupSchedule::crd()])
+        .chain([GlobalDNSProvider::crd(), GlobalDNS::crd()])
         .map(schema::finish)
         .collect()
 }

@@ -111,6 +111,8 @@ mod tests {
         applied.insert("ChartRepository".to_owned());
         // A backup needs a store, and a node that runs its Job: it has stories of its own, in `backups` and `backup_schedules`.
         applied.extend(["BackupStore", "EtcdBackup", "EtcdBackupSchedule"].map(str::to_owned));
+        // Names are at a server of DNS, and have stories of their own, in `global_dns`.
+        applied.extend(["GlobalDNSProvider", "GlobalDNS"].map(str::to_owned));
         let ours: BTreeSet<_> = drover_crds::all().into_iter().map(|definition| definition.spec.names.kind).collect();
         assert_eq!(applied, ours);
     }

@@ -192,6 +192,17 @@ mod tests {
         "EtcdBackupSchedule: NotAdmitted",
         "EtcdBackupSchedule: NotSupported",
         "EtcdBackupSchedule: ScheduleInvalid",
+        "GlobalDNS: NameInvalid",
+        "GlobalDNS: ProviderInvalid",
+        "GlobalDNS: ProviderNotTrusted",
+        "GlobalDNS: ProviderRefused",
+        "GlobalDNS: ProviderSecretInvalid",
+        "GlobalDNS: ZoneNotFound",
+        "GlobalDNSProvider: ProviderInvalid",
+        "GlobalDNSProvider: ProviderNotTrusted",
+        "GlobalDNSProvider: ProviderRefused",
+        "GlobalDNSProvider: ProviderSecretInvalid",
+        "GlobalDNSProvider: ZoneNotFound",
         "MultiClusterApp: AddressNotAllowed",
         "MultiClusterApp: CertificateNotTrusted",
         "MultiClusterApp: ChartChanged",
@@ -267,7 +278,9 @@ mod tests {
         let of = |reason: &str| lines.iter().find(|line| line.starts_with(&format!("| `{reason}`"))).copied();
         assert!(of("Ready").unwrap().contains("| every kind | – |"), "{text}");
         assert!(
-            of("NotATenant").unwrap().contains("| CatalogApp, EtcdBackup, EtcdBackupSchedule, Project | Blocked |  |"),
+            of("NotATenant")
+                .unwrap()
+                .contains("| CatalogApp, EtcdBackup, EtcdBackupSchedule, GlobalDNS, Project | Blocked |  |"),
             "{text}"
         );
     }

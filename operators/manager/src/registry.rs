@@ -12,6 +12,8 @@ use drover_crds::RoleTemplate;
 use drover_etcd_backup::EtcdBackupOperator;
 use drover_etcd_backup_schedule::EtcdBackupScheduleOperator;
 use drover_fleet::Fleet;
+use drover_global_dns::GlobalDNSOperator;
+use drover_global_dns_provider::GlobalDNSProviderOperator;
 use drover_multi_cluster_app::MultiClusterAppOperator;
 use drover_process::admin::{Gate, Readiness};
 use drover_project::ProjectOperator;
@@ -24,6 +26,7 @@ use drover_runtime::{
 };
 use drover_sources::Sources;
 use drover_stores::Stores;
+use drover_zones::Zones;
 use kube::core::{ApiResource, Resource};
 use tokio::task::JoinSet;
 
@@ -40,6 +43,8 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<BackupStoreOperator>(),
     Entry::of::<EtcdBackupOperator>(),
     Entry::of::<EtcdBackupScheduleOperator>(),
+    Entry::of::<GlobalDNSProviderOperator>(),
+    Entry::of::<GlobalDNSOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -141,6 +146,24 @@ impl Registered for EtcdBackupScheduleOperator {
     }
 }
 
+impl Registered for GlobalDNSProviderOperator {
+    const ABOUT: &'static str = "Tries whether names can be written";
+    const WRITERS: Writers = Writers::Platform;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.zones)
+    }
+}
+
+impl Registered for GlobalDNSOperator {
+    const ABOUT: &'static str = "Writes names that answer with the addresses of many clusters";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.zones)
+    }
+}
+
 /// An operator that this binary can run.
 pub(crate) trait Registered: Operator {
     /// What it does, for the help of the command line.
@@ -203,6 +226,8 @@ pub(crate) struct Wiring {
     pub(crate) stores: Stores,
     /// The image that takes snapshots of etcd; none where backups are not set up.
     pub(crate) etcd_image: Option<String>,
+    /// Reaches providers of DNS.
+    pub(crate) zones: Zones,
 }
 
 impl Entry {
@@ -308,6 +333,7 @@ fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut Join
         sources: _,
         stores: _,
         etcd_image: _,
+        zones: _,
     } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
     let gate = readiness.wait_for(format!("the list of {}s", O::NAME));

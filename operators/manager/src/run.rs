@@ -25,6 +25,7 @@ use drover_runtime::{
     request::request,
 };
 use drover_stores::Stores;
+use drover_zones::Zones;
 use kube::{
     Client, Config,
     config::{InClusterError, KubeConfigOptions, KubeconfigError},
@@ -311,6 +312,7 @@ fn start(
         renderer,
         sources,
         stores,
+        zones: Zones::new(settings.addresses),
         etcd_image,
     };
     for operator in settings.operators.iter() {

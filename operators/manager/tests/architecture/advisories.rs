@@ -38,7 +38,9 @@ const WRITTEN_DOWNSTREAM: [&str; 14] = [
 ];
 
 /// All that it may change in the management cluster.
-const WRITTEN_IN_MANAGEMENT: [&str; 21] = [
+const WRITTEN_IN_MANAGEMENT: [&str; 25] = [
+    // In Drover's own namespace only: who has a name of DNS.
+    "/configmaps",
     // In Drover's own namespace only, and only created: the key by which inputs of apps are known.
     "/secrets",
     // Data that is never applied: what apps on many clusters were made of.
@@ -54,6 +56,10 @@ const WRITTEN_IN_MANAGEMENT: [&str; 21] = [
     "drover.dev/etcdbackups",
     "drover.dev/etcdbackups/status",
     "drover.dev/etcdbackupschedules/status",
+    // Its finalizers.
+    "drover.dev/globaldnses",
+    "drover.dev/globaldnses/status",
+    "drover.dev/globaldnsproviders/status",
     "drover.dev/multiclusterapps",
     "drover.dev/multiclusterapps/status",
     "drover.dev/projectroletemplatebindings/status",

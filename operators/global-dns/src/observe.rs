@@ -1,0 +1,283 @@
+//! What there is of names: in a cluster what offers addresses, in the management cluster the provider, the claims, and what the provider
+//! has and its servers answer. Decides nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use drover_crds::{DNSSource, GlobalDNS, GlobalDNSProvider, names::DROVER_NAMESPACE};
+use drover_fleet::{cause::TenancyCause, targets};
+use drover_names::{Found, Fqdn, Grants, Guard};
+use drover_runtime::{
+    Cause, Classify as _, FleetView, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, PlaceState,
+    PlaceStatuses, cache::Kept, operator::record_of, owned::Owned, place::deletion_of,
+};
+use drover_zones::{Answer, Driver, Rfc2136, ZoneError};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::{
+    DNSCause, DNSError, GlobalDNSOperator, claim, cluster_of,
+    offers::{Offers, is_selected, rule_of},
+    plan::PlaceStatus,
+    sources::{SlimIngress, SlimService, Source},
+};
+
+/// So many names of one object are asked for at a time.
+const AT_A_TIME: usize = 4;
+
+/// What a reconcile knows.
+#[derive(Debug)]
+pub enum World {
+    /// What a cluster offers.
+    Cluster(Offers),
+    /// What there is in the management cluster and at the provider.
+    Management(Box<Zone>),
+}
+
+/// What there is in the management cluster and at the provider.
+#[derive(Debug, Default)]
+pub struct Zone {
+    /// Drover's namespace, in which claims are.
+    pub namespace: String,
+    /// The installation.
+    pub installation: String,
+    /// The provider; none if there is none of this name.
+    pub provider: Option<Provider>,
+    /// What is known of each name that may be written, or is claimed.
+    pub names: BTreeMap<Fqdn, Seen>,
+    /// The claims that carry the labels of the object.
+    pub claims: Vec<Owned<ConfigMap>>,
+    /// Names that others have claimed, with the object if that is in the same namespace.
+    pub taken: BTreeMap<Fqdn, Option<String>>,
+    /// What each selected cluster offers.
+    pub clusters: BTreeMap<String, Offered>,
+    /// The Clusters that exist and are not being deleted.
+    pub existing: BTreeSet<String>,
+    /// What failures removed lately.
+    pub guards: BTreeMap<Fqdn, Guard>,
+    /// How long this process runs.
+    pub age: Duration,
+}
+
+/// A provider.
+#[derive(Clone, Debug, Default)]
+pub struct Provider {
+    /// What it grants to the namespace.
+    pub grants: Grants,
+    /// Owners from which records are taken over.
+    pub adopts: Vec<String>,
+    /// Why it cannot be used.
+    pub failure: Option<(Cause, String)>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What the provider has.
+    pub found: Result<Found, ZoneError>,
+    /// What each server answers.
+    pub answers: Vec<Answer>,
+}
+
+/// What a selected cluster offers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Offered {
+    /// What it offered when it was looked at last; none if it was not since the start.
+    pub offers: Option<Offers>,
+    /// Whether that is so now.
+    pub is_current: bool,
+}
+
+pub(crate) async fn observe(
+    operator: &GlobalDNSOperator,
+    owner: Owner<'_, GlobalDNS>,
+    place: &PlaceContext,
+) -> Result<World, DNSError> {
+    if place.place != Place::Management {
+        return Ok(World::Cluster(owner.object().map(|names| offers(names, place)).unwrap_or_default()));
+    }
+    let namespace = place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE).to_owned();
+    let mut zone = Zone {
+        installation: place.fleet.installation().to_owned(),
+        claims: claims(&owner.key(), place, &namespace),
+        existing: existing(&place.fleet),
+        age: operator.age(),
+        namespace,
+        ..Zone::default()
+    };
+    if owner.object().is_none_or(|names| names.metadata.deletion_timestamp.is_some()) {
+        operator.forget(&owner.key());
+    }
+    let claimed: BTreeMap<Fqdn, String> = zone.claimed().map(|(provider, name)| (name, provider)).collect();
+    let provider = owner.object().map(|names| names.spec.provider_name.clone());
+    let Some(provider) = provider.or_else(|| claimed.values().next().cloned()) else {
+        return Ok(World::Management(Box::new(zone)));
+    };
+    let providers = place.related::<GlobalDNSProvider>();
+    if let Some(found) = providers.get(&ObjectKey::cluster_scoped(&provider)) {
+        let read = read(&found, owner, place);
+        let mut names: BTreeSet<Fqdn> = claimed.into_keys().collect();
+        if let Owner::Present(object) = owner {
+            let parsed = object.spec.fqdns.iter().filter_map(|name| name.parse().ok());
+            names.extend(parsed.filter(|name| read.grants.domain_of(name).is_ok()));
+        }
+        zone.provider = Some(read);
+        zone.taken = taken(&names, &owner.key(), &provider, place, &zone);
+        zone.guards = names.iter().map(|name| (name.clone(), operator.guard(&owner.key(), name))).collect();
+        zone.look(operator, &found, names, place).await;
+    }
+    Ok(World::Management(Box::new(zone)))
+}
+
+/// What the cluster at `place` offers.
+fn offers(names: &GlobalDNS, place: &PlaceContext) -> Offers {
+    let Some(cluster) = place.cluster.as_deref() else { return Offers::default() };
+    let mut offers = Offers { is_draining: cluster.spec.drain_traffic, ..Offers::default() };
+    let refused = |namespace: &&String| !targets::admits_namespace(names, place, namespace);
+    if let Some(namespace) = names.spec.targets.selection.namespaces.iter().find(refused) {
+        let message = format!(
+            "cluster {} does not allow namespace {namespace} to this namespace; its owner decides that in spec.tenants of the Cluster",
+            cluster_of(place)
+        );
+        offers.obstacle = Some((TenancyCause::NotATenant.into(), message));
+        return offers;
+    }
+    if names.spec.takes(DNSSource::Ingress) {
+        take::<SlimIngress>(&mut offers, names, place);
+    }
+    if names.spec.takes(DNSSource::Service) {
+        take::<SlimService>(&mut offers, names, place);
+    }
+    offers
+}
+
+fn take<S: Source + Kept>(offers: &mut Offers, names: &GlobalDNS, place: &PlaceContext) {
+    let (Some(cluster), informer) = (place.cluster.as_deref(), place.cache.informer::<S>(&LabelQuery::everything()))
+    else {
+        return;
+    };
+    let name = cluster_of(place);
+    if informer.refusal().is_some() {
+        let message = format!("Drover may not read {} on cluster {name}; import the cluster again", S::plural(&()));
+        offers.obstacle = Some((DNSCause::SourcesNotReadable.into(), message));
+        return;
+    }
+    let rule = rule_of(cluster);
+    let mut objects: Vec<_> =
+        names.spec.targets.selection.namespaces.iter().flat_map(|namespace| informer.in_namespace(namespace)).collect();
+    objects.retain(|object| is_selected(&**object, names));
+    objects.sort_by_key(|object| ObjectKey::of(object.meta()));
+    for object in &objects {
+        offers.take(&**object, names, &name, &rule);
+    }
+}
+
+fn claims(owner: &ObjectKey, place: &PlaceContext, namespace: &str) -> Vec<Owned<ConfigMap>> {
+    let mut claims = Owned::<ConfigMap>::at(place, &record_of::<GlobalDNSOperator>(owner.clone()));
+    // Tenants may write our labels in their namespaces.
+    claims.retain(|found| found.meta().namespace.as_deref() == Some(namespace));
+    claims
+}
+
+fn existing(fleet: &FleetView) -> BTreeSet<String> {
+    let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none()).map(|(name, _)| name);
+    stays.chain(fleet.unread()).map(|name| name.as_str().to_owned()).collect()
+}
+
+/// The provider, as the namespace of the object may use it.
+fn read(provider: &GlobalDNSProvider, owner: Owner<'_, GlobalDNS>, place: &PlaceContext) -> Provider {
+    let namespace = owner.key().namespace;
+    let none = BTreeMap::new();
+    let labels = place.fleet.namespace_labels(&namespace).unwrap_or(&none);
+    let parsed = |text: &String| text.parse().ok();
+    let suffixes = provider.spec.suffixes_for(&namespace, labels).filter_map(parsed).collect();
+    let domains = provider.spec.domains.iter().filter_map(parsed).collect();
+    Provider { grants: Grants { domains, suffixes }, adopts: provider.spec.adopt_owners.clone(), failure: None }
+}
+
+/// The names that other objects have claimed.
+fn taken(
+    names: &BTreeSet<Fqdn>,
+    owner: &ObjectKey,
+    provider: &str,
+    place: &PlaceContext,
+    zone: &Zone,
+) -> BTreeMap<Fqdn, Option<String>> {
+    let kind = record_of::<GlobalDNSOperator>(owner.clone()).kind;
+    let claims = place.management.informer::<ConfigMap>(&OwnerRecord::query(kind));
+    let other = |name: &Fqdn| {
+        let claim = claims.get(&claim::key(&zone.namespace, provider, name))?;
+        let holder = OwnerRecord::recorded(&claim.metadata, kind)?;
+        let told = (holder.namespace == owner.namespace).then(|| holder.name.clone());
+        (holder != *owner).then(|| (name.clone(), told))
+    };
+    names.iter().filter_map(other).collect()
+}
+
+impl Zone {
+    /// The provider and the name of each claim.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = (String, Fqdn)> {
+        self.claims.iter().filter_map(|found| claim::read(found.live.as_deref().ok()?))
+    }
+
+    /// Asks the provider what it has of each name, and its servers what they answer.
+    async fn look(
+        &mut self,
+        operator: &GlobalDNSOperator,
+        provider: &GlobalDNSProvider,
+        names: BTreeSet<Fqdn>,
+        place: &PlaceContext,
+    ) {
+        let opened = operator.zones.open(&place.management.client(), &self.namespace, provider).await;
+        let driver = match opened {
+            Ok(driver) => driver,
+            Err(error) => {
+                if let Some(provider) = &mut self.provider {
+                    provider.failure = Some((error.cause(), error.to_string()));
+                }
+                return;
+            }
+        };
+        let driver = &driver;
+        let seen = stream::iter(names).map(|name| async move { (name.clone(), seen(driver, &name).await) });
+        self.names = seen.buffer_unordered(AT_A_TIME).collect().await;
+    }
+}
+
+async fn seen(driver: &Rfc2136, name: &Fqdn) -> Seen {
+    match driver.read(name).await {
+        Err(error) => Seen { found: Err(error), answers: Vec::new() },
+        found => Seen { found, answers: driver.answers(name).await },
+    }
+}
+
+impl World {
+    /// Takes up what the clusters said last.
+    pub(crate) fn reduce(&mut self, places: &PlaceStatuses<PlaceStatus>) {
+        let Self::Management(zone) = self else { return };
+        for (place, entry) in places.iter().filter(|(_, entry)| entry.state != PlaceState::Released) {
+            let Place::Cluster(name) = place else { continue };
+            let offers = match &entry.known {
+                Some(PlaceStatus::Offers(offers)) => Some(offers.clone()),
+                _ => None,
+            };
+            let is_current = matches!(entry.state, PlaceState::Current | PlaceState::Suspended);
+            zone.clusters.insert(name.as_str().to_owned(), Offered { offers, is_current });
+        }
+    }
+}
+
+/// The driver of a provider that is there.
+pub(crate) async fn open(
+    operator: &GlobalDNSOperator,
+    provider: &str,
+    place: &PlaceContext,
+) -> Result<Option<Rfc2136>, DNSError> {
+    let Some(found) = place.related::<GlobalDNSProvider>().get(&ObjectKey::cluster_scoped(provider)) else {
+        return Ok(None);
+    };
+    let namespace = place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE);
+    Ok(Some(operator.zones.open(&place.management.client(), namespace, &found).await?))
+}

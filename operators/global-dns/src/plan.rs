@@ -1,0 +1,428 @@
+//! What names are to answer with, and what that changes. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use drover_crds::{DNSMode, GlobalDNS, WhenAllUnhealthy as Wish};
+use drover_names::{
+    Basis, Candidate, Choice, Found, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Selection, State,
+    Wanted, WhenAllUnhealthy, change, owned, select,
+};
+use drover_runtime::{
+    Cause, ObjectKey, Owner, Plan, Requeue, Title,
+    owned::{Change, Owned},
+};
+use k8s_openapi::{
+    api::core::v1::ConfigMap,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::{
+    Action, DNSCause, GlobalDNSOperator, claim,
+    observe::{Seen, World, Zone},
+    offers::Offers,
+};
+
+/// How many addresses of one name failures may remove.
+pub(crate) const LIMITS: Limits = Limits { percent: 50, window: Duration::from_mins(1), least: 4 };
+/// What is there is compared with what is wanted so often, where nothing tells of a change …
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// … so often after the provider did not answer …
+const LOOK_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(10);
+/// … and so often while a server does not answer as it should.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(1);
+
+type Decided = Plan<GlobalDNSOperator>;
+
+/// What a place says of names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PlaceStatus {
+    /// What a cluster offers.
+    Offers(Offers),
+    /// How the names are.
+    Names(Box<Told>),
+}
+
+/// How names are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// Each of them.
+    pub names: Vec<ToldName>,
+    /// Why nothing can be done for any of them.
+    pub failure: Option<(Cause, String)>,
+}
+
+/// How a name is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToldName {
+    /// The name.
+    pub name: String,
+    /// What it answers with, and the clusters of that.
+    pub published: BTreeMap<IpAddr, Option<String>>,
+    /// Why it is not written.
+    pub problem: Option<(Cause, String)>,
+    /// Whether that is as the provider did not answer.
+    pub is_away: bool,
+    /// Whether something is to be written.
+    pub is_written: bool,
+    /// What would be written, if it only says so.
+    pub plan: Option<String>,
+    /// On what the answer rests: the least that counts for a family that has one.
+    pub basis: Option<Basis>,
+    /// How many addresses stay only because too many would leave at once.
+    pub held: usize,
+    /// The first server that does not answer as it should; none if all do, or nothing is to be asked.
+    pub lags: Option<String>,
+}
+
+/// Decides for names that are to be.
+#[must_use]
+pub fn plan(names: &GlobalDNS, world: &World, now: Timestamp) -> Decided {
+    match world {
+        World::Cluster(offers) => {
+            Plan { place_status: PlaceStatus::Offers(offers.clone()), groups: Vec::new(), requeue: Requeue::Watch }
+        }
+        World::Management(zone) => wanted(names, zone, now),
+    }
+}
+
+fn wanted(names: &GlobalDNS, zone: &Zone, now: Timestamp) -> Decided {
+    let provider = &names.spec.provider_name;
+    let Some(found) = &zone.provider else {
+        let message =
+            format!("there is no GlobalDNSProvider {provider}; create it, or create a GlobalDNS with another one");
+        return failed(DNSCause::ProviderNotFound.into(), message, now);
+    };
+    if let Some((cause, message)) = &found.failure {
+        return failed(*cause, message.clone(), now);
+    }
+    let mut told = Told::default();
+    let mut groups = Vec::new();
+    for text in &names.spec.fqdns {
+        let (name, actions) = one(names, zone, text);
+        told.names.push(name);
+        groups.extend(actions);
+    }
+    groups.extend(unwanted(names, zone));
+    let lags = told.names.iter().any(|name| name.lags.is_some() || name.held > 0);
+    let is_away = told.names.iter().any(|name| name.is_away);
+    let requeue = again(
+        now,
+        if lags {
+            LOOK_SOON
+        } else if is_away {
+            LOOK_AFTER_FAILURE
+        } else {
+            LOOK_AGAIN
+        },
+    );
+    Plan { place_status: PlaceStatus::Names(Box::new(told)), groups, requeue }
+}
+
+/// What one name is to answer with, and what is done for that.
+fn one(names: &GlobalDNS, zone: &Zone, text: &str) -> (ToldName, Option<Vec<Action>>) {
+    let mut told = ToldName { name: text.to_owned(), ..ToldName::default() };
+    let (name, seen) = match writable(zone, text) {
+        Ok(found) => found,
+        Err(problem) => {
+            told.problem = Some(problem);
+            return (told, None);
+        }
+    };
+    let found = match &seen.found {
+        Ok(found) => found,
+        Err(error) => {
+            told.problem = Some((error.provider_cause().into(), error.to_string()));
+            told.is_away = true;
+            return (told, None);
+        }
+    };
+    let owner = record_owner(names, zone);
+    told.published = published(names, zone, &name, found, &owner);
+    let selection = selection(names, zone, &name, &told.published);
+    told.basis =
+        selection.basis.values().copied().filter(|basis| *basis != Basis::Nothing).max_by_key(|basis| rank(*basis));
+    let guard = zone.guards.get(&name).cloned().unwrap_or_default();
+    let guarded = guard.bound(&name, &told.published, &selection, zone.age, &LIMITS);
+    told.held = guarded.held;
+    let wanted = Wanted { addresses: guarded.addresses.keys().copied().collect(), ttl: names.spec.ttl() };
+    match change(&name, found, &wanted, &owner) {
+        Err(conflict) => {
+            told.problem = Some((DNSCause::RecordConflict.into(), conflict.to_string()));
+            (told, None)
+        }
+        Ok(None) => {
+            // What was written before is claimed too: by its claim a deletion finds it.
+            let is_ours = names.spec.mode == DNSMode::Enforce && !told.published.is_empty();
+            let claim = is_ours.then(|| claimed(zone, &names.spec.provider_name, &name)).flatten();
+            told.published = guarded.addresses;
+            told.lags = lags(&wanted.addresses, seen);
+            (told, claim.map(|claim| vec![Action::Claim(claim)]))
+        }
+        Ok(Some(change)) if names.spec.mode == DNSMode::Observe => {
+            told.plan = Some(described(&change));
+            (told, None)
+        }
+        Ok(Some(change)) => {
+            told.is_written = true;
+            let provider = names.spec.provider_name.clone();
+            let write =
+                Action::Write { provider: provider.clone(), change: Box::new(change), removed: guarded.removed };
+            let claim = claimed(zone, &provider, &name).map(Action::Claim);
+            (told, Some(claim.into_iter().chain([write]).collect()))
+        }
+    }
+}
+
+/// The name, and what is known of it, if it may be written.
+fn writable<'a>(zone: &'a Zone, text: &str) -> Result<(Fqdn, &'a Seen), (Cause, String)> {
+    let name: Fqdn = text.parse().map_err(|error| (DNSCause::NameInvalid.into(), format!("{text} {error}")))?;
+    let grants = zone.provider.as_ref().map(|provider| provider.grants.clone()).unwrap_or_default();
+    let refused = |why| (DNSCause::NameNotGranted.into(), format!("{text} {why}"));
+    grants.domain_of(&name).map_err(refused)?;
+    if let Some(holder) = zone.taken.get(&name) {
+        let holder =
+            holder.as_ref().map_or("a GlobalDNS of another namespace".to_owned(), |name| format!("GlobalDNS {name}"));
+        let message = format!("{text} is of {holder} already; choose another name, or remove it there");
+        return Err((DNSCause::NameTaken.into(), message));
+    }
+    let unseen = || (DNSCause::Writing.into(), format!("{text} was not looked at yet"));
+    let seen = zone.names.get(&name).ok_or_else(unseen)?;
+    Ok((name, seen))
+}
+
+fn record_owner(names: &GlobalDNS, zone: &Zone) -> RecordOwner {
+    let namespace = names.namespace().unwrap_or_default();
+    owner_of(zone, &namespace, &names.name_any())
+}
+
+fn owner_of(zone: &Zone, namespace: &str, name: &str) -> RecordOwner {
+    let adopts = zone.provider.as_ref().map(|provider| provider.adopts.clone()).unwrap_or_default();
+    RecordOwner { ownership: Ownership::of_global_dns(&zone.installation, namespace, name), adopts }
+}
+
+/// What a name answers with now, as far as that is ours, and the cluster of each address: by what clusters offer, else by what was told
+/// before.
+fn published(
+    names: &GlobalDNS,
+    zone: &Zone,
+    name: &Fqdn,
+    found: &Found,
+    owner: &RecordOwner,
+) -> BTreeMap<IpAddr, Option<String>> {
+    let offering = |address: &IpAddr| {
+        let offers = |(_, offered): &(&String, &crate::observe::Offered)| {
+            offered
+                .offers
+                .as_ref()
+                .and_then(|offers| offers.names.get(name.as_str()))
+                .is_some_and(|mine| mine.contains(address))
+        };
+        zone.clusters.iter().find(offers).map(|(cluster, _)| cluster.clone())
+    };
+    let before = told_before(names, name);
+    let attributed = |address: IpAddr| {
+        let cluster = offering(&address).or_else(|| before.get(&address).cloned());
+        (address, cluster)
+    };
+    owned(found, owner).into_iter().map(attributed).collect()
+}
+
+/// The cluster of each address, as the status says.
+fn told_before(names: &GlobalDNS, name: &Fqdn) -> BTreeMap<IpAddr, String> {
+    let published = names.status.iter().flat_map(|status| &status.published);
+    let endpoints =
+        published.filter(|published| published.fqdn == name.as_str()).flat_map(|published| &published.endpoints);
+    let pairs = endpoints.filter_map(|endpoint| Some((endpoint.cluster.clone()?, &endpoint.addresses)));
+    let parsed = pairs.flat_map(|(cluster, addresses)| {
+        addresses.iter().filter_map(move |address| Some((address.parse().ok()?, cluster.clone())))
+    });
+    parsed.collect()
+}
+
+fn selection(names: &GlobalDNS, zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<String>>) -> Selection {
+    let candidates = candidates(zone, name, published);
+    // A selection that selects nothing may be a mistake: nothing that still exists is removed on its account.
+    let present =
+        if zone.clusters.is_empty() { zone.existing.clone() } else { zone.clusters.keys().cloned().collect() };
+    let is_unknown = |offered: &crate::observe::Offered| {
+        !offered.is_current || offered.offers.as_ref().is_none_or(|offers| offers.obstacle.is_some())
+    };
+    let choice = Choice {
+        name,
+        candidates: &candidates,
+        tiers: &[],
+        published,
+        present: &present,
+        is_partly_unknown: zone.clusters.is_empty() || zone.clusters.values().any(is_unknown),
+        when_all_unhealthy: match names.spec.when_all_unhealthy {
+            Wish::KeepLast => WhenAllUnhealthy::KeepLast,
+            Wish::Remove => WhenAllUnhealthy::Remove,
+        },
+        most: names.spec.max_endpoints(),
+    };
+    select(&choice)
+}
+
+/// What clusters offer for a name. Of one that was not looked at since the start what is published stays a candidate.
+fn candidates(zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<String>>) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for (cluster, offered) in &zone.clusters {
+        let candidate = |address: IpAddr, state, is_draining| Candidate {
+            address,
+            cluster: cluster.clone(),
+            state,
+            is_draining,
+            tier: 0,
+        };
+        let is_here = |holder: &Option<String>| holder.as_ref() == Some(cluster);
+        match &offered.offers {
+            Some(offers) if offers.obstacle.is_none() => {
+                let state = if offered.is_current { State::Healthy } else { State::Unknown };
+                let mine = offers.names.get(name.as_str()).into_iter().flatten();
+                all.extend(mine.map(|address| candidate(*address, state, offers.is_draining)));
+            }
+            offers => {
+                let is_draining = offers.as_ref().is_some_and(|offers| offers.is_draining);
+                let mine = published.iter().filter(|(_, holder)| is_here(holder));
+                all.extend(mine.map(|(address, _)| candidate(*address, State::Unknown, is_draining)));
+            }
+        }
+    }
+    all
+}
+
+/// The first server that does not answer with these addresses.
+fn lags(wanted: &BTreeSet<IpAddr>, seen: &Seen) -> Option<String> {
+    let differs = |answer: &&drover_zones::Answer| answer.addresses.as_ref().ok() != Some(wanted);
+    seen.answers.iter().find(differs).map(|answer| answer.server.clone())
+}
+
+fn rank(basis: Basis) -> u8 {
+    match basis {
+        Basis::Nothing => 0,
+        Basis::Healthy => 1,
+        Basis::Draining => 2,
+        Basis::KeptLast => 3,
+    }
+}
+
+/// A change, in a line.
+fn described(change: &NameChange) -> String {
+    let list = |addresses: &BTreeSet<IpAddr>| {
+        if addresses.is_empty() {
+            return "nothing".to_owned();
+        }
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let families = change.families.iter().map(|family| {
+        let after = family.after.as_ref().map(|(records, _)| records.addresses.clone()).unwrap_or_default();
+        format!("{} {}: {} -> {}", change.name, family.family, list(&family.before.0.addresses), list(&after))
+    });
+    let line: String = families.collect::<Vec<_>>().join("; ");
+    line.chars().take(512).collect()
+}
+
+/// Records of names that the spec has no more go, and then their claims.
+fn unwanted(names: &GlobalDNS, zone: &Zone) -> Vec<Vec<Action>> {
+    let wanted = names.spec.fqdns.iter().filter_map(|name| name.parse().ok());
+    let stay: BTreeSet<ObjectKey> =
+        wanted.map(|name| claim::key(&zone.namespace, &names.spec.provider_name, &name)).collect();
+    if names.spec.mode == DNSMode::Observe {
+        return Vec::new();
+    }
+    let owner = record_owner(names, zone);
+    let leaves = zone.claims.iter().filter(|found| !stay.contains(&ObjectKey::of(found.meta())));
+    leaves.filter_map(|found| given_up(found, zone, &owner).ok().flatten()).collect()
+}
+
+/// What removes the records of a claim, and then the claim. None if nothing is to be done; an error if the records cannot be seen.
+fn given_up(
+    found: &Owned<ConfigMap>,
+    zone: &Zone,
+    owner: &RecordOwner,
+) -> Result<Option<Vec<Action>>, (Cause, String)> {
+    // What does not decode says nothing of what it is about.
+    if found.meta().deletion_timestamp.is_some() || found.live.is_err() {
+        return Ok(None);
+    }
+    let live = Box::new(found.meta().clone());
+    if found.title != Title::Created {
+        return Ok(Some(vec![Action::Claim(Change::Disclaim(live))]));
+    }
+    // One that names nothing was made before anything was written.
+    let Some((provider, name)) = read(found) else { return Ok(Some(vec![Action::Claim(Change::Delete(live))])) };
+    let unseen = || {
+        let message =
+            format!("the records of {name} at GlobalDNSProvider {provider} cannot be looked at, as that is not there");
+        (DNSCause::ProviderNotFound.into(), message)
+    };
+    let failure = zone.provider.as_ref().and_then(|provider| provider.failure.clone());
+    let seen = zone.names.get(&name).ok_or_else(|| failure.unwrap_or_else(unseen))?;
+    let there = seen.found.as_ref().map_err(|error| (error.provider_cause().into(), error.to_string()))?;
+    // Records that are not ours any more stay as they are.
+    let change = change(&name, there, &Wanted::default(), owner).ok().flatten();
+    let write = change.map(|change| Action::Write { provider, change: Box::new(change), removed: 0 });
+    Ok(Some(write.into_iter().chain([Action::Claim(Change::Delete(live))]).collect()))
+}
+
+fn read(found: &Owned<ConfigMap>) -> Option<(String, Fqdn)> {
+    claim::read(found.live.as_deref().ok()?)
+}
+
+/// What makes the claim of a name as it should be; none if it is.
+fn claimed(zone: &Zone, provider: &str, name: &Fqdn) -> Option<Change<ConfigMap>> {
+    let desired = claim::desired(&zone.namespace, provider, name);
+    let is_it = |found: &&Owned<ConfigMap>| {
+        found.title == Title::Created
+            && found.meta().name == desired.metadata.name
+            && found.meta().deletion_timestamp.is_none()
+    };
+    match zone.claims.iter().find(is_it).map(|found| &found.live) {
+        Some(Ok(live)) if live.data == desired.data => None,
+        Some(Ok(live)) => {
+            let live = Box::new(live.metadata.clone());
+            Some(Change::Apply { desired: Box::new(desired), live, reverted: Vec::new() })
+        }
+        // It does not decode, which says nothing of what it is about.
+        Some(Err(_)) => None,
+        // What it is about stands there from the first request on: a claim of nothing would be of no use.
+        None => Some(Change::Create { seed: json!({ "data": desired.data }), desired: Box::new(desired) }),
+    }
+}
+
+/// Decides for names that are not to be any more.
+#[must_use]
+pub fn clean_up(owner: Owner<'_, GlobalDNS>, world: &World, now: Timestamp) -> Decided {
+    let World::Management(zone) = world else {
+        let place_status = PlaceStatus::Offers(Offers::default());
+        return Plan { place_status, groups: Vec::new(), requeue: Requeue::Released };
+    };
+    let key = owner.key();
+    let record_owner = owner_of(zone, &key.namespace, &key.name);
+    let mut told = Told::default();
+    let mut groups = Vec::new();
+    for found in &zone.claims {
+        match given_up(found, zone, &record_owner) {
+            Ok(actions) => groups.extend(actions),
+            Err(failure) => told.failure = Some(failure),
+        }
+    }
+    let requeue = if zone.claims.is_empty() { Requeue::Released } else { again(now, LOOK_AGAIN) };
+    Plan { place_status: PlaceStatus::Names(Box::new(told)), groups, requeue }
+}
+
+fn failed(cause: Cause, message: String, now: Timestamp) -> Decided {
+    let told = Told { names: Vec::new(), failure: Some((cause, message)) };
+    Plan { place_status: PlaceStatus::Names(Box::new(told)), groups: Vec::new(), requeue: again(now, LOOK_AGAIN) }
+}
+
+fn again(now: Timestamp, pause: SignedDuration) -> Requeue {
+    now.checked_add(pause).map_or(Requeue::Watch, Requeue::At)
+}
+
+#[cfg(test)]
+mod tests;
