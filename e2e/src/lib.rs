@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod bind;
 pub mod certificates;
 pub mod charts;
 pub mod clock;

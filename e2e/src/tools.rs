@@ -99,6 +99,11 @@ impl Tools {
         self.cache.join(format!("soak-{part}"))
     }
 
+    /// The directory of packages of the system's distribution that were unpacked.
+    pub(crate) fn packages_directory(&self) -> PathBuf {
+        self.cache.join("packages")
+    }
+
     /// The directory of the control planes that are kept.
     pub(crate) fn planes_directory(&self) -> PathBuf {
         self.cache.join("planes")

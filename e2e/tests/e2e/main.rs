@@ -43,6 +43,7 @@ mod demo;
 mod equality;
 mod example;
 mod faults;
+mod global_dns;
 mod guards;
 mod handover;
 mod harness;
@@ -112,6 +113,7 @@ fn tests() -> Vec<Test> {
         equality::tests(),
         example::tests(),
         faults::tests(),
+        global_dns::tests(),
         guards::tests(),
         handover::tests(),
         harness::tests(),
