@@ -739,6 +739,7 @@ fn names_are_at_one_provider_and_come_from_clusters() {
         &[
             json!({}),
             json!({ "spec": { "ttl": 60, "sources": ["Ingress"], "maxEndpoints": 4, "mode": "Observe", "whenAllUnhealthy": "Remove" } }),
+            json!({ "spec": { "policy": { "failover": { "tiers": [{ "clusters": { "names": ["eu"] }, "minHealthy": 2 }] } } } }),
             json!({ "spec": { "targets": { "selection": { "labels": { "matchLabels": { "app": "shop" } } } }, "deletionTimeout": "1m" } }),
         ],
     );
@@ -752,6 +753,7 @@ fn names_are_at_one_provider_and_come_from_clusters() {
             (json!({ "spec": { "ttl": 0 } }), "ttl"),
             (json!({ "spec": { "targets": { "selection": { "namespaces": [] } } } }), "namespaces"),
             (json!({ "spec": { "maxEndpoints": 65 } }), "maxEndpoints"),
+            (json!({ "spec": { "policy": { "failover": { "tiers": [] } } } }), "tiers"),
             (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
         ],
     );

@@ -71,6 +71,9 @@ pub struct GlobalDNSSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::dns_sources")]
     pub sources: Vec<DNSSource>,
+    /// Which of the addresses answer. Default: all that can be used.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policy: DNSPolicy,
     /// What a name answers with while no address of a family can be used: KeepLast, what it did before; Remove, nothing. Default: KeepLast.
     #[serde(default, skip_serializing_if = "is_default")]
     pub when_all_unhealthy: WhenAllUnhealthy,
@@ -108,6 +111,37 @@ pub struct DNSSelection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub labels: Option<LabelSelector>,
+}
+
+/// Which of the addresses answer.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DNSPolicy {
+    /// Those of the first tier that has enough of them. Default: those of all clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<DNSFailover>,
+}
+
+/// Tiers of clusters, of which one answers.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DNSFailover {
+    /// The tiers, from 1 to 8, the preferred one first. A cluster is in the first that selects it; one that is in none never answers.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub tiers: Vec<DNSTier>,
+}
+
+/// Clusters that answer together.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DNSTier {
+    /// The clusters: exactly one of names, selector and all.
+    pub clusters: ClusterSelection,
+    /// From how many addresses on the tier is enough, from 1 to 64. Where none is, the first that has any answers. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::most_endpoints")]
+    pub min_healthy: Option<u32>,
 }
 
 /// An object that offers addresses.
@@ -181,6 +215,10 @@ pub struct PublishedName {
     /// The name.
     #[schemars(schema_with = "schema::fqdn")]
     pub fqdn: String,
+    /// Which tier answers, the first is 1; none without tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8))]
+    pub tier: Option<i32>,
     /// The addresses, by cluster.
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -232,6 +270,12 @@ impl GlobalDNSSpec {
     #[must_use]
     pub fn max_endpoints(&self) -> usize {
         usize::try_from(self.max_endpoints.unwrap_or(DEFAULT_MOST_ENDPOINTS)).unwrap_or(usize::MAX)
+    }
+
+    /// The tiers; none where all clusters answer.
+    #[must_use]
+    pub fn tiers(&self) -> &[DNSTier] {
+        self.policy.failover.as_ref().map(|failover| failover.tiers.as_slice()).unwrap_or_default()
     }
 
     /// Whether objects of this kind offer addresses.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 drover_e2e::tests![
     a_name_follows_the_addresses_of_two_clusters_and_leaves_nothing,
     a_name_is_left_alone_that_others_have_or_that_is_not_granted,
+    a_name_fails_over_to_the_next_tier_and_back,
     a_name_keeps_the_addresses_of_a_cluster_that_is_away_over_a_restart_until_its_cluster_is_deleted,
 ];
 
@@ -203,6 +204,26 @@ async fn a_name_keeps_the_addresses_of_a_cluster_that_is_away_over_a_restart_unt
     deleted(&story.installation, "cluster", "us").await;
     story.answers("nothing of a Cluster that is deleted is kept", NAME, &["192.0.2.10"]).await;
     deleted(&story.installation, "globaldns", "team/shop").await;
+    story.nothing_is_left().await;
+}
+
+async fn a_name_fails_over_to_the_next_tier_and_back() {
+    let Some(story) = Story::begin("a failover").await else { return };
+    let installation = &story.installation;
+    ingress(installation, "eu", NAME, &["192.0.2.10", "192.0.2.11"]).await;
+    ingress(installation, "us", NAME, &["192.0.2.210"]).await;
+    let tier = |cluster: &str, least: u32| json!({"clusters": {"names": [cluster]}, "minHealthy": least});
+    let policy = json!({"policy": {"failover": {"tiers": [tier("eu", 2), tier("us", 1)]}}});
+    ready_with(installation, &names("shop", &[NAME], &policy)).await;
+    story.answers("the first tier answers", NAME, &["192.0.2.10", "192.0.2.11"]).await;
+    addressed(installation, "eu", &["192.0.2.10"]).await;
+    story.answers("it has too few, so the next one does", NAME, &["192.0.2.210"]).await;
+    reads(installation, "globaldns", "team/shop", "Ready", "True/Ready").await;
+    let shop = get(installation, "globaldns", "team/shop").await.unwrap();
+    assert_eq!(shop["status"]["published"][0]["tier"], 2, "{shop:#}");
+    addressed(installation, "eu", &["192.0.2.10", "192.0.2.12"]).await;
+    story.answers("and back", NAME, &["192.0.2.10", "192.0.2.12"]).await;
+    deleted(installation, "globaldns", "team/shop").await;
     story.nothing_is_left().await;
 }
 

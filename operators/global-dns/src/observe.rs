@@ -16,6 +16,7 @@ use drover_runtime::{
 use drover_zones::{Answer, Driver, Rfc2136, ZoneError};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
 
 use crate::{
     DNSCause, DNSError, GlobalDNSOperator, claim, cluster_of,
@@ -53,8 +54,8 @@ pub struct Zone {
     pub taken: BTreeMap<Fqdn, Option<String>>,
     /// What each selected cluster offers.
     pub clusters: BTreeMap<String, Offered>,
-    /// The Clusters that exist and are not being deleted.
-    pub existing: BTreeSet<String>,
+    /// The Clusters that exist and are not being deleted, with their labels.
+    pub existing: BTreeMap<String, BTreeMap<String, String>>,
     /// What failures removed lately.
     pub guards: BTreeMap<Fqdn, Guard>,
     /// How long this process runs.
@@ -181,9 +182,10 @@ fn claims(owner: &ObjectKey, place: &PlaceContext, namespace: &str) -> Vec<Owned
     claims
 }
 
-fn existing(fleet: &FleetView) -> BTreeSet<String> {
-    let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none()).map(|(name, _)| name);
-    stays.chain(fleet.unread()).map(|name| name.as_str().to_owned()).collect()
+fn existing(fleet: &FleetView) -> BTreeMap<String, BTreeMap<String, String>> {
+    let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none());
+    let labelled = stays.map(|(name, view)| (name.as_str().to_owned(), view.object.labels().clone()));
+    labelled.chain(fleet.unread().map(|name| (name.as_str().to_owned(), BTreeMap::new()))).collect()
 }
 
 /// The provider, as the namespace of the object may use it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use drover_crds::{DNSMode, GlobalDNS, WhenAllUnhealthy as Wish};
+use drover_crds::{DNSMode, DNSTier, GlobalDNS, WhenAllUnhealthy as Wish};
 use drover_names::{
     Basis, Candidate, Choice, Found, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Selection, State,
     Wanted, WhenAllUnhealthy, change, owned, select,
@@ -72,6 +72,8 @@ pub struct ToldName {
     pub plan: Option<String>,
     /// On what the answer rests: the least that counts for a family that has one.
     pub basis: Option<Basis>,
+    /// The tier that answers, the first is 0.
+    pub tier: Option<usize>,
     /// How many addresses stay only because too many would leave at once.
     pub held: usize,
     /// The first server that does not answer as it should; none if all do, or nothing is to be asked.
@@ -145,6 +147,7 @@ fn one(names: &GlobalDNS, zone: &Zone, text: &str) -> (ToldName, Option<Vec<Acti
     let selection = selection(names, zone, &name, &told.published);
     told.basis =
         selection.basis.values().copied().filter(|basis| *basis != Basis::Nothing).max_by_key(|basis| rank(*basis));
+    told.tier = selection.tier;
     let guard = zone.guards.get(&name).cloned().unwrap_or_default();
     let guarded = guard.bound(&name, &told.published, &selection, zone.age, &LIMITS);
     told.held = guarded.held;
@@ -244,17 +247,21 @@ fn told_before(names: &GlobalDNS, name: &Fqdn) -> BTreeMap<IpAddr, String> {
 }
 
 fn selection(names: &GlobalDNS, zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<String>>) -> Selection {
-    let candidates = candidates(zone, name, published);
+    let tiers: Vec<Tier> = names.spec.tiers().iter().map(tier).collect();
+    let candidates = candidates(names, zone, name, published);
     // A selection that selects nothing may be a mistake: nothing that still exists is removed on its account.
-    let present =
-        if zone.clusters.is_empty() { zone.existing.clone() } else { zone.clusters.keys().cloned().collect() };
+    let present = if zone.clusters.is_empty() {
+        zone.existing.keys().cloned().collect()
+    } else {
+        zone.clusters.keys().cloned().collect()
+    };
     let is_unknown = |offered: &crate::observe::Offered| {
         !offered.is_current || offered.offers.as_ref().is_none_or(|offers| offers.obstacle.is_some())
     };
     let choice = Choice {
         name,
         candidates: &candidates,
-        tiers: &[],
+        tiers: &tiers,
         published,
         present: &present,
         is_partly_unknown: zone.clusters.is_empty() || zone.clusters.values().any(is_unknown),
@@ -268,15 +275,21 @@ fn selection(names: &GlobalDNS, zone: &Zone, name: &Fqdn, published: &BTreeMap<I
 }
 
 /// What clusters offer for a name. Of one that was not looked at since the start what is published stays a candidate.
-fn candidates(zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<String>>) -> Vec<Candidate> {
+fn candidates(
+    names: &GlobalDNS,
+    zone: &Zone,
+    name: &Fqdn,
+    published: &BTreeMap<IpAddr, Option<String>>,
+) -> Vec<Candidate> {
     let mut all = Vec::new();
     for (cluster, offered) in &zone.clusters {
+        let Some(tier) = tier_of(names, zone, cluster) else { continue };
         let candidate = |address: IpAddr, state, is_draining| Candidate {
             address,
             cluster: cluster.clone(),
             state,
             is_draining,
-            tier: 0,
+            tier,
         };
         let is_here = |holder: &Option<String>| holder.as_ref() == Some(cluster);
         match &offered.offers {
@@ -293,6 +306,21 @@ fn candidates(zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<Stri
         }
     }
     all
+}
+
+fn tier(tier: &DNSTier) -> Tier {
+    Tier { min_healthy: tier.min_healthy.and_then(|least| usize::try_from(least).ok()).unwrap_or(1) }
+}
+
+/// The first tier that selects a cluster; the only one where there are no tiers.
+fn tier_of(names: &GlobalDNS, zone: &Zone, cluster: &str) -> Option<usize> {
+    let tiers = names.spec.tiers();
+    if tiers.is_empty() {
+        return Some(0);
+    }
+    let none = BTreeMap::new();
+    let labels = zone.existing.get(cluster).unwrap_or(&none);
+    tiers.iter().position(|tier| tier.clusters.selects(cluster, labels))
 }
 
 /// The first server that does not answer with these addresses.

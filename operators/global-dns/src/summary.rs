@@ -235,9 +235,10 @@ fn endpoints(name: &ToldName) -> Option<PublishedName> {
     for (address, cluster) in &name.published {
         by_cluster.entry(cluster.clone()).or_default().push(address.to_string());
     }
+    let tier = name.tier.and_then(|tier| i32::try_from(tier).ok()).map(|tier| tier + 1);
     let endpoint = |(cluster, addresses)| PublishedEndpoint { cluster, addresses };
     let endpoints: Vec<_> = by_cluster.into_iter().map(endpoint).collect();
-    (!endpoints.is_empty()).then(|| PublishedName { fqdn: name.name.clone(), endpoints })
+    (!endpoints.is_empty()).then(|| PublishedName { fqdn: name.name.clone(), tier, endpoints })
 }
 
 /// Who answers, in a few words.

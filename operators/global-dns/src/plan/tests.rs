@@ -54,7 +54,7 @@ fn zone(has: &[u8], clusters: &[(&str, Option<&[u8]>)]) -> Zone {
         installation: "prod".to_owned(),
         provider: Some(Provider { grants: Grants { domains: suffix(), suffixes: suffix() }, ..Provider::default() }),
         names: [(name(), Seen { found, answers })].into(),
-        existing: clusters.keys().cloned().collect(),
+        existing: clusters.keys().map(|name| (name.clone(), BTreeMap::new())).collect(),
         clusters,
         ..Zone::default()
     }
@@ -129,7 +129,7 @@ fn what_cannot_be_looked_at_stays_and_what_is_gone_goes() {
     let removes = names(&json!({"whenAllUnhealthy": "Remove"}));
     assert_eq!(decide(&removes, claimed(zone(&[1], &[("eu", Some(&[]))]))).2, Some(vec![]));
     let mut nothing = claimed(zone(&[1], &[]));
-    nothing.existing = ["eu".to_owned()].into();
+    nothing.existing = [("eu".to_owned(), BTreeMap::new())].into();
     assert!(at_rest(&before, nothing), "a selection of nothing removes nothing that exists");
 }
 
@@ -181,6 +181,23 @@ fn failures_remove_half_and_the_rest_is_looked_at_again_soon() {
     many.guards = [(name(), guard)].into();
     let (told, done, _) = decide(&names(&json!({})), many);
     assert_eq!((done.len(), told.names[0].held), (0, 2));
+}
+
+#[test]
+fn a_failover_answers_with_the_first_tier_that_has_enough() {
+    let tier = |label: &str, least: u32| json!({"clusters": {"selector": {"matchLabels": {"tier": label}}}, "minHealthy": least});
+    let failover = names(&json!({"policy": {"failover": {"tiers": [tier("first", 2), tier("second", 1)]}}}));
+    let decide = |eu: &[u8]| {
+        let mut zone = claimed(zone(&[9], &[("eu", Some(eu)), ("us", Some(&[3])), ("spare", Some(&[4]))]));
+        for (cluster, label) in [("eu", "first"), ("us", "second"), ("spare", "none")] {
+            let labels = [("tier".to_owned(), label.to_owned())].into();
+            zone.existing.insert(cluster.to_owned(), labels);
+        }
+        let (told, _, written) = decide(&failover, zone);
+        (told.names[0].tier, written)
+    };
+    assert_eq!(decide(&[1, 2]), (Some(0), Some(vec![address(1), address(2)])));
+    assert_eq!(decide(&[1]), (Some(1), Some(vec![address(3)])), "one that is in no tier never answers");
 }
 
 #[test]
