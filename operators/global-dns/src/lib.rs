@@ -4,7 +4,7 @@
 //!    and [`offers`] says which of their addresses may be published.
 //! 2. The management cluster is the place that puts these together. It reads there what the provider has of each name, and what each server
 //!    answers.
-//! 3. [`plan`] selects, bounds what failures remove, compares with what is there, and decides. A name is claimed by a [`claim`] before
+//! 3. `choose` says which of the addresses a name is to answer with. [`plan`] bounds what failures remove, compares with what is there, and decides. A name is claimed by a [`claim`] before
 //!    anything of it is written, and the claim goes after its records: whatever has a claim is found again.
 //! 4. [`act`] writes. The provider checks in the same transaction that it still has what was read.
 //! 5. [`summary`] says who answers, and why others do not.
@@ -13,6 +13,7 @@
 
 mod act;
 mod cause;
+mod choose;
 pub mod claim;
 mod error;
 pub mod observe;

@@ -11,11 +11,11 @@ use drover_fleet::{cause::TenancyCause, targets};
 use drover_names::{Found, Fqdn, Grants, Guard};
 use drover_runtime::{
     Cause, Classify as _, FleetView, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, PlaceState,
-    PlaceStatuses, cache::Kept, operator::record_of, owned::Owned, place::deletion_of,
+    PlaceStatuses, StatusCause, cache::Kept, operator::record_of, owned::Owned, place::deletion_of,
 };
 use drover_zones::{Answer, Driver, Rfc2136, ZoneError};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -54,12 +54,21 @@ pub struct Zone {
     pub taken: BTreeMap<Fqdn, Option<String>>,
     /// What each selected cluster offers.
     pub clusters: BTreeMap<String, Offered>,
-    /// The Clusters that exist and are not being deleted, with their labels.
-    pub existing: BTreeMap<String, BTreeMap<String, String>>,
+    /// The Clusters that exist and are not being deleted.
+    pub existing: BTreeMap<String, Member>,
     /// What failures removed lately.
     pub guards: BTreeMap<Fqdn, Guard>,
     /// How long this process runs.
     pub age: Duration,
+}
+
+/// A Cluster, as it is in the management cluster: that is known of one that cannot be reached, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is to be taken out.
+    pub is_draining: bool,
 }
 
 /// A provider.
@@ -134,8 +143,7 @@ pub(crate) async fn observe(
 
 /// What the cluster at `place` offers.
 fn offers(names: &GlobalDNS, place: &PlaceContext) -> Offers {
-    let Some(cluster) = place.cluster.as_deref() else { return Offers::default() };
-    let mut offers = Offers { is_draining: cluster.spec.drain_traffic, ..Offers::default() };
+    let mut offers = Offers::default();
     let refused = |namespace: &&String| !targets::admits_namespace(names, place, namespace);
     if let Some(namespace) = names.spec.targets.selection.namespaces.iter().find(refused) {
         let message = format!(
@@ -165,9 +173,20 @@ fn take<S: Source + Kept>(offers: &mut Offers, names: &GlobalDNS, place: &PlaceC
         offers.obstacle = Some((DNSCause::SourcesNotReadable.into(), message));
         return;
     }
+    let namespaces = &names.spec.targets.selection.namespaces;
+    // What it offers is unknown, which is not nothing.
+    let is_here = |meta: &ObjectMeta| meta.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
+    if let Some(unread) = informer.undecodable().into_iter().find(|unread| is_here(&unread.meta)) {
+        let key = ObjectKey::of(&unread.meta);
+        let message = format!(
+            "{} {key} on cluster {name} cannot be decoded, so the addresses there stay; correct or remove it",
+            S::kind(&())
+        );
+        offers.obstacle = Some((StatusCause::UndecodableObject.into(), message));
+        return;
+    }
     let rule = rule_of(cluster);
-    let mut objects: Vec<_> =
-        names.spec.targets.selection.namespaces.iter().flat_map(|namespace| informer.in_namespace(namespace)).collect();
+    let mut objects: Vec<_> = namespaces.iter().flat_map(|namespace| informer.in_namespace(namespace)).collect();
     objects.retain(|object| is_selected(&**object, names));
     objects.sort_by_key(|object| ObjectKey::of(object.meta()));
     for object in &objects {
@@ -182,10 +201,13 @@ fn claims(owner: &ObjectKey, place: &PlaceContext, namespace: &str) -> Vec<Owned
     claims
 }
 
-fn existing(fleet: &FleetView) -> BTreeMap<String, BTreeMap<String, String>> {
+fn existing(fleet: &FleetView) -> BTreeMap<String, Member> {
     let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none());
-    let labelled = stays.map(|(name, view)| (name.as_str().to_owned(), view.object.labels().clone()));
-    labelled.chain(fleet.unread().map(|name| (name.as_str().to_owned(), BTreeMap::new()))).collect()
+    let members = stays.map(|(name, view)| {
+        let (labels, is_draining) = (view.object.labels().clone(), view.object.spec.drain_traffic);
+        (name.as_str().to_owned(), Member { labels, is_draining })
+    });
+    members.chain(fleet.unread().map(|name| (name.as_str().to_owned(), Member::default()))).collect()
 }
 
 /// The provider, as the namespace of the object may use it.

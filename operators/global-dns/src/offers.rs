@@ -24,8 +24,6 @@ pub struct Offers {
     pub names: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What is offered, and not taken.
     pub excluded: Vec<ExcludedAddress>,
-    /// Whether the cluster is to be taken out.
-    pub is_draining: bool,
     /// Why nothing is taken from here, where the cluster does not want it or cannot be read.
     pub obstacle: Option<(Cause, String)>,
 }

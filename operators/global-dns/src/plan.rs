@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use drover_crds::{DNSMode, DNSTier, GlobalDNS, WhenAllUnhealthy as Wish};
-use drover_names::{
-    Basis, Candidate, Choice, Found, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Selection, State,
-    Wanted, WhenAllUnhealthy, change, owned, select,
-};
+use drover_crds::{DNSMode, GlobalDNS, condition::PROPAGATED};
+use drover_names::{Basis, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Wanted, change};
 use drover_runtime::{
     Cause, ObjectKey, Owner, Plan, Requeue, Title,
     owned::{Change, Owned},
@@ -21,7 +18,9 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
-    Action, DNSCause, GlobalDNSOperator, claim,
+    Action, DNSCause, GlobalDNSOperator,
+    choose::{published, selection},
+    claim,
     observe::{Seen, World, Zone},
     offers::Offers,
 };
@@ -30,7 +29,7 @@ use crate::{
 pub(crate) const LIMITS: Limits = Limits { percent: 50, window: Duration::from_mins(1), least: 4 };
 /// What is there is compared with what is wanted so often, where nothing tells of a change …
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
-/// … so often after the provider did not answer …
+/// … so often while the provider does not answer, or addresses leave one after the other …
 const LOOK_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(10);
 /// … and so often while a server does not answer as it should.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(1);
@@ -109,19 +108,23 @@ fn wanted(names: &GlobalDNS, zone: &Zone, now: Timestamp) -> Decided {
         groups.extend(actions);
     }
     groups.extend(unwanted(names, zone));
-    let lags = told.names.iter().any(|name| name.lags.is_some() || name.held > 0);
-    let is_away = told.names.iter().any(|name| name.is_away);
-    let requeue = again(
-        now,
-        if lags {
-            LOOK_SOON
-        } else if is_away {
-            LOOK_AFTER_FAILURE
-        } else {
-            LOOK_AGAIN
-        },
-    );
+    let requeue = again(now, pause(names, &told, now));
     Plan { place_status: PlaceStatus::Names(Box::new(told)), groups, requeue }
+}
+
+/// When names are looked at again though nothing tells of a change.
+fn pause(names: &GlobalDNS, told: &Told, now: Timestamp) -> SignedDuration {
+    let lags = told.names.iter().any(|name| name.lags.is_some());
+    let waits = told.names.iter().any(|name| name.is_away || name.held > 0);
+    let conditions = names.status.iter().flat_map(|status| &status.conditions);
+    let lagging = conditions.into_iter().find(|found| found.type_ == PROPAGATED && found.status == "False");
+    // A server that has not followed within a minute will not do so within the next second.
+    let is_old = lagging.is_some_and(|since| now.duration_since(since.last_transition_time.0) > LOOK_AGAIN);
+    match (lags && !is_old, lags || waits) {
+        (true, _) => LOOK_SOON,
+        (_, true) => LOOK_AFTER_FAILURE,
+        _ => LOOK_AGAIN,
+    }
 }
 
 /// What one name is to answer with, and what is done for that.
@@ -205,122 +208,6 @@ fn record_owner(names: &GlobalDNS, zone: &Zone) -> RecordOwner {
 fn owner_of(zone: &Zone, namespace: &str, name: &str) -> RecordOwner {
     let adopts = zone.provider.as_ref().map(|provider| provider.adopts.clone()).unwrap_or_default();
     RecordOwner { ownership: Ownership::of_global_dns(&zone.installation, namespace, name), adopts }
-}
-
-/// What a name answers with now, as far as that is ours, and the cluster of each address: by what clusters offer, else by what was told
-/// before.
-fn published(
-    names: &GlobalDNS,
-    zone: &Zone,
-    name: &Fqdn,
-    found: &Found,
-    owner: &RecordOwner,
-) -> BTreeMap<IpAddr, Option<String>> {
-    let offering = |address: &IpAddr| {
-        let offers = |(_, offered): &(&String, &crate::observe::Offered)| {
-            offered
-                .offers
-                .as_ref()
-                .and_then(|offers| offers.names.get(name.as_str()))
-                .is_some_and(|mine| mine.contains(address))
-        };
-        zone.clusters.iter().find(offers).map(|(cluster, _)| cluster.clone())
-    };
-    let before = told_before(names, name);
-    let attributed = |address: IpAddr| {
-        let cluster = offering(&address).or_else(|| before.get(&address).cloned());
-        (address, cluster)
-    };
-    owned(found, owner).into_iter().map(attributed).collect()
-}
-
-/// The cluster of each address, as the status says.
-fn told_before(names: &GlobalDNS, name: &Fqdn) -> BTreeMap<IpAddr, String> {
-    let published = names.status.iter().flat_map(|status| &status.published);
-    let endpoints =
-        published.filter(|published| published.fqdn == name.as_str()).flat_map(|published| &published.endpoints);
-    let pairs = endpoints.filter_map(|endpoint| Some((endpoint.cluster.clone()?, &endpoint.addresses)));
-    let parsed = pairs.flat_map(|(cluster, addresses)| {
-        addresses.iter().filter_map(move |address| Some((address.parse().ok()?, cluster.clone())))
-    });
-    parsed.collect()
-}
-
-fn selection(names: &GlobalDNS, zone: &Zone, name: &Fqdn, published: &BTreeMap<IpAddr, Option<String>>) -> Selection {
-    let tiers: Vec<Tier> = names.spec.tiers().iter().map(tier).collect();
-    let candidates = candidates(names, zone, name, published);
-    // A selection that selects nothing may be a mistake: nothing that still exists is removed on its account.
-    let present = if zone.clusters.is_empty() {
-        zone.existing.keys().cloned().collect()
-    } else {
-        zone.clusters.keys().cloned().collect()
-    };
-    let is_unknown = |offered: &crate::observe::Offered| {
-        !offered.is_current || offered.offers.as_ref().is_none_or(|offers| offers.obstacle.is_some())
-    };
-    let choice = Choice {
-        name,
-        candidates: &candidates,
-        tiers: &tiers,
-        published,
-        present: &present,
-        is_partly_unknown: zone.clusters.is_empty() || zone.clusters.values().any(is_unknown),
-        when_all_unhealthy: match names.spec.when_all_unhealthy {
-            Wish::KeepLast => WhenAllUnhealthy::KeepLast,
-            Wish::Remove => WhenAllUnhealthy::Remove,
-        },
-        most: names.spec.max_endpoints(),
-    };
-    select(&choice)
-}
-
-/// What clusters offer for a name. Of one that was not looked at since the start what is published stays a candidate.
-fn candidates(
-    names: &GlobalDNS,
-    zone: &Zone,
-    name: &Fqdn,
-    published: &BTreeMap<IpAddr, Option<String>>,
-) -> Vec<Candidate> {
-    let mut all = Vec::new();
-    for (cluster, offered) in &zone.clusters {
-        let Some(tier) = tier_of(names, zone, cluster) else { continue };
-        let candidate = |address: IpAddr, state, is_draining| Candidate {
-            address,
-            cluster: cluster.clone(),
-            state,
-            is_draining,
-            tier,
-        };
-        let is_here = |holder: &Option<String>| holder.as_ref() == Some(cluster);
-        match &offered.offers {
-            Some(offers) if offers.obstacle.is_none() => {
-                let state = if offered.is_current { State::Healthy } else { State::Unknown };
-                let mine = offers.names.get(name.as_str()).into_iter().flatten();
-                all.extend(mine.map(|address| candidate(*address, state, offers.is_draining)));
-            }
-            offers => {
-                let is_draining = offers.as_ref().is_some_and(|offers| offers.is_draining);
-                let mine = published.iter().filter(|(_, holder)| is_here(holder));
-                all.extend(mine.map(|(address, _)| candidate(*address, State::Unknown, is_draining)));
-            }
-        }
-    }
-    all
-}
-
-fn tier(tier: &DNSTier) -> Tier {
-    Tier { min_healthy: tier.min_healthy.and_then(|least| usize::try_from(least).ok()).unwrap_or(1) }
-}
-
-/// The first tier that selects a cluster; the only one where there are no tiers.
-fn tier_of(names: &GlobalDNS, zone: &Zone, cluster: &str) -> Option<usize> {
-    let tiers = names.spec.tiers();
-    if tiers.is_empty() {
-        return Some(0);
-    }
-    let none = BTreeMap::new();
-    let labels = zone.existing.get(cluster).unwrap_or(&none);
-    tiers.iter().position(|tier| tier.clusters.selects(cluster, labels))
 }
 
 /// The first server that does not answer with these addresses.

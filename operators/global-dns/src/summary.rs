@@ -197,7 +197,7 @@ fn ready(
 /// All that parts may name.
 fn causes() -> Vec<Cause> {
     let tables = [DNSCause::TABLE, drover_zones::ProviderCause::TABLE, drover_fleet::cause::TenancyCause::TABLE];
-    let runtime = [StatusCause::NoTargets.cause(), StatusCause::Failed.cause()];
+    let runtime = [StatusCause::NoTargets.cause(), StatusCause::Failed.cause(), StatusCause::UndecodableObject.cause()];
     tables.into_iter().flatten().copied().chain(runtime).collect()
 }
 

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use drover_names::{Family, FoundSet, Grants, Guard, RecordSet, Text};
+use drover_fleet::cause::TenancyCause;
+use drover_names::{Family, Found, FoundSet, Grants, Guard, RecordSet, Text};
 use drover_zones::{Answer, ZoneError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
-use crate::observe::{Offered, Provider};
+use crate::observe::{Member, Offered, Provider};
 
 const NAME: &str = "shop.example.com";
 
@@ -54,7 +55,7 @@ fn zone(has: &[u8], clusters: &[(&str, Option<&[u8]>)]) -> Zone {
         installation: "prod".to_owned(),
         provider: Some(Provider { grants: Grants { domains: suffix(), suffixes: suffix() }, ..Provider::default() }),
         names: [(name(), Seen { found, answers })].into(),
-        existing: clusters.keys().map(|name| (name.clone(), BTreeMap::new())).collect(),
+        existing: clusters.keys().map(|name| (name.clone(), Member::default())).collect(),
         clusters,
         ..Zone::default()
     }
@@ -129,7 +130,7 @@ fn what_cannot_be_looked_at_stays_and_what_is_gone_goes() {
     let removes = names(&json!({"whenAllUnhealthy": "Remove"}));
     assert_eq!(decide(&removes, claimed(zone(&[1], &[("eu", Some(&[]))]))).2, Some(vec![]));
     let mut nothing = claimed(zone(&[1], &[]));
-    nothing.existing = [("eu".to_owned(), BTreeMap::new())].into();
+    nothing.existing = [("eu".to_owned(), Member::default())].into();
     assert!(at_rest(&before, nothing), "a selection of nothing removes nothing that exists");
 }
 
@@ -184,6 +185,34 @@ fn failures_remove_half_and_the_rest_is_looked_at_again_soon() {
 }
 
 #[test]
+fn a_cluster_is_taken_out_on_purpose_also_while_it_cannot_be_reached() {
+    let mut draining = claimed(zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]));
+    draining.existing.get_mut("eu").unwrap().is_draining = true;
+    draining.clusters.get_mut("eu").unwrap().is_current = false;
+    assert_eq!(decide(&names(&json!({})), draining).2, Some(vec![address(2)]));
+    let mut only = claimed(zone(&[1], &[("eu", Some(&[1]))]));
+    only.existing.get_mut("eu").unwrap().is_draining = true;
+    let (told, done, _) = decide(&names(&json!({})), only);
+    assert_eq!((done.len(), told.names[0].basis), (0, Some(Basis::Draining)), "never to an empty answer");
+}
+
+#[test]
+fn what_the_owner_of_a_cluster_does_not_admit_leaves_and_what_cannot_be_read_stays() {
+    let with = |cause: Cause| {
+        let mut zone = claimed(zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]));
+        let obstacle = Some((cause, "x".to_owned()));
+        zone.clusters.get_mut("eu").unwrap().offers = Some(Offers { obstacle, ..Offers::default() });
+        let mut before = names(&json!({}));
+        let endpoints = json!([{"cluster": "eu", "addresses": ["8.8.8.1"]}]);
+        before.status =
+            Some(serde_json::from_value(json!({"published": [{"fqdn": NAME, "endpoints": endpoints}]})).unwrap());
+        decide(&before, zone).2
+    };
+    assert_eq!(with(TenancyCause::NotATenant.into()), Some(vec![address(2)]));
+    assert_eq!(with(DNSCause::SourcesNotReadable.into()), None);
+}
+
+#[test]
 fn a_failover_answers_with_the_first_tier_that_has_enough() {
     let tier = |label: &str, least: u32| json!({"clusters": {"selector": {"matchLabels": {"tier": label}}}, "minHealthy": least});
     let failover = names(&json!({"policy": {"failover": {"tiers": [tier("first", 2), tier("second", 1)]}}}));
@@ -191,7 +220,7 @@ fn a_failover_answers_with_the_first_tier_that_has_enough() {
         let mut zone = claimed(zone(&[9], &[("eu", Some(eu)), ("us", Some(&[3])), ("spare", Some(&[4]))]));
         for (cluster, label) in [("eu", "first"), ("us", "second"), ("spare", "none")] {
             let labels = [("tier".to_owned(), label.to_owned())].into();
-            zone.existing.insert(cluster.to_owned(), labels);
+            zone.existing.insert(cluster.to_owned(), Member { labels, is_draining: false });
         }
         let (told, _, written) = decide(&failover, zone);
         (told.names[0].tier, written)
@@ -244,4 +273,14 @@ fn a_server_that_lags_is_named() {
     let decided = plan(&names(&json!({})), &World::Management(Box::new(lagging)), Timestamp::UNIX_EPOCH);
     assert_eq!(decided.requeue, Requeue::At(Timestamp::from_second(1).unwrap()));
     assert_eq!(told(decided).0.names[0].lags.as_deref(), Some("ns2:53"));
+    let since = |second: i64| {
+        let at = Timestamp::from_second(second).unwrap().to_string();
+        let condition = json!({"type": "Propagated", "status": "False", "reason": "Propagating", "message": "", "lastTransitionTime": at});
+        let mut names = names(&json!({}));
+        names.status = Some(serde_json::from_value(json!({"conditions": [condition]})).unwrap());
+        let told =
+            Told { names: vec![ToldName { lags: Some("ns2:53".to_owned()), ..ToldName::default() }], failure: None };
+        pause(&names, &told, Timestamp::from_second(100).unwrap())
+    };
+    assert_eq!((since(50), since(30)), (LOOK_SOON, LOOK_AFTER_FAILURE), "one that lags for long is asked less often");
 }
