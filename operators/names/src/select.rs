@@ -187,7 +187,8 @@ fn last(
         let is_of_tier = tier.is_none_or(|tier| best.get(*address).is_some_and(|found| found.tier == tier));
         let is_meant = match cluster {
             Some(cluster) => choice.present.contains(cluster),
-            None => choice.is_partly_unknown || best.contains_key(*address),
+            // Of which cluster it was is not known any more, as after a rebuild of the management cluster.
+            None => true,
         };
         Family::of(**address) == family && is_meant && is_of_tier
     };

@@ -127,6 +127,8 @@ fn what_cannot_be_looked_at_stays_and_what_is_gone_goes() {
     assert_eq!(deselected.2, Some(vec![address(2)]));
     let last = decide(&before, claimed(zone(&[1], &[("eu", Some(&[])), ("us", Some(&[]))])));
     assert_eq!((last.1.len(), last.0.names[0].basis), (0, Some(Basis::KeptLast)), "it never becomes empty by that");
+    let forgotten = claimed(zone(&[1], &[("eu", Some(&[])), ("us", Some(&[]))]));
+    assert!(at_rest(&names(&json!({})), forgotten), "nor where its cluster is not known any more, as after a rebuild");
     let removes = names(&json!({"whenAllUnhealthy": "Remove"}));
     assert_eq!(decide(&removes, claimed(zone(&[1], &[("eu", Some(&[]))]))).2, Some(vec![]));
     let mut nothing = claimed(zone(&[1], &[]));
