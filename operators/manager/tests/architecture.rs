@@ -26,7 +26,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates in `operators` that are no operators: what they may depend on.
-const BASE: [(&str, &[&str]); 26] = [
+const BASE: [(&str, &[&str]); 28] = [
     ("admission", &["drover-crds", "drover-roles"]),
     ("client", &["drover-crds"]),
     ("accounts", &["drover-client", "drover-crds"]),
@@ -62,7 +62,7 @@ const BASE: [(&str, &[&str]); 26] = [
 const PURE: [&str; 7] = ["admission", "backups", "names", "roles", "rollouts", "schedule", "values"];
 
 /// What the crate of an operator may depend on: never on another operator.
-const OPERATOR: [&str; 21] = [
+const OPERATOR: [&str; 23] = [
     "drover-admission",
     "drover-apps",
     "drover-backup-jobs",
