@@ -147,10 +147,19 @@ pub fn tenant_label_keys(fleet: &FleetView) -> BTreeSet<String> {
 #[must_use]
 pub fn admits_namespace<K: Namespaced>(object: &K, place: &PlaceContext, namespace: &str) -> bool {
     let Place::Cluster(cluster) = &place.place else { return false };
-    place.fleet.get(cluster).is_some_and(|view| {
-        let allows = |tenant: &&Tenant| tenant.allows_namespace(namespace);
-        tenancies_of(object, view, &place.fleet).iter().any(allows) && !view.object.spec.protects(namespace)
-    })
+    place.fleet.get(cluster).is_some_and(|view| view_admits_namespace(object, view, &place.fleet, namespace))
+}
+
+/// The same of a cluster as the management cluster knows it, also while it cannot be reached.
+#[must_use]
+pub fn view_admits_namespace<K: Namespaced>(
+    object: &K,
+    view: &ClusterView,
+    fleet: &FleetView,
+    namespace: &str,
+) -> bool {
+    let allows = |tenant: &&Tenant| tenant.allows_namespace(namespace);
+    tenancies_of(object, view, fleet).iter().any(allows) && !view.object.spec.protects(namespace)
 }
 
 /// `ClustersAllowed`, for every namespaced kind that fans out.

@@ -151,7 +151,7 @@ impl Registered for GlobalDNSProviderOperator {
     const WRITERS: Writers = Writers::Platform;
 
     fn construct(wiring: &Wiring) -> Self {
-        Self::new(wiring.zones)
+        Self::new(wiring.zones.clone())
     }
 }
 
@@ -160,7 +160,7 @@ impl Registered for GlobalDNSOperator {
     const WRITERS: Writers = Writers::Editors;
 
     fn construct(wiring: &Wiring) -> Self {
-        Self::new(wiring.zones)
+        Self::new(wiring.zones.clone())
     }
 }
 

@@ -117,10 +117,20 @@ pub enum Conflict {
         name: Fqdn,
         /// Of which family.
         family: Family,
-        /// Who owns them.
+        /// Who owns them, in the words of the zone: whoever writes there chooses them.
         owner: String,
-        /// On behalf of what, in brackets after a blank.
+        /// On behalf of what, in brackets after a blank, in the words of the zone.
         resource: String,
+    },
+    /// It is of another object of this installation.
+    #[error(
+        "the {family} records of {name} belong to another GlobalDNS of this installation; remove the name there, or choose another name"
+    )]
+    Sibling {
+        /// The name.
+        name: Fqdn,
+        /// Of which family.
+        family: Family,
     },
     /// The ownership record cannot be read.
     #[error("the text at {record} is no single ownership record; remove what is there")]
@@ -159,6 +169,26 @@ pub struct NameChange {
     pub families: Vec<FamilyChange>,
 }
 
+impl NameChange {
+    /// For how many seconds resolvers may keep what is there afterwards; none if nothing is.
+    #[must_use]
+    pub fn ttl(&self) -> Option<u32> {
+        self.families.iter().find_map(|family| family.after.as_ref().map(|(records, _)| records.ttl))
+    }
+
+    /// Whether all that changes is how long resolvers may keep the records.
+    #[must_use]
+    pub fn is_only_of_ttl(&self) -> bool {
+        self.families.iter().all(|family| {
+            let (records, text) = &family.before;
+            family
+                .after
+                .as_ref()
+                .is_some_and(|(wanted, ours)| records.addresses == wanted.addresses && text.as_ref() == Some(ours))
+        })
+    }
+}
+
 /// Compares what a zone has of a name with what it is to have. None if nothing is to change.
 pub fn change(name: &Fqdn, found: &Found, wanted: &Wanted, owner: &Owner) -> Result<Option<NameChange>, Conflict> {
     let mut families = Vec::new();
@@ -173,7 +203,7 @@ pub fn change(name: &Fqdn, found: &Found, wanted: &Wanted, owner: &Owner) -> Res
             return Err(Conflict::Alias { name: name.clone() });
         }
         match title {
-            Title::Foreign if is_wanted => return Err(foreign(name, family, there)),
+            Title::Foreign if is_wanted => return Err(foreign(name, family, there, owner)),
             Title::Unclear if is_wanted => {
                 return Err(Conflict::Unclear { record: Ownership::record_name(name, family) });
             }
@@ -228,11 +258,12 @@ fn title(there: &FoundSet, owner: &Owner) -> Title {
     }
 }
 
-fn foreign(name: &Fqdn, family: Family, there: &FoundSet) -> Conflict {
+fn foreign(name: &Fqdn, family: Family, there: &FoundSet, owner: &Owner) -> Conflict {
     let name = name.clone();
     let found = there.texts.first().and_then(|text| Ownership::parse(&text.joined()));
     match found {
         None => Conflict::Unowned { name, family },
+        Some(found) if found.owner == owner.ownership.owner => Conflict::Sibling { name, family },
         Some(found) => {
             let resource = found.resource.map(|resource| format!(" ({resource})")).unwrap_or_default();
             Conflict::Owned { name, family, owner: found.owner, resource }

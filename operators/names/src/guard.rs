@@ -77,6 +77,13 @@ impl Guard {
         }
     }
 
+    /// Takes the last note of so many back: nothing was removed after all.
+    pub fn take_back(&mut self, removed: usize) {
+        if removed > 0 && self.removed.back().is_some_and(|(_, count)| *count == removed) {
+            self.removed.pop_back();
+        }
+    }
+
     fn recent(&self, now: Duration, window: Duration) -> usize {
         self.removed.iter().filter(|(at, _)| now.saturating_sub(*at) < window).map(|(_, count)| count).sum()
     }

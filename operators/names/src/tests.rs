@@ -504,3 +504,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_not_removed_after_all_is_taken_back() {
+    let limits = Limits::default();
+    let mut guard = Guard::default();
+    guard.note(2, Duration::ZERO, &limits);
+    let before = guard.clone();
+    guard.note(3, Duration::from_secs(1), &limits);
+    guard.take_back(3);
+    assert_eq!(guard, before);
+    guard.take_back(0);
+    assert_eq!(guard, before, "what removes nothing was not noted");
+}

@@ -1,6 +1,6 @@
 //! What every provider can be asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use drover_names::{Found, Fqdn, NameChange};
@@ -25,6 +25,15 @@ pub struct Answer {
     pub addresses: Result<BTreeSet<IpAddr>, ZoneError>,
 }
 
+/// What is known of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What the provider has.
+    pub found: Result<Found, ZoneError>,
+    /// What each server answers.
+    pub answers: Vec<Answer>,
+}
+
 /// A provider of DNS.
 pub trait Driver: Send + Sync {
     /// What it can do.
@@ -41,4 +50,8 @@ pub trait Driver: Send + Sync {
 
     /// What each server that answers for the zone says of a name.
     fn answers(&self, name: &Fqdn) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// What is known of each of these names, within seconds whatever servers do. None while the provider is slow and enough wait for it:
+    /// it is to be asked again soon.
+    fn look(&self, names: BTreeSet<Fqdn>) -> impl Future<Output = Option<BTreeMap<Fqdn, Seen>>> + Send;
 }

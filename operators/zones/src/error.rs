@@ -87,3 +87,11 @@ pub enum ZoneError {
     #[error("{0} cannot be written in a DNS message")]
     Unwritable(String),
 }
+
+impl ZoneError {
+    /// Whether the server said nothing at all: others would wait for it in vain.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unresolved { .. } | Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+}

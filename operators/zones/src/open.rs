@@ -10,24 +10,25 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::{
-    Algorithm, Key, Rfc2136, Server,
+    Algorithm, Gates, Key, Rfc2136, Server,
     cause::{OpenError, ProviderCause},
 };
 
 /// Where the Secret has the secret of a key, in base64 as servers have it.
 const TSIG_SECRET: &str = "tsigSecret";
 
-/// Opens providers.
-#[derive(Clone, Copy, Debug)]
+/// Opens providers. Clones share what is known of their servers.
+#[derive(Clone, Debug)]
 pub struct Zones {
     policy: DialPolicy,
+    gates: Gates,
 }
 
 impl Zones {
     /// Which dials the addresses that `policy` allows.
     #[must_use]
     pub fn new(policy: DialPolicy) -> Self {
-        Self { policy }
+        Self { policy, gates: Gates::default() }
     }
 
     /// The driver of `provider`, with the key in its Secret in `namespace`, which is Drover's. Asks the provider nothing.
@@ -40,7 +41,7 @@ impl Zones {
         let name = &provider.spec.credentials_secret_ref.name;
         let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
         let found = request(format!("read Secret {namespace}/{name}"), secrets.get_opt(name)).await;
-        driver(found.map_err(ApiError::unquoted)?, namespace, provider, self.policy)
+        driver(found.map_err(ApiError::unquoted)?, namespace, provider, self)
     }
 }
 
@@ -48,7 +49,7 @@ fn driver(
     found: Option<Secret>,
     namespace: &str,
     provider: &GlobalDNSProvider,
-    policy: DialPolicy,
+    zones: &Zones,
 ) -> Result<Rfc2136, OpenError> {
     let spec = &provider.spec.rfc2136;
     let server = server(&spec.server, "server", provider)?;
@@ -64,7 +65,7 @@ fn driver(
         let message = format!("spec.rfc2136.keyName of GlobalDNSProvider {} is no name of DNS", provider.name_any());
         OpenError::new(ProviderCause::ProviderInvalid, message)
     })?;
-    Ok(Rfc2136 { server, key, verify, policy })
+    Ok(Rfc2136 { server, key, verify, policy: zones.policy, gates: zones.gates.clone() })
 }
 
 fn server(text: &str, field: &str, provider: &GlobalDNSProvider) -> Result<Server, OpenError> {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     fn open(found: Option<Secret>, rfc2136: &serde_json::Value) -> Result<Rfc2136, OpenError> {
-        driver(found, "drover", &provider(rfc2136), DialPolicy::RefuseLocal)
+        driver(found, "drover", &provider(rfc2136), &Zones::new(DialPolicy::RefuseLocal))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
     str::FromStr,
+    time::Duration,
 };
 
 use drover_names::{Family, Found, Fqdn, NameChange};
@@ -14,8 +15,11 @@ use hickory_proto::{
     rr::{Name, RecordType, TSigner, rdata::tsig::TsigAlgorithm},
 };
 
+use tokio::{task::JoinSet, time::timeout};
+
 use crate::{
-    Answer, Capabilities, Driver, ZoneError,
+    Answer, Capabilities, Driver, Gates, Seen, ZoneError,
+    gate::{Admission, Ticket},
     message::{
         self, found, is_known, outcome, ownership_name, query, read_addresses, read_servers, read_texts, read_zone,
         record_type, word,
@@ -27,6 +31,12 @@ use crate::{
 const PORT: u16 = 53;
 /// How far clocks may be apart, in seconds, as RFC 8945 recommends.
 const FUDGE: u16 = 300;
+/// So many names of one object are asked for at a time.
+const AT_A_TIME: usize = 4;
+/// How long all that is asked of one server for one name, or one change, may take.
+const NAME_LIMIT: Duration = Duration::from_secs(5);
+/// How long a look waits for what servers answer: what was read is written without them.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +118,8 @@ pub struct Rfc2136 {
     pub verify: Vec<Server>,
     /// Which addresses are dialled.
     pub policy: DialPolicy,
+    /// What is known of servers.
+    pub gates: Gates,
 }
 
 impl Driver for Rfc2136 {
@@ -138,33 +150,118 @@ impl Driver for Rfc2136 {
     }
 
     async fn apply(&self, change: &NameChange) -> Result<(), ZoneError> {
-        let mut primary = self.primary().await?;
-        let zone = self.zone(&mut primary, &change.name).await?;
-        let answer = primary.ask(message::update(&zone, change)?, Some(&self.key.0), seconds()).await?;
-        outcome(&answer, primary.server(), change.name.as_str())
+        let written = async {
+            let mut primary = self.primary().await?;
+            let zone = self.zone(&mut primary, &change.name).await?;
+            let answer = primary.ask(message::update(&zone, change)?, Some(&self.key.0), seconds()).await?;
+            outcome(&answer, primary.server(), change.name.as_str())
+        };
+        limited(&self.server, written).await
     }
 
     async fn answers(&self, name: &Fqdn) -> Vec<Answer> {
-        let servers = match self.servers(name).await {
+        let servers = match limited(&self.server, self.servers(name)).await {
             Ok(servers) => servers,
             Err(error) => return vec![Answer { server: self.server.to_string(), addresses: Err(error) }],
         };
-        let mut asked = tokio::task::JoinSet::new();
+        let mut asked = JoinSet::new();
         for server in servers {
-            let (name, policy) = (name.clone(), self.policy);
+            let (name, driver) = (name.clone(), self.clone());
             asked.spawn(async move {
-                Answer { addresses: answer(&server, &name, policy).await, server: server.to_string() }
+                Answer { addresses: driver.answer_of(&server, name).await, server: server.to_string() }
             });
         }
         let mut answers = asked.join_all().await;
         answers.sort_by(|one, other| one.server.cmp(&other.server));
         answers
     }
+
+    async fn look(&self, names: BTreeSet<Fqdn>) -> Option<BTreeMap<Fqdn, Seen>> {
+        let unseen = |error: &ZoneError| Seen { found: Err(error.clone()), answers: Vec::new() };
+        let ticket = match self.gates.enter_as_one_of_few(&self.server) {
+            Admission::Open(ticket) | Admission::Trial(ticket, _) => ticket,
+            Admission::Silent(error) => {
+                return Some(names.into_iter().map(|name| (name, unseen(&error))).collect());
+            }
+            Admission::Busy => return None,
+        };
+        let seen = self.read_all(ticket, names).await;
+        let mut asked = JoinSet::new();
+        for name in seen.iter().filter(|(_, found)| found.is_ok()).map(|(name, _)| name.clone()) {
+            let driver = self.clone();
+            asked.spawn(async move { (driver.answers(&name).await, name) });
+        }
+        let mut answers: BTreeMap<_, _> = asked.join_all().await.into_iter().map(|(of, name)| (name, of)).collect();
+        let whole = |(name, found): (Fqdn, Result<Found, ZoneError>)| {
+            let answers = answers.remove(&name).unwrap_or_default();
+            (name, Seen { found, answers })
+        };
+        Some(seen.into_iter().map(whole).collect())
+    }
 }
 
 impl Rfc2136 {
     async fn primary(&self) -> Result<Connection, ZoneError> {
         connect(&self.server, self.policy).await
+    }
+
+    /// Reads the names, a few at a time. After a silence the rest is not asked for: that would be waiting in vain.
+    async fn read_all(&self, ticket: Ticket, names: BTreeSet<Fqdn>) -> BTreeMap<Fqdn, Result<Found, ZoneError>> {
+        let mut all = BTreeMap::new();
+        let mut outcome: Result<(), ZoneError> = Ok(());
+        let mut names = names.into_iter();
+        loop {
+            let some: Vec<Fqdn> = names.by_ref().take(AT_A_TIME).collect();
+            if some.is_empty() {
+                break;
+            }
+            if let Err(error) = &outcome {
+                all.extend(some.into_iter().map(|name| (name, Err(error.clone()))));
+                continue;
+            }
+            let mut reads = JoinSet::new();
+            for name in some {
+                let driver = self.clone();
+                reads.spawn(async move {
+                    let found = limited(&driver.server, driver.read(&name)).await;
+                    (name, found)
+                });
+            }
+            for (name, found) in reads.join_all().await {
+                outcome = outcome.and_then(|()| match &found {
+                    Err(error) if error.is_silence() => Err(error.clone()),
+                    _ => Ok(()),
+                });
+                all.insert(name, found);
+            }
+        }
+        ticket.end(&outcome);
+        all
+    }
+
+    /// What a server answers, if it does soon. It is asked in a task of its own, so that a silence of it becomes known and holds nobody up
+    /// for a second time.
+    async fn answer_of(&self, server: &Server, name: Fqdn) -> Result<BTreeSet<IpAddr>, ZoneError> {
+        let late = || ZoneError::Timeout { server: server.to_string(), limit: PATIENCE };
+        let (ticket, silence) = match self.gates.enter(server) {
+            Admission::Open(ticket) => (ticket, None),
+            Admission::Trial(ticket, error) => (ticket, Some(error)),
+            Admission::Silent(error) => return Err(error),
+            Admission::Busy => return Err(late()),
+        };
+        let (server, policy) = (server.clone(), self.policy);
+        let task = tokio::spawn(async move {
+            let outcome = limited(&server, answer(&server, &name, policy)).await;
+            ticket.end(&outcome);
+            outcome
+        });
+        if let Some(error) = silence {
+            return Err(error);
+        }
+        match timeout(PATIENCE, task).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(late()),
+        }
     }
 
     /// An answer that says what the zone has.
@@ -210,6 +307,12 @@ fn known(answer: Message, server: &str, name: &Fqdn) -> Result<Message, ZoneErro
         }
         code => ZoneError::Code { server, code: word(code) },
     })
+}
+
+/// What comes of it within [`NAME_LIMIT`].
+async fn limited<T>(server: &Server, asked: impl Future<Output = Result<T, ZoneError>>) -> Result<T, ZoneError> {
+    let late = |_| ZoneError::Timeout { server: server.to_string(), limit: NAME_LIMIT };
+    timeout(NAME_LIMIT, asked).await.map_err(late)?
 }
 
 /// What one server answers to everybody.

@@ -3,17 +3,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use drover_names::{Found, Fqdn, NameChange, Owner, Ownership, Wanted, change};
 use drover_runtime::DialPolicy;
-use drover_zones::{Algorithm, Driver as _, Key, Rfc2136, Server, ZoneError};
+use drover_zones::{Algorithm, Driver as _, Gates, Key, Rfc2136, Seen, Server, ZoneError};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const SECRET_IN_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -82,7 +82,7 @@ impl Bind {
     fn driver(&self, key: &str, secret: &[u8]) -> Rfc2136 {
         let server = Server { host: "127.0.0.1".to_owned(), port: self.port };
         let key = Key::new(key, Algorithm::HmacSha256, secret.to_vec()).unwrap();
-        Rfc2136 { verify: vec![server.clone()], server, key, policy: DialPolicy::AllowLocal }
+        Rfc2136 { verify: vec![server.clone()], server, key, policy: DialPolicy::AllowLocal, gates: Gates::default() }
     }
 }
 
@@ -159,4 +159,58 @@ async fn a_wrong_key_a_missing_right_and_a_missing_zone_are_told_apart() {
     assert!(matches!(refused, Err(ZoneError::Address { .. })), "{refused:?}");
     let down = Rfc2136 { server: Server { port: 1, ..driver.server.clone() }, ..driver }.check(&domain).await;
     assert!(matches!(down, Err(ZoneError::Unreachable { .. })), "{down:?}");
+}
+
+/// A server that takes connections and says nothing.
+fn silent() -> (TcpListener, Server) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, Server { host: "127.0.0.1".to_owned(), port })
+}
+
+#[tokio::test]
+async fn i10_a_secondary_that_says_nothing_holds_up_no_look() {
+    let Some(bind) = bind() else { return };
+    let (_listener, secondary) = silent();
+    let mut driver = bind.driver("drover", SECRET);
+    driver.verify.push(secondary.clone());
+    let names: BTreeSet<Fqdn> = (0..16).map(|at| name(&format!("n{at}.example.com"))).collect();
+    let look = async || {
+        let began = Instant::now();
+        let seen = driver.look(names.clone()).await.unwrap();
+        assert!(seen.len() == 16 && seen.values().all(|seen| seen.found.is_ok()), "{seen:?}");
+        let lags = |seen: &Seen| {
+            seen.answers.iter().any(|answer| answer.server == secondary.to_string() && answer.addresses.is_err())
+        };
+        assert!(seen.values().all(lags), "and it is named: {seen:?}");
+        began.elapsed()
+    };
+    // All names wait for it together, for two seconds, and not a few at a time for three.
+    let first = look().await;
+    assert!(first < Duration::from_secs(6), "{first:?}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // What waits now is a loaded machine.
+    let again = look().await;
+    assert!(again < Duration::from_millis(1_500), "{again:?}");
+}
+
+#[tokio::test]
+async fn i08_a_primary_that_says_nothing_is_asked_by_one_at_a_time() {
+    let Some(bind) = bind() else { return };
+    let (_listener, server) = silent();
+    let driver = Rfc2136 { server, ..bind.driver("drover", SECRET) };
+    let names: BTreeSet<Fqdn> = (0..16).map(|at| name(&format!("n{at}.example.com"))).collect();
+    let began = Instant::now();
+    let seen = driver.look(names.clone()).await.unwrap();
+    let all = |seen: &BTreeMap<Fqdn, Seen>| {
+        seen.len() == 16 && seen.values().all(|seen| matches!(seen.found, Err(ZoneError::Timeout { .. })))
+    };
+    assert!(all(&seen) && began.elapsed() < Duration::from_secs(6), "{:?} {seen:?}", began.elapsed());
+    let began = Instant::now();
+    let seen = driver.look(names).await.unwrap();
+    assert!(all(&seen) && began.elapsed() < Duration::from_millis(500), "{:?} {seen:?}", began.elapsed());
+    let other = bind.driver("drover", SECRET);
+    let other = Rfc2136 { gates: driver.gates, ..other };
+    let seen = other.look([name("foreign.example.com")].into()).await.unwrap();
+    assert!(seen.values().all(|seen| seen.found.is_ok()), "{seen:?}");
 }
