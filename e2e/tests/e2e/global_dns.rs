@@ -19,6 +19,7 @@ drover_e2e::tests![
     a_name_follows_the_addresses_of_two_clusters_and_leaves_nothing,
     a_name_is_left_alone_that_others_have_or_that_is_not_granted,
     a_name_fails_over_to_the_next_tier_and_back,
+    a_server_that_lags_is_named_and_holds_up_no_write,
     a_name_keeps_the_addresses_of_a_cluster_that_is_away_over_a_restart_until_its_cluster_is_deleted,
 ];
 
@@ -226,6 +227,34 @@ async fn a_name_fails_over_to_the_next_tier_and_back() {
     object_becomes(installation, "globaldns", "team/shop", "the status names the tier", is_second).await;
     addressed(installation, "eu", &["192.0.2.10", "192.0.2.12"]).await;
     story.answers("and back", NAME, &["192.0.2.10", "192.0.2.12"]).await;
+    deleted(installation, "globaldns", "team/shop").await;
+    story.nothing_is_left().await;
+}
+
+async fn a_server_that_lags_is_named_and_holds_up_no_write() {
+    let Some(story) = Story::begin("a server that lags").await else { return };
+    let installation = &story.installation;
+    let mut secondary = Bind::start(&Tools::from_environment().unwrap(), "").await.unwrap();
+    let verified_by = async |servers: Vec<String>| {
+        let rfc2136 = json!({"rfc2136": {"verifyServers": servers}});
+        patch(installation, "globaldnsprovider", "main", json!({"spec": rfc2136})).await;
+    };
+    verified_by(vec![story.bind.server(), secondary.server()]).await;
+    ingress(installation, "eu", NAME, &["192.0.2.10"]).await;
+    installation.apply(&names("shop", &[NAME], &json!({}))).await.unwrap();
+    story.answers("the primary answers", NAME, &["192.0.2.10"]).await;
+    reads(installation, "globaldns", "team/shop", "Propagated", "False/Propagating").await;
+    let shop = get(installation, "globaldns", "team/shop").await.unwrap();
+    let lag = shop["status"]["conditions"].as_array().unwrap().iter().find(|found| found["type"] == "Propagated");
+    let message = lag.map(|found| found["message"].to_string()).unwrap_or_default();
+    assert!(message.contains(&secondary.server()), "{shop:#}");
+    reads(installation, "globaldns", "team/shop", "Ready", "True/Ready").await;
+    secondary.stop();
+    addressed(installation, "eu", &["192.0.2.11"]).await;
+    story.answers("the name follows all the same", NAME, &["192.0.2.11"]).await;
+    reads(installation, "globaldns", "team/shop", "Propagated", "False/Propagating").await;
+    verified_by(vec![story.bind.server()]).await;
+    reads(installation, "globaldns", "team/shop", "Propagated", "True/AllServersAnswer").await;
     deleted(installation, "globaldns", "team/shop").await;
     story.nothing_is_left().await;
 }

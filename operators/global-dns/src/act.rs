@@ -8,7 +8,7 @@ use drover_runtime::{Owner, PlaceContext, owned::Change};
 use drover_zones::Driver as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::{DNSError, GlobalDNSOperator, observe::open};
+use crate::{DNSError, GlobalDNSOperator, observe::open, plan::LIMITS};
 
 /// One idempotent change.
 pub enum Action {
@@ -46,9 +46,16 @@ impl Action {
             Self::Write { provider, change, removed } => {
                 // One that is gone is seen by the next reconcile.
                 let Some(driver) = open(operator, &provider, place).await? else { return Ok(()) };
-                driver.apply(&change).await?;
-                operator.note_removed(&owner.key(), &change.name, removed);
-                Ok(())
+                // Noted before, as an answer may be lost; what the provider refuses was not removed.
+                let (key, name) = (owner.key(), &change.name);
+                operator.remember(&key, name, |memory, age| memory.guard.note(removed, age, &LIMITS));
+                let outcome = driver.apply(&change).await;
+                operator.remember(&key, name, |memory, _| match &outcome {
+                    Ok(()) => memory.ttl = change.ttl(),
+                    Err(error) if !error.is_silence() => memory.guard.take_back(removed),
+                    Err(_) => {}
+                });
+                Ok(outcome?)
             }
         }
     }

@@ -10,11 +10,15 @@ use drover_fleet::cause::TenancyCause;
 use drover_names::{
     Candidate, Choice, Found, Fqdn, Owner as RecordOwner, Selection, State, Tier, WhenAllUnhealthy, owned, select,
 };
+use drover_runtime::{ObjectKey, Title};
 
-use crate::observe::{Offered, Zone};
+use crate::{
+    claim::{self, Holders},
+    observe::{Offered, Zone},
+};
 
-/// What a name answers with now, as far as that is ours, and the cluster of each address: by what clusters offer, else by what was told
-/// before.
+/// What a name answers with now, as far as that is ours, and the cluster of each address: that which is noted in the claim if it still
+/// offers the address, else one that does, else as was noted.
 pub(crate) fn published(
     names: &GlobalDNS,
     zone: &Zone,
@@ -22,22 +26,30 @@ pub(crate) fn published(
     found: &Found,
     owner: &RecordOwner,
 ) -> BTreeMap<IpAddr, Option<String>> {
-    let offering = |address: &IpAddr| {
-        let offers = |(_, offered): &(&String, &Offered)| {
-            offered
-                .offers
-                .as_ref()
-                .and_then(|offers| offers.names.get(name.as_str()))
-                .is_some_and(|mine| mine.contains(address))
-        };
-        zone.clusters.iter().find(offers).map(|(cluster, _)| cluster.clone())
+    let offers = |address: &IpAddr, (_, offered): &(&String, &Offered)| {
+        let mine = offered.offers.as_ref().and_then(|offers| offers.names.get(name.as_str()));
+        mine.is_some_and(|mine| mine.contains(address))
     };
-    let before = told_before(names, name);
+    let offering = |address: &IpAddr| {
+        let found = zone.clusters.iter().find(|one| offers(address, one));
+        found.map(|(cluster, _)| cluster.clone())
+    };
+    let (noted, before) = (noted(names, zone, name), told_before(names, name));
     let attributed = |address: IpAddr| {
-        let cluster = offering(&address).or_else(|| before.get(&address).cloned());
+        let known = noted.get(&address).or_else(|| before.get(&address));
+        let still =
+            known.filter(|cluster| zone.clusters.get_key_value(*cluster).is_some_and(|one| offers(&address, &one)));
+        let cluster = still.cloned().or_else(|| offering(&address)).or_else(|| known.cloned());
         (address, cluster)
     };
     owned(found, owner).into_iter().map(attributed).collect()
+}
+
+/// The cluster of each address, as the claim of the name says.
+fn noted(names: &GlobalDNS, zone: &Zone, name: &Fqdn) -> Holders {
+    let key = claim::key(&zone.namespace, &names.spec.provider_name, name);
+    let mine = zone.claims.iter().find(|found| found.title == Title::Created && ObjectKey::of(found.meta()) == key);
+    mine.and_then(|found| found.live.as_deref().ok()).map(claim::holders).unwrap_or_default()
 }
 
 /// The cluster of each address, as the status says.
@@ -59,11 +71,15 @@ pub(crate) fn selection(
     published: &BTreeMap<IpAddr, Option<String>>,
 ) -> Selection {
     let tiers: Vec<Tier> = names.spec.tiers().iter().map(tier).collect();
-    let candidates = candidates(names, zone, name, published);
-    // A selection that selects nothing may be a mistake: nothing that still exists is removed on its account.
+    // What the owner of its cluster does not let names answer with leaves, whenever it was written.
+    let (forbidden, published): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        published.clone().into_iter().partition(|(address, cluster)| is_forbidden(zone, *address, cluster.as_deref()));
+    let candidates = candidates(names, zone, name, &published);
+    // A selection that selects nothing may be a mistake: nothing that still exists is removed on its account, unless it is not admitted.
     let selected: BTreeSet<String> = meant(zone).map(|(cluster, _)| cluster.clone()).collect();
     let is_empty = selected.is_empty();
-    let present = if is_empty { zone.existing.keys().cloned().collect() } else { selected };
+    let admits = |cluster: &&String| !refuses(zone, cluster);
+    let present = if is_empty { zone.existing.keys().filter(admits).cloned().collect() } else { selected };
     let is_unknown = |offered: &Offered| {
         !offered.is_current || offered.offers.as_ref().is_none_or(|offers| offers.obstacle.is_some())
     };
@@ -71,7 +87,7 @@ pub(crate) fn selection(
         name,
         candidates: &candidates,
         tiers: &tiers,
-        published,
+        published: &published,
         present: &present,
         is_partly_unknown: is_empty || meant(zone).any(|(_, offered)| is_unknown(offered)),
         when_all_unhealthy: match names.spec.when_all_unhealthy {
@@ -80,7 +96,11 @@ pub(crate) fn selection(
         },
         most: names.spec.max_endpoints(),
     };
-    select(&choice)
+    let mut selection = select(&choice);
+    let leaves = forbidden.into_keys().filter(|address| !selection.addresses.contains_key(address));
+    let leaves: Vec<IpAddr> = leaves.collect();
+    selection.planned.extend(leaves);
+    selection
 }
 
 /// What clusters offer for a name. Of one that was not looked at since the start what is published stays a candidate.
@@ -100,7 +120,8 @@ fn candidates(
             Some(offers) if offers.obstacle.is_none() => {
                 let state = if offered.is_current { State::Healthy } else { State::Unknown };
                 let mine = offers.names.get(name.as_str()).into_iter().flatten();
-                all.extend(mine.map(|address| candidate(*address, state)));
+                let allowed = mine.filter(|address| !is_forbidden(zone, **address, Some(cluster)));
+                all.extend(allowed.map(|address| candidate(*address, state)));
             }
             _ => {
                 let mine = published.iter().filter(|(_, holder)| holder.as_ref() == Some(cluster));
@@ -113,11 +134,21 @@ fn candidates(
 
 /// The selected clusters but for those that do not admit the namespace: these are not meant, whatever was published of them.
 fn meant(zone: &Zone) -> impl Iterator<Item = (&String, &Offered)> {
-    let is_refused = |offered: &Offered| {
-        let obstacle = offered.offers.as_ref().and_then(|offers| offers.obstacle.as_ref());
-        obstacle.is_some_and(|(cause, _)| *cause == TenancyCause::NotATenant.cause())
-    };
-    zone.clusters.iter().filter(move |(_, offered)| !is_refused(offered))
+    zone.clusters.iter().filter(|(cluster, _)| !refuses(zone, cluster))
+}
+
+/// Whether the owner of a cluster does not admit the namespace: as its Cluster says, or as was found there.
+fn refuses(zone: &Zone, cluster: &str) -> bool {
+    let offers = zone.clusters.get(cluster).and_then(|offered| offered.offers.as_ref());
+    let is_refused = offers.and_then(|offers| offers.obstacle.as_ref());
+    zone.existing.get(cluster).is_some_and(|member| member.refuses)
+        || is_refused.is_some_and(|(cause, _)| *cause == TenancyCause::NotATenant.cause())
+}
+
+/// Whether the owner of the cluster of an address does not let names answer with it.
+fn is_forbidden(zone: &Zone, address: IpAddr, cluster: Option<&str>) -> bool {
+    let rule = cluster.and_then(|cluster| zone.existing.get(cluster)?.rule.as_ref());
+    rule.is_some_and(|rule| rule.check(address).is_err())
 }
 
 fn tier(tier: &DNSTier) -> Tier {

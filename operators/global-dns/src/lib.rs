@@ -33,7 +33,7 @@ pub use act::Action;
 pub use cause::DNSCause;
 use drover_crds::{GlobalDNS, GlobalDNSProvider, GlobalDNSStatus};
 use drover_fleet::{cause::TenancyCause, targets};
-use drover_names::{Fqdn, Guard};
+use drover_names::Fqdn;
 use drover_runtime::{
     Cause, Inputs, LabelQuery, ObjectKey, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights,
     Rule, Targets, Watches, rights::READ,
@@ -42,18 +42,19 @@ use drover_zones::{ProviderCause, Zones};
 pub use error::DNSError;
 use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::ResourceExt as _;
+use observe::Memory;
 use plan::PlaceStatus;
 use sources::{SlimIngress, SlimService};
 use wakes::Everyone;
 
-/// What failures removed lately, by object and name.
-type Guards = Arc<Mutex<BTreeMap<(ObjectKey, Fqdn), Guard>>>;
+/// What was done lately, by object and name.
+type Memories = Arc<Mutex<BTreeMap<(ObjectKey, Fqdn), Memory>>>;
 
 /// The operator of the kind [`GlobalDNS`].
 #[derive(Clone, Debug)]
 pub struct GlobalDNSOperator {
     zones: Zones,
-    guards: Guards,
+    memories: Memories,
     started: Instant,
 }
 
@@ -61,7 +62,7 @@ impl GlobalDNSOperator {
     /// Which reaches providers by `zones`.
     #[must_use]
     pub fn new(zones: Zones) -> Self {
-        Self { zones, guards: Arc::default(), started: Instant::now() }
+        Self { zones, memories: Arc::default(), started: Instant::now() }
     }
 
     /// Since this process began.
@@ -69,19 +70,18 @@ impl GlobalDNSOperator {
         self.started.elapsed()
     }
 
-    fn guard(&self, key: &ObjectKey, name: &Fqdn) -> Guard {
-        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        guards.get(&(key.clone(), name.clone())).cloned().unwrap_or_default()
+    fn memory(&self, key: &ObjectKey, name: &Fqdn) -> Memory {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get(&(key.clone(), name.clone())).cloned().unwrap_or_default()
     }
 
-    fn note_removed(&self, key: &ObjectKey, name: &Fqdn, removed: usize) {
-        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        let guard = guards.entry((key.clone(), name.clone())).or_default();
-        guard.note(removed, self.age(), &plan::LIMITS);
+    fn remember(&self, key: &ObjectKey, name: &Fqdn, note: impl FnOnce(&mut Memory, Duration)) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        note(memories.entry((key.clone(), name.clone())).or_default(), self.age());
     }
 
     fn forget(&self, key: &ObjectKey) {
-        self.guards.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != key);
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != key);
     }
 }
 

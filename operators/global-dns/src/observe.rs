@@ -8,13 +8,12 @@ use std::{
 
 use drover_crds::{DNSSource, GlobalDNS, GlobalDNSProvider, names::DROVER_NAMESPACE};
 use drover_fleet::{cause::TenancyCause, targets};
-use drover_names::{Found, Fqdn, Grants, Guard};
+use drover_names::{AddressRule, Fqdn, Grants, Guard};
 use drover_runtime::{
-    Cause, Classify as _, FleetView, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, PlaceState,
-    PlaceStatuses, StatusCause, cache::Kept, operator::record_of, owned::Owned, place::deletion_of,
+    Cause, Classify as _, ClusterView, FleetView, LabelQuery, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
+    PlaceState, PlaceStatuses, StatusCause, cache::Kept, operator::record_of, owned::Owned, place::deletion_of,
 };
-use drover_zones::{Answer, Driver, Rfc2136, ZoneError};
-use futures::{StreamExt as _, stream};
+use drover_zones::{Driver as _, Rfc2136, Seen};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::ResourceExt as _;
 
@@ -24,9 +23,6 @@ use crate::{
     plan::PlaceStatus,
     sources::{SlimIngress, SlimService, Source},
 };
-
-/// So many names of one object are asked for at a time.
-const AT_A_TIME: usize = 4;
 
 /// What a reconcile knows.
 #[derive(Debug)]
@@ -44,10 +40,8 @@ pub struct Zone {
     pub namespace: String,
     /// The installation.
     pub installation: String,
-    /// The provider; none if there is none of this name.
-    pub provider: Option<Provider>,
-    /// What is known of each name that may be written, or is claimed.
-    pub names: BTreeMap<Fqdn, Seen>,
+    /// The providers that the spec and the claims name, as far as they are there.
+    pub providers: BTreeMap<String, Provider>,
     /// The claims that carry the labels of the object.
     pub claims: Vec<Owned<ConfigMap>>,
     /// Names that others have claimed, with the object if that is in the same namespace.
@@ -56,8 +50,8 @@ pub struct Zone {
     pub clusters: BTreeMap<String, Offered>,
     /// The Clusters that exist and are not being deleted.
     pub existing: BTreeMap<String, Member>,
-    /// What failures removed lately.
-    pub guards: BTreeMap<Fqdn, Guard>,
+    /// What this process did with each name lately.
+    pub memories: BTreeMap<Fqdn, Memory>,
     /// How long this process runs.
     pub age: Duration,
 }
@@ -69,6 +63,19 @@ pub struct Member {
     pub labels: BTreeMap<String, String>,
     /// Whether it is to be taken out.
     pub is_draining: bool,
+    /// Whether its owner does not let names of this namespace answer with what it has.
+    pub refuses: bool,
+    /// Which of its addresses may be published; none if that cannot be read.
+    pub rule: Option<AddressRule>,
+}
+
+/// What this process did with a name lately.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What failures removed.
+    pub guard: Guard,
+    /// The time to live that was written last, in seconds.
+    pub ttl: Option<u32>,
 }
 
 /// A provider.
@@ -80,15 +87,10 @@ pub struct Provider {
     pub adopts: Vec<String>,
     /// Why it cannot be used.
     pub failure: Option<(Cause, String)>,
-}
-
-/// What is known of a name.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// What the provider has.
-    pub found: Result<Found, ZoneError>,
-    /// What each server answers.
-    pub answers: Vec<Answer>,
+    /// Whether it is slow and others wait for it already, so that nothing was looked at now.
+    pub is_busy: bool,
+    /// What is known of each name there that may be written, or is claimed.
+    pub names: BTreeMap<Fqdn, Seen>,
 }
 
 /// What a selected cluster offers.
@@ -112,7 +114,7 @@ pub(crate) async fn observe(
     let mut zone = Zone {
         installation: place.fleet.installation().to_owned(),
         claims: claims(&owner.key(), place, &namespace),
-        existing: existing(&place.fleet),
+        existing: existing(owner, &place.fleet),
         age: operator.age(),
         namespace,
         ..Zone::default()
@@ -120,23 +122,29 @@ pub(crate) async fn observe(
     if owner.object().is_none_or(|names| names.metadata.deletion_timestamp.is_some()) {
         operator.forget(&owner.key());
     }
-    let claimed: BTreeMap<Fqdn, String> = zone.claimed().map(|(provider, name)| (name, provider)).collect();
-    let provider = owner.object().map(|names| names.spec.provider_name.clone());
-    let Some(provider) = provider.or_else(|| claimed.values().next().cloned()) else {
-        return Ok(World::Management(Box::new(zone)));
-    };
+    let mut wanted: BTreeMap<String, BTreeSet<Fqdn>> = BTreeMap::new();
+    for (provider, name) in zone.claimed() {
+        wanted.entry(provider).or_default().insert(name);
+    }
+    if let Owner::Present(object) = owner {
+        wanted.entry(object.spec.provider_name.clone()).or_default();
+    }
     let providers = place.related::<GlobalDNSProvider>();
-    if let Some(found) = providers.get(&ObjectKey::cluster_scoped(&provider)) {
+    // What a claim says of one provider is judged by what that one has, and by no other.
+    for (provider, mut names) in wanted {
+        let Some(found) = providers.get(&ObjectKey::cluster_scoped(&provider)) else { continue };
         let read = read(&found, owner, place);
-        let mut names: BTreeSet<Fqdn> = claimed.into_keys().collect();
-        if let Owner::Present(object) = owner {
+        if let Owner::Present(object) = owner
+            && object.spec.provider_name == provider
+        {
             let parsed = object.spec.fqdns.iter().filter_map(|name| name.parse().ok());
             names.extend(parsed.filter(|name| read.grants.domain_of(name).is_ok()));
+            zone.taken = taken(&names, &owner.key(), &provider, place, &zone);
         }
-        zone.provider = Some(read);
-        zone.taken = taken(&names, &owner.key(), &provider, place, &zone);
-        zone.guards = names.iter().map(|name| (name.clone(), operator.guard(&owner.key(), name))).collect();
-        zone.look(operator, &found, names, place).await;
+        let memories = names.iter().map(|name| (name.clone(), operator.memory(&owner.key(), name)));
+        zone.memories.extend(memories);
+        let looked_at = read.look(operator, &found, names, place).await;
+        zone.providers.insert(provider, looked_at);
     }
     Ok(World::Management(Box::new(zone)))
 }
@@ -201,11 +209,22 @@ fn claims(owner: &ObjectKey, place: &PlaceContext, namespace: &str) -> Vec<Owned
     claims
 }
 
-fn existing(fleet: &FleetView) -> BTreeMap<String, Member> {
+fn existing(owner: Owner<'_, GlobalDNS>, fleet: &FleetView) -> BTreeMap<String, Member> {
+    let refuses = |view: &ClusterView| {
+        owner.object().is_some_and(|names| {
+            let admits = |namespace: &String| targets::view_admits_namespace(names, view, fleet, namespace);
+            !names.spec.targets.selection.namespaces.iter().all(admits)
+        })
+    };
     let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none());
     let members = stays.map(|(name, view)| {
-        let (labels, is_draining) = (view.object.labels().clone(), view.object.spec.drain_traffic);
-        (name.as_str().to_owned(), Member { labels, is_draining })
+        let member = Member {
+            labels: view.object.labels().clone(),
+            is_draining: view.object.spec.drain_traffic,
+            refuses: refuses(view),
+            rule: Some(rule_of(&view.object)),
+        };
+        (name.as_str().to_owned(), member)
     });
     members.chain(fleet.unread().map(|name| (name.as_str().to_owned(), Member::default()))).collect()
 }
@@ -218,7 +237,8 @@ fn read(provider: &GlobalDNSProvider, owner: Owner<'_, GlobalDNS>, place: &Place
     let parsed = |text: &String| text.parse().ok();
     let suffixes = provider.spec.suffixes_for(&namespace, labels).filter_map(parsed).collect();
     let domains = provider.spec.domains.iter().filter_map(parsed).collect();
-    Provider { grants: Grants { domains, suffixes }, adopts: provider.spec.adopt_owners.clone(), failure: None }
+    let adopts = provider.spec.adopt_owners.clone();
+    Provider { grants: Grants { domains, suffixes }, adopts, ..Provider::default() }
 }
 
 /// The names that other objects have claimed.
@@ -245,35 +265,26 @@ impl Zone {
     pub(crate) fn claimed(&self) -> impl Iterator<Item = (String, Fqdn)> {
         self.claims.iter().filter_map(|found| claim::read(found.live.as_deref().ok()?))
     }
+}
 
+impl Provider {
     /// Asks the provider what it has of each name, and its servers what they answer.
     async fn look(
-        &mut self,
+        mut self,
         operator: &GlobalDNSOperator,
         provider: &GlobalDNSProvider,
         names: BTreeSet<Fqdn>,
         place: &PlaceContext,
-    ) {
-        let opened = operator.zones.open(&place.management.client(), &self.namespace, provider).await;
-        let driver = match opened {
-            Ok(driver) => driver,
-            Err(error) => {
-                if let Some(provider) = &mut self.provider {
-                    provider.failure = Some((error.cause(), error.to_string()));
-                }
-                return;
-            }
-        };
-        let driver = &driver;
-        let seen = stream::iter(names).map(|name| async move { (name.clone(), seen(driver, &name).await) });
-        self.names = seen.buffer_unordered(AT_A_TIME).collect().await;
-    }
-}
-
-async fn seen(driver: &Rfc2136, name: &Fqdn) -> Seen {
-    match driver.read(name).await {
-        Err(error) => Seen { found: Err(error), answers: Vec::new() },
-        found => Seen { found, answers: driver.answers(name).await },
+    ) -> Self {
+        let namespace = place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE);
+        match operator.zones.open(&place.management.client(), namespace, provider).await {
+            Err(error) => self.failure = Some((error.cause(), error.to_string())),
+            Ok(driver) => match driver.look(names).await {
+                Some(seen) => self.names = seen,
+                None => self.is_busy = true,
+            },
+        }
+        self
     }
 }
 

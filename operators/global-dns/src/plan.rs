@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use drover_crds::{DNSMode, GlobalDNS, condition::PROPAGATED};
-use drover_names::{Basis, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Wanted, change};
+use drover_names::{Basis, Conflict, Fqdn, Limits, NameChange, Owner as RecordOwner, Ownership, Wanted, change};
 use drover_runtime::{
     Cause, ObjectKey, Owner, Plan, Requeue, Title,
+    error::legible,
     owned::{Change, Owned},
 };
+use drover_zones::Seen;
 use k8s_openapi::{
     api::core::v1::ConfigMap,
     jiff::{SignedDuration, Timestamp},
@@ -20,8 +22,8 @@ use serde_json::json;
 use crate::{
     Action, DNSCause, GlobalDNSOperator,
     choose::{published, selection},
-    claim,
-    observe::{Seen, World, Zone},
+    claim::{self, Holders},
+    observe::{Provider, World, Zone},
     offers::Offers,
 };
 
@@ -34,6 +36,9 @@ const LOOK_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(10);
 /// … and so often while a server does not answer as it should.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(1);
 
+/// Most bytes of what a zone says of an owner that are shown.
+const MOST_OF_OWNER: usize = 64;
+
 type Decided = Plan<GlobalDNSOperator>;
 
 /// What a place says of names.
@@ -43,11 +48,15 @@ pub enum PlaceStatus {
     Offers(Offers),
     /// How the names are.
     Names(Box<Told>),
+    /// The provider is slow, and others wait for it already: what was told stays.
+    Waiting,
 }
 
 /// How names are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
+    /// The `metadata.generation` of the spec that this is about.
+    pub generation: Option<i64>,
     /// Each of them.
     pub names: Vec<ToldName>,
     /// Why nothing can be done for any of them.
@@ -92,18 +101,21 @@ pub fn plan(names: &GlobalDNS, world: &World, now: Timestamp) -> Decided {
 
 fn wanted(names: &GlobalDNS, zone: &Zone, now: Timestamp) -> Decided {
     let provider = &names.spec.provider_name;
-    let Some(found) = &zone.provider else {
+    let Some(found) = zone.providers.get(provider) else {
         let message =
             format!("there is no GlobalDNSProvider {provider}; create it, or create a GlobalDNS with another one");
-        return failed(DNSCause::ProviderNotFound.into(), message, now);
+        return failed(names, DNSCause::ProviderNotFound.into(), message, now);
     };
     if let Some((cause, message)) = &found.failure {
-        return failed(*cause, message.clone(), now);
+        return failed(names, *cause, message.clone(), now);
     }
-    let mut told = Told::default();
+    if found.is_busy {
+        return Plan { place_status: PlaceStatus::Waiting, groups: Vec::new(), requeue: again(now, LOOK_SOON) };
+    }
+    let mut told = Told { generation: names.metadata.generation, ..Told::default() };
     let mut groups = Vec::new();
     for text in &names.spec.fqdns {
-        let (name, actions) = one(names, zone, text);
+        let (name, actions) = one(names, zone, found, text);
         told.names.push(name);
         groups.extend(actions);
     }
@@ -128,9 +140,9 @@ fn pause(names: &GlobalDNS, told: &Told, now: Timestamp) -> SignedDuration {
 }
 
 /// What one name is to answer with, and what is done for that.
-fn one(names: &GlobalDNS, zone: &Zone, text: &str) -> (ToldName, Option<Vec<Action>>) {
+fn one(names: &GlobalDNS, zone: &Zone, provider: &Provider, text: &str) -> (ToldName, Option<Vec<Action>>) {
     let mut told = ToldName { name: text.to_owned(), ..ToldName::default() };
-    let (name, seen) = match writable(zone, text) {
+    let (name, seen) = match writable(zone, provider, text) {
         Ok(found) => found,
         Err(problem) => {
             told.problem = Some(problem);
@@ -145,50 +157,61 @@ fn one(names: &GlobalDNS, zone: &Zone, text: &str) -> (ToldName, Option<Vec<Acti
             return (told, None);
         }
     };
-    let owner = record_owner(names, zone);
+    let owner = record_owner(names, zone, &provider.adopts);
     told.published = published(names, zone, &name, found, &owner);
     let selection = selection(names, zone, &name, &told.published);
     told.basis =
         selection.basis.values().copied().filter(|basis| *basis != Basis::Nothing).max_by_key(|basis| rank(*basis));
     told.tier = selection.tier;
-    let guard = zone.guards.get(&name).cloned().unwrap_or_default();
-    let guarded = guard.bound(&name, &told.published, &selection, zone.age, &LIMITS);
+    let memory = zone.memories.get(&name).cloned().unwrap_or_default();
+    let guarded = memory.guard.bound(&name, &told.published, &selection, zone.age, &LIMITS);
     told.held = guarded.held;
     let wanted = Wanted { addresses: guarded.addresses.keys().copied().collect(), ttl: names.spec.ttl() };
-    match change(&name, found, &wanted, &owner) {
+    let decided = change(&name, found, &wanted, &owner).map(|change| {
+        // A server that keeps records for another time than it was asked for is not asked again.
+        change.filter(|change| memory.ttl != Some(wanted.ttl) || !change.is_only_of_ttl())
+    });
+    let change = match decided {
         Err(conflict) => {
-            told.problem = Some((DNSCause::RecordConflict.into(), conflict.to_string()));
-            (told, None)
+            told.problem = Some((DNSCause::RecordConflict.into(), shown(conflict)));
+            return (told, None);
         }
-        Ok(None) => {
+        Ok(change) => change,
+    };
+    // Of which cluster an address is stands in the claim before it is written, and as long as it may be there.
+    let noted = holders(&guarded.addresses).chain(holders(&told.published)).collect();
+    let provider = names.spec.provider_name.clone();
+    match change {
+        None => {
             // What was written before is claimed too: by its claim a deletion finds it.
             let is_ours = names.spec.mode == DNSMode::Enforce && !told.published.is_empty();
-            let claim = is_ours.then(|| claimed(zone, &names.spec.provider_name, &name)).flatten();
-            told.published = guarded.addresses;
+            let claim = is_ours.then(|| claimed(zone, &provider, &name, &noted)).flatten();
             told.lags = lags(&wanted.addresses, seen);
             (told, claim.map(|claim| vec![Action::Claim(claim)]))
         }
-        Ok(Some(change)) if names.spec.mode == DNSMode::Observe => {
+        Some(change) if names.spec.mode == DNSMode::Observe => {
             told.plan = Some(described(&change));
             (told, None)
         }
-        Ok(Some(change)) => {
+        Some(change) => {
             told.is_written = true;
-            let provider = names.spec.provider_name.clone();
-            let write =
-                Action::Write { provider: provider.clone(), change: Box::new(change), removed: guarded.removed };
-            let claim = claimed(zone, &provider, &name).map(Action::Claim);
+            let claim = claimed(zone, &provider, &name, &noted).map(Action::Claim);
+            let write = Action::Write { provider, change: Box::new(change), removed: guarded.removed };
             (told, Some(claim.into_iter().chain([write]).collect()))
         }
     }
 }
 
+/// The addresses of which the cluster is known.
+fn holders(published: &BTreeMap<IpAddr, Option<String>>) -> impl Iterator<Item = (IpAddr, String)> {
+    published.iter().filter_map(|(address, cluster)| Some((*address, cluster.clone()?)))
+}
+
 /// The name, and what is known of it, if it may be written.
-fn writable<'a>(zone: &'a Zone, text: &str) -> Result<(Fqdn, &'a Seen), (Cause, String)> {
+fn writable<'a>(zone: &Zone, provider: &'a Provider, text: &str) -> Result<(Fqdn, &'a Seen), (Cause, String)> {
     let name: Fqdn = text.parse().map_err(|error| (DNSCause::NameInvalid.into(), format!("{text} {error}")))?;
-    let grants = zone.provider.as_ref().map(|provider| provider.grants.clone()).unwrap_or_default();
     let refused = |why| (DNSCause::NameNotGranted.into(), format!("{text} {why}"));
-    grants.domain_of(&name).map_err(refused)?;
+    provider.grants.domain_of(&name).map_err(refused)?;
     if let Some(holder) = zone.taken.get(&name) {
         let holder =
             holder.as_ref().map_or("a GlobalDNS of another namespace".to_owned(), |name| format!("GlobalDNS {name}"));
@@ -196,18 +219,26 @@ fn writable<'a>(zone: &'a Zone, text: &str) -> Result<(Fqdn, &'a Seen), (Cause, 
         return Err((DNSCause::NameTaken.into(), message));
     }
     let unseen = || (DNSCause::Writing.into(), format!("{text} was not looked at yet"));
-    let seen = zone.names.get(&name).ok_or_else(unseen)?;
+    let seen = provider.names.get(&name).ok_or_else(unseen)?;
     Ok((name, seen))
 }
 
-fn record_owner(names: &GlobalDNS, zone: &Zone) -> RecordOwner {
+fn record_owner(names: &GlobalDNS, zone: &Zone, adopts: &[String]) -> RecordOwner {
     let namespace = names.namespace().unwrap_or_default();
-    owner_of(zone, &namespace, &names.name_any())
+    let ownership = Ownership::of_global_dns(&zone.installation, &namespace, &names.name_any());
+    RecordOwner { ownership, adopts: adopts.to_vec() }
 }
 
-fn owner_of(zone: &Zone, namespace: &str, name: &str) -> RecordOwner {
-    let adopts = zone.provider.as_ref().map(|provider| provider.adopts.clone()).unwrap_or_default();
-    RecordOwner { ownership: Ownership::of_global_dns(&zone.installation, namespace, name), adopts }
+/// A conflict, for people: what the zone says of an owner may be any text.
+fn shown(conflict: Conflict) -> String {
+    let cut = |text: String| legible(&text, MOST_OF_OWNER);
+    let conflict = match conflict {
+        Conflict::Owned { name, family, owner, resource } => {
+            Conflict::Owned { name, family, owner: cut(owner), resource: cut(resource) }
+        }
+        other => other,
+    };
+    conflict.to_string()
 }
 
 /// The first server that does not answer with these addresses.
@@ -249,7 +280,7 @@ fn unwanted(names: &GlobalDNS, zone: &Zone) -> Vec<Vec<Action>> {
     if names.spec.mode == DNSMode::Observe {
         return Vec::new();
     }
-    let owner = record_owner(names, zone);
+    let owner = record_owner(names, zone, &[]);
     let leaves = zone.claims.iter().filter(|found| !stay.contains(&ObjectKey::of(found.meta())));
     leaves.filter_map(|found| given_up(found, zone, &owner).ok().flatten()).collect()
 }
@@ -270,13 +301,14 @@ fn given_up(
     }
     // One that names nothing was made before anything was written.
     let Some((provider, name)) = read(found) else { return Ok(Some(vec![Action::Claim(Change::Delete(live))])) };
-    let unseen = || {
+    let missing = || {
         let message =
             format!("the records of {name} at GlobalDNSProvider {provider} cannot be looked at, as that is not there");
         (DNSCause::ProviderNotFound.into(), message)
     };
-    let failure = zone.provider.as_ref().and_then(|provider| provider.failure.clone());
-    let seen = zone.names.get(&name).ok_or_else(|| failure.unwrap_or_else(unseen))?;
+    let at = zone.providers.get(&provider).ok_or_else(missing)?;
+    let unseen = || (DNSCause::Writing.into(), format!("the records of {name} were not looked at yet"));
+    let seen = at.names.get(&name).ok_or_else(|| at.failure.clone().unwrap_or_else(unseen))?;
     let there = seen.found.as_ref().map_err(|error| (error.provider_cause().into(), error.to_string()))?;
     // Records that are not ours any more stay as they are.
     let change = change(&name, there, &Wanted::default(), owner).ok().flatten();
@@ -289,15 +321,21 @@ fn read(found: &Owned<ConfigMap>) -> Option<(String, Fqdn)> {
 }
 
 /// What makes the claim of a name as it should be; none if it is.
-fn claimed(zone: &Zone, provider: &str, name: &Fqdn) -> Option<Change<ConfigMap>> {
-    let desired = claim::desired(&zone.namespace, provider, name);
+fn claimed(zone: &Zone, provider: &str, name: &Fqdn, noted: &Holders) -> Option<Change<ConfigMap>> {
+    let desired = claim::desired(&zone.namespace, provider, name, noted);
+    // A note of what is not there any more does no harm, and goes with the next change.
+    let says_it = |live: &ConfigMap| {
+        let found = claim::holders(live);
+        claim::read(live).as_ref() == Some(&(provider.to_owned(), name.clone()))
+            && noted.iter().all(|(address, cluster)| found.get(address) == Some(cluster))
+    };
     let is_it = |found: &&Owned<ConfigMap>| {
         found.title == Title::Created
             && found.meta().name == desired.metadata.name
             && found.meta().deletion_timestamp.is_none()
     };
     match zone.claims.iter().find(is_it).map(|found| &found.live) {
-        Some(Ok(live)) if live.data == desired.data => None,
+        Some(Ok(live)) if says_it(live) => None,
         Some(Ok(live)) => {
             let live = Box::new(live.metadata.clone());
             Some(Change::Apply { desired: Box::new(desired), live, reverted: Vec::new() })
@@ -317,8 +355,10 @@ pub fn clean_up(owner: Owner<'_, GlobalDNS>, world: &World, now: Timestamp) -> D
         return Plan { place_status, groups: Vec::new(), requeue: Requeue::Released };
     };
     let key = owner.key();
-    let record_owner = owner_of(zone, &key.namespace, &key.name);
-    let mut told = Told::default();
+    let ownership = Ownership::of_global_dns(&zone.installation, &key.namespace, &key.name);
+    let record_owner = RecordOwner { ownership, adopts: Vec::new() };
+    let generation = owner.object().and_then(|names| names.metadata.generation);
+    let mut told = Told { generation, ..Told::default() };
     let mut groups = Vec::new();
     for found in &zone.claims {
         match given_up(found, zone, &record_owner) {
@@ -326,12 +366,14 @@ pub fn clean_up(owner: Owner<'_, GlobalDNS>, world: &World, now: Timestamp) -> D
             Err(failure) => told.failure = Some(failure),
         }
     }
-    let requeue = if zone.claims.is_empty() { Requeue::Released } else { again(now, LOOK_AGAIN) };
+    let is_busy = zone.providers.values().any(|provider| provider.is_busy);
+    let pause = if is_busy { LOOK_SOON } else { LOOK_AGAIN };
+    let requeue = if zone.claims.is_empty() { Requeue::Released } else { again(now, pause) };
     Plan { place_status: PlaceStatus::Names(Box::new(told)), groups, requeue }
 }
 
-fn failed(cause: Cause, message: String, now: Timestamp) -> Decided {
-    let told = Told { names: Vec::new(), failure: Some((cause, message)) };
+fn failed(names: &GlobalDNS, cause: Cause, message: String, now: Timestamp) -> Decided {
+    let told = Told { generation: names.metadata.generation, names: Vec::new(), failure: Some((cause, message)) };
     Plan { place_status: PlaceStatus::Names(Box::new(told)), groups: Vec::new(), requeue: again(now, LOOK_AGAIN) }
 }
 

@@ -29,8 +29,9 @@ const MOST_NAMED: usize = 5;
 pub(crate) fn summarise(names: &GlobalDNS, statuses: &PlaceStatuses<PlaceStatus>) -> GlobalDNSStatus {
     let former = names.status.clone().unwrap_or_default();
     let entry = statuses.get(&Place::Management);
+    // What was told of another spec says nothing of this one.
     let told = match entry.and_then(|entry| entry.known.as_ref()) {
-        Some(PlaceStatus::Names(told)) => told.as_ref().clone(),
+        Some(PlaceStatus::Names(told)) if told.generation == names.metadata.generation => told.as_ref().clone(),
         _ => Told::default(),
     };
     let is_deleting = names.metadata.deletion_timestamp.is_some();
@@ -44,7 +45,7 @@ pub(crate) fn summarise(names: &GlobalDNS, statuses: &PlaceStatuses<PlaceStatus>
         return GlobalDNSStatus { conditions, ..former };
     }
     if told.names.is_empty() && told.failure.is_none() && failed.is_none() {
-        return pending(former);
+        return pending(names, former);
     }
     let published = published(&told, former.published);
     let parts = parts(&told, failed.as_ref(), statuses);
@@ -61,13 +62,15 @@ pub(crate) fn summarise(names: &GlobalDNS, statuses: &PlaceStatuses<PlaceStatus>
     }
 }
 
-fn pending(former: GlobalDNSStatus) -> GlobalDNSStatus {
-    if !former.conditions.is_empty() {
+/// What is said until the names of this spec were looked at: what they answer with stays known, and nothing else is claimed.
+fn pending(names: &GlobalDNS, former: GlobalDNSStatus) -> GlobalDNSStatus {
+    let is_of_this_spec = Some(former.observed_generation) == names.metadata.generation;
+    if is_of_this_spec && !former.conditions.is_empty() {
         return former;
     }
     let waits = Readiness::no(StatusCause::Progressing, "its names were not looked at yet".to_owned());
     let conditions = ready_conditions(waits.state, waits.cause, &waits.message, waits.activity);
-    GlobalDNSStatus { conditions, ..former }
+    GlobalDNSStatus { conditions, plan: Vec::new(), ..former }
 }
 
 /// What failed in the management cluster or at the provider.
@@ -85,8 +88,12 @@ fn parts(told: &Told, failed: Option<&Readiness>, statuses: &PlaceStatuses<Place
     if let Some((cause, message)) = &told.failure {
         return vec![condition(ACCEPTED, false, *cause, message.clone())];
     }
-    let mut parts = vec![accepted(told), resolved(told, statuses), programmed(told, failed)];
-    parts.extend(propagated(told));
+    if told.names.is_empty() {
+        return vec![programmed(told, failed)];
+    }
+    let mut parts = vec![accepted(told), programmed(told, failed)];
+    parts.extend(resolved(told, statuses));
+    parts.extend(propagated(told).filter(|_| failed.is_none()));
     let held: usize = told.names.iter().map(|name| name.held).sum();
     if held > 0 {
         let message =
@@ -108,14 +115,15 @@ fn accepted(told: &Told) -> Condition {
     }
 }
 
-fn resolved(told: &Told, statuses: &PlaceStatuses<PlaceStatus>) -> Condition {
+/// None where some name was not looked at, and nothing is known to be wrong with the others.
+fn resolved(told: &Told, statuses: &PlaceStatuses<PlaceStatus>) -> Option<Condition> {
+    let unresolved = |cause: Cause, message: String| Some(condition(TARGETS_RESOLVED, false, cause, message));
     if let Some((cause, message)) = offers(statuses).find_map(|(_, offers)| offers.obstacle.as_ref()) {
-        return condition(TARGETS_RESOLVED, false, *cause, message.clone());
+        return unresolved(*cause, message.clone());
     }
-    let clusters = statuses.of_clusters();
-    if clusters.iter().next().is_none() {
+    if statuses.of_clusters().iter().next().is_none() {
         let message = "no cluster is selected that admits this namespace; check spec.targets.selection.clusters and spec.tenants of the Clusters";
-        return condition(TARGETS_RESOLVED, false, StatusCause::NoTargets, message);
+        return unresolved(StatusCause::NoTargets.into(), message.to_owned());
     }
     let with = |basis: Option<Basis>| told.names.iter().find(|name| name.problem.is_none() && name.basis == basis);
     let (cause, name, what) = match (with(None), with(Some(Basis::KeptLast)), with(Some(Basis::Draining))) {
@@ -124,12 +132,13 @@ fn resolved(told: &Told, statuses: &PlaceStatuses<PlaceStatus>) -> Condition {
         }
         (_, Some(name), _) => (DNSCause::KeptLast, name, "no address can be used now, so as before answers"),
         (.., Some(name)) => (DNSCause::OnlyDraining, name, "only clusters with spec.drainTraffic offer addresses for"),
+        _ if told.names.iter().any(|name| name.problem.is_some()) => return None,
         _ => {
             let message = "clusters offer addresses for every name";
-            return condition(TARGETS_RESOLVED, true, DNSCause::AddressesFound, message);
+            return Some(condition(TARGETS_RESOLVED, true, DNSCause::AddressesFound, message));
         }
     };
-    condition(TARGETS_RESOLVED, false, cause, format!("{what} {}", name.name))
+    unresolved(cause.into(), format!("{what} {}", name.name))
 }
 
 fn programmed(told: &Told, failed: Option<&Readiness>) -> Condition {
@@ -162,7 +171,7 @@ fn propagated(told: &Told) -> Option<Condition> {
         let message = format!("server {server} does not answer for {name} as it should yet");
         return Some(condition(PROPAGATED, false, DNSCause::Propagating, message));
     }
-    let all = told.names.iter().all(|name| settled(&name));
+    let all = !told.names.is_empty() && told.names.iter().all(|name| settled(&name));
     all.then(|| condition(PROPAGATED, true, DNSCause::AllServersAnswer, "every server answers as it should"))
 }
 
@@ -291,8 +300,12 @@ mod tests {
     }
 
     fn told(name: ToldName) -> PlaceStatus {
+        told_of(None, name)
+    }
+
+    fn told_of(generation: Option<i64>, name: ToldName) -> PlaceStatus {
         let name = ToldName { name: "a.example.com".to_owned(), ..name };
-        PlaceStatus::Names(Box::new(Told { names: vec![name], failure: None }))
+        PlaceStatus::Names(Box::new(Told { generation, names: vec![name], failure: None }))
     }
 
     fn answering() -> ToldName {
@@ -353,6 +366,46 @@ mod tests {
             says(&summary_of(&json!(null), held, PlaceState::Current), FROZEN).as_deref(),
             Some("True/TooManyRemovals")
         );
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_a_spec_that_was_not_looked_at() {
+        let at_rest = summary_of(&json!(null), answering(), PlaceState::Current);
+        let mut before = serde_json::to_value(&at_rest).unwrap();
+        before["observedGeneration"] = json!(1);
+        let after = |generation: i64, known: Option<PlaceStatus>, state: PlaceState| {
+            let mut names = names(&before);
+            names.metadata.generation = Some(generation);
+            summarise(&names, &[(Place::Management, PlaceEntry { known, state })].into_iter().collect())
+        };
+        let older = || Some(told_of(Some(1), answering()));
+        for known in [None, older()] {
+            let status = after(2, known, PlaceState::Pending);
+            assert_eq!(says(&status, "Ready").as_deref(), Some("False/Progressing"));
+            for kind in [ACCEPTED, PROGRAMMED, PROPAGATED, TARGETS_RESOLVED] {
+                assert_eq!(says(&status, kind), None, "nobody looked at it");
+            }
+            assert_eq!(
+                (&status.published, &status.summary),
+                (&at_rest.published, &at_rest.summary),
+                "it still answers"
+            );
+        }
+        for known in [None, older()] {
+            let away = PlaceState::Failed(Failure::new(StatusCause::Failed, "x"));
+            let status = after(2, known, away);
+            assert_eq!(says(&status, PROGRAMMED).as_deref(), Some("False/Failed"));
+            for kind in [ACCEPTED, PROPAGATED, TARGETS_RESOLVED] {
+                assert_eq!(says(&status, kind), None, "nobody looked at it");
+            }
+            assert_eq!(status.published, at_rest.published);
+        }
+        let stays = |known, state| assert_eq!(after(1, known, state).conditions, at_rest.conditions);
+        stays(None, PlaceState::Pending); // A restart forgets nothing …
+        stays(Some(PlaceStatus::Waiting), PlaceState::Current); // … nor does a slow provider.
+        let unseen = ToldName { problem: Some((DNSCause::Writing.into(), "x".to_owned())), ..ToldName::default() };
+        let status = summary_of(&json!(null), unseen, PlaceState::Current);
+        assert_eq!(says(&status, TARGETS_RESOLVED), None, "no address was chosen for it");
     }
 
     #[test]

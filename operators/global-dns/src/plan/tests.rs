@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use drover_fleet::cause::TenancyCause;
-use drover_names::{Family, Found, FoundSet, Grants, Guard, RecordSet, Text};
+use drover_names::{AddressRule, Family, Found, FoundSet, Grants, Guard, RecordSet, Text};
 use drover_zones::{Answer, ZoneError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
-use crate::observe::{Member, Offered, Provider};
+use crate::observe::{Member, Memory, Offered};
 
 const NAME: &str = "shop.example.com";
 
@@ -50,21 +50,49 @@ fn zone(has: &[u8], clusters: &[(&str, Option<&[u8]>)]) -> Zone {
     let clusters: BTreeMap<_, _> =
         clusters.iter().map(|(name, offers)| ((*name).to_owned(), offered(*offers))).collect();
     let suffix = || vec!["example.com".parse().unwrap()];
+    let provider = Provider {
+        grants: Grants { domains: suffix(), suffixes: suffix() },
+        names: [(name(), Seen { found, answers })].into(),
+        ..Provider::default()
+    };
     Zone {
         namespace: "drover".to_owned(),
         installation: "prod".to_owned(),
-        provider: Some(Provider { grants: Grants { domains: suffix(), suffixes: suffix() }, ..Provider::default() }),
-        names: [(name(), Seen { found, answers })].into(),
+        providers: [("main".to_owned(), provider)].into(),
         existing: clusters.keys().map(|name| (name.clone(), Member::default())).collect(),
         clusters,
         ..Zone::default()
     }
 }
 
-fn claimed(mut zone: Zone) -> Zone {
-    let live = Ok(Arc::new(claim::desired("drover", "main", &name())));
+/// The same, with a claim that notes of which cluster each offered address is.
+fn claimed(zone: Zone) -> Zone {
+    let mut noted = Holders::new();
+    for (cluster, offered) in zone.clusters.iter().rev() {
+        let offers = offered.offers.iter().filter_map(|offers| offers.names.get(NAME)).flatten();
+        noted.extend(offers.map(|address| (*address, cluster.clone())));
+    }
+    noting(zone, "main", &noted)
+}
+
+/// The same, with a claim at a provider that notes this.
+fn noting(mut zone: Zone, provider: &str, noted: &Holders) -> Zone {
+    let live = Ok(Arc::new(claim::desired("drover", provider, &name(), noted)));
     zone.claims = vec![Owned { live, drift_conflict: None, title: Title::Created }];
     zone
+}
+
+fn see(zone: &mut Zone) -> &mut Seen {
+    zone.providers.get_mut("main").unwrap().names.get_mut(&name()).unwrap()
+}
+
+/// Names of which the status says that eu has the first address.
+fn known() -> GlobalDNS {
+    let mut names = names(&json!({}));
+    let endpoints = json!([{"cluster": "eu", "addresses": ["8.8.8.1"]}]);
+    names.status =
+        Some(serde_json::from_value(json!({"published": [{"fqdn": NAME, "endpoints": endpoints}]})).unwrap());
+    names
 }
 
 fn decide(names: &GlobalDNS, zone: Zone) -> (Told, Vec<String>, Option<Vec<IpAddr>>) {
@@ -100,7 +128,7 @@ fn a_name_is_claimed_and_then_written() {
     let (_, done, _) = decide(&names(&json!({})), zone(&[1], &[("eu", Some(&[1]))]));
     assert_eq!(done, [format!("create ConfigMap {key}")], "what was written before is claimed too");
     let mut half = claimed(zone(&[], &[("eu", Some(&[1]))]));
-    let bare = ConfigMap { data: None, ..claim::desired("drover", "main", &name()) };
+    let bare = ConfigMap { data: None, ..claim::desired("drover", "main", &name(), &Holders::new()) };
     half.claims[0].live = Ok(Arc::new(bare));
     let (_, done, _) = decide(&names(&json!({})), half);
     assert_eq!(done, [format!("apply ConfigMap {key}"), format!("write {NAME} at main")]);
@@ -108,14 +136,8 @@ fn a_name_is_claimed_and_then_written() {
 
 #[test]
 fn what_cannot_be_looked_at_stays_and_what_is_gone_goes() {
-    let mut before = names(&json!({}));
-    before.status = Some(
-        serde_json::from_value(
-            json!({"published": [{"fqdn": NAME, "endpoints": [{"cluster": "eu", "addresses": ["8.8.8.1"]}]}]}),
-        )
-        .unwrap(),
-    );
-    let at_rest = |names: &GlobalDNS, zone| decide(names, zone).1.is_empty();
+    let before = known();
+    let at_rest = |names: &GlobalDNS, zone| decide(names, zone).2.is_none();
     assert!(at_rest(&before, claimed(zone(&[1, 2], &[("eu", None), ("us", Some(&[2]))]))), "eu was not looked at yet");
     assert!(at_rest(&names(&json!({})), claimed(zone(&[1, 2], &[("eu", None), ("us", Some(&[2]))]))), "1 may be of eu");
     let mut away = claimed(zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]));
@@ -126,7 +148,7 @@ fn what_cannot_be_looked_at_stays_and_what_is_gone_goes() {
     let deselected = decide(&before, claimed(zone(&[1, 2], &[("us", Some(&[2]))])));
     assert_eq!(deselected.2, Some(vec![address(2)]));
     let last = decide(&before, claimed(zone(&[1], &[("eu", Some(&[])), ("us", Some(&[]))])));
-    assert_eq!((last.1.len(), last.0.names[0].basis), (0, Some(Basis::KeptLast)), "it never becomes empty by that");
+    assert_eq!((last.2, last.0.names[0].basis), (None, Some(Basis::KeptLast)), "it never becomes empty by that");
     let forgotten = claimed(zone(&[1], &[("eu", Some(&[])), ("us", Some(&[]))]));
     assert!(at_rest(&names(&json!({})), forgotten), "nor where its cluster is not known any more, as after a rebuild");
     let removes = names(&json!({"whenAllUnhealthy": "Remove"}));
@@ -152,16 +174,35 @@ fn a_name_that_may_not_be_written_is_left_alone_and_says_why() {
     assert_eq!(problem(&names(&json!({})), taken), Some("NameTaken"));
     let mut foreign = offered();
     let set = FoundSet { records: RecordSet { addresses: [address(9)].into(), ttl: 30 }, texts: Vec::new() };
-    foreign.names.get_mut(&name()).unwrap().found = Ok(Found { families: [(Family::V4, set)].into(), is_alias: false });
+    see(&mut foreign).found = Ok(Found { families: [(Family::V4, set)].into(), is_alias: false });
     assert_eq!(problem(&names(&json!({})), foreign), Some("RecordConflict"));
     let mut down = offered();
-    down.names.get_mut(&name()).unwrap().found = Err(ZoneError::Unreachable { server: "ns1".to_owned() });
+    see(&mut down).found = Err(ZoneError::Unreachable { server: "ns1".to_owned() });
     assert_eq!(problem(&names(&json!({})), down), Some("ProviderUnavailable"));
     let mut observed = offered();
-    observed.provider = None;
+    observed.providers.clear();
     assert_eq!(decide(&names(&json!({})), observed).0.failure.unwrap().0.reason(), "ProviderNotFound");
     let (told, done, _) = decide(&names(&json!({"mode": "Observe"})), offered());
     assert_eq!((done.len(), told.names[0].plan.as_deref()), (0, Some("shop.example.com A: nothing -> 8.8.8.1")));
+}
+
+#[test]
+fn what_a_zone_says_of_an_owner_is_cut_and_shows_no_advice_for_our_own() {
+    let problem = |text: &str| {
+        let mut foreign = zone(&[], &[("eu", Some(&[1]))]);
+        let records = RecordSet { addresses: [address(9)].into(), ttl: 30 };
+        let set = FoundSet { records, texts: vec![Text::new(text)] };
+        see(&mut foreign).found = Ok(Found { families: [(Family::V4, set)].into(), is_alias: false });
+        let (told, done, _) = decide(&names(&json!({})), foreign);
+        assert!(done.is_empty());
+        told.names[0].problem.clone().unwrap().1
+    };
+    let long = "y".repeat(500);
+    let said =
+        problem(&format!("heritage=external-dns,external-dns/owner=\u{202e}a\nb{long},external-dns/resource={long}"));
+    assert!(said.contains("belong to owner  a byyy") && said.contains('…') && said.len() < 400, "{said}");
+    let said = problem("heritage=external-dns,external-dns/owner=drover-prod,external-dns/resource=globaldns/x/y");
+    assert!(said.contains("another GlobalDNS") && !said.contains("adoptOwners") && !said.contains("x/y"), "{said}");
 }
 
 #[test]
@@ -180,8 +221,8 @@ fn failures_remove_half_and_the_rest_is_looked_at_again_soon() {
     assert_eq!((written.unwrap().len(), told.names[0].held), (3, 2));
     let mut guard = Guard::default();
     guard.note(3, Duration::ZERO, &LIMITS);
-    many.names = zone(&[1, 2, 3], &clusters).names;
-    many.guards = [(name(), guard)].into();
+    many.providers = zone(&[1, 2, 3], &clusters).providers;
+    many.memories = [(name(), Memory { guard, ttl: None })].into();
     let (told, done, _) = decide(&names(&json!({})), many);
     assert_eq!((done.len(), told.names[0].held), (0, 2));
 }
@@ -204,11 +245,7 @@ fn what_the_owner_of_a_cluster_does_not_admit_leaves_and_what_cannot_be_read_sta
         let mut zone = claimed(zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]));
         let obstacle = Some((cause, "x".to_owned()));
         zone.clusters.get_mut("eu").unwrap().offers = Some(Offers { obstacle, ..Offers::default() });
-        let mut before = names(&json!({}));
-        let endpoints = json!([{"cluster": "eu", "addresses": ["8.8.8.1"]}]);
-        before.status =
-            Some(serde_json::from_value(json!({"published": [{"fqdn": NAME, "endpoints": endpoints}]})).unwrap());
-        decide(&before, zone).2
+        decide(&known(), zone).2
     };
     assert_eq!(with(TenancyCause::NotATenant.into()), Some(vec![address(2)]));
     assert_eq!(with(DNSCause::SourcesNotReadable.into()), None);
@@ -222,7 +259,7 @@ fn a_failover_answers_with_the_first_tier_that_has_enough() {
         let mut zone = claimed(zone(&[9], &[("eu", Some(eu)), ("us", Some(&[3])), ("spare", Some(&[4]))]));
         for (cluster, label) in [("eu", "first"), ("us", "second"), ("spare", "none")] {
             let labels = [("tier".to_owned(), label.to_owned())].into();
-            zone.existing.insert(cluster.to_owned(), Member { labels, is_draining: false });
+            zone.existing.insert(cluster.to_owned(), Member { labels, ..Member::default() });
         }
         let (told, _, written) = decide(&failover, zone);
         (told.names[0].tier, written)
@@ -252,7 +289,7 @@ fn a_deletion_removes_what_is_claimed_and_then_the_claim() {
     );
     assert_eq!(clean(Owner::Deleting(&going), zone(&[], &[])), (vec![], true));
     let mut down = claimed(zone(&[1], &[]));
-    down.names.get_mut(&name()).unwrap().found = Err(ZoneError::Unreachable { server: "ns1".to_owned() });
+    see(&mut down).found = Err(ZoneError::Unreachable { server: "ns1".to_owned() });
     assert_eq!(clean(Owner::Deleting(&going), down), (vec![], false), "it waits for the provider");
     let mut foreign = claimed(zone(&[1], &[]));
     foreign.installation = "other".to_owned();
@@ -270,7 +307,7 @@ fn a_name_that_leaves_the_spec_leaves_the_zone() {
 #[test]
 fn a_server_that_lags_is_named() {
     let mut lagging = claimed(zone(&[1], &[("eu", Some(&[1]))]));
-    let answers = &mut lagging.names.get_mut(&name()).unwrap().answers;
+    let answers = &mut see(&mut lagging).answers;
     answers.push(Answer { server: "ns2:53".to_owned(), addresses: Ok([address(9)].into()) });
     let decided = plan(&names(&json!({})), &World::Management(Box::new(lagging)), Timestamp::UNIX_EPOCH);
     assert_eq!(decided.requeue, Requeue::At(Timestamp::from_second(1).unwrap()));
@@ -280,9 +317,100 @@ fn a_server_that_lags_is_named() {
         let condition = json!({"type": "Propagated", "status": "False", "reason": "Propagating", "message": "", "lastTransitionTime": at});
         let mut names = names(&json!({}));
         names.status = Some(serde_json::from_value(json!({"conditions": [condition]})).unwrap());
-        let told =
-            Told { names: vec![ToldName { lags: Some("ns2:53".to_owned()), ..ToldName::default() }], failure: None };
+        let told = Told {
+            names: vec![ToldName { lags: Some("ns2:53".to_owned()), ..ToldName::default() }],
+            ..Told::default()
+        };
         pause(&names, &told, Timestamp::from_second(100).unwrap())
     };
     assert_eq!((since(50), since(30)), (LOOK_SOON, LOOK_AFTER_FAILURE), "one that lags for long is asked less often");
+}
+
+#[test]
+fn consent_that_is_withdrawn_takes_effect_also_where_the_cluster_is_the_only_one_or_away() {
+    let refusing = |mut zone: Zone, is_current: bool| {
+        zone.existing.get_mut("eu").unwrap().refuses = true;
+        zone.clusters.get_mut("eu").unwrap().is_current = is_current;
+        decide(&known(), claimed(zone)).2
+    };
+    let both = || zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]);
+    assert_eq!(refusing(both(), false), Some(vec![address(2)]), "what it offered last does not stand");
+    assert_eq!(refusing(zone(&[1], &[("eu", Some(&[1]))]), true), Some(vec![]), "also if it is the only one");
+    let mut left = claimed(zone(&[1], &[("eu", Some(&[1]))]));
+    left.existing.get_mut("eu").unwrap().refuses = true;
+    left.clusters.clear();
+    assert_eq!(decide(&known(), left).2, Some(vec![]), "and if it is not selected any more for that");
+}
+
+#[test]
+fn an_address_outside_of_the_ranges_of_its_cluster_leaves_whenever_it_was_written() {
+    let with = |offers: Option<&[u8]>, ranges: &[&str]| {
+        let mut zone = claimed(zone(&[1, 2], &[("eu", offers), ("us", Some(&[2]))]));
+        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        zone.existing.get_mut("eu").unwrap().rule = Some(AddressRule { ranges });
+        decide(&known(), zone).2
+    };
+    for offers in [None, Some(&[1_u8] as &[u8])] {
+        assert_eq!(with(offers, &["192.0.2.0/24"]), Some(vec![address(2)]), "{offers:?}");
+        assert_eq!(with(offers, &["8.8.8.0/24"]), None);
+        assert_eq!(with(offers, &[]), None, "without ranges public ones may");
+    }
+}
+
+#[test]
+fn a_claim_is_judged_by_its_own_provider() {
+    let mut there = noting(zone(&[], &[("eu", Some(&[]))]), "old", &Holders::new());
+    let old = zone(&[1], &[]).providers.remove("main").unwrap();
+    let key = claim::key("drover", "old", &name());
+    assert_eq!(
+        decide(&names(&json!({})), noting(zone(&[], &[]), "old", &Holders::new())).1,
+        [""; 0],
+        "it was not looked at"
+    );
+    there.providers.insert("old".to_owned(), old);
+    let (_, done, _) = decide(&names(&json!({})), there);
+    assert_eq!(done, [format!("write {NAME} at old"), format!("delete ConfigMap {key}")]);
+}
+
+#[test]
+fn of_which_cluster_an_address_is_stands_in_the_claim_before_it_is_written() {
+    let key = claim::key("drover", "main", &name());
+    let noted = Holders::from([(address(1), "eu".to_owned())]);
+    let both = || zone(&[1], &[("eu", Some(&[1])), ("us", Some(&[2]))]);
+    let (_, done, _) = decide(&names(&json!({})), noting(both(), "main", &noted));
+    assert_eq!(done, [format!("apply ConfigMap {key}"), format!("write {NAME} at main")]);
+    // A crash after the write, before the status: the Cluster is deleted, and the other one cannot be looked at.
+    let mut after = noting(zone(&[1, 2], &[("us", Some(&[2]))]), "main", &noted);
+    after.clusters.get_mut("us").unwrap().is_current = false;
+    assert_eq!(decide(&names(&json!({})), after).2, Some(vec![address(2)]));
+    // Another cluster that offers it too does not become its holder.
+    let shared = noting(zone(&[1], &[("au", Some(&[1])), ("eu", Some(&[1]))]), "main", &noted);
+    let (told, done, _) = decide(&names(&json!({})), shared);
+    assert_eq!((told.names[0].published[&address(1)].as_deref(), done.len()), (Some("eu"), 0));
+}
+
+#[test]
+fn a_server_that_keeps_another_time_to_live_is_told_so_once() {
+    let with = |ttl: Option<u32>, offers: &[u8]| {
+        let mut zone = claimed(zone(&[1], &[("eu", Some(offers))]));
+        let found = see(&mut zone).found.as_mut().unwrap();
+        found.families.get_mut(&Family::V4).unwrap().records.ttl = 300;
+        zone.memories = [(name(), Memory { guard: Guard::default(), ttl })].into();
+        decide(&names(&json!({})), zone).2
+    };
+    assert_eq!(with(None, &[1]), Some(vec![address(1)]));
+    assert_eq!(with(Some(60), &[1]), Some(vec![address(1)]), "the spec is another one now");
+    assert_eq!(with(Some(30), &[1]), None);
+    assert_eq!(with(Some(30), &[1, 2]), Some(vec![address(1), address(2)]));
+}
+
+#[test]
+fn nothing_is_said_or_done_while_others_wait_for_a_slow_provider() {
+    let mut busy = claimed(zone(&[1], &[("eu", Some(&[1]))]));
+    let provider = busy.providers.get_mut("main").unwrap();
+    provider.names.clear();
+    provider.is_busy = true;
+    let decided = plan(&names(&json!({})), &World::Management(Box::new(busy)), Timestamp::UNIX_EPOCH);
+    assert_eq!((decided.place_status, decided.groups.len()), (PlaceStatus::Waiting, 0));
+    assert_eq!(decided.requeue, Requeue::At(Timestamp::from_second(1).unwrap()));
 }
