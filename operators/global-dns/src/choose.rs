@@ -162,6 +162,9 @@ fn tier_of(names: &GlobalDNS, zone: &Zone, cluster: &str) -> Option<usize> {
         return Some(0);
     }
     let none = BTreeMap::new();
-    let labels = zone.existing.get(cluster).map_or(&none, |member| &member.labels);
-    tiers.iter().position(|tier| tier.clusters.selects(cluster, labels))
+    let member = zone.existing.get(cluster);
+    let labels = member.map_or(&none, |member| &member.labels);
+    let found = tiers.iter().position(|tier| tier.clusters.selects(cluster, labels));
+    // Of a Cluster that cannot be read the labels are unknown: what is published of it stays.
+    found.or_else(|| member.filter(|member| member.rule.is_none()).map(|_| 0))
 }

@@ -63,7 +63,7 @@ pub struct Member {
     pub labels: BTreeMap<String, String>,
     /// Whether it is to be taken out.
     pub is_draining: bool,
-    /// Whether its owner does not let names of this namespace answer with what it has.
+    /// Whether its owner lets names of this namespace answer with nothing that it has.
     pub refuses: bool,
     /// Which of its addresses may be published; none if that cannot be read.
     pub rule: Option<AddressRule>,
@@ -152,25 +152,31 @@ pub(crate) async fn observe(
 /// What the cluster at `place` offers.
 fn offers(names: &GlobalDNS, place: &PlaceContext) -> Offers {
     let mut offers = Offers::default();
-    let refused = |namespace: &&String| !targets::admits_namespace(names, place, namespace);
-    if let Some(namespace) = names.spec.targets.selection.namespaces.iter().find(refused) {
+    let namespaces = &names.spec.targets.selection.namespaces;
+    let (admitted, refused): (Vec<_>, Vec<_>) =
+        namespaces.iter().partition(|namespace| targets::admits_namespace(names, place, namespace));
+    let refusal = refused.first().map(|namespace| {
         let message = format!(
             "cluster {} does not allow namespace {namespace} to this namespace; its owner decides that in spec.tenants of the Cluster",
             cluster_of(place)
         );
-        offers.obstacle = Some((TenancyCause::NotATenant.into(), message));
+        (TenancyCause::NotATenant.into(), message)
+    });
+    if admitted.is_empty() {
+        offers.obstacle = refusal;
         return offers;
     }
+    offers.refused = refusal;
     if names.spec.takes(DNSSource::Ingress) {
-        take::<SlimIngress>(&mut offers, names, place);
+        take::<SlimIngress>(&mut offers, names, &admitted, place);
     }
     if names.spec.takes(DNSSource::Service) {
-        take::<SlimService>(&mut offers, names, place);
+        take::<SlimService>(&mut offers, names, &admitted, place);
     }
     offers
 }
 
-fn take<S: Source + Kept>(offers: &mut Offers, names: &GlobalDNS, place: &PlaceContext) {
+fn take<S: Source + Kept>(offers: &mut Offers, names: &GlobalDNS, namespaces: &[&String], place: &PlaceContext) {
     let (Some(cluster), informer) = (place.cluster.as_deref(), place.cache.informer::<S>(&LabelQuery::everything()))
     else {
         return;
@@ -181,9 +187,8 @@ fn take<S: Source + Kept>(offers: &mut Offers, names: &GlobalDNS, place: &PlaceC
         offers.obstacle = Some((DNSCause::SourcesNotReadable.into(), message));
         return;
     }
-    let namespaces = &names.spec.targets.selection.namespaces;
     // What it offers is unknown, which is not nothing.
-    let is_here = |meta: &ObjectMeta| meta.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
+    let is_here = |meta: &ObjectMeta| meta.namespace.as_ref().is_some_and(|namespace| namespaces.contains(&namespace));
     if let Some(unread) = informer.undecodable().into_iter().find(|unread| is_here(&unread.meta)) {
         let key = ObjectKey::of(&unread.meta);
         let message = format!(
@@ -213,7 +218,7 @@ fn existing(owner: Owner<'_, GlobalDNS>, fleet: &FleetView) -> BTreeMap<String, 
     let refuses = |view: &ClusterView| {
         owner.object().is_some_and(|names| {
             let admits = |namespace: &String| targets::view_admits_namespace(names, view, fleet, namespace);
-            !names.spec.targets.selection.namespaces.iter().all(admits)
+            !names.spec.targets.selection.namespaces.iter().any(admits)
         })
     };
     let stays = fleet.iter().filter(|(_, view)| deletion_of(&view.object).is_none());
@@ -276,6 +281,10 @@ impl Provider {
         names: BTreeSet<Fqdn>,
         place: &PlaceContext,
     ) -> Self {
+        // Who is granted nothing there gets no look, neither at its Secret nor at its servers.
+        if names.is_empty() {
+            return self;
+        }
         let namespace = place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE);
         match operator.zones.open(&place.management.client(), namespace, provider).await {
             Err(error) => self.failure = Some((error.cause(), error.to_string())),
@@ -292,6 +301,9 @@ impl World {
     /// Takes up what the clusters said last.
     pub(crate) fn reduce(&mut self, places: &PlaceStatuses<PlaceStatus>) {
         let Self::Management(zone) = self else { return };
+        // A Cluster that cannot be read may be selected: nothing of it is known, which is not nothing.
+        let unread = zone.existing.iter().filter(|(_, member)| member.rule.is_none());
+        zone.clusters.extend(unread.map(|(name, _)| (name.clone(), Offered::default())));
         for (place, entry) in places.iter().filter(|(_, entry)| entry.state != PlaceState::Released) {
             let Place::Cluster(name) = place else { continue };
             let offers = match &entry.known {

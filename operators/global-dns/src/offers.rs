@@ -26,6 +26,8 @@ pub struct Offers {
     pub excluded: Vec<ExcludedAddress>,
     /// Why nothing is taken from here, where the cluster does not want it or cannot be read.
     pub obstacle: Option<(Cause, String)>,
+    /// Which of several namespaces the cluster does not want; what is offered in the others counts.
+    pub refused: Option<(Cause, String)>,
 }
 
 /// Whether an object offers a name: itself, or a wildcard that covers it by one label.
@@ -34,11 +36,12 @@ fn covers(offered: &str, name: &str) -> bool {
     offered == name || (offered.starts_with("*.") && beyond_first(offered) == beyond_first(name))
 }
 
-/// What the owner of a cluster lets names answer with.
+/// What the owner of a cluster lets names answer with. A range that cannot be read allows nothing.
 #[must_use]
 pub fn rule_of(cluster: &Cluster) -> AddressRule {
-    let ranges: Vec<Range> = cluster.spec.public_ranges.iter().filter_map(|range| range.parse().ok()).collect();
-    AddressRule { ranges }
+    let all = &cluster.spec.public_ranges;
+    let ranges = || all.iter().filter_map(|range| range.parse::<Range>().ok()).collect();
+    AddressRule { ranges: (!all.is_empty()).then(ranges) }
 }
 
 impl Offers {
@@ -107,6 +110,22 @@ mod tests {
             "spec": {"rules": [{"host": host}, {}]}, "status": {"loadBalancer": {"ingress": points}},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_range_that_cannot_be_read_allows_nothing() {
+        let rule = |ranges: &[&str]| {
+            let spec = json!({"connection": {"local": {}}, "publicRanges": ranges});
+            let metadata = json!({"name": "eu"});
+            let cluster =
+                json!({"apiVersion": "drover.dev/v1alpha1", "kind": "Cluster", "metadata": metadata, "spec": spec});
+            rule_of(&serde_json::from_value(cluster).unwrap())
+        };
+        let allows = |rule: &AddressRule, text: &str| rule.check(text.parse().unwrap()).is_ok();
+        assert!(allows(&rule(&[]), "8.8.8.8"));
+        assert!(!allows(&rule(&["300.1.1.0/24"]), "8.8.8.8"));
+        let some = rule(&["8.8.008.0/24", "9.9.9.0/24"]);
+        assert!(allows(&some, "9.9.9.9") && !allows(&some, "8.8.8.8"));
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn accepted(told: &Told) -> Condition {
 /// None where some name was not looked at, and nothing is known to be wrong with the others.
 fn resolved(told: &Told, statuses: &PlaceStatuses<PlaceStatus>) -> Option<Condition> {
     let unresolved = |cause: Cause, message: String| Some(condition(TARGETS_RESOLVED, false, cause, message));
-    if let Some((cause, message)) = offers(statuses).find_map(|(_, offers)| offers.obstacle.as_ref()) {
+    let obstacle = offers(statuses).find_map(|(_, offers)| offers.obstacle.as_ref().or(offers.refused.as_ref()));
+    if let Some((cause, message)) = obstacle {
         return unresolved(*cause, message.clone());
     }
     if statuses.of_clusters().iter().next().is_none() {

@@ -66,8 +66,8 @@ pub enum AddressRefused {
 /// Which addresses of one cluster may be published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressRule {
-    /// What the owner of the cluster allows; none are public ones.
-    pub ranges: Vec<Range>,
+    /// What the owner of the cluster allows; where he does not say, public ones.
+    pub ranges: Option<Vec<Range>>,
 }
 
 impl AddressRule {
@@ -76,10 +76,12 @@ impl AddressRule {
         if is_never_reached(address) {
             return Err(AddressRefused::NotPublic);
         }
-        if self.ranges.is_empty() {
-            return if is_public(address) { Ok(()) } else { Err(AddressRefused::NotPublic) };
+        match &self.ranges {
+            None if is_public(address) => Ok(()),
+            None => Err(AddressRefused::NotPublic),
+            Some(ranges) if ranges.iter().any(|range| range.contains(address)) => Ok(()),
+            Some(_) => Err(AddressRefused::OutOfRange),
         }
-        if self.ranges.iter().any(|range| range.contains(address)) { Ok(()) } else { Err(AddressRefused::OutOfRange) }
     }
 }
 

@@ -201,15 +201,27 @@ fn last(
     (kept, basis)
 }
 
-/// The first ones by a hash of name and address, so that one that comes or goes moves no other one by more than one place.
+/// One of each cluster after the other, so that no cluster drives the others out; those of a cluster by a hash of name and address, so that
+/// one that comes or goes moves no other one by more than one place.
 fn capped(choice: &Choice<'_>, addresses: BTreeMap<IpAddr, Option<String>>) -> BTreeMap<IpAddr, Option<String>> {
     ranked(choice, addresses).into_iter().take(choice.most.max(1)).collect()
 }
 
 fn ranked(choice: &Choice<'_>, addresses: BTreeMap<IpAddr, Option<String>>) -> Vec<(IpAddr, Option<String>)> {
     let mut ranked: Vec<_> = addresses.into_iter().collect();
-    ranked.sort_by_key(|(address, _)| (std::cmp::Reverse(weight(choice.name, *address)), *address));
-    ranked
+    let order = |address: IpAddr| (std::cmp::Reverse(weight(choice.name, address)), address);
+    ranked.sort_by_key(|(address, _)| order(*address));
+    let mut rounds: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    let mut in_turn: Vec<_> = ranked
+        .into_iter()
+        .map(|(address, cluster)| {
+            let round = rounds.entry(cluster.clone()).or_default();
+            *round += 1;
+            (*round, address, cluster)
+        })
+        .collect();
+    in_turn.sort_by_key(|(round, address, _)| (*round, order(*address)));
+    in_turn.into_iter().map(|(_, address, cluster)| (address, cluster)).collect()
 }
 
 /// FNV-1a over both, mixed as `SplitMix64` does: it is the same in every process and version.

@@ -120,13 +120,15 @@ fn only_public_addresses_are_published_or_those_that_the_cluster_allows() {
         assert_eq!(open.check(hidden.parse().unwrap()), Err(AddressRefused::NotPublic), "{hidden}");
     }
     let ranges = ["10.1.0.0/16", "fd00::/8", "127.0.0.0/8"].map(|range| range.parse().unwrap());
-    let bound = AddressRule { ranges: ranges.into() };
+    let bound = AddressRule { ranges: Some(ranges.into()) };
     assert_eq!(bound.check("10.1.2.3".parse().unwrap()), Ok(()));
     assert_eq!(bound.check("fd12::1".parse().unwrap()), Ok(()));
     for outside in ["10.2.0.1", "8.8.8.8", "2a00::1"] {
         assert_eq!(bound.check(outside.parse().unwrap()), Err(AddressRefused::OutOfRange), "{outside}");
     }
     assert_eq!(bound.check("127.0.0.1".parse().unwrap()), Err(AddressRefused::NotPublic), "whatever the ranges are");
+    let nothing = AddressRule { ranges: Some(Vec::new()) };
+    assert_eq!(nothing.check("8.8.8.8".parse().unwrap()), Err(AddressRefused::OutOfRange), "nothing is allowed");
     for bad in ["10.0.0.0", "10.0.0.0/33", "x/8", "::/129", ""] {
         assert!(bad.parse::<Range>().is_err(), "{bad}");
     }
@@ -324,6 +326,14 @@ fn what_is_of_an_unknown_cluster_takes_the_place_of_no_candidate() {
         };
         assert_eq!(addresses(&stray.select()), [v4(1)]);
     }
+}
+
+#[test]
+fn a_cluster_that_offers_a_lot_drives_no_other_one_out() {
+    let many = (10..200).map(|last| candidate(v4(last), "us", State::Healthy));
+    let all: Vec<_> = many.chain([candidate(v4(1), "eu", State::Healthy)]).collect();
+    let selection = World { most: 4, ..world(all, &[(v4(1), "eu")]) }.select();
+    assert_eq!((selection.addresses.len(), selection.addresses.contains_key(&v4(1))), (4, true));
 }
 
 fn guarded(removed: u8, total: u8, guard: &Guard, now: u64) -> Guarded {

@@ -20,7 +20,7 @@ causes! {
         /// The server has an address that Drover does not dial.
         ProviderNotTrusted = "ProviderNotTrusted": Blocked stalls; "Use a server at another address.",
         /// The provider does not answer, or with a fault of its own.
-        ProviderUnavailable = "ProviderUnavailable": Blocked; "Look at the server; Drover tries again.",
+        ProviderUnavailable = "ProviderUnavailable": Transient; "Look at the server; Drover tries again.",
         /// Another client changes the same records.
         RecordsChanged = "RecordsChanged": Conflict; "Find out who else changes the records that the message names.",
     }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{Server, ZoneError};
 
 /// How long a server that did not answer is left alone; then one tries it.
@@ -15,6 +17,10 @@ pub(crate) const REST: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_millis(500);
 /// … and while so many are, nobody else begins.
 const MOST_SLOW: usize = 2;
+/// So many connections to servers are open at a time, and as many to servers that only zones name. BIND takes 150 by default.
+const MOST_CONNECTIONS: usize = 64;
+/// From so many servers on, those that nobody asks are forgotten.
+const MOST_KNOWN: usize = 1_000;
 
 /// What one server did lately. Times are those of a clock that goes on evenly.
 #[derive(Debug, Default)]
@@ -24,6 +30,8 @@ struct Gate {
     last: u64,
     /// How it was silent, and until when it is left alone.
     silent: Option<(ZoneError, Duration)>,
+    /// When it answered last.
+    answered: Option<Duration>,
 }
 
 /// Whether one may ask.
@@ -54,14 +62,31 @@ impl Gate {
         silence.map_or(Entry::Open(self.last), |error| Entry::Trial(self.last, error))
     }
 
-    /// None: it ended without a word on the server.
+    /// None: it ended without a word on the server. One silence says nothing of a server that answers others meanwhile.
     fn leave(&mut self, ticket: u64, outcome: Option<Result<(), ZoneError>>, now: Duration) {
-        self.running.remove(&ticket);
+        let since = self.running.remove(&ticket);
         match outcome {
             None => {}
-            Some(Ok(())) => self.silent = None,
+            Some(Ok(())) => {
+                self.silent = None;
+                self.answered = Some(now);
+            }
+            Some(Err(_)) if self.answered.zip(since).is_some_and(|(answered, since)| answered > since) => {}
             Some(Err(error)) => self.silent = Some((error, now + REST)),
         }
+    }
+
+    /// The server answered one who goes on asking.
+    fn goes_on(&mut self, ticket: u64, now: Duration) {
+        self.answered = Some(now);
+        if let Some(since) = self.running.get_mut(&ticket) {
+            *since = now;
+        }
+    }
+
+    /// Whether it may be forgotten.
+    fn is_idle(&self, now: Duration) -> bool {
+        self.running.is_empty() && self.silent.as_ref().is_none_or(|(_, until)| now >= *until)
     }
 }
 
@@ -70,11 +95,31 @@ impl Gate {
 pub struct Gates {
     of: Arc<Mutex<BTreeMap<Server, Gate>>>,
     started: Instant,
+    /// Connections to servers that specs name.
+    pub(crate) named: Connections,
+    /// Connections to servers that zones name: whoever may write a zone decides which.
+    pub(crate) found: Connections,
 }
 
 impl Default for Gates {
     fn default() -> Self {
-        Self { of: Arc::default(), started: Instant::now() }
+        let of_each = Connections::new(MOST_CONNECTIONS);
+        Self {
+            of: Arc::default(),
+            started: Instant::now(),
+            named: of_each.clone(),
+            found: Connections::new(MOST_CONNECTIONS),
+        }
+    }
+}
+
+/// A bound for connections, and for how many names are resolved at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections(pub(crate) Arc<Semaphore>);
+
+impl Connections {
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
     }
 }
 
@@ -110,6 +155,13 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// It was answered, and goes on: how long all of it takes says nothing of the server.
+    pub(crate) fn goes_on(&self) {
+        self.gates.with(&self.server, |gate, now| gate.goes_on(self.number, now));
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let (number, outcome) = (self.number, self.outcome.take());
@@ -140,7 +192,11 @@ impl Gates {
 
     fn with<T>(&self, server: &Server, act: impl FnOnce(&mut Gate, Duration) -> T) -> T {
         let mut gates = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        act(gates.entry(server.clone()).or_default(), self.started.elapsed())
+        let now = self.started.elapsed();
+        if gates.len() >= MOST_KNOWN {
+            gates.retain(|_, gate| !gate.is_idle(now));
+        }
+        act(gates.entry(server.clone()).or_default(), now)
     }
 }
 
@@ -169,6 +225,38 @@ mod tests {
         assert_eq!(gate.enter(MOST_SLOW, at(16_000)), Entry::Trial(3, silence()));
         gate.leave(3, Some(Ok(())), at(16_100));
         assert_eq!(gate.enter(MOST_SLOW, at(16_100)), Entry::Open(4));
+    }
+
+    #[test]
+    fn a_silence_beside_answers_to_others_is_no_silence_of_the_server() {
+        let mut gate = Gate::default();
+        assert_eq!(gate.enter(MOST_SLOW, at(0)), Entry::Open(1));
+        assert_eq!(gate.enter(MOST_SLOW, at(0)), Entry::Open(2));
+        gate.leave(2, Some(Ok(())), at(100));
+        gate.leave(1, Some(Err(silence())), at(3_000));
+        assert_eq!(gate.enter(MOST_SLOW, at(3_000)), Entry::Open(3));
+        gate.leave(3, Some(Err(silence())), at(6_000));
+        assert_eq!(gate.enter(MOST_SLOW, at(6_000)), Entry::Silent(silence()), "nobody got an answer since");
+    }
+
+    #[test]
+    fn one_who_is_answered_again_and_again_is_not_slow() {
+        let mut gate = Gate::default();
+        for ticket in 1..=2 {
+            assert_eq!(gate.enter(MOST_SLOW, at(0)), Entry::Open(ticket));
+        }
+        gate.goes_on(1, at(400));
+        assert_eq!(gate.enter(MOST_SLOW, at(600)), Entry::Open(3));
+        assert_eq!(gate.enter(MOST_SLOW, at(900)), Entry::Busy);
+    }
+
+    #[test]
+    fn servers_that_nobody_asks_are_forgotten() {
+        let gates = Gates::default();
+        for number in 0..2 * MOST_KNOWN {
+            drop(gates.enter(&format!("ns{number}.example.com").parse().unwrap()));
+        }
+        assert!(gates.of.lock().unwrap().len() <= MOST_KNOWN);
     }
 
     #[test]

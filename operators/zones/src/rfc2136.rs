@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     Answer, Capabilities, Driver, Gates, Seen, ZoneError,
-    gate::{Admission, Ticket},
+    gate::{Admission, Connections, Ticket},
     message::{
         self, found, is_known, outcome, ownership_name, query, read_addresses, read_servers, read_texts, read_zone,
         record_type, word,
@@ -35,8 +35,10 @@ const FUDGE: u16 = 300;
 const AT_A_TIME: usize = 4;
 /// How long all that is asked of one server for one name, or one change, may take.
 const NAME_LIMIT: Duration = Duration::from_secs(5);
-/// How long a look waits for what servers answer: what was read is written without them.
+/// How long one server may take for what it answers; a slower one counts as silent: what was read is not to wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many of the servers that a zone names are asked.
+const MOST_SERVERS: usize = 8;
 
 /// A server: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,13 +152,20 @@ impl Driver for Rfc2136 {
     }
 
     async fn apply(&self, change: &NameChange) -> Result<(), ZoneError> {
+        let ticket = match self.gates.enter(&self.server) {
+            Admission::Open(ticket) | Admission::Trial(ticket, _) => ticket,
+            Admission::Silent(error) => return Err(error),
+            Admission::Busy => return Err(ZoneError::Timeout { server: self.server.to_string(), limit: NAME_LIMIT }),
+        };
         let written = async {
             let mut primary = self.primary().await?;
             let zone = self.zone(&mut primary, &change.name).await?;
             let answer = primary.ask(message::update(&zone, change)?, Some(&self.key.0), seconds()).await?;
             outcome(&answer, primary.server(), change.name.as_str())
         };
-        limited(&self.server, written).await
+        let written = limited(&self.server, written).await;
+        ticket.end(&written);
+        written
     }
 
     async fn answers(&self, name: &Fqdn) -> Vec<Answer> {
@@ -177,6 +186,9 @@ impl Driver for Rfc2136 {
     }
 
     async fn look(&self, names: BTreeSet<Fqdn>) -> Option<BTreeMap<Fqdn, Seen>> {
+        if names.is_empty() {
+            return Some(BTreeMap::new());
+        }
         let unseen = |error: &ZoneError| Seen { found: Err(error.clone()), answers: Vec::new() };
         let ticket = match self.gates.enter_as_one_of_few(&self.server) {
             Admission::Open(ticket) | Admission::Trial(ticket, _) => ticket,
@@ -185,7 +197,7 @@ impl Driver for Rfc2136 {
             }
             Admission::Busy => return None,
         };
-        let seen = self.read_all(ticket, names).await;
+        let (seen, silence) = self.read_all(&ticket, names).await;
         let mut asked = JoinSet::new();
         for name in seen.iter().filter(|(_, found)| found.is_ok()).map(|(name, _)| name.clone()) {
             let driver = self.clone();
@@ -196,17 +208,24 @@ impl Driver for Rfc2136 {
             let answers = answers.remove(&name).unwrap_or_default();
             (name, Seen { found, answers })
         };
+        // Until here it takes time from others.
+        ticket.end(&silence);
         Some(seen.into_iter().map(whole).collect())
     }
 }
 
 impl Rfc2136 {
     async fn primary(&self) -> Result<Connection, ZoneError> {
-        connect(&self.server, self.policy).await
+        connect(&self.server, self.policy, &self.gates.named).await
     }
 
     /// Reads the names, a few at a time. After a silence the rest is not asked for: that would be waiting in vain.
-    async fn read_all(&self, ticket: Ticket, names: BTreeSet<Fqdn>) -> BTreeMap<Fqdn, Result<Found, ZoneError>> {
+    /// Says as well whether the server was silent.
+    async fn read_all(
+        &self,
+        ticket: &Ticket,
+        names: BTreeSet<Fqdn>,
+    ) -> (BTreeMap<Fqdn, Result<Found, ZoneError>>, Result<(), ZoneError>) {
         let mut all = BTreeMap::new();
         let mut outcome: Result<(), ZoneError> = Ok(());
         let mut names = names.into_iter();
@@ -234,9 +253,11 @@ impl Rfc2136 {
                 });
                 all.insert(name, found);
             }
+            if outcome.is_ok() {
+                ticket.goes_on();
+            }
         }
-        ticket.end(&outcome);
-        all
+        (all, outcome)
     }
 
     /// What a server answers, if it does soon. It is asked in a task of its own, so that a silence of it becomes known and holds nobody up
@@ -250,18 +271,18 @@ impl Rfc2136 {
             Admission::Busy => return Err(late()),
         };
         let (server, policy) = (server.clone(), self.policy);
+        let connections = if self.verify.is_empty() { &self.gates.found } else { &self.gates.named }.clone();
         let task = tokio::spawn(async move {
-            let outcome = limited(&server, answer(&server, &name, policy)).await;
+            let asked = timeout(PATIENCE, answer(&server, &name, policy, &connections)).await;
+            let late = |_| ZoneError::Timeout { server: server.to_string(), limit: PATIENCE };
+            let outcome = asked.map_err(late).flatten();
             ticket.end(&outcome);
             outcome
         });
         if let Some(error) = silence {
             return Err(error);
         }
-        match timeout(PATIENCE, task).await {
-            Ok(Ok(outcome)) => outcome,
-            _ => Err(late()),
-        }
+        task.await.unwrap_or_else(|_| Err(late()))
     }
 
     /// An answer that says what the zone has.
@@ -286,7 +307,8 @@ impl Rfc2136 {
         let mut primary = self.primary().await?;
         let zone = self.zone(&mut primary, name).await?;
         let answer = self.known(&mut primary, query(zone, RecordType::NS), name).await?;
-        let servers: Vec<_> = read_servers(&answer).into_iter().map(|host| Server { host, port: PORT }).collect();
+        let hosts = read_servers(&answer).into_iter();
+        let servers: Vec<Server> = hosts.filter_map(|host| host.parse().ok()).take(MOST_SERVERS).collect();
         if servers.is_empty() {
             return Err(ZoneError::NoZone { server: primary.server().to_owned(), name: name.to_string() });
         }
@@ -316,8 +338,13 @@ async fn limited<T>(server: &Server, asked: impl Future<Output = Result<T, ZoneE
 }
 
 /// What one server answers to everybody.
-async fn answer(server: &Server, name: &Fqdn, policy: DialPolicy) -> Result<BTreeSet<IpAddr>, ZoneError> {
-    let mut connection = connect(server, policy).await?;
+async fn answer(
+    server: &Server,
+    name: &Fqdn,
+    policy: DialPolicy,
+    connections: &Connections,
+) -> Result<BTreeSet<IpAddr>, ZoneError> {
+    let mut connection = connect(server, policy, connections).await?;
     let fqdn = message::name(name.as_str())?;
     let mut addresses = BTreeMap::new();
     for family in Family::ALL {

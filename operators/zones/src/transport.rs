@@ -1,6 +1,10 @@
 //! Sends messages to a server over TCP: no answer is cut off there, and none is forged by a guess.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use drover_runtime::DialPolicy;
 use hickory_proto::{
@@ -9,11 +13,13 @@ use hickory_proto::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    task::spawn_blocking,
     time::timeout,
 };
 
-use crate::{Server, ZoneError};
+use crate::{Server, ZoneError, gate::Connections};
 
 /// How long a connection, and each answer, may take.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -22,27 +28,44 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub(crate) struct Connection {
     stream: TcpStream,
     server: String,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// Connects to a server at an address that `policy` allows.
-pub(crate) async fn connect(server: &Server, policy: DialPolicy) -> Result<Connection, ZoneError> {
+/// Connects to a server at an address that `policy` allows, within the bound of `connections`.
+pub(crate) async fn connect(
+    server: &Server,
+    policy: DialPolicy,
+    connections: &Connections,
+) -> Result<Connection, ZoneError> {
     let name = server.to_string();
     let address = |refusal| ZoneError::Address { server: name.clone(), refusal };
     policy.check_host(&server.host).map_err(address)?;
     let dialled = timeout(LIMIT, async {
-        let resolved: Vec<SocketAddr> = lookup_host((&*server.host, server.port))
-            .await
-            .map_err(|_| ZoneError::Unresolved { server: name.clone() })?
-            .collect();
+        let unresolved = || ZoneError::Unresolved { server: name.clone() };
+        let permit = Arc::clone(&connections.0).acquire_owned().await.map_err(|_| unresolved())?;
+        let (resolved, permit) = resolved(server, permit).await.ok_or_else(unresolved)?;
         for each in policy.check_all(resolved).map_err(address)? {
             if let Ok(stream) = TcpStream::connect(each).await {
-                return Ok(stream);
+                return Ok((stream, permit));
             }
         }
         Err(ZoneError::Unreachable { server: name.clone() })
     });
-    let stream = dialled.await.map_err(|_| ZoneError::Timeout { server: name.clone(), limit: LIMIT })??;
-    Ok(Connection { stream, server: name })
+    let (stream, permit) = dialled.await.map_err(|_| ZoneError::Timeout { server: name.clone(), limit: LIMIT })??;
+    Ok(Connection { stream, server: name, _permit: permit })
+}
+
+/// The addresses of a server. A resolver that hangs keeps its thread, and so its permit, when nobody waits any more.
+async fn resolved(server: &Server, permit: OwnedSemaphorePermit) -> Option<(Vec<SocketAddr>, OwnedSemaphorePermit)> {
+    if let Ok(address) = server.host.parse::<IpAddr>() {
+        return Some((vec![SocketAddr::new(address, server.port)], permit));
+    }
+    let (host, port) = (server.host.clone(), server.port);
+    let resolving = spawn_blocking(move || {
+        let found = (&*host, port).to_socket_addrs().ok()?;
+        Some((found.collect(), permit))
+    });
+    resolving.await.ok()?
 }
 
 impl Connection {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use drover_fleet::cause::TenancyCause;
 use drover_names::{AddressRule, Family, Found, FoundSet, Grants, Guard, RecordSet, Text};
+use drover_runtime::PlaceStatuses;
 use drover_zones::{Answer, ZoneError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
@@ -59,10 +60,15 @@ fn zone(has: &[u8], clusters: &[(&str, Option<&[u8]>)]) -> Zone {
         namespace: "drover".to_owned(),
         installation: "prod".to_owned(),
         providers: [("main".to_owned(), provider)].into(),
-        existing: clusters.keys().map(|name| (name.clone(), Member::default())).collect(),
+        existing: clusters.keys().map(|name| (name.clone(), readable())).collect(),
         clusters,
         ..Zone::default()
     }
+}
+
+/// A cluster with a Cluster that can be read.
+fn readable() -> Member {
+    Member { rule: Some(AddressRule::default()), ..Member::default() }
 }
 
 /// The same, with a claim that notes of which cluster each offered address is.
@@ -259,7 +265,7 @@ fn a_failover_answers_with_the_first_tier_that_has_enough() {
         let mut zone = claimed(zone(&[9], &[("eu", Some(eu)), ("us", Some(&[3])), ("spare", Some(&[4]))]));
         for (cluster, label) in [("eu", "first"), ("us", "second"), ("spare", "none")] {
             let labels = [("tier".to_owned(), label.to_owned())].into();
-            zone.existing.insert(cluster.to_owned(), Member { labels, ..Member::default() });
+            zone.existing.insert(cluster.to_owned(), Member { labels, ..readable() });
         }
         let (told, _, written) = decide(&failover, zone);
         (told.names[0].tier, written)
@@ -343,11 +349,24 @@ fn consent_that_is_withdrawn_takes_effect_also_where_the_cluster_is_the_only_one
 }
 
 #[test]
+fn of_a_cluster_that_cannot_be_read_nothing_leaves() {
+    let mut zone = claimed(zone(&[1, 2], &[("eu", Some(&[1])), ("us", Some(&[2]))]));
+    zone.existing.insert("eu".to_owned(), Member::default());
+    zone.clusters.remove("eu");
+    let mut world = World::Management(Box::new(zone));
+    world.reduce(&PlaceStatuses::default());
+    let World::Management(mut zone) = world else { panic!("it is the management cluster") };
+    zone.clusters.insert("us".to_owned(), self::zone(&[], &[("us", Some(&[2]))]).clusters.remove("us").unwrap());
+    assert_eq!(decide(&known(), *zone).2, None);
+}
+
+#[test]
 fn an_address_outside_of_the_ranges_of_its_cluster_leaves_whenever_it_was_written() {
     let with = |offers: Option<&[u8]>, ranges: &[&str]| {
         let mut zone = claimed(zone(&[1, 2], &[("eu", offers), ("us", Some(&[2]))]));
-        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
-        zone.existing.get_mut("eu").unwrap().rule = Some(AddressRule { ranges });
+        let ranges: Vec<_> = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        zone.existing.get_mut("eu").unwrap().rule =
+            Some(AddressRule { ranges: (!ranges.is_empty()).then_some(ranges) });
         decide(&known(), zone).2
     };
     for offers in [None, Some(&[1_u8] as &[u8])] {
