@@ -84,7 +84,7 @@ pub struct GlobalDNSSpec {
     /// Enforce writes; Observe only says in status.plan what would be written. Default: Enforce.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: DNSMode,
-    /// How long the deletion waits for a provider that does not let Drover remove the records. Then they stay, and an event names them.
+    /// How long the deletion waits for a provider that does not let Drover remove the records. Then they stay, and an event says so.
     /// Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_timeout: Option<ApiDuration>,
@@ -189,7 +189,8 @@ pub struct GlobalDNSStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub published: Vec<PublishedName>,
-    /// Addresses that are offered and not published, and why; at most 20.
+    /// Addresses that are offered and may not be published, and why; at most 20. Those of other tiers, of drained clusters and beyond
+    /// maxEndpoints are not listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -198,9 +199,9 @@ pub struct GlobalDNSStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::lines")]
     pub plan: Vec<String>,
-    /// Ready, and what it is made of: Accepted (the provider is there and grants the names), TargetsResolved (clusters offer addresses),
-    /// Programmed (the provider has the records) and Propagated (every server answers with them). Frozen while too many addresses would
-    /// leave at once.
+    /// Ready, and what it is made of: Accepted (the provider is there and grants the names), TargetsResolved (clusters offer addresses)
+    /// and Programmed (the provider has the records). Besides it Propagated (every server answers with them), and Frozen while too many
+    /// addresses would leave at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
