@@ -147,7 +147,8 @@ fn free_port() -> Result<u16> {
 }
 
 /// The program, and where its libraries are if they are none of the system's.
-fn named(tools: &Tools) -> Result<(PathBuf, Option<PathBuf>)> {
+/// The program, and the folder of its libraries where they are not those of the system. Fetched where it is missing.
+pub fn named(tools: &Tools) -> Result<(PathBuf, Option<PathBuf>)> {
     if let Some(path) = variable(VARIABLE).map(PathBuf::from) {
         return if path.is_file() {
             Ok((path, None))
@@ -173,7 +174,9 @@ fn unpack(place: &Path) -> Result<()> {
     let folder = tempfile::tempdir_in(parent).on("create a folder in", parent)?;
     let (packages, root) = (folder.path().join("packages"), folder.path().join("root"));
     fs::create_dir_all(&packages).on("create", &packages)?;
-    run(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&packages))?;
+    let download = || run(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&packages));
+    // A new machine knows of no packages yet, or of versions that are gone.
+    download().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| download()))?;
     for entry in fs::read_dir(&packages).on("read", &packages)?.flatten() {
         run(Command::new("dpkg-deb").arg("--extract").arg(entry.path()).arg(&root))?;
     }

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use drover_e2e::pool::{OwnedPool, Pool, Shape};
 use drover_e2e::tools::Origin;
 use drover_e2e::{Components, ControlPlane, Error, Options, Program, Result, Tools};
-use drover_e2e::{bench, demo};
+use drover_e2e::{bench, bind, demo};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -158,6 +158,11 @@ async fn tools() -> Result<()> {
             };
             print(&format!("{:<24} {origin:<14} {}", found.program.name(), found.path.display()));
         }
+    }
+    // Only the tests of DNS need it: whoever has no packages of Debian can run the others.
+    match bind::named(&tools) {
+        Ok((named, _)) => print(&format!("{:<24} {:<14} {}", "named", "found", named.display())),
+        Err(error) => print(&format!("{:<24} {:<14} {error}", "named", "missing")),
     }
     tools.kwok_stages().map(drop)
 }

@@ -1,4 +1,4 @@
-//! The driver for dynamic updates against a real BIND: the one that `TEST_ASSET_NAMED` names, or that of the system.
+//! The driver for dynamic updates against a real BIND: the one that `TEST_ASSET_NAMED` names, that of the system, or that of `make tools`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -32,19 +32,35 @@ impl Drop for Bind {
     }
 }
 
-fn named() -> Option<PathBuf> {
-    let given = std::env::var_os("TEST_ASSET_NAMED").map(PathBuf::from);
-    let found = given.or_else(|| Some(PathBuf::from("/usr/sbin/named")).filter(|path| path.exists()));
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "BIND is missing: set TEST_ASSET_NAMED to its named");
-    if found.is_none() {
-        eprintln!("SKIPPED: there is no BIND here; set TEST_ASSET_NAMED to its named");
+/// How to start it; none if there is none.
+fn named() -> Option<Command> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_system = || Some(PathBuf::from("/usr/sbin/named")).filter(|path| path.exists());
+    if let Some(given) = variable("TEST_ASSET_NAMED").or_else(of_system) {
+        return Some(Command::new(given));
     }
-    found
+    let cache = variable("DROVER_E2E_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("drover-e2e")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/drover-e2e")));
+    let unpacked =
+        cache.map(|cache| cache.join("packages/bind9")).filter(|place| place.join("usr/sbin/named").exists());
+    let Some(place) = unpacked else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "BIND is missing: run make tools, or set TEST_ASSET_NAMED to its named"
+        );
+        eprintln!("SKIPPED: there is no BIND here; run make tools, or set TEST_ASSET_NAMED to its named");
+        return None;
+    };
+    let mut command = Command::new(place.join("usr/sbin/named"));
+    let libraries = place.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    command.env("LD_LIBRARY_PATH", libraries);
+    Some(command)
 }
 
 /// A BIND with the zone `example.com`, in which the key `drover` may write.
 fn bind() -> Option<Bind> {
-    let named = named()?;
+    let mut named = named()?;
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = std::env::temp_dir().join(format!("drover-zones-{}-{port}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
@@ -61,7 +77,7 @@ fn bind() -> Option<Bind> {
                 alias CNAME ns1\na-taken TXT \"heritage=external-dns,external-dns/owner=x\"\ntaken A 8.8.4.5\n";
     fs::write(folder.join("named.conf"), conf).unwrap();
     fs::write(folder.join("zone"), zone).unwrap();
-    let child = Command::new(named)
+    let child = named
         .args(["-g", "-n", "1", "-c"])
         .arg(folder.join("named.conf"))
         .stdout(Stdio::null())
