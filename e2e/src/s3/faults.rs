@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use s3s::Body;
 use s3s::service::S3Service;
@@ -92,6 +93,8 @@ impl Faults {
         match fault {
             Some(Fault::Reset) => Err(ended()),
             Some(Fault::Answer(status, code)) => {
+                // Whoever is answered while it still sends may see its connection break instead, and try again.
+                asked.into_body().collect().await.map_err(std::io::Error::other)?;
                 let body = format!("<Error><Code>{code}</Code></Error>");
                 Response::builder().status(status).body(Body::from(body)).map_err(std::io::Error::other)
             }

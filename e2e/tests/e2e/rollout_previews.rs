@@ -6,6 +6,7 @@ use drover_e2e::{
     installation::{Installation, drover_binary},
     objects::api,
     story::*,
+    wait::{eventually, soon},
 };
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -164,8 +165,10 @@ async fn says_no_secret(installation: &Installation, said: &str) {
 }
 
 async fn nothing_of_it_is_left(installation: &Installation) {
-    let kept = previews(installation).await;
-    assert!(kept.is_empty(), "{kept:?}");
+    // The status says that all is over before what was kept for it goes.
+    let is_gone = async || Ok(previews(installation).await.is_empty().then_some(()));
+    let gone = eventually("no preview is kept", soon(), is_gone).await;
+    assert!(gone.is_ok(), "{:?}", previews(installation).await);
     quiet(installation, "all targets have the revision").await;
 }
 
