@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::installation::{Installation, Plan, Timers};
+use crate::installation::{Installation, Plan};
 use crate::process::Process;
 use crate::story::{a_cluster, a_namespace};
 use crate::{Components, Program, Tools};
@@ -103,8 +103,6 @@ async fn installation(size: Size, clusters: usize) -> Result<Installation> {
     let plan =
         Plan { clusters: names, components: Components::ApiserverOnly, nodes: 0, audit: true, shared_etcd: true };
     let mut installation = Installation::start(&plan).await?;
-    // Whoever only sees that it can be measured need not wait for a Lease to run out.
-    installation.timers = if size.thorough { None } else { Some(Timers::SHORT_LEASE) };
     installation.apply(&a_namespace("team")).await?;
     installation.start_drover().await?;
     settle(size, &mut installation).await?;

@@ -311,13 +311,6 @@ impl Timers {
         election: [Duration::from_secs(12), Duration::from_secs(10), Duration::from_secs(1)],
     };
 
-    /// The defaults but for a Lease that runs out soon: a drover at rest does as little as that of a person.
-    pub const SHORT_LEASE: Self = Self {
-        watch: Duration::from_secs(290),
-        resync: Duration::from_mins(10),
-        election: [Duration::from_secs(12), Duration::from_secs(10), Duration::from_secs(2)],
-    };
-
     /// The period of the slowest of those that make drover look again. Stories probe every [`PROBE_SECONDS`].
     #[must_use]
     pub fn slowest(&self) -> Duration {

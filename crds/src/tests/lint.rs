@@ -10,6 +10,8 @@ use crate::{
     no_effect::{self, NoEffect},
 };
 
+/// YAML 1.1, as kubectl and Helm read a definition, has these for true and false: a field of such a name is none in the API server.
+const NO_NAMES: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "true", "false"];
 const FORMATS: [&str; 3] = ["int32", "int64", "date-time"];
 
 /// What the API server would refuse or warn of, and what would make objects or the cost of rules unbounded.
@@ -60,6 +62,9 @@ fn lint(node: &Value, at: &str, found: &mut Vec<String>) {
         let description = child["description"].as_str().unwrap_or_default();
         if description.is_empty() || description.contains('\n') {
             found.push(format!("{path}: no description of one paragraph"));
+        }
+        if NO_NAMES.contains(&name.to_lowercase().as_str()) {
+            found.push(format!("{path}: a name that YAML reads as a switch"));
         }
         lint(child, &path, found);
     }
@@ -118,6 +123,7 @@ fn the_lint_finds_what_it_is_for() {
         ("not bounded", json!({ "type": "object", "additionalProperties": { "type": "boolean" } })),
         ("nullable", json!({ "type": "boolean", "nullable": true })),
         ("no description", json!({ "type": "object", "properties": { "a": { "type": "boolean" } } })),
+        ("a switch", json!({ "type": "object", "properties": { "on": { "type": "boolean", "description": "d" } } })),
         ("without a message", json!({ "type": "boolean", "x-kubernetes-validations": [{ "rule": "self" }] })),
         (
             "set of objects",

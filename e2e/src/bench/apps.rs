@@ -17,7 +17,7 @@ use super::{Size, cluster_name, drover, import, progress, settle};
 use crate::audit::AuditEvent;
 use crate::charts::ChartFiles;
 use crate::error::{Error, FileContext as _, Result};
-use crate::installation::{DROVER_USER, End, Installation, Plan, Timers};
+use crate::installation::{DROVER_USER, End, Installation, Plan};
 use crate::story::{Marks, TEAM, a_deployer, a_namespace, a_packaged_chart, a_project, an_app, marks, writes_since};
 use crate::wait::eventually;
 use crate::{Components, ControlPlane, Program, Tools};
@@ -94,7 +94,6 @@ pub(super) async fn installation(size: Size) -> Result<Installation> {
     let clusters = vec![cluster_name(0), cluster_name(1)];
     let plan = Plan { clusters, components: Components::WithScheduler, nodes, audit: true, shared_etcd: false };
     let mut installation = Installation::start(&plan).await?;
-    installation.timers = if size.thorough { None } else { Some(Timers::SHORT_LEASE) };
     installation.apply(&a_namespace(TEAM)).await?;
     installation.start_drover().await?;
     Ok(installation)

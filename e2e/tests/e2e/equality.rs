@@ -12,7 +12,6 @@ use drover_e2e::objects::apply_to;
 use drover_e2e::pool::{Pool, Shape};
 use drover_e2e::releases::{Difference, differences, left_in, left_of_cluster};
 use drover_e2e::story::*;
-use drover_e2e::wait::{eventually, soon};
 use drover_e2e::{ControlPlane, Program, require_or_skip};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -195,23 +194,13 @@ impl Twins {
             Step::Upgrade => ready_with(&self.installation, &subject.app(1)).await,
             Step::FailAndRollBack => {
                 self.installation.apply(&subject.app(2)).await.unwrap();
-                self.gives_up(subject).await;
+                reads(&self.installation, "catalogapp", subject.name, "Ready", "False/RetriesExhausted").await;
                 let app = get(&self.installation, "catalogapp", subject.name).await.unwrap();
                 assert_eq!(app["status"]["applied"]["revision"], 4, "{app:#}");
             }
             Step::Uninstall => deleted(&self.installation, "catalogapp", subject.name).await,
         }))
         .await;
-    }
-
-    /// Each app fails, waits for its hooks and rolls back, and all of them and as many helms do so at once.
-    async fn gives_up(&self, subject: &Subject) {
-        let told = format!("{} gives up", subject.name);
-        let outcome = eventually(&told, 3 * soon(), async || {
-            let app = get(&self.installation, "catalogapp", subject.name).await?;
-            Ok((condition(&app, "Ready").as_deref() == Some("False/RetriesExhausted")).then_some(()))
-        });
-        assert!(outcome.await.is_ok(), "{told}\n{}", self.installation.drover_log());
     }
 
     /// What a person does at the second cluster.

@@ -107,7 +107,7 @@ fn decide(names: &GlobalDNS, zone: Zone) -> (Told, Vec<String>, Option<Vec<IpAdd
 
 /// What is told, what is done, and the addresses that are written.
 fn told(decided: Decided) -> (Told, Vec<String>, Option<Vec<IpAddr>>) {
-    let PlaceStatus::Names(told) = decided.place_status else { panic!("it is told of names") };
+    let PlaceStatus::Names(told) = decided.place_status else { panic!("no status of names") };
     let written = decided.groups.iter().flatten().find_map(|action| match action {
         Action::Write { change, .. } => {
             let after = change.families.iter().filter_map(|family| family.after.as_ref());
