@@ -167,7 +167,6 @@ fn release(
     let found = match inputs::inputs(app, &world.known) {
         Ok(found) => found,
         Err((cause, message)) => {
-            status.answer(app);
             status.because(cause, message);
             return Steps { account, ..Steps::soon(now, LOOK_LATER) };
         }
@@ -176,7 +175,6 @@ fn release(
         return Steps { account, ..Steps::default() };
     }
     let Some(seen) = &world.seen else {
-        status.answer(app);
         return rest_or_wait(app, world, &found, status, now);
     };
     let anew;
@@ -190,10 +188,6 @@ fn release(
         _ => app,
     };
     let next = state::next(app, &found.hash, &world.prepared(), seen, now);
-    // Until then no status holds that there is more to do than before.
-    if !matches!(next, Next::Render | Next::Locked) {
-        status.answer(app);
-    }
     // To take up what is there it has to be known what would be.
     let is_look = found.takes_up
         && next == Next::Render
@@ -205,6 +199,10 @@ fn release(
         status.because(*cause, message);
         // A circle may be broken at an app that this one does not name.
         return Steps::soon(now, LOOK_LATER);
+    }
+    // Before, no status holds that there is more to do: the next look would find all at rest.
+    if !matches!(next, Next::Render | Next::Locked) {
+        status.answer(app);
     }
     step(app, world, &found, next, status, now)
 }

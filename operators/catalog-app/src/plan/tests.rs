@@ -269,6 +269,14 @@ fn who_asks_has_an_answer_once_it_is_known_what_is_to_be_done() {
     assert_eq!(handled(&world), None, "the release is gone, and has to be rendered first");
     world.preparation = Some(std::sync::Arc::new(prepared(&release)));
     assert_eq!(handled(&world).as_deref(), Some("now"), "what is to be released is noted with the answer");
+    world.unmet = Some((AppCause::DependencyNotReady.into(), "app first is not ready".to_owned()));
+    assert_eq!(handled(&world), None, "nothing begins yet, and nothing is noted");
+    world.unmet = None;
+    world.seen = None;
+    assert_eq!(handled(&world), None, "nobody could look");
+    world.seen = Some(seen(&[]));
+    world.known.digests.clear();
+    assert_eq!(handled(&world), None, "there is nothing to compare with");
 }
 
 #[test]
