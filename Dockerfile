@@ -39,6 +39,34 @@ COPY --from=build-etcd /etcdutl /etcdutl
 ENV PATH=/
 ENTRYPOINT ["/drover"]
 
+# kube-bench and its benchmarks, by which a node is scanned, with the programs that its checks call: `docker build --target drover-bench`
+# makes the image of scans.
+FROM golang:1.26-alpine AS build-kube-bench
+WORKDIR /source
+COPY e2e/tools/kube-bench/go.mod e2e/tools/kube-bench/go.sum ./
+RUN CGO_ENABLED=0 GOTOOLCHAIN=local go build -trimpath \
+    -ldflags "-s -w -X github.com/aquasecurity/kube-bench/cmd.KubeBenchVersion=v0.15.6" -o /kube-bench github.com/aquasecurity/kube-bench && \
+    cp -R "$(GOTOOLCHAIN=local go list -m -f '{{.Dir}}' github.com/aquasecurity/kube-bench)/cfg" /cfg && chmod -R u+w,a+rX /cfg
+
+# Debian has no kubectl of this version.
+FROM golang:1.26-alpine AS build-kubectl
+WORKDIR /source
+COPY e2e/tools/kubernetes/go.mod e2e/tools/kubernetes/go.sum ./
+RUN CGO_ENABLED=0 GOTOOLCHAIN=local go build -trimpath \
+    -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.1 -X k8s.io/client-go/pkg/version.gitVersion=v1.37.1" \
+    -o /kubectl k8s.io/kubernetes/cmd/kubectl
+
+# Checks are scripts of a shell. They need the ps, stat, find and xargs of GNU, which those of Alpine are not.
+FROM debian:13-slim AS drover-bench
+RUN apt-get update && apt-get install --yes --no-install-recommends coreutils findutils grep jq mawk procps sed && \
+    rm -rf /var/lib/apt/lists/*
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /source/target/release/drover /drover
+COPY --from=build-kube-bench /kube-bench /kube-bench
+COPY --from=build-kube-bench /cfg /cfg
+COPY --from=build-kubectl /kubectl /usr/local/bin/kubectl
+ENTRYPOINT ["/drover"]
+
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /source/target/release/drover /drover

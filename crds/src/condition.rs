@@ -77,6 +77,8 @@ pub const AVAILABLE: &str = "Available";
 pub const SCHEDULE_VALID: &str = "ScheduleValid";
 /// Schedule: no cluster is without a backup of its last two times.
 pub const HEALTHY: &str = "Healthy";
+/// Whether nothing fails of what a scan looked at; Unknown as long as not all was looked at.
+pub const COMPLIANT: &str = "Compliant";
 /// `GlobalDNS`: the provider has the records that are wanted.
 pub const PROGRAMMED: &str = "Programmed";
 /// `GlobalDNS`: every server that answers for the zone answers with them.

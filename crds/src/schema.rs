@@ -8,7 +8,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+mod cis;
 mod dns;
+pub(crate) use cis::*;
 pub(crate) use dns::*;
 
 /// Kubernetes' own grammar of quantities, which the status copies from downstream.

@@ -164,6 +164,7 @@ async fn tools() -> Result<()> {
         Ok((named, _)) => print(&format!("{:<24} {:<14} {}", "named", "found", named.display())),
         Err(error) => print(&format!("{:<24} {:<14} {error}", "named", "missing")),
     }
+    tools.kube_bench_configuration()?;
     tools.kwok_stages().map(drop)
 }
 

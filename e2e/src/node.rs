@@ -1,11 +1,15 @@
 //! A node that runs Pods as processes: no kubelet, no containers.
 //!
-//! What a Job sees is as on a real node: its image, mounts, exit code and termination message. Each Pod has a mount namespace and a root
-//! folder of its own, in which the programs of its image and its volumes are mounted. The network is that of this machine.
+//! What a Job sees is as on a real node: its image, mounts, exit code and termination message. Each container has a mount namespace and a
+//! root folder of its own, in which the programs of its image and its volumes are mounted. The network is that of this machine.
 
+mod components;
+mod environment;
 pub mod etcd;
 mod pod;
+mod root;
 mod tls_front;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::ControlPlane;
 use crate::error::{Error, FileContext, Result};
+pub use components::Components;
 use pod::Running;
 pub use tls_front::TlsFront;
 
@@ -41,6 +46,8 @@ pub struct NodeSettings {
     pub host: BTreeMap<String, PathBuf>,
     /// Addresses that are others here: what Secrets say is replaced.
     pub addresses: Vec<(String, String)>,
+    /// The control plane that runs on it, for what looks at the processes of the node. None: a Pod sees those of this machine.
+    pub components: Option<Components>,
 }
 
 impl NodeSettings {
@@ -54,6 +61,12 @@ impl NodeSettings {
             annotations: pair("kubeadm.alpha.kubernetes.io/cri-socket", "unix:///run/containerd/containerd.sock"),
             ..Self::default()
         }
+    }
+
+    /// The same with the processes and the files of a control plane as it runs now, and a kubelet that is only told of.
+    pub fn kubeadm_with_components(name: &str, plane: &ControlPlane) -> Result<Self> {
+        let components = Components::of(plane, name)?;
+        Ok(Self { host: components.host(), components: Some(components), ..Self::kubeadm(name) })
     }
 
     /// A node with a member of etcd and nothing else of the control plane, as `distribution` (k3s or rke2) makes one.
@@ -77,7 +90,8 @@ impl ProcessNode {
         let client = plane.client();
         register(&client, &settings).await?;
         let folder = tempfile::tempdir().on("create a folder in", std::env::temp_dir())?;
-        let worker = Worker { client, settings, folder, running: BTreeMap::new(), ended: BTreeSet::new() };
+        let host = Host { client, settings, port: plane.port(), folder };
+        let worker = Worker { running: BTreeMap::new(), ended: BTreeSet::new(), host };
         Ok(Self { _worker: AbortOnDropHandle::new(tokio::spawn(worker.run())) })
     }
 }
@@ -104,17 +118,25 @@ async fn register(client: &Client, settings: &NodeSettings) -> Result<()> {
     Ok(())
 }
 
-struct Worker {
+/// What Pods start from.
+struct Host {
     client: Client,
     settings: NodeSettings,
+    /// That of the API server on 127.0.0.1.
+    port: u16,
     folder: TempDir,
+}
+
+struct Worker {
+    // Dropped before the folder, in which the processes write.
     running: BTreeMap<String, Running>,
     ended: BTreeSet<String>,
+    host: Host,
 }
 
 impl Worker {
     async fn run(mut self) {
-        let pods: Api<Pod> = Api::all(self.client.clone());
+        let pods: Api<Pod> = Api::all(self.host.client.clone());
         loop {
             // What fails is tried again: a test sees what is not there.
             if let Ok(found) = pods.list(&ListParams::default()).await {
@@ -122,7 +144,7 @@ impl Worker {
                 self.running.retain(|uid, _| there.contains(uid));
                 for pod in &found.items {
                     if let Err(error) = self.look_at(pod).await {
-                        println!("node {}: Pod {}: {error}", self.settings.name, pod.name_any());
+                        println!("node {}: Pod {}: {error}", self.host.settings.name, pod.name_any());
                     }
                 }
             }
@@ -131,14 +153,14 @@ impl Worker {
     }
 
     fn api(&self, pod: &Pod) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default())
+        Api::namespaced(self.host.client.clone(), &pod.namespace().unwrap_or_default())
     }
 
     async fn look_at(&mut self, pod: &Pod) -> Result<()> {
         let (uid, name) = (pod.uid().unwrap_or_default(), pod.name_any());
         let spec = pod.spec.as_ref();
         let node = spec.and_then(|spec| spec.node_name.as_deref());
-        let is_ours = node == Some(&self.settings.name);
+        let is_ours = node == Some(&self.host.settings.name);
         if pod.metadata.deletion_timestamp.is_some() {
             self.running.remove(&uid);
             if is_ours {
@@ -153,23 +175,31 @@ impl Worker {
         if !is_ours || self.ended.contains(&uid) {
             return Ok(());
         }
-        if let Some(running) = self.running.get_mut(&uid) {
-            if let Some(status) = running.ended()? {
-                self.running.remove(&uid);
-                self.ended.insert(uid);
-                self.report(pod, &status).await?;
-            }
-            return Ok(());
+        if self.running.contains_key(&uid) {
+            return self.look_at_running(pod, uid).await;
         }
-        if let Some(status) = pod::without_image(&self.settings, pod) {
+        if let Some(status) = pod::without_image(&self.host.settings, pod) {
             if pod.status.as_ref().is_none_or(|status| status.container_statuses.is_none()) {
                 self.report(pod, &status).await?;
             }
             return Ok(());
         }
-        if let Some(running) = pod::start(&self.client, &self.settings, self.folder.path(), pod).await? {
-            self.report(pod, &running.status()).await?;
-            self.running.insert(uid, running);
+        if let Some(running) = pod::start(&self.host, pod).await? {
+            self.running.insert(uid.clone(), running);
+            return self.look_at_running(pod, uid).await;
+        }
+        Ok(())
+    }
+
+    /// Tells which containers run or ended, if that was not told yet.
+    async fn look_at_running(&mut self, pod: &Pod, uid: String) -> Result<()> {
+        let Some(status) = self.running.get_mut(&uid).map(Running::news).transpose()?.flatten() else { return Ok(()) };
+        self.report(pod, &status).await?;
+        let Some(running) = self.running.get_mut(&uid) else { return Ok(()) };
+        running.is_reported();
+        if running.is_over() {
+            self.running.remove(&uid);
+            self.ended.insert(uid);
         }
         Ok(())
     }
@@ -180,7 +210,7 @@ impl Worker {
         let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
         let required =
             affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        let has = |key: &String| self.settings.labels.contains_key(key);
+        let has = |key: &String| self.host.settings.labels.contains_key(key);
         required.is_some_and(|required| {
             required.node_selector_terms.iter().any(|term| {
                 term.match_expressions.iter().flatten().all(|wanted| wanted.operator == "Exists" && has(&wanted.key))
@@ -192,7 +222,7 @@ impl Worker {
         let name = pod.name_any();
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "namespace": pod.namespace()},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": self.settings.name},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": self.host.settings.name},
         });
         let _: Value = self.api(pod).create_subresource("binding", &name, &PostParams::default(), &binding).await?;
         Ok(())

@@ -3,6 +3,7 @@
 //! The order per program: its own variable (`TEST_ASSET_KUBE_APISERVER` and so on), the directory in
 //! `KUBEBUILDER_ASSETS`, our cache (`DROVER_E2E_CACHE`, else `drover-e2e` in the user's cache directory), then a build.
 
+mod benchmarks;
 mod build;
 mod program;
 mod progress;
@@ -77,6 +78,11 @@ impl Tools {
     pub fn kwok_stages(&self) -> Result<Vec<PathBuf>> {
         let stages = stages::find(&self.path(Program::Kwok)?, &self.cache, &self.modules)?;
         Ok([stages, stages::own()?].concat())
+    }
+
+    /// The folder with the benchmarks of kube-bench.
+    pub fn kube_bench_configuration(&self) -> Result<PathBuf> {
+        benchmarks::find(&self.path(Program::KubeBench)?, &self.cache, &self.modules)
     }
 
     /// The directory in which running control planes keep their data.

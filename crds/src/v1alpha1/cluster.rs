@@ -253,8 +253,8 @@ pub struct Tenant {
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: AdoptPolicy,
     /// Operations on the whole cluster that they may ask for. ClusterApps: apps without a Project, with objects outside of its
-    /// namespaces. Backup: EtcdBackups, which hold everything in the cluster, Secrets included. No kind of this version asks for Restore
-    /// or Scan; Restore replaces the data of the whole cluster. Default: none.
+    /// namespaces. Backup: EtcdBackups, which hold everything in the cluster, Secrets included. Scan: CisScans, which read the configuration
+    /// of all nodes. No kind of this version asks for Restore, which replaces the data of the whole cluster. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "operations")]
     pub operations: Vec<Operation>,

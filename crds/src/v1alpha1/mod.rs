@@ -4,6 +4,10 @@ pub mod app_status;
 pub mod backup_store;
 pub mod catalog_app;
 pub mod chart_repository;
+pub mod cis_profile;
+pub mod cis_report;
+pub mod cis_scan;
+pub mod cis_waiver;
 pub mod cluster;
 pub mod cluster_parts;
 pub mod etcd_backup;
@@ -21,6 +25,10 @@ pub use app_status::*;
 pub use backup_store::*;
 pub use catalog_app::*;
 pub use chart_repository::*;
+pub use cis_profile::*;
+pub use cis_report::*;
+pub use cis_scan::*;
+pub use cis_waiver::*;
 pub use cluster::*;
 pub use cluster_parts::*;
 pub use etcd_backup::*;
@@ -51,6 +59,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
         .chain([BackupStore::crd(), EtcdBackup::crd(), EtcdBackupSchedule::crd()])
         .chain([GlobalDNSProvider::crd(), GlobalDNS::crd()])
+        .chain([CisProfile::crd(), CisWaiver::crd(), CisScan::crd(), CisReport::crd()])
         .map(schema::finish)
         .collect()
 }

@@ -1,67 +1,117 @@
-//! One Pod as a process.
+//! One Pod as processes: one for each container.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Client, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::NodeSettings;
+use super::root::{Mount, Root, Start};
+use super::volumes::{Volumes, prepared};
+use super::{Host, NodeSettings, environment};
 use crate::error::{Error, FileContext, Result};
 use crate::process::{Process, Specification};
 
-/// What programs of this machine need to run.
-const SYSTEM: [&str; 2] = ["usr", "proc"];
-const LINKS: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
-const DEVICES: [&str; 3] = ["null", "zero", "urandom"];
 /// Where a container writes what it has to say at its end, unless the Pod names another file.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Most bytes of it.
 const MOST_MESSAGE: usize = 4096;
+/// What a container that was killed ends with.
+const KILLED: i32 = 137;
 
 /// A Pod that runs.
 #[derive(Debug)]
 pub(super) struct Running {
+    containers: Vec<Started>,
+    since: String,
+    /// How many containers had ended when its status was last written; none before.
+    reported: Option<usize>,
+}
+
+/// A container of it.
+#[derive(Debug)]
+struct Started {
     process: Process,
-    container: String,
+    name: String,
     image: String,
     message: PathBuf,
-    started: String,
+    since: String,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+struct End {
+    code: i32,
+    message: String,
+    at: String,
 }
 
 impl Running {
-    /// Its status while it runs.
-    pub(super) fn status(&self) -> Value {
-        let state = json!({"running": {"startedAt": self.started}});
-        json!({"phase": "Running", "startTime": self.started, "containerStatuses": [self.container(&state, true)]})
+    /// Its status, if it was not written since a container started or ended.
+    pub(super) fn news(&mut self) -> Result<Option<Value>> {
+        for container in &mut self.containers {
+            container.look()?;
+        }
+        Ok((self.reported != Some(self.ended())).then(|| self.status()))
     }
 
-    /// Its status once it has ended.
-    pub(super) fn ended(&mut self) -> Result<Option<Value>> {
-        if self.process.is_running() {
-            return Ok(None);
+    /// Its status was written.
+    pub(super) fn is_reported(&mut self) {
+        self.reported = Some(self.ended());
+    }
+
+    /// Whether all its containers ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended() == self.containers.len()
+    }
+
+    fn ended(&self) -> usize {
+        self.containers.iter().filter(|container| container.end.is_some()).count()
+    }
+
+    /// Its status now.
+    fn status(&self) -> Value {
+        let mut ends = self.containers.iter().filter_map(|container| container.end.as_ref());
+        let phase = match (self.is_over(), ends.any(|end| end.code != 0)) {
+            (false, _) => "Running",
+            (true, false) => "Succeeded",
+            (true, true) => "Failed",
+        };
+        let containers: Vec<Value> = self.containers.iter().map(Started::status).collect();
+        json!({"phase": phase, "startTime": self.since, "containerStatuses": containers})
+    }
+}
+
+impl Started {
+    fn look(&mut self) -> Result<()> {
+        if self.end.is_some() || self.process.is_running() {
+            return Ok(());
         }
-        let code = self.process.exit_code().unwrap_or(137);
+        let code = self.process.exit_code().unwrap_or(KILLED);
         let message = fs::read(&self.message).on("read", &self.message)?;
         let message = String::from_utf8_lossy(message.get(..MOST_MESSAGE).unwrap_or(&message)).into_owned();
-        let (phase, reason) = if code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
         if code != 0 {
-            println!("container {} ended with {code}:\n{}\n{message}", self.container, self.process.log_tail());
+            println!("container {} ended with {code}:\n{}\n{message}", self.name, self.process.log_tail());
         }
-        let state = json!({"terminated": {
-            "exitCode": code, "reason": reason, "message": message, "startedAt": self.started, "finishedAt": now(),
-        }});
-        Ok(Some(json!({"phase": phase, "containerStatuses": [self.container(&state, false)]})))
+        self.end = Some(End { code, message, at: now() });
+        Ok(())
     }
 
-    fn container(&self, state: &Value, ready: bool) -> Value {
+    fn status(&self) -> Value {
+        let is_running = self.end.is_none();
+        let state = match &self.end {
+            None => json!({"running": {"startedAt": self.since}}),
+            Some(end) => json!({"terminated": {
+                "exitCode": end.code, "reason": if end.code == 0 { "Completed" } else { "Error" }, "message": end.message,
+                "startedAt": self.since, "finishedAt": end.at,
+            }}),
+        };
         json!({
-            "name": self.container, "image": self.image, "imageID": self.image, "state": state, "lastState": {},
-            "ready": ready, "started": ready, "restartCount": 0,
+            "name": self.name, "image": self.image, "imageID": self.image, "state": state, "lastState": {},
+            "ready": is_running, "started": is_running, "restartCount": 0,
         })
     }
 }
@@ -72,47 +122,74 @@ fn now() -> String {
     now.round(k8s_openapi::jiff::Unit::Second).unwrap_or(now).to_string()
 }
 
-/// What a kubelet says of a Pod whose image it cannot pull; none if this node has it.
+/// What a kubelet says of a Pod with an image that it cannot pull; none if this node has all.
 pub(super) fn without_image(settings: &NodeSettings, pod: &Pod) -> Option<Value> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let image = container.image.as_deref().unwrap_or_default();
-    if settings.images.contains_key(image) {
+    let containers = &pod.spec.as_ref()?.containers;
+    let image = |container: &Container| container.image.clone().unwrap_or_default();
+    if containers.iter().all(|container| settings.images.contains_key(&image(container))) {
         return None;
     }
-    let message = format!("Back-off pulling image \"{image}\"");
-    let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": message}});
-    let status = json!({
-        "name": container.name, "image": image, "imageID": "", "state": state, "lastState": {}, "ready": false, "restartCount": 0,
-    });
-    Some(json!({"phase": "Pending", "containerStatuses": [status]}))
+    let status = |container: &Container| {
+        let image = image(container);
+        let waiting = if settings.images.contains_key(&image) {
+            json!({"reason": "ContainerCreating"})
+        } else {
+            json!({"reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"{image}\"")})
+        };
+        json!({
+            "name": container.name, "image": image, "imageID": "", "state": {"waiting": waiting}, "lastState": {}, "ready": false,
+            "restartCount": 0,
+        })
+    };
+    let statuses: Vec<Value> = containers.iter().map(status).collect();
+    Some(json!({"phase": "Pending", "containerStatuses": statuses}))
 }
 
-/// Starts a Pod with one container; none while something that it mounts is not there.
-pub(super) async fn start(
-    client: &Client,
-    settings: &NodeSettings,
-    folder: &Path,
-    pod: &Pod,
-) -> Result<Option<Running>> {
+/// Starts the containers of a Pod; none while something that it mounts is not there.
+pub(super) async fn start(host: &Host, pod: &Pod) -> Result<Option<Running>> {
     let Some(spec) = &pod.spec else { return Ok(None) };
-    let Some(container) = spec.containers.first() else { return Ok(None) };
+    let folder = host.folder.path().join("pods").join(pod.uid().unwrap_or_default());
+    let Some(volumes) = prepared(host, pod, spec, &folder.join("volumes")).await? else { return Ok(None) };
+    let mut containers = Vec::new();
+    for container in &spec.containers {
+        containers.push(started(host, pod, spec, container, &volumes, &folder.join(&container.name))?);
+    }
+    Ok(Some(Running { containers, since: now(), reported: None }))
+}
+
+fn started(
+    host: &Host,
+    pod: &Pod,
+    spec: &PodSpec,
+    container: &Container,
+    volumes: &Volumes,
+    folder: &Path,
+) -> Result<Started> {
+    let failed =
+        |what: &str| Error::Start { name: container.name.clone(), source: std::io::Error::other(what.to_owned()) };
     let image = container.image.clone().unwrap_or_default();
-    let Some(programs) = settings.images.get(&image) else { return Ok(None) };
-    let folder = folder.join(pod.uid().unwrap_or_default());
+    let programs = host.settings.images.get(&image).ok_or_else(|| failed("the node does not have its image"))?;
     let root = Root::new(&folder.join("root"))?;
     let mut mounts: Vec<Mount> = programs.iter().map(|(inside, file)| Mount::read_only(file, inside)).collect();
+    if let Some(components) = &host.settings.components {
+        mounts.extend(components.mounts(spec.host_pid == Some(true), folder)?);
+    }
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
-        let namespace = pod.namespace().unwrap_or_default();
-        let source = folder.join(&mount.name);
-        let Some(source) = prepared(client, settings, &namespace, volume, source).await? else { return Ok(None) };
-        let inside = PathBuf::from(&mount.mount_path);
+        let source = volumes.get(&mount.name).ok_or_else(|| failed(&format!("no volume {}", mount.name)))?;
+        let (source, inside) = (source.clone(), PathBuf::from(&mount.mount_path));
         mounts.push(Mount { source, inside, is_read_only: mount.read_only == Some(true) });
     }
     let message = root.file(container.termination_message_path.as_deref().unwrap_or(TERMINATION_LOG))?;
-    let script = root.script(&mounts, container)?;
-    // Root of a namespace of its own does where there is no other.
+    // Root of a namespace of its own does where there is no other; it has no other users.
     let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    let command: Vec<String> = words.cloned().collect();
+    if command.is_empty() {
+        return Err(failed("no command"));
+    }
+    let environment = environment::of(host, pod, spec, container);
+    let user = if is_root { user(spec, container) } else { None };
+    let script = root.script(mounts, &Start { user, environment, command })?;
     let mut arguments = vec!["--mount".to_owned()];
     arguments.extend((!is_root).then(|| "--map-root-user".to_owned()));
     arguments.extend(["sh", "-ec"].map(str::to_owned));
@@ -124,123 +201,13 @@ pub(super) async fn start(
         environment: Vec::new(),
         log: folder.join("container.log"),
     })?;
-    Ok(Some(Running { process, container: container.name.clone(), image, message, started: now() }))
+    Ok(Started { process, name: container.name.clone(), image, message, since: now(), end: None })
 }
 
-/// The folder of a volume; none while what is in it is not there.
-async fn prepared(
-    client: &Client,
-    settings: &NodeSettings,
-    namespace: &str,
-    volume: Option<&Volume>,
-    folder: PathBuf,
-) -> Result<Option<PathBuf>> {
-    let Some(volume) = volume else { return Ok(None) };
-    if let Some(host) = &volume.host_path {
-        return Ok(settings.host.get(&host.path).cloned());
-    }
-    fs::create_dir_all(&folder).on("create", &folder)?;
-    let Some(name) = volume.secret.as_ref().and_then(|secret| secret.secret_name.as_ref()) else {
-        return Ok(volume.empty_dir.is_some().then_some(folder));
-    };
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let Some(secret) = secrets.get_opt(name).await? else { return Ok(None) };
-    for (key, content) in secret.data.unwrap_or_default() {
-        let mut text = String::from_utf8_lossy(&content.0).into_owned();
-        for (from, to) in &settings.addresses {
-            text = text.replace(from, to);
-        }
-        let file = folder.join(key);
-        fs::write(&file, text).on("write", &file)?;
-    }
-    Ok(Some(folder))
-}
-
-struct Mount {
-    source: PathBuf,
-    inside: PathBuf,
-    is_read_only: bool,
-}
-
-impl Mount {
-    fn read_only(source: &Path, inside: &Path) -> Self {
-        Self { source: source.to_owned(), inside: inside.to_owned(), is_read_only: true }
-    }
-}
-
-/// The root folder of a Pod.
-struct Root(PathBuf);
-
-impl Root {
-    fn new(folder: &Path) -> Result<Self> {
-        for name in SYSTEM.iter().chain(&["dev", "etc", "tmp"]) {
-            let folder = folder.join(name);
-            fs::create_dir_all(&folder).on("create", &folder)?;
-        }
-        for name in LINKS {
-            let link = folder.join(name);
-            if !link.is_symlink() {
-                symlink(Path::new("usr").join(name), &link).on("create", &link)?;
-            }
-        }
-        Ok(Self(folder.to_owned()))
-    }
-
-    fn at(&self, inside: &Path) -> PathBuf {
-        self.0.join(inside.strip_prefix("/").unwrap_or(inside))
-    }
-
-    /// An empty file that anyone may write.
-    fn file(&self, inside: &str) -> Result<PathBuf> {
-        let path = self.at(Path::new(inside));
-        fs::write(&path, "").on("write", &path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).on("write", &path)?;
-        Ok(path)
-    }
-
-    /// Where something is mounted: a folder, or a file.
-    fn target(&self, mount: &Mount) -> Result<PathBuf> {
-        let target = self.at(&mount.inside);
-        if mount.source.is_dir() {
-            fs::create_dir_all(&target).on("create", &target)?;
-        } else {
-            if let Some(parent) = target.parent() {
-                fs::create_dir_all(parent).on("create", parent)?;
-            }
-            fs::write(&target, "").on("write", &target)?;
-        }
-        Ok(target)
-    }
-
-    /// Mounts everything and becomes the program of the container.
-    fn script(&self, mounts: &[Mount], container: &Container) -> Result<String> {
-        let mut script = "mount --make-rprivate / 2>/dev/null || true\n".to_owned();
-        let system = SYSTEM.map(|name| Mount::read_only(&Path::new("/").join(name), &Path::new("/").join(name)));
-        let devices = DEVICES.map(|name| Path::new("/dev").join(name)).map(|path| Mount {
-            source: path.clone(),
-            inside: path,
-            is_read_only: false,
-        });
-        for mount in system.iter().chain(&devices).chain(mounts) {
-            let (source, target) = (mount.source.display().to_string(), self.target(mount)?.display().to_string());
-            let (source, target) = (quoted(&source), quoted(&target));
-            let _ = writeln!(script, "mount --rbind {source} {target}");
-            if mount.is_read_only && mount.source != Path::new("/proc") {
-                let _ = writeln!(script, "mount -o remount,bind,ro {target}");
-            }
-        }
-        let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-        let command = words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        let root = quoted(&self.0.display().to_string());
-        let _ = writeln!(script, "exec chroot {root} /usr/bin/env -i PATH=/:/usr/bin:/usr/sbin HOME=/tmp {command}");
-        if command.is_empty() {
-            return Err(Error::Start { name: container.name.clone(), source: std::io::Error::other("no command") });
-        }
-        Ok(script)
-    }
-}
-
-/// A word of a shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// The user and the group that it runs as; none is that of the image, which is root.
+fn user(spec: &PodSpec, container: &Container) -> Option<(i64, i64)> {
+    let (of_pod, own) = (spec.security_context.as_ref(), container.security_context.as_ref());
+    let user = own.and_then(|own| own.run_as_user).or_else(|| of_pod?.run_as_user)?;
+    let group = own.and_then(|own| own.run_as_group).or_else(|| of_pod?.run_as_group).unwrap_or_default();
+    Some((user, group))
 }

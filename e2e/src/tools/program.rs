@@ -4,6 +4,7 @@ const KUBERNETES_VERSION: &str = "v1.37.1";
 const HELM_VERSION: &str = "v4.3.1";
 const HELM3_VERSION: &str = "v3.22.0";
 const REGISTRY_VERSION: &str = "v3.1.1";
+const KUBE_BENCH_VERSION: &str = "v0.15.6";
 const KUBERNETES_COMMIT: &str = "f78e722310e50bcaca9276be22276d9e91d91308";
 const KUBERNETES_BUILD_DATE: &str = "2026-09-23T17:06:22Z";
 
@@ -28,6 +29,8 @@ pub enum Program {
     Kwok,
     /// Installs charts.
     Helm,
+    /// Checks a node against a CIS benchmark.
+    KubeBench,
     /// The same of the major version before. Only built when a test takes it, as is [`Program::Registry`].
     Helm3,
     /// An OCI registry.
@@ -35,8 +38,8 @@ pub enum Program {
 }
 
 impl Program {
-    /// All that a control plane needs and `make tools` finds or builds, in the order in which a cold build is fastest.
-    pub const ALL: [Self; 9] = [
+    /// All that control planes and their nodes need and `make tools` finds or builds, in the order in which a cold build is fastest.
+    pub const ALL: [Self; 10] = [
         Self::Etcd,
         Self::Etcdctl,
         Self::Etcdutl,
@@ -46,6 +49,7 @@ impl Program {
         Self::Kubectl,
         Self::Kwok,
         Self::Helm,
+        Self::KubeBench,
     ];
 
     /// The name of the executable.
@@ -63,6 +67,7 @@ impl Program {
             Self::Helm => "helm",
             Self::Helm3 => "helm3",
             Self::Registry => "registry",
+            Self::KubeBench => "kube-bench",
         }
     }
 
@@ -81,6 +86,7 @@ impl Program {
             Self::Helm => "helm",
             Self::Helm3 => "helm3",
             Self::Registry => "registry",
+            Self::KubeBench => "kube-bench",
         }
     }
 
@@ -92,6 +98,7 @@ impl Program {
             Self::Helm => "helm.sh/helm/v4/cmd/helm".to_owned(),
             Self::Helm3 => "helm.sh/helm/v3/cmd/helm".to_owned(),
             Self::Registry => "github.com/distribution/distribution/v3/cmd/registry".to_owned(),
+            Self::KubeBench => "github.com/aquasecurity/kube-bench".to_owned(),
             _ => format!("k8s.io/kubernetes/cmd/{}", self.name()),
         }
     }
@@ -107,6 +114,9 @@ impl Program {
             Self::Helm3 => format!(" -X helm.sh/helm/v3/internal/version.version={HELM3_VERSION}"),
             Self::Registry => {
                 format!(" -X github.com/distribution/distribution/v3/version.version={REGISTRY_VERSION}")
+            }
+            Self::KubeBench => {
+                format!(" -X github.com/aquasecurity/kube-bench/cmd.KubeBenchVersion={KUBE_BENCH_VERSION}")
             }
             _ if self.module() == "kubernetes" => format!(" {}", kubernetes_version_flags()),
             _ => String::new(),
@@ -125,6 +135,7 @@ impl Program {
             Self::KubeScheduler => 6,
             Self::Kwok => 45,
             Self::Helm | Self::Helm3 => 72,
+            Self::KubeBench => 138,
             Self::Registry => 41,
         })
     }

@@ -42,7 +42,7 @@ pub(super) fn own() -> Result<Vec<PathBuf>> {
 
 /// Copies the Stage files of the module that `source` pins.
 pub(super) fn copy_from_module(source: &Path, target: &Path) -> Result<()> {
-    let module = module_directory(source)?;
+    let module = module_directory(source, MODULE, Program::Kwok)?;
     let partial = target.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).on("create", &partial)?;
@@ -60,15 +60,16 @@ pub(super) fn copy_from_module(source: &Path, target: &Path) -> Result<()> {
     fs::rename(&partial, target).on("rename the stages to", target)
 }
 
-fn module_directory(source: &Path) -> Result<PathBuf> {
-    let output = go_command(source, &["mod", "download", "-json", MODULE]).output();
-    let output = output.map_err(|error| start_error(error, Program::Kwok))?;
+/// Where the source of this module is, in the version that `source` pins.
+pub(super) fn module_directory(source: &Path, module: &str, program: Program) -> Result<PathBuf> {
+    let output = go_command(source, &["mod", "download", "-json", module]).output();
+    let output = output.map_err(|error| start_error(error, program))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     match value.get("Dir").and_then(serde_json::Value::as_str) {
         Some(directory) => Ok(PathBuf::from(directory)),
         None => Err(Error::Command {
-            command: format!("go mod download -json {MODULE}"),
+            command: format!("go mod download -json {module}"),
             status: output.status.to_string(),
             output: format!("{text}{}", String::from_utf8_lossy(&output.stderr)),
         }),

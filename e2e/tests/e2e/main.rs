@@ -71,6 +71,8 @@ mod rollout_previews;
 mod rollout_rights;
 mod rollouts;
 mod runner;
+mod scan_engine;
+mod scans;
 mod secrets;
 mod self_service;
 mod stories;
@@ -141,6 +143,8 @@ fn tests() -> Vec<Test> {
         rollouts::tests(),
         roles::tests(),
         runner::tests(),
+        scan_engine::tests(),
+        scans::tests(),
         secrets::tests(),
         self_service::tests(),
         stories::tests(),

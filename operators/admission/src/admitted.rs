@@ -18,7 +18,7 @@
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
 use drover_crds::{
-    Admission, CatalogApp, ClusterRoleTemplateBinding, EtcdBackup, EtcdBackupSchedule, MultiClusterApp,
+    Admission, CatalogApp, CisScan, ClusterRoleTemplateBinding, EtcdBackup, EtcdBackupSchedule, MultiClusterApp,
     ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec,
 };
 use drover_roles::digest;
@@ -79,6 +79,12 @@ impl Judged for EtcdBackup {
 }
 
 impl Judged for EtcdBackupSchedule {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for CisScan {
     fn admission(&self) -> Option<&Admission> {
         self.status.as_ref()?.admission.as_ref()
     }

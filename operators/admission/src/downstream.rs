@@ -4,7 +4,9 @@
 //! Who holds the verb `manage` on namespaces is Drover to them. A namespace has to be able to end, whoever deletes it, and so has
 //! what lies in it; and controllers report the state of an object of ours as of any other.
 
-use drover_crds::names::{LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE, PREFIX};
+use drover_crds::names::{
+    DROVER_NAMESPACE, LABEL_MANAGED_BY, LABEL_OWNER_KIND, LABEL_PROJECT, LABEL_PROJECT_NAMESPACE, PREFIX,
+};
 
 use crate::{
     policy::{Asked, Policy},
@@ -21,6 +23,9 @@ const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
 /// The name of the one that lets Drover bind only what the import names.
 pub const FENCE_OF_BINDINGS: &str = "drover-fence-bindings";
+
+/// What the names of accounts, Roles and `RoleBindings` of scans begin with, in Drover's namespace of a cluster.
+pub const OF_SCANS: &str = "cis-scan-";
 
 /// The names of all of them, which are those of their bindings too.
 pub const NAMES: &[&str] = &[
@@ -114,6 +119,7 @@ fn written(name: &'static str, rules: &[(&str, &[&str])], fields: &[&str]) -> Po
             "request.operation == 'DELETE' && namespaceObject != null && has(namespaceObject.metadata.deletionTimestamp)",
         )
         .with("keeps_content", format!("request.operation == 'UPDATE' && {same}"))
+        .with("answers", answers())
         .with(
             "keeps_metadata",
             "variables.labels == variables.old_labels && variables.annotations == variables.old_annotations && \
@@ -122,12 +128,21 @@ fn written(name: &'static str, rules: &[(&str, &[&str])], fields: &[&str]) -> Po
         )
         .require(
             format!(
-                "variables.ends_with_its_namespace || (variables.keeps_content && variables.keeps_metadata) || {}",
+                "variables.ends_with_its_namespace || ((variables.keeps_content || variables.answers) && variables.keeps_metadata) || {}",
                 Asked::on("", "namespaces", MANAGE).cel()
             ),
             "'Drover writes ' + request.resource.resource + ' ' + request.name + ', and nothing else may change it; change \
              what it is made for in the management cluster'",
         )
+}
+
+/// Whether the account of a scan writes its answer into the one Secret of its name.
+fn answers() -> String {
+    format!(
+        "request.operation == 'UPDATE' && request.resource.resource == 'secrets' && request.namespace == '{DROVER_NAMESPACE}' && \
+         request.name.startsWith('{OF_SCANS}') && \
+         request.userInfo.username == 'system:serviceaccount:{DROVER_NAMESPACE}:' + request.name"
+    )
 }
 
 fn guards() -> Policy {
@@ -160,11 +175,17 @@ fn fenced_bindings() -> Policy {
          object.?subjects.orValue([]).all(each, each in oldObject.?subjects.orValue([])))",
         is_ours("oldObject")
     );
+    // A Role may give no more than Drover has, and here its account of the same name alone has it.
+    let is_of_scan = format!(
+        "(request.namespace == '{DROVER_NAMESPACE}' && variables.written.roleRef.name.startsWith('{OF_SCANS}') && \
+         variables.written.?subjects.orValue([]).all(each, each.kind == 'ServiceAccount' && \
+         each.?namespace.orValue('') == '{DROVER_NAMESPACE}' && each.name == variables.written.roleRef.name))"
+    );
     let policy = fenced(FENCE_OF_BINDINGS, &["clusterrolebindings", "rolebindings"]);
     policy.with("takes_away", takes_away).require(
         format!(
             "(variables.written.roleRef.kind == 'ClusterRole' ? \
-             (variables.written.roleRef.name.startsWith('{OWN_ROLES}') || {}) : {}) || variables.takes_away",
+             (variables.written.roleRef.name.startsWith('{OWN_ROLES}') || {}) : ({is_of_scan} || {})) || variables.takes_away",
             asked(BIND_EXTERNAL),
             asked(WRITE_EXTERNAL)
         ),

@@ -57,6 +57,7 @@ pub fn policies() -> Vec<Policy> {
         apps_of_rollouts(),
         backup_schedules(),
         backups_of_schedules(),
+        scans(),
     ]
 }
 
@@ -165,6 +166,13 @@ fn backup_schedules() -> Policy {
     let policy = Policy::on("drover-etcd-backup-schedules", &WRITES, &[(drover_crds::GROUP, &["etcdbackupschedules"])])
         .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1);
     on_clusters(policy, "", "backups", ["name the clusters", "leave it out"])
+}
+
+/// The same of scans, which run on every node.
+fn scans() -> Policy {
+    let policy = Policy::on("drover-cis-scans", &WRITES, &[(drover_crds::GROUP, &["cisscans"])])
+        .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1);
+    on_clusters(policy, "", "scans", ["name the clusters", "leave it out"])
 }
 
 /// Whoever writes `what` for whole clusters needs the verb on each of them that is named, or on all; but for what `free`, an alternative,

@@ -4,8 +4,6 @@
 //! |---|---|
 //! | [`job`] | the Job, and how it ended. Pure |
 //! | [`task`] | what it is to do: URLs that are signed for it, in a Secret of its name |
-//! | [`pods`] | why its Pod does not run, and what that said at its end. Pure |
 
 pub mod job;
-pub mod pods;
 pub mod task;

@@ -16,7 +16,8 @@ use drover_crds::{
     names::DROVER_NAMESPACE,
 };
 use drover_fetch::Digest;
-use drover_runtime::{ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change, request::request};
+use drover_operations::{Locks, Operation};
+use drover_runtime::{ObjectKey, Owner, PlaceContext, cache::Lookup, owned::Change};
 use drover_stored_backups::{
     Expected, Finding, Found as Stored, ReadError,
     audit::{Look, Outcome},
@@ -24,18 +25,12 @@ use drover_stored_backups::{
     status::snapshot_status,
 };
 use drover_stores::{Found, Part, Store, StoreFailure};
-use k8s_openapi::{
-    ByteString,
-    api::{batch::v1::Job, coordination::v1::Lease},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
-};
-use kube::{Api, ResourceExt as _, api::PostParams};
+use k8s_openapi::{ByteString, api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
     BackupCause, BackupError, EtcdBackupOperator,
-    lock::{self, Claim},
     plan::{self, store_name},
 };
 
@@ -144,10 +139,6 @@ impl Backups<'_> {
         self.place.fleet.operator_namespace().unwrap_or(DROVER_NAMESPACE)
     }
 
-    fn leases(&self) -> Api<Lease> {
-        Api::namespaced(self.place.management.client(), self.namespace())
-    }
-
     /// What is noted of the attempt.
     fn noted(&self) -> Option<(BackupAttempt, BackedUpCluster, Attempt)> {
         let status = self.backup.status.clone()?;
@@ -172,30 +163,14 @@ impl Backups<'_> {
         self.store().await?.ok_or_else(missing)
     }
 
+    fn operation(&self) -> Operation {
+        Operation::of("EtcdBackup", self.backup)
+    }
+
     async fn lock(&self, now: Timestamp) -> Result<(), BackupError> {
         let cluster = &self.backup.spec.cluster_name;
-        let (name, holder) = (lock::name(cluster), lock::holder(self.backup));
-        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
-        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
         let seconds = self.backup.spec.timeout().as_secs() + LOCK_MARGIN_SECONDS;
-        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-        let spec = match lock::claim(found.as_ref().and_then(|lease| lease.spec.as_ref()), &holder, seconds, now) {
-            Claim::Held => return Ok(()),
-            Claim::Taken(by) => {
-                return Err(BackupError::new(BackupCause::OperationRunning, lock::running(self.backup, &by)));
-            }
-            Claim::Write(spec) => *spec,
-        };
-        if let Some(found) = found {
-            // With its version: of two that take it, one does.
-            let lease = Lease { spec: Some(spec), ..found };
-            request(format!("take {what}"), leases.replace(&name, &PostParams::default(), &lease)).await?;
-        } else {
-            let metadata = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(spec) };
-            request(format!("create {what}"), leases.create(&PostParams::default(), &lease)).await?;
-        }
-        Ok(())
+        Ok(Locks::of(self.place).take(&self.operation(), cluster, seconds, now).await?)
     }
 
     async fn write_task(&self, left: Duration) -> Result<(), BackupError> {
@@ -216,12 +191,7 @@ impl Backups<'_> {
     }
 
     async fn unlock(&self) -> Result<(), BackupError> {
-        let (name, holder) = (lock::name(&self.backup.spec.cluster_name), lock::holder(self.backup));
-        let (leases, what) = (self.leases(), format!("Lease {}/{name}", self.namespace()));
-        let found = request(format!("read {what}"), leases.get_opt(&name)).await?;
-        if let Some(free) = found.and_then(|found| lock::released(&found, &holder)) {
-            request(format!("release {what}"), leases.replace(&name, &PostParams::default(), &free)).await?;
-        }
+        Locks::of(self.place).release(&self.operation(), &self.backup.spec.cluster_name).await?;
         self.operator.remember(&self.uid(), |memory| memory.is_unlocked = true);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What may go wrong in a reconcile of a backup.
 
+use drover_operations::LockError;
 use drover_runtime::{ApiError, Cause, Classify, WriteError};
 use drover_stores::{OpenError, StoreError};
 
@@ -30,6 +31,15 @@ pub enum BackupError {
 impl BackupError {
     pub(crate) fn new(cause: BackupCause, message: impl Into<String>) -> Self {
         Self::Other { cause: cause.into(), message: message.into() }
+    }
+}
+
+impl From<LockError> for BackupError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Api(error) => Self::Api(error),
+            LockError::Taken(message) => Self::new(BackupCause::OperationRunning, message),
+        }
     }
 }
 

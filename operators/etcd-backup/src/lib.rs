@@ -2,7 +2,7 @@
 //!
 //! 1. [`observe`] gathers what a verdict is made of, the Job in the cluster, and what the Job answered.
 //! 2. [`consent`] says whether the backup may be taken at all. [`plan`] notes the attempt in the status before anything is done.
-//! 3. [`act`] takes the [`lock`] of the cluster, opens an upload in the store, and starts a [`job`](drover_backup_jobs::job) on a node with a member of etcd. The Job
+//! 3. [`act`] takes the [lock](drover_operations) of the cluster, opens an upload in the store, and starts a [`job`](drover_backup_jobs::job) on a node with a member of etcd. The Job
 //!    gets URLs that let it put parts of given lengths, and no key of the store.
 //! 4. When the Job succeeded, that is noted, the upload completed, and the manifest written last: without a manifest there is no backup. Only
 //!    then the status says so, and what was needed on the way goes.
@@ -16,7 +16,6 @@ pub mod act;
 mod cause;
 pub mod consent;
 mod error;
-pub mod lock;
 pub mod notes;
 pub mod observe;
 pub mod plan;
@@ -37,6 +36,7 @@ use drover_fleet::{
     targets::{self, Choice},
 };
 use drover_grants::GrantCause;
+use drover_operations::LEASES;
 use drover_runtime::{
     Cause, ClusterName, ClusterView, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related,
     Rights, Rule, Targets, Watches, cache::Change, rights::READ,
@@ -137,10 +137,7 @@ impl Operator for EtcdBackupOperator {
             Rule::on("drover.dev", &["backupstores", "clusters", "etcdbackups"], READ),
             Rule::on("drover.dev", &["etcdbackups", "etcdbackups/status"], &["patch"]),
         ],
-        own_namespace: &[
-            Rule::on("", &["secrets"], &["get"]),
-            Rule::on("coordination.k8s.io", &["leases"], &["create", "get", "update"]),
-        ],
+        own_namespace: &[Rule::on("", &["secrets"], &["get"]), LEASES],
         // Informers look in all namespaces.
         downstream: &[Rule::on("batch", &["jobs"], READ), Rule::on("", &["secrets"], READ)],
         downstream_namespace: &[

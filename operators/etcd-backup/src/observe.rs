@@ -8,7 +8,6 @@ use std::{
 use drover_admission::PoliciesState;
 use drover_backup_jobs::{
     job::{self, CONTAINER},
-    pods,
     task::{TaskSecret, verify},
 };
 use drover_backups::{AttemptId, Encryption, Report, Success};
@@ -22,6 +21,7 @@ use drover_fleet::{
     targets::tenancies_of,
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence};
+use drover_operations::pods;
 use drover_runtime::{
     ApiCause, ApiError, ClusterName, Failure, FleetView, Link, ObjectKey, Owner, OwnerRecord, Place, PlaceContext,
     cache::{Change, Lookup},
@@ -342,9 +342,10 @@ fn as_asked(backup: &EtcdBackup, success: Box<Success>) -> Result<Box<Success>, 
 
 fn answered(pods: &[Pod], attempt: &AttemptId, job: &Job) -> Result<Box<Success>, BackupFailure> {
     let failed = |reason: &str, message: String| BackupFailure { reason: reason.to_owned(), message };
-    let Some(message) = pods::termination_message(pods).filter(|message| !message.is_empty()) else {
+    let Some(message) = pods::termination_message(pods, CONTAINER).filter(|message| !message.is_empty()) else {
         let how = job::failed_as(job).unwrap_or("it ended without an answer");
-        let how = pods::trouble(pods).map_or_else(|| how.to_owned(), |trouble| format!("{how}, and {trouble}"));
+        let how =
+            pods::trouble(pods, CONTAINER).map_or_else(|| how.to_owned(), |trouble| format!("{how}, and {trouble}"));
         let message = format!(
             "the Job gave no answer: {how}; look at the events of Job {DROVER_NAMESPACE}/{} in the cluster",
             job::name(attempt)

@@ -9,6 +9,7 @@ use crate::{
     backup::{BackupArguments, EtcdSnapshotArguments},
     registry::{self, Entry},
     rights::MANAGEMENT_ROLES,
+    scan::{BenchCollectArguments, BenchRunArguments, ScanArguments},
 };
 
 /// Runs a fleet of Kubernetes clusters from one management cluster.
@@ -37,6 +38,14 @@ pub(crate) enum Command {
     EtcdSnapshot(EtcdSnapshotArguments),
     /// List, get and verify the backups in a bucket, with its keys alone: no management cluster is needed. Or bring them into one.
     Backup(BackupArguments),
+    /// Look at what scans of clusters by a CIS benchmark found, with your rights.
+    Scan(ScanArguments),
+    /// Run kube-bench on a node: what the Job of a `CisScan` runs there.
+    #[command(hide = true)]
+    BenchRun(BenchRunArguments),
+    /// Hand over what kube-bench found on a node: what runs beside it.
+    #[command(hide = true)]
+    BenchCollect(BenchCollectArguments),
     /// Print the custom resource definitions, or write them to a folder.
     Crds(OutputArguments),
     /// Print the rights that Drover needs, as roles, or write them to a folder.
@@ -128,6 +137,11 @@ pub(crate) struct RunArguments {
     /// runs it as root on nodes of every cluster that is backed up. Default: none, and no backups are taken.
     #[arg(long, env = "DROVER_ETCD_IMAGE")]
     pub(crate) etcd_image: Option<String>,
+    /// The image that scans nodes of clusters: /drover of this version, with /kube-bench, its configuration /cfg, and what its audits
+    /// call. Whoever names it runs it as root, without capabilities, on nodes of every cluster that is scanned. Default: none, and
+    /// nothing is scanned.
+    #[arg(long, env = "DROVER_SCAN_IMAGE")]
+    pub(crate) scan_image: Option<String>,
     #[command(flatten)]
     pub(crate) addresses: AddressArguments,
     #[command(flatten)]
@@ -409,7 +423,7 @@ pub(crate) struct MembershipArguments {
 }
 
 /// As the API spells durations.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<drover_crds::ApiDuration>().map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 

@@ -23,6 +23,7 @@ mod rights;
 mod role_templates;
 mod rollout;
 mod run;
+mod scan;
 
 use std::{error::Error, process::ExitCode};
 
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         Command::Rollout(arguments) => wait_for(rollout::rollout(&arguments)),
         Command::EtcdSnapshot(arguments) => backup::snapshot(&arguments),
         Command::Backup(arguments) => wait_for(backup::backup(&arguments)),
+        Command::Scan(arguments) => wait_for(scan::scan(&arguments)),
+        Command::BenchRun(arguments) => scan::bench_run(&arguments),
+        Command::BenchCollect(arguments) => scan::bench_collect(&arguments),
         Command::Crds(arguments) => generate::crds(&arguments),
         Command::Rbac(arguments) => generate::rbac(&arguments),
         Command::Admission(arguments) => generate::admission(&arguments),

@@ -7,6 +7,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use drover_backup_store::BackupStoreOperator;
 use drover_catalog_app::CatalogAppOperator;
 use drover_chart_repository::ChartRepositoryOperator;
+use drover_cis_profile::CisProfileOperator;
+use drover_cis_scan::CisScanOperator;
+use drover_cis_waiver::CisWaiverOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
 use drover_etcd_backup::EtcdBackupOperator;
@@ -45,6 +48,9 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<EtcdBackupScheduleOperator>(),
     Entry::of::<GlobalDNSProviderOperator>(),
     Entry::of::<GlobalDNSOperator>(),
+    Entry::of::<CisProfileOperator>(),
+    Entry::of::<CisWaiverOperator>(),
+    Entry::of::<CisScanOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -164,12 +170,42 @@ impl Registered for GlobalDNSOperator {
     }
 }
 
+impl Registered for CisProfileOperator {
+    const ABOUT: &'static str = "Tells whether profiles of scans contradict themselves";
+    const WRITERS: Writers = Writers::Platform;
+
+    fn construct(_: &Wiring) -> Self {
+        Self
+    }
+}
+
+impl Registered for CisWaiverOperator {
+    const ABOUT: &'static str = "Tells whether waivers of checks count";
+    const WRITERS: Writers = Writers::Platform;
+
+    fn construct(_: &Wiring) -> Self {
+        Self
+    }
+}
+
+impl Registered for CisScanOperator {
+    const ABOUT: &'static str = "Judges the nodes of clusters by CIS benchmarks";
+    const WRITERS: Writers = Writers::Editors;
+    const RECORDS: &'static [&'static str] = &["cisreports"];
+
+    fn construct(wiring: &Wiring) -> Self {
+        Self::new(wiring.scan_image.clone())
+    }
+}
+
 /// An operator that this binary can run.
 pub(crate) trait Registered: Operator {
     /// What it does, for the help of the command line.
     const ABOUT: &'static str;
     /// Who may write its objects, by the roles that ship for people.
     const WRITERS: Writers;
+    /// The kinds, by their plurals, that it alone writes, and that nobody reconciles: people read them.
+    const RECORDS: &'static [&'static str] = &[];
 
     /// The operator, with what it needs besides its own objects.
     fn construct(wiring: &Wiring) -> Self;
@@ -196,6 +232,8 @@ pub(crate) struct Entry {
     pub(crate) causes: &'static [&'static [Cause]],
     /// Who may write its objects.
     pub(crate) writers: Writers,
+    /// The kinds that it alone writes, by their plurals.
+    pub(crate) records: &'static [&'static str],
     about: &'static str,
     resource: fn() -> ApiResource,
     finalizer: Option<fn() -> String>,
@@ -226,6 +264,8 @@ pub(crate) struct Wiring {
     pub(crate) stores: Stores,
     /// The image that takes snapshots of etcd; none where backups are not set up.
     pub(crate) etcd_image: Option<String>,
+    /// The image that scans nodes; none where scans are not set up.
+    pub(crate) scan_image: Option<String>,
     /// Reaches providers of DNS.
     pub(crate) zones: Zones,
 }
@@ -237,6 +277,7 @@ impl Entry {
             rights: O::RIGHTS,
             causes: O::CAUSES,
             writers: O::WRITERS,
+            records: O::RECORDS,
             about: O::ABOUT,
             resource: resource::<O>,
             finalizer: if O::FINALIZER { Some(finalizer::<O>) } else { None },
@@ -333,6 +374,7 @@ fn start<O: Registered>(wiring: &Wiring, readiness: &Readiness, tasks: &mut Join
         sources: _,
         stores: _,
         etcd_image: _,
+        scan_image: _,
         zones: _,
     } = wiring;
     let objects = management.informer::<O::Kind>(&LabelQuery::everything());
@@ -378,6 +420,7 @@ mod tests {
     fn every_kind_has_one_operator() {
         let mut defined: Vec<String> = drover_crds::all().into_iter().map(|crd| crd.spec.names.plural).collect();
         let mut reconciled: Vec<String> = REGISTRY.iter().map(|entry| entry.resource().plural).collect();
+        reconciled.extend(REGISTRY.iter().flat_map(|entry| entry.records).map(|plural| (*plural).to_owned()));
         defined.sort();
         reconciled.sort();
         assert_eq!(defined, reconciled);

@@ -107,15 +107,25 @@ impl PeopleRules {
             let kinds = operators.iter().map(|entry| (entry, entry.resource().plural));
             kinds.filter(|(entry, plural)| is_meant(entry, plural)).map(|(_, plural)| plural).collect::<Vec<_>>()
         };
+        let records: Vec<String> =
+            operators.iter().flat_map(|entry| entry.records).map(|plural| (*plural).to_owned()).collect();
+        let readable = |kinds: Vec<String>| may(READ, [kinds, records.clone()].concat());
         let writable_by = |writers: Writers| write(plurals(&|entry, _| entry.writers == writers));
         let rollouts = || plurals(&|_, plural| plural == "multiclusterapps");
         let of_rollouts = || [may(READ, plurals(&|_, plural| plural == "catalogapps")), see_revisions()].concat();
         Self {
-            view: may(READ, plurals(&|_, plural| namespaced.contains(plural))),
+            view: readable(plurals(&|_, plural| namespaced.contains(plural))),
             edit: writable_by(Writers::Editors),
             admin: [writable_by(Writers::Admins), verbs::of_admins()].concat(),
-            platform: [write(plurals(&|_, _| true)), verbs::of_platform(), see_namespaces(), see_revisions()].concat(),
-            global_view: [may(READ, plurals(&|_, _| true)), see_namespaces(), see_revisions()].concat(),
+            platform: [
+                write(plurals(&|_, _| true)),
+                may(READ, records.clone()),
+                verbs::of_platform(),
+                see_namespaces(),
+                see_revisions(),
+            ]
+            .concat(),
+            global_view: [readable(plurals(&|_, _| true)), see_namespaces(), see_revisions()].concat(),
             clusters_create: may(&["create", "get", "list", "watch"], plurals(&|_, plural| plural == "clusters")),
             roles_manage: [write(plurals(&|_, plural| plural == "roletemplates")), verbs::of_role_managers()].concat(),
             app_owner: [write(rollouts()), verbs::of_app_owners(), of_rollouts()].concat(),
@@ -271,6 +281,10 @@ mod tests {
         assert_eq!(about_secrets(&rules.management), [""; 0]);
         assert_eq!(about_secrets(&rules.management_secrets), READ);
         assert_eq!(about_secrets(&rules.downstream), ["create", "delete", "get", "list", "patch", "watch"]);
-        assert_eq!(about_secrets(&rules.downstream_namespace), ["create", "delete", "patch"], "the task of a Job");
+        assert_eq!(
+            about_secrets(&rules.downstream_namespace),
+            ["create", "delete", "get", "patch"],
+            "tasks and answers of Jobs"
+        );
     }
 }

@@ -88,6 +88,7 @@ struct Settings {
     built_in_role_templates: bool,
     rendering: Rendering,
     etcd_image: Option<String>,
+    scan_image: Option<String>,
 }
 
 /// Taken apart without `..`, so that a flag that nothing reads does not compile.
@@ -110,6 +111,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         helm,
         scratch_folder,
         etcd_image,
+        scan_image,
         addresses,
         timers,
     } = arguments;
@@ -160,6 +162,7 @@ fn settings(arguments: RunArguments) -> (Settings, TelemetrySettings) {
         built_in_role_templates,
         rendering: Rendering { helm, scratch_folder },
         etcd_image: etcd_image.filter(|image| !image.is_empty()),
+        scan_image: scan_image.filter(|image| !image.is_empty()),
     };
     (settings, TelemetrySettings { filter: log, format, otlp_endpoint })
 }
@@ -314,6 +317,7 @@ fn start(
         stores,
         zones: Zones::new(settings.addresses),
         etcd_image,
+        scan_image: settings.scan_image.clone(),
     };
     for operator in settings.operators.iter() {
         operator.start(&wiring, readiness, tasks);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use drover_backup_jobs::{job, pods};
+use drover_backup_jobs::job::{self, CONTAINER};
 use drover_backups::{LayoutOf, Report, Success};
 use drover_crds::{BackupAttempt, BackupFailure, EtcdBackup, EtcdBackupStatus, condition::READY};
 use drover_grants::admitted::record;
+use drover_operations::pods;
 use drover_runtime::{
     Owner, Requeue, Title,
     owned::{Change, Owned},
@@ -124,7 +125,7 @@ fn go_on(
 
 /// A Job that ended without a word takes its Pods along: why these did not run is what was told of them before.
 fn with_words_of_before(backup: &EtcdBackup, world: &World, failure: &BackupFailure) -> BackupFailure {
-    let of_pods = world.pods.as_deref().and_then(pods::trouble);
+    let of_pods = world.pods.as_deref().and_then(|pods| pods::trouble(pods, CONTAINER));
     match told_before(backup).filter(|_| failure.reason == NO_ANSWER && of_pods.is_none()) {
         Some(before) => BackupFailure { message: before.to_owned(), ..failure.clone() },
         None => failure.clone(),
@@ -146,7 +147,7 @@ fn not_running(backup: &EtcdBackup, world: &World, now: Timestamp) -> Option<Rea
     let age = job.meta().creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
     let (cluster, name) = (&backup.spec.cluster_name, job.meta().name.as_deref().unwrap_or_default());
     let stuck = format!("Job drover-system/{name} on cluster {cluster} does not run: ");
-    let message = if let Some(trouble) = pods::trouble(pods) {
+    let message = if let Some(trouble) = pods::trouble(pods, CONTAINER) {
         format!("{stuck}{trouble}")
     } else if !pods.is_empty() || age.is_none_or(|age| age <= POD_WITHIN) {
         return None;

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Most lines of code of the crates that are no operators.
-const CAPS: [(&str, usize); 27] = [
+const CAPS: [(&str, usize); 31] = [
     ("client", 3_050),
     ("accounts", 1_000),
     ("runtime", 3_600),
@@ -26,6 +26,10 @@ const CAPS: [(&str, usize); 27] = [
     ("fetch", 1_200),
     ("backups", 1_000),
     ("backup-jobs", 350),
+    ("operations", 300),
+    ("scans", 1_000),
+    ("scan-jobs", 500),
+    ("bench", 700),
     ("stores", 1_200),
     ("stored-backups", 400),
     ("snapshot", 2_050),

@@ -88,6 +88,18 @@ fn words(text: &str) -> Vec<String> {
     words.into_iter().map(|word| word.trim_matches('\'').to_owned()).filter(|word| !word.is_empty()).collect()
 }
 
+/// Where it is about scans: a check of a benchmark passes.
+const OF_SCANS: [&str; 4] = ["cis_", "cis-", "scans", "api-reference.md"];
+
+/// The same in a file.
+fn former_in(file: &Path, text: &str, tables: &[&[(&[&str], &str)]]) -> Vec<String> {
+    let path = file.strip_prefix(root()).unwrap_or(file).display().to_string();
+    let is_of_scans = OF_SCANS.iter().any(|part| path.contains(part)) || path.contains("drover.dev_cis");
+    let mut found = former(text, tables);
+    found.retain(|wrong| !(is_of_scans && wrong.starts_with("\"pass")));
+    found
+}
+
 /// Former words in `text`, each with the word to use.
 fn former(text: &str, tables: &[&[(&[&str], &str)]]) -> Vec<String> {
     let mut text = format!(" {} ", words(text).join(" "));
@@ -165,7 +177,7 @@ fn messages_say_one_word_for_one_thing() {
         }
         for literal in literals(&code(&fs::read_to_string(&file).unwrap())) {
             count += 1;
-            let wrong = former(&literal, &[FORMER, VAGUE, NOBODY]);
+            let wrong = former_in(&file, &literal, &[FORMER, VAGUE, NOBODY]);
             found.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}: {literal}", file.display())));
         }
     }
@@ -188,7 +200,7 @@ fn documentation_says_one_word_for_one_thing() {
     for file in ["operators", "crds", "examples"].iter().flat_map(|folder| files(&root().join(folder))) {
         for text in documentation(&fs::read_to_string(&file).unwrap()) {
             count += 1;
-            let wrong = former(&text, &[FORMER, NOBODY]);
+            let wrong = former_in(&file, &text, &[FORMER, NOBODY]);
             found.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}: {text}", file.display())));
         }
     }
@@ -214,7 +226,7 @@ fn pages_and_charts_say_one_word_for_one_thing() {
     for file in all {
         // Paragraph by paragraph: a phrase may go over the end of a line, and no further.
         for text in fs::read_to_string(&file).unwrap().split("\n\n") {
-            let wrong = former(text, &[FORMER]);
+            let wrong = former_in(&file, text, &[FORMER]);
             found.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}: {text}", file.display())));
         }
     }

@@ -3,22 +3,20 @@
 use drover_runtime::error::{MESSAGE_LIMIT, legible};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::job;
-
 /// What a container waits for while all is well.
 const ON_ITS_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// Why none of these Pods of a Job runs, or why they ended without an answer; none if one does, or nothing is told.
 #[must_use]
-pub fn trouble(pods: &[Pod]) -> Option<String> {
-    let all: Vec<_> = pods.iter().map(of_pod).collect();
+pub fn trouble(pods: &[Pod], container: &str) -> Option<String> {
+    let all: Vec<_> = pods.iter().map(|pod| of_pod(pod, container)).collect();
     if all.iter().any(Option::is_none) {
         return None;
     }
     all.into_iter().flatten().next()
 }
 
-fn of_pod(pod: &Pod) -> Option<String> {
+fn of_pod(pod: &Pod, name: &str) -> Option<String> {
     let status = pod.status.as_ref()?;
     let told = |what: &str, reason: &str, message: Option<&str>| {
         let reason = legible(reason, 64);
@@ -33,21 +31,21 @@ fn of_pod(pod: &Pod) -> Option<String> {
         let reason = found.reason.as_deref().unwrap_or("Unscheduled");
         return told("is not scheduled", reason, found.message.as_deref());
     }
-    let waiting = container(pod)?.state.as_ref()?.waiting.as_ref()?;
+    let waiting = container(pod, name)?.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| !ON_ITS_WAY.contains(reason))?;
     told("waits", reason, waiting.message.as_deref())
 }
 
-/// The container of the Job.
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
+/// The container of this name.
+fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().find(|status| status.name == job::CONTAINER)
+    statuses.iter().find(|status| status.name == name)
 }
 
 /// What the container said at its end.
 #[must_use]
-pub fn termination_message(pods: &[Pod]) -> Option<&str> {
-    pods.iter().find_map(|pod| container(pod)?.state.as_ref()?.terminated.as_ref()?.message.as_deref())
+pub fn termination_message<'a>(pods: &'a [Pod], container: &str) -> Option<&'a str> {
+    pods.iter().find_map(|pod| self::container(pod, container)?.state.as_ref()?.terminated.as_ref()?.message.as_deref())
 }
 
 #[cfg(test)]
@@ -85,20 +83,25 @@ mod tests {
             ),
             (json!({"phase": "Failed"}), "its Pod failed (Failed)"),
         ] {
-            assert_eq!(trouble(&[pod(&status)]).as_deref(), Some(expected));
+            assert_eq!(trouble(&[pod(&status)], "etcd-backup").as_deref(), Some(expected));
         }
         for well in
             [json!({}), json!({"phase": "Running"}), json!({"phase": "Pending"}), waiting("ContainerCreating", "")]
         {
-            assert_eq!(trouble(&[pod(&well)]), None, "{well}");
-            assert_eq!(trouble(&[pod(&json!({"phase": "Failed"})), pod(&well)]), None, "another one runs");
+            assert_eq!(trouble(&[pod(&well)], "etcd-backup"), None, "{well}");
+            assert_eq!(
+                trouble(&[pod(&json!({"phase": "Failed"})), pod(&well)], "etcd-backup"),
+                None,
+                "another one runs"
+            );
         }
-        assert_eq!(trouble(&[]), None);
+        assert_eq!(trouble(&[], "etcd-backup"), None);
     }
 
     #[test]
     fn what_a_cluster_says_is_filtered_and_cut() {
-        let told = trouble(&[pod(&waiting(&"R\u{1b}[2J".repeat(100), &"é\n\u{202e}".repeat(10_000)))]).unwrap();
+        let told =
+            trouble(&[pod(&waiting(&"R\u{1b}[2J".repeat(100), &"é\n\u{202e}".repeat(10_000)))], "etcd-backup").unwrap();
         assert!(told.len() <= MESSAGE_LIMIT && !told.contains(['\u{1b}', '\n', '\u{202e}']), "{told}");
     }
 
@@ -108,7 +111,8 @@ mod tests {
             let state = json!({"terminated": {"exitCode": 0, "message": "{}"}});
             let container =
                 json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
-            termination_message(&[pod(&json!({})), pod(&json!({"containerStatuses": [container]}))]).map(str::to_owned)
+            termination_message(&[pod(&json!({})), pod(&json!({"containerStatuses": [container]}))], "etcd-backup")
+                .map(str::to_owned)
         };
         assert_eq!((of("etcd-backup").as_deref(), of("sidecar")), (Some("{}"), None));
     }

@@ -1,0 +1,4 @@
+//! Tests of what nodes say, taken together.
+
+mod engine;
+mod report;
