@@ -158,6 +158,13 @@ mod tests {
         "ChartRepository: SecretsNotPermitted",
         "ChartRepository: TooLarge",
         "ChartRepository: UrlInvalid",
+        "CisProfile: ContradictingRules",
+        "CisScan: BenchmarkUnavailable",
+        "CisScan: NoScanImage",
+        "CisScan: NotAdmitted",
+        "CisScan: ScanIncomplete",
+        "CisWaiver: WaiverExpired",
+        "CisWaiver: WaiverTooLong",
         "Cluster: AddressNotAllowed",
         "Cluster: ClaimedByOther",
         "Cluster: DuplicateOf",
@@ -280,7 +287,7 @@ mod tests {
         assert!(
             of("NotATenant")
                 .unwrap()
-                .contains("| CatalogApp, EtcdBackup, EtcdBackupSchedule, GlobalDNS, Project | Blocked |  |"),
+                .contains("| CatalogApp, CisScan, EtcdBackup, EtcdBackupSchedule, GlobalDNS, Project | Blocked |  |"),
             "{text}"
         );
     }
