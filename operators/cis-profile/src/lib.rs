@@ -16,7 +16,7 @@ causes! {
     /// Why a profile does not count as it is.
     pub enum ProfileCause {
         /// One check is named twice, as skipped and as not applicable.
-        ContradictingRules = "ContradictingRules": Invalid; "Remove the check from one of the two lists.",
+        ContradictingRules = "ContradictingRules": Invalid stalls; "Remove the check from one of the two lists.",
     }
 }
 

@@ -19,7 +19,7 @@ causes! {
         /// It ended, and counts no longer.
         WaiverExpired = "WaiverExpired": Blocked stalls; "Mend what fails, or set another spec.expiresAt.",
         /// It would last longer than a waiver may, so it does not count.
-        WaiverTooLong = "WaiverTooLong": Invalid; "Set an earlier spec.expiresAt.",
+        WaiverTooLong = "WaiverTooLong": Invalid stalls; "Set an earlier spec.expiresAt.",
     }
 }
 
