@@ -19,8 +19,8 @@ pub const BENCH: &str = "bench";
 pub const COLLECTOR: &str = "collector";
 /// The user of the collector: nobody else's on a node.
 const COLLECTOR_USER: u32 = 64_918;
-/// How long the Job stays after it ended, if Drover is not there to delete it.
-const KEPT_SECONDS: i32 = 60 * 60;
+/// How long the Job stays after it ended, if Drover is not there to delete it: longer than any scan, as a node without one is scanned.
+const KEPT_SECONDS: i32 = 24 * 60 * 60;
 /// How long the token of the collector is valid, which is the least that Kubernetes gives.
 const TOKEN_SECONDS: u32 = 600;
 /// Most that kube-bench may leave on the node.
