@@ -75,10 +75,16 @@ pub const VERIFIED: &str = "Verified";
 pub const AVAILABLE: &str = "Available";
 /// Schedule: it can be read, and its time zone is known.
 pub const SCHEDULE_VALID: &str = "ScheduleValid";
-/// Schedule: no cluster is without a backup of its last two times.
+/// Schedule: what it makes was made at one of its last two times, for backups on every cluster.
 pub const HEALTHY: &str = "Healthy";
 /// Whether nothing fails of what a scan looked at; Unknown as long as not all was looked at.
 pub const COMPLIANT: &str = "Compliant";
+/// Schedule of scans: the last one found what `spec.alertOn` names.
+pub const ALERT: &str = "Alert";
+/// Waiver: it counts, and ends within 14 days.
+pub const ENDS_SOON: &str = "EndsSoon";
+/// Waiver: something that it names fails on its clusters, by their newest reports.
+pub const IN_USE: &str = "InUse";
 /// `GlobalDNS`: the provider has the records that are wanted.
 pub const PROGRAMMED: &str = "Programmed";
 /// `GlobalDNS`: every server that answers for the zone answers with them.

@@ -1,6 +1,7 @@
 //! `make demo`: a management cluster, two downstream ones, and Drover, on this machine.
 
 mod backup;
+mod scans;
 mod scenes;
 mod tour;
 
@@ -56,7 +57,9 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
     );
     "demo".clone_into(&mut installation.name);
     let backups = Backups::start(&installation).await?;
-    installation.environment = vec![("DROVER_ETCD_IMAGE".to_owned(), backup::IMAGE.to_owned())];
+    let _scanned = scans::start(&installation).await?;
+    let images = [("DROVER_ETCD_IMAGE", backup::IMAGE), ("DROVER_SCAN_IMAGE", scans::IMAGE)];
+    installation.environment = images.map(|(name, image)| (name.to_owned(), image.to_owned())).to_vec();
     installation.start_drover().await?;
     apply_files(&installation, &backups).await?;
     show_until_ready(&installation).await?;
@@ -66,7 +69,9 @@ pub async fn run(folder: &Path, ending: Ending) -> Result<()> {
         Ending::Keep => {
             say(&what_to_try(folder));
             leave_running(installation, folder)?;
-            say("The demo goes on, but for the bucket of its backup. `make demo-down` ends it.");
+            say(
+                "The demo goes on, but for the bucket of its backup and the nodes that run Jobs. `make demo-down` ends it.",
+            );
             return Ok(());
         }
         Ending::Tour => tour(installation, &backups, folder, started).await,

@@ -29,17 +29,31 @@ pub(crate) fn concurrency(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 50 })
 }
 
+pub(crate) fn kept_scans(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 100 })
+}
+
+/// Targets and numbers of checks, as a report tells of them.
+pub(crate) fn changed_checks(_: &mut SchemaGenerator) -> Schema {
+    texts(50, 65)
+}
+
+pub(crate) fn waiver_names(_: &mut SchemaGenerator) -> Schema {
+    texts(100, 63)
+}
+
 /// Names of nodes, as they are in a report.
 pub(crate) fn node_names(_: &mut SchemaGenerator) -> Schema {
-    names(10)
+    texts(10, 253)
 }
 
 pub(crate) fn group_names(_: &mut SchemaGenerator) -> Schema {
-    names(20_000)
+    texts(20_000, 253)
 }
 
-fn names(most: u32) -> Schema {
+fn texts(most: u32, longest: u32) -> Schema {
     json_schema!({
-        "type": "array", "maxItems": most, "items": { "type": "string", "maxLength": 253 }, "x-kubernetes-list-type": "atomic",
+        "type": "array", "maxItems": most, "items": { "type": "string", "maxLength": longest },
+        "x-kubernetes-list-type": "atomic",
     })
 }

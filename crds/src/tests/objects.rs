@@ -664,23 +664,61 @@ fn a_schedule_of_backups_is_in_five_fields_or_a_name_for_them() {
     );
 }
 
+/// The fields of a schema, by name, without their texts and rules.
+fn plain(schema: &Value) -> std::collections::BTreeMap<String, Value> {
+    let properties = schema["properties"].as_object().unwrap().clone();
+    let without_texts = properties.into_iter().map(|(name, mut field)| {
+        for key in ["description", "x-kubernetes-validations"] {
+            field.as_object_mut().unwrap().remove(key);
+        }
+        (name, field)
+    });
+    without_texts.collect()
+}
+
 /// What a backup taken by hand may say, one of a schedule may say as well: but for the cluster, and what was taken before.
 #[test]
 fn the_template_of_a_schedule_is_the_spec_of_a_backup() {
-    let plain = |schema: &Value| {
-        let properties = schema["properties"].as_object().unwrap().clone();
-        let without_texts = properties.into_iter().map(|(name, mut field)| {
-            for key in ["description", "x-kubernetes-validations"] {
-                field.as_object_mut().unwrap().remove(key);
-            }
-            (name, field)
-        });
-        without_texts.collect::<std::collections::BTreeMap<_, _>>()
-    };
     let mut of_backup = plain(&schema("EtcdBackup")["properties"]["spec"]);
     of_backup.retain(|name, _| !["clusterName", "existing"].contains(&name.as_str()));
     let template = plain(&schema("EtcdBackupSchedule")["properties"]["spec"]["properties"]["template"]);
     assert_eq!(template, of_backup);
+}
+
+#[test]
+fn a_schedule_of_scans_has_a_template_that_is_the_spec_of_a_scan() {
+    let good = json!({
+        "apiVersion": "drover.dev/v1alpha1", "kind": "CisScanSchedule", "metadata": { "name": "weekly" },
+        "spec": { "clusters": { "all": {} }, "template": { "profileName": "hardened" }, "schedule": "@weekly" },
+    });
+    let spec = |fields: Value| json!({ "spec": fields });
+    accepted(
+        "CisScanSchedule",
+        &good,
+        &[
+            json!({}),
+            spec(json!({ "schedule": "0 4 * * 1", "timeZone": "Europe/Berlin", "jitter": "30m", "suspend": true })),
+            spec(json!({ "catchUp": "None", "retention": { "keepLast": 1 }, "alertOn": "Failures" })),
+            spec(json!({ "template": { "failOn": "Warn", "timeout": "1h", "nodeTimeout": "10m", "concurrency": 50 } })),
+        ],
+    );
+    refused(
+        "CisScanSchedule",
+        &good,
+        &[
+            (spec(json!({ "schedule": "0 0 3 * * *" })), "schedule: does not match"),
+            (spec(json!({ "retention": { "keepLast": 0 } })), "keepLast"),
+            (spec(json!({ "retention": { "keepLast": 101 } })), "keepLast"),
+            (spec(json!({ "alertOn": "Never" })), "alertOn"),
+            (spec(json!({ "template": { "concurrency": 51 } })), "concurrency"),
+            (spec(json!({ "clusters": { "names": ["eu"] } })), "give exactly one of names, selector and all"),
+            (json!({ "metadata": { "name": "a.b" } }), "the name must be a DNS label"),
+        ],
+    );
+    let mut of_scan = plain(&schema("CisScan")["properties"]["spec"]);
+    of_scan.retain(|name, _| !["clusters", "baselineName"].contains(&name.as_str()));
+    let template = plain(&schema("CisScanSchedule")["properties"]["spec"]["properties"]["template"]);
+    assert_eq!(template, of_scan);
 }
 
 #[test]

@@ -20,6 +20,10 @@ pub const MAX_CHECKS: usize = 1_000;
 pub const MAX_NODE_NAMES: usize = 10;
 /// Most nodes without results that a report lists.
 pub const MAX_NODES_MISSING: usize = 100;
+/// Most checks that a report lists as new failures, and as fixed.
+pub const MAX_CHANGED_CHECKS: usize = 50;
+/// Most waivers that a report names.
+pub const MAX_WAIVER_NAMES: usize = 100;
 /// Most groups of nodes in a report.
 pub const MAX_NODE_GROUPS: usize = 1_000;
 
@@ -58,7 +62,9 @@ pub const MAX_NODE_GROUPS: usize = 1_000;
     printcolumn(name = "Waived", type_ = "integer", json_path = ".status.counts.waived", priority = "1"),
     printcolumn(name = "Not Applicable", type_ = "integer", json_path = ".status.counts.notApplicable", priority = "1"),
     printcolumn(name = "Benchmark", type_ = "string", json_path = ".status.benchmark.name", priority = "1"),
-    printcolumn(name = "Scan", type_ = "string", json_path = ".spec.scanName", priority = "1")
+    printcolumn(name = "Scan", type_ = "string", json_path = ".spec.scanName", priority = "1"),
+    printcolumn(name = "New Failures", type_ = "integer", json_path = ".status.changes.newFailures", priority = "1"),
+    printcolumn(name = "Fixed", type_ = "integer", json_path = ".status.changes.fixed", priority = "1")
 )]
 #[x_kube(validation = ("self == oldSelf", "a report is of one scan of one cluster"))]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +118,13 @@ pub struct CisReportStatus {
     #[schemars(length(max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub node_groups: Vec<NodeGroup>,
+    /// What differs from the report of a scan before, where the scan is compared with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ReportChanges>,
+    /// Names of the CisWaivers that took responsibility for something, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::waiver_names")]
+    pub waiver_names: Vec<String>,
     /// SHA-256 of all results and groups, the same for the same findings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::digest")]
@@ -146,6 +159,31 @@ pub struct UsedBenchmark {
     /// What made the verdict Fail.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fail_on: FailOn,
+}
+
+/// What differs from the report of a scan before.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportChanges {
+    /// Name of the CisReport that this one is compared with. Without one nothing is known of the cluster by this benchmark, and all that
+    /// fails is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::dns_label")]
+    pub report_name: Option<String>,
+    /// How many checks fail and did not before.
+    #[schemars(range(min = 0))]
+    pub new_failures: i64,
+    /// How many checks failed before and pass.
+    #[schemars(range(min = 0))]
+    pub fixed: i64,
+    /// Target and number of those that fail and did not before, such as master/1.2.6, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::changed_checks")]
+    pub new_failure_checks: Vec<String>,
+    /// The same of those that failed before and pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::changed_checks")]
+    pub fixed_checks: Vec<String>,
 }
 
 /// A node without results.
@@ -233,6 +271,17 @@ pub struct NodeGroup {
     pub states: String,
 }
 
+impl FailOn {
+    /// Whether a check in this state makes the verdict Fail.
+    #[must_use]
+    pub const fn fails(self, state: CheckState) -> bool {
+        match self {
+            Self::Fail => matches!(state, CheckState::Fail),
+            Self::Warn => matches!(state, CheckState::Fail | CheckState::Warn),
+        }
+    }
+}
+
 impl CheckState {
     /// Its letter in the groups of nodes.
     #[must_use]
@@ -281,6 +330,8 @@ impl Default for CisReportStatus {
             missing: Vec::new(),
             results: Vec::new(),
             node_groups: Vec::new(),
+            changes: None,
+            waiver_names: Vec::new(),
             digest: None,
             conditions: Vec::new(),
         }

@@ -25,6 +25,8 @@ pub const DEFAULT_NODE_TIMEOUT: Duration = Duration::from_mins(5);
 pub const LEAST_SCAN_TIMEOUT: Duration = Duration::from_mins(1);
 /// … nor longer.
 pub const MAX_SCAN_TIMEOUT: Duration = Duration::from_hours(6);
+/// No node takes longer than this: another scan of the cluster may wait.
+pub const MAX_NODE_TIMEOUT: Duration = Duration::from_mins(30);
 /// How many nodes of a cluster are scanned at the same time unless the spec says otherwise.
 pub const DEFAULT_SCAN_CONCURRENCY: u32 = 10;
 
@@ -62,19 +64,22 @@ pub const DEFAULT_SCAN_CONCURRENCY: u32 = 10;
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.counts.skip", priority = "1"),
     printcolumn(name = "Waived", type_ = "integer", json_path = ".status.counts.waived", priority = "1"),
     printcolumn(name = "Not Applicable", type_ = "integer", json_path = ".status.counts.notApplicable", priority = "1"),
-    printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profileName", priority = "1")
+    printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profileName", priority = "1"),
+    printcolumn(name = "New Failures", type_ = "integer", json_path = ".status.changes.newFailures", priority = "1"),
+    printcolumn(name = "Fixed", type_ = "integer", json_path = ".status.changes.fixed", priority = "1")
 )]
 #[x_kube(validation = ("has(self.timeout) == has(oldSelf.timeout)", "a scan runs once; create another one"))]
 #[x_kube(validation = ("has(self.nodeTimeout) == has(oldSelf.nodeTimeout)", "a scan runs once; create another one"))]
 #[x_kube(validation = ("has(self.concurrency) == has(oldSelf.concurrency)", "a scan runs once; create another one"))]
 #[x_kube(validation = ("has(self.failOn) == has(oldSelf.failOn)", "a scan runs once; create another one"))]
+#[x_kube(validation = ("has(self.baselineName) == has(oldSelf.baselineName)", "a scan runs once; create another one"))]
 #[serde(rename_all = "camelCase")]
 pub struct CisScanSpec {
     /// The clusters: exactly one of names, selector and all. The tenant entry of each for this namespace needs Scan in operations, and
     /// whoever creates the scan the verb operate on them: by name where up to 8 are named, else on all. It cannot be changed.
     #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
     pub clusters: ClusterSelection,
-    /// Name of the CisProfile, such as hardened or permissive. It cannot be changed.
+    /// Name of the CisProfile, such as hardened or permissive-kubeadm. It cannot be changed.
     #[schemars(schema_with = "schema::dns_label")]
     #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
     pub profile_name: String,
@@ -88,7 +93,7 @@ pub struct CisScanSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
     pub timeout: Option<ApiDuration>,
-    /// How long one node may take, from 1m to 6h. It cannot be changed. Default: 5m.
+    /// How long one node may take, from 1m to 30m. It cannot be changed. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
     pub node_timeout: Option<ApiDuration>,
@@ -97,9 +102,17 @@ pub struct CisScanSpec {
     #[schemars(schema_with = "schema::concurrency")]
     #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
     pub concurrency: Option<u32>,
+    /// Name of a CisScan of the same namespace that ended before: what fails and did not there is told as new. Of a cluster without a
+    /// report there, the report counts of the scan that this one was compared with, and so on. It cannot be changed. Default: nothing is
+    /// compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::dns_label")]
+    #[x_kube(validation = ("self == oldSelf", "a scan runs once; create another one"))]
+    pub baseline_name: Option<String>,
 }
 
-/// From which state of a check on a scan fails.
+/// What makes the verdict Fail: Fail is a check that fails, Warn also one that warns, as those that a person has to look at do. It cannot be
+/// changed. Default: Fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FailOn {
     /// From a failure on.
@@ -142,6 +155,9 @@ pub struct CisScanStatus {
     /// The nodes of all clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodeCoverage>,
+    /// What fails and did not in the scan that this one is compared with, and what was fixed, over all clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<CheckChanges>,
     /// How many clusters; ready are those with a report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<TargetSummary>,
@@ -206,6 +222,26 @@ pub struct NodeCoverage {
     pub summary: String,
 }
 
+/// What differs from a scan before.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckChanges {
+    /// Checks that fail and did not before. What was not looked at before by the same benchmark counts as new.
+    #[schemars(range(min = 0))]
+    pub new_failures: i64,
+    /// Checks that failed before and pass.
+    #[schemars(range(min = 0))]
+    pub fixed: i64,
+}
+
+impl CheckChanges {
+    /// All of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { new_failures: self.new_failures + other.new_failures, fixed: self.fixed + other.fixed }
+    }
+}
+
 impl NodeCoverage {
     /// So many of so many.
     #[must_use]
@@ -241,13 +277,13 @@ impl CisScanSpec {
     /// How long it may take for all clusters.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        bounded(self.timeout.as_ref(), DEFAULT_SCAN_TIMEOUT)
+        bounded(self.timeout.as_ref(), DEFAULT_SCAN_TIMEOUT, MAX_SCAN_TIMEOUT)
     }
 
     /// How long one node may take.
     #[must_use]
     pub fn node_timeout(&self) -> Duration {
-        bounded(self.node_timeout.as_ref(), DEFAULT_NODE_TIMEOUT)
+        bounded(self.node_timeout.as_ref(), DEFAULT_NODE_TIMEOUT, MAX_NODE_TIMEOUT)
     }
 
     /// How many nodes of each cluster are scanned at the same time.
@@ -263,8 +299,8 @@ impl CisScanSpec {
     }
 }
 
-fn bounded(wanted: Option<&ApiDuration>, default: Duration) -> Duration {
-    wanted.map_or(default, ApiDuration::as_std).clamp(LEAST_SCAN_TIMEOUT, MAX_SCAN_TIMEOUT)
+fn bounded(wanted: Option<&ApiDuration>, default: Duration, most: Duration) -> Duration {
+    wanted.map_or(default, ApiDuration::as_std).clamp(LEAST_SCAN_TIMEOUT, most)
 }
 
 impl Default for CisScanStatus {
@@ -276,6 +312,7 @@ impl Default for CisScanStatus {
             verdict: None,
             counts: None,
             nodes: None,
+            changes: None,
             clusters: None,
             problems: Vec::new(),
             admission: None,

@@ -42,7 +42,9 @@ pub const MAX_WAIVER_DAYS: i64 = 366;
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = "1"
     ),
-    printcolumn(name = "Why", type_ = "string", json_path = ".spec.reason", priority = "1")
+    printcolumn(name = "Why", type_ = "string", json_path = ".spec.reason", priority = "1"),
+    printcolumn(name = "Ends Soon", type_ = "string", json_path = r#".status.conditions[?(@.type=="EndsSoon")].status"#, priority = "1"),
+    printcolumn(name = "In Use", type_ = "string", json_path = r#".status.conditions[?(@.type=="InUse")].status"#, priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CisWaiverSpec {
@@ -77,7 +79,7 @@ pub struct CisWaiverStatus {
     /// The metadata.generation that this status judges; -1 before the first reconcile.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
-    /// Ready, and what it is made of.
+    /// Ready, EndsSoon, InUse, and what they are made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -7,6 +7,7 @@ pub mod chart_repository;
 pub mod cis_profile;
 pub mod cis_report;
 pub mod cis_scan;
+pub mod cis_scan_schedule;
 pub mod cis_waiver;
 pub mod cluster;
 pub mod cluster_parts;
@@ -28,6 +29,7 @@ pub use chart_repository::*;
 pub use cis_profile::*;
 pub use cis_report::*;
 pub use cis_scan::*;
+pub use cis_scan_schedule::*;
 pub use cis_waiver::*;
 pub use cluster::*;
 pub use cluster_parts::*;
@@ -59,7 +61,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         .chain([ChartRepository::crd(), CatalogApp::crd(), MultiClusterApp::crd()])
         .chain([BackupStore::crd(), EtcdBackup::crd(), EtcdBackupSchedule::crd()])
         .chain([GlobalDNSProvider::crd(), GlobalDNS::crd()])
-        .chain([CisProfile::crd(), CisWaiver::crd(), CisScan::crd(), CisReport::crd()])
+        .chain([CisProfile::crd(), CisWaiver::crd(), CisScan::crd(), CisScanSchedule::crd(), CisReport::crd()])
         .map(schema::finish)
         .collect()
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::scans;
 use crate::error::Result;
 use crate::installation::{Installation, drover_binary};
-use crate::node::{NodeSettings, ProcessNode, TlsFront, etcd};
+use crate::node::{ProcessNode, TlsFront, etcd};
 use crate::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 use crate::{Program, Tools};
 
@@ -26,7 +27,7 @@ impl Backups {
     pub(super) async fn start(installation: &Installation) -> Result<Self> {
         let plane = installation.cluster(CLUSTER)?;
         let front = TlsFront::before(plane).await?;
-        let mut settings = NodeSettings::kubeadm("control-plane-1");
+        let mut settings = scans::settings(installation, CLUSTER).await?;
         let mut programs = vec![(PathBuf::from("/drover"), drover_binary()?)];
         for found in Tools::from_environment()?.ensure_all(&[Program::Etcd, Program::Etcdutl]).await? {
             programs.push((PathBuf::from("/").join(found.program.name()), found.path));

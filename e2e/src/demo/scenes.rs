@@ -48,6 +48,7 @@ pub(super) fn scenes(installation: &Installation, backups: &Backups, folder: &Pa
         stage.an_app_is_released_on_both(),
         stage.an_app_goes_to_a_canary_first(),
         stage.a_backup_is_known_to_restore(backups),
+        stage.the_nodes_are_scanned(),
         stage.a_rival_is_refused(),
         stage.a_broken_kubeconfig(),
         stage.a_good_kubeconfig(),
@@ -222,6 +223,22 @@ impl Stage {
                 self.manage("-n team-shop get etcdbackups"),
                 self.manage("get cluster.drover.dev eu-1 -o jsonpath='{.status.conditions[?(@.type==\"BackupSupported\")].message}{\"\\n\"}'"),
                 Step::Type(backups.command(&drover, "list")),
+            ],
+        )
+    }
+
+    fn the_nodes_are_scanned(&self) -> Scene {
+        let ended = "wait cisscan/demo -n team-shop --for=jsonpath='{.status.completedAt}' --timeout=90s";
+        let scan = format!("{}/drover scan", self.folder);
+        let management = format!("--management-kubeconfig {}/management.kubeconfig", self.folder);
+        scene(
+            "Scan the nodes of both clusters by a CIS benchmark. Three nodes of each are fakes, so the reports say that they are missing",
+            [
+                self.manage("apply --server-side -f examples/demo/scan.yaml"),
+                self.manage(ended),
+                self.manage("get cisscans,cisreports -n team-shop"),
+                Step::Type(format!("{scan} check 1.2.15 -n team-shop {management}")),
+                self.manage("delete -f examples/demo/scan.yaml"),
             ],
         )
     }

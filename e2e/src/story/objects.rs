@@ -114,7 +114,7 @@ mod tests {
         // Names are at a server of DNS, and have stories of their own, in `global_dns`.
         applied.extend(["GlobalDNSProvider", "GlobalDNS"].map(str::to_owned));
         // A scan needs nodes that run its Jobs: it has stories of its own, in `scans`.
-        applied.extend(["CisProfile", "CisWaiver", "CisScan", "CisReport"].map(str::to_owned));
+        applied.extend(["CisProfile", "CisWaiver", "CisScan", "CisScanSchedule", "CisReport"].map(str::to_owned));
         let ours: BTreeSet<_> = drover_crds::all().into_iter().map(|definition| definition.spec.names.kind).collect();
         assert_eq!(applied, ours);
     }

@@ -71,6 +71,7 @@ mod rollout_previews;
 mod rollout_rights;
 mod rollouts;
 mod runner;
+mod scan_ends;
 mod scan_engine;
 mod scans;
 mod secrets;
@@ -143,6 +144,7 @@ fn tests() -> Vec<Test> {
         rollouts::tests(),
         roles::tests(),
         runner::tests(),
+        scan_ends::tests(),
         scan_engine::tests(),
         scans::tests(),
         secrets::tests(),

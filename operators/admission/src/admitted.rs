@@ -18,8 +18,8 @@
 //! | none | – | not in place then | only if Drover never saw another state of the policies, as when it is installed |
 
 use drover_crds::{
-    Admission, CatalogApp, CisScan, ClusterRoleTemplateBinding, EtcdBackup, EtcdBackupSchedule, MultiClusterApp,
-    ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec,
+    Admission, CatalogApp, CisScan, CisScanSchedule, ClusterRoleTemplateBinding, EtcdBackup, EtcdBackupSchedule,
+    MultiClusterApp, ProjectRoleTemplateBinding, RoleTemplate, RoleTemplateSpec,
 };
 use drover_roles::digest;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -79,6 +79,12 @@ impl Judged for EtcdBackup {
 }
 
 impl Judged for EtcdBackupSchedule {
+    fn admission(&self) -> Option<&Admission> {
+        self.status.as_ref()?.admission.as_ref()
+    }
+}
+
+impl Judged for CisScanSchedule {
     fn admission(&self) -> Option<&Admission> {
         self.status.as_ref()?.admission.as_ref()
     }

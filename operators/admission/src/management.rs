@@ -58,6 +58,7 @@ pub fn policies() -> Vec<Policy> {
         backup_schedules(),
         backups_of_schedules(),
         scans(),
+        reports(),
     ]
 }
 
@@ -168,9 +169,9 @@ fn backup_schedules() -> Policy {
     on_clusters(policy, "", "backups", ["name the clusters", "leave it out"])
 }
 
-/// The same of scans, which run on every node.
+/// The same of scans, which run on every node, and of what makes them again and again.
 fn scans() -> Policy {
-    let policy = Policy::on("drover-cis-scans", &WRITES, &[(drover_crds::GROUP, &["cisscans"])])
+    let policy = Policy::on("drover-cis-scans", &WRITES, &[(drover_crds::GROUP, &["cisscans", "cisscanschedules"])])
         .only(CHANGES_THE_SPEC.0, CHANGES_THE_SPEC.1);
     on_clusters(policy, "", "scans", ["name the clusters", "leave it out"])
 }
@@ -259,6 +260,19 @@ fn backups_of_schedules() -> Policy {
         .only("is-of-a-schedule", either(is_of_one))
         .only("changes-the-owner", format!("request.operation == 'CREATE' || {labels} || {annotations}"));
     made_by_drover(policy, "etcdbackupschedules", "that a backup is one of it, and Drover does")
+}
+
+/// What a scan found is said by Drover alone: one that another client makes up would be a verdict without a scan.
+fn reports() -> Policy {
+    let policy = Policy::on("drover-cis-reports", &WRITES, &[(drover_crds::GROUP, &["cisreports", "cisreports/status"])])
+        .only(
+            "changes-a-report",
+            format!(
+                "request.operation == 'CREATE' || object.?spec != oldObject.?spec || object.?status != oldObject.?status || {}",
+                differs("labels", &OF_OWNERS)
+            ),
+        );
+    made_by_drover(policy, "cisscans", "its reports, and Drover does")
 }
 
 /// Of the object as it was, or as it is to be.

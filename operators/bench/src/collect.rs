@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    BenchmarkName, ENGINE, MAX_PRINTED, SendError, TargetName,
+    BenchmarkName, MAX_PRINTED, SendError, TargetName,
     files::{self, Content},
     gather::{self, Found},
     outcome::MOST_BYTES,
@@ -110,7 +110,7 @@ fn answer(settings: &CollectSettings, is_done: bool) -> NodeAnswer {
     NodeAnswer {
         attempt: attempt.clone(),
         node: node.clone(),
-        engine: ENGINE.to_owned(),
+        engine: drover_scans::benchmark::ENGINE.to_owned(),
         benchmark: benchmark.to_string(),
         targets: targets.iter().map(of).collect(),
     }

@@ -4,6 +4,7 @@ use drover_client::error::legible;
 use drover_scans::{
     answer::{AnswerError, Check, FailureReason, MAX_PLAIN, MAX_STORED, NodeAnswer, TargetAnswer, TargetFailure},
     engine,
+    redact::redact,
 };
 
 use crate::{
@@ -36,7 +37,7 @@ pub(crate) fn target(target: &TargetName, found: &Found, is_done: bool) -> Targe
 }
 
 fn failure(reason: FailureReason, message: impl Into<String>) -> TargetFailure {
-    TargetFailure { reason, message: message.into() }
+    TargetFailure { reason, message: redact(&message.into()) }
 }
 
 fn checks(target: &TargetName, found: &Found, is_done: bool) -> Result<Vec<Check>, TargetFailure> {
@@ -227,7 +228,7 @@ mod tests {
         NodeAnswer {
             attempt: "a".to_owned(),
             node: "n1".to_owned(),
-            engine: crate::ENGINE.to_owned(),
+            engine: drover_scans::benchmark::ENGINE.to_owned(),
             benchmark: "cis-1.12".to_owned(),
             targets: targets.into(),
         }

@@ -18,7 +18,5 @@ pub use names::{BenchmarkName, NameError, TargetName};
 pub use run::{RunError, RunSettings, run};
 pub use send::{SendError, in_cluster};
 
-/// What judges, with the version of the pinned module.
-pub const ENGINE: &str = "kube-bench 0.15.6";
 /// Most bytes that kube-bench may print for one target.
 pub const MAX_PRINTED: usize = 20 << 20;

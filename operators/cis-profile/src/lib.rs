@@ -1,6 +1,8 @@
-//! The operator of [`CisProfile`]s: it tells whether one contradicts itself.
+//! The operator of [`CisProfile`]s: it tells whether one contradicts itself, or names a benchmark that there is not.
 
 mod plan;
+#[cfg(test)]
+mod shipped;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -17,6 +19,8 @@ causes! {
     pub enum ProfileCause {
         /// One check is named twice, as skipped and as not applicable.
         ContradictingRules = "ContradictingRules": Invalid stalls; "Remove the check from one of the two lists.",
+        /// kube-bench has no benchmark of the name that the profile gives.
+        UnknownBenchmark = "UnknownBenchmark": Invalid stalls; "Correct spec.benchmark.",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use drover_crds::CisProfile;
 use drover_runtime::{Plan, Requeue};
+use drover_scans::benchmark;
 
 use crate::CisProfileOperator;
 
@@ -14,4 +15,9 @@ pub(crate) fn contradiction(profile: &CisProfile) -> Option<&str> {
     let (skip, not_applicable) = (&profile.spec.skip, &profile.spec.not_applicable);
     let twice = skip.iter().find(|one| not_applicable.iter().any(|other| other.id == one.id));
     twice.map(|check| check.id.as_str())
+}
+
+/// The benchmark of the profile, if kube-bench has none of its name.
+pub(crate) fn unknown_benchmark(profile: &CisProfile) -> Option<&str> {
+    profile.spec.benchmark.as_deref().filter(|name| !benchmark::is_known(name))
 }

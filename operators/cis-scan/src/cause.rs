@@ -27,6 +27,8 @@ causes! {
         ChecksPassed = "ChecksPassed": Blocked expected; "",
         /// At least one check fails.
         ChecksFailed = "ChecksFailed": Blocked expected; "Look at status.results of the CisReports.",
+        /// At least one check fails that did not in the scan before.
+        NewFailures = "NewFailures": Blocked; "Look at status.changes of the CisReports.",
         /// An object of the name of the report is there, and is another client's.
         ReportTaken = "ReportTaken": Blocked; "Find out who created the CisReport that the message names, and delete it.",
     }

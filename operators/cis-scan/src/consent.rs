@@ -2,7 +2,7 @@
 
 use drover_crds::{CisScan, Operation, Tenant};
 use drover_fleet::cause::TenancyCause;
-use drover_grants::{Admitted, GrantCause, Grants};
+use drover_grants::not_begun;
 use drover_runtime::Cause;
 use kube::ResourceExt as _;
 
@@ -60,24 +60,8 @@ pub(crate) fn obstacle(scan: &CisScan, world: &World) -> Option<(Cause, String)>
 }
 
 fn unjudged(scan: &CisScan, world: &World) -> Option<(Cause, String)> {
-    let name = scan.name_any();
-    if let Grants::Frozen { cause, message } = &world.grants {
-        return Some(((*cause).into(), message.clone()));
-    }
-    match world.admitted {
-        Some(Admitted::Yes) if world.grants != Grants::Unjudged => None,
-        Some(Admitted::No) if world.grants != Grants::Unjudged => {
-            let message = format!(
-                "scan {name} was written while admission policies were missing or altered, so it does not begin; delete it and create it again"
-            );
-            Some((GrantCause::NotAdmitted.into(), message))
-        }
-        _ => {
-            let message =
-                format!("whether scan {name} was written under the admission policies is not known yet; wait a moment");
-            Some((GrantCause::NotYetGranted.into(), message))
-        }
-    }
+    let what = format!("scan {}", scan.name_any());
+    not_begun(&world.grants, world.admitted, &what, "it does not begin; delete it and create it again")
 }
 
 fn without_profile(scan: &CisScan, world: &World) -> Option<(Cause, String)> {
@@ -90,7 +74,9 @@ fn without_profile(scan: &CisScan, world: &World) -> Option<(Cause, String)> {
 
 fn without_image(world: &World) -> Option<(Cause, String)> {
     world.image.is_none().then(|| {
-        let message = "this Drover has no image that scans nodes; set scans.image of the chart".to_owned();
+        let message =
+            "this Drover has no image that scans nodes; set scans.image of the chart, or --scan-image of drover run"
+                .to_owned();
         (ScanCause::NoScanImage.into(), message)
     })
 }

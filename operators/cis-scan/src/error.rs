@@ -1,6 +1,5 @@
 //! What may go wrong in a reconcile of a scan.
 
-use drover_operations::LockError;
 use drover_runtime::{ApiError, Cause, Classify, WriteError};
 
 use crate::ScanCause;
@@ -27,15 +26,6 @@ pub enum ScanError {
 impl ScanError {
     pub(crate) fn new(cause: ScanCause, message: impl Into<String>) -> Self {
         Self::Other { cause: cause.into(), message: message.into() }
-    }
-}
-
-impl From<LockError> for ScanError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Api(error) => Self::Api(error),
-            LockError::Taken(message) => Self::new(ScanCause::OperationRunning, message),
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! 1. [`observe`] gathers the nodes of a cluster, and the Jobs and answers that a scan has there.
 //! 2. [`consent`] says whether it may begin; that is noted in the status first. [`plan`] gives every node a Secret for its answer, an
 //!    account that may write nothing else, and a [Job](drover_scan_jobs::job), so many at a time.
-//! 3. Once every node has answered or cannot, or the time of the scan is over, [`act`] reads the answers one by one, and writes the
-//!    [`report`] of the cluster. Then everything that was made in the cluster goes.
+//! 3. Once every node has answered or cannot, or the time of the scan is over, the [`report`] reads the answers one by one, and
+//!    writes the report of the cluster, compared with the one before where that is asked for. Then everything that was made in the cluster goes.
 //! 4. [`summary`] counts over all reports. The scan ends when every cluster has one, or its time is over: then what is missing is told, and
 //!    the verdict is no pass.
 //!
@@ -31,12 +31,12 @@ pub use cause::ScanCause;
 use drover_crds::{CisProfile, CisScan, CisScanStatus, CisWaiver, Cluster};
 use drover_fleet::{cause::TenancyCause, targets};
 use drover_grants::GrantCause;
-use drover_operations::LEASES;
 use drover_runtime::{
     Cause, ClusterName, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule,
-    Targets, Watches, rights::READ,
+    Targets, Watches, known::KnownKeys, rights::READ,
 };
 use drover_scan_jobs::answer::AnswerSecret;
+use drover_scans::kept::KeptReport;
 pub use error::ScanError;
 use k8s_openapi::{
     api::{
@@ -45,8 +45,7 @@ use k8s_openapi::{
     },
     jiff::Timestamp,
 };
-use report::KeptReport;
-use wakes::{Open, noted_something_else};
+use wakes::{note_open, noted_something_else};
 
 /// Why nothing new may begin.
 const OF_GRANTS: &[Cause] =
@@ -77,9 +76,10 @@ impl Operator for CisScanOperator {
         management: &[
             Rule::on("drover.dev", &["cisprofiles", "cisreports", "cisscans", "ciswaivers", "clusters"], READ),
             Rule::on("drover.dev", &["cisscans/status", "cisreports/status"], &["patch"]),
-            Rule::on("drover.dev", &["cisreports"], &["create", "patch"]),
+            Rule::on("drover.dev", &["cisreports"], &["create", "delete", "patch"]),
+            // Nobody else writes what a scan found.
+            Rule::on("drover.dev", &["cisscans"], &["manage"]),
         ],
-        own_namespace: &[LEASES],
         // Informers look in all namespaces.
         downstream: &[
             Rule::on("batch", &["jobs"], READ),
@@ -103,10 +103,10 @@ impl Operator for CisScanOperator {
     type Error = ScanError;
 
     fn related(related: &mut Related<'_>) {
-        let all = Open::default();
+        let all = KnownKeys::default();
         let [of_profiles, of_policies, of_policy_bindings] = std::array::from_fn(|_| all.clone());
         related.on::<CisScan>(move |change| {
-            all.note(change);
+            note_open(&all, change);
             // What is noted in the status is waited for before anything is done.
             noted_something_else(change).then(|| change.key.clone()).into_iter().collect()
         });

@@ -15,29 +15,31 @@ use drover_fleet::{
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence};
 use drover_operations::pods;
 use drover_runtime::{
-    ApiError, ClusterName, Failure, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title, cache::Lookup,
-    operator::record_of, owned::Owned, request::request,
+    ApiError, ClusterName, Failure, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
+    cache::{Lookup, list_page},
+    operator::record_of,
+    owned::Owned,
 };
 use drover_scan_jobs::{
     answer::AnswerSecret,
-    job::{self, BENCH, COLLECTOR},
-    node::ScannedNode,
+    job::{self, BENCH, COLLECTOR, is_of_scans},
+    node::Nodes,
+};
+use drover_scans::{
+    kept::{self, KeptReport, Reported},
+    turn::{Candidate, Turns},
 };
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
 
-use crate::{
-    CisScanOperator, ScanError,
-    consent::Consent,
-    report::{self, KeptReport, Reported},
-};
+use crate::{CisScanOperator, ScanError, consent::Consent};
 
 /// So long a list of the nodes of a cluster is good enough: they come and go slowly.
 const NODES_FRESH: Duration = Duration::from_secs(30);
-/// Most nodes of a cluster that are scanned.
-pub(crate) const MOST_NODES: usize = 20_000;
-/// Nodes of one request.
-const PAGE: u32 = 500;
+/// So many bytes a Pod counts at least while a page is read.
+const LEAST_POD: usize = 64 << 10;
+/// Most scans that are gone through for a report to compare with.
+const MOST_BASELINES: usize = 10;
 /// Most Pods that are read to tell why one does not run.
 const MOST_PODS: u32 = 100;
 
@@ -45,7 +47,7 @@ const MOST_PODS: u32 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct SeenNodes {
     at: Instant,
-    nodes: Arc<Vec<ScannedNode>>,
+    nodes: Arc<Nodes>,
 }
 
 /// What there is of the report of a cluster.
@@ -56,6 +58,18 @@ pub enum ReportState {
     Open,
     /// It is there.
     Done(Reported),
+}
+
+/// With which report the one of a cluster is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Baseline {
+    /// With none, as the scan names no other one.
+    #[default]
+    NotAsked,
+    /// There is none of this cluster.
+    Missing,
+    /// The one of this name.
+    Report(String),
 }
 
 /// What is known of the cluster that is scanned.
@@ -96,13 +110,17 @@ pub struct World {
     pub reports: BTreeMap<String, Reported>,
     /// In a cluster: its report.
     pub report: ReportState,
+    /// In a cluster: with what its report is compared.
+    pub baseline: Baseline,
     /// The Jobs.
     pub jobs: Vec<Owned<Job>>,
     /// The Secrets for answers.
     pub answers: Vec<Owned<AnswerSecret>>,
     /// The nodes, while they are needed.
-    pub nodes: Arc<Vec<ScannedNode>>,
-    /// What its Pods say of why they do not run, where they were asked.
+    pub nodes: Arc<Nodes>,
+    /// The scan of this cluster before which this one has no turn.
+    pub waits_for: Option<ObjectKey>,
+    /// What its Pods say of why they do not run, or why there are none, where they were asked.
     pub trouble: Option<String>,
     /// What the cluster does not let Drover read.
     pub refused: Option<Failure>,
@@ -115,19 +133,20 @@ pub(crate) async fn observe(
 ) -> Result<World, ScanError> {
     let record = record_of::<CisScanOperator>(owner.key());
     let Place::Cluster(name) = &place.place else {
-        return Ok(in_management(operator, owner, place, &record));
+        return Ok(in_management(operator, owner, place));
     };
-    let (jobs, answers) = (Owned::at(place, &record), Owned::at(place, &record));
-    let mut world = World { jobs, answers, ..World::default() };
+    let mut world = World { jobs: jobs(place, &record), answers: Owned::at(place, &record), ..World::default() };
+    world.answers.retain(|found| is_of_scans(found.meta()));
     world.cluster.name = name.as_str().to_owned();
     let Owner::Present(scan) = owner else { return Ok(world) };
-    world.report = reports(place, &record).remove(name.as_str()).map_or(ReportState::Open, ReportState::Done);
+    world.report = reports(place, scan).remove(name.as_str()).map_or(ReportState::Open, ReportState::Done);
     if world.report != ReportState::Open || !is_open(scan) {
         return Ok(world);
     }
     gather(operator, scan, name, place, &mut world);
     world.refused = refused(place);
-    if world.refused.is_none() && world.consent == Consent::Given {
+    world.waits_for = turns(name, place).first().filter(|first| *first != owner.key());
+    if world.refused.is_none() && world.consent == Consent::Given && world.waits_for.is_none() {
         world.nodes = operator.nodes(name, place).await?;
         world.trouble = trouble(&world, place).await;
     }
@@ -139,15 +158,37 @@ pub(crate) fn is_open(scan: &CisScan) -> bool {
     scan.status.as_ref().is_some_and(|status| status.started_at.is_some() && status.completed_at.is_none())
 }
 
-fn in_management(
-    operator: &CisScanOperator,
-    owner: Owner<'_, CisScan>,
-    place: &PlaceContext,
-    record: &OwnerRecord,
-) -> World {
+/// The Jobs of a scan in Drover's namespace: what carries its labels elsewhere says nothing.
+fn jobs(place: &PlaceContext, record: &OwnerRecord) -> Vec<Owned<Job>> {
+    let mut jobs = Owned::at(place, record);
+    jobs.retain(|found| is_of_scans(found.meta()));
+    jobs
+}
+
+/// All scans that may look at a cluster now, and do not yet have its report.
+fn turns(name: &ClusterName, place: &PlaceContext) -> Turns {
+    let Some(view) = place.fleet.get(name) else { return Turns::default() };
+    let wants = |scan: &CisScan| {
+        let is_selected = scan.spec.clusters.selects(name.as_str(), view.object.labels());
+        is_open(scan)
+            && is_selected
+            && Consent::of(&tenancies_of(scan, view, &place.fleet)) == Consent::Given
+            && profile(scan, place).is_some()
+            && !reports(place, scan).contains_key(name.as_str())
+    };
+    let waiting = place.related::<CisScan>().all().into_iter().filter(|scan| wants(scan));
+    let candidates = waiting.map(|scan| {
+        let key = ObjectKey::of(&scan.metadata);
+        let is_under_way = !jobs(place, &record_of::<CisScanOperator>(key.clone())).is_empty();
+        Candidate { key, is_under_way, created: scan.metadata.creation_timestamp.as_ref().map(|time| time.0) }
+    });
+    Turns::of(candidates.collect())
+}
+
+fn in_management(operator: &CisScanOperator, owner: Owner<'_, CisScan>, place: &PlaceContext) -> World {
     let mut world = World { is_management: true, image: operator.image.clone(), ..World::default() };
     let Owner::Present(scan) = owner else { return world };
-    world.reports = reports(place, record);
+    world.reports = reports(place, scan);
     let policies = state_in_management(place);
     let unknown = policies.as_ref().filter(|_| scan.admission().is_none());
     let evidence = unknown.map(|policies| {
@@ -173,8 +214,32 @@ fn gather(operator: &CisScanOperator, scan: &CisScan, name: &ClusterName, place:
     world.cluster.made_with =
         status.and_then(|status| Some((status.kubernetes_version.clone()?, status.distribution.clone()?)));
     world.profile = profile(scan, place);
+    world.baseline = baseline(scan, name.as_str(), place);
     world.waivers = place.related::<CisWaiver>().all();
     world.image.clone_from(&operator.image);
+}
+
+/// The newest report of a cluster that looked at all of its nodes, from the scan on that `scan` is compared with; without any, the newest
+/// one.
+fn baseline(scan: &CisScan, cluster: &str, place: &PlaceContext) -> Baseline {
+    let namespace = scan.namespace().unwrap_or_default();
+    let (mut next, mut partial) = (scan.spec.baseline_name.clone(), None);
+    if next.is_none() {
+        return Baseline::NotAsked;
+    }
+    for _ in 0..MOST_BASELINES {
+        let Some(name) = next.take() else { break };
+        let Some(found) = place.related::<CisScan>().get(&ObjectKey::namespaced(&namespace, &name)) else { break };
+        if let Some(reported) = reports(place, &found).remove(cluster) {
+            let report = kept::name(&name, cluster);
+            if reported.is_whole() {
+                return Baseline::Report(report);
+            }
+            partial.get_or_insert(report);
+        }
+        next.clone_from(&found.spec.baseline_name);
+    }
+    partial.map_or(Baseline::Missing, Baseline::Report)
 }
 
 fn profile(scan: &CisScan, place: &PlaceContext) -> Option<Arc<CisProfile>> {
@@ -185,13 +250,12 @@ fn profile(scan: &CisScan, place: &PlaceContext) -> Option<Arc<CisProfile>> {
 }
 
 /// The reports of a scan that are finished, by cluster. What others made counts for nothing.
-fn reports(place: &PlaceContext, record: &OwnerRecord) -> BTreeMap<String, Reported> {
-    let found = place.management.informer::<KeptReport>(&OwnerRecord::query(record.kind)).owned(record);
+fn reports(place: &PlaceContext, scan: &CisScan) -> BTreeMap<String, Reported> {
+    let record = record_of::<CisScanOperator>(ObjectKey::of(&scan.metadata));
+    let found = place.management.informer::<KeptReport>(&OwnerRecord::query(record.kind)).owned(&record);
     let ours = found.into_iter().filter_map(Result::ok).filter(|found| {
-        let meta = kube::Resource::meta(&**found);
-        let has_its_name = meta.name.as_deref() == Some(&report::name(&record.key.name, &found.spec.cluster_name));
-        let is_beside = meta.namespace.as_deref() == Some(&record.key.namespace);
-        is_beside && has_its_name && record.title(meta, place.fleet.installation()) == Title::Created
+        let title = record.title(kube::Resource::meta(&**found), place.fleet.installation());
+        title == Title::Created && found.is_of(scan)
     });
     ours.filter_map(|found| Some((found.spec.cluster_name.clone(), found.reported()?))).collect()
 }
@@ -215,6 +279,9 @@ async fn trouble(world: &World, place: &PlaceContext) -> Option<String> {
         return None;
     }
     let pods = list_pods(place).await.ok()?;
+    if pods.is_empty() {
+        return Some("it has no Pod; look at the events of drover-system in the cluster, as a quota or an admission policy may refuse it".to_owned());
+    }
     let of = |pod: &Pod| {
         let words =
             [BENCH, COLLECTOR].iter().find_map(|container| pods::trouble(std::slice::from_ref(pod), container))?;
@@ -226,50 +293,22 @@ async fn trouble(world: &World, place: &PlaceContext) -> Option<String> {
 
 async fn list_pods(place: &PlaceContext) -> Result<Vec<Pod>, ApiError> {
     let pods = Api::<Pod>::namespaced(place.cache.client(), DROVER_NAMESPACE);
-    let wanted = ListParams::default().labels("app.kubernetes.io/name=cis-scan").limit(MOST_PODS);
-    Ok(request(format!("list Pods of scans in {DROVER_NAMESPACE}"), pods.list(&wanted)).await?.items)
+    let wanted = ListParams::default().labels("app.kubernetes.io/name=cis-scan").fields("status.phase!=Succeeded");
+    let what = format!("list Pods of scans in {DROVER_NAMESPACE}");
+    Ok(list_page(what, &pods, &wanted.limit(MOST_PODS), LEAST_POD).await?.0)
 }
 
 impl CisScanOperator {
     /// The nodes of a cluster, as they were seen within the last moments or are now.
-    async fn nodes(&self, name: &ClusterName, place: &PlaceContext) -> Result<Arc<Vec<ScannedNode>>, ScanError> {
+    async fn nodes(&self, name: &ClusterName, place: &PlaceContext) -> Result<Arc<Nodes>, ScanError> {
         let seen = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         if let Some(seen) = seen.filter(|seen| seen.at.elapsed() < NODES_FRESH) {
             return Ok(seen.nodes);
         }
-        let nodes = Arc::new(list_nodes(place).await?);
+        let nodes = Arc::new(Nodes::list(&place.cache.client()).await?);
         let mut all = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, seen| seen.at.elapsed() < NODES_FRESH);
         all.insert(name.clone(), SeenNodes { at: Instant::now(), nodes: Arc::clone(&nodes) });
         Ok(nodes)
     }
-}
-
-async fn list_nodes(place: &PlaceContext) -> Result<Vec<ScannedNode>, ScanError> {
-    let api = Api::<ScannedNode>::all(place.cache.client());
-    let (mut nodes, mut next): (Vec<ScannedNode>, Option<String>) = (Vec::new(), None);
-    loop {
-        let mut wanted = ListParams::default().limit(PAGE);
-        if let Some(token) = &next {
-            wanted = wanted.continue_token(token);
-        }
-        let page = request("list Nodes", api.list(&wanted)).await?;
-        nodes.extend(page.items.into_iter().filter(|node| is_a_name(node.name())));
-        next = page.metadata.continue_.filter(|token| !token.is_empty());
-        if next.is_none() || nodes.len() >= MOST_NODES {
-            break;
-        }
-    }
-    nodes.truncate(MOST_NODES);
-    nodes.sort_by(|one, other| one.name().cmp(other.name()));
-    nodes.dedup_by(|one, other| one.name() == other.name());
-    Ok(nodes)
-}
-
-/// As nodes are named: what a cluster says is no input to trust.
-fn is_a_name(name: &str) -> bool {
-    let is_part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(is_part)
 }

@@ -18,16 +18,20 @@ use std::{collections::BTreeMap, time::Duration};
 use drover_crds::{Admission, CisScan};
 use drover_grants::admitted::record;
 use drover_runtime::{
-    Kept, Outcome, Plan, Requeue, StatusCause, Title,
+    Kept, ObjectKey, Outcome, Plan, Requeue, StatusCause, Title,
     fan_out::{Contribution, Obstacle},
     owned::{Change, Owned},
 };
 use drover_scan_jobs::{
     answer::AnswerSecret,
-    job::{self, Ended, NodeScan},
-    node::ScannedNode,
+    job::{self, Ended, NodeScan, is_of_scans},
+    node::{MOST_NODES, ScannedNode},
 };
-use drover_scans::benchmark::{self, Chosen, Roles};
+use drover_scans::{
+    benchmark::{self, Chosen, Roles},
+    kept::Reported,
+    missing::MissingReason,
+};
 use k8s_openapi::{
     api::batch::v1::Job,
     jiff::{SignedDuration, Timestamp},
@@ -36,10 +40,10 @@ use kube::ResourceExt as _;
 
 use crate::{
     CisScanOperator, ScanCause,
-    act::{Action, ReportInput, Seen},
+    act::Action,
     consent::{obstacle, withdrawn},
     observe::{ReportState, World, is_open},
-    report::Reported,
+    report::{ReportInput, Seen},
 };
 
 /// What is in the way is looked at again so soon, where nothing tells of a change.
@@ -195,8 +199,11 @@ fn scanned(
     let found = Found::in_world(world);
     let uid = scan.uid().unwrap_or_default();
     let is_over = now >= deadline;
+    if let Some(first) = world.waits_for.as_ref().filter(|_| !is_over) {
+        return waiting(scan, world, first, deadline, now);
+    }
     let step = |node: &ScannedNode| found.step(scan, &uid, node, is_over, now);
-    let steps: Vec<_> = world.nodes.iter().map(|node| (node, step(node))).collect();
+    let steps: Vec<_> = world.nodes.all.iter().map(|node| (node, step(node))).collect();
     let done = steps.iter().filter(|(_, step)| matches!(step, Step::Done(_))).count();
     let progress = (done, steps.len());
     if done == steps.len() {
@@ -208,6 +215,11 @@ fn scanned(
             })
             .collect();
         nodes.extend(found.gone(world));
+        if world.nodes.has_more {
+            let message = format!("only {MOST_NODES} nodes of the cluster are scanned");
+            let others = ScannedNode::new("others", BTreeMap::new(), false);
+            nodes.push((others, Seen::Missing(MissingReason::TooManyNodes, message)));
+        }
         let input = ReportInput::of(scan, world, chosen, distribution, nodes);
         let status = PlaceStatus { progress, ..PlaceStatus::default() };
         return decided(status, vec![vec![Action::Report(Box::new(input))]], Requeue::Watch);
@@ -225,10 +237,8 @@ fn scanned(
     let under_way = steps.iter().filter(|(_, step)| matches!(step, Step::Wait | Step::Start)).count();
     let room = scan.spec.concurrency().saturating_sub(under_way);
     let to_prepare = steps.iter().filter(|(_, step)| *step == Step::Prepare).take(room);
-    let mut first: Vec<_> = to_prepare.map(|(node, _)| Action::Prepare(job::name(&uid, node.name()))).collect();
-    if !first.is_empty() {
-        first.insert(0, Action::Lock { now, until: deadline });
-    }
+    // Each alone: a name that another client took keeps no other node from being scanned.
+    let prepared = to_prepare.map(|(node, _)| vec![Action::Prepare(job::name(&uid, node.name()))]);
     let starts = steps.iter().filter_map(|(node, step)| match step {
         Step::Start => {
             let scan = target(node);
@@ -239,11 +249,24 @@ fn scanned(
         }
         _ => None,
     });
-    let groups = starts.chain((!first.is_empty()).then_some(first)).collect();
+    let groups = starts.chain(prepared).collect();
     let mut status = PlaceStatus { progress, ..PlaceStatus::default() };
     status.obstacles.extend(not_running(world));
     let next = again(now, if world.trouble.is_some() || under_way > 0 { LOOK_AT_PODS } else { LOOK_AGAIN });
     decided(status, groups, earlier(next, deadline))
+}
+
+/// Another scan of the cluster has its turn. Who that is, is told within its namespace only.
+fn waiting(scan: &CisScan, world: &World, first: &ObjectKey, deadline: Timestamp, now: Timestamp) -> Decided {
+    let is_beside = scan.metadata.namespace.as_ref() == Some(&first.namespace);
+    let who = if is_beside { format!(" (CisScan {})", first.name) } else { String::new() };
+    let message = format!(
+        "another scan of cluster {} is under way{who}; this one begins there when that one is done",
+        world.cluster.name
+    );
+    let obstacles = vec![Obstacle { namespace: None, cause: ScanCause::OperationRunning.into(), message }];
+    let status = PlaceStatus { obstacles, ..PlaceStatus::default() };
+    decided(status, Vec::new(), earlier(again(now, LOOK_AT_PODS), deadline))
 }
 
 fn not_running(world: &World) -> Option<Obstacle> {
@@ -260,8 +283,9 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn in_world(world: &'a World) -> Self {
-        let jobs = world.jobs.iter().filter(|found| found.title == Title::Created);
-        Self { jobs: jobs.filter_map(named).collect(), answers: world.answers.iter().filter_map(named).collect() }
+        let jobs = world.jobs.iter().filter(|found| found.title == Title::Created && is_of_scans(found.meta()));
+        let answers = world.answers.iter().filter(|found| is_of_scans(found.meta()));
+        Self { jobs: jobs.filter_map(named).collect(), answers: answers.filter_map(named).collect() }
     }
 
     fn step(&self, scan: &CisScan, uid: &str, node: &ScannedNode, is_over: bool, now: Timestamp) -> Step {
@@ -270,12 +294,17 @@ impl<'a> Found<'a> {
         if answer.is_some_and(|found| found.live.as_ref().is_ok_and(|live| live.is_answered())) {
             return Step::Done(Seen::Answered(name));
         }
-        let missing = |reason, message: &str| Step::Done(Seen::Missing { reason, message: message.to_owned() });
+        let missing = |reason, message: &str| Step::Done(Seen::Missing(reason, message.to_owned()));
         match self.jobs.get(&*name).map(|found| stage(scan, found, now)) {
             Some(Stage::Ended(seen)) => Step::Done(seen),
-            _ if is_over => missing("TimedOut", "it had not answered when the time of the scan was over"),
+            _ if is_over => missing(
+                MissingReason::TimedOut,
+                "it had not answered when the time of the scan was over; raise spec.timeout or spec.concurrency",
+            ),
             Some(Stage::Running) => Step::Wait,
-            None if !node.is_ready() => Step::Done(Seen::NotReady),
+            None if !node.is_ready() => {
+                missing(MissingReason::NodeNotReady, "the node is not ready, so it was not scanned")
+            }
             None if answer.is_some_and(|found| found.title == Title::Created) => Step::Start,
             None => Step::Prepare,
         }
@@ -283,11 +312,14 @@ impl<'a> Found<'a> {
 
     /// Nodes that were scanned and are not there any more.
     fn gone(&self, world: &World) -> Vec<(ScannedNode, Seen)> {
-        let is_there = |name: &str| world.nodes.iter().any(|node| node.name() == name);
+        let is_there = |name: &str| world.nodes.all.iter().any(|node| node.name() == name);
         let nodes = self.jobs.values().filter_map(|found| job::node_of(found.live.as_deref().ok()?));
         nodes
             .filter(|name| !is_there(name))
-            .map(|name| (ScannedNode::new(name, BTreeMap::new(), false), Seen::Gone))
+            .map(|name| {
+                let seen = Seen::Missing(MissingReason::NodeGone, "the node is not there any more".to_owned());
+                (ScannedNode::new(name, BTreeMap::new(), false), seen)
+            })
             .collect()
     }
 }
@@ -303,10 +335,13 @@ enum Stage {
 
 /// How the Job of a node stands that has not answered.
 fn stage(scan: &CisScan, found: &Owned<Job>, now: Timestamp) -> Stage {
-    let ended = |reason, message: &str| Stage::Ended(Seen::Missing { reason, message: message.to_owned() });
+    let ended = |reason, message: &str| Stage::Ended(Seen::Missing(reason, message.to_owned()));
     let since = |time: Option<Timestamp>| time.map_or(SignedDuration::ZERO, |time| now.duration_since(time));
     let Ok(job) = &found.live else {
-        return ended("JobFailed", "its Job cannot be read; look at the Jobs of drover-system in the cluster");
+        return ended(
+            MissingReason::JobFailed,
+            "its Job cannot be read; look at the Jobs of drover-system in the cluster",
+        );
     };
     match job::ended(job) {
         Some(Ended::Complete) => {
@@ -315,20 +350,23 @@ fn stage(scan: &CisScan, found: &Owned<Job>, now: Timestamp) -> Stage {
                 return Stage::Running;
             }
             ended(
-                "NoAnswer",
+                MissingReason::NoAnswer,
                 "its Job ended without an answer; find out who changes Secrets of drover-system in the cluster",
             )
         }
-        Some(Ended::DeadlineExceeded) => ended("TimedOut", "it did not answer within spec.nodeTimeout"),
+        Some(Ended::DeadlineExceeded) => ended(MissingReason::TimedOut, "it did not answer within spec.nodeTimeout"),
         Some(Ended::Failed) => ended(
-            "JobFailed",
+            MissingReason::JobFailed,
             "its Job failed; look at the events of drover-system in the cluster, as the Pod may have been evicted",
         ),
         None => {
             let age = since(job.metadata.creation_timestamp.as_ref().map(|time| time.0));
             let most = SignedDuration::try_from(scan.spec.node_timeout()).unwrap_or(SignedDuration::MAX);
             if age > most.saturating_add(JOB_MARGIN) {
-                return ended("TimedOut", "it did not answer within spec.nodeTimeout, and its Job did not end");
+                return ended(
+                    MissingReason::TimedOut,
+                    "it did not answer within spec.nodeTimeout, and its Job did not end",
+                );
             }
             Stage::Running
         }
@@ -341,6 +379,7 @@ fn removed(world: &World) -> Vec<Vec<Action>> {
     let mut groups: Vec<_> = world
         .jobs
         .iter()
+        .filter(|found| is_of_scans(found.meta()))
         .filter_map(|found| {
             let name = found.meta().name.clone().filter(|_| found.title == Title::Created);
             let discard = name.map(Action::Discard);
@@ -348,17 +387,14 @@ fn removed(world: &World) -> Vec<Vec<Action>> {
         })
         .collect();
     let has_job = |name: Option<&String>| world.jobs.iter().any(|job| job.meta().name.as_ref() == name);
-    let alone = world.answers.iter().filter(|found| !has_job(found.meta().name.as_ref()));
+    let answers = world.answers.iter().filter(|found| is_of_scans(found.meta()));
+    let alone = answers.filter(|found| !has_job(found.meta().name.as_ref()));
     groups.extend(alone.filter_map(|found| {
         if found.title == Title::Created {
             return Some(vec![Action::Discard(found.meta().name.clone()?)]);
         }
         Some(vec![Action::Answer(removal(found)?)])
     }));
-    // First, as it is not known later that there was something.
-    if let Some(first) = groups.first_mut() {
-        first.insert(0, Action::Unlock);
-    }
     groups
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_crds::{
-    CheckCounts, CisScan, CisScanStatus, MAX_PROBLEMS, NodeCoverage, Problem, Verdict, condition::COMPLIANT,
+    CheckChanges, CheckCounts, CisScan, CisScanStatus, MAX_PROBLEMS, NodeCoverage, Problem, Verdict,
+    condition::COMPLIANT,
 };
 use drover_fleet::targets;
 use drover_runtime::{
@@ -12,16 +13,13 @@ use drover_runtime::{
     place_status::{PlaceEntry, Readiness},
     status::{Activity, State, condition, ready_conditions},
 };
+use drover_scans::kept::{self, Reported};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 
-use crate::{
-    ScanCause,
-    plan::PlaceStatus,
-    report::{self, Reported},
-};
+use crate::{ScanCause, plan::PlaceStatus};
 
 /// Joins what the places found out. What has ended stays as it is.
 pub(crate) fn summarise(scan: &CisScan, statuses: &PlaceStatuses<PlaceStatus>, _: Timestamp) -> CisScanStatus {
@@ -56,6 +54,7 @@ pub(crate) fn summarise(scan: &CisScan, statuses: &PlaceStatuses<PlaceStatus>, _
         verdict,
         counts: Some(totals.counts),
         nodes: Some(NodeCoverage::of(totals.scanned, totals.nodes)),
+        changes: totals.changes,
         clusters: Some(totals.targets(&fan_out)),
         problems,
         admission: of_management.admission.or(former.admission),
@@ -76,6 +75,13 @@ fn compliant(verdict: Option<Verdict>, totals: &Totals<'_>) -> Condition {
         None => condition(COMPLIANT, State::Unknown, ScanCause::Scanning, "the scan has not ended"),
         Some(Verdict::Pass) => condition(COMPLIANT, State::True, ScanCause::ChecksPassed, "nothing fails"),
         Some(Verdict::Fail) => {
+            let new = totals.changes.map_or(0, |changes| changes.new_failures);
+            if new > 0 {
+                let message = format!(
+                    "{new} checks fail that did not before, {fail} fail in all and {warn} warn; look at status.changes of the CisReports"
+                );
+                return condition(COMPLIANT, State::False, ScanCause::NewFailures, message);
+            }
             let message = format!("{fail} checks fail and {warn} warn; look at status.results of the CisReports");
             condition(COMPLIANT, State::False, ScanCause::ChecksFailed, message)
         }
@@ -95,7 +101,11 @@ struct Totals<'a> {
     is_clearing: bool,
     /// Named Clusters that do not exist, or are being deleted.
     is_missing_some: bool,
+    /// Clusters that a selector selects, and that do not admit the namespace: nobody looked at them.
+    refused: i64,
     counts: CheckCounts,
+    /// Where reports were compared with those before.
+    changes: Option<CheckChanges>,
     scanned: i64,
     nodes: i64,
     /// Nodes that are done with, and all, of the clusters without a report.
@@ -115,7 +125,9 @@ impl<'a> Totals<'a> {
             unreported: BTreeSet::new(),
             is_clearing: false,
             is_missing_some: fan_out.findings.iter().any(is_missing),
+            refused: fan_out.targets().without_consent,
             counts: CheckCounts::default(),
+            changes: None,
             scanned: 0,
             nodes: 0,
             progress: (0, 0),
@@ -126,6 +138,9 @@ impl<'a> Totals<'a> {
         }
         for reported in totals.reports.values() {
             totals.counts = totals.counts.plus(reported.counts);
+            if let Some(changes) = reported.changes {
+                totals.changes = Some(totals.changes.unwrap_or_default().plus(changes));
+            }
             totals.scanned += reported.nodes.scanned;
             totals.nodes += reported.nodes.total;
         }
@@ -155,7 +170,7 @@ impl<'a> Totals<'a> {
 
     fn verdict(&self) -> Verdict {
         let found = self.reports.values().map(|reported| reported.verdict);
-        let is_whole = self.unreported.is_empty() && !self.is_missing_some;
+        let is_whole = self.unreported.is_empty() && !self.is_missing_some && self.refused == 0;
         let of_whole = if is_whole { Verdict::Pass } else { Verdict::Incomplete };
         // Without any report nothing was looked at.
         found.max().map_or(Verdict::Incomplete, |worst| worst.max(of_whole))
@@ -179,7 +194,11 @@ impl<'a> Totals<'a> {
         let incomplete = self.reports.iter().filter(|(_, reported)| reported.verdict == Verdict::Incomplete);
         let incomplete = incomplete.map(|(cluster, reported)| {
             let (nodes, errors) = (&reported.nodes.summary, reported.counts.error);
-            let report = report::name(name, cluster);
+            let report = kept::name(name, cluster);
+            if let Some(refusal) = &reported.refusal {
+                let message = format!("cluster {cluster} was not scanned: {refusal} (CisReport {report})");
+                return problem(cluster, ScanCause::BenchmarkUnavailable, message);
+            }
             let message = format!(
                 "of cluster {cluster} {nodes} nodes were scanned, and {errors} checks could not be looked at; look at CisReport {report}"
             );
@@ -196,7 +215,13 @@ impl<'a> Totals<'a> {
         );
         if verdict == Verdict::Incomplete {
             let first = first.map(|problem| format!("; {}", problem.message)).unwrap_or_default();
-            return Readiness::no(ScanCause::ScanIncomplete, format!("{found}{first}"));
+            let refused = match self.refused {
+                0 => String::new(),
+                refused => format!(
+                    "; {refused} of the selected clusters do not admit this namespace, so nothing is known of them: select others, or ask their owners"
+                ),
+            };
+            return Readiness::no(ScanCause::ScanIncomplete, format!("{found}{first}{refused}"));
         }
         Readiness { state: State::True, cause: StatusCause::Ready.into(), message: found, activity: Activity::Settled }
     }

@@ -13,7 +13,7 @@ use drover_runtime::{
     owned::{Change, Owned},
     write::desired_hash,
 };
-use drover_schedule::runs::tick_of;
+use drover_schedule::{missed::Fate, runs::tick_of};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
@@ -31,6 +31,16 @@ pub enum Stage {
     Succeeded,
     /// There is none.
     Failed,
+}
+
+impl Stage {
+    pub(crate) fn fate(self) -> Fate {
+        match self {
+            Self::Waiting | Self::Running => Fate::Open,
+            Self::Succeeded => Fate::Succeeded,
+            Self::NotAdmitted | Self::Failed => Fate::Failed,
+        }
+    }
 }
 
 /// A backup of the schedule.

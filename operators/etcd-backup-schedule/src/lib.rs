@@ -26,13 +26,13 @@ use drover_fleet::cause::TenancyCause;
 use drover_grants::GrantCause;
 use drover_runtime::{
     Cause, Inputs, Operator, Owner, Place, PlaceContext, PlaceStatuses, Plan, Related, Rights, Rule, Targets, Watches,
-    WriteError, rights::READ,
+    WriteError, known::KnownKeys, rights::READ,
 };
 use k8s_openapi::{
     api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     jiff::Timestamp,
 };
-use wakes::{Everyone, noted_something_else};
+use wakes::{noted_something_else, of_cluster};
 
 /// Why nothing new may begin.
 const OF_GRANTS: &[Cause] =
@@ -67,13 +67,13 @@ impl Operator for EtcdBackupScheduleOperator {
     type Error = WriteError;
 
     fn related(related: &mut Related<'_>) {
-        let all = Everyone::default();
+        let all = KnownKeys::default();
         let [of_clusters, of_policies, of_policy_bindings] = std::array::from_fn(|_| all.clone());
         related.on::<EtcdBackupSchedule>(move |change| {
             all.note(change);
             noted_something_else(change).then(|| change.key.clone()).into_iter().collect()
         });
-        related.on::<Cluster>(move |change| of_clusters.of_cluster(change));
+        related.on::<Cluster>(move |change| of_cluster(&of_clusters, change));
         related.on::<ValidatingAdmissionPolicy>(move |_| of_policies.all());
         related.on::<ValidatingAdmissionPolicyBinding>(move |_| of_policy_bindings.all());
     }

@@ -5,9 +5,9 @@
 //! deletes is not taken anew, and neither is one after a clock went back.
 
 use drover_crds::{Admission, EtcdBackupSchedule};
-use drover_grants::{Admitted, GrantCause, Grants, admitted::record};
+use drover_grants::{admitted::record, not_begun};
 use drover_runtime::{Cause, Plan, Requeue, StatusCause, owned::Change, place_status::Readiness};
-use drover_schedule::{Due, Run, Schedule, runs::due};
+use drover_schedule::{Due, Noted, Run, Runs, Schedule, noted::Former, runs::due};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::{
     children::{self, Child, Children, Stage},
     observe::{Selected, World},
     retention::{self, Keeping},
-    told::{Judge, Runs, Told, share},
+    told::{Judge, Told, share},
 };
 
 type Decided = Plan<EtcdBackupScheduleOperator>;
@@ -42,36 +42,6 @@ pub struct PlaceStatus {
     pub next: Option<Timestamp>,
     /// How the clusters fare.
     pub told: Option<Box<Told>>,
-}
-
-/// What is to be remembered of runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Noted {
-    /// The schedule that this is about.
-    pub follows: String,
-    /// Since when it is as it is.
-    pub since: Timestamp,
-    /// Until when all runs are over; none while nothing was over yet.
-    pub until: Option<Timestamp>,
-}
-
-impl Noted {
-    /// What is noted, or has to be. A new schedule begins with the next run, and so does one that was changed. What was noted by a clock
-    /// that was ahead counts until now.
-    fn of(schedule: &EtcdBackupSchedule, now: Timestamp) -> Self {
-        let (status, follows) = (schedule.status.clone().unwrap_or_default(), schedule.spec.follows());
-        let created = schedule.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let is_other = status.follows.as_ref().is_some_and(|former| *former != follows);
-        if is_other {
-            return Self { follows, since: now, until: None };
-        }
-        let since = status.since.map(|time| time.0).or(created).unwrap_or(now).min(now);
-        Self { follows, since, until: status.last_scheduled.map(|time| time.0.min(now)) }
-    }
-
-    fn begun_until(&self) -> Timestamp {
-        self.until.map_or(self.since, |until| until.max(self.since))
-    }
 }
 
 impl PlaceStatus {
@@ -114,7 +84,7 @@ fn decide(
     now: Timestamp,
 ) -> Decided {
     let (children, runs) = (Children::of(&world.backups), Runs::of(times, schedule.spec.jitter(), now));
-    let mut noted = Noted::of(schedule, now);
+    let mut noted = noted(schedule, now);
     let told = Judge { schedule, runs: &runs, since: noted.since, now }.tell(world, &children);
     let again = told.again;
     status.told = Some(Box::new(told));
@@ -136,6 +106,17 @@ fn decide(
     Plan { place_status: status, groups, requeue }
 }
 
+fn noted(schedule: &EtcdBackupSchedule, now: Timestamp) -> Noted {
+    let status = schedule.status.clone().unwrap_or_default();
+    let former = Former {
+        follows: status.follows,
+        since: status.since.map(|time| time.0),
+        until: status.last_scheduled.map(|time| time.0),
+        created: schedule.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    };
+    Noted::of(schedule.spec.follows(), former, now)
+}
+
 /// Nothing of a schedule that is gone is deleted: a schedule of its name takes its backups up again.
 #[must_use]
 pub fn clean_up() -> Decided {
@@ -153,27 +134,9 @@ fn after(now: Timestamp, length: SignedDuration) -> Requeue {
 
 /// Why nothing may be done now.
 fn obstacle(schedule: &EtcdBackupSchedule, world: &World) -> Option<(Cause, String)> {
-    let name = schedule.name_any();
-    let wait = || {
-        let message =
-            format!("whether schedule {name} was written under the admission policies is not known yet; wait a moment");
-        Some((GrantCause::NotYetGranted.into(), message))
-    };
-    match &world.grants {
-        Grants::Frozen { cause, message } => return Some(((*cause).into(), message.clone())),
-        Grants::Unjudged => return wait(),
-        Grants::Allowed => {}
-    }
-    match world.admitted {
-        Some(Admitted::Yes) => None,
-        Some(Admitted::No) => {
-            let message = format!(
-                "schedule {name} was written while admission policies were missing or altered, so no backup is created or deleted; change its spec, or delete it and create it again"
-            );
-            Some((GrantCause::NotAdmitted.into(), message))
-        }
-        Some(Admitted::Unjudged) | None => wait(),
-    }
+    let what = format!("schedule {}", schedule.name_any());
+    let then = "no backup is created or deleted; change its spec, or delete it and create it again";
+    not_begun(&world.grants, world.admitted, &what, then)
 }
 
 /// The newest run, for all clusters.

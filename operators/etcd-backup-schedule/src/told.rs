@@ -7,7 +7,11 @@ use drover_crds::{
     condition::{READY, StatusConditions},
 };
 use drover_runtime::{Cause, error::legible};
-use drover_schedule::{Run, Schedule, Share, runs::IN_TIME};
+use drover_schedule::{
+    Runs, Share,
+    missed::{Made, Missed},
+    runs::MOST_MISSED,
+};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -22,29 +26,8 @@ use crate::{
 
 /// How much longer than its own time a backup may take until it counts as missed: it waits for its turn, and is completed.
 const MARGIN: Duration = Duration::from_mins(15);
-/// After so many runs without a backup a cluster is not healthy.
-const MOST_MISSED: usize = 2;
 /// Longest text of a backup that a problem repeats, in bytes.
 const TEXT_LIMIT: usize = 240;
-
-/// The runs that tell how clusters fare: the newest first, and the next one.
-#[derive(Clone, Debug, Default)]
-pub struct Runs {
-    /// Those that have begun for a cluster at least, the newest first.
-    pub past: Vec<Run>,
-    /// The one after them.
-    pub next: Option<Run>,
-}
-
-impl Runs {
-    /// By the time now.
-    #[must_use]
-    pub fn of(schedule: &Schedule, jitter: Duration, now: Timestamp) -> Self {
-        let newest = schedule.newest_run(now, jitter);
-        let past = std::iter::successors(newest, |run| schedule.run_before(*run, jitter));
-        Self { past: past.take(MOST_MISSED + 1).collect(), next: schedule.next_run(now, jitter) }
-    }
-}
 
 /// The share of a cluster in the spread of a schedule.
 #[must_use]
@@ -114,52 +97,20 @@ impl Judge<'_> {
 
     fn fares(&self, selected: &Selected, children: &[Child<'_>]) -> Fares {
         let share = share(self.schedule, &selected.name);
-        let missed = self.runs.past.iter().filter(|run| self.is_missed(**run, share, children)).count();
-        let is_healthy = missed < MOST_MISSED;
+        let missed = self.missed();
+        let made: Vec<_> = children.iter().map(|child| Made { tick: child.tick, fate: child.stage.fate() }).collect();
+        let is_healthy = missed.count(share, &made) < MOST_MISSED;
         let newest = children.last();
-        let again = newest.and_then(|child| self.judged_again(child, share));
+        let is_open = |child: &&Child<'_>| matches!(child.stage, Stage::Waiting | Stage::Running);
+        let again = newest.filter(is_open).and_then(|child| missed.judged_again(missed.begun(child.tick, share)));
         let problem = newest.and_then(|child| self.problem(&selected.name, child, children, is_healthy, share));
         Fares { problem, is_healthy, again }
     }
 
-    /// Whether a run is over, and there is no backup of it, nor a later one. What was before the first one that is known does not count.
-    fn is_missed(&self, run: Run, share: Share, children: &[Child<'_>]) -> bool {
-        let succeeded = children.iter().rev().find(|child| child.stage == Stage::Succeeded);
-        let is_later = succeeded.is_none_or(|child| child.tick < run.tick);
-        let (begins, first) = (run.begins(share), children.first());
-        let counts = is_later && run.tick > self.since && first.is_some_and(|first| first.tick <= run.tick);
-        counts && self.is_over(begins, children.iter().find(|child| child.tick == run.tick))
-    }
-
-    fn is_over(&self, begins: Timestamp, child: Option<&Child<'_>>) -> bool {
-        match child.map(|child| child.stage) {
-            Some(Stage::Failed | Stage::NotAdmitted) => true,
-            Some(Stage::Succeeded) => false,
-            Some(Stage::Waiting | Stage::Running) => self.now > after(begins, self.allowance()),
-            None => self.now > after(begins, IN_TIME),
-        }
-    }
-
-    /// How long a backup may be under way.
-    fn allowance(&self) -> SignedDuration {
+    fn missed(&self) -> Missed<'_> {
         let timeout = self.schedule.spec.template.of_cluster("").timeout();
-        SignedDuration::try_from(timeout + MARGIN).unwrap_or(SignedDuration::MAX)
-    }
-
-    /// When time alone makes something of a backup that has not ended.
-    fn judged_again(&self, child: &Child<'_>, share: Share) -> Option<Timestamp> {
-        if !matches!(child.stage, Stage::Waiting | Stage::Running) {
-            return None;
-        }
-        let begins = self.begun(child, share);
-        let times = [IN_TIME, self.allowance()].map(|length| after(begins, length));
-        times.into_iter().filter(|time| *time >= self.now).min().map(|time| after(time, SignedDuration::from_secs(1)))
-    }
-
-    /// When the run of a backup began.
-    fn begun(&self, child: &Child<'_>, share: Share) -> Timestamp {
-        let run = self.runs.past.iter().find(|run| run.tick == child.tick);
-        run.map_or(child.tick, |run| run.begins(share))
+        let allowance = SignedDuration::try_from(timeout + MARGIN).unwrap_or(SignedDuration::MAX);
+        Missed { runs: self.runs, since: self.since, allowance, now: self.now }
     }
 
     fn problem(
@@ -175,7 +126,8 @@ impl Judge<'_> {
             let message = format!("cluster {cluster} has no backup of its last two times; {}", says(newest.live));
             return Some(problem(cluster, ScheduleCause::BackupsMissed, message));
         }
-        let is_late = newest.stage == Stage::Waiting && self.now > after(self.begun(newest, share), IN_TIME);
+        let missed = self.missed();
+        let is_late = newest.stage == Stage::Waiting && missed.is_late(missed.begun(newest.tick, share));
         if newest.stage == Stage::NotAdmitted || is_late {
             let message = format!("a backup of cluster {cluster} has not begun; {}", says(newest.live));
             return Some(problem(cluster, ScheduleCause::BackupWaits, message));
@@ -255,10 +207,6 @@ fn counts(children: &Children<'_>) -> BackupCounts {
         }
     }
     counts
-}
-
-fn after(time: Timestamp, length: SignedDuration) -> Timestamp {
-    time.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 
 fn count(number: usize) -> i64 {

@@ -1,40 +1,16 @@
 //! Which schedules a change of something else concerns.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use drover_crds::{
     Cluster, EtcdBackupSchedule,
     condition::{CONNECTED, StatusConditions},
 };
-use drover_runtime::{ObjectKey, cache::Change};
+use drover_runtime::{ObjectKey, cache::Change, known::KnownKeys};
 use kube::ResourceExt as _;
 
-/// All schedules. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Everyone(Arc<Mutex<BTreeSet<ObjectKey>>>);
-
-impl Everyone {
-    pub(crate) fn note(&self, change: &Change<EtcdBackupSchedule>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if change.new.is_some() {
-            all.insert(change.key.clone());
-        } else {
-            all.remove(&change.key);
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<ObjectKey> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-
-    /// Those that may select this cluster, or not, now.
-    pub(crate) fn of_cluster(&self, change: &Change<Cluster>) -> Vec<ObjectKey> {
-        let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
-        if is_same { Vec::new() } else { self.all() }
-    }
+/// Those of all schedules that may select this cluster, or not, now.
+pub(crate) fn of_cluster(all: &KnownKeys, change: &Change<Cluster>) -> Vec<ObjectKey> {
+    let is_same = change.old.as_deref().map(told) == change.new.as_deref().map(told);
+    if is_same { Vec::new() } else { all.all() }
 }
 
 /// What a schedule looks at of a cluster: which one it is, and whether it can be reached. Its nodes and certificates are no matter of it.

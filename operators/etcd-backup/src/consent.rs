@@ -3,7 +3,7 @@
 use drover_backups::LayoutOf;
 use drover_crds::{EtcdBackup, Operation, Tenant};
 use drover_fleet::cause::TenancyCause;
-use drover_grants::{Admitted, GrantCause, Grants};
+use drover_grants::not_begun;
 use drover_runtime::{Cause, StatusCause};
 use kube::ResourceExt as _;
 
@@ -89,26 +89,8 @@ pub fn obstacle(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
 }
 
 pub(crate) fn unjudged(backup: &EtcdBackup, world: &World) -> Option<(Cause, String)> {
-    let name = backup.name_any();
-    if let Grants::Frozen { cause, message } = &world.grants {
-        return Some(((*cause).into(), message.clone()));
-    }
-    let wait = || {
-        let message =
-            format!("whether backup {name} was written under the admission policies is not known yet; wait a moment");
-        Some((GrantCause::NotYetGranted.into(), message))
-    };
-    match world.admitted {
-        _ if world.grants == Grants::Unjudged => wait(),
-        Some(Admitted::Yes) => None,
-        Some(Admitted::No) => {
-            let message = format!(
-                "backup {name} was written while admission policies were missing or altered, so it is not taken; delete it and create it again"
-            );
-            Some((GrantCause::NotAdmitted.into(), message))
-        }
-        Some(Admitted::Unjudged) | None => wait(),
-    }
+    let what = format!("backup {}", backup.name_any());
+    not_begun(&world.grants, world.admitted, &what, "it is not taken; delete it and create it again")
 }
 
 /// Nothing begins where the Job could not be made, or its answer not be read.

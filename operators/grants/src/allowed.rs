@@ -3,7 +3,7 @@
 use drover_admission::Guarded;
 use drover_crds::Cluster;
 use drover_roles::Resolved;
-use drover_runtime::fan_out::Obstacle;
+use drover_runtime::{Cause, fan_out::Obstacle};
 use kube::ResourceExt as _;
 
 use crate::{Admitted, Templates, cause::GrantCause, members::Scope};
@@ -66,6 +66,27 @@ impl Grants {
             "the credential of cluster {cluster} lacks the right to bind roles, so members get nothing there; run `drover import` for it again"
         );
         Self::Frozen { cause: GrantCause::RolesNotPermitted, message }
+    }
+}
+
+/// Why what an object asks for does not begin, if policies or its record are in the way: `what` is the object, and `then` what follows and what
+/// to do.
+#[must_use]
+pub fn not_begun(grants: &Grants, admitted: Option<Admitted>, what: &str, then: &str) -> Option<(Cause, String)> {
+    if let Grants::Frozen { cause, message } = grants {
+        return Some(((*cause).into(), message.clone()));
+    }
+    match admitted {
+        Some(Admitted::Yes) if *grants != Grants::Unjudged => None,
+        Some(Admitted::No) if *grants != Grants::Unjudged => {
+            let message = format!("{what} was written while admission policies were missing or altered, so {then}");
+            Some((GrantCause::NotAdmitted.into(), message))
+        }
+        _ => {
+            let message =
+                format!("whether {what} was written under the admission policies is not known yet; wait a moment");
+            Some((GrantCause::NotYetGranted.into(), message))
+        }
     }
 }
 

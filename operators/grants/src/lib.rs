@@ -20,7 +20,7 @@ mod templates;
 
 pub use drover_admission::admitted::{self, Admitted, Judged};
 
-pub use allowed::{Grants, template_not_admitted};
+pub use allowed::{Grants, not_begun, template_not_admitted};
 pub use cause::GrantCause;
 pub use index::{Binding, BindingIndex, OfProject, OfTemplate, project_of, undecodable_in};
 pub use members::{Decided, Granted, Members, Scope, is_of_another};

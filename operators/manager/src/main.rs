@@ -24,6 +24,7 @@ mod role_templates;
 mod rollout;
 mod run;
 mod scan;
+mod scans_metric;
 
 use std::{error::Error, process::ExitCode};
 

@@ -11,8 +11,9 @@ use drover_runtime::{
     cause::RUNTIME_CAUSES,
     metrics::{METRICS, MetricInfo},
 };
+use drover_scans::missing::MissingReason;
 
-use crate::{backups_metric, clusters_metric::UNCONFIRMED, registry::Operators};
+use crate::{backups_metric, clusters_metric::UNCONFIRMED, registry::Operators, scans_metric};
 
 /// Where the causes of the runtime show.
 const EVERY_KIND: &str = "every kind";
@@ -59,6 +60,13 @@ pub(crate) fn reasons(operators: &Operators) -> String {
     for (reason, meaning, remedy) in FailureCause::ALL.iter().chain(ends) {
         let _ = writeln!(text, "| `{reason}` | {} | {remedy} |", meaning.trim());
     }
+    text.push_str(
+        "\n## Why a node was not scanned\n\n`status.missing[].reason` of a CisReport; its message says more.\n\n\
+         | reason | meaning | what to do |\n|---|---|---|\n",
+    );
+    for (reason, meaning, remedy) in MissingReason::ALL {
+        let _ = writeln!(text, "| `{}` | {meaning} | {remedy} |", reason.as_str());
+    }
     text
 }
 
@@ -87,7 +95,7 @@ pub(crate) fn metrics() -> String {
          object.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for MetricInfo { name, kind, labels, meaning } in
-        METRICS.iter().chain([&UNCONFIRMED]).chain(&backups_metric::METRICS)
+        METRICS.iter().chain([&UNCONFIRMED]).chain(&backups_metric::METRICS).chain(&scans_metric::METRICS)
     {
         let labels = if labels.is_empty() { "–".to_owned() } else { format!("`{}`", labels.join("`, `")) };
         let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {meaning}. |");
@@ -159,10 +167,13 @@ mod tests {
         "ChartRepository: TooLarge",
         "ChartRepository: UrlInvalid",
         "CisProfile: ContradictingRules",
+        "CisProfile: UnknownBenchmark",
         "CisScan: BenchmarkUnavailable",
         "CisScan: NoScanImage",
         "CisScan: NotAdmitted",
         "CisScan: ScanIncomplete",
+        "CisScanSchedule: NotAdmitted",
+        "CisScanSchedule: ScheduleInvalid",
         "CisWaiver: WaiverExpired",
         "CisWaiver: WaiverTooLong",
         "Cluster: AddressNotAllowed",

@@ -9,6 +9,7 @@ use drover_catalog_app::CatalogAppOperator;
 use drover_chart_repository::ChartRepositoryOperator;
 use drover_cis_profile::CisProfileOperator;
 use drover_cis_scan::CisScanOperator;
+use drover_cis_scan_schedule::CisScanScheduleOperator;
 use drover_cis_waiver::CisWaiverOperator;
 use drover_cluster::ClusterOperator;
 use drover_crds::RoleTemplate;
@@ -51,6 +52,7 @@ static REGISTRY: &[Entry] = &[
     Entry::of::<CisProfileOperator>(),
     Entry::of::<CisWaiverOperator>(),
     Entry::of::<CisScanOperator>(),
+    Entry::of::<CisScanScheduleOperator>(),
 ];
 
 impl Registered for ClusterOperator {
@@ -195,6 +197,15 @@ impl Registered for CisScanOperator {
 
     fn construct(wiring: &Wiring) -> Self {
         Self::new(wiring.scan_image.clone())
+    }
+}
+
+impl Registered for CisScanScheduleOperator {
+    const ABOUT: &'static str = "Has clusters scanned at times that repeat, and keeps the last scans";
+    const WRITERS: Writers = Writers::Editors;
+
+    fn construct(_: &Wiring) -> Self {
+        Self
     }
 }
 

@@ -43,6 +43,7 @@ use crate::{
     rendering::Rendering,
     rights::rights,
     role_templates::built_in,
+    scans_metric,
 };
 
 /// What keeps `drover run` from doing its work.
@@ -298,6 +299,7 @@ fn start(
     let meters = Meters::register(&mut registry);
     clusters_metric::register(&mut registry, &management);
     backups_metric::register(&mut registry, &management, &settings.operators);
+    scans_metric::register(&mut registry, &management, &settings.operators);
     drop(registry);
     let events = EventSink::start(client, "drover");
     let (drive, management_roles) = (settings.drive.clone(), settings.management_roles.clone());

@@ -2,7 +2,7 @@
 
 use drover_crds::{
     Cluster,
-    condition::{DELETING, READY, STALLED},
+    condition::{ALERT, DELETING, ENDS_SOON, READY, STALLED},
 };
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
@@ -73,7 +73,7 @@ impl EventSink {
 impl Changed<'_> {
     fn is_good(self) -> bool {
         let Condition { type_, status, .. } = self.condition;
-        (status == "True") != [STALLED, DELETING].contains(&type_.as_str())
+        (status == "True") != [STALLED, DELETING, ALERT, ENDS_SOON].contains(&type_.as_str())
     }
 
     fn warns(self) -> bool {

@@ -27,6 +27,7 @@ pub mod clock;
 pub mod drive;
 pub mod events;
 pub mod fan_out;
+pub mod known;
 pub mod metrics;
 #[cfg(any(test, feature = "model"))]
 pub mod model;

@@ -48,9 +48,17 @@ pub struct NodeScan {
 /// The name of the Job of a node, and of all that goes with it. The same for the same scan and node, and for no others.
 #[must_use]
 pub fn name(scan: &str, node: &str) -> String {
-    let digest = Digest::of(format!("{scan}/{node}").as_bytes()).to_string();
-    let hex = digest.rsplit(':').next().unwrap_or_default();
-    format!("{OF_SCANS}{}", hex.get(..32).unwrap_or(hex))
+    let digest = Digest::of(format!("{scan}/{node}").as_bytes());
+    let hex = digest.hex();
+    format!("{OF_SCANS}{}", hex.get(..32).unwrap_or(&hex))
+}
+
+/// Whether an object with these metadata lies where those of scans lie, and is named as they are. Whoever may write in another namespace may
+/// put Drover's labels on what is there, and says nothing by that.
+#[must_use]
+pub fn is_of_scans(meta: &ObjectMeta) -> bool {
+    let is_named = meta.name.as_deref().is_some_and(|name| name.starts_with(OF_SCANS));
+    is_named && meta.namespace.as_deref() == Some(DROVER_NAMESPACE)
 }
 
 /// The Job, as far as it can be changed.
@@ -104,7 +112,6 @@ fn pod(scan: &NodeScan, image: &str) -> Value {
         // It looks for the processes of the control plane and of the kubelet.
         "hostPID": true,
         "tolerations": [{"operator": "Exists"}],
-        "priorityClassName": "system-node-critical",
         "terminationGracePeriodSeconds": 5,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [bench(scan, image, &mounts), collector(scan, image)],

@@ -2,8 +2,11 @@
 
 use std::io::{self, Read as _, Write as _};
 
+use drover_client::error::legible;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
+
+use crate::benchmark::ENGINE;
 
 /// Under which key the answer lies in the Secret that was made for it.
 pub const KEY: &str = "answer";
@@ -138,5 +141,54 @@ impl NodeAnswer {
             return Err(AnswerError::TooLarge);
         }
         Ok(serde_json::from_slice(&plain)?)
+    }
+}
+
+/// The answer of a node, or why it does not count: no node answers for another one, for another scan, or by other checks.
+pub fn accepted(answer: NodeAnswer, node: &str, scan_uid: Option<&str>, benchmark: &str) -> Result<NodeAnswer, String> {
+    if answer.node != node || Some(answer.attempt.as_str()) != scan_uid {
+        return Err("its answer is of another node or another scan; find out who changes Secrets of drover-system in the cluster".to_owned());
+    }
+    if answer.benchmark != benchmark {
+        return Err("its answer is by another benchmark: the CisProfile or the version of the cluster changed while it was scanned, or another client changes Secrets of drover-system in the cluster; create another CisScan".to_owned());
+    }
+    if answer.engine != ENGINE {
+        let engine = legible(&answer.engine, 64);
+        return Err(format!(
+            "its answer is by {engine} and not by {ENGINE}; let scans.image of the chart be the image of this version of Drover"
+        ));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> NodeAnswer {
+        NodeAnswer {
+            attempt: "uid".to_owned(),
+            node: "node-1".to_owned(),
+            engine: ENGINE.to_owned(),
+            benchmark: "cis-1.12".to_owned(),
+            targets: Vec::new(),
+        }
+    }
+
+    fn judged(change: impl FnOnce(&mut NodeAnswer)) -> Result<NodeAnswer, String> {
+        let mut answer = answer();
+        change(&mut answer);
+        accepted(answer, "node-1", Some("uid"), "cis-1.12")
+    }
+
+    #[test]
+    fn c6_an_answer_of_another_node_scan_benchmark_or_engine_does_not_count() {
+        assert!(judged(|_| ()).is_ok());
+        let of_another = judged(|answer| answer.node = "node-2".to_owned()).unwrap_err();
+        assert!(of_another.contains("another node"), "{of_another}");
+        assert!(judged(|answer| answer.attempt = "other".to_owned()).is_err());
+        assert!(judged(|answer| answer.benchmark = "cis-1.5".to_owned()).unwrap_err().contains("changed while"));
+        assert!(judged(|answer| answer.engine = "own 1\u{1b}".to_owned()).unwrap_err().contains("scans.image"));
+        assert!(accepted(answer(), "node-1", None, "cis-1.12").is_err(), "a scan without a UID has no answers");
     }
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use drover_crds::{CisProfileSpec, Unmapped};
 
+/// What judges, with the version of the pinned module: the tables here are of that version.
+pub const ENGINE: &str = "kube-bench 0.15.6";
+
 /// The benchmark of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
@@ -130,7 +133,9 @@ fn table(distribution: &str) -> Mapped {
     }
 }
 
-fn is_known(name: &str) -> bool {
+/// Whether kube-bench has a benchmark of this name.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
     let mut mapped = [GENERIC, K3S, RKE2, OPENSHIFT].into_iter().flatten().map(|(_, _, name)| *name);
     let managed = MANAGED.iter().any(|(_, managed)| *managed == name);
     managed || OTHERS.contains(&name) || mapped.any(|known| known == name)
@@ -164,11 +169,32 @@ impl Roles {
     }
 }
 
+/// Why a benchmark says nothing of the control plane of a cluster with nodes of these roles, if it does not. A node chooses its own labels, and
+/// what they say of the distribution chooses the benchmark: without this a cluster could get a verdict without its control plane.
+#[must_use]
+pub fn unseen_control_plane(benchmark: &str, mut roles: impl Iterator<Item = Roles>) -> Option<String> {
+    let is_looked_at = !is_managed(benchmark);
+    let has_nodes = roles.any(|roles| roles.control_plane);
+    match (is_looked_at, has_nodes) {
+        (true, true) | (false, false) => None,
+        (true, false) => Some(format!(
+            "no node has the label node-role.kubernetes.io/control-plane, so what {benchmark} says of control planes was not looked at; where the control plane runs elsewhere, name a benchmark of managed clusters in the CisProfile"
+        )),
+        (false, true) => Some(format!(
+            "some nodes have the label node-role.kubernetes.io/control-plane, and {benchmark} is for clusters with a control plane that runs elsewhere; name another benchmark in the CisProfile, or find out who labels the nodes"
+        )),
+    }
+}
+
+fn is_managed(benchmark: &str) -> bool {
+    ["eks-", "gke-", "aks-"].iter().any(|managed| benchmark.starts_with(managed))
+}
+
 /// The targets of a benchmark on a node, by the names of kube-bench. Those that ask the API server (policies and managedservices) are none:
 /// kube-bench has no token.
 #[must_use]
 pub fn targets(benchmark: &str, roles: Roles) -> Vec<&'static str> {
-    let is_managed = ["eks-", "gke-", "aks-"].iter().any(|managed| benchmark.starts_with(managed));
+    let is_managed = is_managed(benchmark);
     let of_control_plane = roles.control_plane && !is_managed;
     let all = [
         ("master", of_control_plane),
@@ -283,6 +309,16 @@ mod tests {
         assert_eq!(of("k3s-cis-1.9", &["control-plane"], "k3s"), ["master", "controlplane", "node"]);
         assert_eq!(of("rke2-cis-1.8", &["etcd"], "rke2"), ["etcd", "node"]);
         assert_eq!(of("eks-1.8.0", &["control-plane"], "EKS"), ["node"]);
+    }
+
+    #[test]
+    fn c6_a_benchmark_that_does_not_look_at_the_control_plane_is_told() {
+        let (worker, control_plane) = (Roles::default(), Roles { control_plane: true, etcd: true });
+        let unseen = |benchmark: &str, roles: &[Roles]| unseen_control_plane(benchmark, roles.iter().copied());
+        assert_eq!(unseen("cis-1.12", &[worker, control_plane]), None);
+        assert_eq!(unseen("eks-1.8.0", &[worker]), None);
+        assert!(unseen("cis-1.12", &[worker]).unwrap().contains("no node has the label"));
+        assert!(unseen("eks-1.8.0", &[worker, control_plane]).unwrap().contains("find out who labels the nodes"));
     }
 
     #[test]

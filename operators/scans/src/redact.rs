@@ -81,8 +81,9 @@ fn name(word: &str, from: usize, end: usize, value: usize) -> Option<Name<'_>> {
     let plain: String = raw.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let is_scheme = matches!(plain.as_str(), "bearer" | "basic");
     let is_key = plain.ends_with("key");
-    let is_secret = is_scheme || is_key || SECRETS.iter().any(|secret| plain.contains(secret));
-    if !is_secret || raw.contains('/') || HARMLESS.iter().any(|end| plain.ends_with(end)) {
+    let is_password = ["pass", "pwd", "basicauth"].iter().any(|end| plain.ends_with(end));
+    let is_secret = is_scheme || is_key || is_password || SECRETS.iter().any(|secret| plain.contains(secret));
+    if !is_secret || raw.contains('/') || (!is_password && HARMLESS.iter().any(|end| plain.ends_with(end))) {
         return None;
     }
     let (until, value) = split(word, value);

@@ -11,7 +11,7 @@ use std::{
 use drover_client::error::legible;
 use drover_crds::{
     CheckCounts, CheckResult, CheckState, CisProfileSpec, CisWaiver, FailOn, MAX_CHECKS, MAX_NODE_GROUPS,
-    MAX_NODES_MISSING, MissingNode, NodeCoverage, NodeGroup, UsedBenchmark, Verdict,
+    MAX_NODES_MISSING, MAX_WAIVER_NAMES, MissingNode, NodeCoverage, NodeGroup, UsedBenchmark, Verdict,
 };
 use drover_fetch::Digest;
 
@@ -19,6 +19,7 @@ use crate::{
     answer::{Check, NodeAnswer, TargetFailure},
     engine::MAX_TITLE,
     judge::{Judged, Rules},
+    missing::MissingReason,
     tally::{Entry, Key, States, result},
 };
 
@@ -65,6 +66,8 @@ pub struct Finished {
     pub results: Vec<CheckResult>,
     /// The nodes, those with equal results together.
     pub node_groups: Vec<NodeGroup>,
+    /// The waivers that took responsibility for something, by name.
+    pub waiver_names: Vec<String>,
     /// The same for the same findings.
     pub digest: String,
     /// What came of it.
@@ -87,8 +90,14 @@ pub struct Aggregator<'a> {
     entries: BTreeMap<Arc<Key>, Entry>,
     /// The nodes by their states, which are many times the same.
     groups: BTreeMap<States, Vec<Member>>,
-    /// Name, reason and message of the first ones by name.
-    missing: BTreeSet<(String, String, String)>,
+    /// Whether they do not count, name, reason and message of the first ones.
+    missing: BTreeSet<(bool, String, &'static str, String)>,
+    /// Whether the cluster was not looked at as a whole, whatever its nodes say.
+    lacks_something: bool,
+    /// Whether a check was dropped that fails.
+    dropped_a_failure: bool,
+    /// Names of the waivers that took responsibility for something.
+    waivers: BTreeSet<&'a str>,
     scanned: i64,
     total: i64,
 }
@@ -100,7 +109,19 @@ impl<'a> Aggregator<'a> {
         let Scanned { cluster_name, cluster_labels, benchmark, profile, waivers, fail_on } = scanned;
         let rules = Rules::new(profile, waivers, (cluster_name, cluster_labels), &benchmark.name);
         let (entries, groups) = (BTreeMap::new(), BTreeMap::new());
-        Self { rules, fail_on, entries, groups, missing: BTreeSet::new(), scanned: 0, total: 0 }
+        let (missing, waivers) = (BTreeSet::new(), BTreeSet::new());
+        Self {
+            rules,
+            fail_on,
+            entries,
+            groups,
+            missing,
+            lacks_something: false,
+            dropped_a_failure: false,
+            waivers,
+            scanned: 0,
+            total: 0,
+        }
     }
 
     /// Counts the answer of a node, of which the caller knows that it is of this node and this scan. A target that was asked for and has
@@ -108,18 +129,18 @@ impl<'a> Aggregator<'a> {
     pub fn add(&mut self, node: &str, labels: &BTreeMap<String, String>, answer: &NodeAnswer, requested: &[&str]) {
         self.total += 1;
         let mut found = BTreeMap::new();
-        let mut lacks = requested.is_empty().then(|| ("NoResults".to_owned(), "it has no target".to_owned()));
+        let mut lacks = requested.is_empty().then(|| (MissingReason::NoResults, "it has no target".to_owned()));
         for target in requested {
             let of_target = answer.targets.iter().find(|found| found.target == **target);
             let checks = of_target.map(|found| found.checks.as_slice()).unwrap_or_default();
             match of_target.map(|found| &found.failure) {
                 Some(None) if !checks.is_empty() => {}
                 Some(Some(TargetFailure { reason, message })) => {
-                    lacks.get_or_insert_with(|| (format!("{reason:?}"), format!("target {target}: {message}")));
+                    lacks.get_or_insert_with(|| ((*reason).into(), format!("target {target}: {message}")));
                 }
                 _ => {
                     let message = format!("its answer has no checks of target {target}");
-                    lacks.get_or_insert_with(|| ("NoResults".to_owned(), message));
+                    lacks.get_or_insert((MissingReason::NoResults, message));
                 }
             }
             if !collect(target, checks, &mut found) {
@@ -131,7 +152,7 @@ impl<'a> Aggregator<'a> {
         let is_whole = lacks.is_none();
         match lacks {
             None => self.scanned += 1,
-            Some((reason, message)) => self.miss(node, &reason, &message),
+            Some((reason, message)) => self.miss(node, reason, &message),
         }
         self.groups.entry(states).or_default().push(Member { name: node.to_owned(), is_whole });
     }
@@ -148,6 +169,7 @@ impl<'a> Aggregator<'a> {
             self.drop_rare(MOST_KEPT / 2);
         }
         let Judged { state, why, waiver } = self.rules.judge(check, labels);
+        self.waivers.extend(waiver);
         let (key, entry) = match self.entries.entry(Arc::new(key)) {
             btree_map::Entry::Vacant(vacant) => {
                 let key = Arc::clone(vacant.key());
@@ -162,13 +184,16 @@ impl<'a> Aggregator<'a> {
     }
 
     /// Notes a node without an answer. One that is not to be counted, as it is not ready or not there any more, is told all the same.
-    pub fn missing(&mut self, node: &str, reason: &str, message: &str, is_counted: bool) {
-        self.total += i64::from(is_counted);
+    pub fn missing(&mut self, node: &str, reason: MissingReason, message: &str) {
+        self.total += i64::from(reason.is_counted());
+        self.lacks_something |= reason.is_of_cluster();
         self.miss(node, reason, message);
     }
 
-    fn miss(&mut self, node: &str, reason: &str, message: &str) {
-        self.missing.insert((legible(node, 253), legible(reason, 64), legible(message, MOST_WORDS)));
+    fn miss(&mut self, node: &str, reason: MissingReason, message: &str) {
+        // What counts is told first, where there is not room for all.
+        let is_other = !reason.is_counted() && !reason.is_of_cluster();
+        self.missing.insert((is_other, legible(node, 253), reason.as_str(), legible(message, MOST_WORDS)));
         if self.missing.len() > MAX_NODES_MISSING {
             self.missing.pop_last();
         }
@@ -186,32 +211,46 @@ impl<'a> Aggregator<'a> {
         let counts = CheckCounts::of(results.iter().map(|result| result.state));
         let verdict = self.verdict(&counts);
         let content = serde_json::to_vec(&(&results, &node_groups)).unwrap_or_default();
-        let missing = self.missing.into_iter().map(|(name, reason, message)| MissingNode { name, reason, message });
+        let missing = self.missing.into_iter().map(|(_, name, reason, message)| MissingNode {
+            name,
+            reason: reason.to_owned(),
+            message,
+        });
         Finished {
             counts,
             nodes: NodeCoverage::of(self.scanned, self.total),
             missing: missing.collect(),
             results,
             node_groups,
+            waiver_names: self.waivers.into_iter().take(MAX_WAIVER_NAMES).map(str::to_owned).collect(),
             digest: Digest::of(&content).to_string(),
             verdict,
         }
     }
 
-    /// Where there are too many checks, those go first that the fewest nodes have: made up by these, most likely. Of two that as many have,
-    /// that one goes whose nodes have more checks.
+    /// Where there are too many checks, those go first that are of a target with too many, and of these those that the fewest nodes have: made
+    /// up by these, most likely. Of two that as many have, that one goes whose nodes have more checks. So nodes that make up checks of one
+    /// target push out none of another.
     fn drop_rare(&mut self, most: usize) {
         let excess = self.entries.len().saturating_sub(most);
         if excess == 0 {
             return;
         }
+        let mut of_targets: BTreeMap<&str, usize> = BTreeMap::new();
+        for key in self.entries.keys() {
+            *of_targets.entry(key.target()).or_default() += 1;
+        }
+        let share = most / of_targets.len().max(1);
         let rank = |(key, entry): (&Arc<Key>, &Entry)| {
-            (entry.nodes(), std::cmp::Reverse(entry.crowd), std::cmp::Reverse(Arc::clone(key)))
+            let has_room = of_targets.get(key.target()).is_none_or(|count| *count <= share);
+            (has_room, entry.nodes(), std::cmp::Reverse(entry.crowd), std::cmp::Reverse(Arc::clone(key)))
         };
         let mut ranks: Vec<_> = self.entries.iter().map(rank).collect();
         ranks.sort();
-        for (_, _, key) in ranks.into_iter().take(excess) {
-            self.entries.remove(&key.0);
+        for (_, _, _, key) in ranks.into_iter().take(excess) {
+            let dropped = self.entries.remove(&key.0);
+            self.dropped_a_failure |=
+                dropped.is_some_and(|entry| entry.states.keys().any(|state| self.fail_on.fails(*state)));
         }
     }
 
@@ -229,7 +268,7 @@ impl<'a> Aggregator<'a> {
             for member in members.iter().filter(|member| member.is_whole) {
                 let (reason, message) = too_many();
                 self.scanned -= 1;
-                self.miss(&member.name, &reason, &message);
+                self.miss(&member.name, reason, &message);
             }
         }
     }
@@ -256,8 +295,12 @@ impl<'a> Aggregator<'a> {
     }
 
     fn verdict(&self, counts: &CheckCounts) -> Verdict {
-        let fails = counts.fail > 0 || (self.fail_on == FailOn::Warn && counts.warn > 0);
-        let is_whole = self.scanned == self.total && self.scanned > 0 && counts.total > 0 && counts.error == 0;
+        let fails = self.dropped_a_failure || counts.fail > 0 || (self.fail_on == FailOn::Warn && counts.warn > 0);
+        let is_whole = !self.lacks_something
+            && self.scanned == self.total
+            && self.scanned > 0
+            && counts.total > 0
+            && counts.error == 0;
         match (fails, is_whole) {
             (true, _) => Verdict::Fail,
             (false, true) => Verdict::Pass,
@@ -284,9 +327,9 @@ fn collect<'a>(target: &str, checks: &'a [Check], found: &mut BTreeMap<Key, &'a 
     true
 }
 
-fn too_many() -> (String, String) {
+fn too_many() -> (MissingReason, String) {
     let message = "it answered with checks that no other node has, or with more than any benchmark has; find out who answers for it";
-    ("TooLarge".to_owned(), message.to_owned())
+    (MissingReason::TooLarge, message.to_owned())
 }
 
 /// Cuts what a report can do without until it fits into an object.

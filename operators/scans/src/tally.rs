@@ -25,6 +25,10 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     pub(crate) fn of(target: &str, id: &str) -> Self {
         let position = TARGETS.iter().position(|known| *known == target).unwrap_or(TARGETS.len());
         let part = |part: &str| (part.parse().unwrap_or(u32::MAX), part.to_owned());

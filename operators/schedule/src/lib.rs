@@ -11,6 +11,8 @@
 //! own part of [`Run::spread`] after the tick, and always the same ([`runs`]).
 
 mod fields;
+pub mod missed;
+pub mod noted;
 pub mod runs;
 
 use std::sync::LazyLock;
@@ -22,7 +24,8 @@ use jiff::{
 };
 
 use fields::{DAYS, Field, HOURS, MINUTES, MONTHS, WEEKDAYS};
-pub use runs::{Due, Run, Share};
+pub use noted::Noted;
+pub use runs::{Due, Run, Runs, Share};
 
 /// The zone of a schedule that names none.
 pub const DEFAULT_ZONE: &str = "UTC";

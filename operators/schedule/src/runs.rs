@@ -14,6 +14,9 @@ use super::Schedule;
 /// A run that begins so late at most is in time: Drover may just be starting again.
 pub const IN_TIME: SignedDuration = SignedDuration::from_mins(5);
 
+/// After so many runs that brought nothing a target is not healthy.
+pub const MOST_MISSED: usize = 2;
+
 /// Most letters and digits of a name.
 const MAX_NAME: usize = 63;
 /// How many digits of a hash are part of a name: 48 bits, so that a fleet of 5,000 has two equal ones in one of ten million cases.
@@ -38,6 +41,25 @@ impl Share {
     pub fn of(names: &[&str]) -> Self {
         let hash = hash(names);
         Self(hash.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
+    }
+}
+
+/// The runs that tell how targets fare: the newest first, and the next one.
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
+    /// Those that have begun for a target at least, the newest first.
+    pub past: Vec<Run>,
+    /// The one after them.
+    pub next: Option<Run>,
+}
+
+impl Runs {
+    /// By the time now: those of the past that are looked at.
+    #[must_use]
+    pub fn of(schedule: &Schedule, jitter: Duration, now: Timestamp) -> Self {
+        let newest = schedule.newest_run(now, jitter);
+        let past = std::iter::successors(newest, |run| schedule.run_before(*run, jitter));
+        Self { past: past.take(MOST_MISSED + 1).collect(), next: schedule.next_run(now, jitter) }
     }
 }
 

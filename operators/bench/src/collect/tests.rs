@@ -1,6 +1,6 @@
 use std::{fs, future::pending, path::Path};
 
-use drover_scans::answer::FailureReason;
+use drover_scans::{answer::FailureReason, benchmark::ENGINE};
 use k8s_openapi::ByteString;
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 use drover_crds::CisProfile;
 use drover_grants::{Admitted, Grants};
 use drover_runtime::owned::Owned;
+use drover_scan_jobs::node::Nodes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ fn world(nodes: &[(&str, bool)]) -> World {
         consent: Consent::Given,
         image: Some("bench@sha256:0".to_owned()),
         profile: Some(profile(&json!({}))),
-        nodes: Arc::new(nodes.collect()),
+        nodes: Arc::new(Nodes { all: nodes.collect(), has_more: false }),
         ..World::default()
     }
 }
@@ -97,10 +98,10 @@ fn it_begins_once_it_may_and_that_is_noted_first() {
 fn nodes_are_scanned_so_many_at_a_time_each_with_its_secret_first() {
     let nodes = [("a", true), ("b", true), ("c", true)];
     let first = plan(&begun(), &world(&nodes), at(0));
-    assert_eq!(actions(&first), ["take the lock", "prepare Secret A", "prepare Secret B"]);
+    assert_eq!(actions(&first), ["prepare Secret A", "prepare Secret B"]);
     let prepared = World { answers: vec![answer("a", &Value::Null)], ..world(&nodes) };
     let second = plan(&begun(), &prepared, at(1));
-    let expected = ["make account A", "create Job drover-system/A", "take the lock", "prepare Secret B"];
+    let expected = ["make account A", "create Job drover-system/A", "prepare Secret B"];
     assert_eq!(actions(&second), expected, "two at a time");
     let under_way = World {
         answers: vec![answer("a", &Value::Null), answer("b", &Value::Null)],
@@ -111,18 +112,23 @@ fn nodes_are_scanned_so_many_at_a_time_each_with_its_secret_first() {
     let answered =
         World { answers: vec![answer("a", &json!({"answer": "eA=="})), answer("b", &Value::Null)], ..under_way };
     let third = plan(&begun(), &answered, at(3));
-    assert_eq!(
-        (actions(&third), third.place_status.progress),
-        (vec!["take the lock".to_owned(), "prepare Secret C".to_owned()], (1, 3))
-    );
+    assert_eq!((actions(&third), third.place_status.progress), (vec!["prepare Secret C".to_owned()], (1, 3)));
 }
 
 #[test]
 fn c2_whatever_becomes_of_a_node_the_report_comes() {
-    let reported = |world: &World, now| {
+    let seen = |world: &World, now| {
         let decided = plan(&begun(), world, now);
-        actions(&decided) == ["report of 1 nodes"]
+        let report = decided.actions().find_map(|action| match action {
+            Action::Report(input) => Some(input.nodes()[0].1.clone()),
+            _ => None,
+        });
+        report.map(|seen| match seen {
+            Seen::Answered(_) => "Answered",
+            Seen::Missing(reason, _) => reason.as_str(),
+        })
     };
+    let reported = |world: &World, now| seen(world, now).is_some();
     let one = |conditions: Value| World {
         answers: vec![answer("a", &Value::Null)],
         jobs: vec![running("a", &conditions)],
@@ -130,15 +136,18 @@ fn c2_whatever_becomes_of_a_node_the_report_comes() {
     };
     let is = |kind: &str, reason: &str| json!([{"type": kind, "status": "True", "reason": reason}]);
     assert!(!reported(&one(json!([])), at(10)));
-    assert!(reported(&one(is("Failed", "DeadlineExceeded")), at(10)));
-    assert!(reported(&one(is("Failed", "BackoffLimitExceeded")), at(10)), "evicted");
-    assert!(reported(&one(json!([])), at(400)), "its node died, and the Job never ends");
-    assert!(reported(&world(&[("a", false)]), at(10)), "it is not ready");
-    assert!(reported(&world(&[("a", true)]), at(1_200)), "the time of the scan is over");
+    assert_eq!(seen(&one(is("Failed", "DeadlineExceeded")), at(10)), Some("TimedOut"));
+    assert_eq!(seen(&one(is("Failed", "BackoffLimitExceeded")), at(10)), Some("JobFailed"), "evicted");
+    assert_eq!(seen(&one(json!([])), at(400)), Some("TimedOut"), "its node died, and the Job never ends");
+    assert_eq!(seen(&world(&[("a", false)]), at(10)), Some("NodeNotReady"));
+    assert_eq!(seen(&world(&[("a", true)]), at(1_200)), Some("TimedOut"), "the time of the scan is over");
     let gone = World { answers: Vec::new(), jobs: vec![running("a", &json!([]))], ..world(&[]) };
-    assert!(reported(&gone, at(10)), "it is not there any more");
+    assert_eq!(seen(&gone, at(10)), Some("NodeGone"));
     let no_answer = one(is("Complete", ""));
     assert!(!reported(&no_answer, at(10)), "the answer may be on its way");
+    let many = Nodes { has_more: true, ..Nodes::clone(&world(&[]).nodes) };
+    let decided = plan(&begun(), &World { nodes: Arc::new(many), ..world(&[]) }, at(10));
+    assert_eq!(actions(&decided), ["report of 1 nodes"], "those that are not scanned are told");
 }
 
 #[test]
@@ -150,7 +159,7 @@ fn a_cluster_without_a_benchmark_has_a_report_that_says_so() {
         actions(&plan(&begun(), &world, at(0)))
     };
     assert_eq!(of_version("v1.37.1", &json!({})), ["report of 0 nodes"]);
-    assert_eq!(of_version("v1.37.1", &json!({"unmapped": "Nearest"})), ["take the lock", "prepare Secret A"]);
+    assert_eq!(of_version("v1.37.1", &json!({"unmapped": "Nearest"})), ["prepare Secret A"]);
 }
 
 #[test]
@@ -160,13 +169,16 @@ fn what_was_made_goes_when_the_report_is_there_or_the_owner_withdraws() {
         verdict: drover_crds::Verdict::Pass,
         counts: drover_crds::CheckCounts::default(),
         nodes: drover_crds::NodeCoverage::of(1, 1),
+        changes: None,
+        waiver_names: Vec::new(),
+        refusal: None,
     };
     let left = World {
         answers: vec![answer("a", &Value::Null), answer("b", &Value::Null)],
         jobs: vec![running("a", &json!([]))],
         ..world(&[("a", true)])
     };
-    let expected = ["release the lock", "discard Secret A", "delete Job drover-system/A", "discard Secret B"];
+    let expected = ["discard Secret A", "delete Job drover-system/A", "discard Secret B"];
     let done = World { report: ReportState::Done(reported.clone()), ..left.clone() };
     assert_eq!(
         (actions(&plan(&begun(), &done, at(9))), plan(&begun(), &done, at(9)).place_status.is_done),
@@ -191,4 +203,33 @@ fn its_time_is_over_at_last() {
     assert_eq!(plan(&begun(), &management, at(1_200)).place_status.over, None);
     assert_eq!(plan(&begun(), &management, at(1_200)).requeue, Requeue::At(at(1_260)));
     assert_eq!(plan(&begun(), &management, at(1_260)).place_status.over, Some(at(1_260)));
+}
+
+#[test]
+fn what_carries_our_labels_elsewhere_is_left_alone() {
+    let elsewhere =
+        |name: &str, namespace: &str| json!({"metadata": {"name": name, "namespace": namespace, "uid": "x"}});
+    for (name, namespace) in
+        [("prod-eu", "team-x"), ("prod-eu", "drover-system"), (job::name(UID, "a").as_str(), "team-x")]
+    {
+        let forged = World {
+            jobs: vec![owned(elsewhere(name, namespace))],
+            answers: vec![owned(elsewhere(name, namespace))],
+            ..world(&[("a", true)])
+        };
+        assert!(clean_up(&forged).is_idle(), "{namespace}/{name}");
+        assert_eq!(actions(&plan(&begun(), &forged, at(0))), ["prepare Secret A"], "{namespace}/{name}");
+    }
+}
+
+#[test]
+fn c4_a_scan_waits_for_its_turn_and_tells_its_own_namespace_for_whom() {
+    let waits =
+        |namespace: &str| World { waits_for: Some(ObjectKey::namespaced(namespace, "other")), ..world(&[("a", true)]) };
+    let beside = plan(&begun(), &waits("team"), at(0));
+    assert!(beside.is_idle() && beside.place_status.obstacles[0].message.contains("CisScan other"));
+    let foreign = plan(&begun(), &waits("shop"), at(0));
+    assert!(foreign.is_idle() && !foreign.place_status.obstacles[0].message.contains("other ("));
+    assert!(!foreign.place_status.obstacles[0].message.contains("CisScan"), "tenants are not told of others");
+    assert_eq!(actions(&plan(&begun(), &waits("shop"), at(1_200))), ["report of 1 nodes"], "its time is over at last");
 }

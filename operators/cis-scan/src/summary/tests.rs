@@ -18,7 +18,15 @@ fn at(time: &str) -> Timestamp {
 
 fn reported(verdict: Verdict) -> Reported {
     let counts = CheckCounts { total: 10, pass: 9, fail: 1, ..CheckCounts::default() };
-    Reported { at: at("2026-01-01T00:05:00Z"), verdict, counts, nodes: NodeCoverage::of(2, 2) }
+    Reported {
+        at: at("2026-01-01T00:05:00Z"),
+        verdict,
+        counts,
+        nodes: NodeCoverage::of(2, 2),
+        changes: None,
+        waiver_names: Vec::new(),
+        refusal: None,
+    }
 }
 
 /// The status with these clusters, where those with a verdict have a report.
@@ -32,6 +40,19 @@ fn status(names: &[&str], clusters: &[(&str, PlaceState, Option<Verdict>)], over
     let management = (Place::Management, PlaceEntry { known: Some(of_management), state: PlaceState::Current });
     let statuses: PlaceStatuses<_> = clusters.iter().map(of_cluster).chain([management]).collect();
     summarise(&scan(names), &statuses, at("2026-01-01T00:06:00Z"))
+}
+
+#[test]
+fn clusters_that_do_not_admit_the_namespace_are_not_looked_at_so_nothing_passes() {
+    let of_management =
+        PlaceStatus { reports: [("eu".to_owned(), reported(Verdict::Pass))].into(), ..PlaceStatus::default() };
+    let done = PlaceStatus { is_done: true, ..PlaceStatus::default() };
+    let current = |known| PlaceEntry { known: Some(known), state: PlaceState::Current };
+    let statuses: PlaceStatuses<_> =
+        [(Place::Management, current(of_management)), (Place::cluster("eu"), current(done))].into_iter().collect();
+    let status = summarise(&scan(&["eu"]), &statuses.with_refused(2), at("2026-01-01T00:06:00Z"));
+    assert_eq!(status.verdict, Some(Verdict::Incomplete));
+    assert!(status.conditions[0].message.contains("2 of the selected clusters do not admit"), "{status:?}");
 }
 
 fn away() -> PlaceState {

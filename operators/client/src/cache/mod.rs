@@ -34,7 +34,7 @@ pub use expectations::SHOWN_WITHIN;
 pub use informer::revision;
 pub use informer::{AnyInformer, Change, Health, Informer, Lookup, ObjectKey, Undecodable};
 pub use objects::{Index, keep_annotations};
-pub use read::list_metadata;
+pub use read::{list_metadata, list_page};
 pub use split::WholeAnswer;
 pub use watch_timeout::WatchTimeout;
 

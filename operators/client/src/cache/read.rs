@@ -100,6 +100,44 @@ pub async fn list_metadata<K: Kept>(
     }
 }
 
+/// A page of a list, for those who look once. Each object is decoded by itself, and counts as many bytes as it came with and at least
+/// `least`, so that many tiny ones do not grow without bound. One that is larger than what is accepted, and a page that is, is
+/// [`ApiError::TooLarge`].
+///
+/// # Errors
+/// Those of a request, and what is too large.
+pub async fn list_page<K>(
+    what: impl Into<String>,
+    api: &Api<K>,
+    params: &ListParams,
+    least: usize,
+) -> Result<(Vec<K>, Option<String>), ApiError>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let what = what.into();
+    let listed = async {
+        let asked = Request::new(api.resource_url()).list(params).map_err(kube::Error::BuildRequest)?;
+        let decode = |part: &Part| match part.excess {
+            None => Ok(Ok((part.json.len(), serde_json::from_slice::<K>(&part.json)?))),
+            Some(excess) => Ok(Err(excess)),
+        };
+        let mut room = ROOM;
+        let takes = |(length, _): &(usize, K)| {
+            room = room.saturating_sub((*length).max(least));
+            room > 0
+        };
+        page(&api.clone().into_client(), asked, decode, takes).await
+    };
+    match request(&*what, listed).await? {
+        Ok(page) => {
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            Ok((page.objects.into_iter().map(|(_, object)| object).collect(), next))
+        }
+        Err(_) => Err(ApiError::TooLarge { what }),
+    }
+}
+
 async fn page<T>(
     client: &Client,
     request: http::Request<Vec<u8>>,

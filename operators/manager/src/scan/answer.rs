@@ -135,10 +135,18 @@ pub(super) fn nodes_in_state(status: &CisReportStatus, position: usize) -> Vec<&
     if status.node_groups.is_empty() {
         return result.node_names.iter().map(String::as_str).collect();
     }
-    let is_in_state = |states: &str| states.chars().nth(position) == Some(result.state.letter());
+    let is_in_state = |states: &str| letter(states, position) == Some(result.state.letter());
     let groups = status.node_groups.iter().filter(|group| is_in_state(&group.states));
     let names: BTreeSet<_> = groups.flat_map(|group| &group.node_names).map(String::as_str).collect();
     names.into_iter().collect()
+}
+
+fn letter(states: &str, position: usize) -> Option<char> {
+    // There may be a thousand groups and as many checks: in a text of ASCII, which it should be, no letter before has to be read.
+    if states.is_ascii() {
+        return states.as_bytes().get(position).copied().map(char::from);
+    }
+    states.chars().nth(position)
 }
 
 /// The newest report of each cluster, as far as it is about one check.

@@ -108,6 +108,8 @@ pub(crate) enum ReportFormat {
     Junit,
     /// A row for each cluster and check.
     Csv,
+    /// One page for a browser, with nothing outside of it.
+    Html,
 }
 
 #[derive(Debug, Args)]

@@ -2,18 +2,21 @@
 
 use std::fmt::Write as _;
 
-use drover_crds::{CheckCounts, CheckResult, CheckState, CisReport, CisReportSpec, CisReportStatus, NodeCoverage};
+use drover_crds::{
+    CheckCounts, CheckResult, CheckState, CisReport, CisReportSpec, CisReportStatus, MissingNode, NodeCoverage,
+};
 use drover_runtime::error::legible;
+use drover_scans::{missing::MissingReason, remedies};
 use serde::Serialize;
 
 use super::answer::{Answer, Newest, OfCluster, completed, nodes_in_state};
 use crate::{access::columns, output::shown};
 
 /// Most bytes of a text from a report. The schema of the kind allows less.
-const MOST_BYTES: usize = 4 << 10;
+pub(super) const MOST_BYTES: usize = 4 << 10;
 /// What a spreadsheet takes for a formula begins with one of these.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-const HEAD: [&str; 12] = [
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+const HEAD: [&str; 13] = [
     "cluster",
     "benchmark",
     "id",
@@ -26,6 +29,7 @@ const HEAD: [&str; 12] = [
     "failingNodes",
     "evidence",
     "waiver",
+    "remedy",
 ];
 
 /// A text from a report, on one line.
@@ -74,17 +78,26 @@ fn cluster(cluster: &OfCluster) -> String {
         let rows = missing.iter().map(|node| [&node.name, &node.reason, &node.message].map(|text| line(text)));
         text += &columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
     }
-    let unlisted = unlisted(&nodes, missing.len());
+    let unlisted = unlisted(&nodes, missing);
     if unlisted > 0 {
         let _ = writeln!(text, "{unlisted} more nodes have no results.");
     }
     text
 }
 
-/// How many nodes have no results and are not listed.
-pub(super) fn unlisted(nodes: &NodeCoverage, listed: usize) -> usize {
+/// How many nodes have no results and are not listed. A node that is not ready or gone is listed, and is none of those that there were.
+pub(super) fn unlisted(nodes: &NodeCoverage, listed: &[MissingNode]) -> usize {
+    let is_counted = |node: &&MissingNode| MissingReason::named(&node.reason).is_some_and(MissingReason::is_counted);
     let missing = nodes.total.saturating_sub(nodes.scanned);
-    usize::try_from(missing).unwrap_or_default().saturating_sub(listed)
+    usize::try_from(missing).unwrap_or_default().saturating_sub(listed.iter().filter(is_counted).count())
+}
+
+/// What to do about a check that is not as it should be, where that is known.
+pub(super) fn remedy(status: &CisReportStatus, result: &CheckResult) -> Option<&'static str> {
+    if !matches!(result.state, CheckState::Fail | CheckState::Warn | CheckState::Waived) {
+        return None;
+    }
+    remedies::remedy(&status.benchmark.as_ref()?.name, &result.target, &result.id)
 }
 
 fn row(result: &CheckResult) -> [String; 5] {
@@ -142,6 +155,7 @@ pub(super) fn csv(answer: &Answer) -> String {
                 &failing,
                 result.evidence.as_deref().unwrap_or_default(),
                 result.waiver_name.as_deref().unwrap_or_default(),
+                remedy(status, result).unwrap_or_default(),
             ];
             text += &(cells.map(cell).join(",") + "\n");
         }
@@ -151,9 +165,11 @@ pub(super) fn csv(answer: &Answer) -> String {
 
 /// A text that neither ends its cell nor is taken for a formula.
 fn cell(text: &str) -> String {
-    let guard = if text.starts_with(FORMULA) { "'" } else { "" };
     // The names of all nodes may be long.
-    let text = format!("{guard}{}", legible(text, usize::MAX));
+    let text = legible(text, usize::MAX);
+    // Some programs drop blanks before they look.
+    let guard = if text.trim_start().starts_with(FORMULA) { "'" } else { "" };
+    let text = format!("{guard}{text}");
     let is_plain = !text.contains([',', '"', '\n', '\r']);
     if is_plain { text } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }

@@ -7,7 +7,7 @@ use drover_runtime::error::legible;
 
 use super::{
     answer::{Answer, OfCluster, nodes_in_state},
-    formats::{unlisted, unnamed},
+    formats::{remedy, unlisted, unnamed},
 };
 
 /// Most names of nodes in one message.
@@ -89,7 +89,7 @@ fn suite(cluster: &OfCluster) -> Suite {
         let message = format!("{}: {}", node.reason, node.message);
         error(&format!("node {} was scanned", node.name), "node", &message)
     }));
-    let unlisted = unlisted(&status.nodes.clone().unwrap_or_default(), status.missing.len());
+    let unlisted = unlisted(&status.nodes.clone().unwrap_or_default(), &status.missing);
     if unlisted > 0 {
         cases.push(error("every node was scanned", "node", &format!("{unlisted} more nodes have no results")));
     }
@@ -125,15 +125,14 @@ fn case(status: &CisReportStatus, position: usize) -> Option<Case> {
         }
     };
     let class = format!("{}.{}", used.name, result.target);
-    Some(Case {
-        name: format!("{} {}", result.id, result.title),
-        class,
-        ended,
-        details: details(status, position, result),
-    })
+    let mut details = details(status, position, result);
+    if let (Ended::Failed(_), Some(remedy)) = (&ended, remedy(status, result)) {
+        details.push(format!("what to do: {remedy}"));
+    }
+    Some(Case { name: format!("{} {}", result.id, result.title), class, ended, details: details.join("\n") })
 }
 
-fn details(status: &CisReportStatus, position: usize, result: &CheckResult) -> String {
+fn details(status: &CisReportStatus, position: usize, result: &CheckResult) -> Vec<String> {
     let names = nodes_in_state(status, position);
     let mut details = Vec::new();
     if !names.is_empty() {
@@ -142,7 +141,7 @@ fn details(status: &CisReportStatus, position: usize, result: &CheckResult) -> S
         details.push(format!("nodes: {}{rest}", told.join(" ")));
     }
     details.extend(result.evidence.clone());
-    details.join("\n")
+    details
 }
 
 impl Suite {

@@ -4,10 +4,11 @@ mod answer;
 mod arguments;
 mod bench;
 mod formats;
+mod html;
 mod junit;
 
 use drover_crds::{CisReport, CisScan};
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt as _, api::ListParams};
 
 pub(crate) use arguments::{BenchCollectArguments, BenchRunArguments, ScanArguments};
 pub(crate) use bench::{bench_collect, bench_run};
@@ -15,6 +16,7 @@ pub(crate) use bench::{bench_collect, bench_run};
 use self::{
     answer::{Answer, Asked, Newest, is_of, title},
     arguments::{CheckArguments, ReportArguments, ReportFormat, ScanCommand},
+    html::{Chain, Page},
 };
 use crate::{
     membership::{MembershipError, Side},
@@ -56,7 +58,25 @@ async fn report(management: &Side, asked: &ReportArguments) -> Result<String, Me
         ReportFormat::Json => formats::json(&answer)?,
         ReportFormat::Junit => junit::junit(&answer),
         ReportFormat::Csv => formats::csv(&answer),
+        ReportFormat::Html => {
+            let chain = chain(management, &scans, &scan).await?;
+            html::html(Page { answer: &answer, scan: &scan, chain: &chain })?
+        }
     })
+}
+
+/// The scans that this one was compared with, one after the other.
+async fn chain(management: &Side, scans: &Api<CisScan>, scan: &CisScan) -> Result<Chain, MembershipError> {
+    let mut chain = Chain::of(scan);
+    while let Some(name) = chain.wanted() {
+        let what = format!(
+            "get the CisScan {} that another scan was compared with",
+            title(scan.namespace().as_deref(), &name)
+        );
+        let before = management.ask(what, scans.get_opt(&name)).await?;
+        chain.add(before.as_ref());
+    }
+    Ok(chain)
 }
 
 async fn check(management: &Side, asked: &CheckArguments) -> Result<String, MembershipError> {

@@ -69,6 +69,15 @@ fn c6_what_is_no_result_is_no_check() {
 }
 
 #[test]
+fn c6_what_would_be_read_from_a_journal_that_is_not_there_was_not_looked_at() {
+    for status in ["PASS", "FAIL", "WARN"] {
+        let result = json!([{"test_number": "1", "status": status, "actual_value": "sh: 1: journalctl: not found"}]);
+        let check = parse("node", &printed("node", &result)).unwrap().remove(0);
+        assert_eq!(check.state, EngineState::Error, "{status}");
+    }
+}
+
+#[test]
 fn what_may_be_secret_is_not_told() {
     let result = json!([{"test_number": "1", "status": "FAIL", "actual_value": "\u{1b}[2J --token=abc\u{202e}"}]);
     let evidence = parse("node", &printed("node", &result)).unwrap().remove(0).evidence.unwrap();

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     answer::{Check, EngineState, FailureReason, NodeAnswer, TargetAnswer, TargetFailure},
     judge::effective,
+    missing::MissingReason,
     report::{Aggregator, Finished, Scanned},
 };
 
@@ -149,7 +150,7 @@ fn c6_what_was_not_looked_at_never_passes() {
     );
     let late = |all: &mut Aggregator<'_>| {
         all.add("a", &none, &answer("a", pass()), &["node"]);
-        all.missing("b", "TimedOut", "it was late", true);
+        all.missing("b", MissingReason::TimedOut, "it was late");
     };
     assert_eq!(verdict(&late), Verdict::Incomplete);
     let failed = |all: &mut Aggregator<'_>| {
@@ -160,9 +161,14 @@ fn c6_what_was_not_looked_at_never_passes() {
     assert_eq!(verdict(&failed), Verdict::Incomplete);
     let not_ready = |all: &mut Aggregator<'_>| {
         all.add("a", &none, &answer("a", pass()), &["node"]);
-        all.missing("b", "NodeNotReady", "it is not ready", false);
+        all.missing("b", MissingReason::NodeNotReady, "it is not ready");
     };
     assert_eq!(verdict(&not_ready), Verdict::Pass, "of the nodes that are ready");
+    let without_control_plane = |all: &mut Aggregator<'_>| {
+        all.add("a", &none, &answer("a", pass()), &["node"]);
+        all.missing("control-plane", MissingReason::NoControlPlane, "no node has its label");
+    };
+    assert_eq!(verdict(&without_control_plane), Verdict::Incomplete);
 }
 
 /// The name of a node, its labels, and its checks.
@@ -210,6 +216,30 @@ fn what_one_node_makes_up_takes_nothing_from_others() {
             }
         }
     }
+}
+
+#[test]
+fn c6_two_nodes_that_make_up_the_same_checks_push_out_none_of_another_target() {
+    let none = BTreeMap::new();
+    let (used, profile) = (benchmark(), CisProfileSpec::default());
+    let mut all = Aggregator::new(Scanned {
+        cluster_name: "eu",
+        cluster_labels: &none,
+        benchmark: &used,
+        profile: &profile,
+        waivers: &[],
+        fail_on: FailOn::Fail,
+    });
+    let mut control_plane = answer("cp", checks("1", 60, EngineState::Pass));
+    control_plane.targets[0].target = "master".to_owned();
+    control_plane.targets[0].checks[7].state = EngineState::Fail;
+    all.add("cp", &none, &control_plane, &["master"]);
+    for node in ["w1", "w2"] {
+        all.add(node, &none, &answer(node, checks("4", 1_000, EngineState::Pass)), &["node"]);
+    }
+    let finished = all.finish();
+    assert_eq!(finished.verdict, Verdict::Fail);
+    assert_eq!(finished.results.iter().filter(|result| result.target == "master").count(), 60);
 }
 
 #[test]

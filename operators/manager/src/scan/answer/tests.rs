@@ -99,9 +99,10 @@ fn nodes_come_from_the_groups_where_there_are() {
         {"nodeNames": ["n2"], "states": "PF"},
         {"nodeNames": ["n4"], "states": "P-"},
         {"nodeNames": ["n5"], "states": "P"},
+        {"nodeNames": ["n6"], "states": "\u{e9}F"},
     ]);
     let with = report("eu-1", &json!({"nodeGroups": groups})).status.unwrap();
-    assert_eq!(nodes_in_state(&with, 1), ["n1", "n2", "n3"]);
+    assert_eq!(nodes_in_state(&with, 1), ["n1", "n2", "n3", "n6"]);
     assert!(nodes_in_state(&with, 0).is_empty(), "a check that passes has none to look at");
     assert!(nodes_in_state(&with, 7).is_empty());
     assert_eq!(nodes_in_state(&report("eu-1", &json!({})).status.unwrap(), 1), ["n1"]);

@@ -15,7 +15,10 @@ fn a_person_reads_what_is_not_as_it_should_be() {
         result("1.1.3", "Waived", &json!({"waiverName": "known"})),
         result("1.1.4", "NotApplicable", &json!({})),
     ]);
-    let missing = json!([{"name": "n4", "reason": "NotReady", "message": "it is not ready\u{1b}[2J"}]);
+    let missing = json!([
+        {"name": "n4", "reason": "TimedOut", "message": "it was late\u{1b}[2J"},
+        {"name": "n5", "reason": "NodeNotReady", "message": "it is not ready"},
+    ]);
     let nodes = json!({"total": 5, "scanned": 3, "summary": "3/5"});
     let eu = report("eu-1", &json!({"results": results, "missing": missing, "nodes": nodes}));
     let expected = "\
@@ -24,8 +27,9 @@ CHECK   STATE            NODES   TARGET   TITLE
 1.1.2   Fail             2/3     master   title of 1.1.2
 1.1.3   Waived (known)   1/3     master   title of 1.1.3
 4 checks: 1 are as they should be, 1 fail, 0 could not be looked at, 0 are for a person to look at, 1 are waived, 0 are skipped, 1 do not apply
-NODE WITHOUT RESULTS   REASON     MESSAGE
-n4                     NotReady   it is not ready [2J
+NODE WITHOUT RESULTS   REASON         MESSAGE
+n4                     TimedOut       it was late [2J
+n5                     NodeNotReady   it is not ready
 1 more nodes have no results.
 
 Cluster us-1: not scanned: the cluster has no report
@@ -63,9 +67,9 @@ fn a_row_holds_one_check_whatever_its_texts_are() {
     let groups = json!([{"nodeNames": ["n2", "n1"], "states": "FP"}]);
     let text = csv(&of(vec![report("eu-1", &json!({"results": results, "nodeGroups": groups}))]));
     let expected = "\
-cluster,benchmark,id,title,target,state,mixed,nodes,nodesInState,failingNodes,evidence,waiver
-eu-1,cis-1.12,1.1.2,\"say \"\"a\"\", b\",master,Fail,true,3,1,n1 n2,'=cmd()  x,w
-eu-1,cis-1.12,1.1.3,plain,master,Pass,false,3,1,,,
+cluster,benchmark,id,title,target,state,mixed,nodes,nodesInState,failingNodes,evidence,waiver,remedy
+eu-1,cis-1.12,1.1.2,\"say \"\"a\"\", b\",master,Fail,true,3,1,n1 n2,'=cmd()  x,w,Run chown root:root /etc/kubernetes/manifests/kube-apiserver.yaml.
+eu-1,cis-1.12,1.1.3,plain,master,Pass,false,3,1,,,,
 ";
     assert_eq!(text, expected);
 }
@@ -78,6 +82,10 @@ fn no_cell_is_a_formula() {
         ("-1", "'-1"),
         ("@a", "'@a"),
         ("\t=1", "' =1"),
+        ("  =1", "'  =1"),
+        ("\u{a0}\u{200b}\u{0}@a", "'\u{a0}  @a"),
+        ("＝1", "'＝1"),
+        (" a =1", " a =1"),
         ("--flag=a,b", "\"'--flag=a,b\""),
         ("a=1", "a=1"),
         ("", ""),
@@ -108,4 +116,35 @@ It fails on these nodes:
 Clusters without any CisReport are not in this list.
 ";
     assert_eq!(check(&newest, "1.1.2"), expected);
+}
+
+#[test]
+fn a_node_that_is_listed_and_does_not_count_is_none_of_those_that_are_missing() {
+    let node = |reason: &str| MissingNode { name: "n".to_owned(), reason: reason.to_owned(), message: String::new() };
+    for (reasons, expected) in [
+        (&[][..], 3),
+        (&["TimedOut", "NoAnswer"], 1),
+        (&["NodeNotReady", "NodeGone", "NoControlPlane", "TooManyNodes"], 3),
+        (&["TimedOut", "NodeGone"], 2),
+        (&["OfALaterVersion"], 3),
+        (&["TimedOut", "TimedOut", "TimedOut", "TimedOut"], 0),
+    ] {
+        let listed: Vec<_> = reasons.iter().map(|reason| node(reason)).collect();
+        assert_eq!(unlisted(&NodeCoverage::of(2, 5), &listed), expected, "{reasons:?}");
+    }
+}
+
+#[test]
+fn what_is_as_it_should_be_needs_no_remedy() {
+    let of = |id: &str, state: &str| {
+        let status = report("eu-1", &json!({"results": [result(id, state, &json!({}))]})).status.unwrap();
+        remedy(&status, &status.results[0])
+    };
+    for state in ["Fail", "Warn", "Waived"] {
+        assert!(of("1.1.1", state).is_some_and(|remedy| remedy.starts_with("Run chmod 600")), "{state}");
+        assert_eq!(of("9.9.9", state), None);
+    }
+    for state in ["Pass", "Error", "Skip", "NotApplicable"] {
+        assert_eq!(of("1.1.1", state), None, "{state}");
+    }
 }

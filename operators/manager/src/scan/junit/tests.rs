@@ -56,9 +56,11 @@ fn nothing_that_was_not_scanned_is_an_all_clear() {
         whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         of(&whole)
     };
-    let missing = json!([{"name": "n4", "reason": "NotReady", "message": "m"}]);
+    let missing = |reason: &str| json!([{"name": "n4", "reason": reason, "message": "m"}]);
+    let nodes = json!({"total": 4, "scanned": 3, "summary": ""});
     for (text, name) in [
-        (with(json!({"missing": missing, "nodes": {"total": 4, "scanned": 3, "summary": ""}})), "node n4 was scanned"),
+        (with(json!({"missing": missing("TimedOut"), "nodes": nodes})), "node n4 was scanned"),
+        (with(json!({"missing": missing("NodeNotReady")})), "node n4 was scanned"),
         (with(json!({"nodes": {"total": 4, "scanned": 3, "summary": ""}})), "every node was scanned"),
         (with(json!({"results": []})), "a check was looked at"),
         (with(json!({"verdict": "Incomplete"})), "nothing fails and all was scanned"),
@@ -91,4 +93,14 @@ fn texts_cannot_end_their_elements() {
     assert_eq!(numbers(&text), [1, 1, 0, 0]);
     assert!(text.contains("name=\"&lt;1&gt; title of &lt;1&gt;\""), "{text}");
     assert!(text.contains(">nodes: n1 n2\n&lt;/failure&gt;&lt;!--]]&gt;  &amp;&quot;&apos;</failure>"), "{text}");
+}
+
+#[test]
+fn what_fails_says_what_to_do() {
+    let results =
+        ["Fail", "Pass", "Waived", "Error"].map(|state| result("1.1.1", state, &json!({"evidence": "found"})));
+    let text = of(&json!({"results": results}));
+    let todo = "found\nwhat to do: Run chmod 600 /etc/kubernetes/manifests/kube-apiserver.yaml.</failure>";
+    assert!(text.contains(todo), "{text}");
+    assert_eq!(text.matches("what to do").count(), 1, "{text}");
 }
