@@ -380,7 +380,7 @@ pub(crate) struct DiffArguments {
 pub(crate) struct ApproveArguments {
     #[command(flatten)]
     pub(crate) app: RolloutName,
-    /// Name of the revision that you mean. The command fails if it is another one that waits. Default: the one that waits.
+    /// Number or name of the revision that you mean. The command fails if it is another one that waits. Default: the one that waits.
     #[arg(long)]
     pub(crate) revision: Option<String>,
 }

@@ -32,7 +32,7 @@ causes! {
         /// The revision that spec.pin names is not kept.
         RevisionNotKept = "RevisionNotKept": Blocked stalls; "Name a revision that kubectl get controllerrevisions lists, or remove spec.pin.",
         /// A revision that is kept cannot be read.
-        RevisionUnreadable = "RevisionUnreadable": Blocked; "Delete the ControllerRevision that the message names.",
+        RevisionUnreadable = "RevisionUnreadable": Blocked; "Delete the ControllerRevision that the message names; if it names none, change template or overrides.",
         /// Template and overrides are larger than a revision may be.
         RevisionTooLarge = "RevisionTooLarge": Blocked stalls; "Put values into a ConfigMap, and name it in valuesFrom.",
         /// More clusters left at once than apps may be removed.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use drover_crds::{CatalogApp, MultiClusterApp, RevisionRef, RolloutRecord};
+use drover_crds::{CatalogApp, MultiClusterApp, RevisionRef};
 use drover_grants::{Admitted, Grants};
 use drover_rollouts::{self as rollouts, Content, Decision, Deselected, Revision, Rollout, Target, To, Variants};
 use drover_runtime::{
@@ -67,11 +67,15 @@ pub fn plan(app: &MultiClusterApp, world: &World, now: Timestamp) -> Decided {
             None => keep(app, world, &wanted, number, status),
         };
     }
-    let Some(fleet) = Fleet::of(app, world, wanted.name) else {
-        let message = "a revision of the app cannot be read as one".to_owned();
-        return waiting(status.because(RolloutCause::RevisionUnreadable, message), now);
-    };
-    fleet.decide(app, world, (number, trouble), status, now)
+    match Fleet::of(app, world, wanted.name) {
+        Ok(fleet) => fleet.decide(app, world, (number, trouble), status, now),
+        Err(named) => {
+            let message = format!(
+                "revision {named} is not kept, or cannot be read; delete its ControllerRevision, or change the app"
+            );
+            waiting(status.because(RolloutCause::RevisionUnreadable, message), now)
+        }
+    }
 }
 
 /// A revision as it is wanted.
@@ -112,7 +116,10 @@ fn present(app: &MultiClusterApp, world: &World) -> Option<Wanted> {
 }
 
 fn unreadable() -> (Cause, String) {
-    (RolloutCause::RevisionUnreadable.into(), "the app cannot be read as a revision".to_owned())
+    (
+        RolloutCause::RevisionUnreadable.into(),
+        "template and overrides of the app cannot be kept as a revision; change them".to_owned(),
+    )
 }
 
 /// A revision is kept before anything is done on account of it, and what nobody needs any more goes.
@@ -153,18 +160,20 @@ pub(crate) struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    fn of(app: &'a MultiClusterApp, world: &'a World, wanted: String) -> Option<Self> {
+    /// Without one that cannot be read: its name.
+    fn of(app: &'a MultiClusterApp, world: &'a World, wanted: String) -> Result<Self, String> {
         let present = &app.spec.template;
         let mut revisions = BTreeMap::new();
         for kept in &world.revisions {
-            let variants = Variants::new(app.metadata.name.as_deref()?, &kept.content, present).ok()?;
+            let name = app.metadata.name.as_deref().unwrap_or_default();
+            let variants = Variants::new(name, &kept.content, present).map_err(|_| kept.name.clone())?;
             revisions.insert(&*kept.name, variants);
         }
         let record = app.status.as_ref().and_then(|status| status.rollout.as_ref());
         let is_back = record.filter(|record| record.failed && record.revision.as_ref() == Some(&wanted));
         let is_under_way = record.is_some_and(|record| record.completed.as_ref() != Some(&wanted));
         let goal = is_back.and_then(|record| record.completed.as_deref()).unwrap_or(&wanted);
-        let (&goal, variants) = revisions.get_key_value(goal)?;
+        let (&goal, variants) = revisions.get_key_value(goal).ok_or(goal)?;
         let mut settings = Settings::default();
         let name = |selected| settings.name(app, (goal, variants), selected);
         let names: Vec<_> = world.selected.iter().map(name).collect();
@@ -196,7 +205,7 @@ impl<'a> Fleet<'a> {
         let as_given = world.selected.iter().enumerate().map(is_as_given);
         let as_given = as_given.map(Option::unwrap_or_default).collect();
         fleet.as_given = as_given;
-        Some(fleet)
+        Ok(fleet)
     }
 
     /// Whether others change the app of a target again and again, so that it is left as they have it.
@@ -236,7 +245,7 @@ impl<'a> Fleet<'a> {
         // What is to be remembered is noted before anything is done on account of it.
         let is_noted = decision.is_noted_in(&former);
         status.target = Some(RevisionRef { number, name: self.wanted.clone() });
-        status.current = completed(world, &decision.record);
+        status.current = revisions::completed(&world.revisions, &decision.record);
         status.record = Some(decision.record.clone());
         let mut previewed = self.preview(app, world, &decision, now);
         status.told = Some(self.told(world, &decision, &previewed));
@@ -395,13 +404,6 @@ impl<'a> Fleet<'a> {
         };
         decision.take_up.iter().filter_map(of_target).collect()
     }
-}
-
-/// The revision that was completed last.
-fn completed(world: &World, record: &RolloutRecord) -> Option<RevisionRef> {
-    let name = record.completed.as_ref()?;
-    let kept = world.revisions.iter().find(|kept| kept.name == *name)?;
-    Some(RevisionRef { number: kept.number, name: name.clone() })
 }
 
 /// Why nothing new may begin.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use drover_crds::MultiClusterApp;
+use drover_crds::{MultiClusterApp, RevisionRef, RolloutRecord};
 use drover_rollouts::{Content, Stored};
 use drover_runtime::{Title, owned::Owned};
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
@@ -43,6 +43,13 @@ fn read(app: &str, found: &ControllerRevision) -> Option<Kept> {
 #[must_use]
 pub fn stored(kept: &[Kept]) -> Vec<Stored> {
     kept.iter().map(|kept| Stored { number: kept.number, name: kept.name.clone() }).collect()
+}
+
+/// The revision that was completed last.
+pub(crate) fn completed(all: &[Kept], record: &RolloutRecord) -> Option<RevisionRef> {
+    let name = record.completed.as_ref()?;
+    let kept = all.iter().find(|kept| kept.name == *name)?;
+    Some(RevisionRef { number: kept.number, name: name.clone() })
 }
 
 /// A revision as it is to be kept.

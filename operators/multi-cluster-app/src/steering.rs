@@ -15,8 +15,15 @@ pub fn judged(app: &MultiClusterApp, policies: Option<&str>) -> Option<Steered> 
     let now = Steered { policies: policies.to_owned(), approve, hold, unjudged: Vec::new() };
     let Some(former) = former else { return Some(now) };
     let told = present.map(Option::unwrap_or_default).to_vec();
-    if former.policies == policies && former.unjudged != told {
-        return Some(now);
+    if former.policies == policies {
+        // Each by itself: whoever writes the one says nothing of the other.
+        let counts = |at: usize, counted: &Option<String>, present: &Option<String>| {
+            let is_unjudged = former.unjudged.get(at).is_some_and(|unjudged| told.get(at) == Some(unjudged));
+            if is_unjudged { counted.clone() } else { present.clone() }
+        };
+        let (approve, hold) = (counts(0, &former.approve, &now.approve), counts(1, &former.hold, &now.hold));
+        let unjudged = if approve == now.approve && hold == now.hold { Vec::new() } else { told };
+        return Some(Steered { approve, hold, unjudged, ..now });
     }
     let is_same = former.approve == now.approve && former.hold == now.hold;
     let unjudged = if is_same { Vec::new() } else { told };
@@ -79,9 +86,9 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(look(&mut app, Some("b")), (some("one"), some("one")), "and now they are restored");
         }
-        assert_eq!(steer(&mut app, "drover.dev/approve", "", Some("b")), (None, None), "it is written again");
-        assert_eq!(steer(&mut app, "drover.dev/approve", "two", Some("b")), (some("two"), None));
-        assert_eq!(look(&mut app, Some("c")), (some("two"), None), "nothing was changed under others");
+        assert_eq!(steer(&mut app, "drover.dev/approve", "", Some("b")), (None, some("one")), "it is written again");
+        assert_eq!(steer(&mut app, "drover.dev/approve", "two", Some("b")), (some("two"), some("one")));
+        assert_eq!(look(&mut app, Some("c")), (some("two"), some("one")), "nothing was changed under others");
         assert_eq!(steer(&mut app, "drover.dev/hold", "two", Some("c")), (some("two"), some("two")));
     }
 }

@@ -53,28 +53,33 @@ pub(crate) fn summarise(app: &MultiClusterApp, statuses: &PlaceStatuses<PlaceSta
 }
 
 fn resolved(app: &MultiClusterApp, known: &PlaceStatus) -> Condition {
-    match &known.missing {
-        Some(message) => condition(TARGETS_RESOLVED, false, RolloutCause::TargetMissing, message),
-        None if known.refused > 0 => {
-            let message = format!(
-                "{} of the selected clusters do not admit this namespace and are left out; their owners decide that in spec.tenants of the Clusters",
-                known.refused
-            );
-            condition(TARGETS_RESOLVED, true, StatusCause::Ready, message)
-        }
-        None => {
-            let empty = empty_stages(app, known).map(|message| (RolloutCause::StageEmpty, message));
-            match empty.or_else(|| unused(known).map(|message| (RolloutCause::OverrideUnused, message))) {
-                Some((cause, message)) => condition(TARGETS_RESOLVED, true, cause, message),
-                None => condition(
-                    TARGETS_RESOLVED,
-                    true,
-                    StatusCause::Ready,
-                    "every selected cluster admits this namespace",
-                ),
-            }
-        }
-    }
+    let in_vain = in_vain(app, known);
+    let cause = match (&known.missing, in_vain.first()) {
+        (Some(_), _) => RolloutCause::TargetMissing.into(),
+        (None, Some((cause, _))) => (*cause).into(),
+        (None, None) => Cause::from(StatusCause::Ready),
+    };
+    let refused = (known.refused > 0).then(|| {
+        format!(
+            "{} of the selected clusters do not admit this namespace and are left out; their owners decide that in spec.tenants of the Clusters",
+            known.refused
+        )
+    });
+    let in_vain = in_vain.into_iter().map(|(_, message)| message);
+    let messages: Vec<_> = known.missing.clone().into_iter().chain(in_vain).chain(refused).collect();
+    let message = if messages.is_empty() {
+        "every selected cluster admits this namespace".to_owned()
+    } else {
+        messages.join("; ")
+    };
+    condition(TARGETS_RESOLVED, known.missing.is_none(), cause, message)
+}
+
+/// What selects no target: nothing waits for that, so it is told beside all else.
+fn in_vain(app: &MultiClusterApp, known: &PlaceStatus) -> Vec<(RolloutCause, String)> {
+    let empty = empty_stages(app, known).map(|message| (RolloutCause::StageEmpty, message));
+    let unused = unused(known).map(|message| (RolloutCause::OverrideUnused, message));
+    empty.into_iter().chain(unused).collect()
 }
 
 /// Stages that were to be first for some targets and have none, while there are targets.
@@ -148,12 +153,12 @@ fn readiness(app: &MultiClusterApp, entry: Option<&PlaceEntry<PlaceStatus>>) -> 
             first.map_or_else(waits, |(cause, message)| Readiness::no(cause, message))
         }
         // What was decided is of a former spec while another one waits for its turn.
-        (PlaceState::Current, Some(known)) => of_known(known),
+        (PlaceState::Current, Some(known)) => of_known(app, known),
         _ => waits(),
     }
 }
 
-fn of_known(known: &PlaceStatus) -> Readiness {
+fn of_known(app: &MultiClusterApp, known: &PlaceStatus) -> Readiness {
     if let Some(undecided) = &known.undecided {
         return undecided.clone();
     }
@@ -175,9 +180,14 @@ fn of_known(known: &PlaceStatus) -> Readiness {
     if counts.ready < reachable {
         return Readiness::no(RolloutCause::TargetsNotReady, text(told));
     }
+    // Who reads no other condition is to see what is wrong although all is ready.
+    let mut messages = vec![text(told)];
+    messages.extend(told.blocked.map(|blocked| blocked.to_string()));
+    messages.extend(in_vain(app, known).into_iter().map(|(_, message)| message));
     if counts.offline > 0 {
-        let message = format!("{}, and {} cannot be reached or are suspended", text(told), counts.offline);
-        return Readiness::yes(StatusCause::ReadyExceptUnreachable, message);
+        let away = format!(", and {} cannot be reached or are suspended", counts.offline);
+        messages.iter_mut().take(1).for_each(|first| first.push_str(&away));
+        return Readiness::yes(StatusCause::ReadyExceptUnreachable, messages.join("; "));
     }
-    Readiness::yes(StatusCause::Ready, text(told))
+    Readiness::yes(StatusCause::Ready, messages.join("; "))
 }

@@ -1,10 +1,5 @@
 //! Which apps a change of something else concerns.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use drover_crds::{
     CatalogApp, ChartRepository, Cluster, MultiClusterApp,
     condition::{ACCEPTED, CONNECTED, StatusConditions},
@@ -12,25 +7,21 @@ use drover_crds::{
 use drover_runtime::{
     ObjectKey,
     cache::{Change, Kept},
+    known::KnownKeys,
 };
 use kube::ResourceExt as _;
 
 /// All apps. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Everyone(Arc<Mutex<BTreeSet<ObjectKey>>>);
+pub(crate) struct Everyone(KnownKeys);
 
 impl Everyone {
     pub(crate) fn note(&self, change: &Change<MultiClusterApp>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if change.new.is_some() {
-            all.insert(change.key.clone());
-        } else {
-            all.remove(&change.key);
-        }
+        self.0.note(change);
     }
 
     pub(crate) fn all(&self) -> Vec<ObjectKey> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.all()
     }
 
     pub(crate) fn in_namespace<K: Kept>(&self, change: &Change<K>) -> Vec<ObjectKey> {

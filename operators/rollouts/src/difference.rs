@@ -11,15 +11,24 @@ const MOST: usize = 50;
 /// How deep places are named; what differs further down is named by what holds it.
 const DEPTH: usize = 12;
 
-/// The paths of all fields that differ, such as `template.values.replicas`, sorted; at most 50.
-pub fn difference(old: &Content, new: &Content) -> serde_json::Result<Vec<String>> {
-    let mut found = Vec::new();
+/// The fields that differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Their paths, such as `template.values.replicas`, sorted; at most 50.
+    pub fields: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// What differs from one revision to the other.
+pub fn difference(old: &Content, new: &Content) -> serde_json::Result<Difference> {
+    let mut found = Difference::default();
     compare(&serde_json::to_value(old)?, &serde_json::to_value(new)?, "", DEPTH, &mut found);
     Ok(found)
 }
 
-fn compare(old: &Value, new: &Value, at: &str, depth: usize, found: &mut Vec<String>) {
-    if old == new || found.len() >= MOST {
+fn compare(old: &Value, new: &Value, at: &str, depth: usize, found: &mut Difference) {
+    if old == new {
         return;
     }
     match (old, new) {
@@ -35,7 +44,8 @@ fn compare(old: &Value, new: &Value, at: &str, depth: usize, found: &mut Vec<Str
                 compare(old, new, &format!("{at}[{index}]"), depth - 1, found);
             }
         }
-        _ => found.push(at.to_owned()),
+        _ if found.fields.len() < MOST => found.fields.push(at.to_owned()),
+        _ => found.more += 1,
     }
 }
 

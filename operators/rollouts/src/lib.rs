@@ -23,7 +23,7 @@ mod time;
 mod wait;
 
 pub use content::{ChartVersion, Content, PinError, Stored, number, pinned};
-pub use difference::difference;
+pub use difference::{Difference, difference};
 pub use overrides::{Variant, Variants, child_name};
 pub use plan::{Decision, Rollout, Start, To, plan};
 pub use sample::Sample;

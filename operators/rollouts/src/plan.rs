@@ -171,7 +171,8 @@ impl Run<'_> {
     fn decide(&mut self, stages: &[Arranged<'_>]) -> (RolloutPhase, Option<Wait>) {
         if self.is_held() {
             let revision = self.rollout.wanted.0.to_owned();
-            return (RolloutPhase::Paused, Some(Wait::Hold { revision }));
+            let stage = self.present_stage(stages);
+            return (RolloutPhase::Paused, Some(Wait::Hold { revision, stage }));
         }
         if self.targets.is_empty() {
             return (RolloutPhase::Pending, Some(Wait::NoTarget));
@@ -201,7 +202,7 @@ impl Run<'_> {
             }
         }
         let phase = match to {
-            _ if is_moving && wait == Some(Wait::Paused) => RolloutPhase::Paused,
+            _ if is_moving && matches!(wait, Some(Wait::Paused { .. })) => RolloutPhase::Paused,
             To::Wanted if is_moving => RolloutPhase::Progressing,
             To::Wanted => RolloutPhase::Completed,
             To::Completed if is_moving => RolloutPhase::RollingBack,
@@ -224,7 +225,7 @@ impl Run<'_> {
             self.start(candidate, to);
         }
         match (is_left, self.rollout.strategy.paused) {
-            (true, true) => Some(Wait::Paused),
+            (true, true) => Some(Wait::Paused { stage: stage.spec.name.clone() }),
             (true, false) if most == 0 => Some(Wait::NoBudget { stage: stage.spec.name.clone() }),
             _ => self.waits_for(stage, census),
         }

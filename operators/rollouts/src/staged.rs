@@ -91,6 +91,16 @@ impl Run<'_> {
         }
     }
 
+    /// The stage at which the revision stands while it is held: the first one that is not complete.
+    pub(crate) fn present_stage(&self, stages: &[Arranged<'_>]) -> Option<String> {
+        let is_present = |stage: &&Arranged<'_>| {
+            let census = self.census(stage, self.rollout.wanted);
+            !census.is_settled() || is_failed(stage, &census)
+        };
+        let found = stages.iter().find(is_present).filter(|_| !self.record.failed);
+        found.map(|stage| stage.spec.name.clone())
+    }
+
     /// What holds up the stages after one of which every target is away.
     fn without_anybody(&mut self, stage: &Arranged<'_>, census: &Census) -> Option<Wait> {
         let name = stage.spec.name.clone();
@@ -107,14 +117,13 @@ impl Run<'_> {
     fn advance(&mut self, stage: &Arranged<'_>, census: &Census, past: Past) -> Step {
         let spec = &stage.spec;
         let stop = |wait, is_open| Step::Stop { wait, is_open };
-        let is_tolerated = census.failed + census.foreign <= spec.max_failures();
-        if !is_tolerated && spec.on_failure != OnStageFailure::Continue {
+        if is_failed(stage, census) {
             return self.fail(stage, census);
         }
         if !census.candidates.is_empty() {
             self.stop_baking(stage);
             if self.rollout.strategy.paused {
-                return stop(Wait::Paused, false);
+                return stop(Wait::Paused { stage: spec.name.clone() }, false);
             }
             if !self.is_approved(stage) {
                 let revision = self.rollout.wanted.0.to_owned();
@@ -151,7 +160,7 @@ impl Run<'_> {
             return Step::RollBack;
         }
         let wait = self.failures(stage, census, is_to_go_back && !can_go_back);
-        Step::Stop { wait: wait.unwrap_or(Wait::Paused), is_open: false }
+        Step::Stop { wait: wait.unwrap_or(Wait::Paused { stage: spec.name.clone() }), is_open: false }
     }
 
     fn failures(&self, stage: &Arranged<'_>, census: &Census, has_no_way_back: bool) -> Option<Wait> {
@@ -294,6 +303,12 @@ impl Run<'_> {
     }
 }
 
+/// Whether more of its targets failed than may, so that it holds up all else.
+fn is_failed(stage: &Arranged<'_>, census: &Census) -> bool {
+    let is_tolerated = census.failed + census.foreign <= stage.spec.max_failures();
+    !is_tolerated && stage.spec.on_failure != OnStageFailure::Continue
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -301,7 +316,7 @@ fn millis(duration: Duration) -> i64 {
 fn phase_of(wait: &Wait) -> RolloutPhase {
     match wait {
         Wait::NoTarget | Wait::AllOffline => RolloutPhase::Pending,
-        Wait::Hold { .. } | Wait::Paused => RolloutPhase::Paused,
+        Wait::Hold { .. } | Wait::Paused { .. } => RolloutPhase::Paused,
         Wait::Approval { .. } => RolloutPhase::WaitingForApproval,
         Wait::Failures { .. } => RolloutPhase::Failed,
         Wait::NoBudget { .. }

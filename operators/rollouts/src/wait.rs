@@ -13,9 +13,14 @@ pub enum Wait {
     Hold {
         /// The name of the revision.
         revision: String,
+        /// Name of the stage at which it stands, if it is at one.
+        stage: Option<String>,
     },
     /// The spec holds all revisions.
-    Paused,
+    Paused {
+        /// Name of the stage.
+        stage: String,
+    },
     /// The stage needs approval.
     Approval {
         /// Name of the stage.
@@ -95,8 +100,10 @@ impl Wait {
     #[must_use]
     pub fn stage(&self) -> Option<&str> {
         match self {
-            Self::NoTarget | Self::AllOffline | Self::Hold { .. } | Self::Paused => None,
-            Self::Approval { stage, .. }
+            Self::NoTarget | Self::AllOffline => None,
+            Self::Hold { stage, .. } => stage.as_deref(),
+            Self::Paused { stage }
+            | Self::Approval { stage, .. }
             | Self::Failures { stage, .. }
             | Self::NoBudget { stage }
             | Self::Targets { stage, .. }
@@ -113,10 +120,10 @@ impl fmt::Display for Wait {
         match self {
             Self::NoTarget => write!(f, "the app has no target; select a Cluster that lets this namespace in"),
             Self::AllOffline => write!(f, "every target is offline or suspended; the rollout begins once one is back"),
-            Self::Hold { revision } => {
+            Self::Hold { revision, .. } => {
                 write!(f, "annotation drover.dev/hold holds revision {revision}; remove it to go on")
             }
-            Self::Paused => write!(f, "spec.rollout.paused holds the rollout; set it to false to go on"),
+            Self::Paused { .. } => write!(f, "spec.rollout.paused holds the rollout; set it to false to go on"),
             Self::Approval { stage, revision } => {
                 write!(f, "stage {stage} needs approval; set annotation drover.dev/approve: {revision}")
             }

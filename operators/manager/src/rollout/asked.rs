@@ -1,7 +1,7 @@
 //! What a person asks of a rollout, judged by the object as it was read. Pure.
 
 use drover_crds::{
-    MultiClusterApp, MultiClusterAppStatus, RevisionRef, RolloutPhase,
+    MultiClusterApp, MultiClusterAppStatus, RevisionRef, RolloutPhase, Steered,
     condition::{PROGRESSING, READY, StatusConditions},
     names::{ANNOTATION_APPROVE, ANNOTATION_HOLD},
 };
@@ -22,6 +22,8 @@ pub(super) enum Outcome {
     Change(Change),
     /// It is so already.
     Nothing(String),
+    /// Drover has to see first that the annotation changed.
+    Wait(&'static str),
 }
 
 /// A change of one annotation, and what the person reads once it is made.
@@ -30,7 +32,8 @@ pub(super) struct Change {
     pub(super) annotation: &'static str,
     /// None removes it.
     pub(super) value: Option<String>,
-    pub(super) said: String,
+    /// None before a further change.
+    pub(super) said: Option<String>,
 }
 
 /// What follows from what is asked, or why nothing does. `named` is the revision that the person means.
@@ -45,8 +48,9 @@ pub(super) fn judge(app: &MultiClusterApp, asked: Asked, named: Option<&str>) ->
 fn approve(app: &MultiClusterApp, named: Option<&str>) -> Result<Outcome, String> {
     let (status, wanted) = wanted(app, named)?;
     let (name, number) = (&wanted.name, wanted.number);
-    if app.approved() == Some(name) {
-        return Ok(Outcome::Nothing(format!("revision {number} ({name}) is approved already")));
+    let already = format!("revision {number} ({name}) is approved already");
+    if app.approved() == Some(name) && Steering::of(app, ANNOTATION_APPROVE).counts == Some(name) {
+        return Ok(Outcome::Nothing(already));
     }
     if status.phase != Some(RolloutPhase::WaitingForApproval) {
         return Err(format!(
@@ -54,7 +58,7 @@ fn approve(app: &MultiClusterApp, named: Option<&str>) -> Result<Outcome, String
         ));
     }
     let said = format!("revision {number} ({name}) is approved, and may go on to {}", stage(status));
-    Ok(Outcome::Change(Change { annotation: ANNOTATION_APPROVE, value: Some(name.clone()), said }))
+    Ok(steer(app, ANNOTATION_APPROVE, Some(name), [said, already]))
 }
 
 fn stage(status: &MultiClusterAppStatus) -> String {
@@ -64,23 +68,61 @@ fn stage(status: &MultiClusterAppStatus) -> String {
 fn hold(app: &MultiClusterApp, named: Option<&str>) -> Result<Outcome, String> {
     let (_, wanted) = wanted(app, named)?;
     let (name, number) = (&wanted.name, wanted.number);
-    if app.held() == Some(name) {
-        return Ok(Outcome::Nothing(format!("revision {number} ({name}) is held already")));
-    }
+    let already = format!("revision {number} ({name}) is held already");
     let said = format!("revision {number} ({name}) is held, and no other one; drover rollout resume ends that");
-    Ok(Outcome::Change(Change { annotation: ANNOTATION_HOLD, value: Some(name.clone()), said }))
+    Ok(steer(app, ANNOTATION_HOLD, Some(name), [said, already]))
 }
 
 fn resume(app: &MultiClusterApp) -> Outcome {
     let paused = if app.spec.rollout.paused { "; spec.rollout.paused still holds the rollout" } else { "" };
-    match app.held() {
-        None => Outcome::Nothing(format!("no annotation holds a revision{paused}")),
-        Some(held) => Outcome::Change(Change {
-            annotation: ANNOTATION_HOLD,
-            value: None,
-            said: format!("revision {held} is not held any more{paused}"),
-        }),
+    let already = format!("no annotation holds a revision{paused}");
+    let held = app.held().unwrap_or_default();
+    steer(app, ANNOTATION_HOLD, None, [format!("revision {held} is not held any more{paused}"), already])
+}
+
+/// One of the annotations by which people steer.
+struct Steering<'a> {
+    /// What the object has.
+    present: Option<&'a str>,
+    /// What Drover goes by: it passes over what was written while admission policies were missing, until it is written again.
+    counts: Option<&'a str>,
+}
+
+impl<'a> Steering<'a> {
+    fn of(app: &'a MultiClusterApp, annotation: &str) -> Self {
+        let steered = steered(app);
+        if annotation == ANNOTATION_APPROVE {
+            Self { present: app.approved(), counts: steered.and_then(|steered| steered.approve.as_deref()) }
+        } else {
+            Self { present: app.held(), counts: steered.and_then(|steered| steered.hold.as_deref()) }
+        }
     }
+}
+
+fn steered(app: &MultiClusterApp) -> Option<&Steered> {
+    app.status.as_ref()?.rollout.as_ref()?.steered.as_ref()
+}
+
+/// The way of an annotation to a value that counts. Where it has the value already and that does not count, it gets another one first, and
+/// Drover has to see that one: else it would see no change.
+fn steer(
+    app: &MultiClusterApp,
+    annotation: &'static str,
+    value: Option<&str>,
+    [said, already]: [String; 2],
+) -> Outcome {
+    let Steering { present, counts } = Steering::of(app, annotation);
+    if present == value {
+        let other = counts.filter(|_| value.is_none()).map(str::to_owned);
+        let first = Outcome::Change(Change { annotation, value: other, said: None });
+        return if counts == value { Outcome::Nothing(already) } else { first };
+    }
+    let [approve, hold] = if annotation == ANNOTATION_APPROVE { [value, app.held()] } else { [app.approved(), value] };
+    let both = [approve.unwrap_or_default(), hold.unwrap_or_default()];
+    if steered(app).is_some_and(|steered| steered.unjudged == both) {
+        return Outcome::Wait(annotation);
+    }
+    Outcome::Change(Change { annotation, value: value.map(str::to_owned), said: Some(said) })
 }
 
 /// The revision that is wanted now. A status of before the last change of the spec says nothing of that, and so does one without a decision.
@@ -91,12 +133,27 @@ fn wanted<'a>(
     let status = app.status.as_ref().filter(|status| is_decided(app, status));
     let found = status.and_then(|status| Some((status, status.target_revision.as_ref()?)));
     let (status, wanted) = found.ok_or_else(|| undecided(app))?;
-    match named.filter(|named| *named != wanted.name) {
+    match named.filter(|named| *named != wanted.name && *named != wanted.number.to_string()) {
         None => Ok((status, wanted)),
         Some(other) => Err(format!(
             "revision {other} is not the one that is wanted now, which is {} ({}); look at it with drover rollout diff first",
             wanted.number, wanted.name
         )),
+    }
+}
+
+/// The name of the revision that is wanted, by the status.
+pub(super) fn wanted_revision(app: &MultiClusterApp) -> Option<String> {
+    app.status.as_ref()?.target_revision.as_ref().map(|wanted| wanted.name.clone())
+}
+
+/// Why a change was given up: Drover did not see the one before it, or others write the object all the time.
+pub(super) fn unseen(annotation: Option<&str>) -> String {
+    match annotation {
+        Some(annotation) => format!(
+            "Drover has not seen the last change of annotation {annotation}; try again once it runs with all its admission policies"
+        ),
+        None => "others change the object all the time; try again".to_owned(),
     }
 }
 

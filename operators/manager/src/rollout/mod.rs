@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use drover_crds::MultiClusterApp;
 use drover_previews::Preview;
-use drover_rollouts::Content;
+use drover_rollouts::{Content, Difference};
 use drover_runtime::{ObjectKey, OwnerRecord};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
@@ -31,8 +31,8 @@ use text::Compared;
 
 /// Who sets and removes the annotations.
 const FIELD_MANAGER: &str = "drover-rollout";
-/// How often a change is tried while Drover writes the status of the same object.
-const TRIES: usize = 5;
+/// How often a change is tried while Drover writes the status of the same object, or has to see a former change.
+const TRIES: usize = 50;
 /// The pause between two of them.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -73,10 +73,11 @@ impl<'a> App<'a> {
         self.management.ask(format!("get the {}", self.title()), self.api.get(self.name)).await
     }
 
-    /// Changes an annotation of the object as it was read: one that was written meanwhile is read and judged again, and the revision stays
-    /// the one that was read first.
+    /// Changes an annotation of the object as it was read, more than once where it takes that. An object that was written meanwhile is read
+    /// and judged again, and the revision stays the one that was read first.
     async fn change(&self, asked: Asked, named: Option<&str>) -> Result<(), MembershipError> {
         let mut seen = named.map(str::to_owned);
+        let mut unseen = None;
         for left in (0..TRIES).rev() {
             let app = self.read().await?;
             let outcome = asked::judge(&app, asked, seen.as_deref());
@@ -86,20 +87,27 @@ impl<'a> App<'a> {
                     say!("{}: {said}", self.title());
                     return Ok(());
                 }
+                Outcome::Wait(annotation) => {
+                    unseen = Some(annotation);
+                    sleep(PAUSE).await;
+                    continue;
+                }
                 Outcome::Change(change) => change,
             };
+            seen = seen.or_else(|| asked::wanted_revision(&app));
             let annotation = (change.annotation, change.value.as_deref());
             match self.patch(&app, annotation).await {
                 Err(MembershipError::Request(_, error)) if error.code() == Some(409) && left > 0 => sleep(PAUSE).await,
                 outcome => {
                     outcome?;
-                    say!("{}: {}", self.title(), change.said);
-                    return Ok(());
+                    if let Some(said) = change.said {
+                        say!("{}: {said}", self.title());
+                        return Ok(());
+                    }
                 }
             }
-            seen = seen.or(change.value);
         }
-        Ok(())
+        Err(MembershipError::Input(format!("{}: {}", self.title(), asked::unseen(unseen))))
     }
 
     async fn patch(
@@ -124,11 +132,11 @@ impl<'a> App<'a> {
         let kept: Vec<Kept> = found.iter().filter_map(|found| Kept::of(self.name, found)).collect();
         let ends = asked::ends(&app, &kept, asked.revision.as_deref(), asked.to.as_deref());
         let (from, to) = ends.map_err(|refusal| MembershipError::Input(format!("{}: {refusal}", self.title())))?;
-        let fields = match from {
+        let differs = match from {
             Some(from) => drover_rollouts::difference(&from.content, &to.content)?,
-            None => Vec::new(),
+            None => Difference::default(),
         };
-        let mut said = text::difference(&app, &Compared { from, to, fields: &fields });
+        let mut said = text::difference(&app, &Compared { from, to, differs: &differs });
         if asked.revision.is_none() && asked.to.is_none() {
             let preview = found.iter().find_map(|found| preview_of(&app, &to.name, found));
             said += &preview::preview(&app, preview.as_ref());

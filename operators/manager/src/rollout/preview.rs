@@ -1,15 +1,18 @@
 //! What a person reads of what a revision would change. Pure.
 
-use drover_crds::{MultiClusterApp, RolloutPhase, StageStatus};
+use drover_crds::{Approval, MultiClusterApp, MultiClusterAppStatus, RolloutPhase, StageStatus};
 use drover_previews::{Differs, OfStage, Outcome, Preview};
 
 use crate::output::shown;
+
+/// What is said until it is known.
+const LOOKING: &str = "What it would change is not known yet: Drover is looking, or no cluster that it can reach has the app, so that all of it would be new there.";
 
 /// What the revision that is wanted would change, stage by stage, or why that is not known.
 pub(super) fn preview(app: &MultiClusterApp, found: Option<&Preview>) -> String {
     let status = app.status.clone().unwrap_or_default();
     let Some(found) = found.filter(|found| !found.stages.is_empty()) else {
-        return format!("\n{}\n", not_known(status.phase));
+        return format!("\n{}\n", not_known(app, &status));
     };
     let mut text = "\nWhat it would change, on one cluster of each stage:\n".to_owned();
     for found in &found.stages {
@@ -28,14 +31,19 @@ pub(super) fn preview(app: &MultiClusterApp, found: Option<&Preview>) -> String 
     shown(&text)
 }
 
-fn not_known(phase: Option<RolloutPhase>) -> &'static str {
-    match phase {
-        Some(RolloutPhase::WaitingForApproval | RolloutPhase::Paused) => {
-            "What it would change is not known yet: Drover is looking, or no cluster that it can reach has the app, so that all of it would be new there."
+fn not_known(app: &MultiClusterApp, status: &MultiClusterAppStatus) -> &'static str {
+    let is_approved = status.rollout.as_ref().is_some_and(|record| record.approved);
+    let needs_approval = app.spec.rollout.stages.iter().any(|stage| stage.approval == Approval::Required);
+    match status.phase {
+        Some(RolloutPhase::WaitingForApproval | RolloutPhase::Paused) => LOOKING,
+        Some(RolloutPhase::Progressing | RolloutPhase::Failed) if needs_approval && !is_approved => LOOKING,
+        Some(RolloutPhase::RollingBack | RolloutPhase::RolledBack) => {
+            "The revision failed and is not tried again, so it changes nothing more."
         }
+        Some(RolloutPhase::Pending) => "There is no target that can be reached.",
         Some(RolloutPhase::Completed) => "Every target that can be reached has it already.",
         _ => {
-            "What it would change is looked up while the rollout waits for approval, or is held; hold it with drover rollout hold."
+            "What it would change is looked up while the rollout waits for approval, is held or paused, or has a stage to come that needs approval; hold it with drover rollout hold to see it."
         }
     }
 }

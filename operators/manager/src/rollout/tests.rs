@@ -2,13 +2,13 @@
 
 use drover_crds::MultiClusterApp;
 use drover_previews::Preview;
-use drover_rollouts::Content;
+use drover_rollouts::{Content, Difference};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::{Value, json};
 
 use super::{
     Kept,
-    asked::{Asked, Change, Outcome, ends, judge},
+    asked::{Asked, Change, Outcome, ends, judge, unseen},
     preview, preview_of,
     text::{self, Compared},
 };
@@ -62,6 +62,13 @@ fn annotated(key: &str, value: &str) -> (&'static str, Value) {
     ("/metadata/annotations", json!({ key: value }))
 }
 
+/// What counts of the annotations, and what was found of both after policies were missing.
+fn steered(approve: &str, hold: &str, unjudged: &[&str]) -> (&'static str, Value) {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let steered = json!({"policies": "a", "approve": some(approve), "hold": some(hold), "unjudged": unjudged});
+    ("/status/rollout", json!({ "steered": steered }))
+}
+
 fn refusal(parts: &[(&str, Value)], asked: Asked, named: Option<&str>) -> String {
     judge(&app(parts), asked, named).unwrap_err()
 }
@@ -69,14 +76,14 @@ fn refusal(parts: &[(&str, Value)], asked: Asked, named: Option<&str>) -> String
 fn nothing(parts: &[(&str, Value)], asked: Asked) -> String {
     match judge(&app(parts), asked, None).unwrap() {
         Outcome::Nothing(said) => said,
-        Outcome::Change(change) => panic!("{change:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn change(parts: &[(&str, Value)], asked: Asked, named: Option<&str>) -> Change {
     match judge(&app(parts), asked, named).unwrap() {
         Outcome::Change(change) => change,
-        Outcome::Nothing(said) => panic!("{said}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -85,20 +92,20 @@ const NOT_WAITING: [&str; 7] = ["Pending", "Progressing", "Paused", "Failed", "R
 
 #[test]
 fn the_revision_that_waits_is_approved_by_its_name() {
-    for named in [None, Some("web-two")] {
+    for named in [None, Some("web-two"), Some("2")] {
         let change = change(&[], Asked::Approve, named);
         assert_eq!((change.annotation, change.value.as_deref()), ("drover.dev/approve", Some("web-two")));
-        assert_eq!(change.said, "revision 2 (web-two) is approved, and may go on to stage everywhere");
+        assert_eq!(change.said.unwrap(), "revision 2 (web-two) is approved, and may go on to stage everywhere");
     }
     let former = [annotated("drover.dev/approve", "web-one")];
     assert_eq!(change(&former, Asked::Approve, None).value.as_deref(), Some("web-two"));
-    let already = nothing(&[annotated("drover.dev/approve", "web-two")], Asked::Approve);
+    let already = nothing(&[annotated("drover.dev/approve", "web-two"), steered("web-two", "", &[])], Asked::Approve);
     assert_eq!(already, "revision 2 (web-two) is approved already");
 }
 
 #[test]
 fn no_other_revision_is_approved_than_the_one_that_waits() {
-    for other in ["web-one", "web-tw", "2", ""] {
+    for other in ["web-one", "web-tw", "1", "02", ""] {
         let said = refusal(&[], Asked::Approve, Some(other));
         assert!(said.starts_with(&format!("revision {other} is not the one that is wanted now")), "{said}");
         assert!(said.contains("2 (web-two)"), "{said}");
@@ -139,7 +146,7 @@ fn a_revision_is_held_in_every_phase_and_let_go_on() {
         assert_eq!((change.annotation, change.value.as_deref()), ("drover.dev/hold", Some("web-two")), "{phase}");
     }
     assert_eq!(
-        nothing(&[annotated("drover.dev/hold", "web-two")], Asked::Hold),
+        nothing(&[annotated("drover.dev/hold", "web-two"), steered("", "web-two", &[])], Asked::Hold),
         "revision 2 (web-two) is held already"
     );
     // Another one than it was at first: what the person saw is not what would be held.
@@ -148,13 +155,46 @@ fn a_revision_is_held_in_every_phase_and_let_go_on() {
     let held = annotated("drover.dev/hold", "web-one");
     let resumed = change(std::slice::from_ref(&held), Asked::Resume, None);
     assert_eq!((resumed.annotation, resumed.value.as_deref()), ("drover.dev/hold", None));
-    assert_eq!(resumed.said, "revision web-one is not held any more");
+    assert_eq!(resumed.said.unwrap(), "revision web-one is not held any more");
     assert_eq!(nothing(&[], Asked::Resume), "no annotation holds a revision");
     let paused = ("/spec/rollout", json!({"paused": true}));
     assert!(
         nothing(std::slice::from_ref(&paused), Asked::Resume).ends_with("spec.rollout.paused still holds the rollout")
     );
-    assert!(change(&[held, paused], Asked::Resume, None).said.ends_with("spec.rollout.paused still holds the rollout"));
+    assert!(
+        change(&[held, paused], Asked::Resume, None)
+            .said
+            .unwrap()
+            .ends_with("spec.rollout.paused still holds the rollout")
+    );
+}
+
+/// What was written while admission policies were missing does not count, and Drover sees only that a value is another one.
+#[test]
+fn what_does_not_count_is_taken_back_and_written_again_once_drover_saw_that() {
+    for (asked, key) in [(Asked::Approve, "drover.dev/approve"), (Asked::Hold, "drover.dev/hold")] {
+        let (before, after) = match asked {
+            Asked::Approve => (["web-two", ""], ["", ""]),
+            _ => (["", "web-two"], ["", ""]),
+        };
+        let first = change(&[annotated(key, "web-two"), steered("", "", &before)], asked, None);
+        assert_eq!(first, Change { annotation: key, value: None, said: None });
+        let waits = judge(&app(&[steered("", "", &before)]), asked, Some("web-two"));
+        assert_eq!(waits, Ok(Outcome::Wait(key)), "{asked:?}");
+        for seen in [&after[..], &[]] {
+            let second = change(&[steered("", "", seen)], asked, Some("web-two"));
+            assert_eq!((second.value.as_deref(), second.said.is_some()), (Some("web-two"), true), "{asked:?}");
+        }
+    }
+    // A hold that was taken off meanwhile stands: it is written again, and then taken off.
+    let first = change(&[steered("", "web-two", &["", ""])], Asked::Resume, None);
+    assert_eq!(first, Change { annotation: "drover.dev/hold", value: Some("web-two".to_owned()), said: None });
+    let written = annotated("drover.dev/hold", "web-two");
+    let waits = judge(&app(&[written.clone(), steered("", "web-two", &["", ""])]), Asked::Resume, None);
+    assert_eq!(waits, Ok(Outcome::Wait("drover.dev/hold")));
+    let last = change(&[written, steered("", "web-two", &[])], Asked::Resume, None);
+    assert_eq!((last.value, last.said.is_some()), (None, true));
+    assert!(unseen(Some("drover.dev/hold")).contains("annotation drover.dev/hold; try again"));
 }
 
 #[test]
@@ -251,8 +291,8 @@ fn revisions_are_compared_by_name_or_number_and_from_the_last_one_to_the_wanted_
 #[test]
 fn a_difference_names_fields_and_targets_and_no_value() {
     let (app, kept) = (app(&[]), kept());
-    let fields = drover_rollouts::difference(&kept[0].content, &kept[1].content).unwrap();
-    let said = text::difference(&app, &Compared { from: Some(&kept[0]), to: &kept[1], fields: &fields });
+    let differs = drover_rollouts::difference(&kept[0].content, &kept[1].content).unwrap();
+    let said = text::difference(&app, &Compared { from: Some(&kept[0]), to: &kept[1], differs: &differs });
     let expected = "From revision 1 (web-one) to 2 (web-two) of MultiClusterApp team-a/web these fields differ:\n  \
         template.values.password\n\
         \n\
@@ -260,9 +300,13 @@ fn a_difference_names_fields_and_targets_and_no_value() {
         canary       1         1         1       -\n\
         everywhere   2         0         0       2026-01-02T03:04:05Z\n";
     assert_eq!(said, expected);
-    let said = text::difference(&app, &Compared { from: None, to: &kept[1], fields: &[] });
+    let many = Difference { more: 7, ..differs };
+    let said = text::difference(&app, &Compared { from: Some(&kept[0]), to: &kept[1], differs: &many });
+    assert!(said.contains("  template.values.password\n  ... and 7 more\n\nSTAGE"), "{said}");
+    let none = Difference::default();
+    let said = text::difference(&app, &Compared { from: None, to: &kept[1], differs: &none });
     assert!(said.starts_with("Revision 2 (web-two) of MultiClusterApp team-a/web follows no other one.\n"), "{said}");
-    let said = text::difference(&app, &Compared { from: Some(&kept[1]), to: &kept[1], fields: &[] });
+    let said = text::difference(&app, &Compared { from: Some(&kept[1]), to: &kept[1], differs: &none });
     assert!(said.contains("are the same"), "{said}");
 }
 
@@ -317,9 +361,17 @@ fn what_is_not_known_is_told_with_its_reason() {
         ("Paused", "is not known yet"),
         ("Completed", "has it already"),
         ("Progressing", "while the rollout waits for approval"),
+        ("RolledBack", "failed and is not tried again"),
+        ("Pending", "no target that can be reached"),
     ] {
         let said = preview::preview(&app(&[("/status/phase", json!(phase))]), None);
         assert!(said.contains(expected), "{phase}: {said}");
+    }
+    let gate = ("/spec/rollout", json!({"stages": [{"name": "everywhere", "approval": "Required"}]}));
+    for (approved, expected) in [(false, "is not known yet: Drover is looking"), (true, "is looked up while")] {
+        let record = ("/status/rollout", json!({ "approved": approved }));
+        let said = preview::preview(&app(&[("/status/phase", json!("Progressing")), gate.clone(), record]), None);
+        assert!(said.contains(expected), "{said}");
     }
     let stages = json!([
         {"name": "canary", "total": 1, "updated": 0, "ready": 1}, {"name": "everywhere", "total": 2, "updated": 0, "ready": 0},

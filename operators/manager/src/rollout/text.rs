@@ -4,6 +4,7 @@ use drover_crds::{
     MultiClusterApp, MultiClusterAppStatus, RevisionRef,
     condition::{PAUSED, PROGRESSING, RECONCILING, STALLED, StatusConditions as _, TARGETS_RESOLVED},
 };
+use drover_rollouts::Difference;
 use drover_runtime::StatusCause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
@@ -17,7 +18,7 @@ pub(super) struct Compared<'a> {
     pub(super) from: Option<&'a Kept>,
     pub(super) to: &'a Kept,
     /// The fields that differ.
-    pub(super) fields: &'a [String],
+    pub(super) differs: &'a Difference,
 }
 
 /// How far a rollout is.
@@ -40,7 +41,7 @@ pub(super) fn status(app: &MultiClusterApp) -> String {
 
 /// What differs between two revisions, and whom it concerns.
 pub(super) fn difference(app: &MultiClusterApp, compared: &Compared<'_>) -> String {
-    let Compared { from, to, fields } = compared;
+    let Compared { from, to, differs: Difference { fields, more } } = compared;
     let to = format!("{} ({})", to.number, to.name);
     let mut text = match from {
         None => format!("Revision {to} of MultiClusterApp {} follows no other one.\n", title(app)),
@@ -60,6 +61,7 @@ pub(super) fn difference(app: &MultiClusterApp, compared: &Compared<'_>) -> Stri
         ),
     };
     text.extend(fields.iter().map(|field| format!("  {field}\n")));
+    text.extend((*more > 0).then(|| format!("  ... and {more} more\n")));
     text += &stages(&app.status.clone().unwrap_or_default());
     shown(&text)
 }

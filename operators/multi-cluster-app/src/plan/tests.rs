@@ -453,16 +453,46 @@ fn a_status_of_before_opens_no_stage_and_the_name_of_others_is_left_alone() {
 
 #[test]
 fn a_stage_that_selects_no_target_is_told() {
-    let resolved = |model: &Model| {
+    let of_type = |model: &Model, kind: &str| {
         let conditions = &model.app.status.as_ref().unwrap().conditions;
-        let found = conditions.iter().find(|condition| condition.type_ == "TargetsResolved").unwrap();
+        let found = conditions.iter().find(|condition| condition.type_ == kind).unwrap();
         (found.status.clone(), found.reason.clone(), found.message.clone())
     };
+    let resolved = |model: &Model| of_type(model, "TargetsResolved");
     let mut model = Model::new(&json!({}), vec![selected("us", "")]);
     model.settle();
     let (status, reason, message) = resolved(&model);
     assert_eq!((&*status, &*reason), ("True", "StageEmpty"));
     assert!(message.starts_with("stage canary selects no target"), "{message}");
+    let (status, reason, message) = of_type(&model, READY);
+    assert_eq!((&*status, &*reason), ("True", "Ready"));
+    assert!(message.contains("; stage canary selects no target"), "who reads only Ready sees it: {message}");
+
+    // That other clusters do not admit the namespace, or that one is missing, hides none of it.
+    let override_of_none = json!({"overrides": [{"clusters": {"names": ["nowhere"]}, "values": {"a": 1}}]});
+    let mut model = Model::new(&override_of_none, vec![selected("us", "")]);
+    model.world.refused = 2;
+    model.settle();
+    let (status, reason, message) = resolved(&model);
+    assert_eq!((&*status, &*reason), ("True", "StageEmpty"));
+    let in_order = ["stage canary selects", "; spec.overrides[0] selects", "; 2 of the selected clusters do not admit"];
+    assert!(in_order.map(|part| message.find(part).unwrap()).is_sorted(), "{message}");
+    model.world.missing = Some("there is no Cluster nowhere".to_owned());
+    model.settle();
+    let (status, reason, message) = resolved(&model);
+    assert_eq!((&*status, &*reason), ("False", "TargetMissing"));
+    assert!(message.starts_with("there is no Cluster nowhere; stage canary selects"), "{message}");
+
+    let mut model = Model::new(&override_of_none, vec![selected("eu", "canary")]);
+    model.world.refused = 2;
+    model.settle();
+    assert_eq!(resolved(&model).1, "OverrideUnused");
+    let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
+    model.world.refused = 2;
+    model.settle();
+    let (_, reason, message) = resolved(&model);
+    assert!(reason == "Ready" && message.starts_with("2 of the selected clusters do not admit"), "{message}");
+    assert!(!of_type(&model, READY).2.contains("admit"), "that is as the owners of the clusters want it");
     let mut model = Model::new(&json!({}), vec![selected("eu", "canary")]);
     model.settle();
     assert_eq!(resolved(&model).1, "Ready");

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use drover_crds::{MultiClusterApp, RevisionPin};
 use serde_json::{Value, json};
 
-use crate::{ChartVersion, Content, PinError, Stored, Variant, Variants, child_name, difference, number, pinned};
+use crate::{
+    ChartVersion, Content, Difference, PinError, Stored, Variant, Variants, child_name, difference, number, pinned,
+};
 
 fn app(spec: &Value) -> MultiClusterApp {
     let mut template = json!({
@@ -167,12 +169,17 @@ fn what_changed_is_named_without_what_it_was() {
         "overrides": [{ "clusters": { "all": {} } }],
     }));
     let found = difference(&old, &new).unwrap();
-    assert_eq!(found, ["overrides", "template.values[\"a b\"]", "template.values.list[1]", "template.values.password"]);
-    assert_eq!(difference(&old, &old).unwrap(), [] as [&str; 0]);
+    assert_eq!(found.more, 0);
+    assert_eq!(
+        found.fields,
+        ["overrides", "template.values[\"a b\"]", "template.values.list[1]", "template.values.password"]
+    );
+    assert_eq!(difference(&old, &old).unwrap(), Difference::default());
     let many: serde_json::Map<_, _> = (0..500).map(|number| (format!("k{number}"), json!(number))).collect();
-    assert_eq!(difference(&old, &content(&json!({ "template": { "values": many } }))).unwrap().len(), 50);
+    let found = difference(&old, &content(&json!({ "template": { "values": many } }))).unwrap();
+    assert_eq!((found.fields.len(), found.more), (50, 453), "500 that are new, and three that are gone");
     let other = Content::of(&app(&json!({})).spec, charts(), sources("y")).unwrap();
-    assert_eq!(difference(&content(&json!({})), &other).unwrap(), ["sources[\"Secret web\"]"]);
+    assert_eq!(difference(&content(&json!({})), &other).unwrap().fields, ["sources[\"Secret web\"]"]);
 }
 
 #[test]

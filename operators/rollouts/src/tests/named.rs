@@ -216,6 +216,7 @@ fn a_hold_stops_everything_of_its_revision_and_nothing_of_another() {
     let decision = world.plan(usize::MAX);
     assert!(decision.starts.is_empty() && decision.mark.is_empty() && decision.phase == RolloutPhase::Paused);
     assert_eq!(wait(&world), "annotation drover.dev/hold holds revision two; remove it to go on");
+    assert_eq!(decision.wait.as_ref().and_then(Wait::stage), Some("canary"), "it is seen where it stands");
     world.want("three");
     assert!(started(&mut world).contains(&"c0".to_owned()));
 }
@@ -231,6 +232,30 @@ fn a_pause_updates_nothing_and_clusters_that_join_get_what_was_complete() {
         [(3, To::Completed, true)]
     );
     assert_eq!(wait(&world), "spec.rollout.paused holds the rollout; set it to false to go on");
+    assert_eq!(decision.wait.as_ref().and_then(Wait::stage), Some("canary"));
+}
+
+#[test]
+fn a_hold_tells_the_stage_at_which_the_revision_stands() {
+    let soon = json!({ "minReady": "0s" });
+    let mut world = canary(&soon, &soon);
+    let stage = |world: &mut World| {
+        world.hold = Some("two".to_owned());
+        let decision = world.decide();
+        world.hold = None;
+        decision.wait.as_ref().and_then(Wait::stage).map(str::to_owned)
+    };
+    assert_eq!(started(&mut world), ["c0"]);
+    assert_eq!(stage(&mut world).as_deref(), Some("canary"), "it is on its way there");
+    let mut failed = world.clone();
+    done(&mut failed, 0, Outcome::Undone);
+    assert_eq!(stage(&mut failed).as_deref(), Some("canary"), "it failed there");
+    done(&mut world, 0, Outcome::Ready);
+    assert_eq!(stage(&mut world).as_deref(), Some(TWO[1]), "it is complete there");
+    world.want("one");
+    world.hold = Some("one".to_owned());
+    world.clusters[0].app = None;
+    assert_eq!(world.decide().wait.as_ref().and_then(Wait::stage), Some("canary"), "one joins there");
 }
 
 #[test]
