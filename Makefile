@@ -47,7 +47,7 @@ soak: build static tools ## Run one part of what needs minutes by its nature: PA
 	DROVER_E2E_SOAK=$(or $(PART),$(error name a part: make soak PART=watches)) $(CARGO) test $(ALL) --test e2e
 
 bench: build tools ## Measure what decisions and a fleet cost, in about an hour; prints times and tables
-	$(CARGO) bench $(ALL) --bench resolve --bench plan --bench index
+	$(CARGO) bench $(ALL) --bench resolve --bench plan --bench index --bench report
 	$(CARGO) build --locked --release -p drover-manager
 	DROVER_BINARY=$(TARGET)/release/drover $(E2E) bench
 	DROVER_BINARY=$(abspath $(TARGET))/release/drover $(CARGO) bench --locked -p drover-e2e --bench backups

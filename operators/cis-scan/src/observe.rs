@@ -139,7 +139,7 @@ pub(crate) async fn observe(
     world.answers.retain(|found| is_of_scans(found.meta()));
     world.cluster.name = name.as_str().to_owned();
     let Owner::Present(scan) = owner else { return Ok(world) };
-    world.report = reports(place, scan).remove(name.as_str()).map_or(ReportState::Open, ReportState::Done);
+    world.report = report_on(place, scan, name.as_str()).map_or(ReportState::Open, ReportState::Done);
     if world.report != ReportState::Open || !is_open(scan) {
         return Ok(world);
     }
@@ -174,7 +174,7 @@ fn turns(name: &ClusterName, place: &PlaceContext) -> Turns {
             && is_selected
             && Consent::of(&tenancies_of(scan, view, &place.fleet)) == Consent::Given
             && profile(scan, place).is_some()
-            && !reports(place, scan).contains_key(name.as_str())
+            && report_on(place, scan, name.as_str()).is_none()
     };
     let waiting = place.related::<CisScan>().all().into_iter().filter(|scan| wants(scan));
     let candidates = waiting.map(|scan| {
@@ -230,7 +230,7 @@ fn baseline(scan: &CisScan, cluster: &str, place: &PlaceContext) -> Baseline {
     for _ in 0..MOST_BASELINES {
         let Some(name) = next.take() else { break };
         let Some(found) = place.related::<CisScan>().get(&ObjectKey::namespaced(&namespace, &name)) else { break };
-        if let Some(reported) = reports(place, &found).remove(cluster) {
+        if let Some(reported) = report_on(place, &found, cluster) {
             let report = kept::name(&name, cluster);
             if reported.is_whole() {
                 return Baseline::Report(report);
@@ -249,15 +249,26 @@ fn profile(scan: &CisScan, place: &PlaceContext) -> Option<Arc<CisProfile>> {
     }
 }
 
-/// The reports of a scan that are finished, by cluster. What others made counts for nothing.
+/// The reports of a scan that are finished, by cluster.
 fn reports(place: &PlaceContext, scan: &CisScan) -> BTreeMap<String, Reported> {
     let record = record_of::<CisScanOperator>(ObjectKey::of(&scan.metadata));
     let found = place.management.informer::<KeptReport>(&OwnerRecord::query(record.kind)).owned(&record);
-    let ours = found.into_iter().filter_map(Result::ok).filter(|found| {
-        let title = record.title(kube::Resource::meta(&**found), place.fleet.installation());
-        title == Title::Created && found.is_of(scan)
-    });
-    ours.filter_map(|found| Some((found.spec.cluster_name.clone(), found.reported()?))).collect()
+    let finished = found.into_iter().filter_map(Result::ok).filter(|found| is_of(place, &record, scan, found));
+    finished.filter_map(|found| Some((found.spec.cluster_name.clone(), found.reported()?))).collect()
+}
+
+/// The one of a cluster, if it is finished.
+fn report_on(place: &PlaceContext, scan: &CisScan, cluster: &str) -> Option<Reported> {
+    let record = record_of::<CisScanOperator>(ObjectKey::of(&scan.metadata));
+    let key = ObjectKey::namespaced(&record.key.namespace, &kept::name(&record.key.name, cluster));
+    let found = place.management.informer::<KeptReport>(&OwnerRecord::query(record.kind)).get(&key)?;
+    is_of(place, &record, scan, &found).then(|| found.reported())?
+}
+
+/// What others made counts for nothing, and neither does a report of another scan of this name.
+fn is_of(place: &PlaceContext, record: &OwnerRecord, scan: &CisScan, found: &KeptReport) -> bool {
+    let title = record.title(kube::Resource::meta(found), place.fleet.installation());
+    title == Title::Created && found.is_of(scan)
 }
 
 /// What the credential of the cluster lacks, as far as the server was asked.

@@ -1,5 +1,7 @@
-//! One operation on a whole cluster at a time: a backup, a restore or a scan. Whoever has the Lease of the cluster, in Drover's own
-//! namespace of the management cluster, may begin.
+//! One operation on a whole cluster at a time, such as a backup: whoever has the Lease of the cluster, in Drover's own namespace of the
+//! management cluster, may begin. Scans only read, and take turns of their own.
+//!
+//! And what the Pods of Jobs say of why they do not run ([`pods`]), which all such operations tell.
 
 mod lock;
 pub mod pods;
