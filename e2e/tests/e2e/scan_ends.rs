@@ -9,6 +9,7 @@ use drover_e2e::Program;
 use drover_e2e::http_proxy::{HttpProxy, Victim, WriteTrap};
 use drover_e2e::installation::{End, Installation};
 use drover_e2e::objects::api;
+use drover_e2e::process::DetachedProcess;
 use drover_e2e::require_or_skip;
 use drover_e2e::runner::Soak;
 use drover_e2e::story::*;
@@ -117,6 +118,15 @@ async fn c2_killed_at_each_write_of_a_scan_there_is_one_report_and_nothing_is_le
     Box::pin(killed_at_writes(1)).await;
 }
 
+/// drover, which may have been killed at a write after the end, such as that of an event.
+async fn alive(installation: &mut Installation) -> DetachedProcess {
+    if let Ok(drover) = installation.replica(0).unwrap().observe() {
+        return drover;
+    }
+    restart_as_itself(installation, End::Kill).await;
+    installation.replica(0).unwrap().observe().unwrap()
+}
+
 /// Whenever drover is killed, what it wrote last being known to the servers and not to itself, the scan has one report.
 async fn killed_at_writes(step: usize) {
     if !require_or_skip("kill a scan", &[Program::KubeBench]).await.unwrap() {
@@ -136,7 +146,7 @@ async fn killed_at_writes(step: usize) {
     let (mut kills, mut digest) = (0, None);
     for at in (1..MANY).step_by(step) {
         let name = format!("kill-{at}");
-        let drover = installation.replica(0).unwrap().observe().unwrap();
+        let drover = alive(&mut installation).await;
         trap.set(at, Victim::Process(drover));
         installation.apply(&a_scan(&name, &json!({"clusters": {"names": ["eu"]}}))).await.unwrap();
         let mut killed = false;
@@ -158,7 +168,8 @@ async fn killed_at_writes(step: usize) {
         assert_eq!(ours.len(), 1, "killed at write {at}");
         let found = ours[0]["status"]["digest"].clone();
         assert_eq!(*digest.get_or_insert_with(|| found.clone()), found, "killed at write {at}");
-        let drover = installation.replica(0).unwrap().observe().unwrap();
+        let drover = alive(&mut installation).await;
+        killed |= trap.take_sprung();
         trap.set(MANY * 10, Victim::Process(drover));
         deleted(&installation, SCAN, &name).await;
         kills += usize::from(killed);
