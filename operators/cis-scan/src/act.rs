@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use drover_admission::downstream::OF_SCANS;
-use drover_crds::{CisReport, CisReportStatus, CisScan, CisWaiver, ReportChanges, names::DROVER_NAMESPACE};
+use drover_crds::{CisReport, CisScan, CisWaiver, ReportChanges, names::DROVER_NAMESPACE};
 use drover_runtime::{
     ApiError, Owner, PlaceContext, Title, WriteError, Writer, clock,
     operator::{field_manager, owner_of},
@@ -191,7 +191,7 @@ impl<'a> Reporter<'a> {
         Api::namespaced(self.place.management.client(), &self.scan.namespace().unwrap_or_default())
     }
 
-    /// What differs from the report before. One by another benchmark is none: its numbers are those of other checks.
+    /// What differs from the report before.
     async fn changes(&self, finished: &Finished) -> Result<Option<ReportChanges>, ScanError> {
         let before = match &self.input.baseline {
             Baseline::NotAsked => return Ok(None),
@@ -200,14 +200,7 @@ impl<'a> Reporter<'a> {
                 request(format!("read CisReport {name}"), self.reports().get_opt(name.as_str())).await?
             }
         };
-        let before = before.and_then(|report| Some((report.name_any(), report.status?)));
-        let is_comparable = |status: &CisReportStatus| {
-            status.benchmark.as_ref().is_some_and(|benchmark| benchmark.name == self.input.used.name)
-        };
-        let before = before.as_ref().filter(|(_, status)| is_comparable(status));
-        let before = before.map(|(name, status)| (name.clone(), status.results.as_slice()));
-        let is_whole = finished.nodes.scanned == finished.nodes.total;
-        Ok(Some(changes(before, &finished.results, self.input.used.fail_on, is_whole)))
+        Ok(Some(changes(before.as_ref(), finished, &self.input.used)))
     }
 
     /// Creates the report if there is none, and says whether it is finished already.

@@ -13,7 +13,6 @@ use drover_fleet::{
     targets::tenancies_of,
 };
 use drover_grants::{Admitted, Grants, Judged as _, admitted::Evidence};
-use drover_operations::pods;
 use drover_runtime::{
     ApiError, ClusterName, Failure, ObjectKey, Owner, OwnerRecord, Place, PlaceContext, Title,
     cache::{Lookup, list_page},
@@ -22,7 +21,7 @@ use drover_runtime::{
 };
 use drover_scan_jobs::{
     answer::AnswerSecret,
-    job::{self, BENCH, COLLECTOR, is_of_scans},
+    job::{self, is_of_scans},
     node::Nodes,
 };
 use drover_scans::{
@@ -120,8 +119,8 @@ pub struct World {
     pub nodes: Arc<Nodes>,
     /// The scan of this cluster before which this one has no turn.
     pub waits_for: Option<ObjectKey>,
-    /// What its Pods say of why they do not run, or why there are none, where they were asked.
-    pub trouble: Option<String>,
+    /// The Pods that have not succeeded, where they were asked for.
+    pub pods: Vec<Pod>,
     /// What the cluster does not let Drover read.
     pub refused: Option<Failure>,
 }
@@ -148,7 +147,7 @@ pub(crate) async fn observe(
     world.waits_for = turns(name, place).first().filter(|first| *first != owner.key());
     if world.refused.is_none() && world.consent == Consent::Given && world.waits_for.is_none() {
         world.nodes = operator.nodes(name, place).await?;
-        world.trouble = trouble(&world, place).await;
+        world.pods = pods(&world, place).await;
     }
     Ok(world)
 }
@@ -278,28 +277,10 @@ fn refused(place: &PlaceContext) -> Option<Failure> {
     jobs.refusal().or_else(|| answers.refusal())
 }
 
-/// What the Pods of Jobs that do not run say. A cluster that does not answer this holds up nothing.
-async fn trouble(world: &World, place: &PlaceContext) -> Option<String> {
-    let waits = |found: &Owned<Job>| {
-        let job = found.live.as_deref().ok();
-        job.is_some_and(|job| {
-            job::ended(job).is_none() && job.status.as_ref().is_none_or(|status| status.ready.unwrap_or_default() == 0)
-        })
-    };
-    if !world.jobs.iter().any(waits) {
-        return None;
-    }
-    let pods = list_pods(place).await.ok()?;
-    if pods.is_empty() {
-        return Some("it has no Pod; look at the events of drover-system in the cluster, as a quota or an admission policy may refuse it".to_owned());
-    }
-    let of = |pod: &Pod| {
-        let words =
-            [BENCH, COLLECTOR].iter().find_map(|container| pods::trouble(std::slice::from_ref(pod), container))?;
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
-        Some(format!("on node {node}, {words}"))
-    };
-    pods.iter().find_map(of)
+/// The Pods of Jobs, while one of these does not say that its Pod runs. A cluster that does not answer this holds up nothing.
+async fn pods(world: &World, place: &PlaceContext) -> Vec<Pod> {
+    let waits = world.jobs.iter().any(|found| found.live.as_deref().is_ok_and(job::is_waiting));
+    if waits { list_pods(place).await.unwrap_or_default() } else { Vec::new() }
 }
 
 async fn list_pods(place: &PlaceContext) -> Result<Vec<Pod>, ApiError> {

@@ -17,6 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use drover_crds::{Admission, CisScan};
 use drover_grants::admitted::record;
+use drover_operations::pods;
 use drover_runtime::{
     Kept, ObjectKey, Outcome, Plan, Requeue, StatusCause, Title,
     fan_out::{Contribution, Obstacle},
@@ -24,7 +25,7 @@ use drover_runtime::{
 };
 use drover_scan_jobs::{
     answer::AnswerSecret,
-    job::{self, Ended, NodeScan, is_of_scans},
+    job::{self, BENCH, COLLECTOR, Ended, NodeScan, is_of_scans},
     node::{MOST_NODES, ScannedNode},
 };
 use drover_scans::{
@@ -33,7 +34,7 @@ use drover_scans::{
     missing::MissingReason,
 };
 use k8s_openapi::{
-    api::batch::v1::Job,
+    api::{batch::v1::Job, core::v1::Pod},
     jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt as _;
@@ -50,6 +51,8 @@ use crate::{
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// So soon Pods that do not run are looked at again.
 const LOOK_AT_PODS: SignedDuration = SignedDuration::from_secs(15);
+/// So long after its Job a Pod is there, where nothing refuses it.
+const POD_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 /// So long after a Job ended well its answer may still be on the way.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(20);
 /// So long after its deadline a Job that has not ended is given up: that of a node that died never ends.
@@ -251,8 +254,8 @@ fn scanned(
     });
     let groups = starts.chain(prepared).collect();
     let mut status = PlaceStatus { progress, ..PlaceStatus::default() };
-    status.obstacles.extend(not_running(world));
-    let next = again(now, if world.trouble.is_some() || under_way > 0 { LOOK_AT_PODS } else { LOOK_AGAIN });
+    status.obstacles.extend(not_running(world, now));
+    let next = again(now, if under_way > 0 { LOOK_AT_PODS } else { LOOK_AGAIN });
     decided(status, groups, earlier(next, deadline))
 }
 
@@ -269,9 +272,27 @@ fn waiting(scan: &CisScan, world: &World, first: &ObjectKey, deadline: Timestamp
     decided(status, Vec::new(), earlier(again(now, LOOK_AT_PODS), deadline))
 }
 
-fn not_running(world: &World) -> Option<Obstacle> {
-    let message =
-        format!("a Job of the scan on cluster {} does not run: {}", world.cluster.name, world.trouble.as_ref()?);
+/// Why a Job has no Pod that runs: in the words of a Pod, or as there is none long after it should be there.
+fn not_running(world: &World, now: Timestamp) -> Option<Obstacle> {
+    let cluster = &world.cluster.name;
+    let of_pod = |pod: &Pod| {
+        let one = std::slice::from_ref(pod);
+        let words = [BENCH, COLLECTOR].iter().find_map(|container| pods::trouble(one, container))?;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+        Some(format!("a Job of the scan on cluster {cluster} does not run: on node {node}, {words}"))
+    };
+    let is_without = |job: &Job| {
+        let created = job.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let is_late = created.is_some_and(|created| now.duration_since(created) > POD_WITHIN);
+        is_late && job::is_waiting(job) && job::has_no_pod(job)
+    };
+    let refused = || {
+        let mut jobs = world.jobs.iter().filter_map(|found| found.live.as_deref().ok());
+        jobs.any(is_without).then(|| {
+            format!("a Job of the scan on cluster {cluster} has no Pod; look at the events of drover-system there, as a quota or an admission policy may refuse it")
+        })
+    };
+    let message = world.pods.iter().find_map(of_pod).or_else(refused)?;
     Some(Obstacle { namespace: None, cause: ScanCause::JobNotRunning.into(), message })
 }
 

@@ -106,7 +106,12 @@ impl ReportInput {
     /// Why nothing is said of the control plane, if nothing is.
     pub(crate) fn unseen_control_plane(&self) -> Option<String> {
         let Subject::Nodes { nodes, .. } = &self.subject else { return None };
-        unseen_control_plane(&self.used.name, nodes.iter().map(|(node, _)| self.roles(node)))
+        let answered: Vec<_> = nodes.iter().filter(|(_, seen)| matches!(seen, Seen::Answered(_))).collect();
+        // Where no node answered nothing passes anyway, and each says why.
+        if answered.is_empty() {
+            return None;
+        }
+        unseen_control_plane(&self.used.name, answered.into_iter().map(|(node, _)| self.roles(node)))
     }
 
     pub(crate) fn nodes(&self) -> &[(ScannedNode, Seen)] {

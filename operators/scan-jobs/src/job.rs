@@ -53,6 +53,22 @@ pub fn name(scan: &str, node: &str) -> String {
     format!("{OF_SCANS}{}", hex.get(..32).unwrap_or(&hex))
 }
 
+/// Whether it has not ended, and does not say that its Pod runs.
+#[must_use]
+pub fn is_waiting(job: &Job) -> bool {
+    ended(job).is_none() && job.status.as_ref().is_none_or(|status| status.ready.unwrap_or_default() == 0)
+}
+
+/// Whether no Pod was ever made for it, as far as it says.
+#[must_use]
+pub fn has_no_pod(job: &Job) -> bool {
+    let Some(status) = &job.status else { return true };
+    let counts = [status.active, status.succeeded, status.failed, status.terminating];
+    let uncounted = status.uncounted_terminated_pods.as_ref();
+    let ended = uncounted.into_iter().flat_map(|pods| [&pods.succeeded, &pods.failed]).flatten().flatten();
+    counts.iter().flatten().all(|count| *count == 0) && ended.count() == 0
+}
+
 /// Whether an object with these metadata lies where those of scans lie, and is named as they are. Whoever may write in another namespace may
 /// put Drover's labels on what is there, and says nothing by that.
 #[must_use]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use drover_crds::{CisProfileSpec, FailOn, UsedBenchmark};
+use drover_crds::{CisProfileSpec, CisReport, CisReportSpec, CisReportStatus, FailOn, UsedBenchmark};
 use drover_scans::{
     answer::{Check, EngineState, NodeAnswer, TargetAnswer},
     benchmark::ENGINE,
@@ -93,10 +93,17 @@ fn main() -> std::io::Result<()> {
         let memory = peak() - before;
         let finished = report(&answers);
         let size = serde_json::to_vec(&(&finished.results, &finished.node_groups, &finished.missing))?.len();
-        let compared = median(|| {
-            let before = Some(("before".to_owned(), finished.results.as_slice()));
-            drop(changes(before, &finished.results, FailOn::Fail, true));
+        let used = UsedBenchmark { name: "cis-1.12".to_owned(), ..UsedBenchmark::default() };
+        let mut before = CisReport::new(
+            "before",
+            CisReportSpec { scan_name: String::new(), scan_uid: String::new(), cluster_name: String::new() },
+        );
+        before.status = Some(CisReportStatus {
+            benchmark: Some(used.clone()),
+            results: finished.results.clone(),
+            ..CisReportStatus::default()
         });
+        let compared = median(|| drop(changes(Some(&before), &finished, &used)));
         let bytes: usize = answers.iter().map(Vec::len).sum();
         writeln!(
             out,

@@ -178,7 +178,7 @@ pub fn unseen_control_plane(benchmark: &str, mut roles: impl Iterator<Item = Rol
     match (is_looked_at, has_nodes) {
         (true, true) | (false, false) => None,
         (true, false) => Some(format!(
-            "no node has the label node-role.kubernetes.io/control-plane, so what {benchmark} says of control planes was not looked at; where the control plane runs elsewhere, name a benchmark of managed clusters in the CisProfile"
+            "no node that was scanned has the label node-role.kubernetes.io/control-plane, so what {benchmark} says of control planes was not looked at; where the control plane runs elsewhere, name a benchmark of managed clusters in the CisProfile"
         )),
         (false, true) => Some(format!(
             "some nodes have the label node-role.kubernetes.io/control-plane, and {benchmark} is for clusters with a control plane that runs elsewhere; name another benchmark in the CisProfile, or find out who labels the nodes"
@@ -317,7 +317,7 @@ mod tests {
         let unseen = |benchmark: &str, roles: &[Roles]| unseen_control_plane(benchmark, roles.iter().copied());
         assert_eq!(unseen("cis-1.12", &[worker, control_plane]), None);
         assert_eq!(unseen("eks-1.8.0", &[worker]), None);
-        assert!(unseen("cis-1.12", &[worker]).unwrap().contains("no node has the label"));
+        assert!(unseen("cis-1.12", &[worker]).unwrap().contains("no node that was scanned has the label"));
         assert!(unseen("eks-1.8.0", &[worker, control_plane]).unwrap().contains("find out who labels the nodes"));
     }
 

@@ -74,6 +74,14 @@ pub struct Finished {
     pub verdict: Verdict,
 }
 
+impl Finished {
+    /// Whether all nodes were looked at.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.nodes.scanned == self.nodes.total
+    }
+}
+
 /// A node that answered.
 #[derive(Debug)]
 struct Member {

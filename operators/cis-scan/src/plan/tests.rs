@@ -233,3 +233,38 @@ fn c4_a_scan_waits_for_its_turn_and_tells_its_own_namespace_for_whom() {
     assert!(!foreign.place_status.obstacles[0].message.contains("CisScan"), "tenants are not told of others");
     assert_eq!(actions(&plan(&begun(), &waits("shop"), at(1_200))), ["report of 1 nodes"], "its time is over at last");
 }
+
+#[test]
+fn c6_a_control_plane_that_is_not_ready_was_not_looked_at() {
+    let labels = BTreeMap::from([("node-role.kubernetes.io/control-plane".to_owned(), String::new())]);
+    let unseen = |is_ready: bool| {
+        let all = vec![ScannedNode::new("a", labels.clone(), is_ready), ScannedNode::new("b", BTreeMap::new(), true)];
+        let data = json!({"answer": "eA=="});
+        let answers = if is_ready { vec![answer("a", &data), answer("b", &data)] } else { vec![answer("b", &data)] };
+        let nodes = Arc::new(Nodes { all, has_more: false });
+        let decided = plan(&begun(), &World { answers, nodes, ..world(&[]) }, at(10));
+        let report = decided.actions().find_map(|action| match action {
+            Action::Report(input) => Some(input.unseen_control_plane()),
+            _ => None,
+        });
+        report.expect("a report")
+    };
+    assert_eq!(unseen(true), None);
+    assert!(unseen(false).unwrap().contains("no node that was scanned has the label"));
+}
+
+#[test]
+fn a_job_without_a_pod_is_told_once_it_should_have_one() {
+    let told = |status: &Value, now| {
+        let mut job = running("a", &json!([]));
+        if let Ok(live) = &mut job.live {
+            Arc::make_mut(live).status = serde_json::from_value(status.clone()).unwrap();
+        }
+        let world = World { answers: vec![answer("a", &Value::Null)], jobs: vec![job], ..world(&[("a", true)]) };
+        plan(&begun(), &world, at(now)).place_status.obstacles.first().map(|obstacle| obstacle.message.clone())
+    };
+    assert_eq!(told(&json!({}), 10), None, "it may be on its way");
+    assert!(told(&json!({}), 40).unwrap().contains("has no Pod"));
+    assert_eq!(told(&json!({"active": 1}), 40), None, "its words tell why it does not run");
+    assert_eq!(told(&json!({"succeeded": 1}), 40), None, "it has ended, and the Job is about to");
+}

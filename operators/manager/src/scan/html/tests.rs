@@ -106,7 +106,7 @@ fn no_text_becomes_an_element_or_an_attribute() {
     let page = with_everywhere("<script>alert(1)</script>");
     assert!(
         page.contains("</td><td>1 of 3</td><td>&lt;script&gt;alert(1)&lt;/script&gt;<p>"),
-        "the title is told: {page}"
+        "the title is shown as it is: {page}"
     );
     let page = with_everywhere("\" onload=");
     assert!(page.contains("data-cluster=\"&quot; onload=\""), "{page}");
